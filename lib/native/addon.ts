@@ -1,0 +1,266 @@
+/**
+ * The whole native surface on one page: what `tinylora.node` exports. `test/addon/surface.test.ts` compares it with the
+ * real exports. Nothing else in lib sees the .node file; everybody goes through session.ts.
+ *
+ * Every promise rejects with a {@link NativeError}; nothing here throws anything else. Typed arrays that go in are copied
+ * before the call returns; those that come out belong to the caller.
+ */
+
+/** An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY, ERR_ABORTED, ERR_NUMERIC, ERR_DEVICE). */
+export interface NativeError extends Error {
+  readonly code: string;
+}
+
+export interface Addon {
+  readonly version: string;
+  machine(): MachineInfo;
+  /** Maps the files, checks, widens and packs the weights on a thread of its own. */
+  loadEngine(spec: EngineSpec, onProgress: (done: number, total: number) => void): Promise<NativeEngine>;
+  /** The fixed random matrices of one module, [u, r, r]: Philox keyed by (seed, module), the same on every platform. */
+  projection(spec: ProjectionSpec): Float32Array;
+  /** Median seconds of one product, and the machine's limits measured by loops that touch only registers or only memory. */
+  benchProduct(spec: BenchProductSpec): Promise<BenchProductResult>;
+  benchLimits(spec: { threads: number; path: CpuPath; seconds: number }): Promise<MachineLimits>;
+}
+
+export type Dtype = "fp32" | "bf16";
+export type CpuPath = "amx" | "avx512-bf16" | "avx512" | "avx2";
+
+export interface MachineInfo {
+  readonly cpu: string;
+  readonly cores: number;
+  /** Instruction sets this build has and this machine can run, best first. */
+  readonly paths: CpuPath[];
+  /** Backends in this build, with the reason where one cannot be used here. */
+  readonly backends: { name: string; usable: boolean; reason?: string }[];
+}
+
+/** Names and meanings of Hugging Face's config.json. */
+export interface ModelConfig {
+  readonly family: "llama" | "qwen2" | "qwen3";
+  readonly vocab: number;
+  readonly hidden: number;
+  readonly intermediate: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly context: number;
+  readonly rmsNormEpsilon: number;
+  readonly tiedEmbeddings: boolean;
+  readonly ropeTheta: number;
+  /** Llama 3's frequency scaling; `linear` divides positions by `factor`. */
+  readonly ropeScaling?:
+    | { type: "linear"; factor: number }
+    | { type: "llama3"; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number };
+}
+
+/** Where one tensor lies. Names are Hugging Face's (`model.layers.0.self_attn.q_proj.weight`), whatever the file format. */
+export interface TensorSource {
+  readonly name: string;
+  readonly file: string;
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  readonly bytes: number;
+  readonly type: "F32" | "F16" | "BF16" | "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
+  /** Outermost dimension first: [out, in] for a linear weight. */
+  readonly shape: number[];
+  /** Rows were permuted per head by llama.cpp's converter: undo it, for this many heads. */
+  readonly permutedHeads?: number;
+}
+
+export interface EngineSpec {
+  readonly config: ModelConfig;
+  readonly tensors: TensorSource[];
+  readonly dtype: Dtype;
+  readonly backend: "cpu" | "reference";
+  /** Compute threads, 1 or more. */
+  readonly threads: number;
+  /** The best the machine has when absent. */
+  readonly path?: CpuPath;
+  /** Sequences that are sampled side by side at most. */
+  readonly maxSequences: number;
+  /** Positions that the sampler's key/value cache holds, over all sequences. */
+  readonly cacheTokens: number;
+  /** The bytes that each token id stands for, for stop strings: token i is bytes[offsets[i] .. offsets[i + 1]]. */
+  readonly tokenBytes?: { bytes: Uint8Array; offsets: Uint32Array };
+}
+
+/** A linear module that an adapter can change. `index` is its place in the model: q, k, v, o, gate, up, down in each layer. */
+export interface LinearModule {
+  readonly index: number;
+  readonly name: string;
+  readonly layer: number;
+  readonly type: ModuleType;
+  readonly in: number;
+  readonly out: number;
+}
+export type ModuleType = "q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj";
+
+/** Truncated SVD of one module's weight, W ~ U diag(S) V^T; signs fixed as in docs/method.md. */
+export interface SvdFactors {
+  readonly module: number;
+  /** [out, r] */
+  readonly u: Float32Array;
+  /** [r], descending */
+  readonly s: Float32Array;
+  /** V transposed: [r, in] */
+  readonly vt: Float32Array;
+}
+
+/** What all adapters of an engine share: W' = W + B (sum_i v_i P_i) A for each adapted module. */
+export interface AdapterBasis {
+  readonly rank: number;
+  readonly u: number;
+  readonly groups: number;
+  /** How many vectors can be used side by side; rows name them 0 .. slots - 1. */
+  readonly slots: number;
+  readonly modules: {
+    readonly module: number;
+    /** Which run of u numbers in v this module uses. */
+    readonly group: number;
+    /** [r, in] */
+    readonly a: Float32Array;
+    /** [out, r] */
+    readonly b: Float32Array;
+    /** [u, r, r] */
+    readonly p: Float32Array;
+  }[];
+}
+
+export interface NativeEngine {
+  readonly backend: string;
+  readonly modules: LinearModule[];
+  /** 16 hex digits over all weights as widened to float: the same for any file format and dtype of the engine. */
+  readonly fingerprint: string;
+  memory(): { weights: number; cache: number; activations: number; peakRss: number };
+
+  computeSvd(
+    spec: { rank: number; modules: number[] },
+    onProgress: (done: number, total: number) => void,
+  ): Promise<SvdFactors[]>;
+  /** Replaces the basis and sets all vectors to zero. Refused while sequences are being sampled. */
+  setBasis(basis: AdapterBasis): void;
+  /** v of one slot, [groups * u]. Refused while sequences of this slot are being sampled. Returns the slot's new version. */
+  setVector(slot: number, v: Float32Array): number;
+
+  /** Queues one prompt and its completions. Events come in the order of sampling, on the JavaScript thread. */
+  submit(request: SampleRequest, onEvent: (event: SampleEvent) => void): void;
+  /** Ends the request's unfinished sequences with reason "aborted". Unknown ids are ignored. */
+  cancel(id: number): void;
+
+  /** Log-probabilities of a packed batch. With `keep`, holds the activations for one `backward`. */
+  forward(batch: ForwardBatch): Promise<ForwardResult>;
+  /** Adds the gradient of `sum_t dLogprobs[t] * logprobs[t]` to the gradients of the slots of the last kept batch. */
+  backward(dLogprobs: Float32Array): Promise<void>;
+  /** d(loss)/dv of one slot, [groups * u]. */
+  gradient(slot: number): Float64Array;
+  zeroGradients(): void;
+
+  /** Makes the running forward, backward, SVD reject with ERR_ABORTED at the next layer. Harmless when idle. */
+  abort(): void;
+  /** Frees everything; unfinished requests end as "aborted". Calls after it throw. */
+  dispose(): void;
+}
+
+export interface SampleRequest {
+  /** Chosen by the caller, unique among the unfinished. */
+  readonly id: number;
+  readonly prompt: Int32Array;
+  /** -1: the base model. */
+  readonly slot: number;
+  /** Number of completions. */
+  readonly count: number;
+  readonly maxNewTokens: number;
+  /** 0 is greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0: no limit. */
+  readonly topK: number;
+  readonly minP: number;
+  /** Up to 2^53 - 1. With the sequence number (firstSequence + completion) and the position it fixes every draw. */
+  readonly seed: number;
+  readonly firstSequence: number;
+  /** End a completion; the stop token is its last token. */
+  readonly stopTokens: Int32Array;
+  /** End a completion when its text contains one (UTF-8); the tokens up to and including the match are kept. */
+  readonly stopStrings: string[];
+  /** Report tokens as they come, not only finished completions. */
+  readonly stream: boolean;
+}
+
+export type SampleEvent =
+  | { type: "tokens"; id: number; completion: number; tokens: Int32Array; logprobs: Float32Array }
+  | {
+      type: "finished";
+      id: number;
+      completion: number;
+      tokens: Int32Array;
+      logprobs: Float32Array;
+      reason: "stop" | "length" | "aborted";
+      /** Version of the slot's vector that sampled this (0 for the base model). */
+      version: number;
+    }
+  | { type: "failed"; id: number; error: NativeError };
+
+/**
+ * Sequences laid end to end. A sequence with a parent continues it: it sees the parent's tokens and starts at the
+ * position after them. Parents come before their children and have no parent themselves.
+ */
+export interface ForwardBatch {
+  readonly tokens: Int32Array;
+  /** [n + 1] */
+  readonly starts: Int32Array;
+  /** [n]: index of the parent, or -1 */
+  readonly parents: Int32Array;
+  /** [n]: -1 is the base model */
+  readonly slots: Int32Array;
+  /** [n]: 1 where log-probabilities are wanted */
+  readonly scored: Uint8Array;
+  /** [n]: log-probabilities are those of logits / temperature */
+  readonly temperatures: Float32Array;
+  readonly keep: boolean;
+}
+
+export interface ForwardResult {
+  /** One a token; NaN where unscored and for the first token of a sequence without parent. */
+  readonly logprobs: Float32Array;
+  /** Entropy in nats of the distribution that the token was drawn from; NaN as above. */
+  readonly entropies: Float32Array;
+}
+
+export interface ProjectionSpec {
+  readonly seed: number;
+  readonly module: number;
+  readonly u: number;
+  readonly rank: number;
+  readonly distribution: "normal" | "uniform" | "orthogonal" | "unit";
+}
+
+export interface BenchProductSpec {
+  readonly out: number;
+  readonly in: number;
+  readonly rows: number;
+  readonly dtype: Dtype;
+  readonly path: CpuPath;
+  readonly threads: number;
+  readonly direction: "forward" | "backward";
+  /** Rank of the fused update; 0 is the plain product. */
+  readonly rank: number;
+  /** Least seconds spent. */
+  readonly seconds: number;
+  /** Weight memory to cycle through, in bytes: 0 keeps one matrix, warm in cache. */
+  readonly footprint: number;
+}
+export interface BenchProductResult {
+  /** Median and least seconds of one call of each: plain and fused are timed in turns. */
+  readonly plain: { median: number; least: number };
+  readonly fused: { median: number; least: number };
+  readonly calls: number;
+}
+export interface MachineLimits {
+  /** Of products in fp32 and in bf16, both from loops that only touch registers. */
+  readonly gflops: { fp32: number; bf16: number };
+  /** Of reading memory far larger than the caches. */
+  readonly gbytes: number;
+}

@@ -1,0 +1,30 @@
+// A fixed set of threads that run one loop at a time together with the caller.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace tinylora {
+
+/// The caller is thread 0; `threads - 1` workers spin briefly after each loop, then sleep. Calls from two threads at once
+/// are not allowed: a pool belongs to one backend.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+
+  /// body(item, thread) once for every item in 0..items-1, items handed out one at a time; returns when all are done.
+  /// An exception in the body is rethrown here after the loop has ended.
+  void run(std::int64_t items, const std::function<void(std::int64_t item, int thread)>& body);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tinylora

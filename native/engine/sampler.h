@@ -1,0 +1,67 @@
+// Continuous batching: requests come at any time, finished sequences leave, their place is taken by the next.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/forward.h"
+
+namespace tinylora {
+
+struct SampleRequest {  // lib/native/addon.ts, SampleRequest
+  std::int64_t id = 0;
+  std::vector<std::int32_t> prompt;
+  int slot = -1;
+  int count = 1;
+  int max_new_tokens = 0;
+  float temperature = 1;
+  float top_p = 1;
+  int top_k = 0;
+  float min_p = 0;
+  std::uint64_t seed = 0;
+  std::uint64_t first_sequence = 0;
+  std::vector<std::int32_t> stop_tokens;
+  std::vector<std::string> stop_strings;
+  bool stream = false;
+};
+
+struct SampleEvent {
+  enum Type { tokens, finished } type = tokens;
+  std::int64_t id = 0;
+  int completion = 0;
+  std::vector<std::int32_t> token_ids;  // tokens: the new ones; finished: all
+  std::vector<float> logprobs;
+  std::string reason;  // finished: stop, length, aborted
+  int version = 0;
+};
+
+/// The bytes behind each token id, for stop strings.
+struct TokenBytes {
+  std::vector<std::uint8_t> bytes;
+  std::vector<std::uint32_t> offsets;  // [V + 1], or empty when unknown
+};
+
+class Sampler {
+ public:
+  Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes);
+  ~Sampler();
+
+  /// Throws when the request can never run: empty prompt, ids out of range, longer than the context or the cache, ...
+  void submit(SampleRequest request);
+  void cancel(std::int64_t id);
+  bool idle() const;
+  bool uses(int slot) const;  // some unfinished sequence has this slot
+
+  /// One step: admit and prefill what fits, decode one token of every running sequence. Events are in a fixed order.
+  std::vector<SampleEvent> step();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tinylora

@@ -1,0 +1,74 @@
+// What a device has to offer so that the engine can run on it: memory, weights in its own layout, and the table of ops.
+//
+// Ops run in the order they are called; a backend may run them later, but `download` and `synchronize` wait for all of
+// them. An op may throw Error; the contents of its outputs are then undefined, everything else stays usable.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/dtype.h"
+#include "ops/ops.h"
+
+namespace tinylora {
+
+/// A frozen matrix [out, in] in the order the backend's products like best.
+class Weight {
+ public:
+  Weight(int out, int in, DType dtype) : out(out), in(in), dtype(dtype) {}
+  virtual ~Weight() = default;
+  Weight(const Weight&) = delete;
+  Weight& operator=(const Weight&) = delete;
+
+  const int out;
+  const int in;
+  const DType dtype;
+};
+
+/// Fills row [in] with row `index` of the matrix, in float. Called from several threads at once, any order, once a row.
+using RowReader = std::function<void(int index, float* row)>;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// "reference", "cpu (avx512-bf16, 2 threads)", ...
+  virtual std::string name() const = 0;
+  /// The dtype of every "act" buffer.
+  virtual DType dtype() const = 0;
+
+  // Memory. Allocations are aligned to 64 bytes at least and hold zeros.
+  virtual std::shared_ptr<void> allocate(std::size_t bytes) = 0;
+  virtual void upload(void* device, const void* host, std::size_t bytes) = 0;
+  virtual void download(void* host, const void* device, std::size_t bytes) = 0;
+  virtual void zero(void* device, std::size_t bytes) = 0;
+  virtual void synchronize() {}
+
+  /// Rounds to dtype() and packs.
+  virtual std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) = 0;
+
+  // The op table, in the order of ops.h.
+  virtual void embed(const EmbedArgs&) = 0;
+  virtual void rms_norm(const RmsNormArgs&) = 0;
+  virtual void rms_norm_backward(const RmsNormBackwardArgs&) = 0;
+  virtual void linear(const LinearArgs&) = 0;
+  virtual void linear_backward(const LinearBackwardArgs&) = 0;
+  virtual void rope_store(const RopeStoreArgs&) = 0;
+  virtual void rope_store_backward(const RopeStoreBackwardArgs&) = 0;
+  virtual void attention(const AttentionArgs&) = 0;
+  virtual void attention_backward(const AttentionBackwardArgs&) = 0;
+  virtual void swiglu(const SwigluArgs&) = 0;
+  virtual void swiglu_backward(const SwigluBackwardArgs&) = 0;
+  virtual void cast(const CastArgs&) = 0;
+  virtual void gather_rows(const GatherRowsArgs&) = 0;
+  virtual void head(const HeadArgs&) = 0;
+  virtual void head_backward(const HeadBackwardArgs&) = 0;
+  virtual void head_sample(const HeadSampleArgs&) = 0;
+};
+
+/// Plain C++, one thread, every op written as its formula.
+std::unique_ptr<Backend> make_reference_backend(DType dtype);
+
+}  // namespace tinylora

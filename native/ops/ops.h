@@ -1,0 +1,267 @@
+// The operations the model is written in: the arguments of each, its formula, what accumulates.
+//
+// Dimension letters, used in every comment of the native code:
+//   M rows (tokens of a batch)   C hidden    H query heads   K kv heads   D head_dim   F intermediate   V vocabulary
+//   r rank of the update         u numbers in one v          k adapter of a row        n tokens scored by the head
+//   W [out, in] frozen weight; its update is B R_k A with A [r, in], B [out, r], R_k = sum_i v_i P_i [r, r]
+//
+// "act" marks a buffer in the engine's dtype (float or bf16); everything else is float or int32. All pointers are memory
+// of the backend. All sums are taken in float, in an order fixed by the shapes of the model, never by M, by the place of a
+// row in the batch, or by the number of threads (docs/method.md, row invariance). Forward results are bitwise row
+// invariant; backward results are bitwise independent of the number of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace tinylora {
+
+class Weight;  // a frozen matrix in the backend's own layout (backend.h)
+
+/// Keys and values are kept in pages of this many consecutive positions, the first page from position 0. Attention walks
+/// them in this order, one softmax rescale a page.
+inline constexpr int kPageSize = 32;
+
+/// x[m] = table[token[m]].   x [M, C] float
+struct EmbedArgs {
+  int rows;
+  const std::int32_t* tokens;  // [M], each in 0..V-1
+  const Weight* table;         // [V, C]
+  float* x;                    // [M, C]
+};
+
+/// y = x * inv_rms * gain, inv_rms = 1 / sqrt(mean(x^2) + epsilon) over the row.
+struct RmsNormArgs {
+  int rows;
+  int width;
+  float epsilon;
+  const float* x;     // [M, C]
+  const float* gain;  // [C]
+  void* y;            // [M, C] act
+  float* inv_rms;     // [M] kept for the backward pass
+};
+
+/// dx += inv_rms * (g - x * inv_rms^2 * mean(g * x)), g = dy * gain.
+struct RmsNormBackwardArgs {
+  int rows;
+  int width;
+  const float* x;        // [M, C]
+  const float* gain;     // [C]
+  const float* inv_rms;  // [M]
+  const float* dy;       // [M, C] float
+  float* dx;             // [M, C] +=
+};
+
+/// The low-rank update that a product carries; rank 0 means none. Row m uses R[adapter[m]]; adapter -1 is the base model.
+struct LoraArgs {
+  int rank = 0;                           // r, at most 16
+  const float* a = nullptr;               // [r, in]
+  const float* b = nullptr;               // [r, out]: B transposed
+  const float* r = nullptr;               // [adapters, r, r]
+  const std::int32_t* adapter = nullptr;  // [M]
+};
+
+/// y (or y +=, when `add`) x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float,
+/// before any rounding. A row with adapter -1, or with R_k = 0, gets exactly the base model's bits.
+struct LinearArgs {
+  int rows;
+  const void* x;                // [M, in] act
+  const Weight* weight;         // [out, in]
+  const float* bias = nullptr;  // [out] or none
+  LoraArgs lora;
+  float* z = nullptr;           // [M, r] out, when rank > 0
+  void* y = nullptr;            // [M, out] act, or float when y_float
+  bool y_float = false;
+  bool add = false;             // y += (float y only): a residual
+};
+
+/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z (rows ascending).
+struct LinearBackwardArgs {
+  int rows;
+  const void* dy;        // [M, out] act
+  const Weight* weight;  // [out, in]
+  LoraArgs lora;
+  const float* z = nullptr;  // [M, r] from the forward pass
+  double* d_r = nullptr;     // [adapters, r, r] +=
+  float* dx = nullptr;       // [M, in]
+  bool add = false;
+};
+
+/// Where the rows of a batch stand, shared by every layer. A slot is page * kPageSize + offset in the KV cache.
+/// The last tokens of a prompt that do not fill a page are stored into the first own page of each of its completions too,
+/// so a row may be stored several times; a page full of prompt is shared by the page tables of the whole group.
+struct SequenceLayout {
+  int rows = 0;
+  const std::int32_t* position = nullptr;    // [M] of each row in its sequence, from 0
+  int stores = 0;                            // number of (row, slot) pairs
+  const std::int32_t* store_row = nullptr;   // [stores], ascending
+  const std::int32_t* store_slot = nullptr;  // [stores]
+  int spans = 0;                             // runs of rows of one sequence at consecutive positions
+  const std::int32_t* span_row = nullptr;    // [spans] first row of each
+  const std::int32_t* span_rows = nullptr;   // [spans] number of rows
+  int max_pages = 0;                         // width of the page table
+  const std::int32_t* page_table = nullptr;  // [spans, max_pages]: page that holds positions 32 j .. 32 j + 31
+  int max_position = 0;                      // largest position among the rows
+};
+
+/// One layer's keys and values, in the backend's own order within a page.
+struct KvPages {
+  int pages = 0;
+  void* keys = nullptr;    // [pages, K, kPageSize, D] act
+  void* values = nullptr;  // [pages, K, kPageSize, D] act
+};
+
+/// Query / key norm (Qwen3, when the gains are given), rotary embedding, and the store of keys and values.
+/// Rotation of pair (i, i + D/2) by angle position * frequency[i], in float; scale multiplies cos and sin.
+///   q_out = rope(norm(q)), pages[slot] = (rope(norm(k)), v) for every store.
+struct RopeStoreArgs {
+  const SequenceLayout* layout;
+  int heads;
+  int kv_heads;
+  int head_dim;
+  const float* cos;         // [max_position + 1, D / 2]
+  const float* sin;         // [max_position + 1, D / 2]
+  const float* q_gain = nullptr;  // [D] or none
+  const float* k_gain = nullptr;  // [D] or none
+  float epsilon = 0;
+  const float* q;           // [M, H, D]
+  const float* k;           // [M, K, D]
+  const float* v;           // [M, K, D]
+  void* q_out;              // [M, H, D] act
+  KvPages pages;
+};
+
+/// The way back: dq from dq_out, dk and dv from the gradients of all slots a row was stored in (stores ascending).
+struct RopeStoreBackwardArgs {
+  const SequenceLayout* layout;
+  int heads;
+  int kv_heads;
+  int head_dim;
+  const float* cos;
+  const float* sin;
+  const float* q_gain = nullptr;
+  const float* k_gain = nullptr;
+  float epsilon = 0;
+  const float* q;        // [M, H, D] before norm and rotation; needed only with gains
+  const float* k;        // [M, K, D] likewise
+  const float* dq_out;   // [M, H, D]
+  const float* d_keys;   // [slots, K, D]
+  const float* d_values; // [slots, K, D]
+  void* dq;              // [M, H, D] act
+  void* dk;              // [M, K, D] act
+  void* dv;              // [M, K, D] act
+};
+
+/// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from
+/// position 0 with a running maximum. Head h reads kv head h / (H / K).
+struct AttentionArgs {
+  const SequenceLayout* layout;
+  int heads;
+  int kv_heads;
+  int head_dim;
+  const void* q;   // [M, H, D] act, from rope_store
+  KvPages pages;
+  void* out;       // [M, H, D] act
+  float* lse = nullptr;  // [M, H] log-sum-exp of the scaled scores; kept for the backward pass
+};
+
+/// Writes dq_out [M, H, D], d_keys and d_values [slots, K, D] of every slot of every page in the layout's page tables.
+/// A page shared by several spans sums their contributions, spans ascending.
+struct AttentionBackwardArgs {
+  const SequenceLayout* layout;
+  int heads;
+  int kv_heads;
+  int head_dim;
+  const void* q;      // [M, H, D] act
+  KvPages pages;
+  const void* out;    // [M, H, D] act
+  const float* lse;   // [M, H]
+  const float* d_out; // [M, H, D]
+  float* dq_out;      // [M, H, D]
+  float* d_keys;      // [pages * kPageSize, K, D]
+  float* d_values;    // [pages * kPageSize, K, D]
+};
+
+/// h = silu(gate) * up, silu(g) = g / (1 + exp(-g)).
+struct SwigluArgs {
+  int rows;
+  int width;
+  const void* gate;  // [M, F] act
+  const void* up;    // [M, F] act
+  void* h;           // [M, F] act
+};
+
+struct SwigluBackwardArgs {
+  int rows;
+  int width;
+  const void* gate;  // [M, F] act
+  const void* up;    // [M, F] act
+  const float* dh;   // [M, F]
+  void* d_gate;      // [M, F] act
+  void* d_up;        // [M, F] act
+};
+
+/// y = x rounded to act.
+struct CastArgs {
+  std::int64_t count;
+  const float* x;
+  void* y;
+};
+
+/// y[i] = x[rows[i]]: the rows that the head reads.
+struct GatherRowsArgs {
+  int count;
+  int width;
+  const std::int32_t* rows;  // [count]
+  const float* x;            // [M, C]
+  float* y;                  // [count, C]
+};
+
+/// The vocabulary head, in chunks of the vocabulary: the logits of a batch are never kept.
+/// l = x W^T * inv_temperature; lse = log sum exp l; logp = l[target] - lse; entropy = lse - sum softmax(l) l.
+struct HeadArgs {
+  int rows;                      // n
+  const void* x;                 // [n, C] act, after the last norm
+  const Weight* weight;          // [V, C]
+  const std::int32_t* target;    // [n]
+  const float* inv_temperature;  // [n]
+  float* logp;                   // [n]
+  float* entropy;                // [n]
+  float* lse;                    // [n] kept for the backward pass
+};
+
+/// dx = d_logp * inv_temperature * (W[target] - softmax(l) W).
+struct HeadBackwardArgs {
+  int rows;
+  const void* x;                 // [n, C] act
+  const Weight* weight;          // [V, C]
+  const std::int32_t* target;    // [n]
+  const float* inv_temperature;  // [n]
+  const float* lse;              // [n]
+  const float* d_logp;           // [n]
+  float* dx;                     // [n, C]
+};
+
+/// How one row is sampled. temperature 0 is greedy (then logp is that of temperature 1).
+/// Order as in transformers: temperature, then top_k, top_p, min_p; the survivors are renormalised for the draw only.
+struct SampleRow {
+  float temperature = 1;
+  std::int32_t top_k = 0;  // 0: all
+  float top_p = 1;
+  float min_p = 0;
+  std::uint64_t seed = 0;      // with sequence and position the key of the draw: Philox4x32-10
+  std::uint64_t sequence = 0;
+  std::uint32_t position = 0;  // of the token that is drawn
+};
+
+/// One token a row. logp is the log-probability of the token under the whole distribution at the row's temperature, with
+/// the very bits that the head op gives for the same row and target.
+struct HeadSampleArgs {
+  int rows;
+  const void* x;         // [n, C] act
+  const Weight* weight;  // [V, C]
+  const SampleRow* how;  // [n] host memory
+  std::int32_t* token;   // [n]
+  float* logp;           // [n]
+};
+
+}  // namespace tinylora
