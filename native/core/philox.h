@@ -23,10 +23,11 @@ constexpr PhiloxBlock philox(std::uint64_t key, PhiloxBlock counter) {
   return counter;
 }
 
-/// A uniform double in (0, 1): the upper 53 bits of two words, at the middle of their interval.
+/// A uniform double in (0, 1): the upper 52 bits of two words, at the middle of their interval, which a double holds
+/// exactly (of 53 bits the last middle would round to 1).
 constexpr double philox_uniform(std::uint32_t high, std::uint32_t low) {
-  const std::uint64_t bits = ((std::uint64_t{high} << 32) | low) >> 11;
-  return (static_cast<double>(bits) + 0.5) * 0x1.0p-53;
+  const std::uint64_t bits = ((std::uint64_t{high} << 32) | low) >> 12;
+  return (static_cast<double>(bits) + 0.5) * 0x1.0p-52;
 }
 
 /// The uniform that draws the token at `position` of `sequence`.

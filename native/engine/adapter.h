@@ -27,32 +27,55 @@ struct Basis {
   std::vector<BasisModule> modules;
 };
 
+/// Largest rank of an update (ops.h, LoraArgs).
+inline constexpr int kMaxRank = 16;
+
 class Adapters {
  public:
   /// No basis: every row must name slot -1.
   explicit Adapters(Model& model);
 
+  /// Checks the basis (ERR_ADAPTER) before anything changes. All vectors are zero after it, all versions 0.
   void set_basis(const Basis& basis);
   /// v [groups * u]; R is computed in double, rounded once. Returns the slot's new version, from 1.
   int set_vector(int slot, std::span<const float> v);
   int version(int slot) const;
-  int slots() const;
+  int slots() const { return basis_.slots; }
+  int rank() const { return basis_.rank; }
+  /// Counts the bases that were set: what was sized or computed for another one is stale.
+  int basis_version() const { return basis_version_; }
+  bool adapts(int module) const { return entry_of_module_[static_cast<std::size_t>(module)] >= 0; }
+  /// The first adapted module of the model; past the last one without any.
+  int first_module() const;
 
   /// What `linear` needs of one module; rank 0 where the module is not adapted. `adapter` is the batch's [M] on the backend.
   LoraArgs lora(int module, const std::int32_t* adapter) const;
-  /// [slots, r, r] accumulators of one module on the backend, for linear_backward.
+  /// [slots, r, r] accumulators of one module on the backend, for linear_backward; nullptr where it is not adapted.
   double* d_r(int module);
 
   void zero_gradients();
   /// dv_i = <P_i, dR> summed over the group's modules, module ascending. [groups * u]
   std::vector<double> gradient(int slot) const;
+  /// No NaN or infinity in any slot's accumulators.
+  bool gradients_finite() const;
 
  private:
+  std::size_t square() const { return static_cast<std::size_t>(basis_.rank) * static_cast<std::size_t>(basis_.rank); }
+  std::size_t r_offset(std::size_t entry) const { return entry * static_cast<std::size_t>(basis_.slots) * square(); }
+  std::size_t r_count() const { return r_offset(basis_.modules.size()); }
+  std::vector<double> download_d_r() const;
+  void check_slot(int slot) const;
+
   Model* model_;
-  Basis basis_;
-  std::vector<int> versions_;
-  std::vector<int> entry_of_module_;             // index into basis_.modules, or -1
-  std::vector<std::shared_ptr<void>> a_, b_, r_, d_r_;
+  Basis basis_;  // modules ascending; a and b are on the backend only
+  int basis_version_ = 0;
+  std::vector<int> versions_;                // [slots]
+  std::vector<int> entry_of_module_;         // index into basis_.modules, or -1
+  std::vector<std::shared_ptr<void>> a_;     // of each entry [r, in] float
+  std::vector<std::shared_ptr<void>> b_;     // of each entry [r, out] float: B transposed
+  std::vector<float> r_host_;                // [entries, slots, r, r]
+  std::shared_ptr<void> r_;                  // the same on the backend
+  std::shared_ptr<void> d_r_;                // [entries, slots, r, r] double
 };
 
 }  // namespace tinylora

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
-#include "ops/ops.h"
+#include "ops/backend.h"
 
 namespace tinylora {
 
-/// Built on the host, a span (run of tokens of one sequence) at a time; `upload` makes the ops' view of it.
+/// Built on the host, a span (run of tokens of one sequence) at a time.
 struct Batch {
   std::vector<std::int32_t> tokens;    // [M]
   std::vector<std::int32_t> adapter;   // [M] slot of each row, -1 for the base model
@@ -20,6 +22,27 @@ struct Batch {
   std::vector<std::vector<std::int32_t>> span_pages;  // pages of the span's sequence from position 0
 
   int rows() const { return static_cast<int>(tokens.size()); }
+};
+
+/// Appends `tokens` of one sequence, at positions `first`, `first` + 1, ... `pages` are the sequence's from position 0.
+/// The rows of the last page, when the span leaves it partly filled, are stored in each page of `copies` too: the first
+/// own pages of sequences that continue this one.
+void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, int slot,
+                 const std::vector<std::int32_t>& pages, std::span<const std::int32_t> copies = {});
+
+/// A batch on the backend: token, adapter and layout arrays, in one block of memory.
+class DeviceBatch {
+ public:
+  DeviceBatch(Backend& backend, const Batch& batch);
+  const SequenceLayout& layout() const { return layout_; }
+  const std::int32_t* tokens() const { return tokens_; }
+  const std::int32_t* adapter() const { return adapter_; }
+
+ private:
+  std::shared_ptr<void> memory_;
+  SequenceLayout layout_;
+  const std::int32_t* tokens_ = nullptr;
+  const std::int32_t* adapter_ = nullptr;
 };
 
 }  // namespace tinylora

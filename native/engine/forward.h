@@ -1,10 +1,9 @@
-// One pass of the transformer over a packed batch, and the pass back. The transformer is written here once, over ops.h.
+// One pass of the transformer over a packed batch, and the pass back. The transformer is written once, over ops.h:
+// forward.cpp and backward.cpp.
 #pragma once
 
 #include <atomic>
 #include <memory>
-#include <span>
-#include <vector>
 
 #include "engine/adapter.h"
 #include "engine/batch.h"
@@ -12,44 +11,36 @@
 
 namespace tinylora {
 
-/// Keys and values of all layers, in pages.
+/// Keys and values in pages. `every_layer`: else the layers take turns in the memory of one, for a pass that neither a
+/// later token nor the way back follows.
 class KvCache {
  public:
-  KvCache(const Model& model, int pages);
+  KvCache(const Model& model, int pages, bool every_layer = true);
   KvPages layer(int index) const;
   int pages() const { return pages_; }
+  std::size_t bytes() const { return bytes_; }
+  /// Of every layer.
   static std::size_t bytes_per_page(const Model& model);
 
  private:
-  const Model* model_;
   int pages_;
+  bool every_layer_;
+  std::size_t half_layer_;  // bytes of the keys, or of the values, of one layer
+  std::size_t bytes_;
   std::shared_ptr<void> memory_;
 };
 
-/// A batch on the backend: token, adapter and layout arrays.
-class DeviceBatch {
- public:
-  DeviceBatch(Backend& backend, const Batch& batch);
-  const SequenceLayout& layout() const { return layout_; }
-  const std::int32_t* tokens() const;
-  const std::int32_t* adapter() const;
-
- private:
-  std::shared_ptr<void> memory_;
-  SequenceLayout layout_;
-  const std::int32_t* tokens_;
-  const std::int32_t* adapter_;
-};
-
-/// What the pass back needs of each layer, and the scratch that all layers share. Reused while the row count fits.
+/// What the pass back needs of each layer, and the scratch that all layers share (activations.h). Reused for any batch of
+/// at most `rows` rows.
 struct Activations;
 struct ActivationsDeleter {
   void operator()(Activations*) const;
 };
 using ActivationsPtr = std::unique_ptr<Activations, ActivationsDeleter>;
-/// `keep`: room for every layer's activations; else one layer's. The table of sizes is in activations.cpp.
-ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, bool keep);
-std::size_t activation_bytes(const Model& model, const Adapters& adapters, int rows, bool keep);
+/// `kept_pages`: pages of the cache that a kept pass uses at most; 0 has room for one layer at a time and no way back.
+/// With room for the way back they fit the adapters' present basis only.
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages);
+std::size_t activation_bytes(const Model& model, const Adapters& adapters, int rows, int kept_pages);
 
 /// Runs the layers; returns the residual stream after the last one, [M, C] float on the backend (owned by activations).
 /// Throws ERR_ABORTED between layers once `abort` is set.

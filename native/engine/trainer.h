@@ -2,27 +2,16 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "engine/forward.h"
+#include "engine/score_batch.h"
 
 namespace tinylora {
 
-/// Sequences laid end to end (lib/native/addon.ts, ForwardBatch).
-struct ScoreBatch {
-  std::vector<std::int32_t> tokens;
-  std::vector<std::int32_t> starts;   // [n + 1]
-  std::vector<std::int32_t> parents;  // [n], -1: none
-  std::vector<std::int32_t> slots;    // [n], -1: base model
-  std::vector<std::uint8_t> scored;   // [n]
-  std::vector<float> temperatures;    // [n]
-  bool keep = false;
-};
-
 struct ScoreResult {
-  std::vector<float> logprobs;   // [tokens], NaN where unscored
+  std::vector<float> logprobs;   // [tokens], NaN where unscored and for the first token of a sequence without parent
   std::vector<float> entropies;  // [tokens]
 };
 
@@ -31,10 +20,12 @@ class Trainer {
   Trainer(Model& model, Adapters& adapters);
   ~Trainer();
 
-  /// Checks the batch (ids, parents, slots, context length) before anything runs.
+  /// Checks the batch (ids, parents, slots, context length) before anything runs. A pass that is not kept leaves an
+  /// earlier kept one as it is. A log-probability that is NaN or infinite is ERR_NUMERIC.
   ScoreResult forward(const ScoreBatch& batch, const std::atomic<bool>& abort);
-  /// Gradient of sum_t d_logprobs[t] * logprobs[t] into the adapters' accumulators. Needs a kept forward; uses it up.
-  /// A NaN or infinity in d_logprobs or in the gradient is ERR_NUMERIC.
+  /// Gradient of sum_t d_logprobs[t] * logprobs[t] over the scored tokens (others are not read) into the adapters'
+  /// accumulators. Needs a kept forward, of the basis and vectors that the adapters still have; uses it up. A NaN or
+  /// infinity in d_logprobs or in the gradient is ERR_NUMERIC. The accumulators are zero after an error on the way.
   void backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort);
   std::size_t activation_bytes() const;
 

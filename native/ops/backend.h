@@ -17,7 +17,7 @@ namespace tinylora {
 /// A frozen matrix [out, in] in the order the backend's products like best.
 class Weight {
  public:
-  Weight(int out, int in, DType dtype) : out(out), in(in), dtype(dtype) {}
+  Weight(int rows, int columns, DType type) : out(rows), in(columns), dtype(type) {}
   virtual ~Weight() = default;
   Weight(const Weight&) = delete;
   Weight& operator=(const Weight&) = delete;
@@ -63,6 +63,7 @@ class Backend {
   virtual void swiglu_backward(const SwigluBackwardArgs&) = 0;
   virtual void cast(const CastArgs&) = 0;
   virtual void gather_rows(const GatherRowsArgs&) = 0;
+  virtual void scatter_add_rows(const ScatterAddRowsArgs&) = 0;
   virtual void head(const HeadArgs&) = 0;
   virtual void head_backward(const HeadBackwardArgs&) = 0;
   virtual void head_sample(const HeadSampleArgs&) = 0;

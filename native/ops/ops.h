@@ -216,6 +216,15 @@ struct GatherRowsArgs {
   float* y;                  // [count, C]
 };
 
+/// y[rows[i]] += x[i], i ascending; rows may repeat. The way back of gather_rows.
+struct ScatterAddRowsArgs {
+  int count;
+  int width;
+  const std::int32_t* rows;  // [count]
+  const float* x;            // [count, C]
+  float* y;                  // [M, C] +=
+};
+
 /// The vocabulary head, in chunks of the vocabulary: the logits of a batch are never kept.
 /// l = x W^T * inv_temperature; lse = log sum exp l; logp = l[target] - lse; entropy = lse - sum softmax(l) l.
 struct HeadArgs {

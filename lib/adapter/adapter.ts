@@ -1,0 +1,113 @@
+import { TinyLoraError } from "../error.js";
+import type { AdapterBasis, LinearModule } from "../native/addon.js";
+import { packageVersion } from "../version.js";
+import { checkRank } from "./basis.js";
+import { type AdapterMatrices, readAdapterFile, writeAdapterFile } from "./file.js";
+import { parameterTable } from "./parameters.js";
+import { type AdapterFacts, decodeShort, encodeShort, SHORT_PREFIX } from "./short-string.js";
+import { type AdapterSpec, adapterSpec } from "./spec.js";
+import { SVD_RECIPE } from "./svd-cache.js";
+import { roundVector } from "./vector-dtype.js";
+
+/** The base model, as far as an adapter must know it: an Engine is one. */
+export interface AdapterBase {
+  readonly fingerprint: string;
+  readonly modules: readonly LinearModule[];
+}
+
+/**
+ * A TinyLoRA adapter: what it is made of and its v. Immutable; training makes new ones with `withVector`.
+ *
+ * @example
+ * const adapter = await Adapter.load("runs/gsm8k/adapter"); // or "tl1-..."
+ * await engine.attach(adapter);
+ */
+export class Adapter {
+  readonly spec: AdapterSpec;
+  /** 16 hex digits over the weights of the base model that it was made for. */
+  readonly fingerprint: string;
+  readonly svdRecipe: number;
+  /** [groups * u], rounded to `spec.dtype`. */
+  readonly v: Float32Array;
+  /** A, B and P, where the file brought them. */
+  readonly matrices: AdapterMatrices | undefined;
+
+  private constructor(facts: AdapterFacts, matrices?: AdapterMatrices) {
+    this.spec = facts.spec;
+    this.fingerprint = facts.fingerprint;
+    this.svdRecipe = facts.svdRecipe;
+    this.v = roundVector(facts.v, facts.spec.dtype);
+    this.matrices = matrices;
+    if (!this.v.every(Number.isFinite)) {
+      throw new TinyLoraError(
+        "ERR_NUMERIC",
+        `v: expected finite numbers in ${this.spec.dtype}, found ${this.v.find((x) => !Number.isFinite(x))}`,
+      );
+    }
+  }
+
+  /** A new adapter of this base model with v = 0: the model stays exactly what it is. */
+  static create(base: AdapterBase, options: Partial<AdapterSpec> = {}): Adapter {
+    const spec = adapterSpec(options);
+    checkRank(spec, base.modules);
+    const v = new Float32Array(parameterTable(spec, base.modules).trained);
+    return new Adapter({ spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE, v });
+  }
+
+  /** From a folder, one of its files, a run folder, or a short string. */
+  static async load(source: string): Promise<Adapter> {
+    if (source.startsWith(SHORT_PREFIX)) return new Adapter(decodeShort(source.trim()));
+    const { matrices, ...facts } = await readAdapterFile(source);
+    return new Adapter(facts, matrices);
+  }
+
+  /** The same adapter with another v, which is rounded to `spec.dtype`. */
+  withVector(v: ArrayLike<number>): Adapter {
+    if (v.length !== this.v.length) {
+      throw new TinyLoraError("ERR_ADAPTER", `v: expected ${this.v.length} numbers, found ${v.length}`);
+    }
+    return new Adapter({ ...this.#facts(), v: roundVector(v, this.spec.dtype) }, this.matrices);
+  }
+
+  /** Throws where `base` is not the model that this adapter was made for. */
+  checkBase(base: AdapterBase): void {
+    if (this.fingerprint !== base.fingerprint) {
+      throw new TinyLoraError(
+        "ERR_ADAPTER",
+        `the adapter was made for another base model: expected weights with fingerprint ${this.fingerprint}, found ${base.fingerprint}`,
+      );
+    }
+    if (this.svdRecipe !== SVD_RECIPE && !this.matrices) {
+      throw new TinyLoraError(
+        "ERR_ADAPTER",
+        `the adapter needs version ${this.svdRecipe} of the SVD, this package has ${SVD_RECIPE}: save it self-contained with the package that made it`,
+      );
+    }
+    const expected = parameterTable(this.spec, base.modules).trained;
+    if (this.v.length !== expected) {
+      throw new TinyLoraError("ERR_ADAPTER", `v: expected ${expected} numbers for this model, found ${this.v.length}`);
+    }
+  }
+
+  /**
+   * Writes adapter.safetensors and adapter.json. With `basis` (`engine.basis()`) the files hold A, B and P too and need
+   * no SVD to be used.
+   */
+  async save(folder: string, basis?: { modules: readonly LinearModule[]; basis: AdapterBasis }): Promise<void> {
+    const matrices = basis ? namedMatrices(basis.modules, basis.basis) : this.matrices;
+    await writeAdapterFile(folder, { ...this.#facts(), matrices }, packageVersion());
+  }
+
+  /** Short enough to paste: every command takes it in place of a file. */
+  toString(): string {
+    return encodeShort(this.#facts());
+  }
+
+  #facts(): AdapterFacts {
+    return { spec: this.spec, fingerprint: this.fingerprint, svdRecipe: this.svdRecipe, v: this.v };
+  }
+}
+
+function namedMatrices(modules: readonly LinearModule[], basis: AdapterBasis): AdapterMatrices {
+  return new Map(basis.modules.map(({ module, a, b, p }) => [modules[module]!.name, { a, b, p }]));
+}

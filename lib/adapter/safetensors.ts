@@ -1,0 +1,108 @@
+import { createHash } from "node:crypto";
+import { TinyLoraError } from "../error.js";
+
+/** The small safetensors files of this package: fp32 (and v's 2-byte types), read and written whole. */
+export interface SmallTensor {
+  readonly dtype: "F32" | "BF16" | "F16";
+  readonly shape: readonly number[];
+  /** Little-endian. */
+  readonly data: Uint8Array;
+}
+
+export type SmallTensors = Map<string, SmallTensor>;
+
+const BYTES = { F32: 4, BF16: 2, F16: 2 } as const;
+const LONGEST_HEADER = 16 * 1024 * 1024;
+
+export function floatTensor(values: Float32Array, shape: readonly number[]): SmallTensor {
+  return { dtype: "F32", shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+}
+
+export function tensorFloats(tensor: SmallTensor): Float32Array {
+  return new Float32Array(tensor.data.slice().buffer);
+}
+
+/** The checksum of all tensor bytes goes into the metadata as `sha256`. */
+export function encodeSafetensors(tensors: SmallTensors, metadata: Record<string, string> = {}): Uint8Array {
+  const hash = createHash("sha256");
+  const entries: Record<string, unknown> = {};
+  let offset = 0;
+  for (const [name, { dtype, shape, data }] of tensors) {
+    entries[name] = { dtype, shape, data_offsets: [offset, offset + data.length] };
+    hash.update(data);
+    offset += data.length;
+  }
+  const header = JSON.stringify({ __metadata__: { ...metadata, sha256: hash.digest("hex") }, ...entries });
+  const padded = Buffer.from(
+    header.padEnd(Math.ceil(Buffer.byteLength(header) / 8) * 8 - Buffer.byteLength(header) + header.length),
+  );
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded, ...[...tensors.values()].map((tensor) => tensor.data)]);
+}
+
+/** `file` is for messages. Checks everything that it returns, the checksum too. */
+export function decodeSafetensors(
+  bytes: Uint8Array,
+  file: string,
+): { tensors: SmallTensors; metadata: Record<string, string> } {
+  const damaged = (what: string) => new TinyLoraError("ERR_FILE", `${file}: ${what}`);
+  if (bytes.length < 8) throw damaged(`expected a safetensors file, found ${bytes.length} bytes`);
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const length = Number(view.readBigUInt64LE(0));
+  if (length > Math.min(LONGEST_HEADER, bytes.length - 8)) {
+    throw damaged(`expected a safetensors header within the file's ${bytes.length} bytes, found a length of ${length}`);
+  }
+  const header = parseHeader(view.toString("utf8", 8, 8 + length));
+  if (!header) throw damaged("the safetensors header is not a JSON object of tensors");
+  const { __metadata__: metadata = {}, ...entries } = header;
+  const body = bytes.subarray(8 + length);
+  const tensors: SmallTensors = new Map();
+  const hash = createHash("sha256");
+  let next = 0;
+  for (const [name, entry] of Object.entries(entries)) {
+    const { dtype, shape, start, end } = parseEntry(entry) ?? {};
+    if (!dtype || !shape || start !== next || end === undefined || end > body.length) {
+      throw damaged(`tensor ${name}: expected a known dtype and bytes that follow the tensor before it`);
+    }
+    const expected = shape.reduce((product, size) => product * size, BYTES[dtype]);
+    if (end - start !== expected) throw damaged(`tensor ${name}: expected ${expected} bytes, found ${end - start}`);
+    const data = body.subarray(start, end);
+    hash.update(data);
+    tensors.set(name, { dtype, shape, data });
+    next = end;
+  }
+  if (next !== body.length) throw damaged(`expected ${next} bytes of tensors, found ${body.length}`);
+  const found = hash.digest("hex");
+  if ((metadata as Record<string, string>).sha256 !== found)
+    throw damaged("the checksum does not match: the file was damaged or edited");
+  return { tensors, metadata: metadata as Record<string, string> };
+}
+
+function parseHeader(text: string): Record<string, unknown> | undefined {
+  try {
+    const header: unknown = JSON.parse(text);
+    return isObject(header) && isObject(header.__metadata__ ?? {}) ? header : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function parseEntry(
+  entry: unknown,
+): { dtype: keyof typeof BYTES; shape: number[]; start: number; end: number } | undefined {
+  if (!isObject(entry)) return undefined;
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (!(typeof dtype === "string" && dtype in BYTES) || !isSizes(shape) || !isSizes(offsets)) return undefined;
+  const [start, end] = offsets;
+  if (start === undefined || end === undefined || end < start) return undefined;
+  return { dtype: dtype as keyof typeof BYTES, shape, start, end };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}

@@ -1,0 +1,82 @@
+import { TinyLoraError } from "../error.js";
+import type { ModuleType, ProjectionSpec } from "../native/addon.js";
+import { MODULE_TYPES } from "./modules.js";
+import { makeTying, type Tying, tyingText } from "./tying.js";
+import { VECTOR_DTYPES, type VectorDtype } from "./vector-dtype.js";
+
+/** Everything that makes an adapter of a base model, but for its v. docs/method.md explains the symbols. */
+export interface AdapterSpec {
+  readonly kind: AdapterKindName;
+  /** r: rank of the truncated SVD. */
+  readonly rank: number;
+  /** Numbers in the v of one tie group. */
+  readonly u: number;
+  readonly tying: Tying;
+  /** left: B = U diag(S), A = V^T (the paper); sqrt: B = U diag(sqrt S), A = diag(sqrt S) V^T (PEFT). */
+  readonly split: Split;
+  readonly projection: { readonly seed: number; readonly distribution: Distribution };
+  /** In model order, each once. */
+  readonly targets: readonly ModuleType[];
+  /** How v is kept and saved. */
+  readonly dtype: VectorDtype;
+}
+
+export type AdapterKindName = (typeof KIND_NAMES)[number];
+export type Split = (typeof SPLITS)[number];
+export type Distribution = ProjectionSpec["distribution"];
+
+export const KIND_NAMES = ["tinylora"] as const;
+export const SPLITS = ["left", "sqrt"] as const;
+export const DISTRIBUTIONS = ["normal", "uniform", "orthogonal", "unit"] as const satisfies readonly Distribution[];
+
+/** The paper's 13 numbers: every module of the model shares one v. */
+export const DEFAULT_SPEC: AdapterSpec = {
+  kind: "tinylora",
+  rank: 2,
+  u: 13,
+  tying: { kind: "all" },
+  split: "left",
+  projection: { seed: 0, distribution: "normal" },
+  targets: MODULE_TYPES,
+  dtype: "fp32",
+};
+
+/** A complete, checked spec: `options` over the defaults, targets in model order. */
+export function adapterSpec(options: Partial<AdapterSpec> = {}): AdapterSpec {
+  const spec = { ...DEFAULT_SPEC, ...options };
+  checkOneOf("kind", spec.kind, KIND_NAMES);
+  checkWhole("rank", spec.rank, 1, 64);
+  checkWhole("u", spec.u, 1, 4096);
+  checkOneOf("split", spec.split, SPLITS);
+  checkWhole("projection seed", spec.projection.seed, 0, Number.MAX_SAFE_INTEGER);
+  checkOneOf("projection distribution", spec.projection.distribution, DISTRIBUTIONS);
+  for (const target of spec.targets) checkOneOf("target module", target, MODULE_TYPES);
+  if (spec.targets.length === 0) {
+    throw new TinyLoraError("ERR_ADAPTER", `target modules: expected some of ${MODULE_TYPES.join(", ")}, found none`);
+  }
+  checkOneOf("dtype of v", spec.dtype, VECTOR_DTYPES);
+  const { kind, nTie, ratio }: { kind: Tying["kind"]; nTie?: number; ratio?: number } = spec.tying;
+  return {
+    ...spec,
+    tying: makeTying(kind, nTie, ratio),
+    targets: MODULE_TYPES.filter((type) => spec.targets.includes(type)),
+  };
+}
+
+function checkOneOf(what: string, value: unknown, allowed: readonly string[]): void {
+  if (!allowed.includes(value as string)) {
+    throw new TinyLoraError("ERR_ADAPTER", `${what}: expected one of ${allowed.join(", ")}, found ${value}`);
+  }
+}
+
+function checkWhole(what: string, value: unknown, least: number, most: number): void {
+  if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
+    throw new TinyLoraError("ERR_ADAPTER", `${what}: expected a whole number from ${least} to ${most}, found ${value}`);
+  }
+}
+
+/** Adapters with equal keys share A, B, P and the tie groups: they can be used side by side in one batch. */
+export function basisKey({ kind, rank, u, tying, split, projection, targets }: AdapterSpec): string {
+  const { seed, distribution } = projection;
+  return [kind, rank, u, tyingText(tying), split, seed, distribution, ...targets].join(" ");
+}

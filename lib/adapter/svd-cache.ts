@@ -1,0 +1,86 @@
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { environment } from "../config/env.js";
+import { writeFileAtomic } from "../files.js";
+import type { LinearModule, SvdFactors } from "../native/addon.js";
+import type { ProgressListener, Session } from "../native/session.js";
+import { decodeSafetensors, encodeSafetensors, floatTensor, type SmallTensors, tensorFloats } from "./safetensors.js";
+
+/** Raised whenever native/engine/svd.cpp gives other factors for the same weights: adapters and caches carry it. */
+export const SVD_RECIPE = 1;
+
+/** The factors of these modules: from the disk where they are, computed and kept for next time where not. */
+export async function cachedSvd(
+  session: Session,
+  rank: number,
+  modules: readonly LinearModule[],
+  options: { onProgress?: ProgressListener | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<SvdFactors[]> {
+  const path = svdCachePath(session.fingerprint, rank);
+  const cached = await readCache(path, rank, session.modules);
+  const missing = modules.filter((module) => !cached.has(module.index));
+  if (missing.length > 0) {
+    const spec = { rank, modules: missing.map((module) => module.index) };
+    for (const factors of await session.computeSvd(spec, options.onProgress, options.signal)) {
+      cached.set(factors.module, factors);
+    }
+    await writeCache(path, rank, session.modules, cached);
+  }
+  return modules.map((module) => cached.get(module.index)!);
+}
+
+export function svdCachePath(fingerprint: string, rank: number): string {
+  return join(cacheFolder(), "svd", `${fingerprint}-v${SVD_RECIPE}-r${rank}.safetensors`);
+}
+
+function cacheFolder(): string {
+  const shared = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  return environment().cache ?? join(shared, "tinylora-native");
+}
+
+/** Whatever is wrong with a cache, the cure is to compute again: nothing here throws. */
+async function readCache(
+  path: string,
+  rank: number,
+  modules: readonly LinearModule[],
+): Promise<Map<number, SvdFactors>> {
+  const factors = new Map<number, SvdFactors>();
+  let tensors: SmallTensors;
+  try {
+    tensors = decodeSafetensors(await readFile(path), path).tensors;
+  } catch {
+    return factors;
+  }
+  for (const module of modules) {
+    const [u, s, vt] = (["u", "s", "vt"] as const).map((part) => tensors.get(`${module.name}.${part}`));
+    if (!u || !s || !vt) continue;
+    const fits =
+      u.data.length === 4 * module.out * rank && s.data.length === 4 * rank && vt.data.length === 4 * rank * module.in;
+    if (fits)
+      factors.set(module.index, { module: module.index, u: tensorFloats(u), s: tensorFloats(s), vt: tensorFloats(vt) });
+  }
+  return factors;
+}
+
+/** A cache that cannot be written costs the next start some seconds, no more. */
+async function writeCache(
+  path: string,
+  rank: number,
+  modules: readonly LinearModule[],
+  factors: ReadonlyMap<number, SvdFactors>,
+): Promise<void> {
+  const tensors: SmallTensors = new Map();
+  for (const module of modules) {
+    const found = factors.get(module.index);
+    if (!found) continue;
+    tensors.set(`${module.name}.u`, floatTensor(found.u, [module.out, rank]));
+    tensors.set(`${module.name}.s`, floatTensor(found.s, [rank]));
+    tensors.set(`${module.name}.vt`, floatTensor(found.vt, [rank, module.in]));
+  }
+  try {
+    await writeFileAtomic(path, encodeSafetensors(tensors, { recipe: String(SVD_RECIPE) }));
+  } catch (error) {
+    process.emitWarning(`the SVD was not kept for next time: ${(error as Error).message}`);
+  }
+}

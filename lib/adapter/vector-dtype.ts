@@ -1,0 +1,96 @@
+/**
+ * The number formats that v can be kept in. Rounding is to nearest, ties to even, and exact: a double is rounded once.
+ *   format   significant bits   least normal exponent   largest finite
+ */
+const FORMATS = {
+  fp32: { bits: 24, exponent: -126, largest: 3.4028234663852886e38, bytes: 4 },
+  bf16: { bits: 8, exponent: -126, largest: 3.3895313892515355e38, bytes: 2 },
+  fp16: { bits: 11, exponent: -14, largest: 65504, bytes: 2 },
+} as const;
+
+export type VectorDtype = keyof typeof FORMATS;
+export const VECTOR_DTYPES = Object.keys(FORMATS) as VectorDtype[];
+
+export function bytesOf(dtype: VectorDtype): number {
+  return FORMATS[dtype].bytes;
+}
+
+/** v as its format holds it. Numbers beyond the format's range become infinite. */
+export function roundVector(v: ArrayLike<number>, dtype: VectorDtype): Float32Array {
+  return Float32Array.from(v, (value) => roundTo(value, dtype));
+}
+
+function roundTo(value: number, dtype: VectorDtype): number {
+  if (value === 0 || !Number.isFinite(value)) return value;
+  const { bits, exponent, largest } = FORMATS[dtype];
+  const quantum = 2 ** (Math.max(exponentOf(value), exponent) - (bits - 1));
+  const rounded = roundHalfEven(value / quantum) * quantum;
+  return Math.abs(rounded) > largest ? Math.sign(value) * Infinity : rounded;
+}
+
+/** |value| has at most 53 bits and the quotient is scaled by a power of two, so nothing is lost before this. */
+function roundHalfEven(value: number): number {
+  const below = Math.floor(value);
+  const rest = value - below;
+  if (rest > 0.5 || (rest === 0.5 && below % 2 !== 0)) return below + 1;
+  return below;
+}
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+/** floor(log2 |value|); -1023 for values below the normal doubles. */
+function exponentOf(value: number): number {
+  scratch.setFloat64(0, value);
+  return ((scratch.getUint16(0) >> 4) & 0x7ff) - 1023;
+}
+
+/** Little-endian bytes of a v that is already rounded. */
+export function encodeVector(v: Float32Array, dtype: VectorDtype): Uint8Array {
+  const size = bytesOf(dtype);
+  const bytes = new Uint8Array(v.length * size);
+  const view = new DataView(bytes.buffer);
+  v.forEach((value, i) => {
+    if (dtype === "fp32") view.setFloat32(4 * i, value, true);
+    else view.setUint16(2 * i, dtype === "bf16" ? bf16Bits(value) : fp16Bits(value), true);
+  });
+  return bytes;
+}
+
+export function decodeVector(bytes: Uint8Array, dtype: VectorDtype): Float32Array {
+  const size = bytesOf(dtype);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: Math.floor(bytes.length / size) }, (_, i) => {
+    if (dtype === "fp32") return view.getFloat32(4 * i, true);
+    const word = view.getUint16(2 * i, true);
+    return dtype === "bf16" ? fromBf16(word) : fromFp16(word);
+  });
+}
+
+function bf16Bits(value: number): number {
+  scratch.setFloat32(0, value);
+  return scratch.getUint16(0);
+}
+
+function fromBf16(word: number): number {
+  scratch.setUint32(0, word << 16);
+  return scratch.getFloat32(0);
+}
+
+function fp16Bits(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const magnitude = Math.abs(value);
+  if (Number.isNaN(value)) return 0x7e00;
+  if (magnitude === Infinity) return sign | 0x7c00;
+  if (magnitude < 2 ** -14) return sign | (magnitude * 2 ** 24);
+  const exponent = exponentOf(magnitude);
+  return sign | ((exponent + 15) << 10) | (magnitude * 2 ** (10 - exponent) - 1024);
+}
+
+function fromFp16(word: number): number {
+  const sign = word & 0x8000 ? -1 : 1;
+  const exponent = (word >> 10) & 0x1f;
+  const fraction = word & 0x3ff;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : Number.NaN;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}

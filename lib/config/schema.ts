@@ -1,0 +1,179 @@
+/**
+ * Every option of a training run, once: key, default, limits and what it means. Validation (config.ts), command-line
+ * flags and the manual (fields.ts) are made from this. Keys and meanings are those of TRL's GRPOConfig where it has them.
+ */
+import { z } from "zod";
+import { MODULE_TYPES } from "../adapter/modules.js";
+import { DISTRIBUTIONS, SPLITS } from "../adapter/spec.js";
+import { TYING_KINDS } from "../adapter/tying.js";
+import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
+
+const positive = z.number().positive();
+const count = z.int().min(1);
+const share = z.number().min(0).max(1);
+const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null);
+
+export const sections = {
+  Model: {
+    model: optional(z.string()).describe("folder (Hugging Face) or .gguf file"),
+    dtype: z.enum(["bf16", "fp32"]).default("bf16").describe("type that the base weights are kept in"),
+    backend: z.enum(["cpu", "reference"]).default("cpu").describe("where the model runs"),
+    threads: optional(count).describe("compute threads; all cores when not given"),
+    max_sequences: count.default(64).describe("sequences sampled side by side at most"),
+    cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),
+  },
+  Data: {
+    data: z.string().default("gsm8k").describe("name of a data set, or a .jsonl / .json file"),
+    eval_data: optional(z.string()).describe("data set or file to evaluate on; the held-out part of data when not given"),
+    prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
+    shots: z.int().min(0).max(8).default(0).describe("worked examples before the problem"),
+    system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
+    suffix: optional(z.string()).describe("instruction after each problem"),
+  },
+  Reward: {
+    rewards: z
+      .array(z.string())
+      .min(1)
+      .default(["answer"])
+      .describe("built-in rewards by name, or modules (./reward.mjs) whose default export is one"),
+    reward_weights: optional(z.array(z.number())).describe("one weight a reward; 1 each when not given"),
+    reward_timeout: positive.default(30).describe("seconds that one call of a reward may take"),
+    scale_rewards: z
+      .preprocess((v) => (v === true ? "group" : v === false ? "none" : v), z.enum(["group", "batch", "none"]))
+      .default("group")
+      .describe("divide advantages by the standard deviation of the group, of the batch, or not at all"),
+    multi_objective_aggregation: z
+      .enum(["sum_then_normalize", "normalize_then_sum"])
+      .default("sum_then_normalize")
+      .describe("add rewards up before they are normalised, or after (GDPO)"),
+  },
+  Adapter: {
+    r: count.max(64).default(2).describe("rank of the truncated SVD of each adapted weight"),
+    u: count.max(4096).default(13).describe("trainable numbers of one tie group"),
+    tying: z
+      .enum(TYING_KINDS)
+      .default("all")
+      .describe("modules that share one vector: all, n_tie neighbours in depth (tiled) or of one type (structured), PEFT's ratio, none"),
+    n_tie: optional(count).describe("modules that share one vector, for tiled and structured"),
+    weight_tying: optional(share).describe("PEFT's share of vectors saved by tying, for ratio"),
+    split: z
+      .enum(SPLITS)
+      .default("left")
+      .describe("singular values in B (left, the paper), or their square roots in A and B (sqrt, PEFT)"),
+    projection: z.enum(DISTRIBUTIONS).default("normal").describe("distribution of the fixed random matrices P"),
+    projection_seed: z.int().min(0).default(0).describe("seed of P"),
+    target_modules: z
+      .array(z.enum(MODULE_TYPES))
+      .min(1)
+      .default([...MODULE_TYPES])
+      .describe("linear modules of each layer that are adapted"),
+    init: z.enum(["zero", "uniform"]).default("zero").describe("v at the start: zero, or uniform in +-0.02"),
+    v_dtype: z
+      .enum(VECTOR_DTYPES)
+      .default("fp32")
+      .describe("type that v is rounded to wherever it is used or saved; the optimiser keeps an fp32 master"),
+  },
+  Sampling: {
+    num_prompts: count.default(8).describe("problems a step"),
+    num_generations: z.int().min(2).default(8).describe("completions a problem: the group"),
+    max_completion_length: count.default(256).describe("tokens of a completion at most"),
+    temperature: positive.default(1).describe("of sampling, and of the log-probabilities that are trained"),
+    top_p: z.number().gt(0).max(1).default(1).describe("sample from the likeliest tokens that reach this mass"),
+    top_k: z.int().min(0).default(0).describe("sample from this many likeliest tokens; 0: all"),
+    min_p: share.default(0).describe("leave out tokens less likely than this share of the likeliest one"),
+    stop: z.array(z.string().min(1)).default([]).describe("texts that end a completion, besides the model's stop tokens"),
+  },
+  Loss: {
+    loss_type: z
+      .enum(["dapo", "grpo", "bnpo", "dr_grpo", "cispo", "sapo", "luspo"])
+      .default("dapo")
+      .describe("token loss and how it is averaged, as in TRL"),
+    beta: z.number().min(0).default(0).describe("weight of the KL divergence from the base model"),
+    use_bias_correction_kl: z.boolean().default(true).describe("multiply the KL term by the importance ratio"),
+    epsilon: z.number().min(0).default(0.2).describe("lower clip range of the importance ratio"),
+    epsilon_high: optional(z.number().min(0)).describe(
+      "upper clip range (epsilon when not given); for cispo the largest ratio itself",
+    ),
+    delta: optional(positive).describe("upper bound of the ratio where the clip leaves it free (two-sided clipping)"),
+    importance_sampling_level: z.enum(["token", "sequence"]).default("token").describe("ratio a token, or a sequence (GSPO)"),
+    sapo_temperature_pos: positive.default(1).describe("gate temperature for positive advantages (sapo)"),
+    sapo_temperature_neg: positive.default(1.05).describe("gate temperature for the others (sapo)"),
+    mask_truncated_completions: z
+      .boolean()
+      .default(false)
+      .describe("leave completions that were cut at max_completion_length out of the loss"),
+    num_iterations: count.default(1).describe("updates made from each batch of completions; together they are one step"),
+  },
+  Optimiser: {
+    optim: z.enum(["adamw", "sgd"]).default("adamw").describe("optimiser"),
+    learning_rate: positive.default(2e-3).describe("largest learning rate"),
+    lr_scheduler_type: z.enum(["constant", "cosine"]).default("constant").describe("learning rate after the warm-up"),
+    warmup_steps: z.int().min(0).default(0).describe("steps over which the learning rate rises linearly"),
+    momentum: z.number().min(0).lt(1).default(0).describe("of sgd"),
+    adam_beta1: z.number().min(0).lt(1).default(0.9).describe("decay of AdamW's first moment"),
+    adam_beta2: z.number().min(0).lt(1).default(0.999).describe("decay of AdamW's second moment"),
+    adam_epsilon: positive.default(1e-8).describe("added to AdamW's denominator"),
+    weight_decay: z.number().min(0).default(0).describe("decoupled decay of v"),
+    max_grad_norm: z.number().min(0).default(1).describe("the gradient's norm is cut to this; 0: never"),
+    token_budget: count.default(2048).describe("rows (prompt and completion tokens) of one forward and backward pass"),
+  },
+  Run: {
+    max_steps: count.default(150).describe("steps of the run"),
+    seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(42).describe("of the order of the data, sampling and init"),
+    eval_steps: z.int().min(0).default(25).describe("evaluate before the first, after every n-th and the last step; 0: never"),
+    eval_examples: count.default(100).describe("held-out problems of such an evaluation, spread evenly over the set"),
+    save_steps: count.default(10).describe("steps between checkpoints; the last step always makes one"),
+    save_total_limit: count.default(3).describe("checkpoints that are kept: the newest"),
+  },
+};
+
+const options = z.strictObject({
+  ...sections.Model,
+  ...sections.Data,
+  ...sections.Reward,
+  ...sections.Adapter,
+  ...sections.Sampling,
+  ...sections.Loss,
+  ...sections.Optimiser,
+  ...sections.Run,
+});
+
+/** The resolved options of a run: every key has a value. */
+export type TrainConfig = z.output<typeof options>;
+/** What a user writes: every key may be left out. */
+export type TrainOptions = z.input<typeof options>;
+
+export const trainSchema = options.check((context) => {
+  for (const [key, message] of contradictions(context.value)) {
+    context.issues.push({ code: "custom", path: [key], message, input: context.value[key] });
+  }
+});
+
+/** Options that are fine alone and wrong together. */
+function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
+  const found: [keyof TrainConfig, string][] = [];
+  const { rewards, reward_weights, tying, n_tie, weight_tying, epsilon, epsilon_high, delta } = config;
+  if (reward_weights !== null && reward_weights.length !== rewards.length) {
+    found.push(["reward_weights", `expected ${rewards.length} numbers, one for each of rewards`]);
+  }
+  const counted = tying === "tiled" || tying === "structured";
+  if (counted !== (n_tie !== null)) {
+    found.push(["n_tie", `expected ${counted ? "a number of modules" : "nothing"}, since tying is ${tying}`]);
+  }
+  if ((tying === "ratio") !== (weight_tying !== null)) {
+    found.push(["weight_tying", `expected ${tying === "ratio" ? "a share" : "nothing"}, since tying is ${tying}`]);
+  }
+  if (delta !== null && delta <= 1 + (epsilon_high ?? epsilon)) {
+    found.push(["delta", "expected more than 1 + epsilon_high, or the clip never applies"]);
+  }
+  if (config.loss_type === "luspo" && config.importance_sampling_level !== "sequence") {
+    found.push(["importance_sampling_level", "expected sequence, since loss_type is luspo"]);
+  }
+  if (config.optim !== "sgd" && config.momentum !== 0) {
+    found.push(["momentum", `expected 0, since optim is ${config.optim}`]);
+  }
+  if (config.warmup_steps > config.max_steps) {
+    found.push(["warmup_steps", `expected at most max_steps (${config.max_steps})`]);
+  }
+  return found;
+}

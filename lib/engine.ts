@@ -1,0 +1,203 @@
+import { availableParallelism } from "node:os";
+import type { Adapter } from "./adapter/adapter.js";
+import { buildBasis, matricesBasis } from "./adapter/basis.js";
+import { targetedModules } from "./adapter/modules.js";
+import { basisKey } from "./adapter/spec.js";
+import { cachedSvd } from "./adapter/svd-cache.js";
+import { TinyLoraError } from "./error.js";
+import { type GenerateOptions, Generation, type Prompt, type StreamPiece, streamCompletion } from "./generate.js";
+import { type LogprobOptions, scoreSequences, type TokenLogprobs } from "./logprobs.js";
+import { type Model, openModel } from "./model/open.js";
+import type {
+  AdapterBasis,
+  CpuPath,
+  Dtype,
+  ForwardBatch,
+  ForwardResult,
+  LinearModule,
+  SampleEvent,
+  SampleRequest,
+} from "./native/addon.js";
+import { type ProgressListener, Session } from "./native/session.js";
+
+export interface EngineOptions {
+  /** How weights are kept. bf16 takes half the memory. */
+  readonly dtype?: Dtype | undefined;
+  readonly backend?: "cpu" | "reference" | undefined;
+  /** Compute threads; all cores by default. Results do not depend on it. */
+  readonly threads?: number | undefined;
+  /** The instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
+  readonly cpuPath?: CpuPath | undefined;
+  /** Sequences that are sampled side by side at most. */
+  readonly maxSequences?: number | undefined;
+  /** Positions that the sampler's key/value cache holds, over all sequences. */
+  readonly cacheTokens?: number | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PassOptions {
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A language model in native memory: samples, scores and differentiates. Frees everything on `dispose`.
+ *
+ * @example
+ * await using engine = await Engine.load("models/SmolLM2-135M-Instruct");
+ * const [answer] = await engine.generate([{ role: "user", content: "What is 7 * 8?" }], { temperature: 0 });
+ * console.log(answer.text);
+ */
+export class Engine implements AsyncDisposable {
+  /** Config, tensors and tokenizer as openModel found them. */
+  readonly model: Model;
+  #session: Session;
+  #basis: { key: string; basis: AdapterBasis } | undefined;
+
+  private constructor(model: Model, session: Session) {
+    this.model = model;
+    this.#session = session;
+  }
+
+  /** `path`: a Hugging Face folder or a .gguf file. */
+  static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
+    options.signal?.throwIfAborted();
+    const model = await openModel(path);
+    const session = await Session.open(
+      {
+        config: model.config,
+        tensors: model.tensors,
+        dtype: options.dtype ?? "bf16",
+        backend: options.backend ?? "cpu",
+        threads: options.threads ?? availableParallelism(),
+        ...(options.cpuPath ? { path: options.cpuPath } : {}),
+        maxSequences: options.maxSequences ?? 64,
+        cacheTokens: options.cacheTokens ?? 16384,
+        tokenBytes: model.tokenizer.tokenBytes(),
+      },
+      options.onProgress,
+      options.signal,
+    );
+    return new Engine(model, session);
+  }
+
+  get tokenizer(): Model["tokenizer"] {
+    return this.model.tokenizer;
+  }
+  /** Positions that the model can see. */
+  get contextLength(): number {
+    return this.model.config.context;
+  }
+  get backend(): string {
+    return this.#session.backend;
+  }
+  /** The linear modules that adapters can change. */
+  get modules(): LinearModule[] {
+    return this.#session.modules;
+  }
+  /** 16 hex digits over all weights: the same for every file format and dtype. */
+  get fingerprint(): string {
+    return this.#session.fingerprint;
+  }
+  /** How many adapters are attached: slots 0 .. slots - 1. */
+  get slots(): number {
+    return this.#basis?.basis.slots ?? 0;
+  }
+  memory(): { weights: number; cache: number; activations: number; peakRss: number } {
+    return this.#session.memory();
+  }
+
+  /**
+   * Puts adapters into slots 0, 1, ... in place of those before. They must differ in v only. The SVD that they need is
+   * computed once for a model and rank, then kept on disk. Refused while sequences are being sampled.
+   */
+  async attach(adapters: Adapter | readonly Adapter[], options: PassOptions = {}): Promise<void> {
+    const list = Array.isArray(adapters) ? (adapters as readonly Adapter[]) : [adapters as Adapter];
+    const first = list[0];
+    if (!first) throw new TinyLoraError("ERR_ARGUMENT", "attach: expected at least one adapter");
+    const key = `${list.length} ${first.matrices ? "own matrices" : basisKey(first.spec)}`;
+    for (const adapter of list) {
+      adapter.checkBase(this);
+      if (basisKey(adapter.spec) !== basisKey(first.spec) || Boolean(adapter.matrices) !== Boolean(first.matrices)) {
+        throw new TinyLoraError("ERR_ADAPTER", "attach: adapters that are used side by side must differ in v only");
+      }
+    }
+    if (this.#basis?.key !== key || first.matrices) {
+      const basis = await this.#buildBasis(first, list.length, options);
+      this.#session.setBasis(basis);
+      this.#basis = { key, basis };
+    }
+    for (const [slot, adapter] of list.entries()) this.setVector(slot, adapter.v);
+  }
+
+  /** A, B, P and tie groups of the attached adapters: `adapter.save(folder, engine.basis())` writes them too. */
+  basis(): { modules: readonly LinearModule[]; basis: AdapterBasis } {
+    if (!this.#basis) throw new TinyLoraError("ERR_ADAPTER", "basis: no adapter is attached");
+    return { modules: this.modules, basis: this.#basis.basis };
+  }
+
+  /** Samples completions. Await it for all of them in order, or iterate it to get each as soon as it is finished. */
+  generate(prompts: Prompt | readonly Prompt[], options: GenerateOptions = {}): Generation {
+    return new Generation(this, prompts, options);
+  }
+
+  /** One completion of one prompt, piece by piece as it is sampled. */
+  stream(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<StreamPiece> {
+    return streamCompletion(this, prompt, options);
+  }
+
+  /** Log-probability and entropy of every token of each sequence. */
+  logprobs(sequences: readonly Prompt[], options: LogprobOptions = {}): Promise<TokenLogprobs[]> {
+    return scoreSequences(this, sequences, options);
+  }
+
+  // What trainers are made of; lib/native/addon.ts tells each in detail.
+
+  /** v of one slot, [groups * u]. Returns the slot's new version. */
+  setVector(slot: number, v: Float32Array): number {
+    return this.#session.setVector(slot, v);
+  }
+  /** Queues one prompt; events come as it is sampled. Returns the request's id, for `cancel` and in its events. */
+  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): number {
+    return this.#session.submit(request, onEvent);
+  }
+  /** Ends a request's unfinished completions with reason "aborted". */
+  cancel(id: number): void {
+    this.#session.cancel(id);
+  }
+  /** Log-probabilities of a packed batch; with `keep`, ready for one `backward`. */
+  forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
+    return this.#session.forward(batch, signal);
+  }
+  /** Adds to the slots' gradients that of `sum_t dLogprobs[t] * logprobs[t]` over the last kept batch. */
+  backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
+    return this.#session.backward(dLogprobs, signal);
+  }
+  /** d(loss)/dv of one slot, [groups * u]. */
+  gradient(slot: number): Float64Array {
+    return this.#session.gradient(slot);
+  }
+  zeroGradients(): void {
+    this.#session.zeroGradients();
+  }
+  /** Makes the running forward, backward or SVD reject with ERR_ABORTED at the next layer. Harmless when idle. */
+  abort(): void {
+    this.#session.abort();
+  }
+
+  /** Frees all native memory; unfinished completions end as "aborted". */
+  dispose(): void {
+    this.#session.dispose();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  async #buildBasis(adapter: Adapter, slots: number, options: PassOptions): Promise<AdapterBasis> {
+    if (adapter.matrices) return matricesBasis(adapter.spec, this.modules, adapter.matrices, slots);
+    const adapted = targetedModules(this.modules, adapter.spec.targets);
+    const factors = await cachedSvd(this.#session, adapter.spec.rank, adapted, options);
+    return buildBasis(adapter.spec, this.modules, factors, slots);
+  }
+}

@@ -1,0 +1,47 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { environment } from "../config/env.js";
+import { TinyLoraError } from "../error.js";
+import { packageRoot } from "../version.js";
+import type { Addon } from "./addon.js";
+
+const require = createRequire(import.meta.url);
+let loaded: Addon | undefined;
+
+/** The native addon: the one of TINYLORA_ADDON, of this checkout (build/Release), or prebuilt for this platform. */
+export function loadAddon(): Addon {
+  loaded ??= load(environment().addon ?? find(packageRoot()));
+  return loaded;
+}
+
+function find(root: string): string {
+  const nodeGypBuild = require("node-gyp-build") as { path(root: string): string };
+  try {
+    return nodeGypBuild.path(root);
+  } catch (error) {
+    const places = ["build/Release", "prebuilds"].map((place) => `${place} (${state(join(root, place))})`).join(", ");
+    throw new TinyLoraError(
+      "ERR_ADDON",
+      `no native addon for ${process.platform}-${process.arch}, Node ${process.versions.node}: looked in ${places} of ${root}.\n` +
+        "Build it with `npm run build`; that takes a C++20 compiler and CMake.",
+      { cause: error },
+    );
+  }
+}
+
+function load(file: string): Addon {
+  try {
+    return require(file) as Addon;
+  } catch (error) {
+    throw new TinyLoraError(
+      "ERR_ADDON",
+      `${file} does not load: ${(error as Error).message.split("\n")[0]}.\nBuild it for this machine with \`npm run build\`.`,
+      { cause: error },
+    );
+  }
+}
+
+function state(folder: string): string {
+  return existsSync(folder) ? "has none that fits" : "is not there";
+}

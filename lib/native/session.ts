@@ -1,0 +1,173 @@
+import { TinyLoraError } from "../error.js";
+import type {
+  AdapterBasis,
+  BenchProductResult,
+  BenchProductSpec,
+  CpuPath,
+  EngineSpec,
+  ForwardBatch,
+  ForwardResult,
+  LinearModule,
+  MachineInfo,
+  MachineLimits,
+  NativeEngine,
+  NativeError,
+  ProjectionSpec,
+  SampleEvent,
+  SampleRequest,
+  SvdFactors,
+} from "./addon.js";
+import { loadAddon } from "./load.js";
+
+export type ProgressListener = (done: number, total: number) => void;
+
+const quiet: ProgressListener = () => {};
+
+/** This machine, as far as the engine cares. */
+export function machine(): MachineInfo {
+  return loadAddon().machine();
+}
+/** The fixed random matrices of one module, [u, r, r]. */
+export function projection(spec: ProjectionSpec): Float32Array {
+  return loadAddon().projection(spec);
+}
+export function benchProduct(spec: BenchProductSpec): Promise<BenchProductResult> {
+  return withStack(() => loadAddon().benchProduct(spec));
+}
+export function benchLimits(spec: { threads: number; path: CpuPath; seconds: number }): Promise<MachineLimits> {
+  return withStack(() => loadAddon().benchLimits(spec));
+}
+
+/**
+ * A native engine with the manners of JavaScript: AbortSignals, errors with the caller's stack, one pass at a time.
+ * Sampling goes on beside passes; passes (forward, backward, SVD) wait for one another.
+ */
+export class Session {
+  #native: NativeEngine;
+  #lastPass: Promise<unknown> = Promise.resolve();
+  #nextRequest = 1;
+  #disposed = false;
+
+  private constructor(native: NativeEngine) {
+    this.#native = native;
+  }
+
+  static async open(spec: EngineSpec, onProgress = quiet, signal?: AbortSignal): Promise<Session> {
+    signal?.throwIfAborted();
+    const session = new Session(await withStack(() => loadAddon().loadEngine(spec, onProgress)));
+    if (signal?.aborted) {
+      session.dispose();
+      signal.throwIfAborted();
+    }
+    return session;
+  }
+
+  get backend(): string {
+    return this.#native.backend;
+  }
+  get modules(): LinearModule[] {
+    return this.#native.modules;
+  }
+  get fingerprint(): string {
+    return this.#native.fingerprint;
+  }
+  memory(): ReturnType<NativeEngine["memory"]> {
+    return this.#call(() => this.#native.memory());
+  }
+
+  computeSvd(
+    spec: { rank: number; modules: number[] },
+    onProgress = quiet,
+    signal?: AbortSignal,
+  ): Promise<SvdFactors[]> {
+    return this.#pass(() => this.#native.computeSvd(spec, onProgress), signal);
+  }
+  setBasis(basis: AdapterBasis): void {
+    this.#call(() => this.#native.setBasis(basis));
+  }
+  setVector(slot: number, v: Float32Array): number {
+    return this.#call(() => this.#native.setVector(slot, v));
+  }
+
+  forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
+    return this.#pass(() => this.#native.forward(batch), signal);
+  }
+  backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
+    return this.#pass(() => this.#native.backward(dLogprobs), signal);
+  }
+  gradient(slot: number): Float64Array {
+    return this.#call(() => this.#native.gradient(slot));
+  }
+  zeroGradients(): void {
+    this.#call(() => this.#native.zeroGradients());
+  }
+
+  /** Queues one prompt and its completions; returns the request's id, for `cancel` and in its events. */
+  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): number {
+    const id = this.#nextRequest++;
+    this.#call(() => this.#native.submit({ ...request, id }, onEvent));
+    return id;
+  }
+  /** Ends a request's unfinished completions with reason "aborted". Harmless for those that are finished. */
+  cancel(id: number): void {
+    if (!this.#disposed) this.#native.cancel(id);
+  }
+  /** Makes the running pass reject with ERR_ABORTED at the next layer. Harmless when idle. */
+  abort(): void {
+    if (!this.#disposed) this.#native.abort();
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#native.dispose();
+  }
+
+  /** Runs one pass after those before it; the signal stops it at the next layer. */
+  #pass<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const pass = this.#lastPass.then(async () => {
+      signal?.throwIfAborted();
+      this.#check();
+      const abort = () => this.#native.abort();
+      signal?.addEventListener("abort", abort, { once: true });
+      try {
+        return await withStack(run);
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw error;
+      } finally {
+        signal?.removeEventListener("abort", abort);
+      }
+    });
+    this.#lastPass = pass.catch(() => {});
+    return pass;
+  }
+
+  #call<T>(run: () => T): T {
+    this.#check();
+    try {
+      return run();
+    } catch (error) {
+      throw own(error);
+    }
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new TinyLoraError("ERR_DISPOSED", "the engine was disposed");
+  }
+}
+
+/** Native errors have no JavaScript stack: the caller's is worth more. */
+async function withStack<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw own(error);
+  }
+}
+
+export function own(error: unknown): unknown {
+  const code = (error as Partial<NativeError>)?.code;
+  if (error instanceof TinyLoraError || !(error instanceof Error) || typeof code !== "string") return error;
+  return new TinyLoraError(code, error.message, { cause: error });
+}

@@ -1,0 +1,40 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { nearest } from "../config/nearest.js";
+import { TinyLoraError } from "../error.js";
+import { answerReward, strictReward } from "./answer-reward.js";
+import { digitsReward } from "./digits.js";
+import { formatReward } from "./format.js";
+import type { NamedReward, Reward } from "./reward.js";
+
+/** The rewards that can be named. To add one: a file beside these and a line here. */
+export const rewards: Readonly<Record<string, Reward>> = {
+  answer: answerReward,
+  strict: strictReward,
+  format: formatReward,
+  digits: digitsReward,
+};
+
+/** A built-in reward by name, or the default export of a module by path (it must contain a / or end in .js or .mjs). */
+export async function loadReward(source: string): Promise<NamedReward> {
+  const builtIn = rewards[source];
+  if (builtIn) return { name: source, reward: builtIn };
+  if (!/[\\/]|\.m?js$/.test(source)) {
+    const names = Object.keys(rewards);
+    throw new TinyLoraError(
+      "ERR_CONFIG",
+      `rewards: expected one of ${names.join(", ")} (nearest: ${nearest(source, names)}) or a module's path, found "${source}"`,
+    );
+  }
+  let loaded: { default?: unknown };
+  try {
+    loaded = (await import(pathToFileURL(resolve(source)).href)) as { default?: unknown };
+  } catch (cause) {
+    throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof loaded.default !== "function") {
+    throw new TinyLoraError("ERR_CONFIG", `rewards: ${source}: expected a function as default export`);
+  }
+  const name = source.replace(/^.*[\\/]/, "").replace(/\.m?js$/, "");
+  return { name, reward: loaded.default as Reward };
+}

@@ -1,0 +1,105 @@
+/** Completions from the local engine: everything is queued at once, and each is handed on the moment it is finished. */
+import { TinyLoraError } from "../error.js";
+import type { SampleEvent, SampleRequest } from "../native/addon.js";
+import { own } from "../native/session.js";
+import type { Policy } from "../train/policy.js";
+
+export interface Sampled {
+  /** Which of the requests, and which of its completions. */
+  readonly request: number;
+  readonly completion: number;
+  /** The stop token is the last one, when there was one. */
+  readonly tokens: Int32Array;
+  readonly logprobs: Float32Array;
+  /** Cut at the length limit. */
+  readonly truncated: boolean;
+  /** Of the vector that sampled this. */
+  readonly version: number;
+}
+
+/**
+ * Samples all requests. `onSampled` may take its time (rewards): sampling goes on meanwhile, and the promise waits for
+ * it. After an error or the signal nothing is being sampled any more when the promise rejects.
+ */
+export async function sampleAll(
+  policy: Policy,
+  requests: readonly Omit<SampleRequest, "id">[],
+  onSampled: (sampled: Sampled) => void | Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const cancels: (() => void)[] = [];
+  const work: Promise<void>[] = [];
+  let failure: { error: unknown } | undefined;
+  const stop = (error: unknown) => {
+    failure ??= { error };
+    for (const cancel of cancels) cancel();
+  };
+  const onAbort = () => stop(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    signal?.throwIfAborted();
+    const ended = requests.map((request, index) => {
+      const handle = (sampled: Sampled) => {
+        if (failure) return;
+        work.push(Promise.resolve(sampled).then(onSampled).catch(stop));
+      };
+      return failure ? undefined : submit(policy, request, index, handle, stop, cancels);
+    });
+    await Promise.all(ended);
+    await Promise.all(work);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+  if (failure) throw failure.error;
+}
+
+/** Resolves when none of the request's completions is open any more. */
+function submit(
+  policy: Policy,
+  request: Omit<SampleRequest, "id">,
+  index: number,
+  onSampled: (sampled: Sampled) => void,
+  stop: (error: unknown) => void,
+  cancels: (() => void)[],
+): Promise<void> {
+  return new Promise((resolve) => {
+    let open = request.count;
+    const onEvent = (event: SampleEvent) => {
+      if (event.type === "tokens") return;
+      if (event.type === "failed") {
+        stop(own(event.error));
+        resolve();
+        return;
+      }
+      const { completion, tokens, logprobs, reason, version } = event;
+      if (reason === "aborted") stop(new TinyLoraError("ERR_ABORTED", "sampling: the engine ended the request"));
+      else onSampled({ request: index, completion, tokens, logprobs, truncated: reason === "length", version });
+      if (--open === 0) resolve();
+    };
+    try {
+      cancels.push(policy.submit(request, onEvent));
+    } catch (error) {
+      stop(error);
+      resolve();
+    }
+  });
+}
+
+/** The ids of a prompt, checked to leave room for a completion. */
+export function encodePrompt(
+  policy: Policy,
+  prompt: string | Parameters<Policy["tokenizer"]["encodeChat"]>[0],
+  id: string,
+  maxNewTokens: number,
+): Int32Array {
+  const { tokenizer, model } = policy;
+  const tokens = Int32Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt));
+  const needed = tokens.length + maxNewTokens;
+  if (needed > model.config.context) {
+    throw new TinyLoraError(
+      "ERR_DATA",
+      `${id}: the prompt's ${tokens.length} tokens and ${maxNewTokens} of the completion exceed the model's context of ${model.config.context}`,
+    );
+  }
+  return tokens;
+}

@@ -1,0 +1,69 @@
+/**
+ * AdamW and SGD over the few numbers of v. The master is fp32 and is what the updates add up in; arithmetic is in
+ * doubles, moments are kept as doubles. What the model uses is the master rounded to the adapter's own type.
+ */
+import type { TrainConfig } from "../config/schema.js";
+import { TinyLoraError } from "../error.js";
+
+export type OptimizerOptions = Pick<
+  TrainConfig,
+  "optim" | "momentum" | "adam_beta1" | "adam_beta2" | "adam_epsilon" | "weight_decay"
+>;
+
+/** All that an optimiser remembers. */
+export interface OptimizerState {
+  /** Updates made. */
+  readonly updates: number;
+  readonly master: Float32Array;
+  /** adamw: first and second moment. sgd: the momentum's buffer. */
+  readonly moments: readonly Float64Array[];
+}
+
+export function initialState(v: Float32Array, options: OptimizerOptions): OptimizerState {
+  const count = options.optim === "adamw" ? 2 : 1;
+  const moments = Array.from({ length: count }, () => new Float64Array(v.length));
+  return { updates: 0, master: Float32Array.from(v), moments };
+}
+
+/** The state after one update. The old one is left as it was, so that a step can be given up. */
+export function update(
+  state: OptimizerState,
+  gradient: Float64Array,
+  learningRate: number,
+  options: OptimizerOptions,
+): OptimizerState {
+  if (gradient.length !== state.master.length) {
+    throw new TinyLoraError("ERR_ARGUMENT", `gradient: expected ${state.master.length} numbers, found ${gradient.length}`);
+  }
+  const rule = options.optim === "adamw" ? adamw : sgd;
+  const { direction, moments } = rule(state, gradient, options);
+  const keep = 1 - learningRate * options.weight_decay;
+  const master = state.master.map((value, i) => value * keep - learningRate * direction[i]!);
+  return { updates: state.updates + 1, master, moments };
+}
+
+interface Rule {
+  readonly direction: Float64Array;
+  readonly moments: readonly Float64Array[];
+}
+
+function adamw({ updates, moments }: OptimizerState, gradient: Float64Array, options: OptimizerOptions): Rule {
+  const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon } = options;
+  const first = gradient.map((g, i) => beta1 * moments[0]![i]! + (1 - beta1) * g);
+  const second = gradient.map((g, i) => beta2 * moments[1]![i]! + (1 - beta2) * g * g);
+  const [scale1, scale2] = [1 - beta1 ** (updates + 1), 1 - beta2 ** (updates + 1)];
+  const direction = first.map((m, i) => m / scale1 / (Math.sqrt(second[i]! / scale2) + epsilon));
+  return { direction, moments: [first, second] };
+}
+
+function sgd({ moments }: OptimizerState, gradient: Float64Array, options: OptimizerOptions): Rule {
+  const buffer = gradient.map((g, i) => options.momentum * moments[0]![i]! + g);
+  return { direction: buffer, moments: [buffer] };
+}
+
+/** The gradient scaled down to `maxNorm` where it is longer; 0: never. */
+export function clipNorm(gradient: Float64Array, maxNorm: number): { gradient: Float64Array; norm: number } {
+  const norm = Math.hypot(...gradient);
+  if (maxNorm === 0 || norm <= maxNorm) return { gradient, norm };
+  return { gradient: gradient.map((g) => (g * maxNorm) / norm), norm };
+}

@@ -1,0 +1,88 @@
+/** Completions packed into forward passes of at most token_budget rows; completions of one group share their prompt. */
+import { TinyLoraError } from "../error.js";
+import type { ForwardBatch } from "../native/addon.js";
+import type { Completion, Group } from "./rollout.js";
+
+/** One completion and what the loss needs to know of it. */
+export interface Sequence {
+  readonly group: Group;
+  readonly completion: Completion;
+  readonly advantage: number;
+  readonly masked: boolean;
+}
+
+export interface Pass {
+  readonly sequences: Sequence[];
+  /** [sequences]: where each one's tokens start in the batch. */
+  readonly offsets: number[];
+  readonly rows: number;
+  /** Without `keep`. */
+  readonly batch: Omit<ForwardBatch, "keep">;
+}
+
+/** `slot` -1 is the base model. Sequences of one group must be neighbours. */
+export function packPasses(sequences: readonly Sequence[], tokenBudget: number, temperature: number): Pass[] {
+  const passes: Sequence[][] = [];
+  let rows = 0;
+  for (const sequence of sequences) {
+    const { group, completion } = sequence;
+    const current = passes.at(-1);
+    const shared = current?.at(-1)?.group === group;
+    const alone = group.prompt.length + completion.tokens.length;
+    if (alone > tokenBudget) {
+      throw new TinyLoraError(
+        "ERR_CONFIG",
+        `token_budget: expected at least ${alone} for the prompt and a completion of ${group.example.id}, found ${tokenBudget}`,
+      );
+    }
+    const added = shared ? completion.tokens.length : alone;
+    if (current && rows + added <= tokenBudget) {
+      current.push(sequence);
+      rows += added;
+    } else {
+      passes.push([sequence]);
+      rows = alone;
+    }
+  }
+  return passes.map((members) => toPass(members, temperature));
+}
+
+function toPass(sequences: Sequence[], temperature: number): Pass {
+  const tokens: number[] = [];
+  const starts: number[] = [];
+  const parents: number[] = [];
+  const offsets: number[] = [];
+  let prompt = -1;
+  for (const [i, { group, completion }] of sequences.entries()) {
+    if (i === 0 || sequences[i - 1]!.group !== group) {
+      prompt = parents.length;
+      starts.push(tokens.length);
+      parents.push(-1);
+      for (const token of group.prompt) tokens.push(token);
+    }
+    offsets.push(tokens.length);
+    starts.push(tokens.length);
+    parents.push(prompt);
+    for (const token of completion.tokens) tokens.push(token);
+  }
+  const count = parents.length;
+  return {
+    sequences,
+    offsets,
+    rows: tokens.length,
+    batch: {
+      tokens: Int32Array.from(tokens),
+      starts: Int32Array.from([...starts, tokens.length]),
+      parents: Int32Array.from(parents),
+      slots: new Int32Array(count),
+      scored: Uint8Array.from(parents, (parent) => (parent < 0 ? 0 : 1)),
+      temperatures: new Float32Array(count).fill(temperature),
+    },
+  };
+}
+
+/** The numbers of one sequence, out of those of its pass. */
+export function valuesOf(pass: Pass, index: number, values: Float32Array): Float32Array {
+  const start = pass.offsets[index]!;
+  return values.subarray(start, start + pass.sequences[index]!.completion.tokens.length);
+}

@@ -1,0 +1,73 @@
+/** One step's completions with their rewards. Rewards run while other completions are still being sampled. */
+import type { TrainConfig } from "../config/schema.js";
+import type { Example } from "../data/example.js";
+import { randomInteger } from "../data/philox.js";
+import { stopStrings, toPrompt } from "../data/prompt.js";
+import { TinyLoraError } from "../error.js";
+import { type Grade, grade } from "../reward/answer.js";
+import type { NamedReward } from "../reward/reward.js";
+import { score } from "../reward/score.js";
+import { encodePrompt, type Sampled, sampleAll } from "../sample/sample.js";
+import type { Policy } from "./policy.js";
+
+export interface Completion {
+  readonly tokens: Int32Array;
+  /** As the sampler saw them, at the temperature of sampling. */
+  readonly logprobs: Float32Array;
+  readonly truncated: boolean;
+  readonly text: string;
+  readonly rewards: readonly (number | null)[];
+  readonly grade: Grade;
+}
+
+/** A problem and its num_generations completions. */
+export interface Group {
+  readonly example: Example;
+  readonly prompt: Int32Array;
+  readonly completions: Completion[];
+}
+
+/** Samples from slot 0, whose vector must be `version`. Every draw is fixed by (seed, step, place in the batch). */
+export async function rollout(
+  policy: Policy,
+  examples: readonly Example[],
+  rewards: readonly NamedReward[],
+  config: TrainConfig,
+  step: number,
+  version: number,
+  signal?: AbortSignal,
+): Promise<Group[]> {
+  const groups = examples.map((example): Group => {
+    const prompt = encodePrompt(policy, toPrompt(example.question, config), example.id, config.max_completion_length);
+    return { example, prompt, completions: [] };
+  });
+  const seed = randomInteger(config.seed, "sampling", step);
+  const requests = groups.map(({ prompt }, place) => ({
+    prompt,
+    slot: 0,
+    count: config.num_generations,
+    maxNewTokens: config.max_completion_length,
+    temperature: config.temperature,
+    topP: config.top_p,
+    topK: config.top_k,
+    minP: config.min_p,
+    seed,
+    firstSequence: place * config.num_generations,
+    stopTokens: Int32Array.from(policy.tokenizer.stopTokens),
+    stopStrings: [...stopStrings(config), ...config.stop],
+    stream: false,
+  }));
+  const finish = async (sampled: Sampled) => {
+    const { example, completions } = groups[sampled.request]!;
+    if (sampled.version !== version) {
+      throw new TinyLoraError("ERR_STATE", `sampling: expected version ${version} of v, found ${sampled.version}`);
+    }
+    const { tokens, logprobs, truncated } = sampled;
+    const text = policy.tokenizer.decode(tokens);
+    const scores = await score(rewards, text, example, config.reward_timeout);
+    const graded = grade(text, example.answer);
+    completions[sampled.completion] = { tokens, logprobs, truncated, text, rewards: scores, grade: graded };
+  };
+  await sampleAll(policy, requests, finish, signal);
+  return groups;
+}

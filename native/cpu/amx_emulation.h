@@ -1,0 +1,70 @@
+// The AMX tile instructions in plain C++, for tests on machines that lack them: eight tiles of 16 rows of 64 bytes.
+// TDPBF16PS adds the two products of a pair one after the other, each step rounded once, as the instruction does; it
+// flushes no denormals, which the instruction does.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+
+#include "core/dtype.h"
+
+namespace tinylora::amx {
+
+struct Config {
+  alignas(64) unsigned char palette = 1;
+  unsigned char start_row = 0;
+  unsigned char reserved[14] = {};
+  unsigned short bytes_a_row[16] = {};
+  unsigned char rows[16] = {};
+};
+
+struct Tile {
+  alignas(64) unsigned char row[16][64];
+};
+
+namespace {  // every file that emulates has its own
+
+thread_local Tile tiles[8];
+
+inline void load_config(const Config&) { std::memset(static_cast<void*>(tiles), 0, sizeof tiles); }
+inline void release() {}
+
+inline void load(int tile, const void* from, std::size_t stride) {
+  for (std::size_t r = 0; r < 16; ++r) {
+    std::memcpy(tiles[tile].row[r], static_cast<const unsigned char*>(from) + r * stride, 64);
+  }
+}
+inline void store(int tile, void* to, std::size_t stride) {
+  for (std::size_t r = 0; r < 16; ++r) {
+    std::memcpy(static_cast<unsigned char*>(to) + r * stride, tiles[tile].row[r], 64);
+  }
+}
+inline void zero(int tile) { tiles[tile] = {}; }
+
+inline void dot(int sums, int a, int b) {
+  for (int m = 0; m < 16; ++m) {
+    float c[16];
+    Bf16 x[32];
+    std::memcpy(c, tiles[sums].row[m], 64);
+    std::memcpy(x, tiles[a].row[m], 64);
+    for (int k = 0; k < 16; ++k) {
+      Bf16 w[32];
+      std::memcpy(w, tiles[b].row[k], 64);
+      for (int n = 0; n < 16; ++n) {
+        c[n] = std::fma(to_float(x[2 * k]), to_float(w[2 * n]), c[n]);
+        c[n] = std::fma(to_float(x[2 * k + 1]), to_float(w[2 * n + 1]), c[n]);
+      }
+    }
+    std::memcpy(tiles[sums].row[m], c, 64);
+  }
+}
+
+}  // namespace
+
+#define TINYLORA_TILE_LOAD(tile, from, stride) load(tile, from, stride)
+#define TINYLORA_TILE_STORE(tile, to, stride) store(tile, to, stride)
+#define TINYLORA_TILE_ZERO(tile) zero(tile)
+#define TINYLORA_TILE_DOT(sums, a, b) dot(sums, a, b)
+
+}  // namespace tinylora::amx

@@ -1,0 +1,106 @@
+// Attention's work shared out over threads: chunks of queries going forward and for dq, pages for d_keys and d_values.
+// How the work is cut depends on the layout alone, so the bits do not depend on the number of threads.
+#include <algorithm>
+#include <vector>
+
+#include "core/error.h"
+#include "cpu/attention_kernels.h"
+#include "cpu/cpu_backend.h"
+
+namespace tinylora {
+namespace {
+
+template <class Args>
+void check_shape(const Args& args) {
+  check(args.head_dim >= 2 && args.head_dim <= kMaxHeadDim && args.head_dim % 2 == 0, "ERR_ARGUMENT",
+        "attention: expected an even head_dim up to ", kMaxHeadDim, ", found ", args.head_dim);
+  check(args.kv_heads >= 1 && args.heads % args.kv_heads == 0, "ERR_ARGUMENT",
+        "attention: expected a multiple of ", args.kv_heads, " heads, found ", args.heads);
+}
+
+/// Chunks of all spans and kv heads; neighbours differ in the kv head first, so that threads share pages in the cache.
+template <class Args>
+std::vector<QueryChunk> query_chunks(const Args& args) {
+  const SequenceLayout& layout = *args.layout;
+  const int group = args.heads / args.kv_heads;
+  std::vector<QueryChunk> chunks;
+  for (int span = 0; span < layout.spans; ++span) {
+    const int queries = layout.span_rows[span] * group;
+    for (int first = 0; first < queries; first += kChunk) {
+      for (int head = 0; head < args.kv_heads; ++head) {
+        chunks.push_back({span, first, std::min(queries - first, kChunk), head});
+      }
+    }
+  }
+  return chunks;
+}
+
+/// Every page that a span reads, by page, spans ascending.
+std::vector<PageUse> page_uses(const SequenceLayout& layout) {
+  std::vector<PageUse> uses;
+  for (int span = 0; span < layout.spans; ++span) {
+    const int last_row = layout.span_row[span] + layout.span_rows[span] - 1;
+    const std::int32_t* table = layout.page_table + static_cast<std::ptrdiff_t>(span) * layout.max_pages;
+    for (int j = 0; j <= layout.position[last_row] / kPageSize; ++j) uses.push_back({table[j], span, j});
+  }
+  std::stable_sort(uses.begin(), uses.end(), [](const PageUse& a, const PageUse& b) { return a.page < b.page; });
+  return uses;
+}
+
+/// The heaviest first, that is those with the most queries: so no thread is left alone with one at the end.
+std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::vector<PageUse>& uses) {
+  struct Weighed {
+    PageTask task;
+    std::int64_t rows;
+  };
+  std::vector<Weighed> weighed;
+  for (std::size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
+    std::int64_t rows = 0;
+    for (end = begin; end < uses.size() && uses[end].page == uses[begin].page; ++end) {
+      const int first_row = args.layout->span_row[uses[end].span];
+      const int rows_before = uses[end].index * kPageSize - args.layout->position[first_row];
+      rows += args.layout->span_rows[uses[end].span] - std::max(0, rows_before);
+    }
+    for (int head = 0; head < args.kv_heads; ++head) {
+      weighed.push_back({{uses.data() + begin, static_cast<int>(end - begin), head}, rows});
+    }
+  }
+  std::stable_sort(weighed.begin(), weighed.end(), [](const Weighed& a, const Weighed& b) { return a.rows > b.rows; });
+  std::vector<PageTask> tasks;
+  for (const Weighed& one : weighed) tasks.push_back(one.task);
+  return tasks;
+}
+
+}  // namespace
+
+const AttentionKernels& attention_kernels(CpuPath path, DType dtype) {
+  const bool f32 = dtype == DType::f32;
+  if (path == CpuPath::avx2) return f32 ? kAttentionF32Avx2 : kAttentionBf16Avx2;
+  return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512;
+}
+
+void CpuBackend::attention(const AttentionArgs& args) {
+  check_shape(args);
+  const AttentionKernels& kernels = attention_kernels(path_, dtype_);
+  const std::vector<QueryChunk> chunks = query_chunks(args);
+  pool_.run(static_cast<std::int64_t>(chunks.size()),
+            [&](std::int64_t item, int) { kernels.forward(args, chunks[static_cast<std::size_t>(item)]); });
+}
+
+void CpuBackend::attention_backward(const AttentionBackwardArgs& args) {
+  check_shape(args);
+  const AttentionKernels& kernels = attention_kernels(path_, dtype_);
+  std::vector<float> delta(static_cast<std::size_t>(args.layout->rows) * static_cast<std::size_t>(args.heads));
+
+  const std::vector<QueryChunk> chunks = query_chunks(args);
+  pool_.run(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t item, int) {
+    kernels.backward_queries(args, chunks[static_cast<std::size_t>(item)], delta.data());
+  });
+  const std::vector<PageUse> uses = page_uses(*args.layout);
+  const std::vector<PageTask> tasks = page_tasks(args, uses);
+  pool_.run(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t item, int) {
+    kernels.backward_page(args, tasks[static_cast<std::size_t>(item)], delta.data());
+  });
+}
+
+}  // namespace tinylora

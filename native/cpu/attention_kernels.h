@@ -1,0 +1,61 @@
+// The inner loops of attention, one table an instruction set and dtype. The drivers (attention.cpp,
+// attention_backward.cpp) cut the work into chunks and spread them over threads; a chunk is computed by one thread.
+//
+// A layer's page holds, for each kv head,
+//   fp32  keys [D][kPageSize]              values [kPageSize][D]
+//   bf16  keys [D / 2][kPageSize][2]       values [kPageSize / 2][D][2]
+// so that keys stand on vector lanes when scores are summed over D, and D stands on lanes when values are summed over
+// keys; in bf16 the index that is summed over is kept in pairs.
+//
+// Query rows of a span and the G = H / K heads that read one kv head are counted through together: query i of a span is
+// head i % G of row i / G. They are taken in chunks of kChunk queries, so that a page is read once for all of them.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "cpu/features.h"
+#include "ops/ops.h"
+
+namespace tinylora {
+
+inline constexpr int kMaxHeadDim = 256;
+inline constexpr int kChunk = 32;
+
+/// Queries first .. first + count - 1 of a span, for one kv head.
+struct QueryChunk {
+  int span;
+  int first;
+  int count;
+  int kv_head;
+};
+
+/// One page of the page table of a span.
+struct PageUse {
+  std::int32_t page;
+  std::int32_t span;
+  std::int32_t index;  // the page holds positions index * kPageSize ..
+};
+
+/// All uses of one page, spans ascending, for one kv head.
+struct PageTask {
+  const PageUse* uses;
+  int count;
+  int kv_head;
+};
+
+struct AttentionKernels {
+  /// out and lse of a chunk.
+  void (*forward)(const AttentionArgs&, const QueryChunk&);
+  /// dq_out of a chunk, and delta [M, H] = d_out . out, which `backward_page` needs.
+  void (*backward_queries)(const AttentionBackwardArgs&, const QueryChunk&, float* delta);
+  /// d_keys and d_values of all slots of a page.
+  void (*backward_page)(const AttentionBackwardArgs&, const PageTask&, const float* delta);
+};
+
+extern const AttentionKernels kAttentionF32Avx2, kAttentionBf16Avx2;
+extern const AttentionKernels kAttentionF32Avx512, kAttentionBf16Avx512;
+
+const AttentionKernels& attention_kernels(CpuPath path, DType dtype);
+
+}  // namespace tinylora

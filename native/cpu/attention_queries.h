@@ -1,0 +1,72 @@
+// Where the queries of a chunk and the pages they read lie in memory (layout: attention_kernels.h).
+#pragma once
+
+#include <cstddef>
+
+#include "cpu/attention_kernels.h"
+#include "cpu/simd.h"
+
+namespace tinylora::TINYLORA_ISA {
+
+TINYLORA_INLINE int smaller(int a, int b) { return a < b ? a : b; }
+TINYLORA_INLINE int round_up(int value, int step) { return (value + step - 1) / step * step; }
+
+/// The numbers that forward and backward arguments share, and what follows from them.
+struct HeadShape {
+  const SequenceLayout* layout;
+  int heads;
+  int kv_heads;
+  int head_dim;
+  int group;  // G
+  float scale;
+
+  template <class Args>
+  TINYLORA_INLINE explicit HeadShape(const Args& args)
+      : layout(args.layout),
+        heads(args.heads),
+        kv_heads(args.kv_heads),
+        head_dim(args.head_dim),
+        group(args.heads / args.kv_heads),
+        scale(1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(static_cast<float>(args.head_dim))))) {}
+
+  /// Row of query `query` of a span.
+  TINYLORA_INLINE int row(int span, int query) const { return layout->span_row[span] + query / group; }
+  /// Place of the query in [M, H].
+  TINYLORA_INLINE std::ptrdiff_t index(int span, int query, int kv_head) const {
+    return static_cast<std::ptrdiff_t>(row(span, query)) * heads + kv_head * group + query % group;
+  }
+  /// How many keys of page `page` (counted from position 0) the query sees: at most kPageSize, 0 or less for none.
+  TINYLORA_INLINE int keys_seen(int span, int query, int page) const {
+    return smaller(layout->position[row(span, query)] + 1 - page * kPageSize, kPageSize);
+  }
+  TINYLORA_INLINE int page(int span, int index) const {
+    return layout->page_table[static_cast<std::ptrdiff_t>(span) * layout->max_pages + index];
+  }
+  /// Number of pages up to the query's own position.
+  TINYLORA_INLINE int pages_seen(int span, int query) const {
+    return layout->position[row(span, query)] / kPageSize + 1;
+  }
+  /// Keys or values of a page for one kv head.
+  template <typename T>
+  TINYLORA_INLINE const T* page_data(const void* all, int page, int kv_head) const {
+    return static_cast<const T*>(all) + (static_cast<std::ptrdiff_t>(page) * kv_heads + kv_head) * kPageSize * head_dim;
+  }
+};
+
+/// to[i] = from[i] as float.
+template <typename T>
+TINYLORA_INLINE void copy_row(int count, const T* from, float* to) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) Floats::load(from + i).store(to + i);
+  if (i < count) Floats::load(from + i, count - i).store(to + i, count - i);
+}
+
+/// to[i] = from[i] * scale, rounded.
+template <typename T>
+TINYLORA_INLINE void store_scaled(int count, const float* from, float scale, T* to) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) (Floats::load(from + i) * Floats::all(scale)).store(to + i);
+  if (i < count) (Floats::load(from + i, count - i) * Floats::all(scale)).store(to + i, count - i);
+}
+
+}  // namespace tinylora::TINYLORA_ISA

@@ -1,0 +1,14 @@
+// The kernels of attention for one instruction set, gathered in their table.
+#pragma once
+
+#include "cpu/attention_backward.h"
+#include "cpu/attention_forward.h"
+
+namespace tinylora::TINYLORA_ISA {
+
+template <typename T>
+constexpr AttentionKernels attention_table() {
+  return {attention_forward<T>, attention_backward_queries<T>, attention_backward_page<T>};
+}
+
+}  // namespace tinylora::TINYLORA_ISA

@@ -1,0 +1,98 @@
+#include "cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "cpu/aligned.h"
+#include "cpu/head_kernels.h"
+#include "cpu/product.h"
+
+namespace tinylora {
+
+const ProductKernels& product_kernels(CpuPath path, DType dtype) {
+  const bool bf16 = dtype == DType::bf16;
+  switch (path) {
+    case CpuPath::amx:
+      return bf16 ? kProductBf16Amx : kProductF32Avx512;
+    case CpuPath::avx512_bf16:
+      return bf16 ? kProductBf16Avx512Bf16 : kProductF32Avx512;
+    case CpuPath::avx512:
+      return bf16 ? kProductBf16Avx512 : kProductF32Avx512;
+    case CpuPath::avx2:
+      break;
+    case CpuPath::amx_emulated:
+      return bf16 ? kProductBf16AmxEmulated : kProductF32Avx2;
+  }
+  return bf16 ? kProductBf16Avx2 : kProductF32Avx2;
+}
+
+const HeadKernels& head_kernels(CpuPath path) {
+  return path == CpuPath::avx2 || path == CpuPath::amx_emulated ? kHeadAvx2 : kHeadAvx512;
+}
+
+CpuBackend::CpuBackend(DType dtype, int threads, CpuPath path)
+    : dtype_(dtype),
+      path_(path),
+      pool_(threads),
+      product_(product_kernels(path, dtype)),
+      head_(head_kernels(path)),
+      scratch_(std::make_unique<ProductScratch>(threads)) {}
+
+CpuBackend::~CpuBackend() = default;
+
+std::string CpuBackend::name() const {
+  const int threads = pool_.threads();
+  return std::string("cpu (") + name_of(path_) + ", " + std::to_string(threads) + (threads == 1 ? " thread)" : " threads)");
+}
+
+std::shared_ptr<void> CpuBackend::allocate(std::size_t bytes) { return aligned_zeros(bytes); }
+
+void CpuBackend::upload(void* device, const void* host, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, bytes);
+}
+
+void CpuBackend::download(void* host, const void* device, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, bytes);
+}
+
+void CpuBackend::zero(void* device, std::size_t bytes) {
+  if (bytes > 0) std::memset(device, 0, bytes);
+}
+
+std::unique_ptr<Weight> CpuBackend::pack(int out, int in, const RowReader& read_row) {
+  return pack_weight(product_, out, in, read_row, pool_);
+}
+
+void CpuBackend::embed(const EmbedArgs& args) {
+  const PackedWeight& table = packed(args.table, product_, "embed");
+  const auto row = [&](std::int64_t m, int) {
+    const int token = args.tokens[m];
+    check(token >= 0 && token < table.out, "ERR_ARGUMENT", "embed: token ", m, ": expected 0 to ", table.out - 1,
+          ", found ", token);
+    float* x = args.x + m * table.in;
+    const std::size_t first = table.index(token, 0);
+    if (dtype_ == DType::bf16) {
+      const auto* pair = reinterpret_cast<const Bf16*>(table.data()) + first;
+      for (int i = 0; i < table.in; i += 2, pair += 2 * product_.panel) {
+        x[i] = to_float(pair[0]);
+        if (i + 1 < table.in) x[i + 1] = to_float(pair[1]);
+      }
+    } else {
+      const auto* value = reinterpret_cast<const float*>(table.data()) + first;
+      for (int i = 0; i < table.in; ++i, value += product_.panel) x[i] = *value;
+    }
+  };
+  pool_.run(args.rows, row);
+}
+
+std::unique_ptr<CpuBackend> make_cpu_backend(DType dtype, int threads, std::optional<CpuPath> path) {
+  const std::vector<CpuPath>& usable = usable_paths();
+  check(!usable.empty(), "ERR_DEVICE", "cpu: expected a processor with AVX2 and FMA, found ", cpu_name());
+  const CpuPath chosen = path.value_or(usable.front());
+  check(chosen == CpuPath::amx_emulated || std::find(usable.begin(), usable.end(), chosen) != usable.end(), "ERR_DEVICE",
+        "cpu: path ", name_of(chosen), ": this machine's best is ", name_of(usable.front()));
+  return std::make_unique<CpuBackend>(dtype, threads, chosen);
+}
+
+}  // namespace tinylora

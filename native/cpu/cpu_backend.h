@@ -1,0 +1,65 @@
+// The fast CPU backend: every op split over the threads of one pool, its inner loops compiled once an instruction set and
+// reached through tables of function pointers (product_kernels.h, head_kernels.h, row_kernels.h).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/thread_pool.h"
+#include "cpu/features.h"
+#include "ops/backend.h"
+
+namespace tinylora {
+
+struct ProductKernels;  // product_kernels.h
+struct HeadKernels;     // head_kernels.h
+struct ProductScratch;  // product.h
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(DType dtype, int threads, CpuPath path);
+  ~CpuBackend() override;
+
+  std::string name() const override;
+  DType dtype() const override { return dtype_; }
+  CpuPath path() const { return path_; }
+  ThreadPool& pool() { return pool_; }
+
+  std::shared_ptr<void> allocate(std::size_t bytes) override;
+  void upload(void* device, const void* host, std::size_t bytes) override;
+  void download(void* host, const void* device, std::size_t bytes) override;
+  void zero(void* device, std::size_t bytes) override;
+  std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
+
+  void embed(const EmbedArgs&) override;
+  void rms_norm(const RmsNormArgs&) override;
+  void rms_norm_backward(const RmsNormBackwardArgs&) override;
+  void linear(const LinearArgs&) override;
+  void linear_backward(const LinearBackwardArgs&) override;
+  void rope_store(const RopeStoreArgs&) override;
+  void rope_store_backward(const RopeStoreBackwardArgs&) override;
+  void attention(const AttentionArgs&) override;
+  void attention_backward(const AttentionBackwardArgs&) override;
+  void swiglu(const SwigluArgs&) override;
+  void swiglu_backward(const SwigluBackwardArgs&) override;
+  void cast(const CastArgs&) override;
+  void gather_rows(const GatherRowsArgs&) override;
+  void scatter_add_rows(const ScatterAddRowsArgs&) override;
+  void head(const HeadArgs&) override;
+  void head_backward(const HeadBackwardArgs&) override;
+  void head_sample(const HeadSampleArgs&) override;
+
+ private:
+  DType dtype_;
+  CpuPath path_;
+  ThreadPool pool_;
+  const ProductKernels& product_;
+  const HeadKernels& head_;
+  std::unique_ptr<ProductScratch> scratch_;
+};
+
+/// Without `path`, the best one that the machine has. Fails with ERR_DEVICE where the machine lacks the path.
+std::unique_ptr<CpuBackend> make_cpu_backend(DType dtype, int threads, std::optional<CpuPath> path = std::nullopt);
+
+}  // namespace tinylora

@@ -1,0 +1,58 @@
+// The vocabulary head in chunks: what scoring (head.cpp), its way back (head_backward.cpp) and sampling
+// (head_sample.cpp) share. A token's log-probability comes from the same code, and so the same bits, in all of them.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/head_kernels.h"
+#include "cpu/product.h"
+
+namespace tinylora {
+
+/// Tokens of a chunk: a whole number of panels of every instruction set.
+inline constexpr int kChunk = 192;
+constexpr int chunks_of(int vocab) { return (vocab + kChunk - 1) / kChunk; }
+
+struct HeadContext {
+  const ProductKernels& product;
+  const HeadKernels& head;
+  ThreadPool& pool;
+  ProductScratch& scratch;
+  const PackedWeight& weight;
+
+  int vocab() const { return weight.out; }
+  int chunks() const { return chunks_of(weight.out); }
+  int chunk_tokens(int chunk) const;
+};
+
+/// The statistics of up to kRowsAtOnce rows, for each row the three arrays of ChunkStats: [rows, 3, chunks].
+struct RowStats {
+  const float* largest;   // [chunks]
+  const float* sum;       // [chunks]
+  const float* weighted;  // [chunks]
+};
+RowStats stats_of(const float* stats, int row, int chunks);
+
+/// Over the whole vocabulary: l of the largest logit, sum e^(l - largest), sum e^(l - largest) (l - largest).
+struct RowTotal {
+  float largest;
+  double sum;
+  double weighted;
+
+  float logp(float l) const;
+  float lse() const;
+  float entropy() const;
+};
+
+/// Unscaled logits of packed rows [first_block, last_block) for one chunk, [rows, kChunk] each row.
+void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
+                  ProductScratch::Thread& own, float* logits);
+
+/// Statistics of all chunks, [rows, 3, chunks] in scratch.stats; with targets also l of each row's target.
+const float* head_stats(const HeadContext& context, const PackedRows& rows, const float* inv_temperature,
+                        const std::int32_t* target, float* target_l);
+
+/// `weights` gets e^(largest of the chunk - largest of all), [chunks].
+RowTotal total_of(const HeadKernels& kernels, const RowStats& stats, int chunks, float* weights);
+
+}  // namespace tinylora

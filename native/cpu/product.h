@@ -1,0 +1,52 @@
+// Products split over threads: what linear, the head and their ways back have in common.
+#pragma once
+
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "cpu/aligned.h"
+#include "cpu/packed_weight.h"
+#include "cpu/product_kernels.h"
+
+namespace tinylora {
+
+/// Rows that go through a product at a time, so that scratch does not grow with the batch. A multiple of every block.
+inline constexpr int kRowsAtOnce = 1024;
+
+/// Grows to the largest product seen:
+///   packed   kRowsAtOnce * padded width * 2 or 4 bytes     low    kRowsAtOnce * r floats       active  kRowsAtOnce bytes
+///   a thread: tiles  kRowsAtOnce * panel floats (sums)     panel  padded width * panel elements (a panel of W^T)
+struct ProductScratch {
+  explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}
+
+  struct Thread {
+    Scratch tiles, panel, logits, rows, sums;
+  };
+  Scratch packed, low, z, active, stats;
+  std::vector<Thread> threads;
+};
+
+/// Up to kRowsAtOnce rows, packed, with the low-rank factors where there is an update.
+struct PackedRows {
+  int rows;
+  const std::byte* blocks;
+  std::size_t block_bytes;
+  const float* low;
+  const std::uint8_t* active;
+};
+
+/// x [rows, in] act. z [rows, r] gets x left^T when low_rank.rank > 0.
+PackedRows pack_rows(const ProductKernels& kernels, ThreadPool& pool, ProductScratch& scratch, int rows, int in,
+                     const void* x, const LowRank& low_rank, float* z);
+
+/// The part of a task that comes from the packed rows.
+ProductTask task_for(const PackedRows& rows);
+
+/// How a product is cut into items: runs of panels times runs of blocks, panels fastest.
+struct Split {
+  int panels_at_once, panel_items;
+  int blocks_at_once, block_items;
+  std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
+};
+
+}  // namespace tinylora

@@ -1,0 +1,56 @@
+// The loops around a tile, written once for all instruction sets: packing, the product with its epilogue, and the
+// transposition of panels for the product back. A Tile has kPanel, kBlock, kStep, kElementBytes, Scope, pack and run.
+#pragma once
+
+#include "cpu/epilogue.h"
+#include "cpu/low_rank.h"
+#include "cpu/product_kernels.h"
+#include "cpu/simd.h"
+#include "cpu/transpose_panel.h"
+
+namespace tinylora::TINYLORA_ISA {
+
+/// Inputs of a panel that are taken through all blocks before the next ones, so that they stay in the second-level cache.
+/// Between two such runs the sums wait in memory as the floats they are.
+inline constexpr int kInputsAtOnce = 2048;
+
+template <class Tile>
+void pack_block(const PackTask& task) {
+  Tile::pack(task);
+  if (task.low_rank.rank > 0) low_rank_rows<typename Tile::Element>(task);
+}
+
+template <class Tile>
+void product(const ProductTask& task) {
+  [[maybe_unused]] const typename Tile::Scope scope;
+  for (int panel = task.first_panel; panel < task.last_panel; ++panel) {
+    const std::byte* w = task.panels + std::size_t(panel) * task.panel_bytes;
+    for (int i = 0; i < task.padded_in; i += kInputsAtOnce) {
+      const int inputs = task.padded_in - i < kInputsAtOnce ? task.padded_in - i : kInputsAtOnce;
+      for (int block = task.first_block; block < task.last_block; ++block) {
+        const int row = block * Tile::kBlock;
+        const int rows = task.rows - row < Tile::kBlock ? task.rows - row : Tile::kBlock;
+        const int packed_rows = Tile::kWholeBlocks ? Tile::kBlock : rows;
+        float* sums = task.sums + (block - task.first_block) * (Tile::kPanel * Tile::kBlock);
+        Tile::run(rows, inputs, task.x + std::size_t(block) * task.block_bytes + std::size_t(i) * packed_rows * Tile::kElementBytes,
+                  w + std::size_t(i) * Tile::kPanel * sizeof(typename Tile::Element), sums, i > 0);
+        if (i + inputs == task.padded_in) finish_tile<Tile>(task, row, rows, panel * Tile::kPanel, sums);
+      }
+    }
+  }
+}
+
+template <class Tile>
+void tile(int rows, int inputs, const void* x, const void* panel, float* sums, bool resume) {
+  [[maybe_unused]] const typename Tile::Scope scope;
+  Tile::run(rows, inputs, static_cast<const std::byte*>(x), static_cast<const std::byte*>(panel), sums, resume);
+}
+
+template <class Tile>
+constexpr ProductKernels product_table() {
+  using Element = typename Tile::Element;
+  return {Tile::kPanel, Tile::kBlock, Tile::kStep, Tile::kElementBytes, sizeof(Element) == 2 ? DType::bf16 : DType::f32,
+          pack_block<Tile>, product<Tile>, transpose_panel<Element, Tile::kPanel>, tile<Tile>};
+}
+
+}  // namespace tinylora::TINYLORA_ISA

@@ -1,0 +1,118 @@
+// A tile by AMX: 32 rows by 32 outputs in four tile registers, 32 inputs a step. The weight's panel is read as it lies (a
+// row of a B tile is one pair of inputs of 16 outputs); rows of x are packed by steps of 32 inputs, 64 bytes a row.
+#pragma once
+
+#include <cstring>
+
+#include "cpu/amx_tiles.h"
+#include "cpu/product_kernels.h"
+#include "cpu/simd.h"
+
+namespace tinylora::TINYLORA_ISA {
+
+struct AmxTile {
+  using Element = Bf16;
+  static constexpr int kPanel = 32;
+  static constexpr int kBlock = 32;
+  static constexpr int kStep = 32;
+  static constexpr int kElementBytes = 2;
+  static constexpr bool kWholeBlocks = true;
+
+  /// The tile registers are set up for as long as it lives.
+  struct Scope {
+    Scope() {
+      amx::Config config;
+      for (int t = 0; t < 8; ++t) {
+        config.bytes_a_row[t] = 64;
+        config.rows[t] = 16;
+      }
+      amx::load_config(config);
+    }
+    ~Scope() { amx::release(); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+  };
+
+  /// packed[i / 32][row][i % 32]; rows that the block lacks are zeros up to a whole tile of 16.
+  static void pack(const PackTask& task) {
+    const auto* x = static_cast<const Bf16*>(task.x);
+    auto* packed = static_cast<Bf16*>(task.packed);
+    for (int i = 0; i < task.padded_in; i += kStep, packed += kBlock * kStep) {
+      const int count = task.in - i < kStep ? task.in - i : kStep;
+      for (int m = 0; m < (task.rows <= 16 ? 16 : kBlock); ++m) {
+        const int present = m < task.rows ? count : 0;
+        std::memset(static_cast<void*>(packed + m * kStep + present), 0, std::size_t(kStep - present) * sizeof(Bf16));
+        if (present > 0) {
+          std::memcpy(packed + m * kStep, x + std::ptrdiff_t{m} * task.in + i, std::size_t(present) * sizeof(Bf16));
+        }
+      }
+    }
+  }
+
+  static void run(int rows, int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+    if (rows <= 16) {
+      run_16(inputs, x, panel, sums, resume);
+    } else {
+      run_32(inputs, x, panel, sums, resume);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kRow = 64;               // bytes of a row of a tile of x
+  static constexpr std::size_t kPair = kPanel * 4;      // bytes of a pair of inputs of a panel
+  static constexpr std::size_t kSums = kPanel * 4;      // bytes of a row of sums
+  static constexpr std::size_t kXStep = kBlock * kRow;  // bytes of 32 inputs of a block, of a panel
+  static constexpr std::size_t kWStep = kStep / 2 * kPair;
+
+  static void run_16(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+    using namespace amx;
+    if (resume) {
+      TINYLORA_TILE_LOAD(0, sums, kSums);
+      TINYLORA_TILE_LOAD(1, sums + 16, kSums);
+    } else {
+      TINYLORA_TILE_ZERO(0);
+      TINYLORA_TILE_ZERO(1);
+    }
+    for (int i = 0; i < inputs; i += kStep, x += kXStep, panel += kWStep) {
+      TINYLORA_TILE_LOAD(4, x, kRow);
+      TINYLORA_TILE_LOAD(6, panel, kPair);
+      TINYLORA_TILE_LOAD(7, panel + 64, kPair);
+      TINYLORA_TILE_DOT(0, 4, 6);
+      TINYLORA_TILE_DOT(1, 4, 7);
+    }
+    TINYLORA_TILE_STORE(0, sums, kSums);
+    TINYLORA_TILE_STORE(1, sums + 16, kSums);
+  }
+
+  static void run_32(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+    using namespace amx;
+    float* lower = sums + 16 * kPanel;
+    if (resume) {
+      TINYLORA_TILE_LOAD(0, sums, kSums);
+      TINYLORA_TILE_LOAD(1, sums + 16, kSums);
+      TINYLORA_TILE_LOAD(2, lower, kSums);
+      TINYLORA_TILE_LOAD(3, lower + 16, kSums);
+    } else {
+      TINYLORA_TILE_ZERO(0);
+      TINYLORA_TILE_ZERO(1);
+      TINYLORA_TILE_ZERO(2);
+      TINYLORA_TILE_ZERO(3);
+    }
+    for (int i = 0; i < inputs; i += kStep, x += kXStep, panel += kWStep) {
+      TINYLORA_TILE_LOAD(4, x, kRow);
+      TINYLORA_TILE_LOAD(5, x + 16 * kRow, kRow);
+      TINYLORA_TILE_LOAD(6, panel, kPair);
+      TINYLORA_TILE_LOAD(7, panel + 64, kPair);
+      TINYLORA_TILE_DOT(0, 4, 6);
+      TINYLORA_TILE_DOT(1, 4, 7);
+      TINYLORA_TILE_DOT(2, 5, 6);
+      TINYLORA_TILE_DOT(3, 5, 7);
+    }
+    TINYLORA_TILE_STORE(0, sums, kSums);
+    TINYLORA_TILE_STORE(1, sums + 16, kSums);
+    TINYLORA_TILE_STORE(2, lower, kSums);
+    TINYLORA_TILE_STORE(3, lower + 16, kSums);
+  }
+};
+
+}  // namespace tinylora::TINYLORA_ISA

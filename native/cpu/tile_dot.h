@@ -1,0 +1,62 @@
+// A tile by AVX-512's dot products of bf16 pairs: sums[row, lane] += x[row, i + 1] w[i + 1, lane] + x[row, i] w[i, lane],
+// pairs ascending; both products of a pair are added inside the instruction.
+#pragma once
+
+#include "cpu/pack_rows.h"
+#include "cpu/simd.h"
+
+namespace tinylora::TINYLORA_ISA {
+
+inline constexpr int kDotVectors = 3;
+inline constexpr int kDotRows = 8;
+inline constexpr int kDotPanel = kDotVectors * kLanes;
+
+template <int kRows>
+void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, bool resume) {
+  __m512 sums[kRows][kDotVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int j = 0; j < kDotVectors; ++j) {
+      sums[r][j] = resume ? _mm512_loadu_ps(to + r * kDotPanel + j * kLanes) : _mm512_setzero_ps();
+    }
+  }
+  for (int i = 0; i < inputs; i += 2, x += kRows, panel += 2 * kDotPanel) {
+    __m512bh w[kDotVectors];
+    for (int j = 0; j < kDotVectors; ++j) w[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + 2 * j * kLanes));
+    for (int r = 0; r < kRows; ++r) {
+      const auto b = reinterpret_cast<__m512bh>(_mm512_set1_epi32(x[r]));
+      for (int j = 0; j < kDotVectors; ++j) sums[r][j] = _mm512_dpbf16_ps(sums[r][j], w[j], b);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int j = 0; j < kDotVectors; ++j) _mm512_storeu_ps(to + r * kDotPanel + j * kLanes, sums[r][j]);
+  }
+}
+
+struct DotTile {
+  using Element = Bf16;
+  static constexpr int kPanel = kDotPanel;
+  static constexpr int kBlock = kDotRows;
+  static constexpr int kStep = 2;
+  static constexpr int kElementBytes = 2;
+  static constexpr bool kWholeBlocks = false;
+  struct Scope {};
+
+  static void pack(const PackTask& task) { pack_units<PairUnit>(task); }
+
+  static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums, bool resume) {
+    const auto* x = reinterpret_cast<const std::int32_t*>(x_bytes);
+    const auto* panel = reinterpret_cast<const Bf16*>(panel_bytes);
+    switch (rows) {
+      case 1: return dot_rows<1>(inputs, x, panel, sums, resume);
+      case 2: return dot_rows<2>(inputs, x, panel, sums, resume);
+      case 3: return dot_rows<3>(inputs, x, panel, sums, resume);
+      case 4: return dot_rows<4>(inputs, x, panel, sums, resume);
+      case 5: return dot_rows<5>(inputs, x, panel, sums, resume);
+      case 6: return dot_rows<6>(inputs, x, panel, sums, resume);
+      case 7: return dot_rows<7>(inputs, x, panel, sums, resume);
+      case 8: return dot_rows<8>(inputs, x, panel, sums, resume);
+    }
+  }
+};
+
+}  // namespace tinylora::TINYLORA_ISA

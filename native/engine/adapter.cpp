@@ -1,0 +1,185 @@
+#include "engine/adapter.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "engine/model_shape.h"
+
+namespace tinylora {
+namespace {
+
+constexpr int kMaxU = 1 << 16;
+constexpr std::size_t kMaxNumbers = std::size_t{1} << 31;  // of all R together
+
+void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most) {
+  check(value >= least && value <= most, "ERR_ADAPTER", "adapter basis: ", name, ": expected ", least, " to ", most,
+        ", found ", value);
+}
+
+void check_matrix(int module, const char* name, const std::vector<float>& values, std::size_t expected) {
+  check(values.size() == expected, "ERR_ADAPTER", "adapter basis: module ", module, ": ", name, ": expected ", expected,
+        " numbers, found ", values.size());
+  check(std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }), "ERR_ADAPTER",
+        "adapter basis: module ", module, ": ", name, ": expected finite numbers, found NaN or infinity");
+}
+
+void check_basis(const ModelConfig& config, const Basis& basis) {
+  check_range("rank", basis.rank, 1, kMaxRank);
+  check_range("u", basis.u, 1, kMaxU);
+  check_range("slots", basis.slots, 1, 1 << 16);
+  const int modules = config.layers * module_types;
+  check_range("modules", static_cast<std::int64_t>(basis.modules.size()), 1, modules);
+  check_range("groups", basis.groups, 1, static_cast<std::int64_t>(basis.modules.size()));
+  const auto rank = static_cast<std::size_t>(basis.rank);
+  check(basis.modules.size() * static_cast<std::size_t>(basis.slots) * rank * rank <= kMaxNumbers, "ERR_ADAPTER",
+        "adapter basis: ", basis.slots, " slots of rank ", basis.rank, " are more than fit");
+  std::vector<bool> seen(static_cast<std::size_t>(modules));
+  for (const BasisModule& entry : basis.modules) {
+    check_range("module", entry.module, 0, modules - 1);
+    check(!seen[static_cast<std::size_t>(entry.module)], "ERR_ADAPTER", "adapter basis: module ", entry.module,
+          ": found a second time");
+    seen[static_cast<std::size_t>(entry.module)] = true;
+    check_range("group", entry.group, 0, basis.groups - 1);
+    const LinearShape shape = linear_shape(config, entry.module % module_types);
+    check_matrix(entry.module, "A", entry.a, rank * static_cast<std::size_t>(shape.in));
+    check_matrix(entry.module, "B", entry.b, rank * static_cast<std::size_t>(shape.out));
+    check_matrix(entry.module, "P", entry.p, static_cast<std::size_t>(basis.u) * rank * rank);
+  }
+}
+
+/// [rows, columns] -> [columns, rows]
+std::vector<float> transposed(const std::vector<float>& matrix, std::size_t columns) {
+  const std::size_t rows = matrix.size() / columns;
+  std::vector<float> result(matrix.size());
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < columns; ++column) result[column * rows + row] = matrix[row * columns + column];
+  }
+  return result;
+}
+
+template <typename T>
+std::shared_ptr<void> upload(Backend& backend, const std::vector<T>& values) {
+  std::shared_ptr<void> memory = backend.allocate(values.size() * sizeof(T));
+  backend.upload(memory.get(), values.data(), values.size() * sizeof(T));
+  return memory;
+}
+
+}  // namespace
+
+Adapters::Adapters(Model& model)
+    : model_(&model), entry_of_module_(static_cast<std::size_t>(model.config.layers * module_types), -1) {}
+
+void Adapters::set_basis(const Basis& basis) {
+  check_basis(model_->config, basis);
+  // Everything that can fail (memory) comes first: on an error the old basis stays in use, whole.
+  Adapters next(*model_);
+  next.basis_ = basis;
+  std::sort(next.basis_.modules.begin(), next.basis_.modules.end(),
+            [](const BasisModule& left, const BasisModule& right) { return left.module < right.module; });
+  for (std::size_t entry = 0; entry < next.basis_.modules.size(); ++entry) {
+    BasisModule& module = next.basis_.modules[entry];
+    next.entry_of_module_[static_cast<std::size_t>(module.module)] = static_cast<int>(entry);
+    next.a_.push_back(upload(*model_->backend, module.a));
+    next.b_.push_back(upload(*model_->backend, transposed(module.b, static_cast<std::size_t>(basis.rank))));
+    module.a = {};
+    module.b = {};
+  }
+  next.versions_.assign(static_cast<std::size_t>(basis.slots), 0);
+  next.r_host_.assign(next.r_count(), 0);
+  next.r_ = model_->backend->allocate(next.r_count() * sizeof(float));
+  next.d_r_ = model_->backend->allocate(next.r_count() * sizeof(double));
+  next.basis_version_ = basis_version_ + 1;
+  *this = std::move(next);
+}
+
+int Adapters::set_vector(int slot, std::span<const float> v) {
+  check_slot(slot);
+  const auto u = static_cast<std::size_t>(basis_.u);
+  const std::size_t expected = static_cast<std::size_t>(basis_.groups) * u;
+  check(v.size() == expected, "ERR_ADAPTER", "adapter vector: expected ", expected, " numbers, found ", v.size());
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    check(std::isfinite(v[i]), "ERR_NUMERIC", "adapter vector: expected finite numbers, found ", v[i], " at ", i);
+  }
+  for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
+    const BasisModule& module = basis_.modules[entry];
+    float* r = r_host_.data() + r_offset(entry) + static_cast<std::size_t>(slot) * square();
+    for (std::size_t cell = 0; cell < square(); ++cell) {
+      double sum = 0;
+      for (std::size_t i = 0; i < u; ++i) {
+        sum += static_cast<double>(v[static_cast<std::size_t>(module.group) * u + i]) *
+               static_cast<double>(module.p[i * square() + cell]);
+      }
+      r[cell] = static_cast<float>(sum);
+    }
+  }
+  model_->backend->upload(r_.get(), r_host_.data(), r_host_.size() * sizeof(float));
+  return ++versions_[static_cast<std::size_t>(slot)];
+}
+
+int Adapters::version(int slot) const {
+  if (slot == -1) return 0;
+  check_slot(slot);
+  return versions_[static_cast<std::size_t>(slot)];
+}
+
+int Adapters::first_module() const {
+  return basis_.modules.empty() ? static_cast<int>(entry_of_module_.size()) : basis_.modules.front().module;
+}
+
+LoraArgs Adapters::lora(int module, const std::int32_t* adapter) const {
+  if (!adapts(module)) return {};
+  const auto entry = static_cast<std::size_t>(entry_of_module_[static_cast<std::size_t>(module)]);
+  return {.rank = basis_.rank,
+          .a = static_cast<const float*>(a_[entry].get()),
+          .b = static_cast<const float*>(b_[entry].get()),
+          .r = static_cast<const float*>(r_.get()) + r_offset(entry),
+          .adapter = adapter};
+}
+
+double* Adapters::d_r(int module) {
+  if (!adapts(module)) return nullptr;
+  const auto entry = static_cast<std::size_t>(entry_of_module_[static_cast<std::size_t>(module)]);
+  return static_cast<double*>(d_r_.get()) + r_offset(entry);
+}
+
+void Adapters::zero_gradients() {
+  if (d_r_ != nullptr) model_->backend->zero(d_r_.get(), r_count() * sizeof(double));
+}
+
+std::vector<double> Adapters::gradient(int slot) const {
+  check_slot(slot);
+  const auto u = static_cast<std::size_t>(basis_.u);
+  const std::vector<double> d_r = download_d_r();
+  std::vector<double> gradient(static_cast<std::size_t>(basis_.groups) * u);
+  for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
+    const BasisModule& module = basis_.modules[entry];
+    const double* d = d_r.data() + r_offset(entry) + static_cast<std::size_t>(slot) * square();
+    for (std::size_t i = 0; i < u; ++i) {
+      double sum = 0;
+      for (std::size_t cell = 0; cell < square(); ++cell) {
+        sum += static_cast<double>(module.p[i * square() + cell]) * d[cell];
+      }
+      gradient[static_cast<std::size_t>(module.group) * u + i] += sum;
+    }
+  }
+  return gradient;
+}
+
+bool Adapters::gradients_finite() const {
+  const std::vector<double> d_r = download_d_r();
+  return std::all_of(d_r.begin(), d_r.end(), [](double value) { return std::isfinite(value); });
+}
+
+std::vector<double> Adapters::download_d_r() const {
+  std::vector<double> values(r_count());
+  if (!values.empty()) model_->backend->download(values.data(), d_r_.get(), values.size() * sizeof(double));
+  return values;
+}
+
+void Adapters::check_slot(int slot) const {
+  check(slot >= 0 && slot < basis_.slots, "ERR_ARGUMENT", "adapter slot: expected ",
+        basis_.slots == 0 ? "a basis first" : "0 to " + std::to_string(basis_.slots - 1), ", found ", slot);
+}
+
+}  // namespace tinylora

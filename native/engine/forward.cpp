@@ -1,0 +1,137 @@
+// The layers, one after the other:
+//   x_mid = x + o_proj(attention(rope(q_proj n), rope(k_proj n), v_proj n)),  n = norm(x)
+//   x'    = x_mid + down_proj(silu(gate_proj n) * up_proj n),                 n = norm(x_mid)
+#include "engine/forward.h"
+
+#include "core/error.h"
+#include "engine/activations.h"
+
+namespace tinylora {
+namespace {
+
+/// What the functions of this file share.
+struct Pass {
+  const Model& model;
+  const Adapters& adapters;
+  const DeviceBatch& batch;
+  const KvCache& cache;
+  Activations& activations;
+
+  Backend& backend() const { return *model.backend; }
+  const ModelConfig& config() const { return model.config; }
+  int rows() const { return batch.layout().rows; }
+};
+
+const float* floats(const std::shared_ptr<void>& memory) { return static_cast<const float*>(memory.get()); }
+
+LinearArgs linear_args(const Pass& pass, int layer, int type, const void* x) {
+  const auto index = static_cast<std::size_t>(layer);
+  const Linear& linear = pass.model.layers[index].linear[type];
+  return {.rows = pass.rows(),
+          .x = x,
+          .weight = linear.weight.get(),
+          .bias = floats(linear.bias),
+          .lora = pass.adapters.lora(layer * module_types + type, pass.batch.adapter()),
+          .z = pass.activations.layers[index].z[static_cast<std::size_t>(type)]};
+}
+
+void linear(const Pass& pass, int layer, int type, const void* x, void* y, bool y_float) {
+  LinearArgs args = linear_args(pass, layer, type, x);
+  args.y = y;
+  args.y_float = y_float;
+  pass.backend().linear(args);
+}
+
+/// to = from + product: `from` is kept where the way back needs it, else the two are one buffer.
+void linear_residual(const Pass& pass, int layer, int type, const void* x, const float* from, float* to) {
+  if (from != to) {
+    pass.backend().gather_rows(
+        {.count = pass.rows(), .width = pass.config().hidden, .rows = pass.activations.all_rows, .x = from, .y = to});
+  }
+  LinearArgs args = linear_args(pass, layer, type, x);
+  args.y = to;
+  args.y_float = true;
+  args.add = true;
+  pass.backend().linear(args);
+}
+
+void norm(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, float* inv_rms) {
+  pass.backend().rms_norm({.rows = pass.rows(),
+                           .width = pass.config().hidden,
+                           .epsilon = pass.config().rms_norm_epsilon,
+                           .x = x,
+                           .gain = floats(gain),
+                           .y = pass.activations.forward.normed,
+                           .inv_rms = inv_rms});
+}
+
+void attention_block(const Pass& pass, int index) {
+  const ModelConfig& config = pass.config();
+  const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
+  const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
+  const ForwardScratch& scratch = pass.activations.forward;
+  norm(pass, layer.input_norm, kept.x, kept.inv_rms);
+  linear(pass, index, q_proj, scratch.normed, kept.q_raw, true);
+  linear(pass, index, k_proj, scratch.normed, kept.k_raw, true);
+  linear(pass, index, v_proj, scratch.normed, scratch.v_raw, true);
+  pass.backend().rope_store({.layout = &pass.batch.layout(),
+                             .heads = config.heads,
+                             .kv_heads = config.kv_heads,
+                             .head_dim = config.head_dim,
+                             .cos = floats(pass.model.rope_cos),
+                             .sin = floats(pass.model.rope_sin),
+                             .q_gain = floats(layer.q_norm),
+                             .k_gain = floats(layer.k_norm),
+                             .epsilon = config.rms_norm_epsilon,
+                             .q = kept.q_raw,
+                             .k = kept.k_raw,
+                             .v = scratch.v_raw,
+                             .q_out = kept.q,
+                             .pages = pass.cache.layer(index)});
+  pass.backend().attention({.layout = &pass.batch.layout(),
+                            .heads = config.heads,
+                            .kv_heads = config.kv_heads,
+                            .head_dim = config.head_dim,
+                            .q = kept.q,
+                            .pages = pass.cache.layer(index),
+                            .out = kept.attention,
+                            .lse = kept.lse});
+  linear_residual(pass, index, o_proj, kept.attention, kept.x, kept.x_mid);
+}
+
+void mlp_block(const Pass& pass, int index, float* x_next) {
+  const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
+  const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
+  const ForwardScratch& scratch = pass.activations.forward;
+  norm(pass, layer.post_norm, kept.x_mid, kept.mid_inv_rms);
+  linear(pass, index, gate_proj, scratch.normed, kept.gate, false);
+  linear(pass, index, up_proj, scratch.normed, kept.up, false);
+  pass.backend().swiglu({.rows = pass.rows(),
+                         .width = pass.config().intermediate,
+                         .gate = kept.gate,
+                         .up = kept.up,
+                         .h = scratch.h});
+  linear_residual(pass, index, down_proj, scratch.h, kept.x_mid, x_next);
+}
+
+}  // namespace
+
+const float* run_layers(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
+                        Activations& activations, const std::atomic<bool>& abort) {
+  const Pass pass{model, adapters, batch, cache, activations};
+  check(pass.rows() <= activations.rows, "ERR_ARGUMENT", "forward: expected at most ", activations.rows, " rows, found ",
+        pass.rows());
+  pass.backend().embed({.rows = pass.rows(),
+                        .tokens = batch.tokens(),
+                        .table = model.embedding.get(),
+                        .x = activations.layers.front().x});
+  for (int layer = 0; layer < model.config.layers; ++layer) {
+    check(!abort, "ERR_ABORTED", "forward: aborted before layer ", layer);
+    const bool last = layer + 1 == model.config.layers;
+    attention_block(pass, layer);
+    mlp_block(pass, layer, last ? activations.x_last : activations.layers[static_cast<std::size_t>(layer) + 1].x);
+  }
+  return activations.x_last;
+}
+
+}  // namespace tinylora

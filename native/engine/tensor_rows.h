@@ -1,0 +1,35 @@
+// One tensor of a mapped file as rows of float, in the order of Hugging Face's files.
+#pragma once
+
+#include <memory>
+
+#include "core/mapped_file.h"
+#include "engine/dequantize.h"
+#include "engine/model_shape.h"
+
+namespace tinylora {
+
+class TensorRows {
+ public:
+  /// Fails with ERR_MODEL where the source is not of this shape, or of a type that cannot be widened, or its bytes are
+  /// not those of its shape; with ERR_FILE where they are not inside the file.
+  TensorRows(std::shared_ptr<const MappedFile> file, const TensorSource& source, const TensorShape& shape);
+
+  /// Widens row `row` to values [columns]. Fails with ERR_MODEL where one is NaN or infinite, or would be in bf16.
+  void read(int row, float* values) const;
+
+  /// After the last read.
+  void forget() const { file_->forget(bytes_); }
+
+ private:
+  int source_row(int row) const;
+
+  std::shared_ptr<const MappedFile> file_;
+  std::span<const std::uint8_t> bytes_;
+  const TensorFormat* format_;
+  TensorShape shape_;
+  int permuted_heads_;
+  std::size_t row_bytes_;
+};
+
+}  // namespace tinylora

@@ -1,0 +1,151 @@
+#include "engine/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "core/error.h"
+#include "engine/activations.h"
+#include "engine/head_pass.h"
+
+namespace tinylora {
+namespace {
+
+/// The memory of a pass. It only grows, so that batches of like size allocate nothing.
+struct Workspace {
+  ActivationsPtr activations;
+  std::unique_ptr<KvCache> cache;
+  std::unique_ptr<HeadPass> head;
+  std::shared_ptr<void> d_x;  // [M, C], kept passes only
+
+  void fit(const Model& model, const Adapters& adapters, int rows, int pages, bool keep);
+  void clear() { *this = {}; }
+  std::size_t bytes() const {
+    return (activations ? activations->bytes : 0) + (cache ? cache->bytes() : 0) + (head ? head->bytes() : 0);
+  }
+};
+
+void Workspace::fit(const Model& model, const Adapters& adapters, int rows, int pages, bool keep) {
+  if (cache && (cache->pages() < pages || activations->rows < rows)) {
+    rows = std::max(rows, activations->rows);
+    pages = std::max(pages, cache->pages());
+  } else if (cache && (!keep || activations->basis_version == adapters.basis_version())) {
+    return;
+  }
+  clear();  // before the new memory is asked for
+  activations = make_activations(model, adapters, rows, keep ? pages : 0);
+  head = std::make_unique<HeadPass>(model, rows, keep);
+  const std::size_t row_bytes = static_cast<std::size_t>(model.config.hidden) * sizeof(float);
+  if (keep) d_x = model.backend->allocate(static_cast<std::size_t>(rows) * row_bytes);
+  cache = std::make_unique<KvCache>(model, pages, keep);
+}
+
+/// A forward pass whose way back has not been taken yet.
+struct KeptPass {
+  PackedScore packed;
+  DeviceBatch device;
+  std::vector<std::int32_t> slots;  // of the rows, each once
+  std::vector<int> versions;        // of those slots
+  int basis_version;
+};
+
+KeptPass keep_pass(const Adapters& adapters, PackedScore packed, DeviceBatch device) {
+  std::vector<std::int32_t> slots = packed.batch.adapter;
+  std::sort(slots.begin(), slots.end());
+  slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
+  std::vector<int> versions;
+  for (const std::int32_t slot : slots) versions.push_back(adapters.version(slot));
+  return {std::move(packed), std::move(device), std::move(slots), std::move(versions), adapters.basis_version()};
+}
+
+void check_unchanged(const Adapters& adapters, const KeptPass& pass) {
+  bool same = pass.basis_version == adapters.basis_version();
+  for (std::size_t i = 0; same && i < pass.slots.size(); ++i) {
+    same = adapters.version(pass.slots[i]) == pass.versions[i];
+  }
+  check(same, "ERR_ARGUMENT", "backward: expected the adapters of the forward pass, found that they were changed since");
+}
+
+/// One number a token, NaN where it is not scored.
+std::vector<float> spread(const std::vector<float>& values, const ScoredTokens& scored, std::size_t tokens) {
+  std::vector<float> all(tokens, std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t i = 0; i < values.size(); ++i) all[static_cast<std::size_t>(scored.token[i])] = values[i];
+  return all;
+}
+
+bool all_finite(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+}
+
+void check_finite(const HeadPass::Result& result, const ScoredTokens& scored) {
+  for (std::size_t i = 0; i < result.logprobs.size(); ++i) {
+    check(std::isfinite(result.logprobs[i]) && std::isfinite(result.entropies[i]), "ERR_NUMERIC", "forward: token ",
+          scored.token[i], ": expected a finite log-probability and entropy, found ", result.logprobs[i], " and ",
+          result.entropies[i]);
+  }
+}
+
+}  // namespace
+
+struct Trainer::State {
+  Model& model;
+  Adapters& adapters;
+  Workspace plain, kept;
+  std::optional<KeptPass> pass;
+};
+
+Trainer::Trainer(Model& model, Adapters& adapters) : state_(new State{model, adapters, {}, {}, {}}) {}
+Trainer::~Trainer() = default;
+
+ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& abort) {
+  State& state = *state_;
+  check_score_batch(state.model.config, state.adapters, batch);
+  PackedScore packed = pack_score_batch(batch);
+  Workspace& work = batch.keep ? state.kept : state.plain;
+  if (batch.keep) state.pass.reset();
+  work.fit(state.model, state.adapters, packed.batch.rows(), packed.pages, batch.keep);
+  DeviceBatch device(*state.model.backend, packed.batch);
+  const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
+  const HeadPass::Result result = work.head->forward(x, packed.scored);
+  try {
+    check_finite(result, packed.scored);
+  } catch (...) {
+    work.clear();  // no NaN stays behind in a page
+    throw;
+  }
+  ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),
+                     .entropies = spread(result.entropies, packed.scored, batch.tokens.size())};
+  if (batch.keep) state.pass.emplace(keep_pass(state.adapters, std::move(packed), std::move(device)));
+  return scores;
+}
+
+void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort) {
+  State& state = *state_;
+  check(state.pass.has_value(), "ERR_ARGUMENT", "backward: expected a kept forward pass before it");
+  const std::vector<std::int32_t>& tokens = state.pass->packed.scored.token;
+  const auto rows = static_cast<std::size_t>(state.pass->packed.batch.rows());
+  check(d_logprobs.size() == rows, "ERR_ARGUMENT", "backward: expected ", rows, " numbers, one a token, found ",
+        d_logprobs.size());
+  check_unchanged(state.adapters, *state.pass);
+  std::vector<float> scored;
+  for (const std::int32_t token : tokens) scored.push_back(d_logprobs[static_cast<std::size_t>(token)]);
+  check(all_finite(scored), "ERR_NUMERIC", "backward: expected finite gradients of the log-probabilities, found NaN or infinity");
+
+  const KeptPass pass = std::move(*state.pass);
+  state.pass.reset();
+  try {
+    auto* d_x = static_cast<float*>(state.kept.d_x.get());
+    state.model.backend->zero(d_x, rows * static_cast<std::size_t>(state.model.config.hidden) * sizeof(float));
+    state.kept.head->backward(scored, d_x);
+    run_layers_backward(state.model, state.adapters, pass.device, *state.kept.cache, *state.kept.activations, d_x, abort);
+    check(state.adapters.gradients_finite(), "ERR_NUMERIC", "backward: the gradient of the adapters is NaN or infinite");
+  } catch (...) {
+    state.adapters.zero_gradients();
+    throw;
+  }
+}
+
+std::size_t Trainer::activation_bytes() const { return state_->plain.bytes() + state_->kept.bytes(); }
+
+}  // namespace tinylora

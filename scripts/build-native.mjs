@@ -1,0 +1,81 @@
+// Builds the native addon with CMake (Ninja where it is installed) in a tree of its own and copies tinylora.node to the
+// given folder, build/Release by default. The tree is not build/: `node-gyp rebuild` wipes that.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const tree = join(root, ".cache", "cmake");
+const wanted = { major: 3, minor: 20 };
+
+export function buildNative(target = join(root, "build", "Release")) {
+  const generator = requireTools();
+  forgetOtherTree(generator);
+  run("cmake", ["-G", generator, "-S", root, "-B", tree, "-DCMAKE_BUILD_TYPE=Release", "-DTINYLORA_ADDON=ON"]);
+  run("cmake", ["--build", tree, "--config", "Release", "--target", "tinylora", "--parallel"]);
+  mkdirSync(target, { recursive: true });
+  // Through a rename: a process that has the old file mapped keeps it.
+  const file = join(target, "tinylora.node");
+  copyFileSync(join(tree, "tinylora.node"), `${file}.new`);
+  renameSync(`${file}.new`, file);
+}
+
+/** The generator to use; ends with one line where a tool is missing. */
+function requireTools() {
+  const version = /version (\d+)\.(\d+)/.exec(output("cmake", ["--version"]) ?? "");
+  if (!version || Number(version[1]) * 100 + Number(version[2]) < wanted.major * 100 + wanted.minor) {
+    const found = version ? `found ${version[1]}.${version[2]}` : "found none";
+    fail(
+      `the native addon needs CMake ${wanted.major}.${wanted.minor} or newer (${found}): install it, ${how("cmake")}`,
+    );
+  }
+  const compilers = process.env.CXX ? [process.env.CXX] : ["c++", "g++", "clang++"];
+  if (!compilers.some((compiler) => output(compiler, ["--version"]))) {
+    fail(`the native addon needs a C++20 compiler (looked for ${compilers.join(", ")}): install one, ${how("g++")}`);
+  }
+  if (output("ninja", ["--version"])) return "Ninja";
+  if (!output("make", ["--version"])) fail(`the native addon needs Ninja or make: install one, ${how("ninja-build")}`);
+  return "Unix Makefiles";
+}
+
+/** CMake refuses a tree that another generator or another checkout made. */
+function forgetOtherTree(generator) {
+  const cache = join(tree, "CMakeCache.txt");
+  if (!existsSync(cache)) return;
+  const text = readFileSync(cache, "utf8");
+  const value = (name) => new RegExp(`^${name}:\\w+=(.*)$`, "m").exec(text)?.[1];
+  if (value("CMAKE_GENERATOR") !== generator || value("CMAKE_HOME_DIRECTORY") !== root) {
+    rmSync(tree, { recursive: true });
+  }
+}
+
+function how(aptPackage) {
+  const brew = { cmake: "brew install cmake", "g++": "xcode-select --install", "ninja-build": "brew install ninja" };
+  return process.platform === "darwin"
+    ? `\`${brew[aptPackage]}\``
+    : `on Debian and Ubuntu \`apt-get install ${aptPackage}\``;
+}
+
+function output(command, args) {
+  const result = spawnSync(command, args, { encoding: "utf8" });
+  return result.status === 0 ? result.stdout : undefined;
+}
+
+/** Quiet unless it fails. */
+function run(command, args) {
+  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  if (result.status !== 0) {
+    process.stderr.write(`${result.stdout}${result.stderr}`);
+    fail(`building the native addon failed: ${command} ${args.join(" ")}`);
+  }
+}
+
+function fail(message) {
+  console.error(`tinylora-native: ${message}`);
+  process.exit(1);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  buildNative(process.argv[2] && resolve(process.argv[2]));
+}

@@ -1,0 +1,81 @@
+// Makes a checkout ready to run: packages, native addon, TypeScript. Does only what is missing or out of date, and says
+// nothing where nothing is. `--packages` stops after the first. Plain Node: it runs before anything is installed.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildNative } from "./build-native.mjs";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const at = (...parts) => join(root, ...parts);
+
+const [major, minor] = process.versions.node.split(".").map(Number);
+if (major < 20 || (major === 20 && minor < 17)) fail(`needs Node 20.17 or newer, found ${process.versions.node}`);
+
+if (!packagesFit()) {
+  step("installing packages", () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));
+}
+if (!process.argv.includes("--packages")) {
+  if (modified(at("build", "Release", "tinylora.node")) < newest(["CMakeLists.txt", "native"])) {
+    step("building the native addon (about a minute the first time)", () => buildNative());
+  }
+  const built = at("dist", ".built");
+  if (modified(built) < newest(["lib", "bin", "tsconfig.json", "tsconfig.build.json", "package-lock.json"])) {
+    step("compiling TypeScript", compile);
+    writeFileSync(built, "");
+  }
+}
+
+/** Every package of the lock file that this platform needs is installed in its version. */
+function packagesFit() {
+  const installed = at("node_modules", ".package-lock.json");
+  if (!existsSync(installed)) return false;
+  const has = JSON.parse(readFileSync(installed, "utf8")).packages;
+  const wants = JSON.parse(readFileSync(at("package-lock.json"), "utf8")).packages;
+  return Object.entries(wants).every(([path, { version, optional }]) => {
+    return (
+      path === "" ||
+      (optional ? has[path] === undefined || has[path].version === version : has[path]?.version === version)
+    );
+  });
+}
+
+/** Into an empty folder, so that nothing stays behind of sources that are gone. */
+function compile() {
+  rmSync(at("dist"), { recursive: true, force: true });
+  run(process.execPath, [at("node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"]);
+}
+
+function newest(paths) {
+  return Math.max(...paths.map((path) => newestUnder(at(path))));
+}
+
+function newestUnder(path) {
+  const found = statSync(path);
+  if (!found.isDirectory()) return found.mtimeMs;
+  // The folder's own time counts: it changes when a file in it goes.
+  return Math.max(found.mtimeMs, ...readdirSync(path).map((name) => newestUnder(join(path, name))));
+}
+
+function modified(path) {
+  return existsSync(path) ? statSync(path).mtimeMs : 0;
+}
+
+function step(what, work) {
+  const start = Date.now();
+  console.error(`tinylora-native: ${what} ...`);
+  work();
+  console.error(`tinylora-native: ${what}: done in ${((Date.now() - start) / 1000).toFixed(1)} s`);
+}
+
+function run(command, args) {
+  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  if (result.status === 0) return;
+  process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? ""}`);
+  fail(`\`${command} ${args.join(" ")}\` failed${result.error ? ` (${result.error.message})` : ""}`);
+}
+
+function fail(message) {
+  console.error(`tinylora-native: ${message}`);
+  process.exit(1);
+}

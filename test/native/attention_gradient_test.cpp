@@ -1,0 +1,121 @@
+// attention_backward and rope_store_backward: against the reference, against finite differences through both ops, the
+// same bits on any number of threads, a group's gradient is the sum of its members'.
+#include <cmath>
+
+#include "layout.h"
+#include "suites.h"
+
+namespace tinylora::test {
+namespace {
+
+const std::vector<AttentionShape> kShapes = {
+    {.heads = 1, .kv_heads = 1, .head_dim = 2},
+    {.heads = 4, .kv_heads = 2, .head_dim = 16, .gains = true},
+    {.heads = 9, .kv_heads = 3, .head_dim = 64},
+    {.heads = 3, .kv_heads = 1, .head_dim = 24},
+};
+
+Layout groups() {
+  Layout layout;
+  add_group(layout, 33, {2, 40, 1});
+  layout.add_span(take_pages(layout, 1), 0, 7);
+  add_group(layout, 64, {3, 11});
+  return layout;
+}
+
+double root_mean_square(const std::vector<float>& values) {
+  double squares = 0;
+  for (const float value : values) squares += double{value} * double{value};
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+void numerics(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
+  for (const AttentionShape& shape : kShapes) {
+    const AttentionCase data = make_attention(shape, groups());
+    const AttentionGradients got = attend_backward(*backend, data), want = attend_backward(*reference, data);
+    // delta = d_out . out is a sum over D of about sqrt(D); a bf16 `out` that rounded to the other side moves it by
+    // 2^-9. What is wrong in ds then adds up over as many rows as read a key: at most 90 here.
+    const double unit = dtype == DType::bf16 ? 0x1.0p-7 : 0x1.0p-21;
+    const auto near = [&](const char* name, const std::vector<float>& a, const std::vector<float>& b, double rounded) {
+      expect_near(name, a, b, {8 * unit * root_mean_square(b), rounded});
+    };
+    near("dq_out", got.dq_out, want.dq_out, 8 * unit);
+    near("d_keys", got.d_keys, want.d_keys, 8 * unit);
+    near("d_values", got.d_values, want.d_values, 8 * unit);
+    near("dq", got.dq, want.dq, 8 * unit);
+    near("dk", got.dk, want.dk, 8 * unit);
+    near("dv", got.dv, want.dv, 8 * unit);
+  }
+}
+
+void gradient(const Candidate& candidate, DType dtype) {
+  if (dtype != DType::f32) return;
+  const auto backend = candidate.make(dtype, 2);
+  for (const bool gains : {false, true}) {
+    Layout layout;
+    add_group(layout, 35, {3, 1});
+    AttentionCase data = make_attention({.heads = 4, .kv_heads = 2, .head_dim = 8, .gains = gains}, layout);
+    const AttentionGradients gradients = attend_backward(*backend, data);
+    const auto loss = [&](std::vector<float> AttentionCase::*field) {
+      return [&, field](const std::vector<float>& values) {
+        AttentionCase moved = data;
+        moved.*field = values;
+        return weighted_sum(data.d_out, attend(*backend, moved).out);
+      };
+    };
+    expect_gradient("dq", data.q, gradients.dq, loss(&AttentionCase::q));
+    expect_gradient("dk", data.k, gradients.dk, loss(&AttentionCase::k));
+    expect_gradient("dv", data.v, gradients.dv, loss(&AttentionCase::v));
+  }
+}
+
+void any_number_of_threads(const Candidate& candidate, DType dtype) {
+  for (const AttentionShape& shape : {kShapes[1], kShapes[2]}) {
+    const AttentionCase data = make_attention(shape, groups());
+    const AttentionGradients want = attend_backward(*candidate.make(dtype, 1), data);
+    for (const int threads : kThreadCounts) {
+      const AttentionGradients got = attend_backward(*candidate.make(dtype, threads), data);
+      expect_same_bits("dq_out", got.dq_out, want.dq_out);
+      expect_same_bits("d_keys", got.d_keys, want.d_keys);
+      expect_same_bits("d_values", got.d_values, want.d_values);
+      expect_same_bits("dq", got.dq, want.dq);
+      expect_same_bits("dk", got.dk, want.dk);
+      expect_same_bits("dv", got.dv, want.dv);
+    }
+  }
+}
+
+/// With d_out = 0 on one span, nothing of that span reaches any gradient; slots that nobody reads get exactly 0.
+void spans_stay_apart(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  Layout layout;
+  layout.add_span(take_pages(layout, 2), 0, 40);
+  layout.add_span(take_pages(layout, 1), 0, 19);
+  const AttentionShape shape = kShapes[1];
+  AttentionCase data = make_attention(shape, layout);
+  std::fill(data.d_out.begin(), data.d_out.begin() + 40 * shape.heads * shape.head_dim, 0.0F);
+  const AttentionGradients got = attend_backward(*backend, data);
+  for (const auto& [values, rows] : {std::pair{&got.dq, 40}, {&got.dk, 40}, {&got.dv, 40}}) {
+    const auto width = values->size() / 59;
+    for (std::size_t i = 0; i < rows * width; ++i) expect((*values)[i] == 0, "a gradient leaked from another span");
+  }
+  const int kv_width = shape.kv_heads * shape.head_dim;
+  const int unread = 2 * kPageSize + 19;  // the second span has page 2
+  for (const auto* values : {&got.d_keys, &got.d_values}) {
+    for (int i = unread * kv_width; i < 3 * kPageSize * kv_width; ++i) {
+      expect((*values)[i] == 0, "an unread slot has the gradient ", (*values)[i]);
+    }
+  }
+}
+
+}  // namespace
+
+void add_attention_gradient_tests(Tests& tests) {
+  add_for_each_backend(tests, "attention backward: numerics", numerics);
+  add_for_each_backend(tests, "attention backward: gradient", gradient);
+  add_for_each_backend(tests, "attention backward: threads", any_number_of_threads);
+  add_for_each_backend(tests, "attention backward: spans stay apart", spans_stay_apart);
+}
+
+}  // namespace tinylora::test

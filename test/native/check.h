@@ -1,0 +1,85 @@
+// The harness of the native tests: named tests, a filter, one line a test.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tinylora::test {
+
+/// Ends the running test when the condition does not hold; the parts are joined into the reason.
+template <typename... Parts>
+void expect(bool condition, const Parts&... parts) {
+  if (condition) return;
+  std::ostringstream reason;
+  (reason << ... << parts);
+  throw std::runtime_error(reason.str());
+}
+
+/// The largest share of a tolerance that a comparison of the running test has used; reported beside its name.
+inline double& share_used() {
+  static double share = 0;
+  return share;
+}
+
+class Tests {
+ public:
+  void add(std::string name, std::function<void()> body) { tests_.push_back({std::move(name), std::move(body)}); }
+
+  void list() const {
+    for (const auto& test : tests_) std::printf("%s\n", test.name.c_str());
+  }
+
+  /// Runs the tests whose name contains the filter; prints `ok NAME` or `FAILED NAME: reason`. Returns the exit code.
+  int run(std::string_view filter) const {
+    int passed = 0, failed = 0;
+    for (const auto& test : tests_) {
+      if (test.name.find(filter) == std::string::npos) continue;
+      const auto start = std::chrono::steady_clock::now();
+      share_used() = 0;
+      const std::string reason = outcome(test);
+      if (reason.empty()) {
+        ++passed;
+        std::printf("ok %s\t%.0f ms", test.name.c_str(), milliseconds_since(start));
+        if (share_used() > 0) std::printf(", %.0f %% of the tolerance", 100 * share_used());
+        std::printf("\n");
+      } else {
+        ++failed;
+        std::printf("FAILED %s:\t%s\n", test.name.c_str(), reason.c_str());
+      }
+      std::fflush(stdout);
+    }
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 && passed > 0 ? 0 : 1;
+  }
+
+ private:
+  struct Test {
+    std::string name;
+    std::function<void()> body;
+  };
+
+  static std::string outcome(const Test& test) {
+    try {
+      test.body();
+      return "";
+    } catch (const std::exception& error) {
+      return std::string(error.what()).empty() ? "failed without a reason" : error.what();
+    }
+  }
+
+  static double milliseconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  std::vector<Test> tests_;
+};
+
+}  // namespace tinylora::test

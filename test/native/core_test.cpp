@@ -1,0 +1,134 @@
+// Philox, bf16 rounding, the thread pool.
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "core/thread_pool.h"
+#include "suites.h"
+#include "support.h"
+
+namespace tinylora::test {
+namespace {
+
+/// The known answers that come with Random123 (kat_vectors, philox4x32-10).
+void philox_known_answers() {
+  const auto known = [](std::uint64_t key, PhiloxBlock counter, PhiloxBlock want) {
+    expect(philox(key, counter) == want, "philox of key ", key, " differs from the published answer");
+  };
+  known(0, {0, 0, 0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  known(~0ULL, {~0U, ~0U, ~0U, ~0U}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  known(0x299f31d0a4093822, {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+        {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
+void uniform_is_inside_the_open_interval() {
+  expect(philox_uniform(0, 0) > 0, "the smallest uniform is 0");
+  expect(philox_uniform(~0U, ~0U) < 1, "the largest uniform is 1");
+  expect(sampling_uniform(1, 2, 3) != sampling_uniform(1, 2, 4), "the position has no part in the draw");
+  expect(sampling_uniform(1, 2, 3) != sampling_uniform(1, 3, 3), "the sequence has no part in the draw");
+  expect(sampling_uniform(1, 2, 3) != sampling_uniform(1, 2 + (1ULL << 32), 3), "half the sequence has no part");
+  expect(sampling_uniform(1, 2, 3) != sampling_uniform(2, 2, 3), "the seed has no part in the draw");
+}
+
+/// Every finite bf16 and the floats around the middle to its upper neighbour.
+std::vector<float> around_bf16_values() {
+  std::vector<float> values;
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7f80) == 0x7f80) continue;
+    for (const std::uint32_t low : {0x0000U, 0x0001U, 0x7fffU, 0x8000U, 0x8001U, 0xffffU}) {
+      values.push_back(std::bit_cast<float>((bits << 16) | low));
+    }
+  }
+  return values;
+}
+
+/// The nearest bf16 by comparing distances; ties go to the even one.
+float nearest_bf16(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t below = bits & 0xffff0000U, above = below + 0x10000U;
+  const std::uint32_t low = bits & 0xffffU;
+  const bool up = low > 0x8000U || (low == 0x8000U && (below & 0x10000U) != 0);
+  return std::bit_cast<float>(up ? above : below);
+}
+
+void bf16_rounds_to_nearest_even() {
+  for (const float value : around_bf16_values()) {
+    expect_same_bits("to_bf16", {to_float(to_bf16(value))}, {nearest_bf16(value)});
+  }
+  const float infinity = std::numeric_limits<float>::infinity();
+  expect_same_bits("to_bf16", {to_float(to_bf16(infinity)), to_float(to_bf16(-infinity))}, {infinity, -infinity});
+  for (const std::uint32_t bits : {0x7f800001U, 0x7fc00000U, 0x7fffffffU, 0xff800001U, 0xffffffffU}) {
+    expect(std::isnan(to_float(to_bf16(std::bit_cast<float>(bits)))), "a NaN was rounded to a number");
+  }
+}
+
+void cast_rounds_like_to_bf16(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  std::vector<float> values = around_bf16_values();
+  for (const float special : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    values.push_back(special);
+  }
+  const Buffer<float> x(*backend, values);
+  const ActBuffer y(*backend, values.size());
+  backend->cast({.count = static_cast<std::int64_t>(values.size()), .x = x.data(), .y = y.data()});
+  if (dtype == DType::bf16) {
+    for (float& value : values) value = to_float(to_bf16(value));
+  }
+  expect_same_bits("cast", y.read(), values);
+
+  const Buffer<float> nan(*backend, 19, std::bit_cast<float>(0x7f800001U));
+  const ActBuffer nan_out(*backend, 19);
+  backend->cast({.count = 19, .x = nan.data(), .y = nan_out.data()});
+  for (const float value : nan_out.read()) expect(std::isnan(value), "a NaN was cast to a number");
+}
+
+void every_item_once() {
+  for (const int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    expect(pool.threads() == threads, "expected ", threads, " threads, found ", pool.threads());
+    for (const int items : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> visits(static_cast<std::size_t>(items));
+      pool.run(items, [&](std::int64_t item, int thread) {
+        visits[static_cast<std::size_t>(item)] += thread >= 0 && thread < threads ? 1 : 1000;
+      });
+      for (const auto& count : visits) expect(count == 1, "an item was visited ", count.load(), " times");
+    }
+  }
+}
+
+void many_small_loops() {
+  ThreadPool pool(3);
+  std::atomic<std::int64_t> sum = 0;
+  for (int loop = 0; loop < 5000; ++loop) pool.run(4, [&](std::int64_t item, int) { sum += item; });
+  expect(sum == 5000 * 6, "expected a sum of 30000, found ", sum.load());
+}
+
+void exception_reaches_the_caller() {
+  ThreadPool pool(3);
+  for (int loop = 0; loop < 50; ++loop) {
+    bool caught = false;
+    try {
+      pool.run(100, [&](std::int64_t item, int) { expect(item != loop, "item ", item); });
+    } catch (const std::runtime_error& error) {
+      caught = error.what() == "item " + std::to_string(loop);
+    }
+    expect(caught, "the exception of item ", loop, " was lost");
+  }
+  std::atomic<int> visits = 0;
+  pool.run(10, [&](std::int64_t, int) { ++visits; });
+  expect(visits == 10, "the pool does not work after an exception");
+}
+
+}  // namespace
+
+void add_core_tests(Tests& tests) {
+  tests.add("philox: published answers", philox_known_answers);
+  tests.add("philox: uniforms", uniform_is_inside_the_open_interval);
+  tests.add("bf16: nearest even", bf16_rounds_to_nearest_even);
+  add_for_each_backend(tests, "cast: rounds like to_bf16", cast_rounds_like_to_bf16);
+  tests.add("thread pool: every item once", every_item_once);
+  tests.add("thread pool: many small loops", many_small_loops);
+  tests.add("thread pool: exceptions", exception_reaches_the_caller);
+}
+
+}  // namespace tinylora::test

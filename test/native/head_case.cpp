@@ -1,0 +1,83 @@
+#include "head_case.h"
+
+#include <cmath>
+
+namespace tinylora::test {
+
+HeadCase make_head(int rows, int width, int vocab, double size) {
+  Random random(static_cast<std::uint64_t>(rows * 31 + width * 17 + vocab));
+  HeadCase data{.rows = rows,
+                .width = width,
+                .vocab = vocab,
+                .x = random.normals(static_cast<std::size_t>(rows * width), size),
+                .w = random.normals(static_cast<std::size_t>(vocab * width), 1 / std::sqrt(static_cast<double>(width))),
+                .target = {},
+                .inv_temperature = {},
+                .d_logp = random.normals(static_cast<std::size_t>(rows))};
+  for (int m = 0; m < rows; ++m) {
+    data.target.push_back(m == 0 ? vocab - 1 : random.below(vocab));
+    data.inv_temperature.push_back(m % 3 == 0 ? 1.0F : static_cast<float>(1 / (0.5 + 1.5 * random.uniform())));
+  }
+  return data;
+}
+
+HeadCase make_distribution(const std::vector<double>& probabilities, int rows) {
+  const int vocab = static_cast<int>(probabilities.size());
+  HeadCase data = make_head(rows, 2, vocab);
+  std::fill(data.x.begin(), data.x.end(), 1.0F);
+  for (int token = 0; token < vocab; ++token) {
+    // Two terms, so that bf16 keeps 16 bits of the logarithm.
+    const double logit = std::log(probabilities[token]);
+    const float high = to_float(to_bf16(static_cast<float>(logit)));
+    data.w[2 * token] = high;
+    data.w[2 * token + 1] = static_cast<float>(logit - double{high});
+  }
+  return data;
+}
+
+HeadResult head(Backend& backend, const Weight& weight, const HeadCase& data, int first, int rows) {
+  const ActBuffer x(backend, rows_of(data.x, first, rows, data.width));
+  const Buffer<std::int32_t> target(backend, rows_of(data.target, first, rows, 1));
+  const Buffer<float> inv_temperature(backend, rows_of(data.inv_temperature, first, rows, 1));
+  const auto count = static_cast<std::size_t>(rows);
+  const Buffer<float> logp(backend, count), entropy(backend, count), lse(backend, count);
+  backend.head({.rows = rows,
+                .x = x.data(),
+                .weight = &weight,
+                .target = target.data(),
+                .inv_temperature = inv_temperature.data(),
+                .logp = logp.data(),
+                .entropy = entropy.data(),
+                .lse = lse.data()});
+  return {logp.read(), entropy.read(), lse.read()};
+}
+
+std::vector<float> head_backward(Backend& backend, const Weight& weight, const HeadCase& data,
+                                 const std::vector<float>& lse_values) {
+  const ActBuffer x(backend, data.x);
+  const Buffer<std::int32_t> target(backend, data.target);
+  const Buffer<float> inv_temperature(backend, data.inv_temperature), lse(backend, lse_values);
+  const Buffer<float> d_logp(backend, data.d_logp), dx(backend, data.x.size());
+  backend.head_backward({.rows = data.rows,
+                         .x = x.data(),
+                         .weight = &weight,
+                         .target = target.data(),
+                         .inv_temperature = inv_temperature.data(),
+                         .lse = lse.data(),
+                         .d_logp = d_logp.data(),
+                         .dx = dx.data()});
+  return dx.read();
+}
+
+Sampled head_sample(Backend& backend, const Weight& weight, const HeadCase& data, const std::vector<SampleRow>& how,
+                    int first) {
+  const int rows = static_cast<int>(how.size());
+  const ActBuffer x(backend, rows_of(data.x, first, rows, data.width));
+  const Buffer<std::int32_t> token(backend, how.size(), -1);
+  const Buffer<float> logp(backend, how.size());
+  backend.head_sample(
+      {.rows = rows, .x = x.data(), .weight = &weight, .how = how.data(), .token = token.data(), .logp = logp.data()});
+  return {token.read(), logp.read()};
+}
+
+}  // namespace tinylora::test

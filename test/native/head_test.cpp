@@ -1,0 +1,97 @@
+// head and head_backward: against the reference, against finite differences, row invariance.
+#include <cmath>
+
+#include "head_case.h"
+#include "suites.h"
+
+namespace tinylora::test {
+namespace {
+
+struct Size {
+  int rows, width, vocab;
+};
+const std::vector<Size> kSizes = {{0, 19, 7}, {1, 1, 1}, {1, 64, 989}, {19, 111, 2111}, {33, 192, 4099}};
+
+void numerics(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
+  for (const Size& size : kSizes) {
+    const HeadCase data = make_head(size.rows, size.width, size.vocab);
+    const auto weight = pack(*backend, data), reference_weight = pack(*reference, data);
+    const HeadResult got = head(*backend, *weight, data, 0, size.rows);
+    const HeadResult want = head(*reference, *reference_weight, data, 0, size.rows);
+    // Logits reach about 2 * 3 * 4; the sum of exponentials has positive terms, so its relative error walks at random.
+    const double logit = summing(DType::f32, size.width, 6).absolute + 24 * 0x1.0p-23;
+    const double of_sum = summing(DType::f32, size.vocab, 1).absolute;
+    const Tolerance tolerance = {logit + of_sum, 0x1.0p-21};
+    expect_near("logp", got.logp, want.logp, tolerance);
+    expect_near("lse", got.lse, want.lse, tolerance);
+    expect_near("entropy", got.entropy, want.entropy, {2 * logit + 24 * of_sum, 0x1.0p-21});
+    // A bf16 backend may round softmax(l) to bf16 for its product: 2^-9 of each term, of random sign.
+    const double term = dtype == DType::bf16 ? 0x1.0p-9 : 0x1.0p-22;
+    expect_near("dx", head_backward(*backend, *weight, data, want.lse),
+                head_backward(*reference, *reference_weight, data, want.lse),
+                {8 * (term + logit) / std::sqrt(std::max(size.width, 1)) * 2, 0x1.0p-20});
+  }
+}
+
+void gradient(const Candidate& candidate, DType dtype) {
+  if (dtype != DType::f32) return;
+  const auto backend = candidate.make(dtype, 2);
+  const HeadCase data = make_head(3, 37, 111, 1);
+  const auto weight = pack(*backend, data);
+  const HeadResult forward = head(*backend, *weight, data, 0, data.rows);
+  expect_gradient("dx", data.x, head_backward(*backend, *weight, data, forward.lse), [&](const std::vector<float>& x) {
+    HeadCase moved = data;
+    moved.x = x;
+    return weighted_sum(data.d_logp, head(*backend, *weight, moved, 0, data.rows).logp);
+  });
+}
+
+/// Logits far from 0 and far apart: no overflow, and a target that is sure has logp 0 and entropy 0.
+void extreme_logits(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  HeadCase data = make_head(2, 2, 300, 1);
+  std::fill(data.w.begin(), data.w.end(), -64.0F);
+  data.w[2 * 7] = data.w[2 * 7 + 1] = 64.0F;
+  data.x = {16.0F, 16.0F, -16.0F, -16.0F};  // logits +-2048
+  data.inv_temperature = {1.0F, 1.0F};
+  data.target = {7, 8};
+  const HeadResult got = head(*backend, *pack(*backend, data), data, 0, 2);
+  const auto log299 = static_cast<float>(std::log(299.0));
+  expect_near("logp", got.logp, {0.0F, -log299}, {2048 * 0x1.0p-22, 0});
+  expect_near("lse", got.lse, {2048.0F, 2048.0F + log299}, {2048 * 0x1.0p-22, 0});
+  expect_near("entropy", got.entropy, {0.0F, log299}, {2048 * 0x1.0p-20, 0});
+}
+
+void invariance(const Candidate& candidate, DType dtype) {
+  const HeadCase data = make_head(130, 111, 1111);
+  const auto first = candidate.make(dtype, 1);
+  const auto first_weight = pack(*first, data);
+  const HeadResult all = head(*first, *first_weight, data, 0, data.rows);
+  const std::vector<float> dx = head_backward(*first, *first_weight, data, all.lse);
+  for (const int threads : kThreadCounts) {
+    const auto backend = candidate.make(dtype, threads);
+    const auto weight = pack(*backend, data);
+    std::vector<int> counts = {1, 64, data.rows};
+    for (int rows = threads; rows <= 33; rows += 4) counts.push_back(rows);
+    for (const int rows : counts) {
+      const int start = rows * 29 % (data.rows - rows + 1);
+      const HeadResult part = head(*backend, *weight, data, start, rows);
+      expect_same_bits("logp", part.logp, rows_of(all.logp, start, rows, 1));
+      expect_same_bits("entropy", part.entropy, rows_of(all.entropy, start, rows, 1));
+      expect_same_bits("lse", part.lse, rows_of(all.lse, start, rows, 1));
+    }
+    expect_same_bits("dx", head_backward(*backend, *weight, data, all.lse), dx);
+  }
+}
+
+}  // namespace
+
+void add_head_tests(Tests& tests) {
+  add_for_each_backend(tests, "head: numerics", numerics);
+  add_for_each_backend(tests, "head: gradient", gradient);
+  add_for_each_backend(tests, "head: extreme logits", extreme_logits);
+  add_for_each_backend(tests, "head: invariance", invariance);
+}
+
+}  // namespace tinylora::test

@@ -1,0 +1,102 @@
+#include "linear_case.h"
+
+#include <cmath>
+#include <optional>
+
+namespace tinylora::test {
+namespace {
+
+/// The update of some rows on a backend.
+struct DeviceLora {
+  DeviceLora(Backend& backend, const LinearCase& data, int first, int rows)
+      : a(backend, data.a),
+        b(backend, data.b),
+        r(backend, data.r),
+        adapter(backend, rows_of(data.adapter, first, rows, 1)) {
+    args = {.rank = data.shape.rank, .a = a.data(), .b = b.data(), .r = r.data(), .adapter = adapter.data()};
+  }
+  Buffer<float> a, b, r;
+  Buffer<std::int32_t> adapter;
+  LoraArgs args;
+};
+
+}  // namespace
+
+LinearCase make_linear(const LinearShape& shape) {
+  Random random(static_cast<std::uint64_t>(shape.rows * 31 + shape.in * 17 + shape.out * 7 + shape.rank));
+  const auto count = [](int rows, int width) {
+    return static_cast<std::size_t>(rows) * static_cast<std::size_t>(width);
+  };
+  const double unit = 1 / std::sqrt(static_cast<double>(shape.in));
+  LinearCase data{.shape = shape,
+                  .x = random.normals(count(shape.rows, shape.in)),
+                  .w = random.normals(count(shape.out, shape.in), unit),
+                  .bias = random.normals(static_cast<std::size_t>(shape.out)),
+                  .y = random.normals(count(shape.rows, shape.out)),
+                  .a = random.normals(count(shape.rank, shape.in), unit),
+                  .b = random.normals(count(shape.rank, shape.out)),
+                  .r = random.normals(count(shape.adapters * shape.rank, shape.rank), 1 / std::sqrt(shape.rank + 1.0)),
+                  .adapter = {},
+                  .dy = random.normals(count(shape.rows, shape.out), 1 / std::sqrt(static_cast<double>(shape.out))),
+                  .dx = random.normals(count(shape.rows, shape.in))};
+  for (int m = 0; m < shape.rows; ++m) data.adapter.push_back(random.below(shape.adapters + 1) - 1);
+  return data;
+}
+
+LinearResult linear(Backend& backend, const Weight& weight, const LinearCase& data, int first, int rows) {
+  const LinearShape& shape = data.shape;
+  const ActBuffer x(backend, rows_of(data.x, first, rows, shape.in));
+  const Buffer<float> bias(backend, data.bias);
+  const DeviceLora lora(backend, data, first, rows);
+  const Buffer<float> z(backend, static_cast<std::size_t>(rows * shape.rank));
+  std::optional<Buffer<float>> y_float;
+  std::optional<ActBuffer> y_act;
+  if (shape.y_float) {
+    y_float.emplace(backend, rows_of(data.y, first, rows, shape.out));
+  } else {
+    y_act.emplace(backend, static_cast<std::size_t>(rows * shape.out));
+  }
+
+  LinearArgs args;
+  args.rows = rows;
+  args.x = x.data();
+  args.weight = &weight;
+  if (shape.bias) args.bias = bias.data();
+  if (shape.rank > 0) {
+    args.lora = lora.args;
+    args.z = z.data();
+  }
+  args.y = y_float ? y_float->data() : y_act->data();
+  args.y_float = shape.y_float;
+  args.add = shape.add;
+  backend.linear(args);
+  return {y_float ? y_float->read() : y_act->read(), z.read()};
+}
+
+LinearGradients linear_backward(Backend& backend, const Weight& weight, const LinearCase& data,
+                                const std::vector<float>& z_values) {
+  const LinearShape& shape = data.shape;
+  const ActBuffer dy(backend, data.dy);
+  const DeviceLora lora(backend, data, 0, shape.rows);
+  const Buffer<float> z(backend, z_values), dx(backend, data.dx);
+  const Buffer<double> d_r(backend, data.r.size(), 0.5);
+
+  LinearBackwardArgs args;
+  args.rows = shape.rows;
+  args.dy = dy.data();
+  args.weight = &weight;
+  if (shape.rank > 0) {
+    args.lora = lora.args;
+    args.z = z.data();
+    args.d_r = d_r.data();
+  }
+  args.dx = dx.data();
+  args.add = shape.add;
+  backend.linear_backward(args);
+
+  std::vector<float> d_r_values;
+  for (const double value : d_r.read()) d_r_values.push_back(static_cast<float>(value - 0.5));
+  return {dx.read(), d_r_values};
+}
+
+}  // namespace tinylora::test

@@ -1,0 +1,109 @@
+// linear and linear_backward: against the reference, against finite differences, row invariance.
+#include <cmath>
+
+#include "linear_case.h"
+#include "suites.h"
+
+namespace tinylora::test {
+namespace {
+
+const std::vector<LinearShape> kShapes = {
+    {.rows = 0, .in = 19, .out = 7, .rank = 2},
+    {.rows = 1, .in = 1, .out = 1},
+    {.rows = 2, .in = 2, .out = 3, .rank = 1},
+    {.rows = 1, .in = 989, .out = 111, .rank = 2, .bias = true},
+    {.rows = 19, .in = 111, .out = 989, .rank = 4, .y_float = true, .add = true},
+    {.rows = 33, .in = 64, .out = 48, .rank = 2},
+    {.rows = 64, .in = 576, .out = 192, .rank = 16, .bias = true, .y_float = true},
+    {.rows = 65, .in = 1536, .out = 19, .rank = 1, .y_float = true, .add = true},
+    {.rows = 130, .in = 129, .out = 130, .rank = 3, .add = false},
+};
+
+/// The sums run over in (or out), then over rank terms of the update; the result is about sqrt(1 + rank).
+Tolerance product_tolerance(DType dtype, int terms, int rank) {
+  return summing(dtype, terms + rank, 2 * std::sqrt(1.0 + rank));
+}
+
+void numerics(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
+  for (const LinearShape& shape : kShapes) {
+    const LinearCase data = make_linear(shape);
+    const auto weight = pack(*backend, data), reference_weight = pack(*reference, data);
+    const std::string name =
+        std::to_string(shape.rows) + "x" + std::to_string(shape.in) + "x" + std::to_string(shape.out);
+
+    const LinearResult got = linear(*backend, *weight, data, 0, shape.rows);
+    const LinearResult want = linear(*reference, *reference_weight, data, 0, shape.rows);
+    expect_near("y " + name, got.y, want.y,
+                product_tolerance(shape.y_float ? DType::f32 : dtype, shape.in, shape.rank));
+    expect_near("z " + name, got.z, want.z, product_tolerance(DType::f32, shape.in, 0));
+
+    const LinearGradients back = linear_backward(*backend, *weight, data, want.z);
+    const LinearGradients want_back = linear_backward(*reference, *reference_weight, data, want.z);
+    expect_near("dx " + name, back.dx, want_back.dx, product_tolerance(DType::f32, shape.out, shape.rank));
+    // s is about 1, z about 1: a sum over the rows of products whose factor s has the error of its own sum.
+    expect_near("dR " + name, back.d_r, want_back.d_r,
+                {summing(DType::f32, shape.out, 4).absolute * std::sqrt(1.0 + shape.rows), 0x1.0p-20});
+  }
+}
+
+void gradient(const Candidate& candidate, DType dtype) {
+  if (dtype != DType::f32) return;
+  const auto backend = candidate.make(dtype, 2);
+  LinearCase data = make_linear({.rows = 9, .in = 37, .out = 29, .rank = 3, .bias = true, .y_float = true});
+  std::fill(data.dx.begin(), data.dx.end(), 0.0F);
+  const LinearResult forward = linear(*backend, data);
+  const LinearGradients gradients = linear_backward(*backend, *pack(*backend, data), data, forward.z);
+  const auto loss = [&](std::vector<float> LinearCase::*field) {
+    return [&, field](const std::vector<float>& values) {
+      LinearCase moved = data;
+      moved.*field = values;
+      return weighted_sum(data.dy, linear(*backend, moved).y);
+    };
+  };
+  expect_gradient("dx", data.x, gradients.dx, loss(&LinearCase::x));
+  expect_gradient("dR", data.r, gradients.d_r, loss(&LinearCase::r));
+}
+
+/// Each row's bits in batches of many sizes, at many places, on any number of threads.
+void invariance(const Candidate& candidate, DType dtype) {
+  for (const LinearShape& shape :
+       {LinearShape{.rows = 512, .in = 111, .out = 70, .rank = 2, .bias = true},
+        LinearShape{.rows = 512, .in = 192, .out = 33, .rank = 4, .y_float = true, .add = true},
+        LinearShape{.rows = 70, .in = 576, .out = 989, .rank = 0}}) {
+    const LinearCase data = make_linear(shape);
+    const auto first = candidate.make(dtype, 1);
+    const auto first_weight = pack(*first, data);
+    const LinearResult all = linear(*first, *first_weight, data, 0, shape.rows);
+    const LinearGradients gradients = linear_backward(*first, *first_weight, data, all.z);
+
+    for (const int threads : kThreadCounts) {
+      const auto backend = candidate.make(dtype, threads);
+      const auto weight = pack(*backend, data);
+      std::vector<int> counts = {64, shape.rows};
+      for (int count = threads; count <= 33; count += 3) counts.push_back(count);
+      counts.push_back(1);
+      for (const int count : counts) {
+        const int start = count * 97 % (shape.rows - count + 1);
+        const std::string name = std::to_string(count) + " rows from " + std::to_string(start) + ", " +
+                                 std::to_string(threads) + " threads: ";
+        const LinearResult part = linear(*backend, *weight, data, start, count);
+        expect_same_bits(name + "y", part.y, rows_of(all.y, start, count, shape.out));
+        expect_same_bits(name + "z", part.z, rows_of(all.z, start, count, shape.rank));
+      }
+      const LinearGradients again = linear_backward(*backend, *weight, data, all.z);
+      expect_same_bits("dx", again.dx, gradients.dx);
+      expect_same_bits("dR", again.d_r, gradients.d_r);
+    }
+  }
+}
+
+}  // namespace
+
+void add_linear_tests(Tests& tests) {
+  add_for_each_backend(tests, "linear: numerics", numerics);
+  add_for_each_backend(tests, "linear: gradient", gradient);
+  add_for_each_backend(tests, "linear: invariance", invariance);
+}
+
+}  // namespace tinylora::test

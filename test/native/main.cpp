@@ -1,0 +1,14 @@
+// native_tests [--list] [FILTER]: runs the tests whose name contains FILTER.
+#include <cstring>
+
+#include "suites.h"
+
+int main(int count, char** arguments) {
+  tinylora::test::Tests tests;
+  tinylora::test::add_all(tests);
+  if (count > 1 && std::strcmp(arguments[1], "--list") == 0) {
+    tests.list();
+    return 0;
+  }
+  return tests.run(count > 1 ? arguments[1] : "");
+}

@@ -1,0 +1,36 @@
+// Every test file of the native code, in the order in which they run: from what is small to what builds on it.
+#pragma once
+
+#include "check.h"
+
+namespace tinylora::test {
+
+void add_core_tests(Tests&);
+void add_compare_tests(Tests&);
+void add_formula_tests(Tests&);
+void add_elementwise_tests(Tests&);
+void add_norm_tests(Tests&);
+void add_linear_tests(Tests&);
+void add_lora_tests(Tests&);
+void add_attention_tests(Tests&);
+void add_attention_gradient_tests(Tests&);
+void add_head_tests(Tests&);
+void add_sample_tests(Tests&);
+void add_engine_dequantize_tests(Tests&);
+
+inline void add_all(Tests& tests) {
+  add_core_tests(tests);
+  add_compare_tests(tests);
+  add_formula_tests(tests);
+  add_elementwise_tests(tests);
+  add_norm_tests(tests);
+  add_linear_tests(tests);
+  add_lora_tests(tests);
+  add_attention_tests(tests);
+  add_attention_gradient_tests(tests);
+  add_head_tests(tests);
+  add_sample_tests(tests);
+  add_engine_dequantize_tests(tests);
+}
+
+}  // namespace tinylora::test

@@ -1,0 +1,127 @@
+#include "support.h"
+
+#include <bit>
+#include <cmath>
+#include <numbers>
+
+#include "cpu/cpu_backend.h"
+
+namespace tinylora::test {
+
+const std::vector<Candidate>& candidates() {
+  static const std::vector<Candidate> list = [] {
+    std::vector<Candidate> found = {{"reference", [](DType dtype, int) { return make_reference_backend(dtype); }}};
+    std::vector<CpuPath> paths = usable_paths();
+    paths.push_back(CpuPath::amx_emulated);
+    for (const CpuPath path : paths) {
+      found.push_back(
+          {name_of(path), [path](DType dtype, int threads) { return make_cpu_backend(dtype, threads, path); }});
+    }
+    return found;
+  }();
+  return list;
+}
+
+void add_for_each_backend(Tests& tests, const std::string& name,
+                          const std::function<void(const Candidate&, DType)>& body) {
+  for (const Candidate& candidate : candidates()) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]", [=] { body(candidate, dtype); });
+    }
+  }
+}
+
+double Random::uniform() {
+  const PhiloxBlock block = philox(seed_, {drawn_++, 0, 0, 0});
+  return philox_uniform(block[0], block[1]);
+}
+
+float Random::normal() {
+  const double radius = std::sqrt(-2 * std::log(uniform()));
+  return static_cast<float>(radius * std::cos(2 * std::numbers::pi * uniform()));
+}
+
+int Random::below(int limit) { return static_cast<int>(uniform() * limit); }
+
+std::vector<float> Random::normals(std::size_t count, double scale) {
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(scale * double{normal()});
+  return values;
+}
+
+ActBuffer::ActBuffer(Backend& backend, const std::vector<float>& values) {
+  if (backend.dtype() == DType::f32) {
+    floats_ = std::make_unique<Buffer<float>>(backend, values);
+  } else {
+    std::vector<Bf16> halves;
+    for (const float value : values) halves.push_back(to_bf16(value));
+    halves_ = std::make_unique<Buffer<Bf16>>(backend, halves);
+  }
+}
+
+std::vector<float> ActBuffer::read() const {
+  if (floats_) return floats_->read();
+  std::vector<float> values;
+  for (const Bf16 value : halves_->read()) values.push_back(to_float(value));
+  return values;
+}
+
+std::unique_ptr<Weight> pack(Backend& backend, int out, int in, const std::vector<float>& values) {
+  return backend.pack(out, in,
+                      [&](int row, float* into) { std::copy_n(values.data() + std::ptrdiff_t{row} * in, in, into); });
+}
+
+Tolerance rounding(DType dtype) { return {0x1.0p-100, dtype == DType::f32 ? 0x1.0p-21 : 0x1.0p-7 + 0x1.0p-20}; }
+
+Tolerance summing(DType dtype, int terms, double scale) {
+  return {8 * 0x1.0p-25 * std::sqrt(static_cast<double>(terms)) * scale, rounding(dtype).relative};
+}
+
+void expect_near(const std::string& what, const std::vector<float>& got, const std::vector<float>& want,
+                 Tolerance tolerance) {
+  expect(got.size() == want.size(), what, ": expected ", want.size(), " values, found ", got.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double allowed = tolerance.absolute + tolerance.relative * std::abs(double{want[i]});
+    const double share = got[i] == want[i] ? 0 : std::abs(double{got[i]} - double{want[i]}) / allowed;
+    expect(share <= 1, what, "[", i, "]: expected ", want[i], " +- ", allowed, ", found ", got[i]);
+    share_used() = std::max(share_used(), share);
+  }
+}
+
+void expect_same_bits(const std::string& what, const std::vector<float>& got, const std::vector<float>& want) {
+  expect(got.size() == want.size(), what, ": expected ", want.size(), " values, found ", got.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const bool same = std::bit_cast<std::uint32_t>(got[i]) == std::bit_cast<std::uint32_t>(want[i]);
+    expect(same, what, "[", i, "]: expected the bits of ", std::hexfloat, want[i], ", found ", got[i]);
+  }
+}
+
+void expect_gradient(const std::string& what, const std::vector<float>& x, const std::vector<float>& gradient,
+                     const std::function<double(const std::vector<float>& x)>& loss, double tolerance, int samples) {
+  expect(gradient.size() == x.size(), what, ": expected ", x.size(), " values, found ", gradient.size());
+  double squares = 0;
+  for (const float g : gradient) squares += double{g} * double{g};
+  const double size = std::sqrt(squares / static_cast<double>(gradient.size()));
+  expect(size > 0 && std::isfinite(size), what, ": the gradient is zero or not finite");
+
+  const std::size_t stride = x.size() / static_cast<std::size_t>(samples) + 1;
+  for (std::size_t i = 0; i < x.size(); i += stride) {
+    std::vector<float> moved = x;
+    moved[i] = x[i] + 0x1.0p-6F;
+    const double up = loss(moved), above = moved[i];
+    moved[i] = x[i] - 0x1.0p-6F;
+    const double down = loss(moved), below = moved[i];
+    const double difference = (up - down) / (above - below);
+    const double share = std::abs(difference - double{gradient[i]}) / (tolerance * (size + std::abs(difference)));
+    expect(share <= 1, what, "[", i, "]: the central difference is ", difference, ", the gradient ", gradient[i]);
+    share_used() = std::max(share_used(), share);
+  }
+}
+
+double weighted_sum(const std::vector<float>& weights, const std::vector<float>& values) {
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) sum += double{weights[i]} * double{values[i]};
+  return sum;
+}
+
+}  // namespace tinylora::test

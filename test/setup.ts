@@ -1,0 +1,10 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+
+/** Builds what is missing or out of date before the tests. TINYLORA_SETUP=off: take the build as it is. */
+export default function setup(): void {
+  if (process.env.TINYLORA_SETUP === "off") return;
+  const script = join(import.meta.dirname, "..", "scripts", "setup.mjs");
+  const { status } = spawnSync(process.execPath, [script], { stdio: "inherit" });
+  if (status !== 0) throw new Error("the setup failed: its message is above");
+}

@@ -1,0 +1,129 @@
+import { describe, expect, it } from "vitest";
+import { grade, sameAnswer, strictAnswer } from "../../../lib/reward/answer.js";
+import { lastNumber, wholeNumber } from "../../../lib/reward/number.js";
+
+describe("lastNumber", () => {
+  it.each<[string, number | null]>([
+    ["no digits here", null],
+    ["", null],
+    ["The answer is 18.", 18],
+    ["She pays $1,234.50.", 1234.5],
+    ["1,000,000 people", 1000000],
+    ["1,23 and 4", 4],
+    ["first 3, then 4,", 4],
+    ["x = -5", -5],
+    ["x = −5", -5],
+    ["loses -$5", -5],
+    ["loses $-5", -5],
+    ["10-5", 5],
+    ["10 - 5 = 5", 5],
+    ["pages 3–7", 7],
+    ["about .5 of it", 0.5],
+    ["3/4 of the cake", 0.75],
+    ["12 / 4 is", 3],
+    ["1 1/2 cups", 1.5],
+    ["1½ cups", 1.5],
+    ["-2 1/2", -2.5],
+    ["\\frac{3}{4}", 0.75],
+    ["-\\dfrac{3}{4}", -0.75],
+    ["2\\frac{1}{2}", 2.5],
+    ["50%", 50],
+    ["50\\%", 50],
+    ["\\$18", 18],
+    ["1{,}000", 1000],
+    ["10\\,000", 10000],
+    ["10\u202f000", 10000],
+    ["1e3 steps", 1000],
+    ["20 apples and 5 pears in 2 bags", 2],
+    ["3.", 3],
+    ["v1.2.3", 3],
+    ["(7)", 7],
+    ["**42**", 42],
+    ["1/0 and then", null],
+    ["5 dollars each x 3", 3],
+    ["€12", 12],
+    ["the year 2024!", 2024],
+  ])("%j is %s", (text, expected) => expect(lastNumber(text)).toBe(expected));
+});
+
+describe("wholeNumber", () => {
+  it.each<[string, number | null]>([
+    ["18 dollars", 18],
+    ["90^\\circ", 90],
+    ["25\\%", 25],
+    ["12\\text{ cm}^2", 12],
+    ["3\\sqrt{2}", null],
+    ["(3, 4)", null],
+    ["x + 1", null],
+    ["2x", null],
+    ["1/2", 0.5],
+  ])("%j is %s", (text, expected) => expect(wholeNumber(text)).toBe(expected));
+});
+
+describe("strictAnswer", () => {
+  it.each<[string, string | null]>([
+    ["so 8\n#### 8", "8"],
+    ["#### 1\nno wait\n#### 2", "2"],
+    ["####\n18", "18"],
+    ["####18 dollars.", "18 dollars."],
+    ["#### ", null],
+    ["#### ...", null],
+    ["\\boxed{5}", "5"],
+    ["\\boxed {5}", "5"],
+    ["\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"],
+    ["\\boxed{1} and \\boxed{a_{b_{c}}}", "a_{b_{c}}"],
+    ["\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"],
+    ["\\boxed{5", null],
+    ["\\boxed{3} then \\boxed{5", "3"],
+    ["\\boxed{}", null],
+    ["\\boxed", null],
+    ["just 5", null],
+    ["### 5", null],
+    ["##### 5", "5"],
+  ])("%j is %j", (text, expected) => expect(strictAnswer(text)).toBe(expected));
+});
+
+describe("sameAnswer", () => {
+  it.each<[string, string, boolean]>([
+    ["18", "18", true],
+    ["$18.00", "18", true],
+    ["1,080", "1080", true],
+    ["1080", "1,080", true],
+    ["109,200,050", "109,200,000", false],
+    ["5 + 3 = 8", "8", true],
+    ["x=5", "5", true],
+    ["2/3", "0.6666666667", true],
+    ["0.67", "0.6666666667", false],
+    ["0.5", "1/2", true],
+    ["-3", "3", false],
+    ["18.5", "18", false],
+    ["eighteen", "18", false],
+    ["", "18", false],
+    ["18", "", false],
+    ["", "", false],
+    ["\\left(3, \\frac{\\pi}{2}\\right)", "\\left( 3, \\frac{\\pi}{2} \\right)", true],
+    ["\\dfrac{\\pi}{2}", "\\frac{\\pi}{2}", true],
+    ["3\\sqrt{2}", "3\\sqrt{2}", true],
+    ["3", "3\\sqrt{2}", false],
+    ["\\text{Evelyn}", "Evelyn", true],
+    ["10\\text{ cm}", "10", true],
+  ])("%j for %j: %s", (answer, expected, same) => expect(sameAnswer(answer, expected)).toBe(same));
+});
+
+describe("grade", () => {
+  it("tells strict, lenient and format apart", () => {
+    expect(grade("so 8\n#### 8", "8")).toEqual({ strict: true, lenient: true, format: true, answer: "8" });
+    expect(grade("the answer is 8.", "8")).toEqual({ strict: false, lenient: true, format: false, answer: "8" });
+    expect(grade("8\n#### 9", "8")).toEqual({ strict: false, lenient: false, format: true, answer: "9" });
+    expect(grade("I do not know", "8")).toEqual({ strict: false, lenient: false, format: false, answer: null });
+  });
+
+  it("reads a long line of digits in no time", () => {
+    const start = performance.now();
+    grade("1".repeat(20_000) + ",".repeat(20_000) + "1,".repeat(20_000), "8");
+    grade("\\boxed{".repeat(2_000), "8");
+    grade("- ".repeat(50_000), "8");
+    grade(" ".repeat(50_000), "8");
+    expect(performance.now() - start).toBeLessThan(2000);
+  });
+});
