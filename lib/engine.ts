@@ -85,10 +85,6 @@ export class Engine implements AsyncDisposable {
   get tokenizer(): Model["tokenizer"] {
     return this.model.tokenizer;
   }
-  /** Positions that the model can see. */
-  get contextLength(): number {
-    return this.model.config.context;
-  }
   get backend(): string {
     return this.#session.backend;
   }
@@ -158,13 +154,9 @@ export class Engine implements AsyncDisposable {
   setVector(slot: number, v: Float32Array): number {
     return this.#session.setVector(slot, v);
   }
-  /** Queues one prompt; events come as it is sampled. Returns the request's id, for `cancel` and in its events. */
-  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): number {
+  /** Queues one prompt; events come as it is sampled. Returns what ends its unfinished completions as "aborted". */
+  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
     return this.#session.submit(request, onEvent);
-  }
-  /** Ends a request's unfinished completions with reason "aborted". */
-  cancel(id: number): void {
-    this.#session.cancel(id);
   }
   /** Log-probabilities of a packed batch; with `keep`, ready for one `backward`. */
   forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {

@@ -84,6 +84,7 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
     return completions.sort((x, y) => x.prompt - y.prompt || x.index - y.index);
   }
 
+  // biome-ignore lint/suspicious/noThenProperty: awaiting a generation is its common use
   then<Fulfilled = Completion[], Rejected = never>(
     fulfilled?: ((completions: Completion[]) => Fulfilled | PromiseLike<Fulfilled>) | null,
     rejected?: ((reason: unknown) => Rejected | PromiseLike<Rejected>) | null,
@@ -174,7 +175,7 @@ async function* sampleEvents(
   signal?.throwIfAborted();
   const queue: [number, SampleEvent][] = [];
   let wake = () => {};
-  const submitted: number[] = [];
+  const cancels: (() => void)[] = [];
   const onAbort = () => wake();
   signal?.addEventListener("abort", onAbort);
   try {
@@ -183,7 +184,7 @@ async function* sampleEvents(
         queue.push([i, event]);
         wake();
       };
-      submitted.push(engine.submit(request, onEvent));
+      cancels.push(engine.submit(request, onEvent));
     }
     for (let open = requests.length; open > 0; ) {
       signal?.throwIfAborted();
@@ -200,6 +201,6 @@ async function* sampleEvents(
     }
   } finally {
     signal?.removeEventListener("abort", onAbort);
-    for (const id of submitted) engine.cancel(id);
+    for (const cancel of cancels) cancel();
   }
 }

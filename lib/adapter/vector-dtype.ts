@@ -23,12 +23,13 @@ export function roundVector(v: ArrayLike<number>, dtype: VectorDtype): Float32Ar
 function roundTo(value: number, dtype: VectorDtype): number {
   if (value === 0 || !Number.isFinite(value)) return value;
   const { bits, exponent, largest } = FORMATS[dtype];
-  const quantum = 2 ** (Math.max(exponentOf(value), exponent) - (bits - 1));
-  const rounded = roundHalfEven(value / quantum) * quantum;
-  return Math.abs(rounded) > largest ? Math.sign(value) * Infinity : rounded;
+  const magnitude = Math.abs(value);
+  const quantum = 2 ** (Math.max(exponentOf(magnitude), exponent) - (bits - 1));
+  const rounded = roundHalfEven(magnitude / quantum) * quantum;
+  return Math.sign(value) * (rounded > largest ? Infinity : rounded);
 }
 
-/** |value| has at most 53 bits and the quotient is scaled by a power of two, so nothing is lost before this. */
+/** A double has at most 53 bits and the quotient is scaled by a power of two, so nothing is lost before this. */
 function roundHalfEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;

@@ -36,7 +36,9 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
+      cause,
+    });
   }
   let value: unknown;
   try {

@@ -60,7 +60,7 @@ function kind(type: z.core.$ZodTypes): Pick<Field, "type" | "choices" | "items">
     case "boolean":
       return { type: "boolean" };
     case "number":
-      return { type: "format" in type._zod.def || type._zod.bag["format"] === "safeint" ? "integer" : "number" };
+      return { type: "format" in type._zod.def || type._zod.bag.format === "safeint" ? "integer" : "number" };
     case "enum":
       return { type: "choice", choices: Object.values(type._zod.def.entries).map(String) };
     case "array": {

@@ -24,7 +24,9 @@ export const sections = {
   },
   Data: {
     data: z.string().default("gsm8k").describe("name of a data set, or a .jsonl / .json file"),
-    eval_data: optional(z.string()).describe("data set or file to evaluate on; the held-out part of data when not given"),
+    eval_data: optional(z.string()).describe(
+      "data set or file to evaluate on; the held-out part of data when not given",
+    ),
     prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
     shots: z.int().min(0).max(8).default(0).describe("worked examples before the problem"),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
@@ -53,7 +55,9 @@ export const sections = {
     tying: z
       .enum(TYING_KINDS)
       .default("all")
-      .describe("modules that share one vector: all, n_tie neighbours in depth (tiled) or of one type (structured), PEFT's ratio, none"),
+      .describe(
+        "modules that share one vector: all, n_tie neighbours in depth (tiled) or of one type (structured), PEFT's ratio, none",
+      ),
     n_tie: optional(count).describe("modules that share one vector, for tiled and structured"),
     weight_tying: optional(share).describe("PEFT's share of vectors saved by tying, for ratio"),
     split: z
@@ -81,7 +85,10 @@ export const sections = {
     top_p: z.number().gt(0).max(1).default(1).describe("sample from the likeliest tokens that reach this mass"),
     top_k: z.int().min(0).default(0).describe("sample from this many likeliest tokens; 0: all"),
     min_p: share.default(0).describe("leave out tokens less likely than this share of the likeliest one"),
-    stop: z.array(z.string().min(1)).default([]).describe("texts that end a completion, besides the model's stop tokens"),
+    stop: z
+      .array(z.string().min(1))
+      .default([])
+      .describe("texts that end a completion, besides the model's stop tokens"),
   },
   Loss: {
     loss_type: z
@@ -95,14 +102,19 @@ export const sections = {
       "upper clip range (epsilon when not given); for cispo the largest ratio itself",
     ),
     delta: optional(positive).describe("upper bound of the ratio where the clip leaves it free (two-sided clipping)"),
-    importance_sampling_level: z.enum(["token", "sequence"]).default("token").describe("ratio a token, or a sequence (GSPO)"),
+    importance_sampling_level: z
+      .enum(["token", "sequence"])
+      .default("token")
+      .describe("ratio a token, or a sequence (GSPO)"),
     sapo_temperature_pos: positive.default(1).describe("gate temperature for positive advantages (sapo)"),
     sapo_temperature_neg: positive.default(1.05).describe("gate temperature for the others (sapo)"),
     mask_truncated_completions: z
       .boolean()
       .default(false)
       .describe("leave completions that were cut at max_completion_length out of the loss"),
-    num_iterations: count.default(1).describe("updates made from each batch of completions; together they are one step"),
+    num_iterations: count
+      .default(1)
+      .describe("updates made from each batch of completions; together they are one step"),
   },
   Optimiser: {
     optim: z.enum(["adamw", "sgd"]).default("adamw").describe("optimiser"),
@@ -119,8 +131,17 @@ export const sections = {
   },
   Run: {
     max_steps: count.default(150).describe("steps of the run"),
-    seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(42).describe("of the order of the data, sampling and init"),
-    eval_steps: z.int().min(0).default(25).describe("evaluate before the first, after every n-th and the last step; 0: never"),
+    seed: z
+      .int()
+      .min(0)
+      .max(Number.MAX_SAFE_INTEGER)
+      .default(42)
+      .describe("of the order of the data, sampling and init"),
+    eval_steps: z
+      .int()
+      .min(0)
+      .default(25)
+      .describe("evaluate before the first, after every n-th and the last step; 0: never"),
     eval_examples: count.default(100).describe("held-out problems of such an evaluation, spread evenly over the set"),
     save_steps: count.default(10).describe("steps between checkpoints; the last step always makes one"),
     save_total_limit: count.default(3).describe("checkpoints that are kept: the newest"),

@@ -5,6 +5,9 @@ import { createHash } from "node:crypto";
  * letters and digits. A question that appears twice falls on one side, whatever the order of the rows.
  */
 export function heldOut(question: string): boolean {
-  const letters = question.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
+  const letters = question
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, " ")
+    .trim();
   return createHash("sha256").update(letters).digest().readUInt32BE(0) % 5 === 0;
 }

@@ -102,15 +102,13 @@ export class Session {
     this.#call(() => this.#native.zeroGradients());
   }
 
-  /** Queues one prompt and its completions; returns the request's id, for `cancel` and in its events. */
-  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): number {
+  /** Queues one prompt and its completions. Returns what ends the unfinished ones with reason "aborted". */
+  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
     const id = this.#nextRequest++;
     this.#call(() => this.#native.submit({ ...request, id }, onEvent));
-    return id;
-  }
-  /** Ends a request's unfinished completions with reason "aborted". Harmless for those that are finished. */
-  cancel(id: number): void {
-    if (!this.#disposed) this.#native.cancel(id);
+    return () => {
+      if (!this.#disposed) this.#native.cancel(id);
+    };
   }
   /** Makes the running pass reject with ERR_ABORTED at the next layer. Harmless when idle. */
   abort(): void {

@@ -31,14 +31,26 @@ export function grade(completion: string, expected: string): Grade {
 /** The rest of the line after the last `####`, else what the last \boxed{} holds; null when neither says anything. */
 export function strictAnswer(completion: string): string | null {
   const hash = completion.lastIndexOf("####");
-  const line = hash < 0 ? "" : (completion.slice(hash).replace(/^#+\s*/, "").split("\n")[0] ?? "").trim();
+  const line =
+    hash < 0
+      ? ""
+      : (
+          completion
+            .slice(hash)
+            .replace(/^#+\s*/, "")
+            .split("\n")[0] ?? ""
+        ).trim();
   if (/[\p{L}\p{N}]/u.test(line)) return line;
   return boxedAnswer(completion);
 }
 
 /** What the last complete \boxed{} holds, braces within it included. */
 function boxedAnswer(completion: string): string | null {
-  for (let start = completion.lastIndexOf("\\boxed"); start >= 0; start = completion.lastIndexOf("\\boxed", start - 1)) {
+  for (
+    let start = completion.lastIndexOf("\\boxed");
+    start >= 0;
+    start = completion.lastIndexOf("\\boxed", start - 1)
+  ) {
     const open = /^\\boxed\s*\{/.exec(completion.slice(start));
     const content = open && insideBraces(completion, start + open[0].length);
     if (content) return content;

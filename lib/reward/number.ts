@@ -7,7 +7,7 @@ const sign = String.raw`(?:(?<![\p{L}\p{N})\]%])-|(?<![\p{N})\]%]\s)-\s)?`;
 const currency = String.raw`(?:[$€£¥₹]\s?-?)?`;
 const fraction = String.raw`\s?/\s?${digits}(?![.\d/])`;
 const mixed = String.raw`${digits}\s+${digits}\s?/\s?${digits}(?![.\d/])`;
-const number = String.raw`(?<sign>${sign})${currency}(?<value>${mixed}|${decimal}(?:${fraction})?)`;
+const number = `(?<sign>${sign})${currency}(?<value>${mixed}|${decimal}(?:${fraction})?)`;
 
 const anywhere = new RegExp(number, "gu");
 // All there is: a number and perhaps a unit in words, per cent or degrees.
@@ -52,7 +52,15 @@ function toNumber(match: RegExpMatchArray): number | null {
   return negative ? -magnitude : magnitude;
 }
 
-const vulgar: Record<string, string> = { "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8" };
+const vulgar: Record<string, string> = {
+  "½": "1/2",
+  "⅓": "1/3",
+  "⅔": "2/3",
+  "¼": "1/4",
+  "¾": "3/4",
+  "⅕": "1/5",
+  "⅛": "1/8",
+};
 
 /** The same text with LaTeX and typography taken out of its numbers. */
 function plain(text: string): string {

@@ -33,7 +33,10 @@ export function update(
   options: OptimizerOptions,
 ): OptimizerState {
   if (gradient.length !== state.master.length) {
-    throw new TinyLoraError("ERR_ARGUMENT", `gradient: expected ${state.master.length} numbers, found ${gradient.length}`);
+    throw new TinyLoraError(
+      "ERR_ARGUMENT",
+      `gradient: expected ${state.master.length} numbers, found ${gradient.length}`,
+    );
   }
   const rule = options.optim === "adamw" ? adamw : sgd;
   const { direction, moments } = rule(state, gradient, options);

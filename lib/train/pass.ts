@@ -8,7 +8,10 @@ export interface Sequence {
   readonly group: Group;
   readonly completion: Completion;
   readonly advantage: number;
+  /** Left out of the loss. */
   readonly masked: boolean;
+  /** Whether the loss can change with it. */
+  readonly learns: boolean;
 }
 
 export interface Pass {

@@ -1,14 +1,12 @@
 /** One step's completions with their rewards. Rewards run while other completions are still being sampled. */
-import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { randomInteger } from "../data/philox.js";
 import { stopStrings, toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { type Grade, grade } from "../reward/answer.js";
-import type { NamedReward } from "../reward/reward.js";
 import { score } from "../reward/score.js";
 import { encodePrompt, type Sampled, sampleAll } from "../sample/sample.js";
-import type { Policy } from "./policy.js";
+import type { StepContext } from "./grpo.js";
 
 export interface Completion {
   readonly tokens: Int32Array;
@@ -29,10 +27,8 @@ export interface Group {
 
 /** Samples from slot 0, whose vector must be `version`. Every draw is fixed by (seed, step, place in the batch). */
 export async function rollout(
-  policy: Policy,
+  { policy, rewards, config, onProgress }: StepContext,
   examples: readonly Example[],
-  rewards: readonly NamedReward[],
-  config: TrainConfig,
   step: number,
   version: number,
   signal?: AbortSignal,
@@ -57,6 +53,7 @@ export async function rollout(
     stopStrings: [...stopStrings(config), ...config.stop],
     stream: false,
   }));
+  let done = 0;
   const finish = async (sampled: Sampled) => {
     const { example, completions } = groups[sampled.request]!;
     if (sampled.version !== version) {
@@ -67,6 +64,7 @@ export async function rollout(
     const scores = await score(rewards, text, example, config.reward_timeout);
     const graded = grade(text, example.answer);
     completions[sampled.completion] = { tokens, logprobs, truncated, text, rewards: scores, grade: graded };
+    onProgress({ phase: "sampling", done: ++done, total: groups.length * config.num_generations });
   };
   await sampleAll(policy, requests, finish, signal);
   return groups;

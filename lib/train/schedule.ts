@@ -1,9 +1,6 @@
 import type { TrainConfig } from "../config/schema.js";
 
-export type ScheduleOptions = Pick<
-  TrainConfig,
-  "learning_rate" | "lr_scheduler_type" | "warmup_steps" | "max_steps"
->;
+export type ScheduleOptions = Pick<TrainConfig, "learning_rate" | "lr_scheduler_type" | "warmup_steps" | "max_steps">;
 
 /** The learning rate of a step, 1 being the first: a linear rise that ends in step warmup_steps, then constant or a cosine to 0. */
 export function learningRate(step: number, options: ScheduleOptions): number {

@@ -75,8 +75,17 @@ std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::v
 
 const AttentionKernels& attention_kernels(CpuPath path, DType dtype) {
   const bool f32 = dtype == DType::f32;
-  if (path == CpuPath::avx2) return f32 ? kAttentionF32Avx2 : kAttentionBf16Avx2;
-  return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512;
+  switch (path) {
+    case CpuPath::amx:
+    case CpuPath::avx512_bf16:
+      return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512Bf16;
+    case CpuPath::avx512:
+      return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512;
+    case CpuPath::avx2:
+    case CpuPath::amx_emulated:
+      break;
+  }
+  return f32 ? kAttentionF32Avx2 : kAttentionBf16Avx2;
 }
 
 void CpuBackend::attention(const AttentionArgs& args) {

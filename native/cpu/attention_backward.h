@@ -45,15 +45,6 @@ TINYLORA_INLINE void score_gradients(Floats lse, Floats delta, float scale, int 
 }
 
 template <typename T>
-float dot(int count, const float* a, const T* b) {
-  Floats total = Floats::zero();
-  int i = 0;
-  for (; i + kLanes <= count; i += kLanes) total = fma(Floats::load(a + i), Floats::load(b + i), total);
-  if (i < count) total = fma(Floats::load(a + i, count - i), Floats::load(b + i, count - i), total);
-  return sum(total);
-}
-
-template <typename T>
 void attention_backward_queries(const AttentionBackwardArgs& args, const QueryChunk& chunk, float* delta_of) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;

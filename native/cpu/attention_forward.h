@@ -12,8 +12,11 @@ namespace tinylora::TINYLORA_ISA {
 inline constexpr float kMinusInfinity = -__builtin_inff();
 
 /// What a block of up to kAttentionRows queries carries from page to page.
+template <typename T>
 struct Block {
-  float* q;    // [rows, D]
+  using Left = typename LeftOf<T>::Type;
+
+  Left* q;     // [rows, D]
   float* out;  // [rows, D]
   float largest[kLanes];
   float total[kLanes];
@@ -21,8 +24,10 @@ struct Block {
   int rows;
 };
 
-/// scores [rows, kPageSize] become p; correction [rows] = e^(m - m').
-TINYLORA_INLINE void softmax_page(Block& block, int skip, const int* keys, float scale, float* scores, float* correction) {
+/// p from scores, both [rows, kPageSize]; correction [rows] = e^(m - m').
+template <typename T>
+TINYLORA_INLINE void softmax_page(Block<T>& block, int skip, const int* keys, float scale, float* scores,
+                                  typename Block<T>::Left* p, float* correction) {
   float before[kLanes] = {};  // m
   float after[kLanes] = {};   // m'
   for (int i = skip; i < block.rows; ++i) {
@@ -41,12 +46,11 @@ TINYLORA_INLINE void softmax_page(Block& block, int skip, const int* keys, float
   }
   exp(Floats::load(before) - Floats::load(after)).store(correction);
   for (int i = skip; i < block.rows; ++i) {
-    float* s = scores + i * kPageSize;
     Floats total = Floats::zero();
-    for (int t = 0; t < kPageSize; t += kLanes) {
-      const Floats p = exp(Floats::load(s + t) - Floats::all(after[i]));
-      p.store(s + t);
-      total = total + p;
+    for (int t = i * kPageSize; t < (i + 1) * kPageSize; t += kLanes) {
+      const Floats weight = exp(Floats::load(scores + t) - Floats::all(after[i]));
+      weight.store(p + t);
+      total = total + weight;
     }
     block.largest[i] = after[i];
     block.total[i] = block.total[i] * correction[i] + sum(total);
@@ -55,26 +59,30 @@ TINYLORA_INLINE void softmax_page(Block& block, int skip, const int* keys, float
 
 /// out = out * correction + p v. The queries of a block see more and more keys; those that have seen all of theirs drop out.
 template <typename T>
-TINYLORA_INLINE void add_values(const Block& block, int skip, const int* keys, const float* scores, const float* correction,
-                                const T* values, int head_dim) {
-  int from = 0;
-  for (int i = skip; i < block.rows;) {
-    const Range range = {from, keys[i]};
-    const ByRow p = {scores + i * kPageSize, kPageSize};
+TINYLORA_INLINE void add_values(const Block<T>& block, int skip, const int* keys, const typename Block<T>::Left* p,
+                                const float* correction, const T* values, int head_dim) {
+  for (int i = skip, from = 0; i < block.rows;) {
+    const auto left = by_row(p + i * kPageSize, kPageSize);
     float* out = block.out + i * head_dim;
-    if (from == 0) {
-      small_product(block.rows - i, range, p, values, head_dim, out, head_dim, FromScaled{correction + i});
+    const int pairs_end = keys[i] / 2 * 2;
+    if (i == skip) {
+      small_product(block.rows - i, {0, pairs_end}, left, values, head_dim, out, head_dim, FromScaled{correction + i});
     } else {
-      small_product(block.rows - i, range, p, values, head_dim, out, head_dim, FromSums{});
+      small_product(block.rows - i, {from, pairs_end}, left, values, head_dim, out, head_dim, FromSums{});
     }
-    from = keys[i];
-    while (i < block.rows && keys[i] == from) ++i;
+    int equal = 1;  // queries that see as many keys as this one: the heads of one row
+    while (i + equal < block.rows && keys[i + equal] == keys[i]) ++equal;
+    if (keys[i] > pairs_end) {
+      small_product(equal, {pairs_end, keys[i]}, left, values, head_dim, out, head_dim, FromSums{});
+    }
+    from = pairs_end;
+    i += equal;
   }
 }
 
 /// One page for one block of queries.
 template <typename T>
-void visit_page(const HeadShape& shape, const QueryChunk& chunk, Block& block, int index, const T* keys, const T* values) {
+void visit_page(const HeadShape& shape, const QueryChunk& chunk, Block<T>& block, int index, const T* keys, const T* values) {
   int seen[kAttentionRows];
   int skip = 0;  // the first queries may stand before the page
   for (int i = 0; i < block.rows; ++i) {
@@ -85,22 +93,32 @@ void visit_page(const HeadShape& shape, const QueryChunk& chunk, Block& block, i
 
   alignas(64) float scores[kAttentionRows * kPageSize];
   alignas(64) float correction[kLanes];
-  const ByRow q = {block.q + skip * shape.head_dim, shape.head_dim};
+  alignas(64) typename Block<T>::Left p[kAttentionRows * kPageSize];
+  const auto q = by_row(block.q + skip * shape.head_dim, shape.head_dim);
   small_product(block.rows - skip, {0, shape.head_dim}, q, keys, kPageSize, scores + skip * kPageSize, kPageSize, FromZero{});
-  softmax_page(block, skip, seen, shape.scale, scores, correction);
-  add_values(block, skip, seen, scores, correction, values, shape.head_dim);
+  softmax_page(block, skip, seen, shape.scale, scores, p, correction);
+  add_values(block, skip, seen, p, correction, values, shape.head_dim);
+}
+
+/// Asks for one head's part of a page ahead of time: pages lie anywhere in memory, so the processor cannot guess the next.
+/// A single query is done with a page before the next one could arrive.
+template <typename T>
+TINYLORA_INLINE void prefetch_page(const T* data, int head_dim) {
+  const char* bytes = reinterpret_cast<const char*>(data);
+  const int count = kPageSize * head_dim * static_cast<int>(sizeof(T));
+  for (int i = 0; i < count; i += 64) _mm_prefetch(bytes + i, _MM_HINT_T0);
 }
 
 template <typename T>
 void attention_forward(const AttentionArgs& args, const QueryChunk& chunk) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;
-  alignas(64) float q[kChunk * kMaxHeadDim];
+  alignas(64) typename Block<T>::Left q[kChunk * kMaxHeadDim];
   alignas(64) float out[kChunk * kMaxHeadDim];
-  Block blocks[kChunk / kAttentionRows];
+  Block<T> blocks[kChunk / kAttentionRows];
   int block_count = 0;
   for (int i = 0; i < chunk.count; i += kAttentionRows) {
-    Block& block = blocks[block_count++];
+    Block<T>& block = blocks[block_count++];
     block.q = q + i * dim;
     block.out = out + i * dim;
     block.first = chunk.first + i;
@@ -121,14 +139,22 @@ void attention_forward(const AttentionArgs& args, const QueryChunk& chunk) {
     const int page = shape.page(chunk.span, index);
     const T* keys = shape.page_data<T>(args.pages.keys, page, chunk.kv_head);
     const T* values = shape.page_data<T>(args.pages.values, page, chunk.kv_head);
+    if (index + 1 < pages) {
+      const int next = shape.page(chunk.span, index + 1);
+      prefetch_page(shape.page_data<T>(args.pages.keys, next, chunk.kv_head), dim);
+      prefetch_page(shape.page_data<T>(args.pages.values, next, chunk.kv_head), dim);
+    }
     for (int b = 0; b < block_count; ++b) visit_page(shape, chunk, blocks[b], index, keys, values);
   }
 
   for (int i = 0; i < chunk.count; ++i) {
-    const Block& block = blocks[i / kAttentionRows];
+    const Block<T>& block = blocks[i / kAttentionRows];
     const float total = block.total[i % kAttentionRows];
     const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
-    store_scaled(dim, out + i * dim, 1.0F / total, static_cast<T*>(args.out) + index * dim);
+    T* to = static_cast<T*>(args.out) + index * dim;
+    for_vectors(dim, [&](std::ptrdiff_t d, auto lanes) {
+      store(load(out + i * dim + d, lanes) * Floats::all(1.0F / total), to + d, lanes);
+    });
     if (args.lse != nullptr) args.lse[index] = block.largest[i % kAttentionRows] + __builtin_logf(total);
   }
 }

@@ -54,7 +54,7 @@ struct AttentionKernels {
 };
 
 extern const AttentionKernels kAttentionF32Avx2, kAttentionBf16Avx2;
-extern const AttentionKernels kAttentionF32Avx512, kAttentionBf16Avx512;
+extern const AttentionKernels kAttentionF32Avx512, kAttentionBf16Avx512, kAttentionBf16Avx512Bf16;
 
 const AttentionKernels& attention_kernels(CpuPath path, DType dtype);
 

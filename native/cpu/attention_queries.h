@@ -4,12 +4,11 @@
 #include <cstddef>
 
 #include "cpu/attention_kernels.h"
-#include "cpu/simd.h"
+#include "cpu/lanes.h"
 
 namespace tinylora::TINYLORA_ISA {
 
 TINYLORA_INLINE int smaller(int a, int b) { return a < b ? a : b; }
-TINYLORA_INLINE int round_up(int value, int step) { return (value + step - 1) / step * step; }
 
 /// The numbers that forward and backward arguments share, and what follows from them.
 struct HeadShape {
@@ -52,21 +51,5 @@ struct HeadShape {
     return static_cast<const T*>(all) + (static_cast<std::ptrdiff_t>(page) * kv_heads + kv_head) * kPageSize * head_dim;
   }
 };
-
-/// to[i] = from[i] as float.
-template <typename T>
-TINYLORA_INLINE void copy_row(int count, const T* from, float* to) {
-  int i = 0;
-  for (; i + kLanes <= count; i += kLanes) Floats::load(from + i).store(to + i);
-  if (i < count) Floats::load(from + i, count - i).store(to + i, count - i);
-}
-
-/// to[i] = from[i] * scale, rounded.
-template <typename T>
-TINYLORA_INLINE void store_scaled(int count, const float* from, float scale, T* to) {
-  int i = 0;
-  for (; i + kLanes <= count; i += kLanes) (Floats::load(from + i) * Floats::all(scale)).store(to + i);
-  if (i < count) (Floats::load(from + i, count - i) * Floats::all(scale)).store(to + i, count - i);
-}
 
 }  // namespace tinylora::TINYLORA_ISA

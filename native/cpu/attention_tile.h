@@ -1,12 +1,15 @@
-// The one product behind attention, forward and backward: a few rows times two vectors,
-//   c[i, lane] = fma(a[i, n], b[n, lane], c[i, lane] * scale[i]), n ascending.
+// The one product behind attention, forward and backward: a few rows times a few vectors,
+//   c[i, lane] = fma(a[i, n], b[n, lane], c[i, lane]), n ascending.
 // An element of c is summed in one lane in this order, whatever the number of rows beside it. Sums wait in memory as the
-// floats they are, so cutting n into several calls changes nothing.
+// floats they are, so cutting n (between pairs) into several calls changes nothing.
+//
+// Where the instruction set multiplies bf16 pairs, a pair of n is one step: c += a[i, n + 1] b[n + 1] + a[i, n] b[n].
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
-#include "cpu/simd.h"
+#include "cpu/lanes.h"
 
 namespace tinylora::TINYLORA_ISA {
 
@@ -27,104 +30,165 @@ struct ByColumn {
   TINYLORA_INLINE ByColumn from(int i, int n) const { return {p + n * stride + i, stride}; }
 };
 
-/// b[n, column], n being even or odd as `kOdd` says. Floats lie row after row; bf16 lie in pairs, b[n / 2][column][n % 2],
-/// so that one load widens to two rows. The last row of an odd number leaves its partner untouched: that may be a slot
-/// nobody has written.
-template <bool kOdd>
-TINYLORA_INLINE Floats load_row(const float* b, int width, int n, int column) {
-  return Floats::load(b + n * width + column);
+/// What rows of queries and probabilities are kept as when they meet pages of T.
+template <typename T>
+struct LeftOf {
+  using Type = float;
+};
+TINYLORA_INLINE ByRow by_row(const float* p, int stride) { return {p, stride}; }
+
+#if defined(__AVX512BF16__)
+/// Pairs a[i, n], a[i, n + 1] as one number of 32 bits.
+struct PairsByRow {
+  const Bf16* p;
+  std::ptrdiff_t stride;
+  TINYLORA_INLINE __m512bh at(int i) const {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, p + i * stride, sizeof pair);
+    return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+  }
+  TINYLORA_INLINE PairsByRow from(int i, int n) const { return {p + i * stride + n, stride}; }
+};
+template <>
+struct LeftOf<Bf16> {
+  using Type = Bf16;
+};
+TINYLORA_INLINE PairsByRow by_row(const Bf16* p, int stride) { return {p, stride}; }
+
+TINYLORA_INLINE __m512i load_pairs(const Bf16* p, WholeVector) { return _mm512_loadu_si512(p); }
+TINYLORA_INLINE __m512i load_pairs(const Bf16* p, PartVector part) {
+  return _mm512_maskz_loadu_epi32(Floats::mask(part.count), p);
+}
+#endif
+
+/// Row n (even) or n + 1 (`kOdd`) of b, of which `pair` is where row n begins. Floats lie row after row; bf16 lie in pairs,
+/// b[n / 2][column][n % 2], so that one load widens to two rows. The last row of an odd number leaves its partner
+/// untouched: that may be a slot nobody has written.
+template <bool kOdd, class Lanes>
+TINYLORA_INLINE Floats load_row(const float* pair, std::ptrdiff_t width, std::ptrdiff_t column, Lanes lanes) {
+  return load(pair + (kOdd ? width : 0) + column, lanes);
 }
 template <bool kOdd>
-TINYLORA_INLINE Floats load_row(const float* b, int width, int n, int column, int count) {
-  return Floats::load(b + n * width + column, count);
+TINYLORA_INLINE Floats load_row(const Bf16* pair, std::ptrdiff_t, std::ptrdiff_t column, WholeVector) {
+  return kOdd ? odd_of_pairs(pair + 2 * column) : even_of_pairs(pair + 2 * column);
 }
 template <bool kOdd>
-TINYLORA_INLINE Floats load_row(const Bf16* b, int width, int n, int column) {
-  const Bf16* pairs = b + 2 * ((n >> 1) * width + column);
-  return kOdd ? odd_of_pairs(pairs) : even_of_pairs(pairs);
-}
-template <bool kOdd>
-TINYLORA_INLINE Floats load_row(const Bf16* b, int width, int n, int column, int count) {
-  const Bf16* pairs = b + 2 * ((n >> 1) * width + column);
-  return kOdd ? odd_of_pairs(pairs, count) : even_of_pairs(pairs, count);
+TINYLORA_INLINE Floats load_row(const Bf16* pair, std::ptrdiff_t, std::ptrdiff_t column, PartVector part) {
+  return kOdd ? odd_of_pairs(pair + 2 * column, part.count) : even_of_pairs(pair + 2 * column, part.count);
 }
 
-/// n = begin .. end - 1.
+/// n = begin .. end - 1; begin is even.
 struct Range {
   int begin;
   int end;
-
-  /// even(n) or odd(n) for each n, ascending.
-  template <class Even, class Odd>
-  TINYLORA_INLINE void for_each(const Even& even, const Odd& odd) const {
-    int n = begin;
-    if (n < end && n % 2 != 0) odd(n++);
-    for (; n + 1 < end; n += 2) {
-      even(n);
-      odd(n + 1);
-    }
-    if (n < end) even(n);
-  }
 };
 
 /// Where a call starts: at zero, or at what lies in c, or at c[i] * scale[i].
 struct FromZero {
-  TINYLORA_INLINE Floats start(int, Floats) const { return Floats::zero(); }
+  TINYLORA_INLINE Floats operator()(int, Floats) const { return Floats::zero(); }
 };
 struct FromSums {
-  TINYLORA_INLINE Floats start(int, Floats c) const { return c; }
+  TINYLORA_INLINE Floats operator()(int, Floats c) const { return c; }
 };
 struct FromScaled {
   const float* scale;
-  TINYLORA_INLINE Floats start(int i, Floats c) const { return c * Floats::all(scale[i]); }
+  TINYLORA_INLINE Floats operator()(int i, Floats c) const { return c * Floats::all(scale[i]); }
 };
 
-/// kRows rows by kVectors vectors; the vectors are whole or, one vector only, `count` lanes of it.
-template <int kRows, int kVectors, bool kWhole, class A, class B, class Start>
-TINYLORA_INLINE void columns(Range range, A a, const B* b, int width, int column, float* c, int c_stride, Start start) {
-  const int count = kWhole ? kLanes : width - column;
-  float* out = c + column;
-  Floats sums[kRows][kVectors];
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) {
-      const float* p = out + i * c_stride + j * kLanes;
-      sums[i][j] = start.start(i, kWhole ? Floats::load(p) : Floats::load(p, count));
-    }
-  }
-  const auto add = [&](int n, const Floats(&row)[kVectors]) {
+/// kRows x kVectors of c in registers, from column `column` on; `Lanes` is PartVector for the last columns.
+template <int kRows, int kVectors, class Lanes>
+struct Sums {
+  Floats v[kRows][kVectors];
+  std::ptrdiff_t column;
+  Lanes lanes;
+
+  template <class Start>
+  TINYLORA_INLINE void load_from(const float* c, std::ptrdiff_t stride, Start start) {
     for (int i = 0; i < kRows; ++i) {
-      const Floats left = Floats::all(a.at(i, n));
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = fma(left, row[j], sums[i][j]);
-    }
-  };
-  const auto step = [&]<bool kOdd>(int n) {
-    Floats row[kVectors];
-    for (int j = 0; j < kVectors; ++j) {
-      const int from = column + j * kLanes;
-      row[j] = kWhole ? load_row<kOdd>(b, width, n, from) : load_row<kOdd>(b, width, n, from, count);
-    }
-    add(n, row);
-  };
-  range.for_each([&](int n) { step.template operator()<false>(n); }, [&](int n) { step.template operator()<true>(n); });
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) {
-      float* p = out + i * c_stride + j * kLanes;
-      kWhole ? sums[i][j].store(p) : sums[i][j].store(p, count);
+      for (int j = 0; j < kVectors; ++j) v[i][j] = start(i, load(c + i * stride + column + j * kLanes, lanes));
     }
   }
+  TINYLORA_INLINE void store_to(float* c, std::ptrdiff_t stride) const {
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kVectors; ++j) store(v[i][j], c + i * stride + column + j * kLanes, lanes);
+    }
+  }
+
+  template <bool kOdd, class A, class B>
+  TINYLORA_INLINE void add(A a, const B* pair, std::ptrdiff_t width) {
+    Floats row[kVectors];
+    for (int j = 0; j < kVectors; ++j) row[j] = load_row<kOdd>(pair, width, column + j * kLanes, lanes);
+    for (int i = 0; i < kRows; ++i) {
+      const Floats left = Floats::all(a.at(i, kOdd ? 1 : 0));
+      for (int j = 0; j < kVectors; ++j) v[i][j] = fma(left, row[j], v[i][j]);
+    }
+  }
+  template <class A, class B>
+  TINYLORA_INLINE void add_pair(A a, const B* pair, std::ptrdiff_t width) {
+    add<false>(a, pair, width);
+    add<true>(a, pair, width);
+  }
+  template <class A, class B>
+  TINYLORA_INLINE void add_single(A a, const B* pair, std::ptrdiff_t width) {
+    add<false>(a, pair, width);
+  }
+
+#if defined(__AVX512BF16__)
+  TINYLORA_INLINE void add_masked(PairsByRow a, const Bf16* pair, __m512i mask) {
+    __m512bh row[kVectors];
+    for (int j = 0; j < kVectors; ++j) {
+      const __m512i both = load_pairs(pair + 2 * (column + j * kLanes), lanes);
+      row[j] = reinterpret_cast<__m512bh>(_mm512_and_si512(both, mask));
+    }
+    for (int i = 0; i < kRows; ++i) {
+      const __m512bh left = a.at(i);
+      for (int j = 0; j < kVectors; ++j) v[i][j] = {_mm512_dpbf16_ps(v[i][j].v, row[j], left)};
+    }
+  }
+  TINYLORA_INLINE void add_pair(PairsByRow a, const Bf16* pair, std::ptrdiff_t) {
+    add_masked(a, pair, _mm512_set1_epi32(-1));
+  }
+  TINYLORA_INLINE void add_single(PairsByRow a, const Bf16* pair, std::ptrdiff_t) {
+    add_masked(a, pair, _mm512_set1_epi32(0xffff));
+  }
+#endif
+};
+
+template <int kRows, int kVectors, class Lanes, class A, class B, class Start>
+TINYLORA_INLINE void columns(Range range, A a, const B* b, std::ptrdiff_t width, float* c, std::ptrdiff_t c_stride,
+                             Start start, std::ptrdiff_t column, Lanes lanes) {
+  Sums<kRows, kVectors, Lanes> sums;
+  sums.column = column;
+  sums.lanes = lanes;
+  sums.load_from(c, c_stride, start);
+  A left = a.from(0, range.begin);
+  const B* pair = b + range.begin * width;
+  int n = range.begin;
+  for (; n + 1 < range.end; n += 2) {
+    sums.add_pair(left, pair, width);
+    left = left.from(0, 2);
+    pair += 2 * width;
+  }
+  if (n < range.end) sums.add_single(left, pair, width);
+  sums.store_to(c, c_stride);
 }
 
+/// Few rows leave registers for more columns, which keeps both multipliers busy.
 template <int kRows, class A, class B, class Start>
 void product_of_rows(Range range, A a, const B* b, int width, float* c, int c_stride, Start start) {
   int column = 0;
+  if constexpr (2 * kRows <= kAttentionRows) {
+    for (; column + 4 * kLanes <= width; column += 4 * kLanes) {
+      columns<kRows, 4>(range, a, b, width, c, c_stride, start, column, WholeVector{});
+    }
+  }
   for (; column + 2 * kLanes <= width; column += 2 * kLanes) {
-    columns<kRows, 2, true>(range, a, b, width, column, c, c_stride, start);
+    columns<kRows, 2>(range, a, b, width, c, c_stride, start, column, WholeVector{});
   }
-  if (column + kLanes <= width) {
-    columns<kRows, 1, true>(range, a, b, width, column, c, c_stride, start);
-    column += kLanes;
+  for (; column + kLanes <= width; column += kLanes) {
+    columns<kRows, 1>(range, a, b, width, c, c_stride, start, column, WholeVector{});
   }
-  if (column < width) columns<kRows, 1, false>(range, a, b, width, column, c, c_stride, start);
+  if (column < width) columns<kRows, 1>(range, a, b, width, c, c_stride, start, column, PartVector{width - column});
 }
 
 /// c[0 .. rows, 0 .. width] from a[rows, n] and b[n, width], rows at most kAttentionRows.
@@ -141,15 +205,6 @@ void small_product(int rows, Range range, A a, const B* b, int width, float* c, 
     case 7: return product_of_rows<7>(range, a, b, width, c, c_stride, start);
     case 8: return product_of_rows<8>(range, a, b, width, c, c_stride, start);
 #endif
-  }
-}
-
-/// The same for any number of rows. FromScaled is not meant here.
-template <class A, class B, class Start>
-void product(int rows, Range range, A a, const B* b, int width, float* c, int c_stride, Start start) {
-  for (int i = 0; i < rows; i += kAttentionRows) {
-    const int some = rows - i < kAttentionRows ? rows - i : kAttentionRows;
-    small_product(some, range, a.from(i, 0), b, width, c + i * c_stride, c_stride, start);
   }
 }
 

@@ -123,11 +123,14 @@ void draw_cut_rows(const HeadContext& context, const HeadSampleArgs& args, const
       for (int v = 0; v < context.chunk_tokens(chunk); ++v) to[v] = part[i * kChunk + v] * scale;
     }
   });
-  context.pool.run(rows, [&](std::int64_t i, int) {
+  context.pool.run(rows, [&](std::int64_t i, int thread) {
     const int m = cut[std::size_t(i)];
     const RowTotal& total = totals[std::size_t(m - first_row)];
     const float* l = logits + i * weight.out;
-    args.token[m] = draw_truncated(l, weight.out, total.largest, args.how[m], uniform_of(args.how[m]));
+    float* e = context.scratch.threads[std::size_t(thread)].logits.at_least<float>(std::size_t(weight.out));
+    std::memcpy(e, l, std::size_t(weight.out) * sizeof(float));
+    context.head.exponentials(e, weight.out, 1, total.largest);
+    args.token[m] = draw_truncated(l, e, weight.out, args.how[m], uniform_of(args.how[m]));
     args.logp[m] = total.logp(l[args.token[m]]);
   });
 }

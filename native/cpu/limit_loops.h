@@ -13,12 +13,15 @@ inline constexpr int kChains = kLanes == 16 ? 24 : 12;
 template <class Step>
 TINYLORA_INLINE double multiply_adds(std::int64_t rounds, int flops, const Step& step) {
   Floats sums[kChains];
+  TINYLORA_UNROLL
   for (int c = 0; c < kChains; ++c) sums[c] = Floats::all(static_cast<float>(c));
   for (std::int64_t i = 0; i < rounds; ++i) {
-    for (Floats& s : sums) s = step(s);
+    TINYLORA_UNROLL
+    for (int c = 0; c < kChains; ++c) sums[c] = step(sums[c]);
   }
   Floats total = Floats::zero();
-  for (const Floats& s : sums) total = total + s;
+  TINYLORA_UNROLL
+  for (int c = 0; c < kChains; ++c) total = total + sums[c];
   volatile float keep = sum(total);
   static_cast<void>(keep);
   return static_cast<double>(rounds) * kChains * flops;
@@ -32,8 +35,10 @@ inline double fp32_limit(std::int64_t rounds) {
 
 inline float read_limit(const float* p, std::size_t count) {
   Floats sums[8];
-  for (Floats& s : sums) s = Floats::zero();
+  TINYLORA_UNROLL
+  for (int c = 0; c < 8; ++c) sums[c] = Floats::zero();
   for (std::size_t i = 0; i < count; i += 8 * kLanes) {
+    TINYLORA_UNROLL
     for (int c = 0; c < 8; ++c) sums[c] = max(sums[c], Floats::load(p + i + std::size_t(c) * kLanes));
   }
   Floats total = sums[0];

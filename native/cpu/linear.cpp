@@ -17,14 +17,24 @@ void check_update(const char* op, const LoraArgs& lora, const void* z) {
 
 int divided_up(int a, int b) { return (a + b - 1) / b; }
 
-/// Runs of panels for each thread to take four times, and runs of blocks whose packed inputs fit the second-level cache.
+/// How a product is cut into items: runs of panels times runs of blocks, blocks fastest.
+struct Split {
+  int panels_at_once, panel_items;
+  int blocks_at_once, block_items;
+  std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
+};
+
+/// Runs of blocks whose packed inputs fit the second-level cache beside a panel. Runs of panels that are read from memory
+/// once and from the third level for the other blocks, short enough for each thread to take a few.
 Split split_forward(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
-  constexpr std::size_t kCache = 256 * 1024;
+  constexpr std::size_t kBlockBytes = 256 * 1024;
+  constexpr std::size_t kPanelBytes = 1024 * 1024;
   const int blocks = kernels.blocks(rows);
-  const int fitting = std::max<int>(8, static_cast<int>(kCache / kernels.block_bytes(in)));
+  const int fitting = std::max<int>(8, static_cast<int>(kBlockBytes / kernels.block_bytes(in)));
   const int block_items = divided_up(blocks, fitting);
   const int blocks_at_once = divided_up(blocks, block_items);
-  const int panels_at_once = std::max(1, panels / (4 * threads));
+  const int run = std::max<int>(1, static_cast<int>(kPanelBytes / kernels.panel_bytes(in)));
+  const int panels_at_once = std::clamp(panels / (4 * threads), 1, run);
   return {panels_at_once, divided_up(panels, panels_at_once), blocks_at_once, divided_up(blocks, blocks_at_once)};
 }
 
@@ -38,10 +48,10 @@ Split split_backward(const ProductKernels& kernels, int rows, int panels, int th
 
 /// The ranges of one item of a split.
 void set_ranges(ProductTask& task, const Split& split, std::int64_t item, int panels, int blocks) {
-  task.first_panel = static_cast<int>(item % split.panel_items) * split.panels_at_once;
-  task.last_panel = std::min(panels, task.first_panel + split.panels_at_once);
-  task.first_block = static_cast<int>(item / split.panel_items) * split.blocks_at_once;
+  task.first_block = static_cast<int>(item % split.block_items) * split.blocks_at_once;
   task.last_block = std::min(blocks, task.first_block + split.blocks_at_once);
+  task.first_panel = static_cast<int>(item / split.block_items) * split.panels_at_once;
+  task.last_panel = std::min(panels, task.first_panel + split.panels_at_once);
 }
 
 /// dR[k] += s^T z, rows ascending.

@@ -14,8 +14,12 @@ namespace tinylora {
 inline constexpr int kRowsAtOnce = 1024;
 
 /// Grows to the largest product seen:
-///   packed   kRowsAtOnce * padded width * 2 or 4 bytes     low    kRowsAtOnce * r floats       active  kRowsAtOnce bytes
-///   a thread: tiles  kRowsAtOnce * panel floats (sums)     panel  padded width * panel elements (a panel of W^T)
+///   packed  kRowsAtOnce * padded width * 2 or 4 bytes    low, z  kRowsAtOnce * r floats    active  kRowsAtOnce bytes
+///   stats   kRowsAtOnce * 3 * chunks floats (head), or 16 * V floats (rows cut by top_k, top_p or min_p)
+/// and for each thread
+///   tiles   rows of an item * panel floats               panel   padded width * panel elements (a panel of W^T)
+///   logits  2 * block * kChunk, chunks or V floats         rows    256 * kChunk elements (gradients of logits)
+///   sums    256 * C floats (the head's dx), or chunks floats
 struct ProductScratch {
   explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}
 
@@ -41,12 +45,5 @@ PackedRows pack_rows(const ProductKernels& kernels, ThreadPool& pool, ProductScr
 
 /// The part of a task that comes from the packed rows.
 ProductTask task_for(const PackedRows& rows);
-
-/// How a product is cut into items: runs of panels times runs of blocks, panels fastest.
-struct Split {
-  int panels_at_once, panel_items;
-  int blocks_at_once, block_items;
-  std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
-};
 
 }  // namespace tinylora

@@ -30,6 +30,8 @@
 #endif
 
 #define TINYLORA_INLINE [[gnu::always_inline]] inline
+/// Before a loop of fixed length over an array of vectors: unrolled early, so that the array becomes registers.
+#define TINYLORA_UNROLL _Pragma("GCC unroll 24")
 
 namespace tinylora::TINYLORA_ISA {
 
@@ -99,11 +101,8 @@ TINYLORA_INLINE Floats odd_of_pairs(const Bf16* p, int count) {
   const __mmask32 odd = static_cast<__mmask32>(0xaaaaaaaaU & ((std::uint64_t{1} << (2 * count)) - 1U));
   return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(odd, p))};
 }
-/// 2^n for whole numbers n in -126..127.
-TINYLORA_INLINE Floats power_of_two(Floats n) {
-  const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
-}
+/// a * 2^n for whole numbers n in -126..128.
+TINYLORA_INLINE Floats times_power_of_two(Floats a, Floats n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 TINYLORA_INLINE Floats round(Floats a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
@@ -189,9 +188,13 @@ TINYLORA_INLINE Floats odd_of_pairs(const Bf16* p, int count) {
   const __m256i pairs = _mm256_maskload_epi32(reinterpret_cast<const int*>(p), Floats::mask(count));
   return {_mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000U))))};
 }
-TINYLORA_INLINE Floats power_of_two(Floats n) {
-  const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+TINYLORA_INLINE Floats times_power_of_two(Floats a, Floats n) {
+  // 2^128 is no float: the power is applied in two halves.
+  const __m256i whole = _mm256_cvtps_epi32(n.v);
+  const __m256i half = _mm256_srai_epi32(whole, 1);
+  const __m256i one = _mm256_set1_epi32(127);
+  const auto power = [&](__m256i k) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(k, one), 23)); };
+  return {_mm256_mul_ps(_mm256_mul_ps(a.v, power(half)), power(_mm256_sub_epi32(whole, half)))};
 }
 TINYLORA_INLINE Floats round(Floats a) {
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
@@ -216,12 +219,11 @@ TINYLORA_INLINE float largest(Floats a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-/// e^x to 1.5 ulp: x = n ln 2 + t with |t| <= ln 2 / 2, Taylor-like polynomial of degree 7 in t, times 2^n.
+/// e^x to 1.5 ulp: x = n ln 2 + t with |t| <= ln 2 / 2, e^t by its series to the seventh power, times 2^n.
 /// Below -87.33 (also -infinity) exactly 0, above 88.72 infinity, NaN stays NaN.
 TINYLORA_INLINE Floats exp(Floats x) {
   const Floats low = Floats::all(-87.33654F);
-  const Floats high = Floats::all(88.72283F);
-  const Floats clamped = min(high, max(low, x));
+  const Floats clamped = min(Floats::all(89.0F), max(low, x));  // min and max give the second when one is NaN
   const Floats n = round(clamped * Floats::all(1.44269504F));
   Floats t = fma(n, Floats::all(-0.693145752F), clamped);
   t = fma(n, Floats::all(-1.42860677e-6F), t);
@@ -232,14 +234,7 @@ TINYLORA_INLINE Floats exp(Floats x) {
   p = fma(p, t, Floats::all(1.66666667e-1F));
   p = fma(p, t, Floats::all(0.5F));
   p = fma(p * t, t, t);
-  // 2^128 is no float: the last factor of two is taken apart.
-  const Floats n1 = min(n, Floats::all(127.0F));
-  const Floats scale = power_of_two(n1);
-  const Floats extra = power_of_two(n - n1);
-  Floats result = fma(p, scale, scale) * extra;
-  result = where_less(x, low, Floats::zero(), result);
-  result = where_less(high, x, Floats::all(__builtin_inff()), result);
-  return where_less(x, Floats::all(__builtin_inff()), result, x + x);  // NaN and +infinity
+  return where_less(x, low, Floats::zero(), times_power_of_two(p + Floats::all(1.0F), n));
 }
 
 }  // namespace tinylora::TINYLORA_ISA

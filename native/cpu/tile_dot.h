@@ -14,20 +14,27 @@ inline constexpr int kDotPanel = kDotVectors * kLanes;
 template <int kRows>
 void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, bool resume) {
   __m512 sums[kRows][kDotVectors];
+  TINYLORA_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    TINYLORA_UNROLL
     for (int j = 0; j < kDotVectors; ++j) {
       sums[r][j] = resume ? _mm512_loadu_ps(to + r * kDotPanel + j * kLanes) : _mm512_setzero_ps();
     }
   }
   for (int i = 0; i < inputs; i += 2, x += kRows, panel += 2 * kDotPanel) {
     __m512bh w[kDotVectors];
+    TINYLORA_UNROLL
     for (int j = 0; j < kDotVectors; ++j) w[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + 2 * j * kLanes));
+    TINYLORA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const auto b = reinterpret_cast<__m512bh>(_mm512_set1_epi32(x[r]));
+      TINYLORA_UNROLL
       for (int j = 0; j < kDotVectors; ++j) sums[r][j] = _mm512_dpbf16_ps(sums[r][j], w[j], b);
     }
   }
+  TINYLORA_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    TINYLORA_UNROLL
     for (int j = 0; j < kDotVectors; ++j) _mm512_storeu_ps(to + r * kDotPanel + j * kLanes, sums[r][j]);
   }
 }

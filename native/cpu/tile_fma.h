@@ -17,20 +17,26 @@ struct Sums {
   Floats v[kRows][kTileVectors];
 
   TINYLORA_INLINE explicit Sums(const float* from, bool resume) {
+    TINYLORA_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      TINYLORA_UNROLL
       for (int j = 0; j < kTileVectors; ++j) {
         v[r][j] = resume ? Floats::load(from + r * kTilePanel + j * kLanes) : Floats::zero();
       }
     }
   }
   TINYLORA_INLINE void add(const float* x, const Floats (&w)[kTileVectors]) {
+    TINYLORA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const Floats b = Floats::all(x[r]);
+      TINYLORA_UNROLL
       for (int j = 0; j < kTileVectors; ++j) v[r][j] = fma(b, w[j], v[r][j]);
     }
   }
   TINYLORA_INLINE void store(float* to) const {
+    TINYLORA_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      TINYLORA_UNROLL
       for (int j = 0; j < kTileVectors; ++j) v[r][j].store(to + r * kTilePanel + j * kLanes);
     }
   }
@@ -38,9 +44,11 @@ struct Sums {
 
 /// One input (fp32) or one pair of inputs (bf16) of a panel, as floats.
 TINYLORA_INLINE void widen_even(const Bf16* pairs, Floats (&w)[kTileVectors]) {
+  TINYLORA_UNROLL
   for (int j = 0; j < kTileVectors; ++j) w[j] = even_of_pairs(pairs + 2 * j * kLanes);
 }
 TINYLORA_INLINE void widen_odd(const Bf16* pairs, Floats (&w)[kTileVectors]) {
+  TINYLORA_UNROLL
   for (int j = 0; j < kTileVectors; ++j) w[j] = odd_of_pairs(pairs + 2 * j * kLanes);
 }
 
@@ -49,6 +57,7 @@ void tile_rows(int inputs, const float* x, const float* panel, float* to, bool r
   Sums<kRows> sums(to, resume);
   for (int i = 0; i < inputs; ++i, x += kRows, panel += kTilePanel) {
     Floats w[kTileVectors];
+    TINYLORA_UNROLL
     for (int j = 0; j < kTileVectors; ++j) w[j] = Floats::load(panel + j * kLanes);
     sums.add(x, w);
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/forward.h"
@@ -30,12 +31,13 @@ struct SampleRequest {  // lib/native/addon.ts, SampleRequest
 };
 
 struct SampleEvent {
-  enum Type { tokens, finished } type = tokens;
+  enum Type { tokens, finished, failed } type = tokens;
   std::int64_t id = 0;
-  int completion = 0;
+  int completion = 0;  // tokens, finished
   std::vector<std::int32_t> token_ids;  // tokens: the new ones; finished: all
   std::vector<float> logprobs;
-  std::string reason;  // finished: stop, length, aborted
+  std::string reason;  // finished: stop, length, aborted; failed: the message
+  std::string code;    // failed: ends the whole request
   int version = 0;
 };
 
@@ -43,21 +45,36 @@ struct SampleEvent {
 struct TokenBytes {
   std::vector<std::uint8_t> bytes;
   std::vector<std::uint32_t> offsets;  // [V + 1], or empty when unknown
+
+  /// Nothing for an id beyond the table.
+  std::string_view of(std::int32_t token) const;
 };
 
+/// `step` and `end_all` belong to one thread; the others may be called from another one meanwhile, as long as the basis and
+/// the slots in use stay as they are.
 class Sampler {
  public:
   Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes);
   ~Sampler();
 
   /// Throws when the request can never run: empty prompt, ids out of range, longer than the context or the cache, ...
+  /// A completion that would outgrow the context ends there, as by its length limit.
   void submit(SampleRequest request);
+  /// Unfinished completions end as "aborted" in the next step.
   void cancel(std::int64_t id);
   bool idle() const;
-  bool uses(int slot) const;  // some unfinished sequence has this slot
+  bool uses(int slot) const;  // some unfinished request has this slot
 
-  /// One step: admit and prefill what fits, decode one token of every running sequence. Events are in a fixed order.
-  std::vector<SampleEvent> step();
+  /// One step: admit what fits, then one pass that prefills a piece of the new prompts and decodes one token of every
+  /// running sequence. Events are in a fixed order. After an exception nothing has changed, and the next step would try
+  /// the same again.
+  std::vector<SampleEvent> step(const std::atomic<bool>& abort);
+  /// Ends every unfinished completion as "aborted".
+  std::vector<SampleEvent> end_all();
+
+  /// Memory is taken by the first step.
+  std::size_t cache_bytes() const;
+  std::size_t activation_bytes() const;
 
  private:
   struct State;

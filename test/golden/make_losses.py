@@ -1,4 +1,5 @@
-"""Writes losses.json: losses, their gradients and advantages as TRL's GRPOTrainer computes them, in float64.
+"""Writes losses.json: losses, their gradients and advantages as TRL's GRPOTrainer computes them, and updates as torch's
+AdamW and SGD make them, in float64.
 
 Run in a Python environment with torch and trl:  python test/golden/make_losses.py
 """
@@ -118,6 +119,22 @@ def advantage_case(seed: int, scale: str, aggregation: str, missing: bool, equal
     }
 
 
+def optimizer_case(seed: int, **options) -> dict:
+    random = torch.Generator().manual_seed(seed)
+    start = 0.1 * torch.randn(5, generator=random).float().double()
+    gradients = torch.randn(6, 5, generator=random)
+    v = start.clone().requires_grad_()
+    if options["optim"] == "adamw":
+        betas = options["adam_beta1"], options["adam_beta2"]
+        optimizer = torch.optim.AdamW([v], options["learning_rate"], betas, options["adam_epsilon"], options["weight_decay"])
+    else:
+        optimizer = torch.optim.SGD([v], options["learning_rate"], options["momentum"])
+    for gradient in gradients:
+        v.grad = gradient.clone()
+        optimizer.step()
+    return {"options": options, "start": start.tolist(), "gradients": gradients.tolist(), "v": v.tolist()}
+
+
 def loss_cases() -> list[dict]:
     seeds = itertools.count(1)
     types = ["grpo", "bnpo", "dapo", "dr_grpo", "cispo", "sapo", "luspo"]
@@ -144,7 +161,17 @@ def advantage_cases() -> list[dict]:
     return [advantage_case(seed, *way, *flag) for seed, (way, flag) in enumerate(itertools.product(ways, flags))]
 
 
+def optimizer_cases() -> list[dict]:
+    adamw = {"optim": "adamw", "learning_rate": 2e-3, "momentum": 0.0, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "weight_decay": 0.0}
+    variants = [{}, {"weight_decay": 0.1}, {"adam_beta1": 0.5, "adam_beta2": 0.95, "adam_epsilon": 1e-3}]
+    sgd = {**adamw, "optim": "sgd"}
+    return [optimizer_case(seed, **{**adamw, **variant}) for seed, variant in enumerate(variants)] + [
+        optimizer_case(seed, **{**sgd, "momentum": momentum})
+        for seed, momentum in enumerate([0.0, 0.9], 10)
+    ]
+
+
 if __name__ == "__main__":
     path = Path(__file__).with_name("losses.json")
-    path.write_text(json.dumps({"losses": loss_cases(), "advantages": advantage_cases()}) + "\n")
+    path.write_text(json.dumps({"losses": loss_cases(), "advantages": advantage_cases(), "optimizers": optimizer_cases()}) + "\n")
     print(f"{path.name}: {path.stat().st_size} bytes")

@@ -16,7 +16,11 @@ void add_attention_tests(Tests&);
 void add_attention_gradient_tests(Tests&);
 void add_head_tests(Tests&);
 void add_sample_tests(Tests&);
+void add_mutation_tests(Tests&);
 void add_engine_dequantize_tests(Tests&);
+void add_engine_load_tests(Tests&);
+void add_engine_score_tests(Tests&);
+void add_engine_gradient_tests(Tests&);
 
 inline void add_all(Tests& tests) {
   add_core_tests(tests);
@@ -30,7 +34,11 @@ inline void add_all(Tests& tests) {
   add_attention_gradient_tests(tests);
   add_head_tests(tests);
   add_sample_tests(tests);
+  add_mutation_tests(tests);
   add_engine_dequantize_tests(tests);
+  add_engine_load_tests(tests);
+  add_engine_score_tests(tests);
+  add_engine_gradient_tests(tests);
 }
 
 }  // namespace tinylora::test

@@ -22,10 +22,16 @@ const std::vector<Candidate>& candidates() {
   return list;
 }
 
+std::vector<BackendTest>& backend_tests() {
+  static std::vector<BackendTest> list;
+  return list;
+}
+
 void add_for_each_backend(Tests& tests, const std::string& name,
-                          const std::function<void(const Candidate&, DType)>& body) {
+                          const std::function<void(const Candidate&, DType)>& body, const std::vector<DType>& dtypes) {
+  backend_tests().push_back({name, body});
   for (const Candidate& candidate : candidates()) {
-    for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const DType dtype : dtypes) {
       tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]", [=] { body(candidate, dtype); });
     }
   }

@@ -21,9 +21,19 @@ struct Candidate {
 /// The reference, then the cpu backend on every instruction set that this machine has, then on emulated AMX tiles.
 const std::vector<Candidate>& candidates();
 
+/// A test that is written once for all backends.
+struct BackendTest {
+  std::string name;
+  std::function<void(const Candidate&, DType)> body;
+};
+
+/// All that add_for_each_backend has seen.
+std::vector<BackendTest>& backend_tests();
+
 /// Adds `name [candidate dtype]` for every candidate and dtype.
 void add_for_each_backend(Tests& tests, const std::string& name,
-                          const std::function<void(const Candidate&, DType)>& body);
+                          const std::function<void(const Candidate&, DType)>& body,
+                          const std::vector<DType>& dtypes = {DType::f32, DType::bf16});
 
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
@@ -114,7 +124,7 @@ void expect_same_bits(const std::string& what, const std::vector<float>& got, co
 /// evenly. `loss` is a float computation seen in double: with step 2^-6 its rounding and the third derivative both stay
 /// below `tolerance` of the gradient's root mean square.
 void expect_gradient(const std::string& what, const std::vector<float>& x, const std::vector<float>& gradient,
-                     const std::function<double(const std::vector<float>& x)>& loss, double tolerance = 2e-3,
+                     const std::function<double(const std::vector<float>& x)>& loss, double tolerance = 5e-4,
                      int samples = 40);
 
 /// sum of weights * values: the scalar whose gradient is tested.

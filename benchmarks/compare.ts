@@ -1,0 +1,119 @@
+/**
+ * Runs ours and the peers' scripts in turns on this machine and prints each figure with its ratio. A peer's script must
+ * print measurements as measurement.ts does.
+ *
+ *   npx tsx benchmarks/compare.ts sampling --peers DIR [--rounds 3] [--python DIR/.cache/venv/bin/python]
+ *   npx tsx benchmarks/compare.ts grpo --peers DIR
+ *   npx tsx benchmarks/compare.ts products --peers DIR
+ */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { type Measurement, median } from "./measurement.js";
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    peers: { type: "string", default: "../shared/peers" },
+    python: { type: "string" },
+    rounds: { type: "string", default: "3" },
+    json: { type: "boolean", default: false },
+  },
+});
+const python = options.python ?? join(options.peers, ".cache/venv/bin/python");
+const peer = (script: string) => join(options.peers, script);
+
+interface Contestant {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+interface Comparison {
+  readonly contestants: readonly Contestant[]; // ours first
+  /** Measurements compared, and whether more is better. */
+  readonly figures: Readonly<Record<string, "more" | "less">>;
+}
+
+const ours = (script: string, ...flags: string[]) => ["npx", "tsx", `benchmarks/${script}`, ...flags];
+const comparisons: Record<string, Comparison> = {
+  sampling: {
+    contestants: [
+      { name: "ours", command: ours("sampling.ts", "--batches", "64") },
+      { name: "transformers", command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "none"] },
+      { name: "transformers + PEFT", command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "tinylora"] },
+      { name: "llama.cpp", command: ["node", peer("generate_llamacpp.mjs"), "--batches", "64"] },
+    ],
+    figures: { prefill: "less", whole: "more", decode: "more" },
+  },
+  grpo: {
+    contestants: [
+      { name: "ours", command: ours("grpo-step.ts") },
+      { name: "TRL + PEFT", command: [python, peer("grpo_trl.py"), "--dtypes", "bfloat16"] },
+    ],
+    figures: {
+      step: "less",
+      sampling: "less",
+      training: "less",
+      peak_rss: "less",
+      logprob_mismatch_max: "less",
+    },
+  },
+  products: {
+    contestants: [
+      { name: "ours", command: ours("products.ts") },
+      { name: "PEFT", command: [python, peer("linear_peft.py"), "--models", "smollm2-135m", "--rows", "1", "64", "512", "2048", "--dtypes", "bfloat16"] },
+    ],
+    figures: { forward: "less", forward_backward: "less" },
+  },
+};
+
+const comparison = comparisons[positionals[0] ?? ""];
+if (!comparison) {
+  console.error(`expected one of ${Object.keys(comparisons).join(", ")}, found ${positionals[0] ?? "nothing"}`);
+  process.exit(2);
+}
+
+// figure and settings that tell it apart -> contestant -> one value a round
+const values = new Map<string, { unit: string; better: "more" | "less"; samples: Map<string, number[]> }>();
+for (let round = 0; round < Number(options.rounds); round++) {
+  for (const { name, command } of comparison.contestants) {
+    for await (const { name: figure, unit, value, settings } of measurements(command)) {
+      const better = comparison.figures[figure.split("/").at(-1) ?? ""];
+      if (!better) continue;
+      const label = settings.layer ? `${name}: ${settings.layer}` : name;
+      const key = [figure.split("/").at(-1), settings.shape, settings.rows].filter((part) => part !== undefined).join(" ");
+      const row = values.get(key) ?? { unit, better, samples: new Map<string, number[]>() };
+      row.samples.set(label, [...(row.samples.get(label) ?? []), value]);
+      values.set(key, row);
+    }
+  }
+}
+report();
+
+async function* measurements(command: readonly string[]): AsyncGenerator<Measurement> {
+  const [program, ...flags] = command as [string, ...string[]];
+  const child = spawn(program, flags, { stdio: ["ignore", "pipe", "inherit"] });
+  const exit = new Promise<number | null>((resolve, reject) => child.on("close", resolve).on("error", reject));
+  for await (const line of createInterface(child.stdout)) {
+    const measurement = JSON.parse(line) as Measurement;
+    if (options.json) console.log(line);
+    yield measurement;
+  }
+  const code = await exit;
+  if (code !== 0) throw new Error(`${command.join(" ")}: expected exit code 0, found ${code}`);
+}
+
+/** Medians over the rounds; the ratio is how many times better ours is. */
+function report(): void {
+  console.log(`| figure | contestant | median (least to most) | ours is better by |\n|---|---|---|---|`);
+  for (const [figure, { unit, better, samples }] of values) {
+    const reference = [...samples].find(([name]) => name === "ours" || name === "ours: fused")?.[1];
+    for (const [name, all] of samples) {
+      const value = median(all);
+      const ratio = better === "more" ? median(reference ?? []) / value : value / median(reference ?? []);
+      const spread = `${Math.min(...all).toPrecision(4)} to ${Math.max(...all).toPrecision(4)}`;
+      const gain = all === reference ? "" : `${ratio.toFixed(2)} x`;
+      console.log(`| ${figure} | ${name} | ${value.toPrecision(4)} ${unit} (${spread}) | ${gain} |`);
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Milliseconds of one linear layer, plain and with the fused update of rank 2, forward and forward + backward (dx and dR).
+ * The counterpart of the peers' linear_peft.py.
+ */
+import { parseArgs } from "node:util";
+import { loadAddon } from "../lib/native/load.js";
+import { emit } from "./measurement.js";
+
+const { values: options } = parseArgs({
+  options: {
+    shapes: { type: "string", default: "576x576,576x1536,1536x576" },
+    rows: { type: "string", default: "1,64,512,2048" },
+    dtype: { type: "string", default: "bf16" },
+    threads: { type: "string", default: "2" },
+    seconds: { type: "string", default: "0.3" },
+  },
+});
+const addon = loadAddon();
+const path = addon.machine().paths[0];
+if (!path) throw new Error("expected a machine with AVX2 or better");
+
+for (const shape of options.shapes.split(",")) {
+  const [features_in, features_out] = shape.split("x").map(Number) as [number, number];
+  for (const rows of options.rows.split(",").map(Number)) {
+    const product = (direction: "forward" | "backward") =>
+      addon.benchProduct({
+        in: features_in,
+        out: features_out,
+        rows,
+        dtype: options.dtype === "fp32" ? "fp32" : "bf16",
+        path,
+        threads: Number(options.threads),
+        direction,
+        rank: 2,
+        seconds: Number(options.seconds),
+        footprint: 0,
+      });
+    const forward = await product("forward");
+    const backward = await product("backward");
+    for (const layer of ["plain", "fused"] as const) {
+      const settings = { layer, shape, rows, dtype: options.dtype, path };
+      emit("linear/forward", "ms", forward[layer].median * 1e3, settings);
+      emit("linear/forward_backward", "ms", (forward[layer].median + backward[layer].median) * 1e3, settings);
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import { type Command, Option } from "commander";
+import {
+  type BenchProductSpec,
+  benchLimits,
+  benchProduct,
+  type CpuPath,
+  type Dtype,
+  type MachineLimits,
+  machine,
+  TinyLoraError,
+} from "../../lib/index.js";
+import { parseCount, parseCounts, parseNumber } from "../arguments.js";
+import { interruptible } from "../exit.js";
+import { table } from "../io.js";
+import { Progress } from "../progress.js";
+import { SHAPES } from "../shapes.js";
+
+const EXAMPLES = `
+Peaks are measured in the same run: products by a loop that touches only registers, memory by one that reads far more
+than the caches hold. "of peak" is the larger of the two shares. Every row is timed with and without the fused update.
+
+Examples:
+  $ tinylora-native bench
+  $ tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
+
+interface Options {
+  shapes: string;
+  rows: number[];
+  dtype: Dtype;
+  path?: CpuPath;
+  threads?: number;
+  rank: number;
+  seconds: number;
+  json?: true;
+}
+
+interface Row {
+  module: string;
+  direction: "forward" | "backward";
+  out: number;
+  in: number;
+  rows: number;
+  gflops: number;
+  gbytes: number;
+  /** Time of the fused product over the plain one, less 1. */
+  overhead: number;
+  share: number;
+  seconds: { plain: number; fused: number };
+}
+
+export function benchCommand(program: Command): void {
+  program
+    .command("bench")
+    .description("throughput of the plain and the fused product, forward and backward, next to this machine's limits")
+    .addOption(
+      new Option("--shapes <model>", "linear shapes of this model")
+        .choices(Object.keys(SHAPES))
+        .default("smollm2-135m"),
+    )
+    .option("--rows <a,b,...>", "row counts", parseCounts, [1, 8, 64, 512, 4096])
+    .addOption(new Option("--dtype <dtype>", "type of the weights").choices(["bf16", "fp32"]).default("bf16"))
+    .addOption(
+      new Option("--path <path>", "instruction set; the best when not given").choices([
+        "amx",
+        "avx512-bf16",
+        "avx512",
+        "avx2",
+      ]),
+    )
+    .option("--threads <n>", "compute threads; all cores when not given", parseCount)
+    .option("--rank <n>", "rank of the fused update", parseCount, 2)
+    .option("--seconds <number>", "least time spent on each number", parseNumber, 0.2)
+    .option("--json", "print as JSON")
+    .addHelpText("after", EXAMPLES)
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  const { cpu, cores, paths } = machine();
+  const path = options.path ?? paths[0];
+  if (path === undefined || !paths.includes(path)) {
+    throw new TinyLoraError("ERR_USAGE", `--path: this machine has ${paths.join(", ") || "none"}, found ${path}`);
+  }
+  const threads = options.threads ?? cores;
+  const shapes = SHAPES[options.shapes]!;
+  const cases = shapes.flatMap((shape) =>
+    options.rows.flatMap((rows) =>
+      (["forward", "backward"] as const).map((direction) => ({ ...shape, rows, direction })),
+    ),
+  );
+  await interruptible(async (signal) => {
+    const limits = await benchLimits({ threads, path, seconds: Math.max(0.5, options.seconds) });
+    const progress = new Progress("bench", " cases");
+    const results: Row[] = [];
+    for (const one of cases) {
+      signal.throwIfAborted();
+      results.push(await measure(one, { ...options, path, threads }, limits));
+      progress.update(results.length, cases.length);
+    }
+    progress.stop();
+    if (options.json) {
+      console.log(
+        JSON.stringify(
+          { cpu, threads, path, dtype: options.dtype, shapes: options.shapes, rank: options.rank, limits, results },
+          null,
+          2,
+        ),
+      );
+      return;
+    }
+    const { fp32, bf16 } = limits.gflops;
+    console.log(`${cpu}, ${threads} threads, ${path}, ${options.dtype}, rank ${options.rank}`);
+    console.log(
+      `limits: ${fp32.toFixed(0)} GFLOP/s fp32, ${bf16.toFixed(0)} GFLOP/s bf16, ${limits.gbytes.toFixed(1)} GB/s\n`,
+    );
+    process.stdout.write(
+      table(
+        ["module", "direction", "out x in", "rows", "GFLOP/s", "GB/s", "of peak", "fusion"],
+        results.map((row) => [
+          row.module,
+          row.direction,
+          `${row.out} x ${row.in}`,
+          row.rows,
+          Number(row.gflops.toFixed(1)),
+          Number(row.gbytes.toFixed(1)),
+          `${(100 * row.share).toFixed(0)} %`,
+          `${row.overhead >= 0 ? "+" : ""}${(100 * row.overhead).toFixed(1)} %`,
+        ]),
+      ),
+    );
+  });
+}
+
+type Case = { module: string; out: number; in: number; rows: number; direction: "forward" | "backward" };
+
+/** Weights come from memory, as in a model whose layers follow one another, not from a warm cache. */
+async function measure(
+  { module, out, in: inputs, rows, direction }: Case,
+  { dtype, path, threads, rank, seconds }: Options & { path: CpuPath; threads: number },
+  limits: MachineLimits,
+): Promise<Row> {
+  const spec: BenchProductSpec = {
+    out,
+    in: inputs,
+    rows,
+    dtype,
+    path,
+    threads,
+    direction,
+    rank,
+    seconds,
+    footprint: 256 * 2 ** 20,
+  };
+  const { plain, fused } = await benchProduct(spec);
+  const flops = 2 * rows * out * inputs;
+  const bytes = out * inputs * (dtype === "bf16" ? 2 : 4) + 4 * rows * (out + inputs);
+  const gflops = flops / plain.median / 1e9;
+  const gbytes = bytes / plain.median / 1e9;
+  return {
+    module,
+    direction,
+    out,
+    in: inputs,
+    rows,
+    gflops,
+    gbytes,
+    overhead: fused.median / plain.median - 1,
+    share: Math.max(gflops / limits.gflops[dtype], gbytes / limits.gbytes),
+    seconds: { plain: plain.median, fused: fused.median },
+  };
+}

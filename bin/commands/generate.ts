@@ -1,0 +1,63 @@
+import type { Command } from "commander";
+import type { Message } from "../../lib/index.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
+import { interruptible } from "../exit.js";
+import { addFields, resolvedFields } from "../flags.js";
+import { readInput } from "../io.js";
+
+const EXAMPLES = `
+Examples:
+  $ tinylora-native generate "What is 7 * 8?"
+  $ tinylora-native generate --adapter runs/gsm8k --temperature 0 "What is 7 * 8?"
+  $ echo "Once upon a time" | tinylora-native generate --text --max-completion-length 64`;
+
+interface Options {
+  adapter?: string;
+  text?: true;
+}
+
+export function generateCommand(program: Command): void {
+  const command = program
+    .command("generate")
+    .description("answer a prompt, streaming to the terminal")
+    .argument("[prompt]", "what to answer; read from standard input when not given")
+    .option(ADAPTER_FLAG, ADAPTER_HELP)
+    .option("--text", "continue the prompt as plain text, without the chat template")
+    .addHelpText("after", EXAMPLES);
+  addFields(command, [
+    ...ENGINE_KEYS,
+    "system",
+    "max_completion_length",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "seed",
+  ]);
+  command.action((prompt: string | undefined, options: Options) => run(command, prompt, options));
+}
+
+async function run(command: Command, given: string | undefined, options: Options): Promise<void> {
+  const config = resolvedFields(command);
+  const adapter = await loadAdapter(options.adapter);
+  const prompt = given ?? (await readInput("-"));
+  const system: Message[] = config.system === null ? [] : [{ role: "system", content: config.system }];
+  const messages: Message[] = [...system, { role: "user", content: prompt }];
+  await interruptible((signal) =>
+    withEngine(config, adapter, signal, async (engine) => {
+      const pieces = engine.stream(options.text ? prompt : messages, {
+        maxNewTokens: config.max_completion_length,
+        temperature: config.temperature,
+        topP: config.top_p,
+        topK: config.top_k,
+        minP: config.min_p,
+        stop: config.stop,
+        seed: config.seed,
+        signal,
+      });
+      for await (const piece of pieces) process.stdout.write(piece.text);
+      process.stdout.write("\n");
+    }),
+  );
+}

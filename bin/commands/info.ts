@@ -1,0 +1,117 @@
+import type { Command } from "commander";
+import {
+  type Adapter,
+  type AdapterSpec,
+  adapterOptions,
+  findModel,
+  linearModules,
+  type Model,
+  machine,
+  openModel,
+  parameterTable,
+  tyingText,
+} from "../../lib/index.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, loadAdapter } from "../engine.js";
+import { addFields, resolvedFields } from "../flags.js";
+import { table } from "../io.js";
+
+const EXAMPLES = `
+Examples:
+  $ tinylora-native info                                    the model in ../shared/models, 13 numbers
+  $ tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
+  $ tinylora-native info --adapter tl1-...                  what a short string holds`;
+
+const ADAPTER_KEYS = [
+  "r",
+  "u",
+  "tying",
+  "n_tie",
+  "weight_tying",
+  "split",
+  "projection",
+  "projection_seed",
+  "target_modules",
+  "v_dtype",
+];
+
+interface Options {
+  adapter?: string;
+  json?: true;
+}
+
+export function infoCommand(program: Command): void {
+  const command = program
+    .command("info")
+    .description("the model, what an adapter of it trains, and this machine; loads no weights")
+    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}`)
+    .option("--json", "print as JSON")
+    .addHelpText("after", EXAMPLES);
+  addFields(command, ["model", ...ADAPTER_KEYS]);
+  command.action((options: Options) => run(command, options));
+}
+
+async function run(command: Command, options: Options): Promise<void> {
+  const config = resolvedFields(command);
+  const adapter = await loadAdapter(options.adapter);
+  const model = await openModel(findModel(config.model));
+  const spec = adapter?.spec ?? adapterOptions(config);
+  const parameters = parameterTable(spec, linearModules(model.config));
+  if (options.json) {
+    const { path, format, config: shape } = model;
+    const made = adapter && { fingerprint: adapter.fingerprint, v: [...adapter.v] };
+    console.log(
+      JSON.stringify(
+        {
+          model: { path, format, ...shape, parameters: weights(model) },
+          adapter: { ...spec, ...made },
+          parameters,
+          machine: machine(),
+        },
+        null,
+        2,
+      ),
+    );
+    return;
+  }
+  process.stdout.write([modelText(model), adapterText(spec, parameters, adapter), machineText()].join("\n"));
+}
+
+function modelText({ path, format, config, tensors }: Model): string {
+  const types = [...new Set(tensors.map((tensor) => tensor.type))].join(", ");
+  return `Model  ${path} (${format}, ${types})
+  ${config.family}, ${config.layers} layers of width ${config.hidden}, ${config.heads} heads (${config.kvHeads} of keys) of ${config.headDim}, context ${config.context}
+  ${grouped(weights({ config, tensors }))} parameters, vocabulary of ${grouped(config.vocab)}, embeddings ${config.tiedEmbeddings ? "tied" : "untied"}
+`;
+}
+
+function adapterText(
+  spec: AdapterSpec,
+  parameters: ReturnType<typeof parameterTable>,
+  adapter: Adapter | undefined,
+): string {
+  const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
+  const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${spec.projection.distribution} from seed ${spec.projection.seed}
+  ${grouped(trained)} trained numbers (${groups} tie groups), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
+`;
+  const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`, row.groups, grouped(row.frozen)]);
+  const body = table(["module", "count", "out x in", "groups", "frozen"], lines).replaceAll(/^/gm, "  ").trimEnd();
+  const values = adapter
+    ? `  base model ${adapter.fingerprint}, v = [${Array.from(adapter.v.slice(0, 64), (x) => Number(x.toPrecision(4))).join(", ")}${adapter.v.length > 64 ? ", ..." : ""}]\n`
+    : "";
+  return `${head}${values}${body}\n`;
+}
+
+function machineText(): string {
+  const { cpu, cores, paths, backends } = machine();
+  const list = backends.map(({ name, usable, reason }) => (usable ? name : `${name} (not here: ${reason})`)).join(", ");
+  return `Machine  ${cpu}, ${cores} cores\n  instruction sets ${paths.join(", ")}; backends ${list}\n`;
+}
+
+/** Numbers in the weights that are used: a tied head counts once. */
+function weights({ tensors }: Pick<Model, "config" | "tensors">): number {
+  return tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+}
+
+function grouped(value: number): string {
+  return value.toLocaleString("en-US");
+}

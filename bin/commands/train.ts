@@ -1,0 +1,131 @@
+import type { Command } from "commander";
+import {
+  Adapter,
+  adapterOptions,
+  findModel,
+  GrpoTrainer,
+  readConfigFile,
+  readRunInfo,
+  resolveConfig,
+  type StepReport,
+  TinyLoraError,
+  type TrainConfig,
+} from "../../lib/index.js";
+import { attachAdapter, loadEngine } from "../engine.js";
+import { interruptible } from "../exit.js";
+import { addFields, givenFields } from "../flags.js";
+import { Progress } from "../progress.js";
+
+const EXAMPLES = `
+Examples:
+  $ tinylora-native train                                   13 numbers on GSM8K, with the model in ../shared/models
+  $ tinylora-native train --model Qwen2.5-0.5B-Instruct --data svamp --max-steps 100
+  $ tinylora-native train --config run.yaml --learning-rate 1e-3     flags over the file
+  $ tinylora-native train --resume runs/svamp               go on where it stopped, bit for bit
+
+Ctrl-C gives the running step up, saves the last finished one and leaves a run that can be resumed; twice stops at once.`;
+
+interface Options {
+  config?: string;
+  run?: string;
+  resume?: string;
+}
+
+export function trainCommand(program: Command): void {
+  const command = program
+    .command("train")
+    .description("train an adapter by GRPO")
+    .option("--config <file>", "YAML or JSON file of options; flags come over it")
+    .option("--run <folder>", "folder of the run (runs/DATA-TIME)")
+    .option(
+      "--resume <run>",
+      "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
+    )
+    .addHelpText("after", EXAMPLES);
+  addFields(command);
+  command.action((options: Options) => run(command, options));
+}
+
+async function run(command: Command, options: Options): Promise<void> {
+  const flags = givenFields(command);
+  const config = await trainConfig(flags, options);
+  const path = options.resume ?? options.run ?? defaultRun(config);
+  config.model = findModel(config.model);
+  const interrupted = () => console.error("\ninterrupted: saving the last finished step (again to stop at once)");
+  await interruptible(async (signal) => {
+    const engine = await loadEngine(config, signal);
+    try {
+      const adapter = Adapter.create(engine, adapterOptions(config));
+      await attachAdapter(engine, adapter, signal);
+      const trainer = new GrpoTrainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });
+      const progress = new Progress("training", " steps");
+      console.error(`training ${adapter.v.length} numbers on ${config.data}: ${path}`);
+      const {
+        stopped,
+        adapter: trained,
+        step,
+      } = await trainer
+        .train({
+          signal,
+          onStep: (report) => {
+            progress.stop();
+            console.log(stepLine(report));
+            progress.update(report.step, report.steps);
+          },
+          onWarning: (message) => console.error(`warning: ${message}`),
+        })
+        .finally(() => progress.stop());
+      console.log(`adapter ${path}/adapter\n        ${trained}`);
+      if (stopped === "aborted") {
+        console.error(`stopped after step ${step}: go on with \`tinylora-native train --resume ${path}\``);
+        signal.throwIfAborted();
+      }
+    } finally {
+      engine.dispose();
+    }
+  }, interrupted);
+}
+
+/** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */
+async function trainConfig(flags: Record<string, unknown>, { config: file, resume }: Options): Promise<TrainConfig> {
+  if (resume === undefined) {
+    const written = file === undefined ? {} : await readConfigFile(file);
+    return resolveConfig({ ...written, ...flags }, file ?? "flags");
+  }
+  const mayChange = ["model", "threads", "max_steps"];
+  const fixed = [
+    ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
+    ...(file === undefined ? [] : ["config"]),
+  ];
+  if (fixed.length > 0) {
+    throw new TinyLoraError(
+      "ERR_USAGE",
+      `--resume: the run has its own ${fixed.join(", ")}; only ${mayChange.join(", ")} can be given`,
+    );
+  }
+  const { config } = await readRunInfo(resume);
+  return resolveConfig({ ...config, ...flags }, resume);
+}
+
+function defaultRun(config: TrainConfig): string {
+  const name = config.data.replace(/^.*[\\/]/, "").replace(/\.\w+$/, "");
+  return `runs/${name}-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
+}
+
+function stepLine({ step, steps, metrics, measured }: StepReport): string {
+  const shown = [
+    ["reward", metrics.reward],
+    ["accuracy", metrics.accuracy],
+    ["length", metrics["completions/mean_length"]],
+    ["grad", metrics.grad_norm],
+    ["dlogp", metrics["sampling/max_abs_dlogp"]],
+    ["held-out", metrics["eval/lenient"]],
+    ["s", measured.step_time],
+  ] as const;
+  const parts = shown.flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${round(value)}`]));
+  return `step ${String(step).padStart(String(steps).length)}/${steps}  ${parts.join("  ")}`;
+}
+
+function round(value: number | null): string {
+  return value === null ? "-" : String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,30 @@
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import { TinyLoraError, writeFileAtomic } from "../lib/index.js";
+
+/** All of a file, or of standard input for "-". */
+export async function readInput(path: string): Promise<string> {
+  if (path === "-") return (await text(process.stdin)).trimEnd();
+  return readFile(path, "utf8").catch((cause) => {
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${cause.code})`, { cause });
+  });
+}
+
+/** To a file, whole or not at all, or to standard output for "-". */
+export async function writeOutput(path: string, data: string): Promise<void> {
+  if (path === "-") process.stdout.write(data);
+  else await writeFileAtomic(path, data);
+}
+
+/** Columns under a header; numbers to the right. */
+export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const cells = [header, ...rows.map((row) => row.map(String))];
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  const right = header.map((_, column) => rows.length > 0 && typeof rows[0]![column] === "number");
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (right[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .join("  ")
+      .trimEnd();
+  return `${cells.map(line).join("\n")}\n`;
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+import { Command } from "commander";
+import { packageVersion } from "../lib/index.js";
+import { benchCommand } from "./commands/bench.js";
+import { evalCommand } from "./commands/eval.js";
+import { generateCommand } from "./commands/generate.js";
+import { infoCommand } from "./commands/info.js";
+import { scoreCommand } from "./commands/score.js";
+import { trainCommand } from "./commands/train.js";
+import { exitCode, report } from "./exit.js";
+
+const program = new Command("tinylora-native")
+  .description("Trains language models by changing 1 to 13 numbers: TinyLoRA and GRPO on a native engine.")
+  .version(packageVersion())
+  .helpCommand(false)
+  .showHelpAfterError("(--help says more)")
+  .exitOverride();
+
+for (const add of [trainCommand, evalCommand, generateCommand, scoreCommand, infoCommand, benchCommand]) add(program);
+
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  report(error);
+  process.exitCode = exitCode(error);
+}

@@ -1,0 +1,149 @@
+/** How many problems a policy solves: greedily or with several samples, strict and lenient side by side. */
+import type { Example } from "../data/example.js";
+import { randomInteger } from "../data/philox.js";
+import { type PromptStyle, stopStrings, toPrompt } from "../data/prompt.js";
+import { TinyLoraError } from "../error.js";
+import { type Grade, grade } from "../reward/answer.js";
+import { encodePrompt, sampleAll } from "../sample/sample.js";
+import { mean } from "../train/advantage.js";
+import type { Policy } from "../train/policy.js";
+import { passAtK } from "./pass-at-k.js";
+
+export interface EvaluateOptions extends PromptStyle {
+  /** -1 is the base model. */
+  readonly slot: number;
+  /** Completions a problem. 1 with temperature 0 is greedy. */
+  readonly samples: number;
+  readonly temperature: number;
+  readonly top_p: number;
+  readonly top_k: number;
+  readonly min_p: number;
+  readonly max_completion_length: number;
+  readonly stop: readonly string[];
+  readonly seed: number;
+  /** Values of k to report pass@k for, each at most `samples`. */
+  readonly k: readonly number[];
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** One completion, as `eval` writes it to a JSONL file. */
+export interface EvaluatedCompletion extends Grade {
+  readonly id: string;
+  readonly sample: number;
+  readonly question: string;
+  readonly expected: string;
+  readonly completion: string;
+  readonly tokens: number;
+  readonly truncated: boolean;
+}
+
+export interface Evaluation {
+  readonly problems: number;
+  readonly samples: number;
+  /** Shares of all completions. */
+  readonly strict: number;
+  readonly lenient: number;
+  readonly format: number;
+  /** Standard error of `lenient` over the problems. */
+  readonly standardError: number;
+  readonly passAtK: { readonly k: number; readonly strict: number; readonly lenient: number }[];
+  readonly meanLength: number;
+  readonly truncated: number;
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Problem by problem, in the order of the data. */
+  readonly completions: EvaluatedCompletion[];
+}
+
+/** Greedy decoding, one completion a problem. */
+export const greedy = { samples: 1, temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 0, k: [] } as const;
+
+/**
+ * @example
+ * const { test } = await loadDataset("gsm8k");
+ * const result = await evaluate(engine, test, { ...greedy, slot: -1, prompt_style: "chat", shots: 0, system: null,
+ *   suffix: null, max_completion_length: 256, stop: [] });
+ */
+export async function evaluate(
+  policy: Policy,
+  examples: readonly Example[],
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { samples, k, signal, onProgress } = options;
+  if (examples.length === 0) throw new TinyLoraError("ERR_DATA", "evaluation: expected problems, found none");
+  const tooMany = k.find((value) => value > samples);
+  if (tooMany !== undefined) {
+    throw new TinyLoraError(
+      "ERR_ARGUMENT",
+      `pass@${tooMany}: expected at least ${tooMany} samples a problem, found ${samples}`,
+    );
+  }
+  const start = performance.now();
+  const requests = examples.map((example, place) => ({
+    prompt: encodePrompt(policy, toPrompt(example.question, options), example.id, options.max_completion_length),
+    slot: options.slot,
+    count: samples,
+    maxNewTokens: options.max_completion_length,
+    temperature: options.temperature,
+    topP: options.top_p,
+    topK: options.top_k,
+    minP: options.min_p,
+    seed: randomInteger(options.seed, "evaluation", 0),
+    firstSequence: place * samples,
+    stopTokens: Int32Array.from(policy.tokenizer.stopTokens),
+    stopStrings: [...stopStrings(options), ...options.stop],
+    stream: false,
+  }));
+  const completions: EvaluatedCompletion[] = new Array(examples.length * samples);
+  let done = 0;
+  await sampleAll(
+    policy,
+    requests,
+    ({ request, completion: sample, tokens, truncated }) => {
+      const example = examples[request]!;
+      const text = policy.tokenizer.decode(tokens);
+      completions[request * samples + sample] = {
+        id: example.id,
+        sample,
+        question: example.question,
+        expected: example.answer,
+        completion: text,
+        tokens: tokens.length,
+        truncated,
+        ...grade(text, example.answer),
+      };
+      onProgress?.(++done, completions.length);
+    },
+    signal,
+  );
+  return summary(completions, samples, k, (performance.now() - start) / 1000);
+}
+
+function summary(all: EvaluatedCompletion[], samples: number, ks: readonly number[], seconds: number): Evaluation {
+  const problems = all.length / samples;
+  const solved = (key: "strict" | "lenient") =>
+    Array.from(
+      { length: problems },
+      (_, p) => all.slice(p * samples, (p + 1) * samples).filter((one) => one[key]).length,
+    );
+  const [strict, lenient] = [solved("strict"), solved("lenient")];
+  const shares = lenient.map((count) => count / samples);
+  const center = mean(shares);
+  const variance = mean(shares.map((share) => (share - center) ** 2));
+  const atK = (counts: number[], k: number) => mean(counts.map((count) => passAtK(samples, count, k)));
+  return {
+    problems,
+    samples,
+    strict: mean(strict) / samples,
+    lenient: center,
+    format: mean(all.map(({ format }) => Number(format))),
+    standardError: Math.sqrt(variance / problems),
+    passAtK: ks.map((k) => ({ k, strict: atK(strict, k), lenient: atK(lenient, k) })),
+    meanLength: mean(all.map(({ tokens }) => tokens)),
+    truncated: mean(all.map(({ truncated }) => Number(truncated))),
+    tokens: all.reduce((sum, { tokens }) => sum + tokens, 0),
+    seconds,
+    completions: all,
+  };
+}

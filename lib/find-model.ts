@@ -1,0 +1,35 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
+import { environment } from "./config/env.js";
+import { TinyLoraError } from "./error.js";
+import { packageRoot } from "./version.js";
+
+/** The model to use: the named one, that of TINYLORA_MODEL, or the first in ../shared/models beside this package. */
+export function findModel(named?: string | null): string {
+  const given = named ?? environment().model;
+  if (given) return modelIn(given);
+  const shared = join(packageRoot(), "..", "shared", "models");
+  const names = existsSync(shared) ? readdirSync(shared).sort() : [];
+  const found = names.map((name) => join(shared, name)).find((path) => ggufs(path).length > 0 || isHuggingFace(path));
+  if (found) return modelIn(relative(process.cwd(), found));
+  throw new TinyLoraError(
+    "ERR_USAGE",
+    "no model: pass --model FOLDER (Hugging Face: config.json, *.safetensors, tokenizer.json) or --model FILE.gguf, or set TINYLORA_MODEL.",
+  );
+}
+
+/** A folder that holds nothing but one .gguf file stands for the file. */
+function modelIn(path: string): string {
+  if (!existsSync(path))
+    throw new TinyLoraError("ERR_FILE", `${path}: no such model: expected a folder or a .gguf file`);
+  const files = ggufs(path);
+  return !isHuggingFace(path) && files.length === 1 ? join(path, files[0]!) : path;
+}
+
+function ggufs(path: string): string[] {
+  return statSync(path).isDirectory() ? readdirSync(path).filter((name) => name.endsWith(".gguf")) : [];
+}
+
+function isHuggingFace(path: string): boolean {
+  return existsSync(join(path, "config.json"));
+}

@@ -1,0 +1,33 @@
+/** The public API. docs/method.md explains the method; bin/ uses nothing that is not here, but for the flags' schema. */
+export { Adapter, type AdapterBase } from "./adapter/adapter.js";
+export { linearModules, MODULE_TYPES } from "./adapter/modules.js";
+export { type ParameterRow, type ParameterTable, parameterTable } from "./adapter/parameters.js";
+export { type AdapterSpec, adapterSpec } from "./adapter/spec.js";
+export { type Tying, tyingText } from "./adapter/tying.js";
+export type { VectorDtype } from "./adapter/vector-dtype.js";
+export { adapterOptions } from "./config/adapter-options.js";
+export { readConfigFile, resolveConfig } from "./config/config.js";
+export type { TrainConfig, TrainOptions } from "./config/schema.js";
+export { datasets } from "./data/datasets.js";
+export type { Example } from "./data/example.js";
+export { type Dataset, loadDataset } from "./data/load.js";
+export { Engine, type EngineOptions, type PassOptions } from "./engine.js";
+export { TinyLoraError } from "./error.js";
+export { type EvaluatedCompletion, type EvaluateOptions, type Evaluation, evaluate, greedy } from "./eval/evaluate.js";
+export { writeFileAtomic } from "./files.js";
+export { findModel } from "./find-model.js";
+export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
+export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
+export { type Message, type Model, openModel } from "./model/open.js";
+export type * from "./native/addon.js";
+export { benchLimits, benchProduct, machine } from "./native/session.js";
+export type { NamedReward, Reward } from "./reward/reward.js";
+export { readRunInfo } from "./run/folder.js";
+export {
+  GrpoTrainer,
+  type GrpoTrainerOptions,
+  type StepReport,
+  type TrainCallbacks,
+  type TrainResult,
+} from "./train/trainer.js";
+export { packageVersion } from "./version.js";

@@ -1,0 +1,136 @@
+/**
+ * A checkpoint is a folder checkpoints/step-N with state.json (everything training goes on from, with a checksum) and
+ * the adapter's files. It is written under another name, flushed, and renamed: it is there whole, or not at all.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { TinyLoraError } from "../error.js";
+import { syncFolder, writeFileAtomic } from "../files.js";
+import type { TrainState } from "../train/grpo.js";
+
+const stateSchema = z.strictObject({
+  step: z.int().min(0),
+  tokens: z.int().min(0),
+  updates: z.int().min(0),
+  /** Little-endian bytes in base64: fp32, and fp64 for the others. */
+  master: z.string(),
+  moments: z.array(z.string()),
+  last_gradient: z.string().nullable(),
+});
+const fileSchema = z.strictObject({ sha256: z.string(), state: z.unknown() });
+
+export async function writeCheckpoint(
+  folder: string,
+  state: TrainState,
+  keep: number,
+  saveAdapter: (folder: string) => Promise<void>,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const target = join(folder, `step-${state.step}`);
+  const temporary = join(folder, `.step-${state.step}.${process.pid}`);
+  if (!(await checkpointSteps(folder)).includes(state.step)) {
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary);
+    await saveAdapter(temporary);
+    await writeFileAtomic(join(temporary, "state.json"), encodeState(state));
+    await rename(temporary, target);
+    await syncFolder(folder);
+  }
+  for (const step of (await checkpointSteps(folder)).slice(keep)) await removeCheckpoint(folder, step);
+}
+
+/** Steps that have a checkpoint, newest first. */
+export async function checkpointSteps(folder: string): Promise<number[]> {
+  const names = await readdir(folder).catch(() => [] as string[]);
+  const steps = names.flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+  return steps.sort((a, b) => b - a);
+}
+
+/** The newest checkpoint that is whole. Broken ones are passed over, with a warning that names them. */
+export async function latestCheckpoint(folder: string, warn: (message: string) => void): Promise<TrainState | null> {
+  for (const step of await checkpointSteps(folder)) {
+    try {
+      return await readCheckpoint(folder, step);
+    } catch (error) {
+      warn((error as Error).message);
+    }
+  }
+  return null;
+}
+
+/** Takes away what a checkpoint's successors left: a resumed run writes them again. */
+export async function removeCheckpointsAfter(folder: string, step: number): Promise<void> {
+  for (const other of await checkpointSteps(folder)) if (other > step) await removeCheckpoint(folder, other);
+  const names = await readdir(folder).catch(() => [] as string[]);
+  for (const name of names) if (name.startsWith(".")) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+/** Renamed first, so that a checkpoint that is half removed is not found. */
+async function removeCheckpoint(folder: string, step: number): Promise<void> {
+  const aside = join(folder, `.removed-${step}.${process.pid}`);
+  await rename(join(folder, `step-${step}`), aside);
+  await rm(aside, { recursive: true, force: true });
+}
+
+async function readCheckpoint(folder: string, step: number): Promise<TrainState> {
+  const path = join(folder, `step-${step}`, "state.json");
+  try {
+    const file = fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
+    if (checksum(file.state) !== file.sha256) throw new Error("the checksum does not fit");
+    const state = stateSchema.parse(file.state);
+    if (state.step !== step) throw new Error(`expected step ${step}, found ${state.step}`);
+    return decodeState(state);
+  } catch (cause) {
+    throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+function encodeState({ step, tokens, optimizer, lastGradient }: TrainState): string {
+  const state: z.infer<typeof stateSchema> = {
+    step,
+    tokens,
+    updates: optimizer.updates,
+    master: toBase64(optimizer.master, 4),
+    moments: optimizer.moments.map((moment) => toBase64(moment, 8)),
+    last_gradient: lastGradient && toBase64(lastGradient, 8),
+  };
+  return `${JSON.stringify({ sha256: checksum(state), state }, null, 2)}\n`;
+}
+
+function decodeState(state: z.infer<typeof stateSchema>): TrainState {
+  return {
+    step: state.step,
+    tokens: state.tokens,
+    optimizer: {
+      updates: state.updates,
+      master: Float32Array.from(fromBase64(state.master, 4)),
+      moments: state.moments.map((moment) => fromBase64(moment, 8)),
+    },
+    lastGradient: state.last_gradient === null ? null : fromBase64(state.last_gradient, 8),
+  };
+}
+
+function checksum(state: unknown): string {
+  return createHash("sha256").update(JSON.stringify(state)).digest("hex");
+}
+
+function toBase64(values: Float32Array | Float64Array, bytes: 4 | 8): string {
+  const view = new DataView(new ArrayBuffer(values.length * bytes));
+  values.forEach((value: number, i: number) => {
+    if (bytes === 4) view.setFloat32(4 * i, value, true);
+    else view.setFloat64(8 * i, value, true);
+  });
+  return Buffer.from(view.buffer).toString("base64");
+}
+
+function fromBase64(text: string, bytes: 4 | 8): Float64Array {
+  const data = Buffer.from(text, "base64");
+  const count = Math.floor(data.length / bytes);
+  return Float64Array.from({ length: count }, (_, i) =>
+    bytes === 4 ? data.readFloatLE(4 * i) : data.readDoubleLE(8 * i),
+  );
+}

@@ -1,0 +1,180 @@
+/**
+ * The folder of a run:
+ *   config.json          the resolved options, the base model, versions
+ *   metrics.jsonl        one line a step; `measured` holds what differs from run to run: seconds, rates, memory
+ *   completions/         step-N.jsonl: what was sampled in a step, with rewards
+ *   checkpoints/         step-N: see checkpoint.ts
+ *   adapter/             the newest adapter
+ *   lock                 while a process writes to it
+ */
+import { access, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { resolveConfig } from "../config/config.js";
+import type { TrainConfig } from "../config/schema.js";
+import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
+import type { TrainState } from "../train/grpo.js";
+import { packageVersion } from "../version.js";
+import { latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./checkpoint.js";
+import { lockFolder } from "./lock.js";
+
+/** Raised when a folder of an older run could not be read as it is any more. */
+const FORMAT = 1;
+
+export interface RunInfo {
+  readonly config: TrainConfig;
+  /** Of the base model's weights, 16 hex digits. */
+  readonly fingerprint: string;
+  /** Trained numbers. */
+  readonly parameters: number;
+}
+
+const infoSchema = z.object({
+  format: z.number(),
+  package_version: z.string(),
+  fingerprint: z.string(),
+  parameters: z.int(),
+  config: z.record(z.string(), z.unknown()),
+});
+
+type Adapter = { save(folder: string): Promise<void> };
+
+export class RunFolder {
+  readonly path: string;
+  readonly info: RunInfo;
+  #unlock: () => Promise<void>;
+
+  private constructor(path: string, info: RunInfo, unlock: () => Promise<void>) {
+    this.path = path;
+    this.info = info;
+    this.#unlock = unlock;
+  }
+
+  /** A new run. Refuses a folder that already holds one. */
+  static async create(path: string, info: RunInfo): Promise<RunFolder> {
+    await mkdir(path, { recursive: true });
+    const unlock = await lockFolder(path);
+    try {
+      if (await exists(join(path, "config.json"))) {
+        throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
+      }
+      const run = new RunFolder(path, info, unlock);
+      await run.#writeInfo();
+      return run;
+    } catch (error) {
+      await unlock();
+      throw error;
+    }
+  }
+
+  /** A run to go on with. `changes` are the few options that may differ from then on. */
+  static async open(path: string, changes: Partial<Pick<TrainConfig, "max_steps">> = {}): Promise<RunFolder> {
+    const info = await readRunInfo(path);
+    const unlock = await lockFolder(path);
+    const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
+    if (Object.keys(changes).length > 0) await run.#writeInfo();
+    return run;
+  }
+
+  /**
+   * The state of the newest whole checkpoint, and nothing later left in the folder: lines and files of steps after it
+   * are taken away, since the same steps will be made again. null when there is no checkpoint.
+   */
+  async restore(warn: (message: string) => void): Promise<TrainState | null> {
+    const state = await latestCheckpoint(join(this.path, "checkpoints"), warn);
+    const step = state?.step ?? -1;
+    await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
+    await this.#truncateMetrics(step);
+    for (const name of await readdir(join(this.path, "completions")).catch(() => [] as string[])) {
+      const found = /^step-(\d+)\.jsonl$/.exec(name);
+      if (!found || Number(found[1]) > step) await rm(join(this.path, "completions", name), { force: true });
+    }
+    return state;
+  }
+
+  async appendMetrics(line: Readonly<Record<string, unknown>>): Promise<void> {
+    const file = await open(join(this.path, "metrics.jsonl"), "a");
+    try {
+      await file.appendFile(`${JSON.stringify(line)}\n`);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async writeCompletions(step: number, lines: readonly object[]): Promise<void> {
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+    await writeFileAtomic(join(this.path, "completions", `step-${step}.jsonl`), text);
+  }
+
+  async saveCheckpoint(state: TrainState, adapter: Adapter): Promise<void> {
+    const keep = this.info.config.save_total_limit;
+    await writeCheckpoint(join(this.path, "checkpoints"), state, keep, (folder) => adapter.save(folder));
+    await adapter.save(join(this.path, "adapter"));
+  }
+
+  /** Lets others write to the folder. */
+  async close(): Promise<void> {
+    await this.#unlock();
+  }
+
+  async #writeInfo(): Promise<void> {
+    const { config, fingerprint, parameters } = this.info;
+    const info: z.infer<typeof infoSchema> = {
+      format: FORMAT,
+      package_version: packageVersion(),
+      fingerprint,
+      parameters,
+      config,
+    };
+    await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
+  }
+
+  async #truncateMetrics(step: number): Promise<void> {
+    const path = join(this.path, "metrics.jsonl");
+    const text = await readFile(path, "utf8").catch(() => "");
+    const lines = text.split("\n").slice(0, -1); // what follows the last line break was cut off in the middle
+    const kept = lines.filter((line) => stepOf(line) <= step);
+    const result = kept.map((line) => `${line}\n`).join("");
+    if (result !== text) await writeFileAtomic(path, result);
+  }
+}
+
+/** What config.json of a run says. */
+export async function readRunInfo(path: string): Promise<RunInfo> {
+  const file = join(path, "config.json");
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (cause) {
+    throw new TinyLoraError("ERR_RUN", `${path}: expected the folder of a run, found no config.json in it`, { cause });
+  }
+  let parsed: z.infer<typeof infoSchema>;
+  try {
+    parsed = infoSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new TinyLoraError("ERR_RUN", `${file}: not the config of a run`, { cause });
+  }
+  if (parsed.format !== FORMAT) {
+    throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
+  }
+  const { fingerprint, parameters } = parsed;
+  return { config: resolveConfig(parsed.config, file), fingerprint, parameters };
+}
+
+function stepOf(line: string): number {
+  try {
+    const { step } = JSON.parse(line) as { step?: unknown };
+    return typeof step === "number" ? step : Number.POSITIVE_INFINITY;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,196 @@
+/**
+ * One step of GRPO (Shao et al. 2024), as TRL does it, over a policy whose trained part is v alone.
+ *
+ * Left out, and why: a second set of base weights (v = 0 is the reference model), a pass for the old log-probabilities
+ * (the sampler's own are those of the training pass bit for bit), padding (sequences are packed). Completions that
+ * cannot change v (advantage 0, no KL) still get a forward pass, so that entropy and the comparison with the sampler
+ * cover everything, but no backward pass.
+ */
+import type { TrainConfig } from "../config/schema.js";
+import type { Example } from "../data/example.js";
+import { examplesOfStep } from "../data/order.js";
+import { TinyLoraError } from "../error.js";
+import type { NamedReward } from "../reward/reward.js";
+import { advantagesOf } from "./advantage.js";
+import { Clock } from "./clock.js";
+import { type Denominators, passLoss } from "./loss.js";
+import { type Metrics, PassStatistics, rolloutMetrics } from "./metrics.js";
+import { clipNorm, type OptimizerState, update } from "./optimizer.js";
+import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
+import type { Policy } from "./policy.js";
+import type { ProgressListener } from "./progress.js";
+import { type Group, rollout } from "./rollout.js";
+import { learningRate } from "./schedule.js";
+
+/** What a run goes on from: a step makes the next one from it and changes nothing else. */
+export interface TrainState {
+  /** Steps done. */
+  readonly step: number;
+  /** Tokens seen in training, prompts counted once a completion. */
+  readonly tokens: number;
+  readonly optimizer: OptimizerState;
+  /** Of the last step, to see whether steps agree. */
+  readonly lastGradient: Float64Array | null;
+}
+
+export interface StepContext {
+  readonly policy: Policy;
+  readonly examples: readonly Example[];
+  readonly rewards: readonly NamedReward[];
+  readonly config: TrainConfig;
+  /** The master as the adapter's type holds it: what the model uses. */
+  readonly round: (master: Float32Array) => Float32Array;
+  readonly onProgress: ProgressListener;
+}
+
+export interface StepResult {
+  readonly state: TrainState;
+  readonly groups: Group[];
+  readonly sequences: Sequence[];
+  /** The same bits for the same state, on any machine of the same kind. */
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+}
+
+export async function grpoStep(context: StepContext, state: TrainState, signal?: AbortSignal): Promise<StepResult> {
+  const { policy, config } = context;
+  const clock = new Clock();
+  const step = state.step + 1;
+  const places = examplesOfStep(state.step, config.num_prompts, context.examples.length, config.seed);
+  const examples = places.map((place) => context.examples[place]!);
+  const version = policy.setVector(0, context.round(state.optimizer.master));
+
+  const groups = await clock.time("sampling", () => rollout(context, examples, step, version, signal));
+  const scores = groups.flatMap(({ completions }) => completions.map((completion) => completion.rewards));
+  const weights = config.reward_weights ?? context.rewards.map(() => 1);
+  const advantages = advantagesOf(scores, weights, config.num_generations, config);
+  const sequences = toSequences(groups, advantages.advantages, config);
+  const passes = plan(sequences, config);
+  const reference = config.beta > 0 ? await clock.time("reference", () => scoreBase(policy, passes, signal)) : null;
+
+  const rate = learningRate(step, config);
+  const counted = sequences.filter(({ masked }) => !masked);
+  const batch: Denominators = {
+    sequences: sequences.length,
+    tokens: counted.reduce((sum, { completion }) => sum + completion.tokens.length, 0),
+    passes: passes.length,
+  };
+  const statistics = new PassStatistics();
+  let optimizer = state.optimizer;
+  let gradient: ReturnType<typeof clipNorm> | undefined;
+  for (let iteration = 0; iteration < config.num_iterations; iteration++) {
+    if (iteration > 0) policy.setVector(0, context.round(optimizer.master));
+    const raw = await clock.time("training", () =>
+      gradientOf(context, iteration === 0 ? passes : passes.filter(learns), reference, batch, statistics, signal),
+    );
+    gradient = clipNorm(raw, config.max_grad_norm);
+    optimizer = update(optimizer, gradient.gradient, rate, config);
+    checkFinite(optimizer.master, "v");
+  }
+
+  const tokens =
+    state.tokens +
+    sequences.reduce((sum, { group, completion }) => sum + group.prompt.length + completion.tokens.length, 0);
+  const metrics: Metrics = {
+    epoch: (step * config.num_prompts) / context.examples.length,
+    learning_rate: rate,
+    ...rolloutMetrics(
+      sequences,
+      advantages,
+      context.rewards.map(({ name }) => name),
+    ),
+    ...statistics.metrics(),
+    grad_norm: gradient!.norm,
+    grad_cosine: cosine(gradient!.gradient, state.lastGradient),
+    v_norm: Math.hypot(...context.round(optimizer.master)),
+    num_tokens: tokens,
+  };
+  return { state: { step, tokens, optimizer, lastGradient: gradient!.gradient }, groups, sequences, metrics, clock };
+}
+
+function toSequences(groups: Group[], advantages: number[], config: TrainConfig): Sequence[] {
+  return groups.flatMap((group, g) =>
+    group.completions.map((completion, i): Sequence => {
+      const advantage = advantages[g * config.num_generations + i]!;
+      const masked = config.mask_truncated_completions && completion.truncated;
+      return { group, completion, advantage, masked, learns: !masked && (advantage !== 0 || config.beta > 0) };
+    }),
+  );
+}
+
+/** Those that learn first and by themselves; bnpo's weights depend on the pass, so it takes them as they come. */
+function plan(sequences: Sequence[], config: TrainConfig): Pass[] {
+  const parts =
+    config.loss_type === "bnpo"
+      ? [sequences]
+      : [sequences.filter((sequence) => sequence.learns), sequences.filter((sequence) => !sequence.learns)];
+  return parts.flatMap((part) => packPasses(part, config.token_budget, config.temperature));
+}
+
+function learns(pass: Pass): boolean {
+  return pass.sequences.some((sequence) => sequence.learns);
+}
+
+/** Log-probabilities of every pass under the base model. */
+async function scoreBase(policy: Policy, passes: Pass[], signal?: AbortSignal): Promise<Map<Pass, Float32Array>> {
+  const result = new Map<Pass, Float32Array>();
+  for (const pass of passes) {
+    const slots = pass.batch.slots.map(() => -1);
+    result.set(pass, (await policy.forward({ ...pass.batch, slots, keep: false }, signal)).logprobs);
+  }
+  return result;
+}
+
+/** d(loss)/dv, summed over the passes in their order. */
+async function gradientOf(
+  { policy, config, onProgress }: StepContext,
+  passes: Pass[],
+  reference: Map<Pass, Float32Array> | null,
+  batch: Denominators,
+  statistics: PassStatistics,
+  signal: AbortSignal | undefined,
+): Promise<Float64Array> {
+  policy.zeroGradients();
+  for (const [index, pass] of passes.entries()) {
+    onProgress({ phase: "training", done: index, total: passes.length });
+    const { logprobs, entropies } = await policy.forward({ ...pass.batch, keep: learns(pass) }, signal);
+    const losses = passLoss(
+      pass.sequences.map(({ completion, advantage, masked }, i) => ({
+        logprobs: valuesOf(pass, i, logprobs),
+        old: completion.logprobs,
+        reference: reference ? valuesOf(pass, i, reference.get(pass)!) : undefined,
+        advantage,
+        masked,
+      })),
+      batch,
+      config,
+    );
+    for (const [i, sequence] of pass.sequences.entries()) {
+      checkFinite([losses[i]!.loss], `the loss of ${sequence.group.example.id}`);
+      statistics.add(sequence, losses[i]!, valuesOf(pass, i, logprobs), valuesOf(pass, i, entropies));
+    }
+    if (!learns(pass)) continue;
+    const dLogprobs = new Float32Array(pass.rows);
+    for (const [i, { gradient }] of losses.entries()) dLogprobs.set(gradient, pass.offsets[i]!);
+    await policy.backward(dLogprobs, signal);
+  }
+  statistics.endIteration();
+  const gradient = policy.gradient(0);
+  checkFinite(gradient, "the gradient");
+  return gradient;
+}
+
+function checkFinite(values: ArrayLike<number>, what: string): void {
+  for (let i = 0; i < values.length; i++) {
+    if (!Number.isFinite(values[i])) {
+      throw new TinyLoraError("ERR_NUMERIC", `${what}: expected finite numbers, found ${values[i]}`);
+    }
+  }
+}
+
+/** Of the angle between two gradients; NaN when one is missing or zero. */
+function cosine(a: Float64Array, b: Float64Array | null): number {
+  if (b === null || b.length !== a.length) return Number.NaN;
+  const dot = a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+  return dot / (Math.hypot(...a) * Math.hypot(...b));
+}

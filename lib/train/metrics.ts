@@ -1,0 +1,99 @@
+/** What a step reports, under TRL's names where it has them. NaN (nothing to report) becomes null in metrics.jsonl. */
+import { type Advantages, mean, standardDeviation } from "./advantage.js";
+import type { Clock } from "./clock.js";
+import type { SequenceLoss } from "./loss.js";
+import type { Sequence } from "./pass.js";
+
+export type Metrics = Record<string, number>;
+
+/** Rewards, grades and lengths of a step's completions. */
+export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, names: string[]): Metrics {
+  const share = (test: (sequence: Sequence) => boolean) => mean(sequences.map((sequence) => (test(sequence) ? 1 : 0)));
+  const lengths = sequences.map(({ completion }) => completion.tokens.length);
+  const metrics: Metrics = {
+    reward: mean(advantages.rewards),
+    reward_std: standardDeviation(advantages.rewards),
+    frac_reward_zero_std: mean(advantages.zeroStd.map(Number)),
+    accuracy: share(({ completion }) => completion.grade.lenient),
+    "accuracy/strict": share(({ completion }) => completion.grade.strict),
+    "accuracy/format": share(({ completion }) => completion.grade.format),
+    "completions/mean_length": mean(lengths),
+    "completions/min_length": Math.min(...lengths),
+    "completions/max_length": Math.max(...lengths),
+    "completions/clipped_ratio": share(({ completion }) => completion.truncated),
+  };
+  for (const [k, name] of names.entries()) {
+    const values = sequences.map(({ completion }) => completion.rewards[k] ?? Number.NaN);
+    metrics[`rewards/${name}/mean`] = mean(values);
+    metrics[`rewards/${name}/std`] = standardDeviation(values);
+  }
+  return metrics;
+}
+
+/** Sums over the tokens of the training passes. */
+export class PassStatistics {
+  #iterations = 0;
+  #loss = 0;
+  /** Over all iterations, of tokens that are not masked. */
+  #tokens = 0;
+  #clippedLow = 0;
+  #clippedHigh = 0;
+  #kl = 0;
+  /** Of the first iteration, where the policy is the one that sampled. */
+  #firstTokens = 0;
+  #entropy = 0;
+  #compared = 0;
+  #ratio = 0;
+  #maxDifference = 0;
+
+  add(sequence: Sequence, loss: SequenceLoss, logprobs: Float32Array, entropies: Float32Array): void {
+    this.#loss += loss.loss;
+    this.#clippedLow += loss.clippedLow;
+    this.#clippedHigh += loss.clippedHigh;
+    this.#kl += loss.kl;
+    if (!sequence.masked) this.#tokens += logprobs.length;
+    if (this.#iterations > 0) return;
+    for (let t = 0; t < logprobs.length; t++) {
+      const difference = logprobs[t]! - sequence.completion.logprobs[t]!;
+      this.#maxDifference = Math.max(this.#maxDifference, Math.abs(difference)); // NaN stays NaN
+      this.#ratio += Math.exp(difference);
+      this.#entropy += sequence.masked ? 0 : entropies[t]!;
+    }
+    this.#compared += logprobs.length;
+    this.#firstTokens += sequence.masked ? 0 : logprobs.length;
+  }
+
+  endIteration(): void {
+    this.#iterations++;
+  }
+
+  metrics(): Metrics {
+    const low = this.#clippedLow / this.#tokens;
+    const high = this.#clippedHigh / this.#tokens;
+    return {
+      loss: this.#loss / this.#iterations,
+      entropy: this.#entropy / this.#firstTokens,
+      kl: this.#kl / this.#tokens,
+      "clip_ratio/low_mean": low,
+      "clip_ratio/high_mean": high,
+      "clip_ratio/region_mean": low + high,
+      "sampling/max_abs_dlogp": this.#maxDifference,
+      "sampling/importance_sampling_ratio/mean": this.#ratio / this.#compared,
+    };
+  }
+}
+
+/** What differs from run to run. Rates count a step's own tokens: sampled ones, and rows of the training passes. */
+export function measuredMetrics(clock: Clock, sequences: Sequence[], iterations: number, peakRss: number): Metrics {
+  const sampled = sequences.reduce((sum, { completion }) => sum + completion.tokens.length, 0);
+  const prompts = new Set(sequences.map(({ group }) => group));
+  const trained = sampled + [...prompts].reduce((sum, { prompt }) => sum + prompt.length, 0);
+  const seconds = Object.entries(clock.seconds).map(([phase, value]) => [`seconds/${phase}`, value]);
+  return {
+    step_time: clock.total,
+    ...Object.fromEntries(seconds),
+    "tokens_per_second/sampling": sampled / clock.seconds.sampling!,
+    "tokens_per_second/training": (trained * iterations) / clock.seconds.training!,
+    "memory/peak_rss": peakRss,
+  };
+}

@@ -1,0 +1,116 @@
+// The one helper behind everything asynchronous: a thread that runs the jobs of an engine in the order they were asked
+// for, and the way back to JavaScript.
+//
+// Threads and lifetimes. Everything of JavaScript's (promises, callbacks, the objects that must outlive a job) is kept in
+// tables that only the JavaScript thread touches; the worker's thread knows their keys. Results come back through one
+// thread-safe function, several at a time. While something is unfinished, the worker keeps the process and itself alive;
+// when the environment ends (exit, end of a worker thread), a cleanup hook stops the thread and drops the tables.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "binding/errors.h"
+
+namespace tinylora::binding {
+
+/// Makes the JavaScript value of a result, on the JavaScript thread.
+using MakeValue = std::function<Napi::Value(Napi::Env)>;
+using Key = std::uint64_t;
+
+class Worker : public std::enable_shared_from_this<Worker> {
+ public:
+  /// What the thread does between jobs while `wanted`. Both are called on the worker's thread.
+  struct Background {
+    std::function<bool()> wanted;
+    std::function<void(const std::atomic<bool>& abort)> step;
+  };
+  using Job = std::function<MakeValue(const std::atomic<bool>& abort)>;
+
+  static std::shared_ptr<Worker> start(Napi::Env env);
+  ~Worker();
+
+  // On the JavaScript thread:
+
+  /// A promise of the job's value. `make_job` gets the key that `progress` calls back by. `owner` is kept alive.
+  Napi::Promise run(Napi::Env env, const Napi::Object& owner, const Napi::Function& callback,
+                    const std::function<Job(Key)>& make_job);
+  /// Runs the job after those before it, waits for it, rethrows what it throws.
+  void call(const std::function<void()>& job);
+  /// Keeps a callback for `callback(key)`, and `owner` alive, until `forget`.
+  Key listen(const Napi::Function& callback, const Napi::Object& owner);
+  void forget(Key key);
+  void set_background(Background background);
+  /// After something that `wanted` answers to.
+  void wake();
+  /// The queued and the running jobs end with ERR_ABORTED as soon as they notice.
+  void abort();
+  /// Aborts, waits for the thread to end, rejects what is left. Nothing may be run or called after it.
+  void stop();
+
+  // On any thread:
+
+  /// Runs `task` on the JavaScript thread; it is dropped when the environment ends first.
+  void post(std::function<void(Napi::Env, Worker&)> task);
+  /// Calls the callback of a running job with (done, total).
+  void progress(Key key, std::int64_t done, std::int64_t total);
+
+  /// Calls a kept callback, if it is still there. What it throws is an uncaught exception. (JavaScript thread.)
+  void callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments);
+
+ private:
+  explicit Worker(Napi::Env env);
+
+  struct Queued {
+    std::function<void(const std::atomic<bool>& abort)> work;
+    std::function<void()> drop;  // instead of work, when the worker stops first
+    std::shared_ptr<std::atomic<bool>> abort;
+  };
+  /// Something JavaScript waits for.
+  struct Waiting {
+    std::optional<Napi::Promise::Deferred> deferred;
+    Napi::FunctionReference callback;
+    Napi::ObjectReference owner;
+    std::shared_ptr<Worker> self;
+  };
+
+  Key wait(std::unique_ptr<Waiting> waiting);
+  void push(Queued job);
+  void loop();
+  void settle(Key key, MakeValue value);
+  void settle(Key key, Failure failure);
+  void deliver(Napi::Env env);
+  void hold_process(bool hold);
+  void close();
+  static void on_cleanup(void* worker);
+
+  napi_env env_;
+  napi_threadsafe_function back_ = nullptr;
+  bool hooked_ = false;
+  Key next_key_ = 1;
+  std::map<Key, std::unique_ptr<Waiting>> waiting_;  // JavaScript thread only
+
+  std::mutex outbox_mutex_;
+  std::vector<std::function<void(Napi::Env, Worker&)>> outbox_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Queued> jobs_;
+  std::shared_ptr<std::atomic<bool>> running_abort_;
+  Background background_;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tinylora::binding

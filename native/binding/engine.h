@@ -1,0 +1,62 @@
+// The JavaScript class behind NativeEngine (lib/native/addon.ts). Only `loadEngine` makes one.
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <memory>
+
+#include "binding/async.h"
+#include "binding/engine_core.h"
+
+namespace tinylora::binding {
+
+class Engine : public Napi::ObjectWrap<Engine> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  /// loadEngine(spec, onProgress)
+  static Napi::Value load(const Napi::CallbackInfo& info);
+
+  explicit Engine(const Napi::CallbackInfo& info);
+  ~Engine() override;
+
+ private:
+  /// Requests that JavaScript has not seen the end of. Shared with events on their way; JavaScript thread only.
+  struct Request {
+    Key key;        // of its callback
+    int remaining;  // completions
+  };
+  using Requests = std::map<std::int64_t, Request>;
+
+  Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value compute_svd(const Napi::CallbackInfo& info);
+  void set_basis(const Napi::CallbackInfo& info);
+  Napi::Value set_vector(const Napi::CallbackInfo& info);
+  void submit(const Napi::CallbackInfo& info);
+  void cancel(const Napi::CallbackInfo& info);
+  Napi::Value forward(const Napi::CallbackInfo& info);
+  Napi::Value backward(const Napi::CallbackInfo& info);
+  Napi::Value gradient(const Napi::CallbackInfo& info);
+  void zero_gradients(const Napi::CallbackInfo& info);
+  void abort(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+
+  EngineCore& core() const;
+  Napi::Value run(const Napi::CallbackInfo& info, const Napi::Function& callback,
+                  const std::function<Worker::Job(Key)>& make_job);
+  static void post_events(Worker& worker, const std::shared_ptr<Requests>& requests, std::vector<SampleEvent> events);
+
+  std::shared_ptr<Worker> worker_;
+  std::shared_ptr<EngineCore> core_;  // none once disposed
+  std::shared_ptr<Requests> requests_;
+};
+
+/// What the addon keeps for one JavaScript environment.
+struct Environment {
+  Napi::FunctionReference engine_class;
+  // Passes a loaded engine to its constructor.
+  std::shared_ptr<Worker> worker;
+  std::shared_ptr<EngineCore> core;
+};
+
+}  // namespace tinylora::binding

@@ -1,0 +1,64 @@
+#include "binding/engine_core.h"
+
+#include <sys/resource.h>
+
+#include "core/error.h"
+#include "cpu/cpu_backend.h"
+#include "engine/model_shape.h"
+
+namespace tinylora::binding {
+namespace {
+
+std::unique_ptr<Backend> make_backend(const EngineSpec& spec) {
+  if (spec.reference) return make_reference_backend(spec.dtype);
+  return make_cpu_backend(spec.dtype, spec.threads, spec.path);
+}
+
+}  // namespace
+
+EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::atomic<bool>& abort) : spec_(std::move(spec)) {
+  backend_ = make_backend(spec_);
+  model_ = load_model(*backend_, spec_.config, spec_.tensors, [&](std::int64_t done, std::int64_t total) {
+    check(!abort, "ERR_ABORTED", "load: aborted");
+    progress(done, total);
+  });
+  adapters_ = std::make_unique<Adapters>(*model_);
+  trainer_ = std::make_unique<Trainer>(*model_, *adapters_);
+  sampler_ = std::make_unique<Sampler>(*model_, *adapters_, spec_.max_sequences, spec_.cache_tokens,
+                                       std::move(spec_.token_bytes));
+}
+
+std::vector<Svd> EngineCore::compute_svd(int rank, const std::vector<int>& modules, const Progress& progress,
+                                         const std::atomic<bool>& abort) const {
+  ThreadPool pool(spec_.threads);
+  std::vector<Svd> factors;
+  for (const int module : modules) {
+    const RowReader rows = module_rows(spec_.tensors, spec_.config, module);
+    const LinearShape shape = linear_shape(spec_.config, module % module_types);
+    factors.push_back(truncated_svd(shape.out, shape.in, rows, rank, pool, abort));
+    progress(static_cast<std::int64_t>(factors.size()), static_cast<std::int64_t>(modules.size()));
+  }
+  return factors;
+}
+
+ScoreResult EngineCore::forward(const ScoreBatch& batch, const std::atomic<bool>& abort) {
+  ScoreResult result = trainer_->forward(batch, abort);
+  pass_bytes_ = trainer_->activation_bytes();
+  return result;
+}
+
+void EngineCore::backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort) {
+  trainer_->backward(d_logprobs, abort);
+}
+
+std::size_t peak_rss() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+  return static_cast<std::size_t>(usage.ru_maxrss);
+#else
+  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+#endif
+}
+
+}  // namespace tinylora::binding

@@ -1,0 +1,47 @@
+// What an engine is made of, without JavaScript: used by the worker's thread, and by the JavaScript thread only where a
+// member says so.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "binding/specs.h"
+
+namespace tinylora::binding {
+
+class EngineCore {
+ public:
+  /// Loads the model. Throws ERR_ABORTED once `abort` is set.
+  EngineCore(EngineSpec spec, const Progress& progress, const std::atomic<bool>& abort);
+
+  std::vector<Svd> compute_svd(int rank, const std::vector<int>& modules, const Progress& progress,
+                               const std::atomic<bool>& abort) const;
+  ScoreResult forward(const ScoreBatch& batch, const std::atomic<bool>& abort);
+  void backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort);
+
+  // On any thread:
+  const ModelConfig& config() const { return model_->config; }
+  std::string backend_name() const { return backend_->name(); }
+  const std::string& fingerprint() const { return model_->fingerprint; }
+  std::size_t weight_bytes() const { return model_->weight_bytes; }
+  std::size_t activation_bytes() const { return pass_bytes_ + sampler_->activation_bytes(); }
+  Sampler& sampler() { return *sampler_; }
+
+  Adapters& adapters() { return *adapters_; }
+
+ private:
+  EngineSpec spec_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Adapters> adapters_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<Sampler> sampler_;
+  std::atomic<std::size_t> pass_bytes_ = 0;
+};
+
+/// Most memory that this process has held, in bytes.
+std::size_t peak_rss();
+
+}  // namespace tinylora::binding

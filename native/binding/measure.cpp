@@ -1,0 +1,141 @@
+#include "binding/measure.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "binding/async.h"
+#include "binding/specs.h"
+#include "core/error.h"
+#include "cpu/bench.h"
+#include "engine/projection.h"
+
+namespace tinylora::binding {
+namespace {
+
+constexpr double kMaxSeconds = 3600;
+
+Distribution read_distribution(const Argument& argument) {
+  const std::string name = argument.text();
+  if (name == "normal") return Distribution::normal;
+  if (name == "uniform") return Distribution::uniform;
+  if (name == "orthogonal") return Distribution::orthogonal;
+  if (name == "unit") return Distribution::unit;
+  argument.refuse("\"normal\", \"uniform\", \"orthogonal\" or \"unit\"");
+}
+
+double read_seconds(const Argument& argument) {
+  const double seconds = argument.number();
+  if (!(seconds >= 0 && seconds <= kMaxSeconds)) argument.refuse("a number from 0 to 3600");
+  return seconds;
+}
+
+CpuPath read_usable_path(const Argument& argument) {
+  const CpuPath path = read_path(argument);
+  const std::vector<CpuPath>& usable = usable_paths();
+  check(std::find(usable.begin(), usable.end(), path) != usable.end(), "ERR_DEVICE", "cpu: path ", name_of(path),
+        ": this machine does not have it");
+  return path;
+}
+
+ProductBenchSpec read_product_spec(const Argument& spec) {
+  constexpr int most = 1 << 24;
+  const std::string direction = spec["direction"].text();
+  if (direction != "forward" && direction != "backward") spec["direction"].refuse("\"forward\" or \"backward\"");
+  return {.out = spec["out"].number_of(1, most),
+          .in = spec["in"].number_of(1, most),
+          .rows = spec["rows"].number_of(1, most),
+          .dtype = read_dtype(spec["dtype"]),
+          .path = read_usable_path(spec["path"]),
+          .threads = spec["threads"].number_of(1, kMaxThreads),
+          .backward = direction == "backward",
+          .rank = spec["rank"].number_of(0, kMaxRank),
+          .seconds = read_seconds(spec["seconds"]),
+          .footprint = static_cast<std::size_t>(spec["footprint"].integer(0, kMaxSafeInteger))};
+}
+
+Napi::Object to_js(Napi::Env env, const Timing& timing) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("median", timing.median);
+  object.Set("least", timing.least);
+  return object;
+}
+
+/// A promise of what `job` returns, on a thread of its own.
+Napi::Value on_a_thread(Napi::Env env, const Worker::Job& job) {
+  return Worker::start(env)->run(env, {}, {}, [&](Key) { return job; });
+}
+
+}  // namespace
+
+Napi::Value machine(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const std::vector<CpuPath>& usable = usable_paths();
+    Napi::Array paths = Napi::Array::New(env);
+    for (const CpuPath path : usable) paths.Set(paths.Length(), name_of(path));
+    Napi::Object cpu = Napi::Object::New(env);
+    cpu.Set("name", "cpu");
+    cpu.Set("usable", !usable.empty());
+    if (usable.empty()) cpu.Set("reason", "this processor has no AVX2 with FMA");
+    Napi::Object reference = Napi::Object::New(env);
+    reference.Set("name", "reference");
+    reference.Set("usable", true);
+    Napi::Array backends = Napi::Array::New(env);
+    backends.Set(0U, cpu);
+    backends.Set(1U, reference);
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("cpu", cpu_name());
+    result.Set("cores", std::max(1U, std::thread::hardware_concurrency()));
+    result.Set("paths", paths);
+    result.Set("backends", backends);
+    return result;
+  });
+}
+
+Napi::Value projection(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Argument spec(info, 0, "spec");
+    const auto seed = static_cast<std::uint64_t>(spec["seed"].integer(0, kMaxSafeInteger));
+    const auto module = static_cast<std::uint32_t>(spec["module"].integer(0, 0xffffffffLL));
+    const int u = spec["u"].number_of(1, 1 << 16);
+    const int rank = spec["rank"].number_of(1, kMaxRank);
+    return to_js(info.Env(), tinylora::projection(seed, module, u, rank, read_distribution(spec["distribution"])));
+  });
+}
+
+Napi::Value bench_product(const Napi::CallbackInfo& info) {
+  return promised(info.Env(), [&] {
+    const ProductBenchSpec spec = read_product_spec({info, 0, "spec"});
+    return on_a_thread(info.Env(), [spec](const std::atomic<bool>&) -> MakeValue {
+      return [result = tinylora::bench_product(spec)](Napi::Env env) -> Napi::Value {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("plain", to_js(env, result.plain));
+        object.Set("fused", to_js(env, result.fused));
+        object.Set("calls", static_cast<double>(result.calls));
+        return object;
+      };
+    });
+  });
+}
+
+Napi::Value bench_limits(const Napi::CallbackInfo& info) {
+  return promised(info.Env(), [&] {
+    const Argument spec(info, 0, "spec");
+    const int threads = spec["threads"].number_of(1, kMaxThreads);
+    const CpuPath path = read_usable_path(spec["path"]);
+    const double seconds = read_seconds(spec["seconds"]);
+    return on_a_thread(info.Env(), [=](const std::atomic<bool>&) -> MakeValue {
+      return [limits = tinylora::bench_limits(threads, path, seconds)](Napi::Env env) -> Napi::Value {
+        Napi::Object gflops = Napi::Object::New(env);
+        gflops.Set("fp32", limits.gflops_fp32);
+        gflops.Set("bf16", limits.gflops_bf16);
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("gflops", gflops);
+        object.Set("gbytes", limits.gbytes);
+        return object;
+      };
+    });
+  });
+}
+
+}  // namespace tinylora::binding

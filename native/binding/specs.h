@@ -1,0 +1,51 @@
+// The plain objects of lib/native/addon.ts, read into the structs of the engine and written back.
+#pragma once
+
+#include <napi.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "binding/arguments.h"
+#include "cpu/features.h"
+#include "engine/adapter.h"
+#include "engine/model.h"
+#include "engine/sampler.h"
+#include "engine/svd.h"
+#include "engine/trainer.h"
+
+namespace tinylora::binding {
+
+struct EngineSpec {
+  ModelConfig config;
+  std::vector<TensorSource> tensors;
+  DType dtype = DType::f32;
+  bool reference = false;  // else the cpu backend
+  int threads = 1;
+  std::optional<CpuPath> path;
+  int max_sequences = 0;
+  int cache_tokens = 0;
+  TokenBytes token_bytes;
+};
+
+inline constexpr int kMaxThreads = 1024;
+
+EngineSpec read_engine_spec(const Argument& spec);
+DType read_dtype(const Argument& dtype);
+CpuPath read_path(const Argument& path);
+
+Basis read_basis(const Argument& basis);
+ScoreBatch read_score_batch(const Argument& batch);
+SampleRequest read_sample_request(const Argument& request);
+
+Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& values);
+Napi::Float64Array to_js(Napi::Env env, const std::vector<double>& values);
+Napi::Int32Array to_js(Napi::Env env, const std::vector<std::int32_t>& values);
+Napi::Object to_js(Napi::Env env, const SampleEvent& event);
+Napi::Object to_js(Napi::Env env, int module, const Svd& svd);
+Napi::Object to_js(Napi::Env env, const ScoreResult& result);
+/// LinearModule objects of every module.
+Napi::Array modules_to_js(Napi::Env env, const ModelConfig& config);
+
+}  // namespace tinylora::binding

@@ -1,0 +1,41 @@
+// swiglu, swiglu_backward and cast, some elements at a time (elementwise_rows.h), and gather_rows, which only copies.
+#include <cstring>
+
+#include "cpu/cpu_backend.h"
+#include "cpu/ranges.h"
+
+namespace tinylora {
+
+const RowKernels& row_kernels(CpuPath path, DType dtype) {
+  const bool f32 = dtype == DType::f32;
+  if (path == CpuPath::avx2 || path == CpuPath::amx_emulated) return f32 ? kRowsF32Avx2 : kRowsBf16Avx2;
+  return f32 ? kRowsF32Avx512 : kRowsBf16Avx512;
+}
+
+void CpuBackend::swiglu(const SwigluArgs& args) {
+  const RowKernels& kernels = row_kernels(path_, dtype_);
+  for_ranges(pool_, std::int64_t{args.rows} * args.width, kElementsAtOnce,
+             [&](RowRange elements) { kernels.swiglu(args, elements); });
+}
+
+void CpuBackend::swiglu_backward(const SwigluBackwardArgs& args) {
+  const RowKernels& kernels = row_kernels(path_, dtype_);
+  for_ranges(pool_, std::int64_t{args.rows} * args.width, kElementsAtOnce,
+             [&](RowRange elements) { kernels.swiglu_backward(args, elements); });
+}
+
+void CpuBackend::cast(const CastArgs& args) {
+  const RowKernels& kernels = row_kernels(path_, dtype_);
+  for_ranges(pool_, args.count, kElementsAtOnce, [&](RowRange elements) { kernels.cast(args, elements); });
+}
+
+void CpuBackend::gather_rows(const GatherRowsArgs& args) {
+  for_ranges(pool_, args.count, rows_at_once(args.width), [&](RowRange rows) {
+    for (std::int64_t i = rows.first; i < rows.last; ++i) {
+      const float* from = args.x + static_cast<std::ptrdiff_t>(args.rows[i]) * args.width;
+      std::memcpy(args.y + i * args.width, from, static_cast<std::size_t>(args.width) * sizeof(float));
+    }
+  });
+}
+
+}  // namespace tinylora

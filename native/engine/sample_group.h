@@ -1,0 +1,49 @@
+// The state of one request: a prompt and its completions.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "engine/stop_matcher.h"
+
+namespace tinylora {
+
+struct Completion {
+  enum State {
+    waiting,   // for pages and a place
+    starting,  // for the end of its prompt's prefill, which gives its first token
+    running,   // its last token is the next to go through the model
+    ended,
+  } state = waiting;
+  std::vector<std::int32_t> pages;  // own ones: from the page of the first position that the group does not share
+  std::vector<std::int32_t> tokens;
+  std::vector<float> logprobs;
+  StopMatcher stop;
+};
+
+struct SampleGroup {
+  SampleRequest request;  // max_new_tokens cut to the context
+  int version = 0;
+  std::vector<Completion> completions;
+  std::vector<std::int32_t> prompt_pages;  // those that the prompt fills, shared by all completions
+  int prefilled = 0;                       // positions in prompt_pages that are computed
+  int ended = 0;                           // number of completions
+
+  int prompt_length() const { return static_cast<int>(request.prompt.size()); }
+  int shared_pages() const { return prompt_length() / kPageSize; }
+  /// The last token of a completion never goes through the model.
+  int own_pages() const {
+    const int stored = prompt_length() + request.max_new_tokens - 1;
+    return (stored + kPageSize - 1) / kPageSize - shared_pages();
+  }
+  /// Where the pass that starts completions begins. The rows of a partly filled page are computed again for completions
+  /// that come later, with the same bits; so is the last row of the prompt, which gives the first token.
+  int prefill_begin() const { return std::min(prefilled, prompt_length() - 1); }
+  bool done() const { return ended == static_cast<int>(completions.size()); }
+};
+
+/// Fails with ERR_ARGUMENT where the request can never run; cuts max_new_tokens to the context.
+void check_sample_request(SampleRequest& request, const ModelConfig& config, int slots, int pages, bool knows_bytes);
+
+}  // namespace tinylora

@@ -1,0 +1,359 @@
+// Requests wait in the order they came. Each step:
+//   1. cancelled requests end;
+//   2. the first waiting completions get a place and pages for all tokens they may need, as long as both last;
+//   3. one pass runs the last token of every running completion and a piece of the prompts of the starting ones;
+//   4. a token is drawn for each completion whose last row was in the pass; what has reached its end leaves.
+// A token depends on (weights, v, prompt, options, seed, sequence) alone: rows are invariant to their company (ops.h), and
+// the draw is a function of (seed, sequence, position).
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <mutex>
+
+#include "core/error.h"
+#include "engine/page_pool.h"
+#include "engine/sample_group.h"
+#include "engine/sample_pass.h"
+
+namespace tinylora {
+
+std::string_view TokenBytes::of(std::int32_t token) const {
+  const auto index = static_cast<std::size_t>(token);
+  if (index + 1 >= offsets.size()) return {};
+  return {reinterpret_cast<const char*>(bytes.data()) + offsets[index], offsets[index + 1] - offsets[index]};
+}
+
+namespace {
+
+/// Rows of prompts in one pass, at most: bounds the activations and the time of a step.
+constexpr int kPrefillRows = 512;
+
+/// What a pass computes, and for whom.
+struct Plan {
+  struct Piece {
+    SampleGroup* group;
+    int end;  // of the prompt after the pass
+  };
+  struct Target {
+    SampleGroup* group;
+    int completion;
+  };
+  Batch batch;
+  std::vector<Piece> pieces;
+  std::vector<Draw> draws;
+  std::vector<Target> targets;  // of the draws
+};
+
+void add_draw(Plan& plan, SampleGroup& group, int index, std::int32_t row) {
+  const SampleRequest& request = group.request;
+  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  plan.draws.push_back(
+      {.row = row,
+       .how = {.temperature = request.temperature,
+               .top_k = request.top_k,
+               .top_p = request.top_p,
+               .min_p = request.min_p,
+               .seed = request.seed,
+               .sequence = request.first_sequence + static_cast<std::uint64_t>(index),
+               .position = static_cast<std::uint32_t>(request.prompt.size() + completion.tokens.size())}});
+  plan.targets.push_back({&group, index});
+}
+
+void add_decode(Plan& plan, SampleGroup& group, int index) {
+  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  std::vector<std::int32_t> pages = group.prompt_pages;
+  pages.insert(pages.end(), completion.pages.begin(), completion.pages.end());
+  const int position = group.prompt_length() + static_cast<int>(completion.tokens.size()) - 1;
+  append_span(plan.batch, std::span(&completion.tokens.back(), 1), position, group.request.slot, pages);
+  add_draw(plan, group, index, plan.batch.rows() - 1);
+}
+
+/// The next piece of a prompt, `rows` rows at most; its end draws the first token of all starting completions.
+void add_prefill(Plan& plan, SampleGroup& group, int rows) {
+  const int begin = group.prefill_begin();
+  const int length = group.prompt_length();
+  const bool last = length - begin <= rows;
+  const int end = last ? length : (begin + rows) / kPageSize * kPageSize;  // whole pages: their rows have one place only
+  if (end <= begin) return;
+  std::vector<int> starting;
+  for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
+    if (group.completions[static_cast<std::size_t>(index)].state == Completion::starting) starting.push_back(index);
+  }
+  std::vector<std::int32_t> pages = group.prompt_pages;
+  std::vector<std::int32_t> copies;
+  if (last && length % kPageSize != 0) {  // the rest of the prompt goes to each completion's first page
+    for (const int index : starting) {
+      const std::int32_t page = group.completions[static_cast<std::size_t>(index)].pages.front();
+      (index == starting.front() ? pages : copies).push_back(page);
+    }
+  }
+  const auto tokens = std::span(group.request.prompt)
+                          .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  append_span(plan.batch, tokens, begin, group.request.slot, pages, copies);
+  plan.pieces.push_back({&group, end});
+  if (!last) return;
+  for (const int index : starting) add_draw(plan, group, index, plan.batch.rows() - 1);
+}
+
+}  // namespace
+
+struct Sampler::State {
+  Model& model;
+  Adapters& adapters;
+  int max_sequences;
+  int pages;
+  TokenBytes token_bytes;
+
+  PagePool pool{pages};
+  std::unique_ptr<SamplePass> pass{};
+  std::vector<std::unique_ptr<SampleGroup>> groups{};  // unfinished, in the order they came
+  int active = 0;                                      // starting and running completions
+
+  // Shared with the thread that submits.
+  mutable std::mutex mutex{};
+  std::vector<std::unique_ptr<SampleGroup>> inbox{};
+  std::vector<std::int64_t> cancelled{};
+  std::map<std::int64_t, int> slot_of{};  // of every unfinished request
+  std::size_t cache_bytes = 0, activation_bytes = 0;
+
+  void receive(std::vector<SampleEvent>& events);
+  void prepare();
+  void admit();
+  Plan plan();
+  void commit(const Plan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
+  void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
+  void fail_group(SampleGroup& group, std::vector<SampleEvent>& events);
+  void end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events);
+  void end_group(SampleGroup& group, std::vector<SampleEvent>& events);
+  void release(SampleGroup& group, Completion& completion);
+  void remove_done();
+};
+
+Sampler::Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes) {
+  check(max_sequences >= 1 && max_sequences <= 1 << 16, "ERR_ARGUMENT", "sampler: sequences: expected 1 to ", 1 << 16,
+        ", found ", max_sequences);
+  check(cache_tokens >= kPageSize && cache_tokens <= 1 << 28, "ERR_ARGUMENT", "sampler: tokens of the cache: expected ",
+        kPageSize, " to ", 1 << 28, ", found ", cache_tokens);
+  const auto& offsets = token_bytes.offsets;
+  const bool sorted = std::is_sorted(offsets.begin(), offsets.end());
+  check(sorted && (offsets.empty() || offsets.back() <= token_bytes.bytes.size()), "ERR_ARGUMENT",
+        "sampler: token bytes: expected ascending offsets up to ", token_bytes.bytes.size());
+  state_.reset(new State{model, adapters, max_sequences, (cache_tokens + kPageSize - 1) / kPageSize,
+                         std::move(token_bytes)});
+}
+
+Sampler::~Sampler() = default;
+
+void Sampler::submit(SampleRequest request) {
+  State& state = *state_;
+  check_sample_request(request, state.model.config, state.adapters.slots(), state.pages,
+                       !state.token_bytes.offsets.empty());
+  auto group = std::make_unique<SampleGroup>();
+  group->version = state.adapters.version(request.slot);
+  group->completions.resize(static_cast<std::size_t>(request.count));
+  group->request = std::move(request);
+  const std::lock_guard lock(state.mutex);
+  const std::int64_t id = group->request.id;
+  check(state.slot_of.emplace(id, group->request.slot).second, "ERR_ARGUMENT", "request ", id,
+        ": expected an id that no unfinished request has");
+  state.inbox.push_back(std::move(group));
+}
+
+void Sampler::cancel(std::int64_t id) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->slot_of.contains(id)) state_->cancelled.push_back(id);
+}
+
+bool Sampler::idle() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->slot_of.empty();
+}
+
+bool Sampler::uses(int slot) const {
+  const std::lock_guard lock(state_->mutex);
+  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(), [&](const auto& entry) { return entry.second == slot; });
+}
+
+std::size_t Sampler::cache_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->cache_bytes;
+}
+
+std::size_t Sampler::activation_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->activation_bytes;
+}
+
+std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
+  State& state = *state_;
+  std::vector<SampleEvent> events;
+  state.receive(events);
+  if (!events.empty() || state.groups.empty()) return events;  // nothing may be lost to an exception below
+  state.prepare();
+  state.admit();
+  const Plan plan = state.plan();
+  const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
+  state.commit(plan, drawn, events);
+  return events;
+}
+
+std::vector<SampleEvent> Sampler::end_all() {
+  State& state = *state_;
+  std::vector<SampleEvent> events;
+  state.receive(events);
+  for (const auto& group : state.groups) state.end_group(*group, events);
+  state.remove_done();
+  return events;
+}
+
+/// Takes over what was submitted and ends what was cancelled.
+void Sampler::State::receive(std::vector<SampleEvent>& events) {
+  std::vector<std::int64_t> ids;
+  {
+    const std::lock_guard lock(mutex);
+    std::move(inbox.begin(), inbox.end(), std::back_inserter(groups));
+    inbox.clear();
+    ids.swap(cancelled);
+  }
+  for (const std::int64_t id : ids) {
+    const auto found = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group->request.id == id; });
+    if (found != groups.end()) end_group(**found, events);
+  }
+  remove_done();
+}
+
+void Sampler::State::prepare() {
+  if (pass != nullptr) return;
+  pass = std::make_unique<SamplePass>(model, adapters, max_sequences + kPrefillRows, max_sequences, pages);
+  const std::lock_guard lock(mutex);
+  cache_bytes = pass->cache_bytes();
+  activation_bytes = pass->activation_bytes();
+}
+
+/// In strict order: a request that does not fit is not overtaken, or it might wait for ever. When nothing is active, all
+/// pages are free but those of the first group, so that its next completion fits.
+void Sampler::State::admit() {
+  for (const auto& group : groups) {
+    for (Completion& completion : group->completions) {
+      if (completion.state != Completion::waiting) continue;
+      const bool first = group->prompt_pages.empty();
+      const int needed = group->own_pages() + (first ? group->shared_pages() : 0);
+      if (active == max_sequences || needed > pool.available()) return;
+      if (first) group->prompt_pages = pool.take(group->shared_pages());
+      completion.pages = pool.take(group->own_pages());
+      completion.state = Completion::starting;
+      ++active;
+    }
+  }
+}
+
+Plan Sampler::State::plan() {
+  Plan plan;
+  for (const auto& group : groups) {
+    for (int index = 0; index < static_cast<int>(group->completions.size()); ++index) {
+      if (group->completions[static_cast<std::size_t>(index)].state == Completion::running) add_decode(plan, *group, index);
+    }
+  }
+  int left = kPrefillRows;
+  for (const auto& group : groups) {
+    const auto starting = [](const Completion& completion) { return completion.state == Completion::starting; };
+    if (std::none_of(group->completions.begin(), group->completions.end(), starting)) continue;
+    const int before = plan.batch.rows();
+    add_prefill(plan, *group, left);
+    left -= plan.batch.rows() - before;
+  }
+  return plan;
+}
+
+void Sampler::State::commit(const Plan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
+  for (const Plan::Piece& piece : plan.pieces) {
+    piece.group->prefilled = std::min(piece.end, piece.group->shared_pages() * kPageSize);
+  }
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    const auto [group, completion] = plan.targets[i];
+    if (group->completions[static_cast<std::size_t>(completion)].state == Completion::ended) continue;  // a failed group
+    accept(*group, completion, drawn[i], events);
+  }
+  remove_done();
+}
+
+void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events) {
+  if (std::isnan(drawn.logprob)) return fail_group(group, events);
+  const SampleRequest& request = group.request;
+  Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  completion.state = Completion::running;
+  completion.tokens.push_back(drawn.token);
+  completion.logprobs.push_back(drawn.logprob);
+  if (request.stream) {
+    events.push_back({.type = SampleEvent::tokens,
+                      .id = request.id,
+                      .completion = index,
+                      .token_ids = {drawn.token},
+                      .logprobs = {drawn.logprob},
+                      .reason = {},
+                      .code = {}});
+  }
+  const bool stop_token =
+      std::find(request.stop_tokens.begin(), request.stop_tokens.end(), drawn.token) != request.stop_tokens.end();
+  if (completion.stop.add(token_bytes.of(drawn.token), request.stop_strings) || stop_token) {
+    end(group, index, "stop", events);
+  } else if (static_cast<int>(completion.tokens.size()) == request.max_new_tokens) {
+    end(group, index, "length", events);
+  }
+}
+
+/// The logits were NaN or infinite: nothing of the request is worth keeping.
+void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& events) {
+  pass->clear_pages(group.prompt_pages);
+  for (Completion& completion : group.completions) {
+    pass->clear_pages(completion.pages);
+    release(group, completion);
+  }
+  events.push_back({.type = SampleEvent::failed,
+                    .id = group.request.id,
+                    .token_ids = {},
+                    .logprobs = {},
+                    .reason = "request " + std::to_string(group.request.id) +
+                              ": expected finite logits, found NaN or infinity",
+                    .code = "ERR_NUMERIC"});
+}
+
+void Sampler::State::end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events) {
+  Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  release(group, completion);
+  events.push_back({.type = SampleEvent::finished,
+                    .id = group.request.id,
+                    .completion = index,
+                    .token_ids = std::move(completion.tokens),
+                    .logprobs = std::move(completion.logprobs),
+                    .reason = reason,
+                    .code = {},
+                    .version = group.version});
+}
+
+void Sampler::State::end_group(SampleGroup& group, std::vector<SampleEvent>& events) {
+  for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
+    if (group.completions[static_cast<std::size_t>(index)].state == Completion::ended) continue;
+    end(group, index, "aborted", events);
+  }
+}
+
+void Sampler::State::release(SampleGroup& group, Completion& completion) {
+  if (completion.state == Completion::ended) return;
+  if (completion.state != Completion::waiting) --active;
+  pool.give_back(completion.pages);
+  completion.state = Completion::ended;
+  if (++group.ended == static_cast<int>(group.completions.size())) pool.give_back(group.prompt_pages);
+}
+
+void Sampler::State::remove_done() {
+  const std::lock_guard lock(mutex);
+  std::erase_if(groups, [&](const std::unique_ptr<SampleGroup>& group) {
+    if (group->done()) slot_of.erase(group->request.id);
+    return group->done();
+  });
+}
+
+}  // namespace tinylora

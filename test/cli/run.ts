@@ -1,0 +1,35 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+
+export const ROOT = join(import.meta.dirname, "..", "..");
+const BIN = join(ROOT, "dist", "bin", "tinylora-native.js");
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the built command line as a user would. No model is found unless the arguments or `env` name one. */
+export async function runCli(
+  args: readonly string[],
+  options: { input?: string; env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Promise<CliResult> {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    cwd: options.cwd ?? ROOT,
+    env: { ...process.env, TINYLORA_MODEL: "", ...options.env },
+  });
+  child.stdin.on("error", () => {}); // a command that fails early closes its input
+  child.stdin.end(options.input ?? "");
+  const [stdout, stderr, code] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    new Promise<number | null>((resolve) => child.on("close", resolve)),
+  ]);
+  return { code, stdout, stderr };
+}
+
+export function lines(output: string): string[] {
+  return output.trimEnd().split("\n");
+}

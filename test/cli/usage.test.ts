@@ -1,0 +1,122 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lines, runCli } from "./run.js";
+
+const COMMANDS = ["train", "eval", "generate", "score", "info", "bench"];
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe("wrong use: exit code 2 and a message that names what is wrong", () => {
+  it.each([
+    [["trian"], /unknown command 'trian'[\s\S]*Did you mean train/],
+    [["train", "--lerning-rate", "1"], /unknown option '--lerning-rate'[\s\S]*Did you mean --learning-rate/],
+    [["train", "--learning-rate", "fast"], /learning_rate: expected a number, found "fast"/],
+    [["train", "--learning-rate", "-1"], /learning_rate: expected more than 0, found -1/],
+    [["train", "--num-generations", "1.5"], /num_generations: expected a whole number, found 1.5/],
+    [["train", "--tying", "some"], /tying: expected one of none, structured, tiled, all, ratio.*found "some"/],
+    [["train", "--tying", "tiled"], /n_tie: expected/],
+    [["train", "--beta"], /option '--beta <number>' argument missing/],
+    [["train", "extra"], /too many arguments/],
+    [["eval", "--samples", "0"], /'--samples <n>' argument '0' is invalid. Expected a whole number from 1/],
+    [["eval", "--dtype", "int4"], /dtype: expected one of bf16, fp32/],
+    [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
+    [["bench", "--path", "sse2"], /Allowed choices are amx/],
+    [["score", "--temperature", "warm"], /Expected a number/],
+    [["generate", "--top-p", "2", "hello"], /top_p: expected at most 1, found 2/],
+    [["info", "--r", "65"], /r: expected at most 64, found 65/],
+  ])("%j", async (args, message) => {
+    const { code, stdout, stderr } = await runCli(args);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(lines(stderr).length).toBeLessThanOrEqual(3);
+  });
+
+  it.each([
+    ["lerning_rate: 1\n", "unknown key lerning_rate (nearest: learning_rate)"],
+    ["learning_rate: [1\n", "line 2"],
+    ["- a\n", "expected keys and values"],
+  ])("a config file with %j", async (text, message) => {
+    const file = join(folder, "config.yaml");
+    await writeFile(file, text);
+    const { code, stderr } = await runCli(["train", "--config", file]);
+    expect(stderr).toContain(message);
+    expect(stderr).toContain("config.yaml");
+    expect(code).toBe(2);
+  });
+
+  it.each([
+    ["{", "expected JSON"],
+    ['{"a": 1}', "expected"],
+    ["[1]", "[0]: expected a text, a list of token ids or a list of messages"],
+    ["[[1.5]]", "[0]"],
+  ])("score of %j", async (input, message) => {
+    const { code, stderr } = await runCli(["score"], { input });
+    expect(stderr).toContain("standard input: ");
+    expect(stderr).toContain(message);
+    expect(code).toBe(2);
+  });
+});
+
+describe("failures: exit code 1 and one line", () => {
+  it.each([
+    [["generate", "--model", "/nowhere", "hello"], "/nowhere: no such model"],
+    [["eval", "--adapter", "nowhere"], "nowhere: no such adapter"],
+    [["generate", "--adapter", "tl1-AAAA", "hello"], "tl1-AAAA cannot be read: a character was changed"],
+    [["info", "--adapter", "tl1-ABCDEFGHIJKLMNOPQRSTUVWXYZ"], "the checksum does not match"],
+    [["train", "--resume", "/nowhere"], "/nowhere"],
+    [["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"],
+    [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
+  ])("%j", async (args, message) => {
+    const { code, stdout, stderr } = await runCli(args);
+    expect(stderr).toContain(message);
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr).toMatch(/^error: /);
+    expect(stdout).toBe("");
+    expect(code).toBe(1);
+  });
+
+  it("a model that is no model", async () => {
+    const file = join(folder, "broken.gguf");
+    await writeFile(file, "GGUF and then nothing");
+    const { code, stderr } = await runCli(["info", "--model", file]);
+    expect(stderr).toContain("broken.gguf");
+    expect(lines(stderr).length).toBeLessThanOrEqual(2);
+    expect(code).toBe(1);
+  });
+});
+
+describe("help", () => {
+  it("lists the commands", async () => {
+    const { code, stdout } = await runCli(["--help"]);
+    expect(code).toBe(0);
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+  });
+
+  it.each(COMMANDS)("%s --help has examples", async (command) => {
+    const { code, stdout } = await runCli([command, "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("Examples:");
+    expect(stdout).toContain(`tinylora-native ${command}`);
+  });
+
+  it("train --help has every option of the schema with its default", async () => {
+    const { stdout } = await runCli(["train", "--help"]);
+    expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(/);
+    expect(stdout).toMatch(/--mask-truncated-completions \[true\|false\]/);
+    for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
+      expect(stdout).toContain(section);
+    }
+  });
+
+  it("--version is that of package.json", async () => {
+    const { code, stdout } = await runCli(["--version"]);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,109 @@
+/** The native engine over a small random Llama that the test writes itself: letters are tokens. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Adapter } from "../../lib/adapter/adapter.js";
+import { buildBasis } from "../../lib/adapter/basis.js";
+import { randomUniform } from "../../lib/data/philox.js";
+import type { Dtype, LinearModule, ModelConfig, TensorSource } from "../../lib/native/addon.js";
+import { Session } from "../../lib/native/session.js";
+import type { TrainablePolicy } from "../../lib/train/trainer.js";
+
+const letters = [..."0123456789#+-=? abcdefghijklmnopqrstuvwxyz.,", "<end>"];
+const END = letters.length - 1;
+
+const config: ModelConfig = {
+  family: "llama",
+  vocab: letters.length,
+  hidden: 64,
+  intermediate: 128,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headDim: 16,
+  context: 256,
+  rmsNormEpsilon: 1e-5,
+  tiedEmbeddings: true,
+  ropeTheta: 1e4,
+};
+
+function shapes(): [name: string, shape: number[]][] {
+  const layer = (l: number): [string, number[]][] => [
+    [`model.layers.${l}.input_layernorm.weight`, [64]],
+    [`model.layers.${l}.self_attn.q_proj.weight`, [64, 64]],
+    [`model.layers.${l}.self_attn.k_proj.weight`, [32, 64]],
+    [`model.layers.${l}.self_attn.v_proj.weight`, [32, 64]],
+    [`model.layers.${l}.self_attn.o_proj.weight`, [64, 64]],
+    [`model.layers.${l}.post_attention_layernorm.weight`, [64]],
+    [`model.layers.${l}.mlp.gate_proj.weight`, [128, 64]],
+    [`model.layers.${l}.mlp.up_proj.weight`, [128, 64]],
+    [`model.layers.${l}.mlp.down_proj.weight`, [64, 128]],
+  ];
+  return [["model.embed_tokens.weight", [letters.length, 64]], ...layer(0), ...layer(1), ["model.norm.weight", [64]]];
+}
+
+/** The weights in one file of plain floats. */
+async function writeWeights(folder: string): Promise<TensorSource[]> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, "weights.bin");
+  const tensors: TensorSource[] = [];
+  const values: number[] = [];
+  for (const [i, [name, shape]] of shapes().entries()) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    tensors.push({ name, file, offset: 4 * values.length, bytes: 4 * count, type: "F32", shape });
+    for (let k = 0; k < count; k++) {
+      values.push(shape.length === 1 ? 1 : 0.5 * (2 * randomUniform(11, "init", i, k) - 1));
+    }
+  }
+  await writeFile(file, Float32Array.from(values));
+  return tensors;
+}
+
+export class TinyPolicy implements TrainablePolicy {
+  readonly model = { config };
+  readonly tokenizer = {
+    encode: (text: string) => [...text].flatMap((letter) => Math.max(0, letters.indexOf(letter.toLowerCase()))),
+    encodeChat: (messages: readonly { content: string }[]) => this.tokenizer.encode(`${messages.at(-1)!.content}=`),
+    decode: (tokens: Int32Array) => [...tokens].map((token) => (token === END ? "" : letters[token])).join(""),
+    stopTokens: [END],
+  };
+  readonly #session: Session;
+
+  private constructor(session: Session) {
+    this.#session = session;
+  }
+
+  static async open(folder: string, options: { dtype: Dtype; threads: number }): Promise<TinyPolicy> {
+    const tensors = await writeWeights(folder);
+    const spec = { config, tensors, ...options, backend: "cpu" as const, maxSequences: 6, cacheTokens: 512 };
+    return new TinyPolicy(await Session.open(spec));
+  }
+
+  get fingerprint(): string {
+    return this.#session.fingerprint;
+  }
+  get modules(): LinearModule[] {
+    return this.#session.modules;
+  }
+  memory() {
+    return this.#session.memory();
+  }
+  async attach(adapter: Adapter): Promise<void> {
+    const modules = this.modules.map(({ index }) => index);
+    const factors = await this.#session.computeSvd({ rank: adapter.spec.rank, modules });
+    this.#session.setBasis(buildBasis(adapter.spec, this.modules, factors, 1));
+    this.setVector(0, adapter.v);
+  }
+  adapter(): Adapter {
+    return Adapter.create(this);
+  }
+  dispose(): void {
+    this.#session.dispose();
+  }
+
+  setVector: TrainablePolicy["setVector"] = (slot, v) => this.#session.setVector(slot, v);
+  submit: TrainablePolicy["submit"] = (request, onEvent) => this.#session.submit(request, onEvent);
+  forward: TrainablePolicy["forward"] = (batch, signal) => this.#session.forward(batch, signal);
+  backward: TrainablePolicy["backward"] = (dLogprobs, signal) => this.#session.backward(dLogprobs, signal);
+  gradient: TrainablePolicy["gradient"] = (slot) => this.#session.gradient(slot);
+  zeroGradients: TrainablePolicy["zeroGradients"] = () => this.#session.zeroGradients();
+}

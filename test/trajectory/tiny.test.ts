@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const script = fileURLToPath(new URL("./tiny-run.ts", import.meta.url));
+const base = { dtype: "bf16", threads: 1, learning_rate: 0.05 };
+let folder: string;
+let count = 0;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function start(run: string, mode: "start" | "resume", options: object): ChildProcess {
+  return spawn(process.execPath, ["--import", "tsx", script, run, mode, JSON.stringify({ ...base, ...options })], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+}
+
+async function end(child: ChildProcess): Promise<string> {
+  let errors = "";
+  child.stderr!.on("data", (data: Buffer) => {
+    errors += data.toString();
+  });
+  await new Promise((resolve) => child.once("close", resolve));
+  return errors;
+}
+
+async function wholeRun(options: object) {
+  const run = join(folder, `run-${++count}`);
+  expect(await end(start(run, "start", options))).toBe("");
+  return result(run);
+}
+
+async function result(run: string) {
+  const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
+  const metrics = lines.map((line) => {
+    const { measured: _, ...rest } = JSON.parse(line) as Record<string, number | null>;
+    return rest;
+  });
+  const state = JSON.parse(await readFile(join(run, "checkpoints", "step-4", "state.json"), "utf8")) as {
+    state: { master: string };
+  };
+  return {
+    metrics,
+    state,
+    master: new Float32Array(Uint8Array.from(Buffer.from(state.state.master, "base64")).buffer),
+  };
+}
+
+const kl = { beta: 0.05, num_iterations: 2, temperature: 0.8, mask_truncated_completions: true };
+
+describe.each(["bf16", "fp32"])("%s", (dtype) => {
+  it("sampler and passes give the same bits, with 1 thread as with 2", async () => {
+    const one = await wholeRun({ dtype, threads: 1 });
+    const two = await wholeRun({ dtype, threads: 2 });
+    expect(two).toEqual(one);
+    const steps = one.metrics.slice(1);
+    expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0, 0, 0]);
+    expect(steps.every((line) => line.grad_norm! > 0)).toBe(true);
+    expect(Math.hypot(...one.master)).toBeGreaterThan(0);
+  });
+
+  it("the token budget changes the gradient by rounding alone", async () => {
+    const sgd = { dtype, optim: "sgd", max_grad_norm: 0, loss_type: "dapo", learning_rate: 1e-3, eval_steps: 0 };
+    const large = await wholeRun({ ...sgd, token_budget: 4096 });
+    const small = await wholeRun({ ...sgd, token_budget: 24 });
+    const norm = large.metrics[0]!.grad_norm!;
+    expect(Math.abs(small.metrics[0]!.grad_norm! - norm) / norm).toBeLessThan(1e-4);
+    expect(small.metrics[0]!.entropy).toBe(large.metrics[0]!.entropy);
+    for (const [i, value] of large.master.entries()) expect(small.master[i]).toBeCloseTo(value, 5);
+  });
+});
+
+it.each([{}, kl])("4 steps are 2 + kill -9 + 2: %j", async (options) => {
+  const straight = await wholeRun(options);
+  const run = join(folder, `run-${++count}`);
+  const child = start(run, "start", options);
+  const ended = end(child);
+  while (child.exitCode === null) {
+    const text = await readFile(join(run, "metrics.jsonl"), "utf8").catch(() => "");
+    if (/"step":2,.*\n/.test(text)) break;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  child.kill("SIGKILL");
+  await ended;
+  expect(await end(start(run, "resume", options))).toBe("");
+  expect(await result(run)).toEqual(straight);
+});

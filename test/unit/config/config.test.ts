@@ -1,0 +1,139 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { adapterOptions } from "../../../lib/config/adapter-options.js";
+import { readConfigFile, resolveConfig } from "../../../lib/config/config.js";
+import { environment } from "../../../lib/config/env.js";
+import { fields, parseFlag } from "../../../lib/config/fields.js";
+import { nearest } from "../../../lib/config/nearest.js";
+
+describe("resolveConfig", () => {
+  it("refuses what is wrong, naming the key, what was expected and what was found", () => {
+    const cases: [Record<string, unknown>, RegExp][] = [
+      [{ lerning_rate: 1 }, /^flags: unknown key lerning_rate \(nearest: learning_rate\)$/],
+      [{ "num-generation": 1 }, /nearest: num_generations/],
+      [{ learning_rate: -1 }, /^flags: learning_rate: expected more than 0, found -1$/],
+      [{ learning_rate: Number.NaN }, /learning_rate: expected a number, found NaN/],
+      [{ beta: Number.POSITIVE_INFINITY }, /beta: expected a number, found Infinity/],
+      [{ num_generations: 1 }, /num_generations: expected at least 2, found 1/],
+      [{ num_generations: 2.5 }, /num_generations: expected a whole number, found 2.5/],
+      [{ seed: "seven" }, /seed: expected a number, found "seven"/],
+      [{ loss_type: "gpro" }, /loss_type: expected one of .* \(nearest: grpo\), found "gpro"/],
+      [{ scale_rewards: "std" }, /scale_rewards: expected one of group, batch, none/],
+      [{ rewards: [] }, /rewards: expected at least 1 in the list, found \[\]/],
+      [{ rewards: "answer" }, /rewards: expected a list, found "answer"/],
+      [{ rewards: ["answer"], reward_weights: [1, 2] }, /reward_weights: expected 1 numbers/],
+      [{ target_modules: ["q_proj", "x_proj"] }, /target_modules\.1: expected one of .*found "x_proj"/],
+      [{ top_p: 0 }, /top_p: expected more than 0, found 0/],
+      [{ top_p: 1.5 }, /top_p: expected at most 1, found 1.5/],
+      [{ temperature: 0 }, /temperature: expected more than 0/],
+      [{ tying: "tiled" }, /n_tie: expected a number of modules, since tying is tiled/],
+      [{ n_tie: 3 }, /n_tie: expected nothing, since tying is all, found 3/],
+      [{ tying: "ratio" }, /weight_tying: expected a share/],
+      [{ delta: 1.1 }, /delta: expected more than 1 \+ epsilon_high/],
+      [{ loss_type: "luspo" }, /importance_sampling_level: expected sequence/],
+      [{ momentum: 0.9 }, /momentum: expected 0, since optim is adamw/],
+      [{ warmup_steps: 200 }, /warmup_steps: expected at most max_steps \(150\)/],
+      [{ mask_truncated_completions: "yes" }, /mask_truncated_completions: expected true or false, found "yes"/],
+    ];
+    for (const [options, message] of cases) expect(() => resolveConfig(options, "flags")).toThrow(message);
+  });
+
+  it("names every wrong key at once", () => {
+    expect(() => resolveConfig({ u: 0, r: 0 })).toThrow(/r: expected.*; u: expected|u: expected.*; r: expected/);
+  });
+
+  it("takes TRL's other spellings of scale_rewards", () => {
+    expect(resolveConfig({ scale_rewards: true }).scale_rewards).toBe("group");
+    expect(resolveConfig({ scale_rewards: false }).scale_rewards).toBe("none");
+  });
+
+  it("is the same after another round", () => {
+    const config = resolveConfig({ tying: "tiled", n_tie: 14, beta: 0.01 });
+    expect(resolveConfig(JSON.parse(JSON.stringify(config)) as Record<string, unknown>)).toEqual(config);
+    expect(adapterOptions(config)).toMatchObject({ rank: 2, u: 13, tying: { kind: "tiled", nTie: 14 } });
+  });
+});
+
+describe("readConfigFile", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const file = async (name: string, text: string) => {
+    await writeFile(join(folder, name), text);
+    return readConfigFile(join(folder, name));
+  };
+
+  it("reads YAML and JSON", async () => {
+    const expected = { learning_rate: 0.001, rewards: ["answer", "format"], system: null };
+    expect(await file("a.yaml", "learning_rate: 1e-3 # high\nrewards: [answer, format]\nsystem: null\n")).toEqual(
+      expected,
+    );
+    expect(await file("a.json", JSON.stringify(expected))).toEqual(expected);
+    expect(await file("empty.yml", "# nothing yet\n")).toEqual({});
+  });
+
+  it("names file and line of what it cannot read", async () => {
+    await expect(file("b.yaml", "u: 3\nr: [1, 2\n")).rejects.toThrow(/b\.yaml: line [23]: /);
+    await expect(file("b.json", "{")).rejects.toThrow(/b\.json: /);
+    await expect(file("c.yaml", "- 1\n")).rejects.toThrow(/c\.yaml: expected keys and values, found \[1\]/);
+    await expect(file("d.txt", "u: 3")).rejects.toThrow(/expected a \.yaml, \.yml or \.json file/);
+    await expect(readConfigFile(join(folder, "none.yaml"))).rejects.toThrow(/none\.yaml: cannot be read \(ENOENT\)/);
+  });
+});
+
+describe("fields", () => {
+  it("describe every option, and their defaults are valid", () => {
+    expect(fields.length).toBe(Object.keys(resolveConfig({})).length);
+    for (const field of fields) {
+      expect(field.description, field.key).not.toBe("");
+      expect(field.flag).toBe(`--${field.key.replaceAll("_", "-")}`);
+    }
+    expect(resolveConfig(Object.fromEntries(fields.map(({ key, default: value }) => [key, value])))).toEqual(
+      resolveConfig({}),
+    );
+  });
+
+  it("know the type of each option", () => {
+    const typeOf = (key: string) => fields.find((field) => field.key === key)!.type;
+    expect(
+      [
+        "u",
+        "seed",
+        "learning_rate",
+        "loss_type",
+        "beta",
+        "rewards",
+        "system",
+        "use_bias_correction_kl",
+        "scale_rewards",
+      ].map(typeOf),
+    ).toEqual(["integer", "integer", "number", "choice", "number", "list", "string", "boolean", "choice"]);
+  });
+
+  it("read flags; what they cannot read is left to the schema", () => {
+    const field = (key: string) => fields.find((one) => one.key === key)!;
+    expect(parseFlag(field("learning_rate"), "1e-3")).toBe(0.001);
+    expect(parseFlag(field("learning_rate"), "fast")).toBe("fast");
+    expect(parseFlag(field("rewards"), "answer, format")).toEqual(["answer", "format"]);
+    expect(parseFlag(field("reward_weights"), "1,0.5")).toEqual([1, 0.5]);
+    expect(parseFlag(field("use_bias_correction_kl"), "false")).toBe(false);
+    expect(parseFlag(field("model"), "7")).toBe("7");
+  });
+});
+
+describe("environment", () => {
+  it("reads one prefix; empty is unset", () => {
+    expect(environment({ TINYLORA_MODEL: "m", TINYLORA_DATA: "" })).toMatchObject({ model: "m", data: undefined });
+  });
+});
+
+describe("nearest", () => {
+  it("finds the word that was meant", () => {
+    expect(nearest("adam", ["sgd", "adamw"])).toBe("adamw");
+    expect(nearest("x", [])).toBe("");
+  });
+});

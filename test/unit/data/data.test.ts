@@ -1,0 +1,164 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadDataset } from "../../../lib/data/load.js";
+import { examplesOfStep, permutation, spread } from "../../../lib/data/order.js";
+import { philox, randomInteger, randomUniform } from "../../../lib/data/philox.js";
+import { type Message, stopStrings, toPrompt } from "../../../lib/data/prompt.js";
+import { heldOut } from "../../../lib/data/split.js";
+
+const shared = fileURLToPath(new URL("../../../../shared/data", import.meta.url));
+
+describe("philox", () => {
+  it("gives the published numbers", () => {
+    const hex = (words: number[]) => words.map((word) => word.toString(16).padStart(8, "0")).join(" ");
+    expect(hex(philox([0, 0, 0, 0], [0, 0]))).toBe("6627e8d5 e169c58d bc57ac4c 9b00dbd8");
+    const ones = 0xffffffff;
+    expect(hex(philox([ones, ones, ones, ones], [ones, ones]))).toBe("408f276d 41c83b0e a20bc7c6 6d5451fd");
+    const pi = philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]);
+    expect(hex(pi)).toBe("d16cfe09 94fdcceb 5001e420 24126ea1");
+  });
+
+  it("keeps purposes, seeds and places apart, within range", () => {
+    const values = [
+      randomInteger(1, "order", 0),
+      randomInteger(1, "sampling", 0),
+      randomInteger(2, "order", 0),
+      randomInteger(1, "order", 1),
+      randomInteger(1, "order", 0, 1),
+      randomInteger(2 ** 40 + 1, "order", 0),
+    ];
+    expect(new Set(values).size).toBe(values.length);
+    for (const value of values) expect(Number.isSafeInteger(value)).toBe(true);
+    const mean = Array.from({ length: 4000 }, (_, i) => randomUniform(5, "init", i)).reduce((a, b) => a + b) / 4000;
+    expect(mean).toBeCloseTo(0.5, 1);
+  });
+});
+
+describe("order", () => {
+  it("visits every example once an epoch, in an order of (seed, epoch) alone", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 9 }), fc.nat(), (length, count, seed) => {
+        const steps = Math.ceil((3 * length) / count);
+        const all = Array.from({ length: steps }, (_, step) => examplesOfStep(step, count, length, seed)).flat();
+        for (let epoch = 0; epoch < 3; epoch++) {
+          const seen = all.slice(epoch * length, (epoch + 1) * length);
+          expect(seen).toEqual([...permutation(length, seed, epoch)]);
+          expect([...seen].sort((a, b) => a - b)).toEqual(Array.from({ length }, (_, i) => i));
+        }
+      }),
+      { numRuns: 50 },
+    );
+    expect(permutation(50, 1, 0)).not.toEqual(permutation(50, 1, 1));
+    expect(permutation(50, 1, 0)).not.toEqual(permutation(50, 2, 0));
+  });
+
+  it("spreads a choice evenly", () => {
+    expect(spread([0, 1, 2, 3, 4, 5, 6, 7], 4)).toEqual([0, 2, 4, 6]);
+    expect(spread([0, 1], 4)).toEqual([0, 1]);
+  });
+});
+
+describe("prompts", () => {
+  const style = { prompt_style: "chat", shots: 0, system: null, suffix: null } as const;
+  it("as chat", () => {
+    expect(toPrompt("2 + 2?", style)).toEqual([{ role: "user", content: "2 + 2?" }]);
+    const full = toPrompt("2 + 2?", { ...style, shots: 2, system: "Be brief.", suffix: "End with ####." }) as Message[];
+    expect(full.map(({ role }) => role)).toEqual(["system", "user", "assistant", "user", "assistant", "user"]);
+    expect(full.at(-1)!.content).toBe("2 + 2?\nEnd with ####.");
+  });
+  it("as text", () => {
+    const text = toPrompt("2 + 2?", { ...style, prompt_style: "text", shots: 1, system: "Be brief." }) as string;
+    expect(text).toMatch(/^Be brief\.\n\nQuestion: [\s\S]*#### 9\n\nQuestion: 2 \+ 2\?\nAnswer:$/);
+    expect(stopStrings({ ...style, prompt_style: "text" })).toContain("\nQuestion:");
+  });
+});
+
+describe("heldOut", () => {
+  it("does not see case, spaces and punctuation, and takes about a fifth", () => {
+    expect(heldOut("How many  are left ?")).toBe(heldOut("how many are left"));
+    const share = Array.from({ length: 2000 }, (_, i) => heldOut(`question ${i}`)).filter(Boolean).length / 2000;
+    expect(share).toBeGreaterThan(0.17);
+    expect(share).toBeLessThan(0.23);
+  });
+});
+
+describe("local files", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const load = async (name: string, text: string | Uint8Array) => {
+    await writeFile(join(folder, name), text);
+    return loadDataset(join(folder, name));
+  };
+
+  it("reads .jsonl and .json with the usual names of fields", async () => {
+    const a = await load(
+      "a.jsonl",
+      '\uFEFF{"question": "1 + 1?", "answer": "so\\n#### 2"}\r\n\n{"problem": "3?", "target": 3.0}\n{"prompt": "free"}\n',
+    );
+    const examples = [...a.train, ...a.test].sort((x, y) => (x.id < y.id ? -1 : 1));
+    expect(examples.map(({ question, answer }) => [question, answer])).toEqual([
+      ["1 + 1?", "2"],
+      ["3?", "3"],
+      ["free", ""],
+    ]);
+    expect(examples[0]!.id).toMatch(/a\.jsonl\/1$/);
+    const b = await load("b.json", '[{"input": "1?", "answer": 1}]');
+    expect([...b.train, ...b.test]).toHaveLength(1);
+  });
+
+  it.each<[string, string | Uint8Array, RegExp]>([
+    ["broken.jsonl", '{"question": "a", "answer": 1}\n{"question": \n', /broken\.jsonl:2: broken JSON/],
+    ["list.jsonl", "[1]\n", /list\.jsonl:1: expected an object, found \[1\]/],
+    [
+      "field.jsonl",
+      '{"question": "a", "answer": 1}\n\n{"text": "a"}\n',
+      /field\.jsonl:3: expected a text or number named "question", found only text/,
+    ],
+    [
+      "null.jsonl",
+      '{"question": "a", "answer": null}\n',
+      /null\.jsonl:1: expected a text or number named "answer", found null/,
+    ],
+    ["blank.jsonl", '{"question": "  ", "answer": 1}\n', /blank\.jsonl:1: .*"question", found " {2}"/],
+    ["empty.jsonl", "\n\n", /empty\.jsonl: expected problems, found none/],
+    ["empty.json", "[]", /empty\.json: expected problems, found none/],
+    ["object.json", "{}", /object\.json: expected a list of problems/],
+    ["item.json", '[{"question": "a"}, 3]', /item\.json, problem 2: expected an object, found 3/],
+    ["bytes.jsonl", Uint8Array.of(0x7b, 0xff, 0xfe), /bytes\.jsonl: cannot be read \(not UTF-8 text\)/],
+  ])("%s names file and line", async (name, text, message) => {
+    await expect(load(name, text)).rejects.toThrow(message);
+  });
+
+  it("a missing file and an unknown name", async () => {
+    await expect(loadDataset(join(folder, "none.jsonl"))).rejects.toThrow(
+      /none\.jsonl: cannot be read \(no such file\)/,
+    );
+    await expect(loadDataset("gsm-8k")).rejects.toThrow(/nearest: gsm8k/);
+    await expect(loadDataset(folder)).rejects.toThrow(/expected a \.jsonl or \.json file/);
+  });
+});
+
+describe.skipIf(!existsSync(shared))("named sets (need ../shared/data)", () => {
+  it.each([
+    ["gsm8k", 7473, 1319],
+    ["svamp", 808, 192],
+    ["mawps", 1671, 394],
+    ["math500", 0, 500],
+    ["aime24", 0, 30],
+    ["amc23", 0, 40],
+  ])("%s", async (name, train, test) => {
+    const data = await loadDataset(name);
+    expect([data.train.length, data.test.length]).toEqual([train, test]);
+    const questions = new Set(data.train.map(({ question }) => question));
+    if (name !== "gsm8k") expect(data.test.filter(({ question }) => questions.has(question))).toEqual([]);
+    for (const { answer } of [...data.train, ...data.test]) expect(answer).not.toBe("");
+  });
+});

@@ -1,0 +1,95 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { evaluate, greedy } from "../../../lib/eval/evaluate.js";
+import { passAtK } from "../../../lib/eval/pass-at-k.js";
+import { FakePolicy } from "../train/fake-policy.js";
+
+describe("passAtK", () => {
+  it("is the share of the k-subsets with a right one", () => {
+    expect(passAtK(4, 2, 1)).toBeCloseTo(0.5);
+    expect(passAtK(4, 2, 2)).toBeCloseTo(5 / 6);
+    expect(passAtK(4, 2, 3)).toBe(1);
+    expect(passAtK(4, 0, 4)).toBe(0);
+    expect(() => passAtK(2, 1, 3)).toThrow(/at least 3/);
+  });
+
+  it("is unbiased", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 7 }), fc.nat({ max: 7 }), fc.nat({ max: 6 }), (n, right, less) => {
+        const [c, k] = [right % (n + 1), 1 + (less % n)];
+        let [hits, subsets] = [0, 0];
+        for (let bits = 0; bits < 2 ** n; bits++) {
+          const chosen = Array.from({ length: n }, (_, i) => i).filter((i) => bits & (1 << i));
+          if (chosen.length !== k) continue;
+          subsets++;
+          if (chosen.some((i) => i < c)) hits++;
+        }
+        expect(passAtK(n, c, k)).toBeCloseTo(hits / subsets, 10);
+      }),
+    );
+  });
+});
+
+describe("evaluate", () => {
+  const examples = Array.from({ length: 6 }, (_, i) => ({
+    id: `e/${i}`,
+    question: `q${i}`,
+    answer: String(i),
+    row: {},
+  }));
+  const options = {
+    ...greedy,
+    slot: -1,
+    prompt_style: "chat",
+    shots: 0,
+    system: null,
+    suffix: null,
+    max_completion_length: 12,
+    stop: [],
+  } as const;
+
+  it("counts strict, lenient and format, and gives every completion in order", async () => {
+    const seen: number[] = [];
+    const result = await evaluate(new FakePolicy(), examples, {
+      ...options,
+      samples: 8,
+      temperature: 1,
+      k: [1, 8],
+      onProgress: (done) => void seen.push(done),
+    });
+    expect(seen.at(-1)).toBe(48);
+    expect(result.completions.map(({ id, sample }) => `${id}/${sample}`)).toEqual(
+      examples.flatMap(({ id }) => Array.from({ length: 8 }, (_, i) => `${id}/${i}`)),
+    );
+    const share = (key: "strict" | "lenient" | "format") => result.completions.filter((one) => one[key]).length / 48;
+    expect([result.strict, result.lenient, result.format]).toEqual(
+      [share("strict"), share("lenient"), share("format")].map((x) => expect.closeTo(x, 10)),
+    );
+    expect(result.passAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
+    expect(result.passAtK[1]!.lenient).toBeGreaterThanOrEqual(result.lenient);
+  });
+
+  it("is the same twice", async () => {
+    const [a, b] = [
+      await evaluate(new FakePolicy(), examples, options),
+      await evaluate(new FakePolicy(), examples, options),
+    ];
+    expect(b.completions).toEqual(a.completions);
+  });
+
+  it("refuses nothing to evaluate, k above the samples, and prompts beyond the context", async () => {
+    await expect(evaluate(new FakePolicy(), [], options)).rejects.toThrow(/expected problems, found none/);
+    await expect(evaluate(new FakePolicy(), examples, { ...options, k: [2] })).rejects.toThrow(
+      /pass@2: expected at least 2 samples/,
+    );
+    await expect(evaluate(new FakePolicy(), examples, { ...options, max_completion_length: 300 })).rejects.toThrow(
+      /e\/0: the prompt's \d+ tokens and 300 of the completion exceed the model's context of 256/,
+    );
+  });
+
+  it("stops at the signal", async () => {
+    await expect(evaluate(new FakePolicy(), examples, { ...options, signal: AbortSignal.abort() })).rejects.toThrow(
+      /abort/i,
+    );
+  });
+});

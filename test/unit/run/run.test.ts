@@ -1,0 +1,140 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { resolveConfig } from "../../../lib/config/config.js";
+import { checkpointSteps, latestCheckpoint, writeCheckpoint } from "../../../lib/run/checkpoint.js";
+import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
+import { lockFolder } from "../../../lib/run/lock.js";
+import type { TrainState } from "../../../lib/train/grpo.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const state = (step: number): TrainState => ({
+  step,
+  tokens: 100 * step,
+  optimizer: {
+    updates: step,
+    master: Float32Array.of(step, -0, 1e-42, 0.1),
+    moments: [Float64Array.of(1 / 3, -0, 5e-324, step), Float64Array.of(0, 1, 2, 3)],
+  },
+  lastGradient: step === 0 ? null : Float64Array.of(0.1, 0.2, 0.3, 0.4),
+});
+const nothing = async () => {};
+const never = (message: string) => expect.fail(message);
+
+describe("checkpoints", () => {
+  it("give back every bit", async () => {
+    for (const step of [0, 3]) {
+      await writeCheckpoint(folder, state(step), 9, nothing);
+      expect(await latestCheckpoint(folder, never)).toStrictEqual(state(step));
+    }
+  });
+
+  it("keep the newest", async () => {
+    for (const step of [1, 2, 9, 10, 11]) await writeCheckpoint(folder, state(step), 2, nothing);
+    expect(await checkpointSteps(folder)).toEqual([11, 10]);
+    expect((await readdir(folder)).sort()).toEqual(["step-10", "step-11"]);
+  });
+
+  it("are there whole or not at all", async () => {
+    await writeCheckpoint(folder, state(1), 2, nothing);
+    const fails = writeCheckpoint(folder, state(2), 2, async (temporary) => {
+      await writeFile(join(temporary, "adapter.json"), "half");
+      throw new Error("disk full");
+    });
+    await expect(fails).rejects.toThrow("disk full");
+    expect((await latestCheckpoint(folder, never))!.step).toBe(1);
+    await writeCheckpoint(folder, state(2), 2, nothing);
+    expect((await latestCheckpoint(folder, never))!.step).toBe(2);
+  });
+
+  it.each<[string, (text: string) => string]>([
+    ["cut off", (text) => text.slice(0, text.length / 2)],
+    ["empty", () => ""],
+    ["changed", (text) => text.replace('"tokens": 200', '"tokens": 201')],
+    ["of another shape", () => '{"sha256": "", "state": {}}'],
+  ])("that are %s are passed over with a warning", async (_, damage) => {
+    await writeCheckpoint(folder, state(1), 2, nothing);
+    await writeCheckpoint(folder, state(2), 2, nothing);
+    const path = join(folder, "step-2", "state.json");
+    await writeFile(path, damage(await readFile(path, "utf8")));
+    const warnings: string[] = [];
+    expect((await latestCheckpoint(folder, (message) => void warnings.push(message)))!.step).toBe(1);
+    expect(warnings[0]).toMatch(/step-2.*not a whole checkpoint/);
+  });
+});
+
+describe("lock", () => {
+  it("is held once, and free after its release", async () => {
+    const unlock = await lockFolder(folder);
+    await expect(lockFolder(folder)).rejects.toThrow(/being written by process \d+/);
+    await unlock();
+    await (await lockFolder(folder))();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.each<[string, string]>([
+    ["a dead process", JSON.stringify({ pid: 2 ** 22 + 12345, host: hostname(), started: null })],
+    ["an older process with the same id", JSON.stringify({ pid: process.pid, host: hostname(), started: "1" })],
+    ["nothing readable", "{"],
+  ])("of %s is taken over", async (_, text) => {
+    await writeFile(join(folder, "lock"), text);
+    const unlock = await lockFolder(folder);
+    await unlock();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("of another machine is respected", async () => {
+    await writeFile(join(folder, "lock"), JSON.stringify({ pid: 1, host: "elsewhere", started: null }));
+    await expect(lockFolder(folder)).rejects.toThrow(/process 1 on elsewhere; remove the file/);
+  });
+
+  it("is won by one of many", async () => {
+    await writeFile(join(folder, "lock"), JSON.stringify({ pid: 2 ** 22 + 12345, host: hostname(), started: null }));
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockFolder(folder)));
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  });
+});
+
+describe("run folder", () => {
+  const info = { config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
+  const adapter = { save: async (path: string) => void (await mkdir(path, { recursive: true })) };
+
+  it("keeps its config and takes away what came after the checkpoint", async () => {
+    const run = await RunFolder.create(folder, info);
+    for (const step of [0, 1, 2, 3]) {
+      await run.appendMetrics({ step, reward: Number.NaN });
+      await run.writeCompletions(step, [{ step }]);
+      if (step === 2) await run.saveCheckpoint(state(2), adapter);
+    }
+    await run.close();
+    expect(await readRunInfo(folder)).toEqual(info);
+
+    const again = await RunFolder.open(folder, { max_steps: 9 });
+    expect(again.info.config.max_steps).toBe(9);
+    expect((await again.restore(never))!.step).toBe(2);
+    expect(await readFile(join(folder, "metrics.jsonl"), "utf8")).toBe(
+      [0, 1, 2].map((step) => `{"step":${step},"reward":null}\n`).join(""),
+    );
+    expect((await readdir(join(folder, "completions"))).sort()).toEqual([
+      "step-0.jsonl",
+      "step-1.jsonl",
+      "step-2.jsonl",
+    ]);
+    await again.close();
+    expect((await readRunInfo(folder)).config.max_steps).toBe(9);
+  });
+
+  it("refuses what is no run, or of another format", async () => {
+    await expect(RunFolder.open(folder)).rejects.toThrow(/expected the folder of a run, found no config\.json/);
+    await writeFile(join(folder, "config.json"), "{}");
+    await expect(RunFolder.open(folder)).rejects.toThrow(/config\.json: not the config of a run/);
+    await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 2, package_version: "9" }));
+    await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 1, found 2/);
+  });
+});

@@ -1,0 +1,282 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { TrainOptions } from "../../../lib/config/schema.js";
+import type { Dataset } from "../../../lib/data/load.js";
+import type { Reward } from "../../../lib/reward/reward.js";
+import { GrpoTrainer, type GrpoTrainerOptions, type StepReport } from "../../../lib/train/trainer.js";
+import { FakePolicy } from "./fake-policy.js";
+
+const problem = (id: string) => ({ id, question: `question ${id}`, answer: "7", row: {} });
+const data: Dataset = {
+  name: "fake",
+  train: Array.from({ length: 10 }, (_, i) => problem(`fake/train/${i + 1}`)),
+  test: Array.from({ length: 4 }, (_, i) => problem(`fake/test/${i + 1}`)),
+};
+const sevens: Reward = async (completion) => {
+  await new Promise((resolve) => setTimeout(resolve, completion.length % 3));
+  return [...completion].filter((letter) => letter === "7").length / Math.max(1, completion.length);
+};
+const small: TrainOptions = {
+  num_prompts: 3,
+  num_generations: 4,
+  max_completion_length: 8,
+  max_steps: 4,
+  eval_steps: 2,
+  eval_examples: 3,
+  learning_rate: 0.1,
+  save_steps: 1,
+  save_total_limit: 2,
+};
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+function makeTrainer(options: Partial<GrpoTrainerOptions> & { policy?: FakePolicy } = {}): GrpoTrainer {
+  const { policy = new FakePolicy(), config, ...rest } = options;
+  return new GrpoTrainer({
+    engine: policy,
+    adapter: policy.adapter(),
+    data,
+    rewards: { sevens },
+    config: { ...small, ...config },
+    ...rest,
+  });
+}
+
+async function metricsOf(run: string): Promise<Record<string, unknown>[]> {
+  const text = await readFile(join(run, "metrics.jsonl"), "utf8");
+  return text
+    .trim()
+    .split("\n")
+    .map((line) => {
+      const { measured, ...metrics } = JSON.parse(line) as Record<string, unknown>;
+      expect(measured).toBeTypeOf("object");
+      return metrics;
+    });
+}
+
+const newest = (run: string, step: number) => readFile(join(run, "checkpoints", `step-${step}`, "state.json"), "utf8");
+
+describe("GrpoTrainer", () => {
+  it("learns what is rewarded, and the sampler and the passes agree in every step", async () => {
+    const reports: StepReport[] = [];
+    await makeTrainer({ config: { max_steps: 60, num_prompts: 8, num_generations: 8 } }).train({
+      onStep: (report) => void reports.push(report),
+    });
+    const reward = (some: StepReport[]) => some.reduce((sum, { metrics }) => sum + metrics.reward!, 0) / some.length;
+    const steps = reports.slice(1);
+    expect(reward(steps.slice(-10))).toBeGreaterThan(reward(steps.slice(0, 10)) + 0.1);
+    for (const { metrics } of steps) expect(metrics["sampling/max_abs_dlogp"]).toBe(0);
+    for (const { metrics } of steps) expect(metrics["sampling/importance_sampling_ratio/mean"]).toBe(1);
+  });
+
+  it("shows a sampler that disagrees with the passes", async () => {
+    const policy = new FakePolicy();
+    policy.drift = 0.125;
+    const seen: number[] = [];
+    await makeTrainer({ policy, config: { max_steps: 1, eval_steps: 0 } }).train({
+      onStep: ({ metrics }) => void seen.push(metrics["sampling/max_abs_dlogp"]!),
+    });
+    expect(seen[0]).toBeCloseTo(0.125, 5);
+  });
+
+  it.each<[string, TrainOptions]>([
+    ["dapo", {}],
+    ["KL, two iterations", { beta: 0.05, num_iterations: 2 }],
+    [
+      "sequence ratios, masked",
+      { importance_sampling_level: "sequence", mask_truncated_completions: true, num_iterations: 2 },
+    ],
+    ["dr_grpo", { loss_type: "dr_grpo" }],
+  ])("gives the same v for any token budget: %s", async (_, options) => {
+    const vectors: Float32Array[] = [];
+    for (const token_budget of [13, 30, 4096]) {
+      const config = { ...options, token_budget, optim: "sgd" as const, max_steps: 2, eval_steps: 0 };
+      vectors.push((await makeTrainer({ config }).train()).adapter.v);
+    }
+    for (const v of vectors.slice(1)) {
+      for (const [i, value] of v.entries()) expect(value).toBeCloseTo(vectors[0]![i]!, 6);
+    }
+    expect(Math.hypot(...vectors[0]!)).toBeGreaterThan(0);
+  });
+
+  it("keeps v in the adapter's type and the master in fp32", async () => {
+    const policy = new FakePolicy();
+    const adapter = policy.adapter();
+    const { adapter: trained } = await makeTrainer({ policy, adapter }).train();
+    expect(policy.vector).toEqual(trained.v);
+  });
+
+  it("refuses to start over a run that is there", async () => {
+    await makeTrainer({ run: folder }).train();
+    await expect(makeTrainer({ run: folder }).train()).rejects.toThrow(/holds a run already/);
+  });
+
+  it("refuses a token budget that a completion does not fit in, naming the example", async () => {
+    const config = { token_budget: 5 };
+    await expect(makeTrainer({ config }).train()).rejects.toThrow(
+      /token_budget: expected at least \d+ .*fake\/train\/\d+/,
+    );
+  });
+});
+
+describe("resuming", () => {
+  it.each<[string, TrainOptions]>([
+    ["adamw", {}],
+    ["sgd with momentum", { optim: "sgd", momentum: 0.9 }],
+    [
+      "KL, cosine, uniform init",
+      { beta: 0.1, lr_scheduler_type: "cosine", warmup_steps: 2, init: "uniform", num_iterations: 2 },
+    ],
+  ])("4 steps are 2 + stop + 2: %s", async (_, options) => {
+    const [straight, broken] = [join(folder, "a"), join(folder, "b")];
+    await makeTrainer({ run: straight, config: options }).train();
+    const stop = new AbortController();
+    const first = await makeTrainer({ run: broken, config: options }).train({
+      signal: stop.signal,
+      onStep: ({ step }) => {
+        if (step === 2) stop.abort();
+      },
+    });
+    expect(first).toMatchObject({ stopped: "aborted", step: 2 });
+    const second = await makeTrainer({ run: broken, resume: true }).train();
+    expect(second).toMatchObject({ stopped: "finished", step: 4 });
+    expect(await newest(broken, 4)).toBe(await newest(straight, 4));
+    expect(await metricsOf(broken)).toEqual(await metricsOf(straight));
+    for (const name of await readdir(join(straight, "completions"))) {
+      const [a, b] = await Promise.all(
+        [straight, broken].map((run) => readFile(join(run, "completions", name), "utf8")),
+      );
+      expect(b).toBe(a);
+    }
+    expect((await readdir(join(broken, "checkpoints"))).sort()).toEqual(["step-3", "step-4"]);
+    expect(await readdir(broken)).not.toContain("lock");
+  });
+
+  it("gives up the step that an abort falls into, in sampling as in the passes", async () => {
+    const straight = join(folder, "straight");
+    await makeTrainer({ run: straight }).train();
+    for (const after of [0, 1, 5, 11, 12, 13, 20, 30]) {
+      const run = join(folder, `after-${after}`);
+      const policy = new FakePolicy();
+      const stop = new AbortController();
+      policy.onSampled = (count) => {
+        if (count === after) stop.abort();
+      };
+      if (after === 0) stop.abort();
+      const result = await makeTrainer({ policy, run }).train({ signal: stop.signal });
+      expect(result.stopped).toBe("aborted");
+      expect(policy.vector).toEqual(result.adapter.v);
+      await makeTrainer({ run, resume: true }).train();
+      expect(await newest(run, 4)).toBe(await newest(straight, 4));
+      expect(await metricsOf(run)).toEqual(await metricsOf(straight));
+    }
+  });
+
+  it("goes back to the checkpoint before a broken one", async () => {
+    const [straight, broken] = [join(folder, "a"), join(folder, "b")];
+    await makeTrainer({ run: straight }).train();
+    await makeTrainer({ run: broken }).train();
+    const path = join(broken, "checkpoints", "step-4", "state.json");
+    await writeFile(path, (await readFile(path, "utf8")).replace(/"updates": \d+/, '"updates": 9'));
+    await writeFile(
+      join(broken, "metrics.jsonl"),
+      `${await readFile(join(broken, "metrics.jsonl"), "utf8")}{"step": 5, "rew`,
+    );
+    const warnings: string[] = [];
+    await makeTrainer({ run: broken, resume: true }).train({ onWarning: (message) => void warnings.push(message) });
+    expect(warnings[0]).toMatch(/step-4.*checksum/);
+    expect(await newest(broken, 4)).toBe(await newest(straight, 4));
+    expect(await metricsOf(broken)).toEqual(await metricsOf(straight));
+  });
+
+  it("goes on for longer than was planned", async () => {
+    const [straight, longer] = [join(folder, "a"), join(folder, "b")];
+    await makeTrainer({ run: straight, config: { eval_steps: 0 } }).train();
+    await makeTrainer({ run: longer, config: { eval_steps: 0, max_steps: 2 } }).train();
+    const policy = new FakePolicy();
+    const options = { engine: policy, adapter: policy.adapter(), data, rewards: { sevens }, run: longer, resume: true };
+    await new GrpoTrainer({ ...options, config: { max_steps: 4 } }).train();
+    expect(await newest(longer, 4)).toBe(await newest(straight, 4));
+  });
+});
+
+describe("failures", () => {
+  it.each<[string, Reward, RegExp]>([
+    [
+      "throws",
+      () => {
+        throw new TypeError("no such key");
+      },
+      /reward "bad" on fake\/train\/\d+: threw TypeError: no such key/,
+    ],
+    ["rejects", () => Promise.reject(new Error("offline")), /reward "bad" on fake\/train\/\d+: threw Error: offline/],
+    ["gives NaN", () => Number.NaN, /reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN/],
+    ["gives a text", () => "1" as unknown as number, /expected a finite number or null, found 1/],
+    ["never ends", () => new Promise(() => {}), /no value within 0.05 s/],
+  ])("a reward that %s stops the run and leaves the last checkpoint", async (_, bad, message) => {
+    let calls = 0;
+    const flaky: Reward = (completion, example) => (++calls > 24 ? bad(completion, example) : completion.length);
+    const policy = new FakePolicy();
+    const trainer = makeTrainer({ policy, run: folder, rewards: { bad: flaky }, config: { reward_timeout: 0.05 } });
+    await expect(trainer.train()).rejects.toThrow(message);
+    expect((await readdir(join(folder, "checkpoints"))).sort()).toEqual(["step-1", "step-2"]);
+    expect(policy.vector).toEqual(
+      (await import("../../../lib/adapter/adapter.js").then(({ Adapter }) => Adapter.load(folder))).v,
+    );
+    expect(await readdir(folder)).not.toContain("lock");
+  });
+
+  it("NaN in the passes stops the run with the last step's checkpoint", async () => {
+    const policy = new FakePolicy();
+    const trainer = makeTrainer({ policy, run: folder, config: { eval_steps: 0, save_steps: 100 } });
+    const result = trainer.train({
+      onStep: ({ step }) => {
+        if (step === 3) policy.drift = Number.NaN;
+      },
+    });
+    await expect(result).rejects.toThrow(/the loss of fake\/train\/\d+: expected finite numbers, found NaN/);
+    expect((await readdir(join(folder, "checkpoints"))).sort()).toEqual(["step-0", "step-3"]);
+  });
+
+  it("counts a reward of null neither for the completion nor in its group", async () => {
+    const odd: Reward = (completion) => (completion.length % 2 ? null : 1);
+    const seen: StepReport[] = [];
+    await makeTrainer({ rewards: { odd }, config: { max_steps: 1, eval_steps: 0 } }).train({
+      onStep: (r) => void seen.push(r),
+    });
+    expect(seen[0]!.metrics["rewards/odd/mean"]).toBe(1);
+    expect(seen[0]!.metrics.grad_norm).toBe(0);
+  });
+
+  it("warns of a reward that is always the same", async () => {
+    const warnings: string[] = [];
+    const config = { max_steps: 12, eval_steps: 0 };
+    await makeTrainer({ rewards: { sevens, same: () => 1 }, config }).train({
+      onWarning: (m) => void warnings.push(m),
+    });
+    expect(warnings).toEqual([expect.stringMatching(/reward "same" was 1 for every completion/)]);
+  });
+
+  it("refuses data without problems for training", async () => {
+    await expect(makeTrainer({ data: { ...data, train: [] } }).train()).rejects.toThrow(/no problems for training/);
+  });
+
+  it("lets one process write a run", async () => {
+    let second: unknown;
+    await makeTrainer({ run: folder }).train({
+      onStep: async ({ step }) => {
+        if (step === 1)
+          second = await makeTrainer({ run: folder, resume: true })
+            .train()
+            .catch((error: unknown) => error);
+      },
+    });
+    expect((second as Error).message).toMatch(/being written by process \d+/);
+  });
+});
