@@ -39,8 +39,14 @@ const comparisons: Record<string, Comparison> = {
   sampling: {
     contestants: [
       { name: "ours", command: ours("sampling.ts", "--batches", "64") },
-      { name: "transformers", command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "none"] },
-      { name: "transformers + PEFT", command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "tinylora"] },
+      {
+        name: "transformers",
+        command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "none"],
+      },
+      {
+        name: "transformers + PEFT",
+        command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "tinylora"],
+      },
       { name: "llama.cpp", command: ["node", peer("generate_llamacpp.mjs"), "--batches", "64"] },
     ],
     figures: { prefill: "less", whole: "more", decode: "more" },
@@ -61,7 +67,22 @@ const comparisons: Record<string, Comparison> = {
   products: {
     contestants: [
       { name: "ours", command: ours("products.ts") },
-      { name: "PEFT", command: [python, peer("linear_peft.py"), "--models", "smollm2-135m", "--rows", "1", "64", "512", "2048", "--dtypes", "bfloat16"] },
+      {
+        name: "PEFT",
+        command: [
+          python,
+          peer("linear_peft.py"),
+          "--models",
+          "smollm2-135m",
+          "--rows",
+          "1",
+          "64",
+          "512",
+          "2048",
+          "--dtypes",
+          "bfloat16",
+        ],
+      },
     ],
     figures: { forward: "less", forward_backward: "less" },
   },
@@ -81,7 +102,9 @@ for (let round = 0; round < Number(options.rounds); round++) {
       const better = comparison.figures[figure.split("/").at(-1) ?? ""];
       if (!better) continue;
       const label = settings.layer ? `${name}: ${settings.layer}` : name;
-      const key = [figure.split("/").at(-1), settings.shape, settings.rows].filter((part) => part !== undefined).join(" ");
+      const key = [figure.split("/").at(-1), settings.shape, settings.rows]
+        .filter((part) => part !== undefined)
+        .join(" ");
       const row = values.get(key) ?? { unit, better, samples: new Map<string, number[]>() };
       row.samples.set(label, [...(row.samples.get(label) ?? []), value]);
       values.set(key, row);

@@ -11,6 +11,13 @@ export function parseCounts(text: string): number[] {
   return text.split(",").map(parseCount);
 }
 
+/** A temperature: 0 is greedy. */
+export function parseTemperature(text: string): number {
+  const value = parseNumber(text);
+  if (value < 0) throw new InvalidArgumentError("Expected 0 (greedy) or more.");
+  return value;
+}
+
 export function parseNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Expected a number.");

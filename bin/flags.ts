@@ -2,17 +2,19 @@ import { type Command, Option } from "commander";
 import { type Field, fields, parseFlag } from "../lib/config/fields.js";
 import { resolveConfig, type TrainConfig } from "../lib/index.js";
 
+const added = new WeakMap<Command, readonly Field[]>();
+
 /** Adds flags for these keys of the config schema, all of them by default, under its headings. */
 export function addFields(command: Command, keys?: readonly string[]): void {
-  for (const field of fields) {
-    if (!keys || keys.includes(field.key)) command.addOption(optionOf(field));
-  }
+  const chosen = fields.filter((field) => !keys || keys.includes(field.key));
+  for (const field of chosen) command.addOption(optionOf(field));
+  added.set(command, chosen);
 }
 
 /** The values of the flags that were given, by key. */
 export function givenFields(command: Command): Record<string, unknown> {
   const given: Record<string, unknown> = {};
-  for (const field of fields) {
+  for (const field of added.get(command) ?? []) {
     const name = optionOf(field).attributeName();
     if (command.getOptionValueSource(name) !== "cli") continue;
     const value = command.getOptionValue(name);

@@ -20,7 +20,7 @@ export async function writeOutput(path: string, data: string): Promise<void> {
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = [header, ...rows.map((row) => row.map(String))];
   const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
-  const right = header.map((_, column) => rows.length > 0 && typeof rows[0]![column] === "number");
+  const right = header.map((_, column) => rows.every((row) => /^[+-]?[\d.,]+( %)?$/.test(String(row[column]))));
   const line = (row: readonly string[]) =>
     row
       .map((cell, column) => (right[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))

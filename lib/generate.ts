@@ -99,28 +99,22 @@ export async function* streamCompletion(
   options: GenerateOptions,
 ): AsyncGenerator<StreamPiece> {
   const request = sampleRequest(engine, prompt, { ...options, count: 1 }, 0, true);
-  const tokens: number[] = [];
-  let shown = "";
+  const decoder = engine.tokenizer.streamDecoder();
   for await (const [, event] of sampleEvents(engine, [request], options.signal)) {
-    if (event.type === "finished") {
-      const rest = engine.tokenizer.decode(Int32Array.from(tokens)).slice(shown.length);
-      if (rest) yield { text: rest, tokens: new Int32Array(0), logprobs: new Float32Array(0) };
-      return;
+    if (event.type === "tokens") {
+      yield { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs };
+      continue;
     }
-    tokens.push(...event.tokens);
-    const text = engine.tokenizer.decode(Int32Array.from(tokens));
-    // A character may be spread over tokens: what ends in a replacement character is not final.
-    const final = text.endsWith("\uFFFD") ? shown : text;
-    yield { text: final.slice(shown.length), tokens: event.tokens, logprobs: event.logprobs };
-    shown = final;
+    const rest = decoder.end();
+    if (rest) yield { text: rest, tokens: new Int32Array(0), logprobs: new Float32Array(0) };
+    return;
   }
 }
 
 /** The ids of a prompt. */
 export function promptTokens(engine: Engine, prompt: Prompt): Int32Array {
   if (prompt instanceof Int32Array) return prompt;
-  if (typeof prompt === "string") return Int32Array.from(engine.tokenizer.encode(prompt));
-  return Int32Array.from(engine.tokenizer.encodeChat(prompt));
+  return typeof prompt === "string" ? engine.tokenizer.encode(prompt) : engine.tokenizer.encodeChat(prompt);
 }
 
 /** The slot of an `adapter` option; -1 is the base model. */

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import { evaluate, greedy, loadDataset, writeFileAtomic } from "../../lib/index.js";
-import { parseCount, parseCounts } from "../arguments.js";
+import { evaluate, loadDataset, writeFileAtomic } from "../../lib/index.js";
+import { parseCount, parseCounts, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, givenFields, resolvedFields } from "../flags.js";
+import { addFields, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
 import { Progress } from "../progress.js";
 
@@ -14,13 +14,14 @@ Examples:
   $ tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8`;
 
 const PROMPT_KEYS = ["data", "prompt_style", "shots", "system", "suffix"];
-const SAMPLING_KEYS = ["max_completion_length", "temperature", "top_p", "top_k", "min_p", "stop", "seed"];
+const SAMPLING_KEYS = ["max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"];
 
 interface Options {
   adapter?: string;
   split: "train" | "test";
   limit?: number;
   samples: number;
+  temperature?: number;
   k: number[];
   output?: string;
   json?: true;
@@ -33,7 +34,12 @@ export function evalCommand(program: Command): void {
     .option(ADAPTER_FLAG, ADAPTER_HELP)
     .option("--split <train|test>", "part of the data set", "test")
     .option("--limit <n>", "only the first n problems", parseCount)
-    .option("--samples <n>", "completions a problem; 1 is greedy unless --temperature is given", parseCount, 1)
+    .option("--samples <n>", "completions a problem", parseCount, 1)
+    .option(
+      "--temperature <number>",
+      "0 is greedy; 0 for one sample and 1 for several when not given",
+      parseTemperature,
+    )
     .option("--k <a,b,...>", "report pass@k for these k", parseCounts, [])
     .option("--output <file>", "write every completion to this JSONL file")
     .option("--json", "print the result as JSON")
@@ -45,7 +51,7 @@ export function evalCommand(program: Command): void {
 async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
   const adapter = await loadAdapter(options.adapter);
-  const isGreedy = options.samples === 1 && !("temperature" in givenFields(command));
+  const temperature = options.temperature ?? (options.samples === 1 ? 0 : 1);
   const dataset = await loadDataset(config.data);
   const examples = dataset[options.split].slice(0, options.limit);
   const progress = new Progress("evaluating", " completions");
@@ -53,7 +59,7 @@ async function run(command: Command, options: Options): Promise<void> {
     withEngine(config, adapter, signal, (engine) =>
       evaluate(engine, examples, {
         ...config,
-        ...(isGreedy ? greedy : {}),
+        temperature,
         slot: options.adapter === undefined ? -1 : 0,
         samples: options.samples,
         k: options.k,

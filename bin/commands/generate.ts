@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Message } from "../../lib/index.js";
+import { parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
@@ -13,6 +14,7 @@ Examples:
 
 interface Options {
   adapter?: string;
+  temperature: number;
   text?: true;
 }
 
@@ -22,19 +24,10 @@ export function generateCommand(program: Command): void {
     .description("answer a prompt, streaming to the terminal")
     .argument("[prompt]", "what to answer; read from standard input when not given")
     .option(ADAPTER_FLAG, ADAPTER_HELP)
+    .option("--temperature <number>", "0 is greedy", parseTemperature, 1)
     .option("--text", "continue the prompt as plain text, without the chat template")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [
-    ...ENGINE_KEYS,
-    "system",
-    "max_completion_length",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "stop",
-    "seed",
-  ]);
+  addFields(command, [...ENGINE_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"]);
   command.action((prompt: string | undefined, options: Options) => run(command, prompt, options));
 }
 
@@ -48,7 +41,7 @@ async function run(command: Command, given: string | undefined, options: Options
     withEngine(config, adapter, signal, async (engine) => {
       const pieces = engine.stream(options.text ? prompt : messages, {
         maxNewTokens: config.max_completion_length,
-        temperature: config.temperature,
+        temperature: options.temperature,
         topP: config.top_p,
         topK: config.top_k,
         minP: config.min_p,

@@ -18,8 +18,9 @@ export function floatTensor(values: Float32Array, shape: readonly number[]): Sma
   return { dtype: "F32", shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
 }
 
+/** A copy: the bytes may lie anywhere in a larger buffer. */
 export function tensorFloats(tensor: SmallTensor): Float32Array {
-  return new Float32Array(tensor.data.slice().buffer);
+  return new Float32Array(new Uint8Array(tensor.data).buffer);
 }
 
 /** The checksum of all tensor bytes goes into the metadata as `sha256`. */

@@ -50,6 +50,12 @@ export function adapterSpec(options: Partial<AdapterSpec> = {}): AdapterSpec {
   checkOneOf("split", spec.split, SPLITS);
   checkWhole("projection seed", spec.projection.seed, 0, Number.MAX_SAFE_INTEGER);
   checkOneOf("projection distribution", spec.projection.distribution, DISTRIBUTIONS);
+  if (spec.projection.distribution === "unit" && spec.u !== spec.rank ** 2) {
+    throw new TinyLoraError(
+      "ERR_ADAPTER",
+      `u: expected r * r = ${spec.rank ** 2} for the unit projection, found ${spec.u}`,
+    );
+  }
   for (const target of spec.targets) checkOneOf("target module", target, MODULE_TYPES);
   if (spec.targets.length === 0) {
     throw new TinyLoraError("ERR_ADAPTER", `target modules: expected some of ${MODULE_TYPES.join(", ")}, found none`);

@@ -28,7 +28,7 @@ export const sections = {
       "data set or file to evaluate on; the held-out part of data when not given",
     ),
     prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
-    shots: z.int().min(0).max(8).default(0).describe("worked examples before the problem"),
+    shots: z.int().min(0).max(8).default(2).describe("worked examples before the problem"),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
     suffix: optional(z.string()).describe("instruction after each problem"),
   },

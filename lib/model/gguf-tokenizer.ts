@@ -1,89 +1,143 @@
-import { TinyLoraError } from "../error.js";
-import type { GgufMetadata } from "./gguf.js";
+// tokenizer.json made again from GGUF metadata, for the tokenizers whose published pipelines are known here.
+import { Fields, lookup } from "./fields.js";
+import type { GgufHeader } from "./gguf-header.js";
+import { sentencepieceJson } from "./gguf-sentencepiece.js";
+import { split } from "./pipeline.js";
 import { ModelTokenizer } from "./tokenizer.js";
 
-const LLAMA3 =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const QWEN2 = LLAMA3.replace("\\p{N}{1,3}", "\\p{N}");
-const byteLevel = (regex: boolean) => ({
+/** tokenizer.ggml.token_type */
+const CONTROL = 3;
+const USER_DEFINED = 4;
+
+const byteLevel = (useRegex: boolean) => ({
   type: "ByteLevel",
   add_prefix_space: false,
   trim_offsets: true,
-  use_regex: regex,
+  use_regex: useRegex,
 });
-const split = (regex: string) => [
-  { type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false },
-  byteLevel(false),
-];
+const WORDS =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-/** How texts are cut before BPE, by llama.cpp's name; as the models' published tokenizer.json have it. */
-const PRE_TOKENIZERS: Readonly<Record<string, { steps: object[]; normalizer?: object }>> = {
-  smollm: { steps: [{ type: "Digits", individual_digits: true }, byteLevel(true)] },
-  qwen2: { steps: split(QWEN2), normalizer: { type: "NFC" } },
-  "llama-bpe": { steps: split(LLAMA3) },
+interface PreTokenizer {
+  readonly normalizer: unknown;
+  readonly steps: readonly unknown[];
+  /** A word that is a token as a whole is not merged step by step. */
+  readonly ignoreMerges: boolean;
+  readonly addsBos: boolean;
+}
+const gpt2: PreTokenizer = { normalizer: null, steps: [byteLevel(true)], ignoreMerges: false, addsBos: false };
+/** One digit a token, then GPT-2's words. */
+const smollm: PreTokenizer = { ...gpt2, steps: [{ type: "Digits", individual_digits: true }, byteLevel(true)] };
+const llama3: PreTokenizer = {
+  normalizer: null,
+  steps: [split(WORDS), byteLevel(false)],
+  ignoreMerges: true,
+  addsBos: true,
+};
+const qwen2: PreTokenizer = {
+  normalizer: { type: "NFC" },
+  steps: [split(WORDS.replace("{1,3}", "")), byteLevel(false)],
+  ignoreMerges: false,
+  addsBos: false,
+};
+/** tokenizer.ggml.pre -> pipeline. */
+const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
+  "gpt-2": gpt2,
+  smollm,
+  "llama-bpe": llama3,
+  llama3,
+  "llama-v3": llama3,
+  qwen2,
+  "deepseek-r1-qwen": qwen2,
 };
 
-/** ggml's kinds of tokens. */
-const [CONTROL, USER_DEFINED] = [3, 4];
-
-/** The tokenizer in a GGUF file's metadata, put into the form of tokenizer.json. */
-export function ggufTokenizer(metadata: GgufMetadata, file: string): ModelTokenizer {
-  const read = (key: string) => metadata[`tokenizer.ggml.${key}`];
-  const list = <T>(key: string): T[] => {
-    const value = read(key);
-    if (Array.isArray(value)) return value as T[];
-    throw new TinyLoraError("ERR_MODEL", `${file}: tokenizer.ggml.${key}: expected a list, found ${value}`);
+export function ggufTokenizer(header: GgufHeader): ModelTokenizer {
+  const fields = new Fields(header.file, header.metadata);
+  const tokens = fields.texts("tokenizer.ggml.tokens");
+  const id = (name: string) => fields.tokenId(`tokenizer.ggml.${name}_token_id`);
+  const text = (name: string) => {
+    const found = id(name);
+    if (found !== undefined && found >= tokens.length)
+      fields.fail(`tokenizer.ggml.${name}_token_id`, `an id below ${tokens.length}`);
+    return found === undefined ? undefined : tokens[found];
   };
-  const kind = `${read("model")} / ${read("pre")}`;
-  const pre = PRE_TOKENIZERS[String(read("pre"))];
-  if (read("model") !== "gpt2" || !pre) {
-    const known = Object.keys(PRE_TOKENIZERS).map((name) => `gpt2 / ${name}`);
-    throw new TinyLoraError(
-      "ERR_MODEL",
-      `${file}: tokenizer: expected one of ${known.join(", ")}, found ${kind}; the model's Hugging Face folder has its tokenizer.json`,
-    );
-  }
-  const tokens = list<string>("tokens");
-  const types = list<number>("token_type");
-  const added = tokens.flatMap((content, id) => {
-    const type = Number(types[id]);
-    if (type !== CONTROL && type !== USER_DEFINED) return [];
-    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-    return [{ id, content, special: type === CONTROL, ...flags }];
-  });
-  const id = (key: string) => (read(key) === undefined ? undefined : Number(read(key)));
-  const text = (key: string) => tokens[id(key) ?? -1];
-  const stops = [
-    id("eos_token_id"),
-    id("eot_token_id"),
-    ...["<|im_end|>", "<|endoftext|>", "<|eot_id|>"].map((stop) => added.find(({ content }) => content === stop)?.id),
-  ];
-  const template = metadata["tokenizer.chat_template"];
+  const special = { bos: text("bos"), eos: text("eos"), unk: text("unknown"), pad: text("padding") };
   return new ModelTokenizer({
-    json: {
-      version: "1.0",
-      truncation: null,
-      padding: null,
-      added_tokens: added,
-      normalizer: pre.normalizer ?? null,
-      pre_tokenizer: { type: "Sequence", pretokenizers: pre.steps },
-      post_processor: null,
-      decoder: byteLevel(true),
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: read("pre") === "llama-bpe",
-        vocab: Object.fromEntries(tokens.map((token, place) => [token, place])),
-        merges: list<string>("merges"),
-      },
-    } as ConstructorParameters<typeof ModelTokenizer>[0]["json"],
-    config: { bos_token: text("bos_token_id"), eos_token: text("eos_token_id"), clean_up_tokenization_spaces: false },
-    bos: read("add_bos_token") === true ? id("bos_token_id") : undefined,
-    stopTokens: stops.filter((stop) => stop !== undefined),
-    chatTemplate: typeof template === "string" ? template : undefined,
-    file,
+    place: header.file,
+    json: tokenizerJson(fields, tokens, special.bos, special.eos),
+    vocab: tokens.length,
+    bos: special.bos,
+    eos: special.eos,
+    stopTokens: [id("eos"), id("eot"), id("eom")].filter((stop) => stop !== undefined),
+    chatTemplate: fields.has("tokenizer.chat_template") ? fields.text("tokenizer.chat_template") : undefined,
+    specialTokens: Object.fromEntries(
+      Object.entries(special).flatMap(([name, token]) => (token === undefined ? [] : [[`${name}_token`, token]])),
+    ),
   });
+}
+
+function tokenizerJson(fields: Fields, tokens: readonly string[], bos?: string, eos?: string): Record<string, unknown> {
+  const kind = fields.text("tokenizer.ggml.model");
+  const types = fields.has("tokenizer.ggml.token_type") ? fields.numbers("tokenizer.ggml.token_type") : [];
+  const added = addedTokens(tokens, types);
+  if (kind === "llama") {
+    const frame = postProcessor(fields, tokens, true, bos, eos);
+    return { ...sentencepieceJson(fields, tokens), added_tokens: added, post_processor: frame };
+  }
+  if (kind !== "gpt2") fields.fail("tokenizer.ggml.model", '"gpt2" or "llama"');
+  const pre = lookup(PRE_TOKENIZERS, fields.text("tokenizer.ggml.pre"));
+  if (!pre) fields.fail("tokenizer.ggml.pre", `one of ${Object.keys(PRE_TOKENIZERS).join(", ")}`);
+  return {
+    added_tokens: added,
+    normalizer: pre.normalizer,
+    pre_tokenizer: { type: "Sequence", pretokenizers: pre.steps },
+    post_processor: postProcessor(fields, tokens, pre.addsBos, bos, eos),
+    decoder: byteLevel(true),
+    model: {
+      type: "BPE",
+      ignore_merges: pre.ignoreMerges,
+      vocab: Object.fromEntries(tokens.map((token, i) => [token, i])),
+      merges: fields.texts("tokenizer.ggml.merges").map((merge) => merge.split(" ")),
+    },
+  };
+}
+
+function addedTokens(tokens: readonly string[], types: readonly number[]): unknown[] {
+  return tokens.flatMap((content, id) => {
+    if (types[id] !== CONTROL && types[id] !== USER_DEFINED) return [];
+    return [
+      {
+        id,
+        content,
+        special: types[id] === CONTROL,
+        normalized: false,
+        lstrip: false,
+        rstrip: false,
+        single_word: false,
+      },
+    ];
+  });
+}
+
+function postProcessor(
+  fields: Fields,
+  tokens: readonly string[],
+  addsBos: boolean,
+  bos?: string,
+  eos?: string,
+): unknown {
+  const before = fields.flag("tokenizer.ggml.add_bos_token", addsBos) ? bos : undefined;
+  const after = fields.flag("tokenizer.ggml.add_eos_token", false) ? eos : undefined;
+  if (before === undefined && after === undefined) return null;
+  const special = (token: string | undefined) =>
+    token === undefined ? [] : [{ SpecialToken: { id: token, type_id: 0 } }];
+  const used = [before, after].filter((token) => token !== undefined);
+  return {
+    type: "TemplateProcessing",
+    single: [...special(before), { Sequence: { id: "A", type_id: 0 } }, ...special(after)],
+    pair: [],
+    special_tokens: Object.fromEntries(
+      used.map((token) => [token, { id: token, ids: [tokens.indexOf(token)], tokens: [token] }]),
+    ),
+  };
 }

@@ -1,14 +1,16 @@
-import { stat } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import type { ModelConfig, TensorSource } from "../native/addon.js";
 import { openGguf } from "./gguf.js";
-import { openHuggingFace } from "./hugging-face.js";
+import { openHuggingFace } from "./hf-folder.js";
 import type { ModelTokenizer } from "./tokenizer.js";
 
-export type { Message } from "./tokenizer.js";
+export type { Message } from "./chat-template.js";
 
-/** A model's headers: everything but the weights, which native code maps from where `tensors` says they lie. */
+/** What a model's files say, before any weight is read. */
 export interface Model {
+  /** The folder or .gguf file. */
   readonly path: string;
   readonly format: "Hugging Face" | "GGUF";
   readonly config: ModelConfig;
@@ -16,10 +18,18 @@ export interface Model {
   readonly tokenizer: ModelTokenizer;
 }
 
-/** `path`: a Hugging Face folder (config.json, *.safetensors, tokenizer.json) or a .gguf file. */
+/**
+ * Reads headers, config and tokenizer of a model: a Hugging Face folder, a .gguf file, or a folder with exactly one.
+ * Hostile or damaged files end in a TinyLoraError of one sentence.
+ */
 export async function openModel(path: string): Promise<Model> {
-  const found = await stat(path).catch((cause) => {
-    throw new TinyLoraError("ERR_FILE", `${path}: no such model: expected a folder or a .gguf file`, { cause });
-  });
-  return found.isDirectory() ? openHuggingFace(path) : openGguf(path);
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new TinyLoraError("ERR_FILE", `${path}: no such model: expected a folder or a .gguf file`);
+  if (!found.isDirectory()) return openGguf(path);
+  const names = readdirSync(path);
+  if (names.includes("config.json")) return openHuggingFace(path);
+  const ggufs = names.filter((name) => name.endsWith(".gguf")).sort();
+  if (ggufs.length === 1) return openGguf(join(path, ggufs[0]!));
+  const what = ggufs.length === 0 ? "neither" : `${ggufs.length} .gguf files (name one of them: ${ggufs.join(", ")})`;
+  throw new TinyLoraError("ERR_FILE", `${path}: expected config.json or one .gguf file, found ${what}`);
 }

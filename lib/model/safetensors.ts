@@ -1,56 +1,74 @@
-import { open } from "node:fs/promises";
+// The header of a .safetensors file, read strictly: what this accepts, the weights can be mapped as it says.
 import { TinyLoraError } from "../error.js";
 import type { TensorSource } from "../native/addon.js";
+import { isObject, shown } from "./fields.js";
+import { parseJsonObject, readBytes, withFile } from "./files.js";
 
-const SIZES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
-const LONGEST_HEADER = 100 * 1024 * 1024;
+/** The limit of the format's own reader. */
+const LONGEST_HEADER = 100_000_000;
+const BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 
-/** Where the tensors of one file lie. Reads the header only and believes nothing that it says. */
-export async function safetensorsSources(file: string): Promise<TensorSource[]> {
-  const refuse = (what: string) => new TinyLoraError("ERR_FILE", `${file}: ${what}`);
-  const handle = await open(file, "r").catch((cause) => {
-    throw new TinyLoraError("ERR_FILE", `${file}: cannot be read (${cause.code})`, { cause });
-  });
-  try {
-    const { size } = await handle.stat();
-    const prefix = Buffer.alloc(8);
-    if (size < 8) throw refuse(`expected a safetensors file, found ${size} bytes`);
-    await handle.read(prefix, 0, 8, 0);
-    const length = Number(prefix.readBigUInt64LE(0));
-    if (length > Math.min(LONGEST_HEADER, size - 8)) {
-      throw refuse(`expected a header within the file's ${size} bytes, found a length of ${length}`);
-    }
-    const header = Buffer.alloc(length);
-    await handle.read(header, 0, length, 8);
-    return parseHeader(header.toString("utf8"), file, 8 + length, size);
-  } finally {
-    await handle.close();
-  }
-}
-
-function parseHeader(text: string, file: string, start: number, size: number): TensorSource[] {
-  let header: Record<string, { dtype?: unknown; shape?: unknown; data_offsets?: unknown } | null>;
-  try {
-    header = JSON.parse(text);
-  } catch (cause) {
-    throw new TinyLoraError("ERR_FILE", `${file}: the safetensors header is not JSON`, { cause });
-  }
-  return Object.entries(header).flatMap(([name, entry]) => {
-    if (name === "__metadata__") return [];
-    const { dtype, shape, data_offsets: offsets } = entry ?? {};
-    const refuse = (what: string) => new TinyLoraError("ERR_FILE", `${file}: tensor ${name}: ${what}`);
-    if (typeof dtype !== "string" || !(dtype in SIZES)) throw refuse(`expected dtype F32, F16 or BF16, found ${dtype}`);
-    if (!isSizes(shape)) throw refuse("expected a list of sizes as shape");
-    if (!isSizes(offsets) || offsets.length !== 2) throw refuse("expected two offsets");
-    const [begin, end] = offsets as [number, number];
-    const bytes = shape.reduce((product, length) => product * length, SIZES[dtype]!);
-    if (end - begin !== bytes || start + end > size) {
-      throw refuse(`expected ${bytes} bytes within the file's ${size}, found ${begin} to ${end} after ${start}`);
-    }
-    return [{ name, file, offset: start + begin, bytes, type: dtype as TensorSource["type"], shape }];
+/** Tensors of one file. Together they cover its data exactly: no overlap, no hole, nothing beyond the end. */
+export function readSafetensors(file: string): TensorSource[] {
+  return withFile(file, (handle, size) => {
+    if (size < 8) fail(file, `expected at least 8 bytes, found ${size}`);
+    const length = readBytes(file, handle, 0, 8).readBigUInt64LE();
+    const longest = Math.min(LONGEST_HEADER, size - 8);
+    if (length > BigInt(longest)) fail(file, `header length: expected at most ${longest} bytes, found ${length}`);
+    const header = readBytes(file, handle, 8, Number(length)).toString("utf8");
+    const data = 8 + Number(length);
+    const entries = Object.entries(parseJsonObject(`${file}: header`, header));
+    const tensors = entries
+      .filter(([name]) => name !== "__metadata__")
+      .map(([name, entry]) => tensorSource(file, data, size, name, entry));
+    checkDuplicates(file, header, tensors.length);
+    checkCover(file, tensors, data, size);
+    return tensors;
   });
 }
 
-function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+function tensorSource(file: string, data: number, size: number, name: string, entry: unknown): TensorSource {
+  const place = `tensor ${name}`;
+  if (!isObject(entry)) fail(file, `${place}: expected an object, found ${shown(entry)}`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) {
+    fail(file, `${place}: dtype: expected F32, F16 or BF16, found ${shown(dtype)}`);
+  }
+  const type = dtype as keyof typeof BYTES;
+  if (!isCounts(shape)) fail(file, `${place}: shape: expected whole numbers, found ${shown(shape)}`);
+  if (!isCounts(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]! || offsets[1]! > size - data) {
+    fail(file, `${place}: data_offsets: expected begin <= end <= ${size - data}, found ${shown(offsets)}`);
+  }
+  const [begin, end] = offsets as [number, number];
+  const bytes = shape.reduce((product, dimension) => product * dimension, BYTES[type]);
+  if (bytes !== end - begin) {
+    fail(file, `${place}: expected ${bytes} bytes of ${type} for shape ${shown(shape)}, found ${end - begin}`);
+  }
+  return { name, file, offset: data + begin, bytes, type, shape };
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
+}
+
+/** JSON.parse keeps the last of equal keys in silence; each tensor has one data_offsets key, so counting shows it. */
+function checkDuplicates(file: string, header: string, tensors: number): void {
+  const found = header.match(/"data_offsets"\s*:/g)?.length ?? 0;
+  if (found !== tensors) fail(file, `header: expected each tensor once, found ${found} entries for ${tensors} names`);
+}
+
+function checkCover(file: string, tensors: readonly TensorSource[], data: number, size: number): void {
+  let end = data;
+  for (const tensor of [...tensors].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
+    if (tensor.offset !== end) {
+      const what = tensor.offset < end ? "overlaps the tensor before it" : "leaves a hole before it";
+      fail(file, `tensor ${tensor.name}: expected to begin at byte ${end}, found ${tensor.offset}: it ${what}`);
+    }
+    end += tensor.bytes;
+  }
+  if (end !== size) fail(file, `expected the tensors to end at the file's end, ${size}, found ${end}`);
+}
+
+function fail(file: string, message: string): never {
+  throw new TinyLoraError("ERR_MODEL", `${file}: ${message}`);
 }

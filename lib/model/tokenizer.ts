@@ -1,119 +1,141 @@
-import { Template } from "@huggingface/jinja";
-import { Tokenizer } from "@huggingface/tokenizers";
+import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
+import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
+import { firstLine } from "./files.js";
+import { portablePipeline } from "./pipeline.js";
+import { StreamDecoder } from "./stream-decoder.js";
+import { isByteLevel, type TokenBytes, tokenBytes } from "./token-bytes.js";
 
-export interface Message {
-  readonly role: "system" | "user" | "assistant";
-  readonly content: string;
-}
+/** Tokens that end a turn or a text; a model stops at those of them that it has as special tokens. */
+const ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
 
 export interface TokenizerSource {
-  /** As tokenizer.json has it. */
-  readonly json: TokenizerJson;
-  /** As tokenizer_config.json has it. */
-  readonly config: Record<string, unknown>;
-  /** Put before every plain text; for tokenizers whose post-processor does not do it. */
-  readonly bos?: number | undefined;
+  /** The file that messages name. */
+  readonly place: string;
+  /** tokenizer.json, parsed. */
+  readonly json: Record<string, unknown>;
+  /** Rows of the embedding: ids are smaller. */
+  readonly vocab: number;
+  readonly bos?: string | undefined;
+  readonly eos?: string | undefined;
+  /** Ids that the model's own configuration names as ends. */
   readonly stopTokens: readonly number[];
-  /** Jinja; without one a model has no chat. */
   readonly chatTemplate?: string | undefined;
-  /** For messages. */
-  readonly file: string;
+  /** bos_token, eos_token, ... as chat templates see them. */
+  readonly specialTokens: Readonly<Record<string, string>>;
 }
 
-export interface TokenizerJson {
-  readonly model: { readonly vocab: Record<string, number>; readonly byte_fallback?: boolean };
-  readonly added_tokens: readonly { readonly id: number; readonly content: string; readonly special: boolean }[];
-}
-
-/** Text to token ids and back, and the model's chat template. */
+/** Text to token ids and back, as the model's published tokenizer does it. */
 export class ModelTokenizer {
-  /** End of text and end of turn. */
+  /** Number of ids, those without a text included. */
+  readonly vocab: number;
+  readonly bos: number | undefined;
+  readonly eos: number | undefined;
+  /** Ids that end a completion, ascending. */
   readonly stopTokens: Int32Array;
-  #source: TokenizerSource;
-  #tokenizer: Tokenizer;
-  #template: Template | undefined;
+  readonly #pipeline: Pipeline;
+  readonly #template: ChatTemplate | undefined;
+  readonly #bytes: TokenBytes;
+  readonly #special: ReadonlySet<number>;
+  /** Sentencepiece puts a space before every text, which is not part of it. */
+  readonly #spaceBefore: boolean;
+  readonly #place: string;
 
   constructor(source: TokenizerSource) {
-    this.#source = source;
-    this.#tokenizer = new Tokenizer(source.json, source.config);
-    this.stopTokens = Int32Array.from(new Set(source.stopTokens));
+    this.#place = source.place;
+    this.vocab = source.vocab;
+    this.#pipeline = openPipeline(source);
+    this.#bytes = tokenBytes(source, this.#pipeline);
+    this.#special = specialIds(source, this.#pipeline);
+    this.#spaceBefore = !isByteLevel(source.json);
+    this.bos = this.#id(source.bos);
+    this.eos = this.#id(source.eos);
+    this.#template =
+      source.chatTemplate === undefined
+        ? undefined
+        : new ChatTemplate(source.place, source.chatTemplate, source.specialTokens);
+    const ends = ENDS.map((text) => this.#id(text) ?? -1).filter((id) => this.#special.has(id));
+    const stops = [...source.stopTokens, this.eos ?? -1, ...ends].filter((id) => id >= 0 && id < this.vocab);
+    this.stopTokens = Int32Array.from(new Set(stops)).sort();
   }
 
-  /** A plain text, after the token that begins texts where the model has one. */
-  encode(text: string): Int32Array {
-    const ids = this.#tokenizer.encode(text).ids;
-    return Int32Array.from(this.#source.bos === undefined ? ids : [this.#source.bos, ...ids]);
+  /** With `addSpecialTokens` (the default) BOS comes first where the model's tokenizer adds one. */
+  encode(text: string, { addSpecialTokens = true }: { readonly addSpecialTokens?: boolean } = {}): Int32Array {
+    const { ids } = this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens });
+    return Int32Array.from(ids as (number | undefined)[], (id, i) => {
+      if (id !== undefined && id < this.vocab) return id;
+      const found = id === undefined ? "a text without token" : `token ${id}`;
+      throw new TinyLoraError(
+        "ERR_MODEL",
+        `${this.#place}: place ${i}: expected ids below ${this.vocab}, found ${found}`,
+      );
+    });
   }
 
-  /** A conversation through the chat template, up to where the assistant's next words begin. */
-  encodeChat(messages: readonly Message[]): Int32Array {
-    return Int32Array.from(this.#tokenizer.encode(this.renderChat(messages), { add_special_tokens: false }).ids);
+  /** Special tokens are left out unless asked for. Broken UTF-8 becomes U+FFFD. */
+  decode(ids: ArrayLike<number>, { skipSpecialTokens = true }: { readonly skipSpecialTokens?: boolean } = {}): string {
+    const decoder = this.streamDecoder({ skipSpecialTokens });
+    return decoder.push(ids) + decoder.end();
   }
 
-  /** Special tokens are left out. */
-  decode(tokens: Int32Array): string {
-    return this.#tokenizer.decode([...tokens], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  /** Decodes token by token; what it gives out is never half a character. */
+  streamDecoder({ skipSpecialTokens = true }: { readonly skipSpecialTokens?: boolean } = {}): StreamDecoder {
+    return new StreamDecoder(this.#bytes, skipSpecialTokens ? this.#special : new Set(), this.#spaceBefore);
   }
 
-  renderChat(messages: readonly Message[]): string {
-    const { chatTemplate, config, file } = this.#source;
-    if (chatTemplate === undefined) {
-      throw new TinyLoraError("ERR_MODEL", `${file}: the model has no chat template: give it plain text`);
+  get hasChatTemplate(): boolean {
+    return this.#template !== undefined;
+  }
+
+  /** A conversation as the model reads it, the start of its answer included unless switched off. */
+  renderChat(messages: readonly Message[], options: ChatOptions = {}): string {
+    if (!this.#template) {
+      throw new TinyLoraError(
+        "ERR_MODEL",
+        `${this.#place}: the model has no chat template: expected a plain text as prompt`,
+      );
     }
-    this.#template ??= new Template(chatTemplate);
-    try {
-      return this.#template.render({
-        messages: messages.map(({ role, content }) => ({ role, content })),
-        add_generation_prompt: true,
-        bos_token: textOf(config.bos_token),
-        eos_token: textOf(config.eos_token),
-      });
-    } catch (cause) {
-      throw new TinyLoraError("ERR_MODEL", `${file}: the chat template refuses: ${(cause as Error).message}`, {
-        cause,
-      });
-    }
+    return this.#template.render(messages, options);
   }
 
-  /** The bytes that each token stands for: token i is bytes[offsets[i] .. offsets[i + 1]]. */
-  tokenBytes(): { bytes: Uint8Array; offsets: Uint32Array } {
-    const { model, added_tokens } = this.#source.json;
-    const pieces: Uint8Array[] = [];
-    const toBytes = model.byte_fallback ? sentencePieceBytes : byteLevelBytes;
-    for (const [token, id] of Object.entries(model.vocab)) pieces[id] = toBytes(token);
-    for (const { id, content } of added_tokens) pieces[id] = new TextEncoder().encode(content);
-    const offsets = new Uint32Array(pieces.length + 1);
-    for (let id = 0; id < pieces.length; id++) offsets[id + 1] = offsets[id]! + (pieces[id]?.length ?? 0);
-    const bytes = new Uint8Array(offsets.at(-1)!);
-    for (let id = 0; id < pieces.length; id++) bytes.set(pieces[id] ?? new Uint8Array(0), offsets[id]!);
-    return { bytes, offsets };
+  /** Ids of a rendered conversation; the template has written BOS where there is one. */
+  encodeChat(messages: readonly Message[], options: ChatOptions = {}): Int32Array {
+    return this.encode(this.renderChat(messages, options), { addSpecialTokens: false });
+  }
+
+  /** The bytes that each id stands for: token i is bytes[offsets[i] .. offsets[i + 1]]. */
+  tokenBytes(): TokenBytes {
+    return this.#bytes;
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#special.has(id);
+  }
+
+  #id(text: string | undefined): number | undefined {
+    return text === undefined ? undefined : this.#pipeline.token_to_id(text);
   }
 }
 
-/** Tokens in configs are texts, or objects around them. */
-function textOf(token: unknown): string | undefined {
-  if (typeof token === "string") return token;
-  return (token as { content?: string } | null | undefined)?.content;
+function openPipeline({ place, json }: TokenizerSource): Pipeline {
+  try {
+    return new Pipeline(portablePipeline(json), {});
+  } catch (error) {
+    if (error instanceof TinyLoraError) throw error;
+    throw new TinyLoraError("ERR_MODEL", `${place}: not a tokenizer that can be used: ${firstLine(error)}`, {
+      cause: error,
+    });
+  }
 }
 
-/** GPT-2's alphabet: printable bytes stand for themselves, the others for the code points from 256 on, in order. */
-const BYTE_OF = new Map<string, number>();
-for (let byte = 0, next = 256; byte < 256; byte++) {
-  const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-  BYTE_OF.set(String.fromCodePoint(printable ? byte : next++), byte);
-}
-
-function byteLevelBytes(token: string): Uint8Array {
-  const characters = [...token];
-  const bytes = characters.map((character) => BYTE_OF.get(character));
-  if (bytes.includes(undefined)) return new TextEncoder().encode(token);
-  return Uint8Array.from(bytes as number[]);
-}
-
-function sentencePieceBytes(token: string): Uint8Array {
-  const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
-  return byte
-    ? Uint8Array.of(Number.parseInt(byte[1]!, 16))
-    : new TextEncoder().encode(token.replaceAll("\u2581", " "));
+function specialIds({ place, vocab }: TokenizerSource, pipeline: Pipeline): Set<number> {
+  const special = [...pipeline.get_added_tokens_decoder().values()].filter((token) => token.special);
+  const outside = special.find((token) => !Number.isInteger(token.id) || token.id < 0);
+  if (outside) {
+    throw new TinyLoraError(
+      "ERR_MODEL",
+      `${place}: special token ${outside.content}: expected an id below ${vocab}, found ${outside.id}`,
+    );
+  }
+  return new Set(special.map((token) => token.id));
 }

@@ -14,8 +14,8 @@
 namespace tinylora {
 namespace {
 
-/// How long a thread looks for news before it sleeps: longer than the gap between two ops, shorter than a time slice, so
-/// that on a busy machine the processor goes to whoever can use it.
+/// How long a thread looks for news before it sleeps: longer than the gap between two ops, shorter than a time slice,
+/// so that on a busy machine the processor goes to whoever can use it.
 constexpr auto kSpin = std::chrono::microseconds(30);
 
 inline void pause() {
@@ -48,7 +48,8 @@ constexpr std::uint64_t item_of(std::uint64_t next) { return next & kClosed; }
 }  // namespace
 
 struct ThreadPool::State {
-  // The running loop. Written while `next` is closed, so a thread that took an item from `next` reads the item's own loop.
+  // The running loop. Written while `next` is closed, so a thread that took an item from `next` reads the item's own
+  // loop.
   const std::function<void(std::int64_t, int)>* body = nullptr;
   std::atomic<std::uint64_t> items{0};
   alignas(64) std::atomic<std::uint64_t> next{kClosed};

@@ -14,8 +14,8 @@ template <class Args>
 void check_shape(const Args& args) {
   check(args.head_dim >= 2 && args.head_dim <= kMaxHeadDim && args.head_dim % 2 == 0, "ERR_ARGUMENT",
         "attention: expected an even head_dim up to ", kMaxHeadDim, ", found ", args.head_dim);
-  check(args.kv_heads >= 1 && args.heads % args.kv_heads == 0, "ERR_ARGUMENT",
-        "attention: expected a multiple of ", args.kv_heads, " heads, found ", args.heads);
+  check(args.kv_heads >= 1 && args.heads % args.kv_heads == 0, "ERR_ARGUMENT", "attention: expected a multiple of ",
+        args.kv_heads, " heads, found ", args.heads);
 }
 
 /// Chunks of all spans and kv heads; neighbours differ in the kv head first, so that threads share pages in the cache.

@@ -1,8 +1,8 @@
 // With p = e^(s - lse), delta = d_out . out and ds = p (d_out v^T - delta) / sqrt(D), s recomputed:
 //   dq = ds k      d_keys = ds^T q      d_values = p^T d_out
-// in two passes, so that every sum has one owner and needs no atomics: queries sum dq over their pages, pages sum d_keys
-// and d_values over the queries that see them (spans ascending, queries ascending). Both passes work on plain floats: a
-// page is widened once for a chunk, or once for all its queries.
+// in two passes, so that every sum has one owner and needs no atomics: queries sum dq over their pages, pages sum
+// d_keys and d_values over the queries that see them (spans ascending, queries ascending). Both passes work on plain
+// floats: a page is widened once for a chunk, or once for all its queries.
 //
 // The first pass has queries on vector lanes, the second has keys there: so keys, values, q and d_out are each used in
 // the order in which they are stored, and only a chunk's queries and a page's values are transposed, once.
@@ -48,9 +48,9 @@ template <typename T>
 void attention_backward_queries(const AttentionBackwardArgs& args, const QueryChunk& chunk, float* delta_of) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;
-  alignas(64) float q[kMaxHeadDim * kChunk];      // [D, queries]
-  alignas(64) float d_out[kMaxHeadDim * kChunk];  // [D, queries]
-  alignas(64) float dq[kMaxHeadDim * kChunk];     // [D, queries]
+  alignas(64) float q[kMaxHeadDim * kChunk];          // [D, queries]
+  alignas(64) float d_out[kMaxHeadDim * kChunk];      // [D, queries]
+  alignas(64) float dq[kMaxHeadDim * kChunk];         // [D, queries]
   alignas(64) float keys[kMaxHeadDim * kPageSize];    // [D, keys]
   alignas(64) float values[kPageSize * kMaxHeadDim];  // [keys, D]
   alignas(64) float scores[kPageSize * kChunk];       // [keys, queries]
@@ -85,7 +85,8 @@ void attention_backward_queries(const AttentionBackwardArgs& args, const QueryCh
       while (shape.keys_seen(chunk.span, chunk.first + unseen, index) <= t) ++unseen;
       for (int i = 0; i < kChunk; i += kLanes) {
         const int place = t * kChunk + i;
-        score_gradients(Floats::load(lse + i), Floats::load(delta + i), shape.scale, kLanes, scores + place, dp + place);
+        score_gradients(Floats::load(lse + i), Floats::load(delta + i), shape.scale, kLanes, scores + place,
+                        dp + place);
       }
       for (int i = 0; i < unseen; ++i) dp[t * kChunk + i] = 0;
     }

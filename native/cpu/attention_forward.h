@@ -1,7 +1,7 @@
 // out = softmax(q k^T / sqrt(D)) v, page by page with a running maximum m and total l of each query:
 //   s = q k^T / sqrt(D),  m' = max(m, max s),  p = e^(s - m'),  l = l e^(m - m') + sum p,  out = out e^(m - m') + p v
-// then out / l, lse = m + log l. Each query has its own lanes, sums and order, so it has the same bits in any chunk; keys
-// behind its position are left out of every sum, not multiplied by zero: they may be anything.
+// then out / l, lse = m + log l. Each query has its own lanes, sums and order, so it has the same bits in any chunk;
+// keys behind its position are left out of every sum, not multiplied by zero: they may be anything.
 #pragma once
 
 #include "cpu/attention_queries.h"
@@ -57,7 +57,8 @@ TINYLORA_INLINE void softmax_page(Block<T>& block, int skip, const int* keys, fl
   }
 }
 
-/// out = out * correction + p v. The queries of a block see more and more keys; those that have seen all of theirs drop out.
+/// out = out * correction + p v. The queries of a block see more and more keys; those that have seen all of theirs drop
+/// out.
 template <typename T>
 TINYLORA_INLINE void add_values(const Block<T>& block, int skip, const int* keys, const typename Block<T>::Left* p,
                                 const float* correction, const T* values, int head_dim) {
@@ -82,7 +83,8 @@ TINYLORA_INLINE void add_values(const Block<T>& block, int skip, const int* keys
 
 /// One page for one block of queries.
 template <typename T>
-void visit_page(const HeadShape& shape, const QueryChunk& chunk, Block<T>& block, int index, const T* keys, const T* values) {
+void visit_page(const HeadShape& shape, const QueryChunk& chunk, Block<T>& block, int index, const T* keys,
+                const T* values) {
   int seen[kAttentionRows];
   int skip = 0;  // the first queries may stand before the page
   for (int i = 0; i < block.rows; ++i) {
@@ -95,13 +97,14 @@ void visit_page(const HeadShape& shape, const QueryChunk& chunk, Block<T>& block
   alignas(64) float correction[kLanes];
   alignas(64) typename Block<T>::Left p[kAttentionRows * kPageSize];
   const auto q = by_row(block.q + skip * shape.head_dim, shape.head_dim);
-  small_product(block.rows - skip, {0, shape.head_dim}, q, keys, kPageSize, scores + skip * kPageSize, kPageSize, FromZero{});
+  small_product(block.rows - skip, {0, shape.head_dim}, q, keys, kPageSize, scores + skip * kPageSize, kPageSize,
+                FromZero{});
   softmax_page(block, skip, seen, shape.scale, scores, p, correction);
   add_values(block, skip, seen, p, correction, values, shape.head_dim);
 }
 
-/// Asks for one head's part of a page ahead of time: pages lie anywhere in memory, so the processor cannot guess the next.
-/// A single query is done with a page before the next one could arrive.
+/// Asks for one head's part of a page ahead of time: pages lie anywhere in memory, so the processor cannot guess the
+/// next. A single query is done with a page before the next one could arrive.
 template <typename T>
 TINYLORA_INLINE void prefetch_page(const T* data, int head_dim) {
   const char* bytes = reinterpret_cast<const char*>(data);

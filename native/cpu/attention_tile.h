@@ -1,7 +1,7 @@
 // The one product behind attention, forward and backward: a few rows times a few vectors,
 //   c[i, lane] = fma(a[i, n], b[n, lane], c[i, lane]), n ascending.
-// An element of c is summed in one lane in this order, whatever the number of rows beside it. Sums wait in memory as the
-// floats they are, so cutting n (between pairs) into several calls changes nothing.
+// An element of c is summed in one lane in this order, whatever the number of rows beside it. Sums wait in memory as
+// the floats they are, so cutting n (between pairs) into several calls changes nothing.
 //
 // Where the instruction set multiplies bf16 pairs, a pair of n is one step: c += a[i, n + 1] b[n + 1] + a[i, n] b[n].
 #pragma once
@@ -61,9 +61,9 @@ TINYLORA_INLINE __m512i load_pairs(const Bf16* p, PartVector part) {
 }
 #endif
 
-/// Row n (even) or n + 1 (`kOdd`) of b, of which `pair` is where row n begins. Floats lie row after row; bf16 lie in pairs,
-/// b[n / 2][column][n % 2], so that one load widens to two rows. The last row of an odd number leaves its partner
-/// untouched: that may be a slot nobody has written.
+/// Row n (even) or n + 1 (`kOdd`) of b, of which `pair` is where row n begins. Floats lie row after row; bf16 lie in
+/// pairs, b[n / 2][column][n % 2], so that one load widens to two rows. The last row of an odd number leaves its
+/// partner untouched: that may be a slot nobody has written.
 template <bool kOdd, class Lanes>
 TINYLORA_INLINE Floats load_row(const float* pair, std::ptrdiff_t width, std::ptrdiff_t column, Lanes lanes) {
   return load(pair + (kOdd ? width : 0) + column, lanes);
@@ -195,15 +195,23 @@ void product_of_rows(Range range, A a, const B* b, int width, float* c, int c_st
 template <class A, class B, class Start>
 void small_product(int rows, Range range, A a, const B* b, int width, float* c, int c_stride, Start start) {
   switch (rows) {
-    case 1: return product_of_rows<1>(range, a, b, width, c, c_stride, start);
-    case 2: return product_of_rows<2>(range, a, b, width, c, c_stride, start);
-    case 3: return product_of_rows<3>(range, a, b, width, c, c_stride, start);
-    case 4: return product_of_rows<4>(range, a, b, width, c, c_stride, start);
+    case 1:
+      return product_of_rows<1>(range, a, b, width, c, c_stride, start);
+    case 2:
+      return product_of_rows<2>(range, a, b, width, c, c_stride, start);
+    case 3:
+      return product_of_rows<3>(range, a, b, width, c, c_stride, start);
+    case 4:
+      return product_of_rows<4>(range, a, b, width, c, c_stride, start);
 #if defined(__AVX512F__)
-    case 5: return product_of_rows<5>(range, a, b, width, c, c_stride, start);
-    case 6: return product_of_rows<6>(range, a, b, width, c, c_stride, start);
-    case 7: return product_of_rows<7>(range, a, b, width, c, c_stride, start);
-    case 8: return product_of_rows<8>(range, a, b, width, c, c_stride, start);
+    case 5:
+      return product_of_rows<5>(range, a, b, width, c, c_stride, start);
+    case 6:
+      return product_of_rows<6>(range, a, b, width, c, c_stride, start);
+    case 7:
+      return product_of_rows<7>(range, a, b, width, c, c_stride, start);
+    case 8:
+      return product_of_rows<8>(range, a, b, width, c, c_stride, start);
 #endif
   }
 }

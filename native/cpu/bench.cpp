@@ -116,8 +116,8 @@ const LimitKernels& limit_kernels(CpuPath path) {
   return kLimitsAvx2;
 }
 
-/// Sum over the threads, all of them busy for `seconds`, of each one's best rate: a limit is what the machine can do when
-/// nobody else has it. work() is a slice of about a millisecond and returns its size.
+/// Sum over the threads, all of them busy for `seconds`, of each one's best rate: a limit is what the machine can do
+/// when nobody else has it. work() is a slice of about a millisecond and returns its size.
 template <class Work>
 double rate(ThreadPool& pool, double seconds, const Work& work) {
   std::vector<double> best(static_cast<std::size_t>(pool.threads()));
@@ -176,13 +176,15 @@ MachineLimits bench_limits(int threads, CpuPath path, double seconds) {
   std::vector<std::shared_ptr<std::byte>> memory(static_cast<std::size_t>(threads));
   for (auto& part : memory) part = aligned_zeros(kFloats * sizeof(float));
   volatile float keep = 0;
-  limits.gbytes = rate(pool, seconds, [&](std::int64_t item) {
-    constexpr std::size_t kSlice = kFloats / 8;
-    thread_local std::size_t next = 0;
-    const auto* p = reinterpret_cast<const float*>(memory[static_cast<std::size_t>(item)].get());
-    if (kernels.read(p + next++ % 8 * kSlice, kSlice) > 0) keep = 1;
-    return static_cast<double>(kSlice * sizeof(float));
-  }) * 1e-9;
+  limits.gbytes = rate(pool, seconds,
+                       [&](std::int64_t item) {
+                         constexpr std::size_t kSlice = kFloats / 8;
+                         thread_local std::size_t next = 0;
+                         const auto* p = reinterpret_cast<const float*>(memory[static_cast<std::size_t>(item)].get());
+                         if (kernels.read(p + next++ % 8 * kSlice, kSlice) > 0) keep = 1;
+                         return static_cast<double>(kSlice * sizeof(float));
+                       }) *
+                  1e-9;
   return limits;
 }
 

@@ -43,7 +43,8 @@ CpuBackend::~CpuBackend() = default;
 
 std::string CpuBackend::name() const {
   const int threads = pool_.threads();
-  return std::string("cpu (") + name_of(path_) + ", " + std::to_string(threads) + (threads == 1 ? " thread)" : " threads)");
+  return std::string("cpu (") + name_of(path_) + ", " + std::to_string(threads) +
+         (threads == 1 ? " thread)" : " threads)");
 }
 
 std::shared_ptr<void> CpuBackend::allocate(std::size_t bytes) { return aligned_zeros(bytes); }
@@ -90,8 +91,8 @@ std::unique_ptr<CpuBackend> make_cpu_backend(DType dtype, int threads, std::opti
   const std::vector<CpuPath>& usable = usable_paths();
   check(!usable.empty(), "ERR_DEVICE", "cpu: expected a processor with AVX2 and FMA, found ", cpu_name());
   const CpuPath chosen = path.value_or(usable.front());
-  check(chosen == CpuPath::amx_emulated || std::find(usable.begin(), usable.end(), chosen) != usable.end(), "ERR_DEVICE",
-        "cpu: path ", name_of(chosen), ": this machine's best is ", name_of(usable.front()));
+  check(chosen == CpuPath::amx_emulated || std::find(usable.begin(), usable.end(), chosen) != usable.end(),
+        "ERR_DEVICE", "cpu: path ", name_of(chosen), ": this machine's best is ", name_of(usable.front()));
   return std::make_unique<CpuBackend>(dtype, threads, chosen);
 }
 

@@ -1,5 +1,5 @@
-// The fast CPU backend: every op split over the threads of one pool, its inner loops compiled once an instruction set and
-// reached through tables of function pointers (product_kernels.h, head_kernels.h, row_kernels.h).
+// The fast CPU backend: every op split over the threads of one pool, its inner loops compiled once an instruction set
+// and reached through tables of function pointers (product_kernels.h, head_kernels.h, row_kernels.h).
 #pragma once
 
 #include <memory>

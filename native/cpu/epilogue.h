@@ -1,4 +1,5 @@
-// What happens to a finished tile, in float: + low right (the low-rank update), + bias, then rounding, or the residual add.
+// What happens to a finished tile, in float: + low right (the low-rank update), + bias, then rounding, or the residual
+// add.
 #pragma once
 
 #include "cpu/product_kernels.h"
@@ -21,8 +22,8 @@ TINYLORA_INLINE void store_columns(Floats value, Out* y, int count) {
 
 /// One vector of columns of all rows of a tile: write(m, value) gets row m's. kRank -1 is any rank.
 template <int kRank, int kStride, class Write>
-TINYLORA_INLINE void finish_columns(const ProductTask& task, int row, int rows, int column, int count, const float* sums,
-                                    const Write& write) {
+TINYLORA_INLINE void finish_columns(const ProductTask& task, int row, int rows, int column, int count,
+                                    const float* sums, const Write& write) {
   constexpr int kMost = kRank < 0 ? 16 : kRank;
   const int rank = kRank < 0 ? task.rank : kRank;
   Floats right[kMost == 0 ? 1 : kMost];
@@ -54,7 +55,8 @@ void finish_tile_of_rank(const ProductTask& task, int row, int rows, int first_c
     };
     if (task.add) {
       float* y = static_cast<float*>(task.y) + first;
-      finish([=](int m, Floats sum) { store_columns(load_columns(y + m * stride, count) + sum, y + m * stride, count); });
+      finish(
+          [=](int m, Floats sum) { store_columns(load_columns(y + m * stride, count) + sum, y + m * stride, count); });
     } else if (task.y_float) {
       float* y = static_cast<float*>(task.y) + first;
       finish([=](int m, Floats sum) { store_columns(sum, y + m * stride, count); });
@@ -68,10 +70,14 @@ void finish_tile_of_rank(const ProductTask& task, int row, int rows, int first_c
 template <class Tile>
 void finish_tile(const ProductTask& task, int row, int rows, int first_column, const float* sums) {
   switch (task.rank) {
-    case 0: return finish_tile_of_rank<Tile, 0>(task, row, rows, first_column, sums);
-    case 1: return finish_tile_of_rank<Tile, 1>(task, row, rows, first_column, sums);
-    case 2: return finish_tile_of_rank<Tile, 2>(task, row, rows, first_column, sums);
-    default: return finish_tile_of_rank<Tile, -1>(task, row, rows, first_column, sums);
+    case 0:
+      return finish_tile_of_rank<Tile, 0>(task, row, rows, first_column, sums);
+    case 1:
+      return finish_tile_of_rank<Tile, 1>(task, row, rows, first_column, sums);
+    case 2:
+      return finish_tile_of_rank<Tile, 2>(task, row, rows, first_column, sums);
+    default:
+      return finish_tile_of_rank<Tile, -1>(task, row, rows, first_column, sums);
   }
 }
 

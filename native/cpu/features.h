@@ -15,8 +15,8 @@ const char* name_of(CpuPath path);
 /// Fails with ERR_ARGUMENT on another name.
 CpuPath cpu_path(const std::string& name);
 
-/// Paths this machine can run, best first: the instructions exist and the system saves their registers (for AMX also: it
-/// grants the permission, which this asks for).
+/// Paths this machine can run, best first: the instructions exist and the system saves their registers (for AMX also:
+/// it grants the permission, which this asks for).
 const std::vector<CpuPath>& usable_paths();
 
 /// The processor's name as it gives it itself.

@@ -1,5 +1,6 @@
-// The head op. Each item of work is one chunk of the vocabulary for all rows: the chunk's weights stay in the second-level
-// cache, the logits of one block of rows in the first, and three numbers a row and chunk are all that is kept.
+// The head op. Each item of work is one chunk of the vocabulary for all rows: the chunk's weights stay in the
+// second-level cache, the logits of one block of rows in the first, and three numbers a row and chunk are all that is
+// kept.
 #include "cpu/head.h"
 
 #include <algorithm>

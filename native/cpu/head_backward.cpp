@@ -121,8 +121,8 @@ class Pass {
   const int last_block_;
   ProductScratch::Thread& own_;
   const int rows_;
-  const int panels_;              // of dx
-  float* sums_ = nullptr;         // [panels, blocks, block, panel]
+  const int panels_;                // of dx
+  float* sums_ = nullptr;           // [panels, blocks, block, panel]
   std::byte* gradients_ = nullptr;  // blocks of packed g
 };
 

@@ -1,5 +1,5 @@
-// The inner loops of the head over one chunk of the vocabulary, one table an instruction set. Everything is summed lane by
-// lane, tokens ascending, then across the lanes in a fixed order: it depends on the chunk alone.
+// The inner loops of the head over one chunk of the vocabulary, one table an instruction set. Everything is summed lane
+// by lane, tokens ascending, then across the lanes in a fixed order: it depends on the chunk alone.
 #pragma once
 
 #include "core/dtype.h"

@@ -1,5 +1,6 @@
-// Sampling from the head. The statistics of the chunks say which chunk a draw falls into (or holds the maximum); only that
-// chunk's logits are computed again. Rows that top_k, top_p or min_p cut need all their logits: a few rows at a time.
+// Sampling from the head. The statistics of the chunks say which chunk a draw falls into (or holds the maximum); only
+// that chunk's logits are computed again. Rows that top_k, top_p or min_p cut need all their logits: a few rows at a
+// time.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -17,9 +18,7 @@ namespace {
 /// Rows whose logits are held at once when they are cut: scratch is this times the vocabulary.
 constexpr int kCutRows = 16;
 
-bool is_cut(const SampleRow& how) {
-  return how.temperature > 0 && (how.top_k > 0 || how.top_p < 1 || how.min_p > 0);
-}
+bool is_cut(const SampleRow& how) { return how.temperature > 0 && (how.top_k > 0 || how.top_p < 1 || how.min_p > 0); }
 float inverse(float temperature) { return temperature > 0 ? 1 / temperature : 1.0F; }
 double uniform_of(const SampleRow& how) { return sampling_uniform(how.seed, how.sequence, how.position); }
 
@@ -68,7 +67,8 @@ Drawn most_likely(const float* l, int count, int first) {
 }
 
 /// l [count]: logits at the row's temperature; e: scratch.
-Drawn draw_in_chunk(const HeadKernels& kernels, const float* l, int count, int first, float largest, double left, float* e) {
+Drawn draw_in_chunk(const HeadKernels& kernels, const float* l, int count, int first, float largest, double left,
+                    float* e) {
   std::memcpy(e, l, std::size_t(count) * sizeof(float));
   kernels.exponentials(e, count, 1, largest);
   int drawn = 0;
@@ -86,8 +86,9 @@ Drawn draw_row(const HeadContext& context, const SampleRow& how, const RowStats&
   const int chunks = context.chunks();
   double left = uniform_of(how) * total.sum;
   const bool greedy = !(how.temperature > 0);
-  const int chunk = greedy ? static_cast<int>(std::find(stats.largest, stats.largest + chunks, total.largest) - stats.largest)
-                           : drawn_chunk(stats, weights, chunks, left);
+  const int chunk =
+      greedy ? static_cast<int>(std::find(stats.largest, stats.largest + chunks, total.largest) - stats.largest)
+             : drawn_chunk(stats, weights, chunks, left);
   // A block of logits, of which the first row is used, and room for its exponentials.
   float* l = own.logits.at_least<float>(std::size_t(context.product.block + 1) * kChunk);
   float* e = l + context.product.block * kChunk;
@@ -106,7 +107,8 @@ void draw_cut_rows(const HeadContext& context, const HeadSampleArgs& args, const
   const std::size_t row_bytes = std::size_t(weight.in) * size_of(weight.dtype);
   std::vector<std::byte> x(row_bytes * cut.size());
   for (std::size_t i = 0; i < cut.size(); ++i) {
-    std::memcpy(x.data() + i * row_bytes, static_cast<const std::byte*>(args.x) + std::size_t(cut[i]) * row_bytes, row_bytes);
+    std::memcpy(x.data() + i * row_bytes, static_cast<const std::byte*>(args.x) + std::size_t(cut[i]) * row_bytes,
+                row_bytes);
   }
   const int rows = static_cast<int>(cut.size());
   const PackedRows packed_x =
@@ -160,7 +162,8 @@ void CpuBackend::head_sample(const HeadSampleArgs& args) {
             ": expected finite logits, found NaN or infinity");
       totals[std::size_t(m)] = total;
       if (is_cut(args.how[row + m])) return;
-      const Drawn drawn = draw_row(context, args.how[row + m], row_stats, total, weights, x + std::size_t(m) * row_bytes, own);
+      const Drawn drawn =
+          draw_row(context, args.how[row + m], row_stats, total, weights, x + std::size_t(m) * row_bytes, own);
       args.token[row + m] = drawn.token;
       args.logp[row + m] = total.logp(drawn.l);
     });

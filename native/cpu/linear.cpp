@@ -11,8 +11,8 @@ namespace {
 
 void check_update(const char* op, const LoraArgs& lora, const void* z) {
   check(lora.rank >= 0 && lora.rank <= 16, "ERR_ARGUMENT", op, ": rank: expected 0 to 16, found ", lora.rank);
-  check(lora.rank == 0 || (lora.a && lora.b && lora.r && lora.adapter && z), "ERR_ARGUMENT", op,
-        ": update of rank ", lora.rank, ": expected A, B, R, adapter and z, found a null pointer");
+  check(lora.rank == 0 || (lora.a && lora.b && lora.r && lora.adapter && z), "ERR_ARGUMENT", op, ": update of rank ",
+        lora.rank, ": expected A, B, R, adapter and z, found a null pointer");
 }
 
 int divided_up(int a, int b) { return (a + b - 1) / b; }
@@ -24,8 +24,8 @@ struct Split {
   std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
 };
 
-/// Runs of blocks whose packed inputs fit the second-level cache beside a panel. Runs of panels that are read from memory
-/// once and from the third level for the other blocks, short enough for each thread to take a few.
+/// Runs of blocks whose packed inputs fit the second-level cache beside a panel. Runs of panels that are read from
+/// memory once and from the third level for the other blocks, short enough for each thread to take a few.
 Split split_forward(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
   constexpr std::size_t kBlockBytes = 256 * 1024;
   constexpr std::size_t kPanelBytes = 1024 * 1024;
@@ -98,7 +98,7 @@ void CpuBackend::linear(const LinearArgs& args) {
       ProductTask task = whole;
       set_ranges(task, split, item, weight.panels, product_.blocks(rows));
       task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(product_.tile_floats() *
-                                                                              std::size_t(split.blocks_at_once));
+                                                                               std::size_t(split.blocks_at_once));
       product_.product(task);
     });
   }
@@ -116,7 +116,8 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
     const LoraArgs& lora = args.lora;
     const std::int32_t* adapter = lora.rank > 0 ? lora.adapter + row : nullptr;
     const LowRank low_rank{lora.rank, lora.b, lora.a, lora.r, true, adapter};
-    const auto* dy = static_cast<const std::byte*>(args.dy) + std::size_t(row) * std::size_t(weight.out) * size_of(dtype_);
+    const auto* dy =
+        static_cast<const std::byte*>(args.dy) + std::size_t(row) * std::size_t(weight.out) * size_of(dtype_);
     float* s = scratch_->z.at_least<float>(std::size_t(rows) * std::size_t(lora.rank));
     ProductTask whole = task_for(pack_rows(product_, pool_, *scratch_, rows, weight.out, dy, low_rank, s));
     whole.padded_in = product_.padded(weight.out);

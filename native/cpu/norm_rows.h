@@ -46,8 +46,9 @@ inline void rms_norm_backward(const RmsNormBackwardArgs& args, RowRange rows) {
   for (std::int64_t m = rows.first; m < rows.last; ++m) {
     const std::ptrdiff_t row = m * args.width;
     float* dx = args.dx + row;
-    norm_row_backward(args.width, args.x + row, args.gain, args.inv_rms[m], args.dy + row,
-                      [&](std::ptrdiff_t i, auto lanes, Floats value) { store(load(dx + i, lanes) + value, dx + i, lanes); });
+    norm_row_backward(
+        args.width, args.x + row, args.gain, args.inv_rms[m], args.dy + row,
+        [&](std::ptrdiff_t i, auto lanes, Floats value) { store(load(dx + i, lanes) + value, dx + i, lanes); });
   }
 }
 

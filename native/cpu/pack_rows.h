@@ -1,5 +1,5 @@
-// Rows of activations into the order in which a tile reads them: packed[unit, row], a unit being what one broadcast takes
-// (one float, or a pair of bf16). Inputs beyond the last are zeros.
+// Rows of activations into the order in which a tile reads them: packed[unit, row], a unit being what one broadcast
+// takes (one float, or a pair of bf16). Inputs beyond the last are zeros.
 #pragma once
 
 #include <cstring>

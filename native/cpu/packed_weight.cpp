@@ -43,7 +43,8 @@ std::size_t PackedWeight::index(int o, int i) const {
   const int panel = o / kernels.panel;
   const int lane = o % kernels.panel;
   const int group = dtype == DType::bf16 ? 2 : 1;  // inputs that lie side by side
-  const std::size_t in_panel = std::size_t(i / group * kernels.panel + lane) * std::size_t(group) + std::size_t(i % group);
+  const std::size_t in_panel =
+      std::size_t(i / group * kernels.panel + lane) * std::size_t(group) + std::size_t(i % group);
   return std::size_t(panel) * (panel_bytes / size_of(dtype)) + in_panel;
 }
 
@@ -66,7 +67,8 @@ std::unique_ptr<PackedWeight> pack_weight(const ProductKernels& kernels, int out
 const PackedWeight& packed(const Weight* weight, const ProductKernels& kernels, const char* op) {
   const auto* result = dynamic_cast<const PackedWeight*>(weight);
   check(result != nullptr && &result->kernels == &kernels, "ERR_ARGUMENT", op,
-        ": weight: expected one packed by this backend, found ", result ? "another instruction set's" : "a foreign one");
+        ": weight: expected one packed by this backend, found ",
+        result ? "another instruction set's" : "a foreign one");
   return *result;
 }
 

@@ -4,10 +4,11 @@
 // A weight W [out, in] is kept in panels: `panel` outputs on vector lanes, inputs one after the other.
 //   fp32  panels[p][i][lane]            = W[p * panel + lane, i]
 //   bf16  panels[p][i / 2][lane][i % 2] = W[p * panel + lane, i]    pairs of inputs, as the bf16 dot products read them
-// Outputs are padded to whole panels and inputs to a multiple of `step`, with zeros. Each output element is summed in one
-// lane, inputs ascending, whatever the number of rows: that is the row invariance of products.
+// Outputs are padded to whole panels and inputs to a multiple of `step`, with zeros. Each output element is summed in
+// one lane, inputs ascending, whatever the number of rows: that is the row invariance of products.
 //
-// Rows of x are repacked into blocks of `block` rows in the order in which a kernel reads them. A tile is block x panel.
+// Rows of x are repacked into blocks of `block` rows in the order in which a kernel reads them. A tile is block x
+// panel.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +22,10 @@ namespace tinylora {
 /// The low-rank side of a product (LoraArgs), ready for the epilogue: y[m] += sum_j low[m, j] right[j].
 struct LowRank {
   int rank = 0;
-  const float* left = nullptr;   // [r, in] of this product: A forward, B^T backward
-  const float* right = nullptr;  // [r, out] of this product: B^T forward, A backward
-  const float* r = nullptr;      // [adapters, r, r]
-  bool transposed = false;       // low = z R (backward) instead of z R^T
+  const float* left = nullptr;            // [r, in] of this product: A forward, B^T backward
+  const float* right = nullptr;           // [r, out] of this product: B^T forward, A backward
+  const float* r = nullptr;               // [adapters, r, r]
+  bool transposed = false;                // low = z R (backward) instead of z R^T
   const std::int32_t* adapter = nullptr;  // [M]
 };
 
@@ -44,36 +45,37 @@ struct PackTask {
 
 /// y = packed x times panels, for a range of blocks and a range of panels.
 struct ProductTask {
-  int rows;         // of the whole packed x
+  int rows;  // of the whole packed x
   int first_block, last_block;
   int first_panel, last_panel;
   int padded_in;
   int out;
-  const std::byte* x;       // block b at x + b * block_bytes
+  const std::byte* x;  // block b at x + b * block_bytes
   std::size_t block_bytes;
   const std::byte* panels;  // panel p at panels + p * panel_bytes; panel numbers are those of the output columns
   std::size_t panel_bytes;
-  float* sums;              // scratch, tile_floats for each block in the range
-  const float* bias = nullptr;           // [out]
+  float* sums;                  // scratch, tile_floats for each block in the range
+  const float* bias = nullptr;  // [out]
   int rank = 0;
   const float* right = nullptr;          // [r, out]
   const float* low = nullptr;            // [rows, r]
   const std::uint8_t* active = nullptr;  // [rows]
-  void* y;                  // [rows, y_stride], columns from y_column on
+  void* y;                               // [rows, y_stride], columns from y_column on
   std::int64_t y_stride;
   int y_column = 0;
   bool y_float;
   bool add;
 };
 
-/// Turns columns first_in .. first_in + panel of the forward layout into one panel of W^T: inputs and outputs change roles.
+/// Turns columns first_in .. first_in + panel of the forward layout into one panel of W^T: inputs and outputs change
+/// roles.
 struct TransposeTask {
   const std::byte* panels;  // of the forward layout
   std::size_t panel_bytes;
   int padded_in;
   int first_panel, last_panel;  // outputs of these panels become the inputs of the result
   int first_in;
-  void* result;                 // one panel with (last_panel - first_panel) * panel inputs
+  void* result;  // one panel with (last_panel - first_panel) * panel inputs
 };
 
 struct ProductKernels {
@@ -91,7 +93,9 @@ struct ProductKernels {
   int padded(int inputs) const { return (inputs + step - 1) / step * step; }
   int panels(int outputs) const { return (outputs + panel - 1) / panel; }
   int blocks(int rows) const { return (rows + block - 1) / block; }
-  std::size_t panel_bytes(int inputs) const { return std::size_t(padded(inputs)) * std::size_t(panel) * size_of(dtype); }
+  std::size_t panel_bytes(int inputs) const {
+    return std::size_t(padded(inputs)) * std::size_t(panel) * size_of(dtype);
+  }
   std::size_t block_bytes(int inputs) const { return std::size_t(padded(inputs)) * std::size_t(block * element_bytes); }
   std::size_t tile_floats() const { return std::size_t(panel) * std::size_t(block); }
 };

@@ -10,8 +10,8 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-/// Inputs of a panel that are taken through all blocks before the next ones, so that they stay in the second-level cache.
-/// Between two such runs the sums wait in memory as the floats they are.
+/// Inputs of a panel that are taken through all blocks before the next ones, so that they stay in the second-level
+/// cache. Between two such runs the sums wait in memory as the floats they are.
 inline constexpr int kInputsAtOnce = 2048;
 
 template <class Tile>
@@ -32,7 +32,8 @@ void product(const ProductTask& task) {
         const int rows = task.rows - row < Tile::kBlock ? task.rows - row : Tile::kBlock;
         const int packed_rows = Tile::kWholeBlocks ? Tile::kBlock : rows;
         float* sums = task.sums + (block - task.first_block) * (Tile::kPanel * Tile::kBlock);
-        Tile::run(rows, inputs, task.x + std::size_t(block) * task.block_bytes + std::size_t(i) * packed_rows * Tile::kElementBytes,
+        Tile::run(rows, inputs,
+                  task.x + std::size_t(block) * task.block_bytes + std::size_t(i) * packed_rows * Tile::kElementBytes,
                   w + std::size_t(i) * Tile::kPanel * sizeof(typename Tile::Element), sums, i > 0);
         if (i + inputs == task.padded_in) finish_tile<Tile>(task, row, rows, panel * Tile::kPanel, sums);
       }
@@ -49,8 +50,15 @@ void tile(int rows, int inputs, const void* x, const void* panel, float* sums, b
 template <class Tile>
 constexpr ProductKernels product_table() {
   using Element = typename Tile::Element;
-  return {Tile::kPanel, Tile::kBlock, Tile::kStep, Tile::kElementBytes, sizeof(Element) == 2 ? DType::bf16 : DType::f32,
-          pack_block<Tile>, product<Tile>, transpose_panel<Element, Tile::kPanel>, tile<Tile>};
+  return {Tile::kPanel,
+          Tile::kBlock,
+          Tile::kStep,
+          Tile::kElementBytes,
+          sizeof(Element) == 2 ? DType::bf16 : DType::f32,
+          pack_block<Tile>,
+          product<Tile>,
+          transpose_panel<Element, Tile::kPanel>,
+          tile<Tile>};
 }
 
 }  // namespace tinylora::TINYLORA_ISA

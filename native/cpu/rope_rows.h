@@ -66,8 +66,8 @@ TINYLORA_INLINE void norm_and_turn_back(int dim, const float* gain, float epsilo
                     [&](std::ptrdiff_t i, auto lanes, Floats value) { store(value, dx + i, lanes); });
 }
 
-/// Puts key and value of one head into their page, in the order of attention_kernels.h. Elements are written one by one:
-/// the other half of a bf16 pair of values belongs to another slot, perhaps to another thread.
+/// Puts key and value of one head into their page, in the order of attention_kernels.h. Elements are written one by
+/// one: the other half of a bf16 pair of values belongs to another slot, perhaps to another thread.
 TINYLORA_INLINE void put(int dim, int offset, const float* key, const float* value, float* keys, float* values) {
   for (int i = 0; i < dim; ++i) keys[i * kPageSize + offset] = key[i];
   for (int i = 0; i < dim; ++i) values[offset * dim + i] = value[i];
@@ -102,7 +102,8 @@ void rope_store(const RopeStoreArgs& args, RowRange rows, RowRange stores) {
       const std::ptrdiff_t from = (m * args.kv_heads + head) * dim;
       norm_and_turn(dim, args.k_gain, args.epsilon, angles, args.k + from, key);
       copy_row(dim, args.v + from, value);
-      const std::ptrdiff_t page = (static_cast<std::ptrdiff_t>(slot / kPageSize) * args.kv_heads + head) * kPageSize * dim;
+      const std::ptrdiff_t page =
+          (static_cast<std::ptrdiff_t>(slot / kPageSize) * args.kv_heads + head) * kPageSize * dim;
       put(dim, slot % kPageSize, key, value, static_cast<T*>(args.pages.keys) + page,
           static_cast<T*>(args.pages.values) + page);
     }
@@ -110,12 +111,15 @@ void rope_store(const RopeStoreArgs& args, RowRange rows, RowRange stores) {
 }
 
 /// sum [D] over the slots of a row's stores, for one kv head; zeros without a store.
-TINYLORA_INLINE void sum_slots(const RopeStoreBackwardArgs& args, RowRange stores, int head, const float* slots, float* sum) {
+TINYLORA_INLINE void sum_slots(const RopeStoreBackwardArgs& args, RowRange stores, int head, const float* slots,
+                               float* sum) {
   const int dim = args.head_dim;
   for (int i = 0; i < dim; ++i) sum[i] = 0;
   for (std::int64_t s = stores.first; s < stores.last; ++s) {
     const float* from = slots + (static_cast<std::ptrdiff_t>(args.layout->store_slot[s]) * args.kv_heads + head) * dim;
-    for_vectors(dim, [&](std::ptrdiff_t i, auto lanes) { store(load(sum + i, lanes) + load(from + i, lanes), sum + i, lanes); });
+    for_vectors(dim, [&](std::ptrdiff_t i, auto lanes) {
+      store(load(sum + i, lanes) + load(from + i, lanes), sum + i, lanes);
+    });
   }
 }
 

@@ -9,7 +9,8 @@ namespace tinylora::TINYLORA_ISA {
 
 template <typename T>
 constexpr RowKernels row_table() {
-  return {rms_norm<T>, rms_norm_backward, rope_store<T>, rope_store_backward<T>, swiglu<T>, swiglu_backward<T>, cast<T>};
+  return {rms_norm<T>, rms_norm_backward,  rope_store<T>, rope_store_backward<T>,
+          swiglu<T>,   swiglu_backward<T>, cast<T>};
 }
 
 }  // namespace tinylora::TINYLORA_ISA

@@ -51,7 +51,9 @@ struct Floats {
   TINYLORA_INLINE static Floats load(const Bf16* p) {
     return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  TINYLORA_INLINE static Floats load(const Bf16* p, int count) { return widen(_mm256_maskz_loadu_epi16(mask(count), p)); }
+  TINYLORA_INLINE static Floats load(const Bf16* p, int count) {
+    return widen(_mm256_maskz_loadu_epi16(mask(count), p));
+  }
   TINYLORA_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   TINYLORA_INLINE void store(float* p, int count) const { _mm512_mask_storeu_ps(p, mask(count), v); }
   TINYLORA_INLINE void store(Bf16* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), rounded()); }
@@ -92,7 +94,8 @@ TINYLORA_INLINE Floats even_of_pairs(const Bf16* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
 }
 TINYLORA_INLINE Floats odd_of_pairs(const Bf16* p) {
-  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(static_cast<int>(0xffff0000U))))};
+  return {
+      _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(static_cast<int>(0xffff0000U))))};
 }
 TINYLORA_INLINE Floats even_of_pairs(const Bf16* p, int count) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_maskz_loadu_epi32(Floats::mask(count), p), 16))};
@@ -196,9 +199,7 @@ TINYLORA_INLINE Floats times_power_of_two(Floats a, Floats n) {
   const auto power = [&](__m256i k) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(k, one), 23)); };
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, power(half)), power(_mm256_sub_epi32(whole, half)))};
 }
-TINYLORA_INLINE Floats round(Floats a) {
-  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
+TINYLORA_INLINE Floats round(Floats a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 TINYLORA_INLINE __m256 halves_sum(Floats a) { return a.v; }
 TINYLORA_INLINE __m256 halves_max(Floats a) { return a.v; }
 

@@ -1,5 +1,5 @@
-// A tile by AMX: 32 rows by 32 outputs in four tile registers, 32 inputs a step. The weight's panel is read as it lies (a
-// row of a B tile is one pair of inputs of 16 outputs); rows of x are packed by steps of 32 inputs, 64 bytes a row.
+// A tile by AMX: 32 rows by 32 outputs in four tile registers, 32 inputs a step. The weight's panel is read as it lies
+// (a row of a B tile is one pair of inputs of 16 outputs); rows of x are packed by steps of 32 inputs, 64 bytes a row.
 #pragma once
 
 #include <cstring>

@@ -1,5 +1,5 @@
-// A tile by AVX-512's dot products of bf16 pairs: sums[row, lane] += x[row, i + 1] w[i + 1, lane] + x[row, i] w[i, lane],
-// pairs ascending; both products of a pair are added inside the instruction.
+// A tile by AVX-512's dot products of bf16 pairs: sums[row, lane] += x[row, i + 1] w[i + 1, lane] + x[row, i] w[i,
+// lane], pairs ascending; both products of a pair are added inside the instruction.
 #pragma once
 
 #include "cpu/pack_rows.h"
@@ -50,18 +50,27 @@ struct DotTile {
 
   static void pack(const PackTask& task) { pack_units<PairUnit>(task); }
 
-  static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums, bool resume) {
+  static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums,
+                  bool resume) {
     const auto* x = reinterpret_cast<const std::int32_t*>(x_bytes);
     const auto* panel = reinterpret_cast<const Bf16*>(panel_bytes);
     switch (rows) {
-      case 1: return dot_rows<1>(inputs, x, panel, sums, resume);
-      case 2: return dot_rows<2>(inputs, x, panel, sums, resume);
-      case 3: return dot_rows<3>(inputs, x, panel, sums, resume);
-      case 4: return dot_rows<4>(inputs, x, panel, sums, resume);
-      case 5: return dot_rows<5>(inputs, x, panel, sums, resume);
-      case 6: return dot_rows<6>(inputs, x, panel, sums, resume);
-      case 7: return dot_rows<7>(inputs, x, panel, sums, resume);
-      case 8: return dot_rows<8>(inputs, x, panel, sums, resume);
+      case 1:
+        return dot_rows<1>(inputs, x, panel, sums, resume);
+      case 2:
+        return dot_rows<2>(inputs, x, panel, sums, resume);
+      case 3:
+        return dot_rows<3>(inputs, x, panel, sums, resume);
+      case 4:
+        return dot_rows<4>(inputs, x, panel, sums, resume);
+      case 5:
+        return dot_rows<5>(inputs, x, panel, sums, resume);
+      case 6:
+        return dot_rows<6>(inputs, x, panel, sums, resume);
+      case 7:
+        return dot_rows<7>(inputs, x, panel, sums, resume);
+      case 8:
+        return dot_rows<8>(inputs, x, panel, sums, resume);
     }
   }
 };

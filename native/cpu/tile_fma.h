@@ -89,19 +89,28 @@ struct FmaTile {
 
   static void pack(const PackTask& task) { pack_units<WidenedUnit<W>>(task); }
 
-  static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums, bool resume) {
+  static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums,
+                  bool resume) {
     const auto* x = reinterpret_cast<const float*>(x_bytes);
     const auto* panel = reinterpret_cast<const W*>(panel_bytes);
     switch (rows) {
-      case 1: return tile_rows<1>(inputs, x, panel, sums, resume);
-      case 2: return tile_rows<2>(inputs, x, panel, sums, resume);
-      case 3: return tile_rows<3>(inputs, x, panel, sums, resume);
-      case 4: return tile_rows<4>(inputs, x, panel, sums, resume);
+      case 1:
+        return tile_rows<1>(inputs, x, panel, sums, resume);
+      case 2:
+        return tile_rows<2>(inputs, x, panel, sums, resume);
+      case 3:
+        return tile_rows<3>(inputs, x, panel, sums, resume);
+      case 4:
+        return tile_rows<4>(inputs, x, panel, sums, resume);
 #if defined(__AVX512F__)
-      case 5: return tile_rows<5>(inputs, x, panel, sums, resume);
-      case 6: return tile_rows<6>(inputs, x, panel, sums, resume);
-      case 7: return tile_rows<7>(inputs, x, panel, sums, resume);
-      case 8: return tile_rows<8>(inputs, x, panel, sums, resume);
+      case 5:
+        return tile_rows<5>(inputs, x, panel, sums, resume);
+      case 6:
+        return tile_rows<6>(inputs, x, panel, sums, resume);
+      case 7:
+        return tile_rows<7>(inputs, x, panel, sums, resume);
+      case 8:
+        return tile_rows<8>(inputs, x, panel, sums, resume);
 #endif
     }
   }

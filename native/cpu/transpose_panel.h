@@ -1,8 +1,8 @@
 // Panels of W from the forward layout into one panel of W^T (TransposeTask), in small square blocks.
 //   fp32  from[o / panel][i][o % panel]            to[o][i - first]
 //   bf16  from[o / panel][i / 2][o % panel][i % 2]  to[o / 2][i - first][o % 2]
-// In bf16 the two outputs o, o + 1 of a pair of inputs are one 64-bit word on both sides: its four numbers change places
-// (0 2 1 3), and the words are transposed.
+// In bf16 the two outputs o, o + 1 of a pair of inputs are one 64-bit word on both sides: its four numbers change
+// places (0 2 1 3), and the words are transposed.
 #pragma once
 
 #include "cpu/pack_rows.h"

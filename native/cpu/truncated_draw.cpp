@@ -20,8 +20,8 @@ bool before(const Candidate& a, const Candidate& b) { return a.l > b.l || (a.l =
 /// 0 for e = 1, one more for each halving.
 int halvings(float e) { return 127 - static_cast<int>(std::bit_cast<std::uint32_t>(e) >> 23); }
 
-/// Drops candidates so unlikely that those above them already measure `wanted`, which spares sorting the whole vocabulary.
-/// One halving more is kept than the measure asks for: e is rounded, l decides.
+/// Drops candidates so unlikely that those above them already measure `wanted`, which spares sorting the whole
+/// vocabulary. One halving more is kept than the measure asks for: e is rounded, l decides.
 template <class Measure>
 void drop_hopeless(std::vector<Candidate>& all, double wanted, const Measure& measure) {
   std::array<double, 128> measured = {};

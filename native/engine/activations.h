@@ -10,28 +10,28 @@
 
 namespace tinylora {
 
-/// What a layer leaves for the way back. Layers that need nothing kept share one set, and x, x_mid and the next layer's x
-/// are then the same buffer.
+/// What a layer leaves for the way back. Layers that need nothing kept share one set, and x, x_mid and the next layer's
+/// x are then the same buffer.
 struct LayerActivations {
-  float* x;             // [M, C] residual before the input norm
-  float* inv_rms;       // [M]
-  float* q_raw;         // [M, H, D] before norm and rotation: kept with head norms only
-  float* k_raw;         // [M, K, D]
-  void* q;              // [M, H, D] act
-  void* attention;      // [M, H, D] act
-  float* lse;           // [M, H]
-  float* x_mid;         // [M, C] residual before the second norm
-  float* mid_inv_rms;   // [M]
-  void* gate;           // [M, F] act
-  void* up;             // [M, F] act
+  float* x;                            // [M, C] residual before the input norm
+  float* inv_rms;                      // [M]
+  float* q_raw;                        // [M, H, D] before norm and rotation: kept with head norms only
+  float* k_raw;                        // [M, K, D]
+  void* q;                             // [M, H, D] act
+  void* attention;                     // [M, H, D] act
+  float* lse;                          // [M, H]
+  float* x_mid;                        // [M, C] residual before the second norm
+  float* mid_inv_rms;                  // [M]
+  void* gate;                          // [M, F] act
+  void* up;                            // [M, F] act
   std::array<float*, module_types> z;  // [M, r]
 };
 
 /// Of one layer at a time.
 struct ForwardScratch {
-  void* normed;   // [M, C] act
-  float* v_raw;   // [M, K, D]
-  void* h;        // [M, F] act
+  void* normed;  // [M, C] act
+  float* v_raw;  // [M, K, D]
+  void* h;       // [M, F] act
 };
 
 struct BackwardScratch {
@@ -56,7 +56,7 @@ struct Activations {
   int basis_version = 0;  // of the adapters that a kept pass was sized for
   int first_kept = 0;     // layers below need no gradient: nothing of them is kept
   std::vector<LayerActivations> layers;
-  float* x_last = nullptr;  // [M, C] after the last layer
+  float* x_last = nullptr;           // [M, C] after the last layer
   std::int32_t* all_rows = nullptr;  // [M] 0, 1, 2, ...: a copy of all rows is a gather of them
   ForwardScratch forward{};
   BackwardScratch backward{};

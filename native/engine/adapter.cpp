@@ -53,7 +53,8 @@ std::vector<float> transposed(const std::vector<float>& matrix, std::size_t colu
   const std::size_t rows = matrix.size() / columns;
   std::vector<float> result(matrix.size());
   for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t column = 0; column < columns; ++column) result[column * rows + row] = matrix[row * columns + column];
+    for (std::size_t column = 0; column < columns; ++column)
+      result[column * rows + row] = matrix[row * columns + column];
   }
   return result;
 }

@@ -12,8 +12,8 @@
 namespace tinylora {
 
 struct BasisModule {
-  int module = 0;  // 7 * layer + type
-  int group = 0;   // which run of u numbers of v it uses
+  int module = 0;        // 7 * layer + type
+  int group = 0;         // which run of u numbers of v it uses
   std::vector<float> a;  // [r, in]
   std::vector<float> b;  // [out, r]
   std::vector<float> p;  // [u, r, r]
@@ -48,7 +48,8 @@ class Adapters {
   /// The first adapted module of the model; past the last one without any.
   int first_module() const;
 
-  /// What `linear` needs of one module; rank 0 where the module is not adapted. `adapter` is the batch's [M] on the backend.
+  /// What `linear` needs of one module; rank 0 where the module is not adapted. `adapter` is the batch's [M] on the
+  /// backend.
   LoraArgs lora(int module, const std::int32_t* adapter) const;
   /// [slots, r, r] accumulators of one module on the backend, for linear_backward; nullptr where it is not adapted.
   double* d_r(int module);
@@ -69,13 +70,13 @@ class Adapters {
   Model* model_;
   Basis basis_;  // modules ascending; a and b are on the backend only
   int basis_version_ = 0;
-  std::vector<int> versions_;                // [slots]
-  std::vector<int> entry_of_module_;         // index into basis_.modules, or -1
-  std::vector<std::shared_ptr<void>> a_;     // of each entry [r, in] float
-  std::vector<std::shared_ptr<void>> b_;     // of each entry [r, out] float: B transposed
-  std::vector<float> r_host_;                // [entries, slots, r, r]
-  std::shared_ptr<void> r_;                  // the same on the backend
-  std::shared_ptr<void> d_r_;                // [entries, slots, r, r] double
+  std::vector<int> versions_;             // [slots]
+  std::vector<int> entry_of_module_;      // index into basis_.modules, or -1
+  std::vector<std::shared_ptr<void>> a_;  // of each entry [r, in] float
+  std::vector<std::shared_ptr<void>> b_;  // of each entry [r, out] float: B transposed
+  std::vector<float> r_host_;             // [entries, slots, r, r]
+  std::shared_ptr<void> r_;               // the same on the backend
+  std::shared_ptr<void> d_r_;             // [entries, slots, r, r] double
 };
 
 }  // namespace tinylora

@@ -1,5 +1,6 @@
-// The layers of forward.cpp from the last to the first one that is adapted. d_x is the gradient of the residual stream, in
-// float; what goes into a product is rounded to the engine's dtype first. Nothing below the first adapted module is run.
+// The layers of forward.cpp from the last to the first one that is adapted. d_x is the gradient of the residual stream,
+// in float; what goes into a product is rounded to the engine's dtype first. Nothing below the first adapted module is
+// run.
 #include "core/error.h"
 #include "engine/activations.h"
 #include "engine/forward.h"
@@ -38,8 +39,7 @@ void linear_backward(const Pass& pass, int layer, int type, const void* dy, floa
 /// dy = d_x in the engine's dtype: the gradient of what the last product of a block added to the residual stream.
 const void* rounded_d_x(const Pass& pass) {
   void* dy = pass.activations.backward.dy;
-  pass.backend().cast(
-      {.count = static_cast<std::int64_t>(pass.rows()) * pass.config().hidden, .x = pass.d_x, .y = dy});
+  pass.backend().cast({.count = static_cast<std::int64_t>(pass.rows()) * pass.config().hidden, .x = pass.d_x, .y = dy});
   return dy;
 }
 

@@ -1,4 +1,5 @@
-// The one packed form of tokens that sampling and training share: rows of tokens, spans over them, pages behind the spans.
+// The one packed form of tokens that sampling and training share: rows of tokens, spans over them, pages behind the
+// spans.
 #pragma once
 
 #include <cstdint>

@@ -7,8 +7,9 @@
 //   Q4_K   d dmin  12 bytes of scales, 128 of nibbles               (d * scale) * q - (dmin * min), 8 groups of 32
 //   Q5_K   d dmin  12 bytes of scales, 32 of high bits, 128 nibbles likewise
 //   Q6_K   128 of nibbles, 64 of high pairs, 16 signed scales, d    (d * scale) * (q - 32), 16 groups of 16
-// d, m and dmin are half floats. In the formats of 32, number i is the low nibble of byte i, number i + 16 the high one.
-// Every product and sum is rounded to float on its own: no fused multiply-add, or the bits would differ from gguf-py's.
+// d, m and dmin are half floats. In the formats of 32, number i is the low nibble of byte i, number i + 16 the high
+// one. Every product and sum is rounded to float on its own: no fused multiply-add, or the bits would differ from
+// gguf-py's.
 #include "engine/dequantize.h"
 
 #include <array>

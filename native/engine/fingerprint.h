@@ -1,6 +1,6 @@
 // A 64-bit hash over a model: every weight as widened to float, its name and place, and the configuration. The same for
-// any file format that holds the same numbers, for any engine dtype and number of threads: rows are hashed one by one and
-// combined by a sum. It tells models apart by accident, not against an enemy.
+// any file format that holds the same numbers, for any engine dtype and number of threads: rows are hashed one by one
+// and combined by a sum. It tells models apart by accident, not against an enemy.
 #pragma once
 
 #include <atomic>

@@ -106,11 +106,8 @@ void mlp_block(const Pass& pass, int index, float* x_next) {
   norm(pass, layer.post_norm, kept.x_mid, kept.mid_inv_rms);
   linear(pass, index, gate_proj, scratch.normed, kept.gate, false);
   linear(pass, index, up_proj, scratch.normed, kept.up, false);
-  pass.backend().swiglu({.rows = pass.rows(),
-                         .width = pass.config().intermediate,
-                         .gate = kept.gate,
-                         .up = kept.up,
-                         .h = scratch.h});
+  pass.backend().swiglu(
+      {.rows = pass.rows(), .width = pass.config().intermediate, .gate = kept.gate, .up = kept.up, .h = scratch.h});
   linear_residual(pass, index, down_proj, scratch.h, kept.x_mid, x_next);
 }
 
@@ -119,8 +116,8 @@ void mlp_block(const Pass& pass, int index, float* x_next) {
 const float* run_layers(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
                         Activations& activations, const std::atomic<bool>& abort) {
   const Pass pass{model, adapters, batch, cache, activations};
-  check(pass.rows() <= activations.rows, "ERR_ARGUMENT", "forward: expected at most ", activations.rows, " rows, found ",
-        pass.rows());
+  check(pass.rows() <= activations.rows, "ERR_ARGUMENT", "forward: expected at most ", activations.rows,
+        " rows, found ", pass.rows());
   pass.backend().embed({.rows = pass.rows(),
                         .tokens = batch.tokens(),
                         .table = model.embedding.get(),

@@ -30,8 +30,8 @@ class KvCache {
   std::shared_ptr<void> memory_;
 };
 
-/// What the pass back needs of each layer, and the scratch that all layers share (activations.h). Reused for any batch of
-/// at most `rows` rows.
+/// What the pass back needs of each layer, and the scratch that all layers share (activations.h). Reused for any batch
+/// of at most `rows` rows.
 struct Activations;
 struct ActivationsDeleter {
   void operator()(Activations*) const;
@@ -47,8 +47,8 @@ std::size_t activation_bytes(const Model& model, const Adapters& adapters, int r
 const float* run_layers(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
                         Activations& activations, const std::atomic<bool>& abort);
 
-/// The way back from d_x [M, C] (gradient of the residual stream after the last layer; overwritten) to the adapters' dR.
-/// `activations` must hold a kept pass over the same batch and cache.
+/// The way back from d_x [M, C] (gradient of the residual stream after the last layer; overwritten) to the adapters'
+/// dR. `activations` must hold a kept pass over the same batch and cache.
 void run_layers_backward(const Model& model, Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
                          Activations& activations, float* d_x, const std::atomic<bool>& abort);
 

@@ -30,7 +30,8 @@ void HeadPass::lay_out(Arena& arena) {
   const std::size_t numbers = n * static_cast<std::size_t>(model_.config.hidden);
   arena.take(rows_, n * sizeof(std::int32_t));
   arena.take(targets_, n * sizeof(std::int32_t));
-  for (float** buffer : {&inv_temperature_, &inv_rms_, &logp_, &entropy_, &lse_}) arena.take(*buffer, n * sizeof(float));
+  for (float** buffer : {&inv_temperature_, &inv_rms_, &logp_, &entropy_, &lse_})
+    arena.take(*buffer, n * sizeof(float));
   arena.take(x_, numbers * sizeof(float));
   arena.take(normed_, numbers * size_of(model_.backend->dtype()));
   if (!keep_) return;
@@ -77,7 +78,8 @@ void HeadPass::backward(const std::vector<float>& d_logprobs, float* d_x) {
                          .lse = lse_,
                          .d_logp = d_logp_,
                          .dx = d_normed_});
-  backend.zero(d_gathered_, static_cast<std::size_t>(count_) * static_cast<std::size_t>(model_.config.hidden) * sizeof(float));
+  backend.zero(d_gathered_,
+               static_cast<std::size_t>(count_) * static_cast<std::size_t>(model_.config.hidden) * sizeof(float));
   backend.rms_norm_backward({.rows = count_,
                              .width = model_.config.hidden,
                              .x = x_,
@@ -85,8 +87,7 @@ void HeadPass::backward(const std::vector<float>& d_logprobs, float* d_x) {
                              .inv_rms = inv_rms_,
                              .dy = d_normed_,
                              .dx = d_gathered_});
-  backend.scatter_add_rows(
-      {.count = count_, .width = model_.config.hidden, .rows = rows_, .x = d_gathered_, .y = d_x});
+  backend.scatter_add_rows({.count = count_, .width = model_.config.hidden, .rows = rows_, .x = d_gathered_, .y = d_x});
 }
 
 }  // namespace tinylora

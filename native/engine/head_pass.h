@@ -1,5 +1,5 @@
-// From the residual stream to the log-probabilities of scored tokens, and back: gather the rows that predict, last norm,
-// vocabulary head.
+// From the residual stream to the log-probabilities of scored tokens, and back: gather the rows that predict, last
+// norm, vocabulary head.
 #pragma once
 
 #include <memory>

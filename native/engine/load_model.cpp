@@ -16,7 +16,8 @@ namespace {
 /// The tensors by name, the mapped files, and the fingerprint that grows with every tensor read.
 class Loader {
  public:
-  Loader(Backend& backend, const ModelConfig& config, const std::vector<TensorSource>& tensors, const Progress& progress)
+  Loader(Backend& backend, const ModelConfig& config, const std::vector<TensorSource>& tensors,
+         const Progress& progress)
       : backend_(backend), config_(config), progress_(progress), fingerprint_(config) {
     for (const TensorSource& source : tensors) {
       check(sources_.emplace(source.name, &source).second, "ERR_MODEL", "tensor ", source.name, " in ", source.file,
@@ -71,8 +72,8 @@ class Loader {
       left.erase(shape.name);
     }
     for (const auto& [name, source] : left) {
-      check(is_harmless_extra(config_, name), "ERR_MODEL", "tensor ", name, " in ", source->file, ": expected only the ",
-            "tensors of a ", config_.family, " model with ", config_.layers, " layers");
+      check(is_harmless_extra(config_, name), "ERR_MODEL", "tensor ", name, " in ", source->file,
+            ": expected only the ", "tensors of a ", config_.family, " model with ", config_.layers, " layers");
     }
   }
 

@@ -27,8 +27,8 @@ void check_rope_scaling(const ModelConfig& config) {
   check_number("rope_scaling.low_freq_factor", scaling.low_freq_factor, 1e-3, 1e6);
   check_number("rope_scaling.high_freq_factor", scaling.high_freq_factor, 1e-3, 1e6);
   check(scaling.low_freq_factor < scaling.high_freq_factor, "ERR_MODEL",
-        "config: rope_scaling: expected low_freq_factor below high_freq_factor, found ", scaling.low_freq_factor, " and ",
-        scaling.high_freq_factor);
+        "config: rope_scaling: expected low_freq_factor below high_freq_factor, found ", scaling.low_freq_factor,
+        " and ", scaling.high_freq_factor);
 }
 
 std::string layer_name(int layer, const std::string& rest) {

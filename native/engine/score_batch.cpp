@@ -125,8 +125,9 @@ PackedScore pack_score_batch(const ScoreBatch& batch) {
         pages[sequence][static_cast<std::size_t>(first / kPageSize)]);
   }
   for (std::size_t sequence = 0; sequence < sequences(batch); ++sequence) {
-    const auto tokens = std::span(batch.tokens).subspan(static_cast<std::size_t>(batch.starts[sequence]),
-                                                        static_cast<std::size_t>(length(batch, sequence)));
+    const auto tokens = std::span(batch.tokens)
+                            .subspan(static_cast<std::size_t>(batch.starts[sequence]),
+                                     static_cast<std::size_t>(length(batch, sequence)));
     append_span(packed.batch, tokens, first_position(batch, sequence), batch.slots[sequence], pages[sequence],
                 copies[sequence]);
     if (batch.scored[sequence] != 0) append_scored(batch, sequence, packed.scored);

@@ -20,12 +20,12 @@ struct ScoreBatch {
   bool keep = false;
 };
 
-/// The tokens whose log-probability is wanted, each with the row that predicts it: the one before it, or the parent's last
-/// row for the first token of a child. So a row may predict several tokens.
+/// The tokens whose log-probability is wanted, each with the row that predicts it: the one before it, or the parent's
+/// last row for the first token of a child. So a row may predict several tokens.
 struct ScoredTokens {
-  std::vector<std::int32_t> token;   // [n] index in ScoreBatch.tokens, ascending
-  std::vector<std::int32_t> row;     // [n]
-  std::vector<std::int32_t> target;  // [n] token id
+  std::vector<std::int32_t> token;     // [n] index in ScoreBatch.tokens, ascending
+  std::vector<std::int32_t> row;       // [n]
+  std::vector<std::int32_t> target;    // [n] token id
   std::vector<float> inv_temperature;  // [n]
 
   int count() const { return static_cast<int>(token.size()); }

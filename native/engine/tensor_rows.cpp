@@ -48,7 +48,8 @@ TensorRows::TensorRows(std::shared_ptr<const MappedFile> file, const TensorSourc
     : file_(std::move(file)), shape_(shape), permuted_heads_(source.permuted_heads) {
   check_shape(source, shape);
   format_ = &checked_format(source, shape);
-  row_bytes_ = static_cast<std::size_t>(shape.columns / format_->block) * static_cast<std::size_t>(format_->block_bytes);
+  row_bytes_ =
+      static_cast<std::size_t>(shape.columns / format_->block) * static_cast<std::size_t>(format_->block_bytes);
   const std::uint64_t expected = static_cast<std::uint64_t>(row_bytes_) * static_cast<std::uint64_t>(shape.rows);
   check(source.bytes == expected, "ERR_MODEL", "tensor ", source.name, " in ", source.file, ": expected ", expected,
         " bytes of type ", source.type, ", found ", source.bytes);

@@ -64,7 +64,8 @@ void check_unchanged(const Adapters& adapters, const KeptPass& pass) {
   for (std::size_t i = 0; same && i < pass.slots.size(); ++i) {
     same = adapters.version(pass.slots[i]) == pass.versions[i];
   }
-  check(same, "ERR_ARGUMENT", "backward: expected the adapters of the forward pass, found that they were changed since");
+  check(same, "ERR_ARGUMENT",
+        "backward: expected the adapters of the forward pass, found that they were changed since");
 }
 
 /// One number a token, NaN where it is not scored.
@@ -130,7 +131,8 @@ void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<b
   check_unchanged(state.adapters, *state.pass);
   std::vector<float> scored;
   for (const std::int32_t token : tokens) scored.push_back(d_logprobs[static_cast<std::size_t>(token)]);
-  check(all_finite(scored), "ERR_NUMERIC", "backward: expected finite gradients of the log-probabilities, found NaN or infinity");
+  check(all_finite(scored), "ERR_NUMERIC",
+        "backward: expected finite gradients of the log-probabilities, found NaN or infinity");
 
   const KeptPass pass = std::move(*state.pass);
   state.pass.reset();
@@ -138,8 +140,10 @@ void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<b
     auto* d_x = static_cast<float*>(state.kept.d_x.get());
     state.model.backend->zero(d_x, rows * static_cast<std::size_t>(state.model.config.hidden) * sizeof(float));
     state.kept.head->backward(scored, d_x);
-    run_layers_backward(state.model, state.adapters, pass.device, *state.kept.cache, *state.kept.activations, d_x, abort);
-    check(state.adapters.gradients_finite(), "ERR_NUMERIC", "backward: the gradient of the adapters is NaN or infinite");
+    run_layers_backward(state.model, state.adapters, pass.device, *state.kept.cache, *state.kept.activations, d_x,
+                        abort);
+    check(state.adapters.gradients_finite(), "ERR_NUMERIC",
+          "backward: the gradient of the adapters is NaN or infinite");
   } catch (...) {
     state.adapters.zero_gradients();
     throw;

@@ -238,7 +238,8 @@ struct HeadArgs {
   float* lse;                    // [n] kept for the backward pass
 };
 
-/// dx = d_logp * inv_temperature * (W[target] - softmax(l) W).
+/// dx = g W, g = d_logp * inv_temperature * (1[target] - softmax(l)). A backend may round g to act, as it does the input of
+/// every product.
 struct HeadBackwardArgs {
   int rows;
   const void* x;                 // [n, C] act

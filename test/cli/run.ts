@@ -11,17 +11,20 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** Runs the built command line as a user would. No model is found unless the arguments or `env` name one. */
+/** Runs the built command line as a user would; `interruptAfter` sends Ctrl-C when this is printed. No model is found unless the arguments or `env` name one. */
 export async function runCli(
   args: readonly string[],
-  options: { input?: string; env?: NodeJS.ProcessEnv; cwd?: string } = {},
+  options: { input?: string; env?: NodeJS.ProcessEnv; interruptAfter?: string } = {},
 ): Promise<CliResult> {
   const child = spawn(process.execPath, [BIN, ...args], {
-    cwd: options.cwd ?? ROOT,
+    cwd: ROOT,
     env: { ...process.env, TINYLORA_MODEL: "", ...options.env },
   });
   child.stdin.on("error", () => {}); // a command that fails early closes its input
   child.stdin.end(options.input ?? "");
+  child.stdout.on("data", (chunk: Buffer) => {
+    if (options.interruptAfter && chunk.includes(options.interruptAfter)) child.kill("SIGINT");
+  });
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),
     text(child.stderr),

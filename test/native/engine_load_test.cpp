@@ -228,8 +228,9 @@ void rope_is_that_of_transformers() {
   config.rope_scaling = {
       .type = "llama3", .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_context = 1024};
   table = rope_table(config, 8);
-  // Wavelength 6.28 < 1024 / 4: kept. Wavelength 628.3: 1024 / 628.3 = 1.6297 turns, share (1.6297 - 1) / 3 = 0.20991.
-  const float blended = (1 - 0.2099101F) * 0.01F / 8 + 0.2099101F * 0.01F;
+  // Wavelength 6.28 < 1024 / 4: kept. Wavelength 628.3: 1024 / 628.3 = 1.6297 turns, share (1.62975 - 1) / 3 =
+  // 0.209916.
+  const float blended = (1 - 0.2099156F) * 0.01F / 8 + 0.2099156F * 0.01F;
   expect_near("llama3", {table.cos[2 * 2], table.sin[2 * 5 + 1]}, {std::cos(2.0F), std::sin(5 * blended)}, {0, 1e-5});
   config.rope_scaling.original_context = 512;  // 0.815 turns: a long wavelength, divided
   table = rope_table(config, 8);

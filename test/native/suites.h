@@ -21,6 +21,9 @@ void add_engine_dequantize_tests(Tests&);
 void add_engine_load_tests(Tests&);
 void add_engine_score_tests(Tests&);
 void add_engine_gradient_tests(Tests&);
+void add_engine_svd_tests(Tests&);
+void add_engine_projection_tests(Tests&);
+void add_engine_sampler_tests(Tests&);
 
 inline void add_all(Tests& tests) {
   add_core_tests(tests);
@@ -39,6 +42,9 @@ inline void add_all(Tests& tests) {
   add_engine_load_tests(tests);
   add_engine_score_tests(tests);
   add_engine_gradient_tests(tests);
+  add_engine_svd_tests(tests);
+  add_engine_projection_tests(tests);
+  add_engine_sampler_tests(tests);
 }
 
 }  // namespace tinylora::test

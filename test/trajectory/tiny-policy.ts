@@ -3,10 +3,11 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Adapter } from "../../lib/adapter/adapter.js";
 import { buildBasis } from "../../lib/adapter/basis.js";
+import type { TrainOptions } from "../../lib/config/schema.js";
 import { randomUniform } from "../../lib/data/philox.js";
 import type { Dtype, LinearModule, ModelConfig, TensorSource } from "../../lib/native/addon.js";
 import { Session } from "../../lib/native/session.js";
-import type { TrainablePolicy } from "../../lib/train/trainer.js";
+import { GrpoTrainer, type TrainablePolicy } from "../../lib/train/trainer.js";
 
 const letters = [..."0123456789#+-=? abcdefghijklmnopqrstuvwxyz.,", "<end>"];
 const END = letters.length - 1;
@@ -106,4 +107,40 @@ export class TinyPolicy implements TrainablePolicy {
   backward: TrainablePolicy["backward"] = (dLogprobs, signal) => this.#session.backward(dLogprobs, signal);
   gradient: TrainablePolicy["gradient"] = (slot) => this.#session.gradient(slot);
   zeroGradients: TrainablePolicy["zeroGradients"] = () => this.#session.zeroGradients();
+}
+
+export type TinyOptions = TrainOptions & { dtype: Dtype; threads: number };
+
+/** A whole run over sums of one step, rewarded for vowels. */
+export async function runTiny(
+  run: string,
+  mode: "start" | "resume",
+  { dtype, threads, ...config }: TinyOptions,
+): Promise<void> {
+  const policy = await TinyPolicy.open(`${run}-model`, { dtype, threads });
+  const problems = Array.from({ length: 7 }, (_, i) => {
+    return { id: `tiny/${i + 1}`, question: `${i} + ${i}`, answer: `${2 * i}`, row: {} };
+  });
+  const trainer = new GrpoTrainer({
+    engine: policy,
+    adapter: policy.adapter(),
+    data: { name: "tiny", train: problems, test: problems.slice(0, 3) },
+    rewards: { vowels: (completion) => [...completion].filter((letter) => "aeiou".includes(letter)).length },
+    config: {
+      num_prompts: 3,
+      num_generations: 4,
+      max_completion_length: 12,
+      max_steps: 4,
+      eval_steps: 2,
+      save_steps: 1,
+      ...config,
+    },
+    run,
+    resume: mode === "resume",
+  });
+  try {
+    await trainer.train({ onWarning: (message) => console.error(message) });
+  } finally {
+    policy.dispose();
+  }
 }

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runTiny, type TinyOptions } from "./tiny-policy.js";
 
 const script = fileURLToPath(new URL("./tiny-run.ts", import.meta.url));
-const base = { dtype: "bf16", threads: 1, learning_rate: 0.05 };
+const base = { dtype: "bf16", threads: 1, learning_rate: 0.05 } as const;
 let folder: string;
 let count = 0;
 
@@ -30,9 +31,9 @@ async function end(child: ChildProcess): Promise<string> {
   return errors;
 }
 
-async function wholeRun(options: object) {
+async function wholeRun(options: Partial<TinyOptions>) {
   const run = join(folder, `run-${++count}`);
-  expect(await end(start(run, "start", options))).toBe("");
+  await runTiny(run, "start", { ...base, ...options });
   return result(run);
 }
 
@@ -42,19 +43,19 @@ async function result(run: string) {
     const { measured: _, ...rest } = JSON.parse(line) as Record<string, number | null>;
     return rest;
   });
-  const state = JSON.parse(await readFile(join(run, "checkpoints", "step-4", "state.json"), "utf8")) as {
-    state: { master: string };
-  };
-  return {
-    metrics,
-    state,
-    master: new Float32Array(Uint8Array.from(Buffer.from(state.state.master, "base64")).buffer),
-  };
+  const path = join(run, "checkpoints", `step-${metrics.at(-1)!.step}`, "state.json");
+  const file = JSON.parse(await readFile(path, "utf8")) as { state: { master: string } };
+  const master = new Float32Array(Uint8Array.from(Buffer.from(file.state.master, "base64")).buffer);
+  return { metrics, file, master };
 }
 
-const kl = { beta: 0.05, num_iterations: 2, temperature: 0.8, mask_truncated_completions: true };
+const kl: Partial<TinyOptions> = { beta: 0.05, num_iterations: 2, temperature: 0.8, mask_truncated_completions: true };
 
-describe.each(["bf16", "fp32"])("%s", (dtype) => {
+describe.each([
+  // In bf16 the gradients of activations are rounded too, those of a prompt once for every pass that it is in.
+  { dtype: "bf16", tolerance: 1e-2 },
+  { dtype: "fp32", tolerance: 1e-5 },
+] as const)("$dtype", ({ dtype, tolerance }) => {
   it("sampler and passes give the same bits, with 1 thread as with 2", async () => {
     const one = await wholeRun({ dtype, threads: 1 });
     const two = await wholeRun({ dtype, threads: 2 });
@@ -66,13 +67,13 @@ describe.each(["bf16", "fp32"])("%s", (dtype) => {
   });
 
   it("the token budget changes the gradient by rounding alone", async () => {
-    const sgd = { dtype, optim: "sgd", max_grad_norm: 0, loss_type: "dapo", learning_rate: 1e-3, eval_steps: 0 };
+    const sgd = { dtype, optim: "sgd", max_grad_norm: 0, learning_rate: 1e-3, eval_steps: 0, max_steps: 1 } as const;
     const large = await wholeRun({ ...sgd, token_budget: 4096 });
     const small = await wholeRun({ ...sgd, token_budget: 24 });
-    const norm = large.metrics[0]!.grad_norm!;
-    expect(Math.abs(small.metrics[0]!.grad_norm! - norm) / norm).toBeLessThan(1e-4);
-    expect(small.metrics[0]!.entropy).toBe(large.metrics[0]!.entropy);
-    for (const [i, value] of large.master.entries()) expect(small.master[i]).toBeCloseTo(value, 5);
+    expect(small.metrics[0]!.entropy).toBeCloseTo(large.metrics[0]!.entropy!, 10);
+    const norm = Math.hypot(...large.master);
+    expect(norm).toBeGreaterThan(0);
+    expect(Math.hypot(...large.master.map((value, i) => value - small.master[i]!)) / norm).toBeLessThan(tolerance);
   });
 });
 

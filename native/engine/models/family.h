@@ -1,5 +1,5 @@
-// What differs between the model families, one small file each. To add one: its file, its line in the table of family.cpp
-// and its reading in lib/model.
+// What differs between the model families, one small file each. To add one: its file, its line in the table of
+// family.cpp and its reading in lib/model.
 #pragma once
 
 #include <string>

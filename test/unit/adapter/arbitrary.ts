@@ -45,6 +45,7 @@ export const anySpec: fc.Arbitrary<AdapterSpec> = fc
     targets: fc.subarray([...MODULE_TYPES], { minLength: 1 }),
     dtype: fc.constantFrom(...VECTOR_DTYPES),
   })
+  .map((spec) => (spec.projection.distribution === "unit" ? { ...spec, u: spec.rank ** 2 } : spec))
   .map(adapterSpec);
 
 export const anyFacts: fc.Arbitrary<AdapterFacts> = anySpec.chain((spec) => {

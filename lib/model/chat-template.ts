@@ -1,0 +1,42 @@
+import { Template } from "@huggingface/jinja";
+import { TinyLoraError } from "../error.js";
+import { firstLine } from "./files.js";
+
+export interface Message {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string;
+}
+
+export interface ChatOptions {
+  /** End with the start of the assistant's turn. */
+  readonly addGenerationPrompt?: boolean;
+}
+
+/** A model's Jinja template, given what transformers' apply_chat_template gives it. */
+export class ChatTemplate {
+  readonly source: string;
+  readonly #place: string;
+  readonly #specialTokens: Readonly<Record<string, string>>;
+  #template: Template | undefined;
+
+  constructor(place: string, source: string, specialTokens: Readonly<Record<string, string>>) {
+    this.source = source;
+    this.#place = place;
+    this.#specialTokens = specialTokens;
+  }
+
+  render(messages: readonly Message[], { addGenerationPrompt = true }: ChatOptions = {}): string {
+    try {
+      this.#template ??= new Template(this.source);
+      return this.#template.render({
+        ...this.#specialTokens,
+        messages: messages.map(({ role, content }) => ({ role, content })),
+        add_generation_prompt: addGenerationPrompt,
+        tools: null,
+        documents: null,
+      });
+    } catch (error) {
+      throw new TinyLoraError("ERR_MODEL", `${this.#place}: chat template: ${firstLine(error)}`, { cause: error });
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { TinyLoraError } from "../error.js";
+import { Fields, isObject } from "./fields.js";
+
+/** Opens a file for one synchronous look; `size` is that of the open file. */
+export function withFile<T>(file: string, use: (handle: number, size: number) => T): T {
+  const handle = orFileError(file, () => openSync(file, "r"));
+  try {
+    const { size } = orFileError(file, () => {
+      const status = fstatSync(handle);
+      if (!status.isFile()) throw new Error("not a file");
+      return status;
+    });
+    return use(handle, size);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** Exactly `length` bytes from `offset`; the caller has checked that the file has them. */
+export function readBytes(file: string, handle: number, offset: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let done = 0; done < length; ) {
+    const count = orFileError(file, () => readSync(handle, bytes, done, length - done, offset + done));
+    if (count === 0)
+      throw new TinyLoraError("ERR_FILE", `${file}: expected ${length} bytes at ${offset}, found ${done}`);
+    done += count;
+  }
+  return bytes;
+}
+
+export function readText(file: string): string {
+  return orFileError(file, () => readFileSync(file, "utf8"));
+}
+
+/** A JSON file that holds one object. */
+export function readJson(file: string): Fields {
+  return new Fields(file, readJsonObject(file));
+}
+export function readJsonObject(file: string): Record<string, unknown> {
+  return parseJsonObject(file, readText(file));
+}
+export function readJsonIfThere(file: string): Fields {
+  return existsSync(file) ? readJson(file) : new Fields(file, {});
+}
+
+export function parseJsonObject(place: string, text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new TinyLoraError("ERR_MODEL", `${place}: not JSON: ${firstLine(error)}`, { cause: error });
+  }
+  if (!isObject(value)) throw new TinyLoraError("ERR_MODEL", `${place}: expected a JSON object, found something else`);
+  return value;
+}
+
+export function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+}
+
+function orFileError<T>(file: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? firstLine(error);
+    throw new TinyLoraError("ERR_FILE", `${file}: cannot be read (${reason})`, { cause: error });
+  }
+}

@@ -1,0 +1,92 @@
+// config.json of transformers 4 and 5 to our ModelConfig. What the engine does not compute is refused, never ignored.
+import type { ModelConfig } from "../native/addon.js";
+import { type Fields, lookup } from "./fields.js";
+
+const FAMILIES: Readonly<Record<string, ModelConfig["family"]>> = {
+  LlamaForCausalLM: "llama",
+  Qwen2ForCausalLM: "qwen2",
+  Qwen3ForCausalLM: "qwen3",
+};
+
+export function huggingFaceConfig(config: Fields): ModelConfig {
+  const family = familyOf(config);
+  const hidden = config.count("hidden_size");
+  const heads = config.count("num_attention_heads");
+  const layers = config.count("num_hidden_layers");
+  const context = config.count("max_position_embeddings");
+  refuseUnsupported(config, family);
+  refuseSlidingWindow(config, layers, context);
+  return {
+    family,
+    vocab: config.count("vocab_size"),
+    hidden,
+    intermediate: config.count("intermediate_size"),
+    layers,
+    heads,
+    kvHeads: config.count("num_key_value_heads", heads),
+    headDim: config.count("head_dim", family === "qwen3" ? 128 : Math.floor(hidden / heads)),
+    context,
+    rmsNormEpsilon: config.positive("rms_norm_eps", 1e-6),
+    tiedEmbeddings: config.flag("tie_word_embeddings", false),
+    ...rope(config, context),
+  };
+}
+
+function familyOf(config: Fields): ModelConfig["family"] {
+  const names = config.list("architectures");
+  const family = names.length === 1 ? lookup(FAMILIES, names[0]) : undefined;
+  return family ?? config.fail("architectures", `one of ${Object.keys(FAMILIES).join(", ")}`);
+}
+
+function refuseUnsupported(config: Fields, family: ModelConfig["family"]): void {
+  if (config.text("hidden_act", "silu") !== "silu") config.fail("hidden_act", '"silu"');
+  // Qwen2 has biases on q, k and v whatever its config says.
+  if (family !== "qwen2" && config.flag("attention_bias", false)) config.fail("attention_bias", "false");
+  if (config.flag("mlp_bias", false)) config.fail("mlp_bias", "false");
+  if (config.has("quantization_config")) config.fail("quantization_config", "weights in F32, F16 or BF16");
+}
+
+/** A window as long as the context changes nothing; a shorter one that some layer uses is refused. */
+function refuseSlidingWindow(config: Fields, layers: number, context: number): void {
+  if (!config.has("sliding_window") || config.count("sliding_window") >= context) return;
+  const used = config.has("layer_types")
+    ? config.list("layer_types").includes("sliding_attention")
+    : config.flag("use_sliding_window", false) && config.get("max_window_layers") !== layers;
+  if (used) config.fail("sliding_window", `null or at least the context, ${context}`);
+}
+
+/** transformers 4: rope_theta and rope_scaling; 5: both in rope_parameters. */
+function rope(config: Fields, context: number): Pick<ModelConfig, "ropeTheta" | "ropeScaling"> {
+  const parameters = config.has("rope_parameters") ? config.object("rope_parameters") : undefined;
+  const scaling = parameters ?? (config.has("rope_scaling") ? config.object("rope_scaling") : undefined);
+  const theta = parameters?.has("rope_theta") ? parameters : config;
+  const ropeTheta = theta.positive("rope_theta", 10000);
+  for (const fields of [config, scaling]) {
+    const share = fields?.positive("partial_rotary_factor", 1);
+    if (share !== undefined && share !== 1) fields?.fail("partial_rotary_factor", "1");
+  }
+  if (!scaling) return { ropeTheta };
+  const key = scaling.has("rope_type") ? "rope_type" : "type";
+  switch (scaling.text(key, "default")) {
+    case "default":
+      for (const nested of ["full_attention", "sliding_attention"]) {
+        if (scaling.has(nested)) scaling.fail(nested, "one form of rope for all layers");
+      }
+      return { ropeTheta };
+    case "linear":
+      return { ropeTheta, ropeScaling: { type: "linear", factor: scaling.positive("factor") } };
+    case "llama3":
+      return {
+        ropeTheta,
+        ropeScaling: {
+          type: "llama3",
+          factor: scaling.positive("factor"),
+          lowFreqFactor: scaling.positive("low_freq_factor"),
+          highFreqFactor: scaling.positive("high_freq_factor"),
+          originalContext: scaling.count("original_max_position_embeddings", context),
+        },
+      };
+    default:
+      return scaling.fail(key, '"default", "linear" or "llama3"');
+  }
+}

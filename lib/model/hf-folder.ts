@@ -1,0 +1,60 @@
+// A folder as `save_pretrained` of transformers writes it.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Fields } from "./fields.js";
+import { isObject } from "./fields.js";
+import { readJson, readJsonIfThere, readJsonObject, readText } from "./files.js";
+import { huggingFaceConfig } from "./hf-config.js";
+import { readWeights } from "./hf-weights.js";
+import type { Model } from "./open.js";
+import { ModelTokenizer } from "./tokenizer.js";
+
+export function openHuggingFace(path: string): Model {
+  const raw = readJson(join(path, "config.json"));
+  const config = huggingFaceConfig(raw);
+  return { path, format: "Hugging Face", config, tensors: readWeights(path), tokenizer: readTokenizer(path, raw) };
+}
+
+function readTokenizer(folder: string, config: Fields): ModelTokenizer {
+  const options = readJsonIfThere(join(folder, "tokenizer_config.json"));
+  const generation = readJsonIfThere(join(folder, "generation_config.json"));
+  const file = join(folder, "tokenizer.json");
+  return new ModelTokenizer({
+    place: file,
+    json: readJsonObject(file),
+    vocab: config.count("vocab_size"),
+    bos: tokenText(options, "bos_token"),
+    eos: tokenText(options, "eos_token"),
+    stopTokens: [...tokenIds(generation), ...tokenIds(config)],
+    chatTemplate: readTemplate(folder, options),
+    specialTokens: specialTokens(options),
+  });
+}
+
+/** A token is written as its text or as an object with `content`. */
+function tokenText(options: Fields, key: string): string | undefined {
+  if (!options.has(key)) return undefined;
+  return isObject(options.get(key)) ? options.object(key).text("content") : options.text(key);
+}
+
+function specialTokens(options: Fields): Record<string, string> {
+  const keys = ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
+  return Object.fromEntries(keys.flatMap((key) => (options.has(key) ? [[key, tokenText(options, key)!]] : [])));
+}
+
+function tokenIds(fields: Fields): number[] {
+  if (Array.isArray(fields.get("eos_token_id"))) return [...fields.numbers("eos_token_id")];
+  const id = fields.tokenId("eos_token_id");
+  return id === undefined ? [] : [id];
+}
+
+/** The file of its own came with transformers 4.52; before it the template lay in tokenizer_config.json, alone or among named ones. */
+function readTemplate(folder: string, options: Fields): string | undefined {
+  const file = join(folder, "chat_template.jinja");
+  if (existsSync(file)) return readText(file);
+  if (!Array.isArray(options.get("chat_template"))) {
+    return options.has("chat_template") ? options.text("chat_template") : undefined;
+  }
+  const named = options.list("chat_template").find((item) => isObject(item) && item.name === "default");
+  return isObject(named) && typeof named.template === "string" ? named.template : undefined;
+}

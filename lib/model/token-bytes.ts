@@ -1,0 +1,64 @@
+// Which bytes each token stands for: the inverse of byte-level BPE's alphabet, or sentencepiece's conventions.
+import type { Tokenizer as Pipeline } from "@huggingface/tokenizers";
+import { TinyLoraError } from "../error.js";
+import type { TokenizerSource } from "./tokenizer.js";
+
+export interface TokenBytes {
+  readonly bytes: Uint8Array;
+  /** [vocab + 1] */
+  readonly offsets: Uint32Array;
+}
+
+export function tokenBytes(source: TokenizerSource, pipeline: Pipeline): TokenBytes {
+  const added = pipeline.get_added_tokens_decoder();
+  const read = isByteLevel(source.json) ? byteLevelBytes : sentencepieceBytes;
+  const tokens = new Array<Uint8Array>(source.vocab).fill(new Uint8Array(0));
+  for (const [text, id] of pipeline.get_vocab()) {
+    if (typeof text !== "string") continue; // an id without token
+    if (id >= source.vocab) {
+      const { place, vocab } = source;
+      throw new TinyLoraError(
+        "ERR_MODEL",
+        `${place}: token ${JSON.stringify(text)}: expected an id below ${vocab}, found ${id}`,
+      );
+    }
+    tokens[id] = added.has(id) ? Buffer.from(text, "utf8") : read(text);
+  }
+  const offsets = new Uint32Array(source.vocab + 1);
+  for (const [id, token] of tokens.entries()) offsets[id + 1] = offsets[id]! + token.length;
+  const bytes = new Uint8Array(offsets[source.vocab]!);
+  for (const [id, token] of tokens.entries()) bytes.set(token, offsets[id]!);
+  return { bytes, offsets };
+}
+
+/** Whether the pipeline works on bytes written as printable characters. */
+export function isByteLevel(json: Record<string, unknown>): boolean {
+  return JSON.stringify([json.pre_tokenizer, json.decoder]).includes('"ByteLevel"');
+}
+
+function byteLevelBytes(text: string): Uint8Array {
+  const bytes: number[] = [];
+  for (const character of text) {
+    const byte = ALPHABET.get(character);
+    // Not of the alphabet: the token can only come from an added text, which stands for itself.
+    if (byte === undefined) return Buffer.from(text, "utf8");
+    bytes.push(byte);
+  }
+  return Uint8Array.from(bytes);
+}
+
+function sentencepieceBytes(text: string): Uint8Array {
+  const byte = /^<0x([0-9A-F]{2})>$/.exec(text);
+  return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : Buffer.from(text.replaceAll("▁", " "), "utf8");
+}
+
+/** GPT-2's alphabet: printable bytes stand for themselves, the others for U+0100, U+0101, ... in their order. */
+const ALPHABET: ReadonlyMap<string, number> = (() => {
+  const printable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 255 && byte !== 173);
+  const alphabet = new Map<string, number>();
+  let others = 0;
+  for (let byte = 0; byte < 256; ++byte) {
+    alphabet.set(String.fromCharCode(printable(byte) ? byte : 256 + others++), byte);
+  }
+  return alphabet;
+})();

@@ -1,0 +1,226 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { loadAddon } from "../../lib/native/load.js";
+import { packageRoot } from "../../lib/version.js";
+import { prompt, quiet, randomBasis, request, sample, tokensOf, withEngine } from "./sampling.js";
+import { writeTinyModel } from "./tiny-model.js";
+
+const addon = loadAddon();
+const model = writeTinyModel({ context: 8192 });
+afterAll(() => model.remove());
+
+const spec = () => model.spec({ cacheTokens: 16_384 });
+const aborted = expect.objectContaining({ code: "ERR_ABORTED" });
+const disposed = expect.objectContaining({ code: "ERR_DISPOSED" });
+
+/** A batch that keeps the machine busy for a while. */
+function longBatch(keep = false) {
+  const tokens = prompt(8000);
+  return {
+    tokens,
+    starts: Int32Array.from([0, tokens.length]),
+    parents: Int32Array.from([-1]),
+    slots: Int32Array.from([-1]),
+    scored: Uint8Array.from([1]),
+    temperatures: Float32Array.from([1]),
+    keep,
+  };
+}
+
+describe("dispose", () => {
+  it("ends what is unfinished and refuses calls after it", async () => {
+    const engine = await addon.loadEngine(spec(), quiet);
+    const sampling = sample(engine, request({ count: 3, maxNewTokens: 8000 }));
+    const running = expect(engine.forward(longBatch())).rejects.toEqual(aborted);
+    const queued = expect(engine.computeSvd({ rank: 2, modules: [0] }, quiet)).rejects.toEqual(aborted);
+    engine.dispose();
+    engine.dispose();
+    await Promise.all([running, queued]);
+    expect((await sampling).map(({ reason }) => reason)).toEqual(["aborted", "aborted", "aborted"]);
+    expect(() => engine.memory()).toThrow(disposed);
+    expect(() => engine.submit(request(), quiet)).toThrow(disposed);
+    expect(() => engine.setVector(0, new Float32Array(2))).toThrow(disposed);
+    await expect(engine.forward(longBatch())).rejects.toEqual(disposed);
+    expect(engine.modules).toHaveLength(14);
+  });
+
+  it("can be called from an event", async () => {
+    const engine = await addon.loadEngine(spec(), quiet);
+    const finished = await sample(engine, request({ count: 2, maxNewTokens: 5000, stream: true }), () =>
+      engine.dispose(),
+    );
+    expect(finished.map(({ reason }) => reason)).toEqual(["aborted", "aborted"]);
+  });
+});
+
+describe("abort", () => {
+  it("ends the running and the queued passes, and leaves the engine usable", async () => {
+    await withEngine(addon, spec(), async (engine) => {
+      engine.setBasis(randomBasis(engine, 1));
+      const all = [
+        engine.forward(longBatch()),
+        engine.forward(longBatch(true)),
+        engine.computeSvd({ rank: 2, modules: [1] }, quiet),
+      ];
+      const settled = Promise.allSettled(all);
+      engine.abort();
+      for (const result of await settled)
+        expect(result).toMatchObject({ status: "rejected", reason: { code: "ERR_ABORTED" } });
+      engine.abort();
+      expect((await engine.forward({ ...longBatch(), scored: Uint8Array.from([0]) })).logprobs).toHaveLength(8000);
+      expect([...engine.gradient(0)]).toEqual([0, 0]);
+    });
+  });
+
+  it("does not touch sampling", async () => {
+    await withEngine(addon, spec(), async (engine) => {
+      const sampling = sample(engine, request({ maxNewTokens: 200 }));
+      const pass = expect(engine.forward(longBatch())).rejects.toEqual(aborted);
+      engine.abort();
+      await pass;
+      expect((await sampling)[0]?.reason).toBe("length");
+    });
+  });
+});
+
+describe("several engines", () => {
+  it("work side by side with the same results", async () => {
+    const what = request({ prompt: prompt(40), count: 4, maxNewTokens: 60 });
+    const engines = await Promise.all([1, 2, 3].map((threads) => addon.loadEngine(model.spec({ threads }), quiet)));
+    const all = await Promise.all(engines.map((engine) => sample(engine, what)));
+    for (const engine of engines) engine.dispose();
+    expect(tokensOf(all[1]!)).toEqual(tokensOf(all[0]!));
+    expect(tokensOf(all[2]!)).toEqual(tokensOf(all[0]!));
+  });
+
+  it("sample and score at once", async () => {
+    await withEngine(addon, spec(), async (engine) => {
+      const what = request({ prompt: prompt(40), count: 4, maxNewTokens: 60 });
+      const before = tokensOf(await sample(engine, what));
+      const [during] = await Promise.all([
+        sample(engine, what),
+        engine.forward(longBatch()),
+        engine.forward(longBatch()),
+      ]);
+      expect(tokensOf(during)).toEqual(before);
+    });
+  });
+});
+
+describe("a process", () => {
+  /** Runs a script in a child process; its arguments are the addon's file and a spec. Returns exit code and output. */
+  function run(script: string, flags: string[] = []): { status: number | null; signal: string | null; output: string } {
+    const prelude = `
+      const { createRequire } = await import("node:module");
+      const require = createRequire(process.cwd() + "/");
+      const addon = require(process.argv[1]);
+      const spec = { ...JSON.parse(process.argv[2]), tokenBytes: undefined };
+      const request = (changes) => ({ id: 1, prompt: Int32Array.from([1, 2, 3]), slot: -1, count: 4, maxNewTokens: 8000,
+        temperature: 1, topP: 1, topK: 0, minP: 0, seed: 1, firstSequence: 0, stopTokens: new Int32Array(0),
+        stopStrings: [], stream: true, ...changes });
+      const long = () => ({ tokens: new Int32Array(8000), starts: Int32Array.from([0, 8000]),
+        parents: Int32Array.from([-1]), slots: Int32Array.from([-1]), scored: Uint8Array.from([1]),
+        temperatures: Float32Array.from([1]), keep: false });
+      const quiet = () => {};`;
+    const child = spawnSync(
+      process.execPath,
+      [...flags, "--input-type=module", "-e", prelude + script, addonFile(), JSON.stringify(spec())],
+      { encoding: "utf8", timeout: 50_000, cwd: packageRoot() },
+    );
+    return { status: child.status, signal: child.signal, output: child.stdout + child.stderr };
+  }
+
+  function addonFile(): string {
+    if (process.env.TINYLORA_ADDON !== undefined) return process.env.TINYLORA_ADDON;
+    return join(packageRoot(), "build", "Release", "tinylora.node");
+  }
+
+  it("ends by itself beside an idle engine", () => {
+    expect(run(`const engine = await addon.loadEngine(spec, quiet); console.log(engine.fingerprint.length);`)).toEqual({
+      status: 0,
+      signal: null,
+      output: "16\n",
+    });
+  });
+
+  it("stays while work is unfinished, though nobody holds the engine", () => {
+    const script = `
+      let engine = await addon.loadEngine(spec, quiet);
+      engine.submit(request({ count: 1, maxNewTokens: 50, stream: false }), (event) => console.log(event.tokens.length));
+      engine.forward(long()).then(({ logprobs }) => console.log(logprobs.length));
+      engine = undefined;
+      for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise(setImmediate); }`;
+    const { status, output } = run(script, ["--expose-gc"]);
+    expect({ status, lines: output.trim().split("\n").sort() }).toEqual({ status: 0, lines: ["50", "8000"] });
+  });
+
+  it("frees engines that are no longer held", () => {
+    const script = `
+      for (let i = 0; i < 20; i++) {
+        await addon.loadEngine(spec, quiet);
+        globalThis.gc();
+        await new Promise(setImmediate);
+      }
+      const { readdirSync } = await import("node:fs");
+      for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise((done) => setTimeout(done, 20)); }
+      const threads = process.platform === "linux" ? readdirSync("/proc/self/task").length : 0;
+      console.log(threads < 30 ? "freed" : threads + " threads");`;
+    expect(run(script, ["--expose-gc"])).toEqual({ status: 0, signal: null, output: "freed\n" });
+  });
+
+  it.each([
+    ["in mid-step", `engine.submit(request(), (event) => { if (event.type === "tokens") process.exit(7); });`],
+    ["in mid-pass", `engine.forward(long()); setTimeout(() => process.exit(7), 20);`],
+    ["in mid-SVD", `engine.computeSvd({ rank: 2, modules: [0, 1, 2, 3, 4, 5, 6] }, () => process.exit(7));`],
+    ["after dispose", `engine.forward(long()).catch(quiet); engine.dispose(); process.exit(7);`],
+    ["while loading", `addon.loadEngine(spec, () => process.exit(7));`],
+  ])("can exit %s", (_, work) => {
+    expect(run(`const engine = await addon.loadEngine(spec, quiet); ${work}`)).toEqual({
+      status: 7,
+      signal: null,
+      output: "",
+    });
+  });
+
+  it("sees what a callback throws as an uncaught exception", () => {
+    const script = `
+      process.on("uncaughtException", (error) => { console.log(error.message); engine.dispose(); });
+      const engine = await addon.loadEngine(spec, quiet);
+      engine.submit(request({ count: 1 }), (event) => { if (event.type === "tokens") throw new Error("mine"); });`;
+    const { status, output } = run(script);
+    expect(status).toBe(0);
+    expect(output.split("\n")[0]).toBe("mine");
+  });
+
+  it("runs engines in worker threads, ended in mid-step", () => {
+    const script = `
+      const { Worker } = await import("node:worker_threads");
+      const code = \`
+        const { parentPort, workerData } = require("node:worker_threads");
+        const addon = require(workerData.file);
+        addon.loadEngine(workerData.spec, () => {}).then((engine) => {
+          const request = \${JSON.stringify({ ...request({ id: 1 }), prompt: [], stopTokens: [] })};
+          request.prompt = Int32Array.from([1, 2]);
+          request.stopTokens = new Int32Array(0);
+          engine.submit(request, (event) => { if (workerData.end === "event") parentPort.postMessage(event.type); });
+          if (workerData.end === "pass") {
+            const long = { tokens: new Int32Array(8000), starts: Int32Array.from([0, 8000]), parents: Int32Array.from([-1]),
+              slots: Int32Array.from([-1]), scored: Uint8Array.from([1]), temperatures: Float32Array.from([1]), keep: false };
+            engine.forward(long).catch(() => {});
+            parentPort.postMessage("pass");
+          }
+          if (workerData.end === "exit") process.exit(0);
+        });\`;
+      for (let round = 0; round < 5; round++) {
+        await Promise.all(["event", "pass", "exit"].map((end) => new Promise((done) => {
+          const worker = new Worker(code, { eval: true, execArgv: [], workerData: { file: process.argv[1], spec, end } });
+          worker.on("error", (error) => { console.log(error); done(); });
+          worker.once("message", () => worker.terminate());
+          worker.on("exit", done);
+        })));
+      }
+      console.log("done");`;
+    expect(run(script)).toEqual({ status: 0, signal: null, output: "done\n" });
+  });
+});

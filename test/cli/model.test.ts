@@ -1,0 +1,148 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeTinyModel } from "../tiny-model.js";
+import { lines, runCli } from "./run.js";
+
+let folder: string;
+let env: NodeJS.ProcessEnv;
+let train: string[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
+  env = { TINYLORA_MODEL: await writeTinyModel(join(folder, "model")), TINYLORA_CACHE: join(folder, "cache") };
+  const data = join(folder, "sums.jsonl");
+  const rows = Array.from({ length: 12 }, (_, i) =>
+    JSON.stringify({ question: `What is ${i} + 1?`, answer: String(i + 1) }),
+  );
+  await writeFile(data, rows.join("\n"));
+  train = [
+    "train",
+    "--data",
+    data,
+    "--num-prompts",
+    "2",
+    "--num-generations",
+    "2",
+    "--max-completion-length",
+    "8",
+    "--threads",
+    "1",
+  ];
+  train.push("--rewards", await lengthReward(), "--eval-steps", "0", "--learning-rate", "0.01");
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Differs from completion to completion, so that there is a gradient. */
+async function lengthReward(): Promise<string> {
+  const file = join(folder, "reward.mjs");
+  await writeFile(file, "export default (completion) => ((completion.charCodeAt(0) || 0) % 7) / 7;\n");
+  return file;
+}
+
+async function ok(args: readonly string[], input = ""): Promise<string> {
+  const { code, stdout, stderr } = await runCli(args, { env, input });
+  expect(stderr).not.toContain("error");
+  expect(code).toBe(0);
+  return stdout;
+}
+
+describe("with a model", () => {
+  it("info counts what would be trained", async () => {
+    const { parameters, model } = JSON.parse(
+      await ok(["info", "--json", "--u", "4", "--tying", "tiled", "--n-tie", "7"]),
+    );
+    expect(parameters).toMatchObject({ trained: 8, groups: 2, modules: 14 });
+    expect(model).toMatchObject({ family: "llama", layers: 2 });
+    expect(await ok(["info"])).toContain("13 trained numbers (1 tie groups), 52 bytes in fp32");
+  });
+
+  it("score takes texts, ids and messages, and gives JSON", async () => {
+    const output = await ok(["score"], JSON.stringify(["ab", [97, 98], [{ role: "user", content: "a" }]]));
+    const [text, ids, chat] = JSON.parse(output);
+    expect(text).toEqual(ids);
+    expect(text.tokens).toEqual([97, 98]);
+    expect(text.logprobs[0]).toBeNull();
+    expect(text.logprobs[1]).toBeLessThan(0);
+    expect(chat.tokens.length).toBeGreaterThan(3);
+  });
+
+  it("generate is the same with the same seed", async () => {
+    const args = ["generate", "--max-completion-length", "10", "--seed", "3", "--text"];
+    const first = await ok([...args, "hello"]);
+    expect(first.length).toBeGreaterThan(1);
+    expect(await ok(args, "hello\n")).toBe(first);
+  });
+
+  it("trains, resumes to the same bits, and uses what it made", async () => {
+    const straight = join(folder, "straight");
+    const resumed = join(folder, "resumed");
+    await ok([...train, "--max-steps", "3", "--run", straight]);
+    await ok([...train, "--max-steps", "1", "--run", resumed]);
+    await ok(["train", "--resume", resumed, "--max-steps", "3"]);
+    const v = async (run: string) => readFile(join(run, "adapter", "adapter.safetensors"));
+    expect(await v(resumed)).toEqual(await v(straight));
+    const metrics = lines(await readFile(join(straight, "metrics.jsonl"), "utf8")).map((line) => JSON.parse(line));
+    for (const step of metrics) expect(step["sampling/max_abs_dlogp"]).toBe(0);
+
+    const described = JSON.parse(await ok(["info", "--json", "--adapter", straight]));
+    expect(described.adapter.v.some((value: number) => value !== 0)).toBe(true);
+    const short = lines(await ok(["train", "--resume", straight]))
+      .at(-1)!
+      .trim();
+    const input = JSON.stringify(["some text"]);
+    const scored = await ok(["score", "--adapter", straight], input);
+    expect(await ok(["score", "--adapter", short], input)).toBe(scored);
+    expect(await ok(["score"], input)).not.toBe(scored);
+    const evaluation = JSON.parse(
+      await ok([
+        "eval",
+        "--data",
+        train[2]!,
+        "--split",
+        "train",
+        "--adapter",
+        short,
+        "--max-completion-length",
+        "8",
+        "--samples",
+        "2",
+        "--k",
+        "1,2",
+        "--json",
+      ]),
+    );
+    expect(evaluation).toMatchObject({ samples: 2, passAtK: [{ k: 1 }, { k: 2 }] });
+  }, 120_000);
+
+  it("refuses another model's adapter, a run that is there, and flags that a resumed run has of its own", async () => {
+    const run = join(folder, "mine");
+    await ok([...train, "--max-steps", "1", "--run", run]);
+    const other = await writeTinyModel(join(folder, "other"), 2);
+    for (const [args, message, expected] of [
+      [["score", "--model", other, "--adapter", run], "made for another base model", 1],
+      [[...train, "--run", run], "holds a run already", 1],
+      [["train", "--resume", run, "--learning-rate", "1"], "--resume: the run has its own learning_rate", 2],
+    ] as const) {
+      const { code, stderr } = await runCli(args, { env, input: "[]" });
+      expect(stderr).toContain(message);
+      expect(code).toBe(expected);
+    }
+  }, 120_000);
+});
+
+describe("Ctrl-C", () => {
+  it("leaves a run that goes on, with exit code 130", async () => {
+    const run = join(folder, "interrupted");
+    const { code, stderr } = await runCli([...train, "--max-steps", "100000", "--run", run], {
+      env,
+      interruptAfter: " 2/100000",
+    });
+    expect(stderr).toContain(`go on with \`tinylora-native train --resume ${run}\``);
+    expect(code).toBe(130);
+    const steps = lines(await readFile(join(run, "metrics.jsonl"), "utf8")).length;
+    expect(await ok(["train", "--resume", run, "--max-steps", String(steps + 1)])).toContain(
+      `step ${steps + 1}/${steps + 1}`,
+    );
+  }, 120_000);
+});

@@ -1,0 +1,153 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Adapter, type Completion, Engine } from "../../lib/index.js";
+import { writeTinyModel } from "../tiny-model.js";
+
+let folder: string;
+let model: string;
+let engine: Engine;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-engine-"));
+  process.env.TINYLORA_CACHE = join(folder, "cache");
+  model = await writeTinyModel(join(folder, "model"));
+  engine = await Engine.load(model, { threads: 2, maxSequences: 8, cacheTokens: 2048 });
+});
+afterAll(async () => {
+  engine.dispose();
+  await rm(folder, { recursive: true });
+});
+
+const SHIFT = Float32Array.of(0.5, -0.25, 0.125);
+
+async function shifted(): Promise<Adapter> {
+  return Adapter.create(engine, { u: 3 }).withVector(SHIFT);
+}
+
+describe("errors", () => {
+  it("an adapter of another model", async () => {
+    const other = await Engine.load(await writeTinyModel(join(folder, "other"), 2), { threads: 1 });
+    const adapter = Adapter.create(other);
+    other.dispose();
+    await expect(engine.attach(adapter)).rejects.toThrow(
+      `made for another base model: expected weights with fingerprint ${adapter.fingerprint}`,
+    );
+  });
+
+  it("adapters side by side that differ in more than v", async () => {
+    await expect(engine.attach([Adapter.create(engine, { u: 3 }), Adapter.create(engine, { u: 4 })])).rejects.toThrow(
+      "must differ in v only",
+    );
+  });
+
+  it("a slot that is not there, a prompt that is too long, an aborted signal", async () => {
+    await engine.attach(await shifted());
+    expect(() => engine.generate("x", { adapter: 1 }).then()).toBeDefined();
+    await expect(engine.generate("x", { adapter: 1 })).rejects.toThrow(
+      'adapter: expected "base" or a slot below 1, found 1',
+    );
+    await expect(engine.generate("x".repeat(600))).rejects.toMatchObject({ name: "TinyLoraError" });
+    await expect(engine.generate("x", { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
+  });
+
+  it("calls after dispose", async () => {
+    const other = await Engine.load(model, { threads: 1 });
+    other.dispose();
+    other.dispose();
+    await expect(other.logprobs(["x"])).rejects.toMatchObject({ code: "ERR_DISPOSED" });
+    await expect(other.generate("x")).rejects.toMatchObject({ code: "ERR_DISPOSED" });
+  });
+});
+
+describe("generate", () => {
+  const options = { count: 3, maxNewTokens: 12, seed: 7 };
+
+  it("gives completions prompt by prompt, the same however they are asked for", async () => {
+    const all = await engine.generate(["one", "two"], options);
+    expect(all.map(({ prompt, index }) => [prompt, index])).toEqual([
+      [0, 0],
+      [0, 1],
+      [0, 2],
+      [1, 0],
+      [1, 1],
+      [1, 2],
+    ]);
+    const found: Completion[] = [];
+    for await (const completion of engine.generate(["one", "two"], options)) found.push(completion);
+    expect(found.sort((x, y) => x.prompt - y.prompt || x.index - y.index)).toEqual(all);
+    for (const { tokens, logprobs } of all) expect(logprobs).toHaveLength(tokens.length);
+  });
+
+  it("streams the text that it would give at once", async () => {
+    const [whole] = await engine.generate("one", { maxNewTokens: 30, temperature: 0 });
+    let text = "";
+    for await (const piece of engine.stream("one", { maxNewTokens: 30, temperature: 0 })) text += piece.text;
+    expect(text).toBe(whole!.text);
+  });
+
+  it("stops when the loop is left or the signal comes", async () => {
+    for await (const _ of engine.generate("one", { count: 8, maxNewTokens: 400 })) break;
+    const controller = new AbortController();
+    const generation = engine.generate("one", { count: 8, maxNewTokens: 400, signal: controller.signal }).then();
+    controller.abort();
+    await expect(generation).rejects.toMatchObject({ name: "AbortError" });
+    expect(await engine.generate("one", { maxNewTokens: 1 })).toHaveLength(1);
+  });
+});
+
+describe("adapters", () => {
+  it("are the base model at v = 0, to the bit", async () => {
+    await engine.attach(Adapter.create(engine, { u: 3 }));
+    const [base, zero] = [
+      await engine.logprobs(["some text"], { adapter: "base" }),
+      await engine.logprobs(["some text"]),
+    ];
+    expect(zero).toEqual(base);
+  });
+
+  it("sampled log-probabilities are those of scoring, to the bit, with several adapters in one batch", async () => {
+    const adapter = await shifted();
+    await engine.attach([adapter, adapter.withVector([1, 1, 1])]);
+    const prompt = engine.tokenizer.encode("once upon");
+    for (const slot of [0, 1, "base"] as const) {
+      const completions = await engine.generate(prompt, { count: 4, maxNewTokens: 20, adapter: slot, seed: 3 });
+      const sequences = completions.map(({ tokens }) => Int32Array.of(...prompt, ...tokens));
+      const scores = await engine.logprobs(sequences, { adapter: slot });
+      for (const [i, { logprobs }] of completions.entries()) {
+        expect(scores[i]!.logprobs.subarray(prompt.length)).toEqual(logprobs);
+      }
+    }
+    const [one, two] = [await engine.logprobs(["abc"], { adapter: 0 }), await engine.logprobs(["abc"], { adapter: 1 })];
+    expect(one).not.toEqual(two);
+  });
+
+  it("are the same from a folder, a self-contained folder and a short string", async () => {
+    const adapter = await shifted();
+    await engine.attach(adapter);
+    const expected = await engine.logprobs(["some text"]);
+    await adapter.save(join(folder, "plain"));
+    await adapter.save(join(folder, "own"), engine.basis());
+    for (const source of [join(folder, "plain"), join(folder, "own"), adapter.toString()]) {
+      await engine.attach(Adapter.create(engine, { rank: 1 }));
+      await engine.attach(await Adapter.load(source));
+      expect(await engine.logprobs(["some text"])).toEqual(expected);
+    }
+  });
+
+  it("take their SVD from the cache, and make a damaged one again", async () => {
+    const cache = join(folder, "cache", "svd");
+    const adapter = Adapter.create(engine, { rank: 3 }).withVector(new Float32Array(13).fill(0.3));
+    await engine.attach(adapter);
+    const expected = await engine.logprobs(["some text"]);
+    const name = (await readdir(cache)).find((file) => file.endsWith("r3.safetensors"))!;
+    const good = await readFile(join(cache, name));
+    const bad = Buffer.from(good);
+    bad[bad.length - 2]! ^= 64;
+    await writeFile(join(cache, name), bad);
+    await engine.attach(Adapter.create(engine, { rank: 1 }));
+    await engine.attach(adapter);
+    expect(await engine.logprobs(["some text"])).toEqual(expected);
+    expect(await readFile(join(cache, name))).toEqual(good);
+  });
+});

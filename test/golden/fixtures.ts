@@ -1,0 +1,53 @@
+// Fixtures that make_golden.py wrote, as typed values.
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Message } from "../../lib/model/open.js";
+
+export const golden = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+export const shared = (name: string) => fileURLToPath(new URL(`../../../shared/${name}`, import.meta.url));
+export const smollm2 = shared("models/SmolLM2-135M-Instruct");
+export const noSmollm2 = existsSync(smollm2) ? undefined : "../shared/models is not there";
+
+export interface Tokens {
+  readonly gsm8k: string[];
+  readonly odd: { text: string; ids: number[]; decoded: string }[];
+  readonly mixtures: { text: string; hash: string }[];
+}
+export interface Chats {
+  readonly templates: Record<string, string>;
+  readonly specialTokens: Record<string, string>;
+  readonly chats: { template: string; messages: Message[]; addGenerationPrompt: boolean; text: string }[];
+}
+export interface TinyModel {
+  /** Hashes of the ids of the odd texts and mixtures in tokens.json. */
+  readonly tokens: string[];
+  readonly base: { ids: number[]; logprobs: string }[];
+  readonly adapters: AdapterCase[];
+}
+export interface AdapterCase {
+  readonly u: number;
+  readonly modules: { module: number; group: number; a: string; b: string; p: string }[];
+  readonly v: string[];
+  readonly sequences: { tokens: number[]; parent: number; slot: number; scored: number; temperature: number }[];
+  readonly logprobs: number[];
+  readonly coefficients: string;
+  readonly gradients: number[][];
+}
+
+export function readFixture<T>(name: string): T {
+  return JSON.parse(readFileSync(golden(name), "utf8")) as T;
+}
+
+/** base64 of little-endian float32. */
+export function floats(text: string): Float32Array {
+  const bytes = Buffer.from(text, "base64");
+  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+}
+
+export function hashIds(ids: Int32Array): string {
+  return createHash("sha256")
+    .update(Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength))
+    .digest("hex")
+    .slice(0, 12);
+}

@@ -1,0 +1,48 @@
+import { readFileSync } from "node:fs";
+import { beforeAll, describe, expect, it } from "vitest";
+import { openModel } from "../../lib/model/open.js";
+import type { ModelTokenizer } from "../../lib/model/tokenizer.js";
+import { golden, hashIds, noSmollm2, readFixture, shared, smollm2, type TinyModel, type Tokens } from "./fixtures.js";
+
+const tokens = readFixture<Tokens>("tokens.json");
+
+describe.skipIf(noSmollm2)("SmolLM2's tokenizer", () => {
+  let tokenizer: ModelTokenizer;
+  beforeAll(async () => {
+    tokenizer = (await openModel(smollm2)).tokenizer;
+  });
+
+  it("gives the published ids for 2,000 texts of GSM8K", () => {
+    const lines = readFileSync(shared("data/gsm8k/train.jsonl"), "utf8").split("\n");
+    const found = tokens.gsm8k.map((_, i) => {
+      const { question, answer } = JSON.parse(lines[i]!) as { question: string; answer: string };
+      return hashIds(tokenizer.encode(question)) + hashIds(tokenizer.encode(answer));
+    });
+    expect(found).toEqual(tokens.gsm8k);
+  });
+  it("gives the published ids for odd texts", () => {
+    for (const { text, ids } of tokens.odd) expect([text, [...tokenizer.encode(text)]]).toEqual([text, ids]);
+    for (const { text, hash } of tokens.mixtures) expect([text, hashIds(tokenizer.encode(text))]).toEqual([text, hash]);
+  });
+  it("decodes them as the Rust library does", () => {
+    for (const { ids, decoded } of tokens.odd) expect(tokenizer.decode(ids)).toBe(decoded);
+  });
+  it("streams the same text, never half a character", () => {
+    for (const { ids, decoded } of tokens.odd) {
+      const decoder = tokenizer.streamDecoder();
+      const pieces = [...ids.map((id) => decoder.push([id])), decoder.end()];
+      expect(pieces.join("")).toBe(decoded);
+      expect(pieces.filter((piece) => piece.includes("\ufffd"))).toEqual([]);
+    }
+  });
+});
+
+describe.each(["llama3", "llama-tied", "qwen2", "llama3-8k.gguf", "qwen2.gguf"])("the tokenizer of %s", (name) => {
+  it("gives the Rust library's ids for odd texts", async () => {
+    const { tokenizer } = await openModel(golden(`models/${name}`));
+    const expected = readFixture<TinyModel>(`models/${name.replace(".gguf", "")}.json`).tokens;
+    const texts = [...tokens.odd, ...tokens.mixtures].map(({ text }) => text);
+    const wrong = texts.filter((text, i) => hashIds(tokenizer.encode(text)) !== expected[i]);
+    expect(wrong).toEqual([]);
+  });
+});
