@@ -40,7 +40,7 @@ export async function writeTinyModel(folder: string, seed = 1): Promise<string> 
     num_attention_heads: heads,
     num_key_value_heads: kvHeads,
     head_dim: headDim,
-    max_position_embeddings: 512,
+    max_position_embeddings: 2048,
     rms_norm_eps: 1e-5,
     rope_theta: 10000,
     tie_word_embeddings: true,

@@ -143,7 +143,7 @@ export const sections = {
       .default(25)
       .describe("evaluate before the first, after every n-th and the last step; 0: never"),
     eval_examples: count.default(100).describe("held-out problems of such an evaluation, spread evenly over the set"),
-    save_steps: count.default(10).describe("steps between checkpoints; the last step always makes one"),
+    save_steps: count.default(1).describe("steps between checkpoints; the last step always makes one"),
     save_total_limit: count.default(3).describe("checkpoints that are kept: the newest"),
   },
 };

@@ -1,6 +1,6 @@
 import { TinyLoraError } from "../error.js";
 
-/** Keys and values of a JSON file or of GGUF metadata, read with checks: every complaint names the place and the key. */
+/** Keys and values of a JSON file or of GGUF metadata, read with checks: complaints name the place and the key. */
 export class Fields {
   readonly place: string;
   readonly #values: ReadonlyMap<string, unknown>;

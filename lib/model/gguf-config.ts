@@ -61,8 +61,8 @@ function scaling(
 }
 
 /**
- * llama.cpp keeps Llama 3's scaling only as the divisors that come of it, so its parameters are found again: the largest
- * divisor is the factor; the others are those of all published models. The divisors must come out the same.
+ * llama.cpp keeps Llama 3's scaling only as the divisors that come of it, so its parameters are found again: the
+ * largest divisor is the factor; the others are those of all published models. The divisors must come out the same.
  */
 function llama3Scaling(
   header: GgufHeader,

@@ -1,5 +1,5 @@
-// The header of a .gguf file: metadata and where each tensor lies. Read by own code, because the usual package reads
-// past the end of a truncated file as zeros, cuts strings at the end of its buffer and drops a leading U+FEFF of tokens.
+// The header of a .gguf file: metadata and where each tensor lies. Read by own code: @huggingface/gguf reads beyond a
+// truncated file as zeros, cuts strings at the end of its buffer and drops a leading U+FEFF of tokens.
 import { TinyLoraError } from "../error.js";
 import { shown } from "./fields.js";
 import { readBytes, withFile } from "./files.js";

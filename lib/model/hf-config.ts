@@ -32,7 +32,12 @@ export function huggingFaceConfig(config: Fields): ModelConfig {
   };
 }
 
+/** Of `architectures`; of `model_type` where a config has no architectures. */
 function familyOf(config: Fields): ModelConfig["family"] {
+  if (!config.has("architectures") && config.has("model_type")) {
+    const named = Object.values(FAMILIES).find((family) => family === config.get("model_type"));
+    return named ?? config.fail("model_type", `one of ${Object.values(FAMILIES).join(", ")}`);
+  }
   const names = config.list("architectures");
   const family = names.length === 1 ? lookup(FAMILIES, names[0]) : undefined;
   return family ?? config.fail("architectures", `one of ${Object.keys(FAMILIES).join(", ")}`);

@@ -48,7 +48,7 @@ function tokenIds(fields: Fields): number[] {
   return id === undefined ? [] : [id];
 }
 
-/** The file of its own came with transformers 4.52; before it the template lay in tokenizer_config.json, alone or among named ones. */
+/** A file of its own, or, as before transformers 4.52, in tokenizer_config.json: alone or among named ones. */
 function readTemplate(folder: string, options: Fields): string | undefined {
   const file = join(folder, "chat_template.jinja");
   if (existsSync(file)) return readText(file);

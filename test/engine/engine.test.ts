@@ -47,7 +47,7 @@ describe("errors", () => {
     await expect(engine.generate("x", { adapter: 1 })).rejects.toThrow(
       'adapter: expected "base" or a slot below 1, found 1',
     );
-    await expect(engine.generate("x".repeat(600))).rejects.toMatchObject({ name: "TinyLoraError" });
+    await expect(engine.generate("x".repeat(2100))).rejects.toMatchObject({ name: "TinyLoraError" });
     await expect(engine.generate("x", { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
   });
 

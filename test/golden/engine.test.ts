@@ -16,17 +16,17 @@ describe.each(["cpu", "reference"] as const)("backend %s in fp32", (backend) => 
     });
     afterAll(() => engine?.dispose());
 
-    it("log-probabilities are transformers' within 1e-4", async () => {
+    it("log-probabilities are transformers' within 3e-4", async () => {
       const { logprobs } = await engine.forward(wholeSequences(expected.base.map(({ ids }) => ids)));
       const wanted = expected.base.flatMap((entry) => [...floats(entry.logprobs)]);
-      expect(largestDifference(scoredOnly(logprobs), wanted)).toBeLessThan(1e-4);
+      expect(largestDifference(scoredOnly(logprobs), wanted)).toBeLessThan(3e-4);
     });
     it.each(expected.adapters.map((adapter) => [adapter.u, adapter] as const))(
       "u = %i: log-probabilities and gradients of v are PyTorch's",
       async (_, adapter) => {
         attach(engine, adapter);
         const { logprobs } = await engine.forward(adapterBatch(adapter));
-        expect(largestDifference(scoredOnly(logprobs), adapter.logprobs)).toBeLessThan(1e-4);
+        expect(largestDifference(scoredOnly(logprobs), adapter.logprobs)).toBeLessThan(3e-4);
         await engine.backward(spread(floats(adapter.coefficients), logprobs));
         for (const [slot, wanted] of adapter.gradients.entries()) {
           const scale = Math.max(...wanted.map(Math.abs));

@@ -110,7 +110,7 @@ void company_changes_nothing(const Candidate& candidate, DType dtype) {
     sampler.submit(one);
     alone.merge(run(sampler));
   }
-  for (const auto [sequences, tokens] : {std::pair{64, 4096}, {2, 4096}, {64, 96}}) {
+  for (const auto& [sequences, tokens] : {std::pair{64, 4096}, {2, 4096}, {64, 96}}) {
     Sampler sampler(*engine.model, *engine.adapters, sequences, tokens, {});
     for (const SampleRequest& one : requests) sampler.submit(one);
     for (const auto& [key, event] : run(sampler)) {

@@ -79,7 +79,7 @@ void check_signs(const Svd& svd, int in, int rank) {
 }
 
 void finds_the_largest_triplets() {
-  for (const auto [out, in] : {std::pair{1, 1}, {1, 19}, {19, 1}, {5, 3}, {19, 111}, {111, 19}, {130, 67}, {64, 64}}) {
+  for (const auto& [out, in] : {std::pair{1, 1}, {1, 19}, {19, 1}, {5, 3}, {19, 111}, {111, 19}, {130, 67}, {64, 64}}) {
     const Plain matrix = random_matrix(out, in, 3);
     const std::vector<double> all = singular_values(matrix);
     for (const int rank : {1, 2, 5, 16}) {

@@ -59,6 +59,7 @@ describe("config.json", () => {
   const refused: [key: string, changes: object][] = [
     ["architectures", { architectures: ["GPT2LMHeadModel"] }],
     ["architectures", { architectures: undefined }],
+    ["model_type", { architectures: undefined, model_type: "mamba" }],
     ["hidden_size", { hidden_size: -48 }],
     ["hidden_size", { hidden_size: "48" }],
     ["vocab_size", { vocab_size: 2 ** 40 }],
