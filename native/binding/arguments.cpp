@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t kMaxShown = 60;  // characters of a string in a message
 
-const char* const kTypedArrays[] = {"an Int8Array",    "a Uint8Array",   "a Uint8ClampedArray", "an Int16Array",
-                                    "a Uint16Array",   "an Int32Array",  "a Uint32Array",       "a Float32Array",
+const char* const kTypedArrays[] = {"an Int8Array",   "a Uint8Array",    "a Uint8ClampedArray", "an Int16Array",
+                                    "a Uint16Array",  "an Int32Array",   "a Uint32Array",       "a Float32Array",
                                     "a Float64Array", "a BigInt64Array", "a BigUint64Array"};
 
 std::string shown(const Napi::Value& value) {
@@ -109,7 +109,9 @@ std::vector<T> Argument::typed(napi_typedarray_type type, const char* kind) cons
 
 std::vector<std::uint8_t> Argument::bytes() const { return typed<std::uint8_t>(napi_uint8_array, "a Uint8Array"); }
 std::vector<std::int32_t> Argument::int32s() const { return typed<std::int32_t>(napi_int32_array, "an Int32Array"); }
-std::vector<std::uint32_t> Argument::uint32s() const { return typed<std::uint32_t>(napi_uint32_array, "a Uint32Array"); }
+std::vector<std::uint32_t> Argument::uint32s() const {
+  return typed<std::uint32_t>(napi_uint32_array, "a Uint32Array");
+}
 std::vector<float> Argument::floats() const { return typed<float>(napi_float32_array, "a Float32Array"); }
 
 }  // namespace tinylora::binding

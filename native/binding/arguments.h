@@ -1,5 +1,5 @@
-// Reading what JavaScript hands over. Nothing is trusted: every kind, range and length is checked, everything is copied.
-// Messages are uniform: "Expected X for Y but received Z".
+// Reading what JavaScript hands over. Nothing is trusted: every kind, range and length is checked, everything is
+// copied. Messages are uniform: "Expected X for Y but received Z".
 #pragma once
 
 #include <napi.h>
@@ -18,7 +18,8 @@ class Argument {
  public:
   Argument(Napi::Value value, std::string name) : value_(value), name_(std::move(name)) {}
   /// Argument `index` of a call; undefined where the call has fewer.
-  Argument(const Napi::CallbackInfo& info, std::size_t index, std::string name) : Argument(info[index], std::move(name)) {}
+  Argument(const Napi::CallbackInfo& info, std::size_t index, std::string name)
+      : Argument(info[index], std::move(name)) {}
 
   const std::string& name() const { return name_; }
   bool given() const { return !value_.IsUndefined(); }

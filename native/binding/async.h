@@ -1,10 +1,11 @@
 // The one helper behind everything asynchronous: a thread that runs the jobs of an engine in the order they were asked
 // for, and the way back to JavaScript.
 //
-// Threads and lifetimes. Everything of JavaScript's (promises, callbacks, the objects that must outlive a job) is kept in
-// tables that only the JavaScript thread touches; the worker's thread knows their keys. Results come back through one
-// thread-safe function, several at a time. While something is unfinished, the worker keeps the process and itself alive;
-// when the environment ends (exit, end of a worker thread), a cleanup hook stops the thread and drops the tables.
+// Threads and lifetimes. Everything of JavaScript's (promises, callbacks, the objects that must outlive a job) is kept
+// in tables that only the JavaScript thread touches; the worker's thread knows their keys. Results come back through
+// one thread-safe function, several at a time. While something is unfinished, the worker keeps the process and itself
+// alive; when the environment ends (exit, end of a worker thread), a cleanup hook stops the thread and drops the
+// tables.
 #pragma once
 
 #include <napi.h>

@@ -7,14 +7,14 @@
 namespace tinylora::binding {
 
 Napi::Function Engine::define(Napi::Env env) {
-  return DefineClass(env, "NativeEngine",
-                     {InstanceMethod<&Engine::memory>("memory"), InstanceMethod<&Engine::compute_svd>("computeSvd"),
-                      InstanceMethod<&Engine::set_basis>("setBasis"), InstanceMethod<&Engine::set_vector>("setVector"),
-                      InstanceMethod<&Engine::submit>("submit"), InstanceMethod<&Engine::cancel>("cancel"),
-                      InstanceMethod<&Engine::forward>("forward"), InstanceMethod<&Engine::backward>("backward"),
-                      InstanceMethod<&Engine::gradient>("gradient"),
-                      InstanceMethod<&Engine::zero_gradients>("zeroGradients"),
-                      InstanceMethod<&Engine::abort>("abort"), InstanceMethod<&Engine::dispose>("dispose")});
+  return DefineClass(
+      env, "NativeEngine",
+      {InstanceMethod<&Engine::memory>("memory"), InstanceMethod<&Engine::compute_svd>("computeSvd"),
+       InstanceMethod<&Engine::set_basis>("setBasis"), InstanceMethod<&Engine::set_vector>("setVector"),
+       InstanceMethod<&Engine::submit>("submit"), InstanceMethod<&Engine::cancel>("cancel"),
+       InstanceMethod<&Engine::forward>("forward"), InstanceMethod<&Engine::backward>("backward"),
+       InstanceMethod<&Engine::gradient>("gradient"), InstanceMethod<&Engine::zero_gradients>("zeroGradients"),
+       InstanceMethod<&Engine::abort>("abort"), InstanceMethod<&Engine::dispose>("dispose")});
 }
 
 Napi::Value Engine::load(const Napi::CallbackInfo& info) {

@@ -16,7 +16,8 @@ std::unique_ptr<Backend> make_backend(const EngineSpec& spec) {
 
 }  // namespace
 
-EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::atomic<bool>& abort) : spec_(std::move(spec)) {
+EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::atomic<bool>& abort)
+    : spec_(std::move(spec)) {
   backend_ = make_backend(spec_);
   model_ = load_model(*backend_, spec_.config, spec_.tensors, [&](std::int64_t done, std::int64_t total) {
     check(!abort, "ERR_ABORTED", "load: aborted");

@@ -1,5 +1,5 @@
-// Philox 4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3"): a random number is a function of its key
-// and counter, never of history, so every draw can be repeated on any machine, in any order.
+// Philox 4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3"): a random number is a function of its
+// key and counter, never of history, so every draw can be repeated on any machine, in any order.
 #pragma once
 
 #include <array>

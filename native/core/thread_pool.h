@@ -7,8 +7,8 @@
 
 namespace tinylora {
 
-/// The caller is thread 0; `threads - 1` workers spin briefly after each loop, then sleep. Calls from two threads at once
-/// are not allowed: a pool belongs to one backend.
+/// The caller is thread 0; `threads - 1` workers spin briefly after each loop, then sleep. Calls from two threads at
+/// once are not allowed: a pool belongs to one backend.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);

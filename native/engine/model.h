@@ -63,12 +63,12 @@ using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 struct Model {
   ModelConfig config;
   Backend* backend = nullptr;
-  std::unique_ptr<Weight> embedding;          // [V, C]
-  std::unique_ptr<Weight> separate_head;      // [V, C] when untied
-  std::shared_ptr<void> final_norm;           // [C]
+  std::unique_ptr<Weight> embedding;      // [V, C]
+  std::unique_ptr<Weight> separate_head;  // [V, C] when untied
+  std::shared_ptr<void> final_norm;       // [C]
   std::vector<Layer> layers;
-  std::shared_ptr<void> rope_cos, rope_sin;   // [context, D / 2] float
-  std::string fingerprint;                    // 16 hex digits
+  std::shared_ptr<void> rope_cos, rope_sin;  // [context, D / 2] float
+  std::string fingerprint;                   // 16 hex digits
   std::size_t weight_bytes = 0;
 
   const Weight& head() const { return separate_head ? *separate_head : *embedding; }

@@ -9,9 +9,7 @@ namespace tinylora {
 
 class PagePool {
  public:
-  explicit PagePool(int pages) : free_(static_cast<std::size_t>(pages)) {
-    std::iota(free_.rbegin(), free_.rend(), 0);
-  }
+  explicit PagePool(int pages) : free_(static_cast<std::size_t>(pages)) { std::iota(free_.rbegin(), free_.rend(), 0); }
 
   int available() const { return static_cast<int>(free_.size()); }
 

@@ -16,7 +16,8 @@ class Uniforms {
   Uniforms(std::uint64_t seed, std::uint32_t module) : seed_(seed), module_(module) {}
 
   double operator[](std::size_t index) const {
-    const PhiloxBlock block = philox(seed_, {static_cast<std::uint32_t>(index / 2), 0x70726f6aU /* "proj" */, module_, 0});
+    const PhiloxBlock block =
+        philox(seed_, {static_cast<std::uint32_t>(index / 2), 0x70726f6aU /* "proj" */, module_, 0});
     return index % 2 == 0 ? philox_uniform(block[0], block[1]) : philox_uniform(block[2], block[3]);
   }
 

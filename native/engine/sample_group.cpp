@@ -29,7 +29,8 @@ void check_how(const SampleRequest& request) {
   check(request.top_p > 0 && request.top_p <= 1, "ERR_ARGUMENT", "request ", request.id,
         ": top_p: expected more than 0 and at most 1, found ", request.top_p);
   check_range(request.id, "min_p", request.min_p, 0.0F, 1.0F);
-  check(request.top_k >= 0, "ERR_ARGUMENT", "request ", request.id, ": top_k: expected 0 or more, found ", request.top_k);
+  check(request.top_k >= 0, "ERR_ARGUMENT", "request ", request.id, ": top_k: expected 0 or more, found ",
+        request.top_k);
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ void check_sample_request(SampleRequest& request, const ModelConfig& config, int
   const std::int64_t id = request.id;
   check(!request.prompt.empty(), "ERR_ARGUMENT", "request ", id, ": prompt: expected at least one token");
   check(request.prompt.size() < static_cast<std::size_t>(config.context), "ERR_ARGUMENT", "request ", id,
-        ": prompt: expected fewer tokens than the context length (", config.context, "), found ", request.prompt.size());
+        ": prompt: expected fewer tokens than the context length (", config.context, "), found ",
+        request.prompt.size());
   check_tokens(id, "prompt", request.prompt, config.vocab);
   check_tokens(id, "stop tokens", request.stop_tokens, config.vocab);
   check_range(id, "slot", request.slot, -1, slots - 1);

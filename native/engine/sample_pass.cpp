@@ -9,7 +9,10 @@
 namespace tinylora {
 
 SamplePass::SamplePass(const Model& model, const Adapters& adapters, int rows, int draws, int pages)
-    : model_(model), adapters_(adapters), cache_(model, pages), activations_(make_activations(model, adapters, rows, 0)) {
+    : model_(model),
+      adapters_(adapters),
+      cache_(model, pages),
+      activations_(make_activations(model, adapters, rows, 0)) {
   Arena count;
   lay_out(count, draws);
   bytes_ = count.used();

@@ -46,10 +46,10 @@ class SamplePass {
   std::shared_ptr<void> memory_;
   std::size_t bytes_ = 0;
 
-  std::int32_t* rows_ = nullptr;   // [n]
-  float* gathered_ = nullptr;      // [n, C]
-  float* inv_rms_ = nullptr;       // [n]
-  void* normed_ = nullptr;         // [n, C] act
+  std::int32_t* rows_ = nullptr;    // [n]
+  float* gathered_ = nullptr;       // [n, C]
+  float* inv_rms_ = nullptr;        // [n]
+  void* normed_ = nullptr;          // [n, C] act
   std::int32_t* tokens_ = nullptr;  // [n]
   float* logprobs_ = nullptr;       // [n]
 };

@@ -3,8 +3,8 @@
 //   2. the first waiting completions get a place and pages for all tokens they may need, as long as both last;
 //   3. one pass runs the last token of every running completion and a piece of the prompts of the starting ones;
 //   4. a token is drawn for each completion whose last row was in the pass; what has reached its end leaves.
-// A token depends on (weights, v, prompt, options, seed, sequence) alone: rows are invariant to their company (ops.h), and
-// the draw is a function of (seed, sequence, position).
+// A token depends on (weights, v, prompt, options, seed, sequence) alone: rows are invariant to their company (ops.h),
+// and the draw is a function of (seed, sequence, position).
 #include "engine/sampler.h"
 
 #include <algorithm>
@@ -75,7 +75,8 @@ void add_prefill(Plan& plan, SampleGroup& group, int rows) {
   const int begin = group.prefill_begin();
   const int length = group.prompt_length();
   const bool last = length - begin <= rows;
-  const int end = last ? length : (begin + rows) / kPageSize * kPageSize;  // whole pages: their rows have one place only
+  const int end =
+      last ? length : (begin + rows) / kPageSize * kPageSize;  // whole pages: their rows have one place only
   if (end <= begin) return;
   std::vector<int> starting;
   for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
@@ -89,8 +90,8 @@ void add_prefill(Plan& plan, SampleGroup& group, int rows) {
       (index == starting.front() ? pages : copies).push_back(page);
     }
   }
-  const auto tokens = std::span(group.request.prompt)
-                          .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  const auto tokens =
+      std::span(group.request.prompt).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
   append_span(plan.batch, tokens, begin, group.request.slot, pages, copies);
   plan.pieces.push_back({&group, end});
   if (!last) return;
@@ -140,8 +141,8 @@ Sampler::Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_
   const bool sorted = std::is_sorted(offsets.begin(), offsets.end());
   check(sorted && (offsets.empty() || offsets.back() <= token_bytes.bytes.size()), "ERR_ARGUMENT",
         "sampler: token bytes: expected ascending offsets up to ", token_bytes.bytes.size());
-  state_.reset(new State{model, adapters, max_sequences, (cache_tokens + kPageSize - 1) / kPageSize,
-                         std::move(token_bytes)});
+  state_.reset(
+      new State{model, adapters, max_sequences, (cache_tokens + kPageSize - 1) / kPageSize, std::move(token_bytes)});
 }
 
 Sampler::~Sampler() = default;
@@ -173,7 +174,8 @@ bool Sampler::idle() const {
 
 bool Sampler::uses(int slot) const {
   const std::lock_guard lock(state_->mutex);
-  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(), [&](const auto& entry) { return entry.second == slot; });
+  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(),
+                     [&](const auto& entry) { return entry.second == slot; });
 }
 
 std::size_t Sampler::cache_bytes() const {
@@ -218,7 +220,8 @@ void Sampler::State::receive(std::vector<SampleEvent>& events) {
     ids.swap(cancelled);
   }
   for (const std::int64_t id : ids) {
-    const auto found = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group->request.id == id; });
+    const auto found =
+        std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group->request.id == id; });
     if (found != groups.end()) end_group(**found, events);
   }
   remove_done();
@@ -232,8 +235,8 @@ void Sampler::State::prepare() {
   activation_bytes = pass->activation_bytes();
 }
 
-/// In strict order: a request that does not fit is not overtaken, or it might wait for ever. When nothing is active, all
-/// pages are free but those of the first group, so that its next completion fits.
+/// In strict order: a request that does not fit is not overtaken, or it might wait for ever. When nothing is active,
+/// all pages are free but those of the first group, so that its next completion fits.
 void Sampler::State::admit() {
   for (const auto& group : groups) {
     for (Completion& completion : group->completions) {
@@ -253,7 +256,8 @@ Plan Sampler::State::plan() {
   Plan plan;
   for (const auto& group : groups) {
     for (int index = 0; index < static_cast<int>(group->completions.size()); ++index) {
-      if (group->completions[static_cast<std::size_t>(index)].state == Completion::running) add_decode(plan, *group, index);
+      if (group->completions[static_cast<std::size_t>(index)].state == Completion::running)
+        add_decode(plan, *group, index);
     }
   }
   int left = kPrefillRows;
@@ -273,7 +277,8 @@ void Sampler::State::commit(const Plan& plan, const std::vector<Drawn>& drawn, s
   }
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     const auto [group, completion] = plan.targets[i];
-    if (group->completions[static_cast<std::size_t>(completion)].state == Completion::ended) continue;  // a failed group
+    if (group->completions[static_cast<std::size_t>(completion)].state == Completion::ended)
+      continue;  // a failed group
     accept(*group, completion, drawn[i], events);
   }
   remove_done();
@@ -311,13 +316,13 @@ void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& ev
     pass->clear_pages(completion.pages);
     release(group, completion);
   }
-  events.push_back({.type = SampleEvent::failed,
-                    .id = group.request.id,
-                    .token_ids = {},
-                    .logprobs = {},
-                    .reason = "request " + std::to_string(group.request.id) +
-                              ": expected finite logits, found NaN or infinity",
-                    .code = "ERR_NUMERIC"});
+  events.push_back(
+      {.type = SampleEvent::failed,
+       .id = group.request.id,
+       .token_ids = {},
+       .logprobs = {},
+       .reason = "request " + std::to_string(group.request.id) + ": expected finite logits, found NaN or infinity",
+       .code = "ERR_NUMERIC"});
 }
 
 void Sampler::State::end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events) {

@@ -33,7 +33,7 @@ struct SampleRequest {  // lib/native/addon.ts, SampleRequest
 struct SampleEvent {
   enum Type { tokens, finished, failed } type = tokens;
   std::int64_t id = 0;
-  int completion = 0;  // tokens, finished
+  int completion = 0;                   // tokens, finished
   std::vector<std::int32_t> token_ids;  // tokens: the new ones; finished: all
   std::vector<float> logprobs;
   std::string reason;  // finished: stop, length, aborted; failed: the message
@@ -50,8 +50,8 @@ struct TokenBytes {
   std::string_view of(std::int32_t token) const;
 };
 
-/// `step` and `end_all` belong to one thread; the others may be called from another one meanwhile, as long as the basis and
-/// the slots in use stay as they are.
+/// `step` and `end_all` belong to one thread; the others may be called from another one meanwhile, as long as the basis
+/// and the slots in use stay as they are.
 class Sampler {
  public:
   Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes);

@@ -1,8 +1,8 @@
 // Block Lanczos with thick restarts on W^T W, in double over W in float:
-//   a basis Q grows by one block of vectors a pass over W, orthogonal to all before it; T = Q^T W^T W Q is small, and its
-//   leading eigenvectors give the right vectors V; when Q is full, it shrinks to its best vectors and grows again.
-// It ends when each of the wanted vectors is known to about 1e-7 of an angle: residual below 1e-7 of the distance to the
-// next eigenvalue. Then S = |W V| and U = W V / S. A singular value of 0 has a left vector of zeros.
+//   a basis Q grows by one block of vectors a pass over W, orthogonal to all before it; T = Q^T W^T W Q is small, and
+//   its leading eigenvectors give the right vectors V; when Q is full, it shrinks to its best vectors and grows again.
+// It ends when each of the wanted vectors is known to about 1e-7 of an angle: residual below 1e-7 of the distance to
+// the next eigenvalue. Then S = |W V| and U = W V / S. A singular value of 0 has a left vector of zeros.
 //
 // Sums are taken over fixed pieces of W and added in their order: the same bits for any number of threads.
 #include "engine/svd.h"
@@ -22,7 +22,7 @@ constexpr double kAngle = 1e-7;      // of a wanted vector
 constexpr double kFloor = 1e-13;     // residual, of the largest eigenvalue: as far as double goes
 constexpr double kVanished = 1e-12;  // a new direction shorter than this part of the largest eigenvalue is none
 constexpr int kMaxPasses = 1000;
-constexpr int kGrowth = 8;           // blocks that the basis grows by before it is looked at
+constexpr int kGrowth = 8;  // blocks that the basis grows by before it is looked at
 constexpr std::int64_t kMaxPieces = 32;
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -136,7 +136,8 @@ class Basis {
     return philox_uniform(block[0], block[1]) - 0.5;
   }
 
-  /// Makes the vector after the last one orthogonal to all and of length 1, and counts it as fresh, unless nothing is left.
+  /// Makes the vector after the last one orthogonal to all and of length 1, and counts it as fresh, unless nothing is
+  /// left.
   void append() {
     double* vector = q(size_ + fresh_);
     double length = 0;
@@ -172,7 +173,8 @@ class Basis {
       const double* z = image.data() + static_cast<std::size_t>(j) * width();
       std::copy_n(z, width(), q(size_ + fresh_));
       append();
-      for (int i = 0; i < fresh_; ++i) coupling_[static_cast<std::size_t>(i * block + j)] = dot(q(size_ + i), z, width_);
+      for (int i = 0; i < fresh_; ++i)
+        coupling_[static_cast<std::size_t>(i * block + j)] = dot(q(size_ + i), z, width_);
     }
   }
 
@@ -227,11 +229,11 @@ class Basis {
   Matrix& matrix_;
   int in_, rank_, block_, kept_, capacity_;
   std::int64_t width_;
-  int size_ = 0;         // vectors whose images are known
-  int fresh_ = 0;        // vectors after them whose images are not
-  int last_block_ = 0;   // how many the last pass took in
+  int size_ = 0;        // vectors whose images are known
+  int fresh_ = 0;       // vectors after them whose images are not
+  int last_block_ = 0;  // how many the last pass took in
   int passes_ = 0;
-  double largest_ = 0;   // the largest eigenvalue is at least this
+  double largest_ = 0;            // the largest eigenvalue is at least this
   std::vector<double> q_;         // [capacity + block, width]
   std::vector<double> t_;         // [capacity, capacity] = Q^T W^T W Q
   std::vector<double> coupling_;  // [fresh, last block]: the images of the last block along the fresh vectors

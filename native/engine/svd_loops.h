@@ -15,7 +15,8 @@ inline constexpr int kSvdLanes = 8;
 
 /// y[row][j] = w[row] . x[j], z[j] += sum over the rows, in their order of groups of four, of y[row][j] w[row].
 ///   w [rows, width] float   x, z [4, width] double   y [rows, 4] double
-using GramProduct = void (*)(const float* w, std::int64_t rows, std::int64_t width, const double* x, double* y, double* z);
+using GramProduct = void (*)(const float* w, std::int64_t rows, std::int64_t width, const double* x, double* y,
+                             double* z);
 
 /// The fastest that this machine runs.
 GramProduct gram_product();

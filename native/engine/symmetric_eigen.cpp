@@ -50,7 +50,8 @@ Eigen symmetric_eigen(std::vector<double> matrix, int size) {
   }
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) { return a[i * n + i] > a[j * n + j]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t i, std::size_t j) { return a[i * n + i] > a[j * n + j]; });
   Eigen eigen;
   for (const std::size_t i : order) {
     eigen.values.push_back(a[i * n + i]);

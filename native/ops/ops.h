@@ -5,10 +5,10 @@
 //   r rank of the update         u numbers in one v          k adapter of a row        n tokens scored by the head
 //   W [out, in] frozen weight; its update is B R_k A with A [r, in], B [out, r], R_k = sum_i v_i P_i [r, r]
 //
-// "act" marks a buffer in the engine's dtype (float or bf16); everything else is float or int32. All pointers are memory
-// of the backend. All sums are taken in float, in an order fixed by the shapes of the model, never by M, by the place of a
-// row in the batch, or by the number of threads (docs/method.md, row invariance). Forward results are bitwise row
-// invariant; backward results are bitwise independent of the number of threads.
+// "act" marks a buffer in the engine's dtype (float or bf16); everything else is float or int32. All pointers are
+// memory of the backend. All sums are taken in float, in an order fixed by the shapes of the model, never by M, by the
+// place of a row in the batch, or by the number of threads (docs/method.md, row invariance). Forward results are
+// bitwise row invariant; backward results are bitwise independent of the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace tinylora {
 
 class Weight;  // a frozen matrix in the backend's own layout (backend.h)
 
-/// Keys and values are kept in pages of this many consecutive positions, the first page from position 0. Attention walks
-/// them in this order, one softmax rescale a page.
+/// Keys and values are kept in pages of this many consecutive positions, the first page from position 0. Attention
+/// walks them in this order, one softmax rescale a page.
 inline constexpr int kPageSize = 32;
 
 /// x[m] = table[token[m]].   x [M, C] float
@@ -51,7 +51,8 @@ struct RmsNormBackwardArgs {
   float* dx;             // [M, C] +=
 };
 
-/// The low-rank update that a product carries; rank 0 means none. Row m uses R[adapter[m]]; adapter -1 is the base model.
+/// The low-rank update that a product carries; rank 0 means none. Row m uses R[adapter[m]]; adapter -1 is the base
+/// model.
 struct LoraArgs {
   int rank = 0;                           // r, at most 16
   const float* a = nullptr;               // [r, in]
@@ -68,10 +69,10 @@ struct LinearArgs {
   const Weight* weight;         // [out, in]
   const float* bias = nullptr;  // [out] or none
   LoraArgs lora;
-  float* z = nullptr;           // [M, r] out, when rank > 0
-  void* y = nullptr;            // [M, out] act, or float when y_float
+  float* z = nullptr;  // [M, r] out, when rank > 0
+  void* y = nullptr;   // [M, out] act, or float when y_float
   bool y_float = false;
-  bool add = false;             // y += (float y only): a residual
+  bool add = false;  // y += (float y only): a residual
 };
 
 /// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z (rows ascending).
@@ -87,8 +88,8 @@ struct LinearBackwardArgs {
 };
 
 /// Where the rows of a batch stand, shared by every layer. A slot is page * kPageSize + offset in the KV cache.
-/// The last tokens of a prompt that do not fill a page are stored into the first own page of each of its completions too,
-/// so a row may be stored several times; a page full of prompt is shared by the page tables of the whole group.
+/// The last tokens of a prompt that do not fill a page are stored into the first own page of each of its completions
+/// too, so a row may be stored several times; a page full of prompt is shared by the page tables of the whole group.
 struct SequenceLayout {
   int rows = 0;
   const std::int32_t* position = nullptr;    // [M] of each row in its sequence, from 0
@@ -118,15 +119,15 @@ struct RopeStoreArgs {
   int heads;
   int kv_heads;
   int head_dim;
-  const float* cos;         // [max_position + 1, D / 2]
-  const float* sin;         // [max_position + 1, D / 2]
+  const float* cos;               // [max_position + 1, D / 2]
+  const float* sin;               // [max_position + 1, D / 2]
   const float* q_gain = nullptr;  // [D] or none
   const float* k_gain = nullptr;  // [D] or none
   float epsilon = 0;
-  const float* q;           // [M, H, D]
-  const float* k;           // [M, K, D]
-  const float* v;           // [M, K, D]
-  void* q_out;              // [M, H, D] act
+  const float* q;  // [M, H, D]
+  const float* k;  // [M, K, D]
+  const float* v;  // [M, K, D]
+  void* q_out;     // [M, H, D] act
   KvPages pages;
 };
 
@@ -141,14 +142,14 @@ struct RopeStoreBackwardArgs {
   const float* q_gain = nullptr;
   const float* k_gain = nullptr;
   float epsilon = 0;
-  const float* q;        // [M, H, D] before norm and rotation; needed only with gains
-  const float* k;        // [M, K, D] likewise
-  const float* dq_out;   // [M, H, D]
-  const float* d_keys;   // [slots, K, D]
-  const float* d_values; // [slots, K, D]
-  void* dq;              // [M, H, D] act
-  void* dk;              // [M, K, D] act
-  void* dv;              // [M, K, D] act
+  const float* q;         // [M, H, D] before norm and rotation; needed only with gains
+  const float* k;         // [M, K, D] likewise
+  const float* dq_out;    // [M, H, D]
+  const float* d_keys;    // [slots, K, D]
+  const float* d_values;  // [slots, K, D]
+  void* dq;               // [M, H, D] act
+  void* dk;               // [M, K, D] act
+  void* dv;               // [M, K, D] act
 };
 
 /// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from
@@ -158,9 +159,9 @@ struct AttentionArgs {
   int heads;
   int kv_heads;
   int head_dim;
-  const void* q;   // [M, H, D] act, from rope_store
+  const void* q;  // [M, H, D] act, from rope_store
   KvPages pages;
-  void* out;       // [M, H, D] act
+  void* out;             // [M, H, D] act
   float* lse = nullptr;  // [M, H] log-sum-exp of the scaled scores; kept for the backward pass
 };
 
@@ -171,14 +172,14 @@ struct AttentionBackwardArgs {
   int heads;
   int kv_heads;
   int head_dim;
-  const void* q;      // [M, H, D] act
+  const void* q;  // [M, H, D] act
   KvPages pages;
-  const void* out;    // [M, H, D] act
-  const float* lse;   // [M, H]
-  const float* d_out; // [M, H, D]
-  float* dq_out;      // [M, H, D]
-  float* d_keys;      // [pages * kPageSize, K, D]
-  float* d_values;    // [pages * kPageSize, K, D]
+  const void* out;     // [M, H, D] act
+  const float* lse;    // [M, H]
+  const float* d_out;  // [M, H, D]
+  float* dq_out;       // [M, H, D]
+  float* d_keys;       // [pages * kPageSize, K, D]
+  float* d_values;     // [pages * kPageSize, K, D]
 };
 
 /// h = silu(gate) * up, silu(g) = g / (1 + exp(-g)).
@@ -238,8 +239,8 @@ struct HeadArgs {
   float* lse;                    // [n] kept for the backward pass
 };
 
-/// dx = g W, g = d_logp * inv_temperature * (1[target] - softmax(l)). A backend may round g to act, as it does the input of
-/// every product.
+/// dx = g W, g = d_logp * inv_temperature * (1[target] - softmax(l)). A backend may round g to act, as it does the
+/// input of every product.
 struct HeadBackwardArgs {
   int rows;
   const void* x;                 // [n, C] act
@@ -258,13 +259,13 @@ struct SampleRow {
   std::int32_t top_k = 0;  // 0: all
   float top_p = 1;
   float min_p = 0;
-  std::uint64_t seed = 0;      // with sequence and position the key of the draw: Philox4x32-10
+  std::uint64_t seed = 0;  // with sequence and position the key of the draw: Philox4x32-10
   std::uint64_t sequence = 0;
   std::uint32_t position = 0;  // of the token that is drawn
 };
 
-/// One token a row. logp is the log-probability of the token under the whole distribution at the row's temperature, with
-/// the very bits that the head op gives for the same row and target.
+/// One token a row. logp is the log-probability of the token under the whole distribution at the row's temperature,
+/// with the very bits that the head op gives for the same row and target.
 struct HeadSampleArgs {
   int rows;
   const void* x;         // [n, C] act

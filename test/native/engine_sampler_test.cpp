@@ -134,7 +134,8 @@ void an_aborted_step_can_be_taken_again() {
     expect_error("ERR_ABORTED", "", [&] { sampler.step(stop); });
     expect(sampler.step(go).empty(), "an early event");
   }
-  for (const auto& [key, event] : run(sampler)) expect(event.token_ids == undisturbed.at(key).token_ids, "other tokens");
+  for (const auto& [key, event] : run(sampler))
+    expect(event.token_ids == undisturbed.at(key).token_ids, "other tokens");
 
   sampler.submit(one);
   sampler.step(go);

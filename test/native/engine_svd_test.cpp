@@ -1,4 +1,5 @@
-// Truncated SVD: against the matrix itself, awkward and degenerate shapes, the same bits for any threads and instructions.
+// Truncated SVD: against the matrix itself, awkward and degenerate shapes, the same bits for any threads and
+// instructions.
 #include <cmath>
 
 #include "engine/svd.h"
@@ -46,7 +47,8 @@ double triplet_error(const Plain& matrix, const Svd& svd, int rank) {
     }
     for (int j = 0; j < matrix.in; ++j) {
       double sum = -at(svd.s, i) * at(svd.vt, i * matrix.in + j);
-      for (int row = 0; row < matrix.out; ++row) sum += at(matrix.values, row * matrix.in + j) * at(svd.u, row * rank + i);
+      for (int row = 0; row < matrix.out; ++row)
+        sum += at(matrix.values, row * matrix.in + j) * at(svd.u, row * rank + i);
       worst = std::max(worst, std::abs(sum));
     }
   }
@@ -160,7 +162,8 @@ void refuses_and_aborts() {
   expect_error("ERR_ABORTED", "svd", [] {
     ThreadPool pool(1);
     const std::atomic<bool> abort = true;
-    truncated_svd(4, 4, [](int, float* row) { std::fill_n(row, 4, 1.0F); }, 1, pool, abort);
+    truncated_svd(
+        4, 4, [](int, float* row) { std::fill_n(row, 4, 1.0F); }, 1, pool, abort);
   });
 }
 
