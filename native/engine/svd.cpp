@@ -162,9 +162,10 @@ class Basis {
     for (int j = 0; j < block; ++j) {
       const double* z = image.data() + static_cast<std::size_t>(j) * width();
       for (int i = 0; i < size_ + block; ++i) t(i, size_ + j) = t(size_ + j, i) = dot(q(i), z, width_);
-      largest_ = std::max(largest_, t(size_ + j, size_ + j));
+      const double value = t(size_ + j, size_ + j);
+      check(std::isfinite(value), "ERR_NUMERIC", "svd: expected finite weights, found NaN or infinity");
+      largest_ = std::max(largest_, value);
     }
-    check(std::isfinite(largest_), "ERR_NUMERIC", "svd: expected finite weights");
     size_ += block;
     fresh_ = 0;
     last_block_ = block;
