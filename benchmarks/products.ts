@@ -20,12 +20,12 @@ const path = addon.machine().paths[0];
 if (!path) throw new Error("expected a machine with AVX2 or better");
 
 for (const shape of options.shapes.split(",")) {
-  const [features_in, features_out] = shape.split("x").map(Number) as [number, number];
+  const [inputs, outputs] = shape.split("x").map(Number) as [number, number];
   for (const rows of options.rows.split(",").map(Number)) {
     const product = (direction: "forward" | "backward") =>
       addon.benchProduct({
-        in: features_in,
-        out: features_out,
+        in: inputs,
+        out: outputs,
         rows,
         dtype: options.dtype === "fp32" ? "fp32" : "bf16",
         path,

@@ -27,6 +27,7 @@ export {
   GrpoTrainer,
   type GrpoTrainerOptions,
   type StepReport,
+  type TrainablePolicy,
   type TrainCallbacks,
   type TrainResult,
 } from "./train/trainer.js";
