@@ -16,6 +16,7 @@
 #include "engine/page_pool.h"
 #include "engine/sample_group.h"
 #include "engine/sample_pass.h"
+#include "engine/sample_plan.h"
 
 namespace tinylora {
 
@@ -24,81 +25,6 @@ std::string_view TokenBytes::of(std::int32_t token) const {
   if (index + 1 >= offsets.size()) return {};
   return {reinterpret_cast<const char*>(bytes.data()) + offsets[index], offsets[index + 1] - offsets[index]};
 }
-
-namespace {
-
-/// Rows of prompts in one pass, at most: bounds the activations and the time of a step.
-constexpr int kPrefillRows = 512;
-
-/// What a pass computes, and for whom.
-struct Plan {
-  struct Piece {
-    SampleGroup* group;
-    int end;  // of the prompt after the pass
-  };
-  struct Target {
-    SampleGroup* group;
-    int completion;
-  };
-  Batch batch;
-  std::vector<Piece> pieces;
-  std::vector<Draw> draws;
-  std::vector<Target> targets;  // of the draws
-};
-
-void add_draw(Plan& plan, SampleGroup& group, int index, std::int32_t row) {
-  const SampleRequest& request = group.request;
-  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
-  plan.draws.push_back(
-      {.row = row,
-       .how = {.temperature = request.temperature,
-               .top_k = request.top_k,
-               .top_p = request.top_p,
-               .min_p = request.min_p,
-               .seed = request.seed,
-               .sequence = request.first_sequence + static_cast<std::uint64_t>(index),
-               .position = static_cast<std::uint32_t>(request.prompt.size() + completion.tokens.size())}});
-  plan.targets.push_back({&group, index});
-}
-
-void add_decode(Plan& plan, SampleGroup& group, int index) {
-  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
-  std::vector<std::int32_t> pages = group.prompt_pages;
-  pages.insert(pages.end(), completion.pages.begin(), completion.pages.end());
-  const int position = group.prompt_length() + static_cast<int>(completion.tokens.size()) - 1;
-  append_span(plan.batch, std::span(&completion.tokens.back(), 1), position, group.request.slot, pages);
-  add_draw(plan, group, index, plan.batch.rows() - 1);
-}
-
-/// The next piece of a prompt, `rows` rows at most; its end draws the first token of all starting completions.
-void add_prefill(Plan& plan, SampleGroup& group, int rows) {
-  const int begin = group.prefill_begin();
-  const int length = group.prompt_length();
-  const bool last = length - begin <= rows;
-  const int end =
-      last ? length : (begin + rows) / kPageSize * kPageSize;  // whole pages: their rows have one place only
-  if (end <= begin) return;
-  std::vector<int> starting;
-  for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
-    if (group.completions[static_cast<std::size_t>(index)].state == Completion::starting) starting.push_back(index);
-  }
-  std::vector<std::int32_t> pages = group.prompt_pages;
-  std::vector<std::int32_t> copies;
-  if (last && length % kPageSize != 0) {  // the rest of the prompt goes to each completion's first page
-    for (const int index : starting) {
-      const std::int32_t page = group.completions[static_cast<std::size_t>(index)].pages.front();
-      (index == starting.front() ? pages : copies).push_back(page);
-    }
-  }
-  const auto tokens =
-      std::span(group.request.prompt).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
-  append_span(plan.batch, tokens, begin, group.request.slot, pages, copies);
-  plan.pieces.push_back({&group, end});
-  if (!last) return;
-  for (const int index : starting) add_draw(plan, group, index, plan.batch.rows() - 1);
-}
-
-}  // namespace
 
 struct Sampler::State {
   Model& model;
@@ -122,8 +48,7 @@ struct Sampler::State {
   void receive(std::vector<SampleEvent>& events);
   void prepare();
   void admit();
-  Plan plan();
-  void commit(const Plan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
+  void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
   void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
   void fail_group(SampleGroup& group, std::vector<SampleEvent>& events);
   void end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events);
@@ -195,7 +120,7 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   if (!events.empty() || state.groups.empty()) return events;  // nothing may be lost to an exception below
   state.prepare();
   state.admit();
-  const Plan plan = state.plan();
+  const SamplePlan plan = plan_pass(state.groups);
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
   state.commit(plan, drawn, events);
   return events;
@@ -252,27 +177,8 @@ void Sampler::State::admit() {
   }
 }
 
-Plan Sampler::State::plan() {
-  Plan plan;
-  for (const auto& group : groups) {
-    for (int index = 0; index < static_cast<int>(group->completions.size()); ++index) {
-      if (group->completions[static_cast<std::size_t>(index)].state == Completion::running)
-        add_decode(plan, *group, index);
-    }
-  }
-  int left = kPrefillRows;
-  for (const auto& group : groups) {
-    const auto starting = [](const Completion& completion) { return completion.state == Completion::starting; };
-    if (std::none_of(group->completions.begin(), group->completions.end(), starting)) continue;
-    const int before = plan.batch.rows();
-    add_prefill(plan, *group, left);
-    left -= plan.batch.rows() - before;
-  }
-  return plan;
-}
-
-void Sampler::State::commit(const Plan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
-  for (const Plan::Piece& piece : plan.pieces) {
+void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
+  for (const SamplePlan::Piece& piece : plan.pieces) {
     piece.group->prefilled = std::min(piece.end, piece.group->shared_pages() * kPageSize);
   }
   for (std::size_t i = 0; i < drawn.size(); ++i) {

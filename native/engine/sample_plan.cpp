@@ -1,0 +1,82 @@
+#include "engine/sample_plan.h"
+
+#include <algorithm>
+#include <span>
+
+namespace tinylora {
+namespace {
+
+void add_draw(SamplePlan& plan, SampleGroup& group, int index, std::int32_t row) {
+  const SampleRequest& request = group.request;
+  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  plan.draws.push_back(
+      {.row = row,
+       .how = {.temperature = request.temperature,
+               .top_k = request.top_k,
+               .top_p = request.top_p,
+               .min_p = request.min_p,
+               .seed = request.seed,
+               .sequence = request.first_sequence + static_cast<std::uint64_t>(index),
+               .position = static_cast<std::uint32_t>(request.prompt.size() + completion.tokens.size())}});
+  plan.targets.push_back({&group, index});
+}
+
+void add_decode(SamplePlan& plan, SampleGroup& group, int index) {
+  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  std::vector<std::int32_t> pages = group.prompt_pages;
+  pages.insert(pages.end(), completion.pages.begin(), completion.pages.end());
+  const int position = group.prompt_length() + static_cast<int>(completion.tokens.size()) - 1;
+  append_span(plan.batch, std::span(&completion.tokens.back(), 1), position, group.request.slot, pages);
+  add_draw(plan, group, index, plan.batch.rows() - 1);
+}
+
+/// The next piece of a prompt, `rows` rows at most; its end draws the first token of all starting completions.
+void add_prefill(SamplePlan& plan, SampleGroup& group, int rows) {
+  const int begin = group.prefill_begin();
+  const int length = group.prompt_length();
+  const bool last = length - begin <= rows;
+  const int end =
+      last ? length : (begin + rows) / kPageSize * kPageSize;  // whole pages: their rows have one place only
+  if (end <= begin) return;
+  std::vector<int> starting;
+  for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
+    if (group.completions[static_cast<std::size_t>(index)].state == Completion::starting) starting.push_back(index);
+  }
+  std::vector<std::int32_t> pages = group.prompt_pages;
+  std::vector<std::int32_t> copies;
+  if (last && length % kPageSize != 0) {  // the rest of the prompt goes to each completion's first page
+    for (const int index : starting) {
+      const std::int32_t page = group.completions[static_cast<std::size_t>(index)].pages.front();
+      (index == starting.front() ? pages : copies).push_back(page);
+    }
+  }
+  const auto tokens =
+      std::span(group.request.prompt).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  append_span(plan.batch, tokens, begin, group.request.slot, pages, copies);
+  plan.pieces.push_back({&group, end});
+  if (!last) return;
+  for (const int index : starting) add_draw(plan, group, index, plan.batch.rows() - 1);
+}
+
+}  // namespace
+
+SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups) {
+  SamplePlan plan;
+  for (const auto& group : groups) {
+    for (int index = 0; index < static_cast<int>(group->completions.size()); ++index) {
+      if (group->completions[static_cast<std::size_t>(index)].state == Completion::running)
+        add_decode(plan, *group, index);
+    }
+  }
+  int left = kPrefillRows;
+  for (const auto& group : groups) {
+    const auto starting = [](const Completion& completion) { return completion.state == Completion::starting; };
+    if (std::none_of(group->completions.begin(), group->completions.end(), starting)) continue;
+    const int before = plan.batch.rows();
+    add_prefill(plan, *group, left);
+    left -= plan.batch.rows() - before;
+  }
+  return plan;
+}
+
+}  // namespace tinylora

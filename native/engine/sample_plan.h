@@ -1,0 +1,33 @@
+// What the next pass of the sampler computes, and for whom.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/sample_group.h"
+#include "engine/sample_pass.h"
+
+namespace tinylora {
+
+/// Rows of prompts in one pass, at most: bounds the activations and the time of a step.
+inline constexpr int kPrefillRows = 512;
+
+struct SamplePlan {
+  struct Piece {
+    SampleGroup* group;
+    int end;  // of the prompt after the pass
+  };
+  struct Target {
+    SampleGroup* group;
+    int completion;
+  };
+  Batch batch;
+  std::vector<Piece> pieces;
+  std::vector<Draw> draws;
+  std::vector<Target> targets;  // of the draws
+};
+
+/// One token of every running completion, then as much of the prompts of the starting ones as fits.
+SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups);
+
+}  // namespace tinylora
