@@ -6,7 +6,7 @@
  * before the call returns; those that come out belong to the caller.
  */
 
-/** An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY, ERR_ABORTED, ERR_NUMERIC, ERR_DEVICE). */
+/** An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY, ERR_ABORTED, ERR_NUMERIC, ERR_DEVICE, ERR_DISPOSED). */
 export interface NativeError extends Error {
   readonly code: string;
 }

@@ -26,9 +26,9 @@ std::vector<QueryChunk> query_chunks(const Args& args) {
   std::vector<QueryChunk> chunks;
   for (int span = 0; span < layout.spans; ++span) {
     const int queries = layout.span_rows[span] * group;
-    for (int first = 0; first < queries; first += kChunk) {
+    for (int first = 0; first < queries; first += kQueryChunk) {
       for (int head = 0; head < args.kv_heads; ++head) {
-        chunks.push_back({span, first, std::min(queries - first, kChunk), head});
+        chunks.push_back({span, first, std::min(queries - first, kQueryChunk), head});
       }
     }
   }

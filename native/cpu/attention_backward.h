@@ -13,7 +13,7 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-static_assert(kChunk == kPageSize, "p and ds of a chunk and a page are kPageSize x kPageSize either way");
+static_assert(kQueryChunk == kPageSize, "p and ds of a chunk and a page are kPageSize x kPageSize either way");
 
 /// Any number of rows of c: c[rows, width] from a[rows, n] and b[n, width].
 template <class A, class Start>
@@ -48,24 +48,24 @@ template <typename T>
 void attention_backward_queries(const AttentionBackwardArgs& args, const QueryChunk& chunk, float* delta_of) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;
-  alignas(64) float q[kMaxHeadDim * kChunk];          // [D, queries]
-  alignas(64) float d_out[kMaxHeadDim * kChunk];      // [D, queries]
-  alignas(64) float dq[kMaxHeadDim * kChunk];         // [D, queries]
-  alignas(64) float keys[kMaxHeadDim * kPageSize];    // [D, keys]
-  alignas(64) float values[kPageSize * kMaxHeadDim];  // [keys, D]
-  alignas(64) float scores[kPageSize * kChunk];       // [keys, queries]
-  alignas(64) float dp[kPageSize * kChunk];
-  alignas(64) float lse[kChunk] = {};
-  alignas(64) float delta[kChunk] = {};
-  for (int i = 0; i < dim * kChunk; ++i) q[i] = d_out[i] = dq[i] = 0;
+  alignas(64) float q[kMaxHeadDim * kQueryChunk];      // [D, queries]
+  alignas(64) float d_out[kMaxHeadDim * kQueryChunk];  // [D, queries]
+  alignas(64) float dq[kMaxHeadDim * kQueryChunk];     // [D, queries]
+  alignas(64) float keys[kMaxHeadDim * kPageSize];     // [D, keys]
+  alignas(64) float values[kPageSize * kMaxHeadDim];   // [keys, D]
+  alignas(64) float scores[kPageSize * kQueryChunk];   // [keys, queries]
+  alignas(64) float dp[kPageSize * kQueryChunk];
+  alignas(64) float lse[kQueryChunk] = {};
+  alignas(64) float delta[kQueryChunk] = {};
+  for (int i = 0; i < dim * kQueryChunk; ++i) q[i] = d_out[i] = dq[i] = 0;
   for (int i = 0; i < chunk.count; ++i) {
     const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
     const float* gradient = args.d_out + index * dim;
     alignas(64) float row[kMaxHeadDim];
     copy_row(dim, static_cast<const T*>(args.q) + index * dim, row);
     for (int d = 0; d < dim; ++d) {
-      q[d * kChunk + i] = row[d];
-      d_out[d * kChunk + i] = gradient[d];
+      q[d * kQueryChunk + i] = row[d];
+      d_out[d * kQueryChunk + i] = gradient[d];
     }
     lse[i] = args.lse[index];
     delta[i] = delta_of[index] = dot(dim, gradient, static_cast<const T*>(args.out) + index * dim);
@@ -78,24 +78,24 @@ void attention_backward_queries(const AttentionBackwardArgs& args, const QueryCh
     widen_page(dim, kPageSize, shape.page_data<T>(args.pages.keys, page, chunk.kv_head), keys);
     widen_page(kPageSize, dim, shape.page_data<T>(args.pages.values, page, chunk.kv_head), values);
     const int seen = shape.keys_seen(chunk.span, last_query, index);
-    product(seen, dim, ByColumn{keys, kPageSize}, q, kChunk, scores, FromZero{});
-    product(seen, dim, ByRow{values, dim}, d_out, kChunk, dp, FromZero{});
+    product(seen, dim, ByColumn{keys, kPageSize}, q, kQueryChunk, scores, FromZero{});
+    product(seen, dim, ByRow{values, dim}, d_out, kQueryChunk, dp, FromZero{});
     int unseen = 0;  // queries that stand before key t: the first ones
     for (int t = 0; t < seen; ++t) {
       while (shape.keys_seen(chunk.span, chunk.first + unseen, index) <= t) ++unseen;
-      for (int i = 0; i < kChunk; i += kLanes) {
-        const int place = t * kChunk + i;
+      for (int i = 0; i < kQueryChunk; i += kLanes) {
+        const int place = t * kQueryChunk + i;
         score_gradients(Floats::load(lse + i), Floats::load(delta + i), shape.scale, kLanes, scores + place,
                         dp + place);
       }
-      for (int i = 0; i < unseen; ++i) dp[t * kChunk + i] = 0;
+      for (int i = 0; i < unseen; ++i) dp[t * kQueryChunk + i] = 0;
     }
-    product(dim, seen, ByRow{keys, kPageSize}, dp, kChunk, dq, FromSums{});
+    product(dim, seen, ByRow{keys, kPageSize}, dp, kQueryChunk, dq, FromSums{});
   }
 
   for (int i = 0; i < chunk.count; ++i) {
     float* to = args.dq_out + shape.index(chunk.span, chunk.first + i, chunk.kv_head) * dim;
-    for (int d = 0; d < dim; ++d) to[d] = dq[d * kChunk + i];
+    for (int d = 0; d < dim; ++d) to[d] = dq[d * kQueryChunk + i];
   }
 }
 
@@ -108,10 +108,10 @@ void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& 
   alignas(64) float values[kMaxHeadDim * kPageSize];    // [D, keys]
   alignas(64) float d_keys[kPageSize * kMaxHeadDim];    // [keys, D]
   alignas(64) float d_values[kPageSize * kMaxHeadDim];  // [keys, D]
-  alignas(64) float q[kChunk * kMaxHeadDim];            // [queries, D]
-  alignas(64) float d_out[kChunk * kMaxHeadDim];        // [queries, D]
-  alignas(64) float scores[kChunk * kPageSize];         // [queries, keys]
-  alignas(64) float dp[kChunk * kPageSize];
+  alignas(64) float q[kQueryChunk * kMaxHeadDim];       // [queries, D]
+  alignas(64) float d_out[kQueryChunk * kMaxHeadDim];   // [queries, D]
+  alignas(64) float scores[kQueryChunk * kPageSize];    // [queries, keys]
+  alignas(64) float dp[kQueryChunk * kPageSize];
   widen_page(dim, kPageSize, shape.page_data<T>(args.pages.keys, page, task.kv_head), keys);
   widen_page(kPageSize, dim, shape.page_data<T>(args.pages.values, page, task.kv_head), q);
   for (int t = 0; t < kPageSize; ++t) {
@@ -123,8 +123,8 @@ void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& 
     const int queries = shape.layout->span_rows[use->span] * shape.group;
     int first_query = 0;
     while (first_query < queries && shape.keys_seen(use->span, first_query, use->index) <= 0) ++first_query;
-    for (int from = first_query; from < queries; from += kChunk) {
-      const int count = smaller(queries - from, kChunk);
+    for (int from = first_query; from < queries; from += kQueryChunk) {
+      const int count = smaller(queries - from, kQueryChunk);
       for (int i = 0; i < count; ++i) {
         const std::ptrdiff_t index = shape.index(use->span, from + i, task.kv_head);
         copy_row(dim, static_cast<const T*>(args.q) + index * dim, q + i * dim);

@@ -116,9 +116,9 @@ template <typename T>
 void attention_forward(const AttentionArgs& args, const QueryChunk& chunk) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;
-  alignas(64) typename Block<T>::Left q[kChunk * kMaxHeadDim];
-  alignas(64) float out[kChunk * kMaxHeadDim];
-  Block<T> blocks[kChunk / kAttentionRows];
+  alignas(64) typename Block<T>::Left q[kQueryChunk * kMaxHeadDim];
+  alignas(64) float out[kQueryChunk * kMaxHeadDim];
+  Block<T> blocks[kQueryChunk / kAttentionRows];
   int block_count = 0;
   for (int i = 0; i < chunk.count; i += kAttentionRows) {
     Block<T>& block = blocks[block_count++];

@@ -8,7 +8,8 @@
 // keys; in bf16 the index that is summed over is kept in pairs.
 //
 // Query rows of a span and the G = H / K heads that read one kv head are counted through together: query i of a span is
-// head i % G of row i / G. They are taken in chunks of kChunk queries, so that a page is read once for all of them.
+// head i % G of row i / G. They are taken in chunks of kQueryChunk queries, so that a page is read once for all of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@
 namespace tinylora {
 
 inline constexpr int kMaxHeadDim = 256;
-inline constexpr int kChunk = 32;
+inline constexpr int kQueryChunk = 32;
 
 /// Queries first .. first + count - 1 of a span, for one kv head.
 struct QueryChunk {

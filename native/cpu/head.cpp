@@ -12,7 +12,7 @@
 
 namespace tinylora {
 
-int HeadContext::chunk_tokens(int chunk) const { return std::min(kChunk, vocab() - chunk * kChunk); }
+int HeadContext::chunk_tokens(int chunk) const { return std::min(kVocabChunk, vocab() - chunk * kVocabChunk); }
 
 RowStats stats_of(const float* stats, int row, int chunks) {
   const float* own = stats + std::ptrdiff_t{row} * 3 * chunks;
@@ -27,7 +27,7 @@ float RowTotal::entropy() const { return static_cast<float>(std::log(sum) - weig
 
 void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
                   ProductScratch::Thread& own, float* logits) {
-  const int panels_a_chunk = kChunk / context.product.panel;
+  const int panels_a_chunk = kVocabChunk / context.product.panel;
   ProductTask task = task_for(rows);
   task.first_block = first_block;
   task.last_block = last_block;
@@ -38,9 +38,9 @@ void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_
   task.panels = context.weight.data();
   task.panel_bytes = context.weight.panel_bytes;
   task.sums = own.tiles.at_least<float>(context.product.tile_floats() * std::size_t(last_block - first_block));
-  task.y = logits - std::ptrdiff_t{first_block} * context.product.block * kChunk;  // row 0 of all rows
-  task.y_stride = kChunk;
-  task.y_column = chunk * kChunk;
+  task.y = logits - std::ptrdiff_t{first_block} * context.product.block * kVocabChunk;  // row 0 of all rows
+  task.y_stride = kVocabChunk;
+  task.y_column = chunk * kVocabChunk;
   task.y_float = true;
   context.product.product(task);
 }
@@ -52,15 +52,15 @@ const float* head_stats(const HeadContext& context, const PackedRows& rows, cons
   float* stats = context.scratch.stats.at_least<float>(std::size_t(rows.rows) * 3 * std::size_t(chunks));
   context.pool.run(chunks, [&](std::int64_t item, int thread) {
     const int chunk = static_cast<int>(item);
-    const int first = chunk * kChunk;
+    const int first = chunk * kVocabChunk;
     const int count = context.chunk_tokens(chunk);
     ProductScratch::Thread& own = context.scratch.threads[std::size_t(thread)];
-    float* logits = own.logits.at_least<float>(std::size_t(block_rows) * kChunk);
+    float* logits = own.logits.at_least<float>(std::size_t(block_rows) * kVocabChunk);
     for (int block = 0; block < context.product.blocks(rows.rows); ++block) {
       chunk_logits(context, rows, block, block + 1, chunk, own, logits);
       const int last = std::min(rows.rows, (block + 1) * block_rows);
       for (int m = block * block_rows; m < last; ++m) {
-        float* l = logits + (m - block * block_rows) * kChunk;
+        float* l = logits + (m - block * block_rows) * kVocabChunk;
         const ChunkStats found = context.head.chunk_stats(l, count, inv_temperature[m]);
         float* to = stats + std::ptrdiff_t{m} * 3 * chunks + chunk;
         to[0] = found.largest;

@@ -10,8 +10,8 @@
 namespace tinylora {
 
 /// Tokens of a chunk: a whole number of panels of every instruction set.
-inline constexpr int kChunk = 192;
-constexpr int chunks_of(int vocab) { return (vocab + kChunk - 1) / kChunk; }
+inline constexpr int kVocabChunk = 192;
+constexpr int chunks_of(int vocab) { return (vocab + kVocabChunk - 1) / kVocabChunk; }
 
 struct HeadContext {
   const ProductKernels& product;
@@ -44,7 +44,7 @@ struct RowTotal {
   float entropy() const;
 };
 
-/// Unscaled logits of packed rows [first_block, last_block) for one chunk, [rows, kChunk] each row.
+/// Unscaled logits of packed rows [first_block, last_block) for one chunk, [rows, kVocabChunk] each row.
 void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
                   ProductScratch::Thread& own, float* logits);
 

@@ -49,19 +49,20 @@ class Pass {
   void gradient_of_logits(int chunk) {
     const ProductKernels& product = context_.product;
     const int count = context_.chunk_tokens(chunk);
-    const int first = chunk * kChunk;
+    const int first = chunk * kVocabChunk;
     const int element = static_cast<int>(size_of(product.dtype));
     // Behind the logits, their gradients of one block in act.
-    float* logits = own_.logits.at_least<float>(std::size_t(2 * product.block) * kChunk);
-    auto* rounded = reinterpret_cast<std::byte*>(logits + product.block * kChunk);
-    gradients_ = own_.rows.at_least<std::byte>(std::size_t(last_block_ - first_block_) * product.block_bytes(kChunk));
+    float* logits = own_.logits.at_least<float>(std::size_t(2 * product.block) * kVocabChunk);
+    auto* rounded = reinterpret_cast<std::byte*>(logits + product.block * kVocabChunk);
+    gradients_ =
+        own_.rows.at_least<std::byte>(std::size_t(last_block_ - first_block_) * product.block_bytes(kVocabChunk));
 
     for (int block = first_block_; block < last_block_; ++block) {
       chunk_logits(context_, x_, block, block + 1, chunk, own_, logits);
       const int rows = std::min(product.block, x_.rows - block * product.block);
       for (int i = 0; i < rows; ++i) {
         const int m = row_ + block * product.block + i;
-        float* l = logits + i * kChunk;
+        float* l = logits + i * kVocabChunk;
         context_.head.exponentials(l, count, args_.inv_temperature[m], args_.lse[m]);
         const int target = args_.target[m] - first;
         if (target >= 0 && target < count) l[target] -= 1;
@@ -82,10 +83,10 @@ class Pass {
     const ProductKernels& product = context_.product;
     const PackedWeight& weight = context_.weight;
     const int count = context_.chunk_tokens(chunk);
-    const int panels_a_chunk = kChunk / product.panel;
+    const int panels_a_chunk = kVocabChunk / product.panel;
     const int first_panel = chunk * panels_a_chunk;
     const int last_panel = std::min(weight.panels, first_panel + panels_a_chunk);
-    auto* transposed = own_.panel.at_least<std::byte>(product.panel_bytes(kChunk));
+    auto* transposed = own_.panel.at_least<std::byte>(product.panel_bytes(kVocabChunk));
     float* sums = sums_;
     for (int panel = 0; panel < panels_; ++panel) {
       product.transpose({weight.data(), weight.panel_bytes, weight.padded_in, first_panel, last_panel,

@@ -90,14 +90,14 @@ Drawn draw_row(const HeadContext& context, const SampleRow& how, const RowStats&
       greedy ? static_cast<int>(std::find(stats.largest, stats.largest + chunks, total.largest) - stats.largest)
              : drawn_chunk(stats, weights, chunks, left);
   // A block of logits, of which the first row is used, and room for its exponentials.
-  float* l = own.logits.at_least<float>(std::size_t(context.product.block + 1) * kChunk);
-  float* e = l + context.product.block * kChunk;
+  float* l = own.logits.at_least<float>(std::size_t(context.product.block + 1) * kVocabChunk);
+  float* e = l + context.product.block * kVocabChunk;
   const int count = context.chunk_tokens(chunk);
   chunk_logits(context, pack_one(context, x, own), 0, 1, chunk, own, l);
   const float scale = inverse(how.temperature);
   for (int i = 0; i < count; ++i) l[i] *= scale;
-  if (greedy) return most_likely(l, count, chunk * kChunk);
-  return draw_in_chunk(context.head, l, count, chunk * kChunk, total.largest, left, e);
+  if (greedy) return most_likely(l, count, chunk * kVocabChunk);
+  return draw_in_chunk(context.head, l, count, chunk * kVocabChunk, total.largest, left, e);
 }
 
 /// Draws the rows `cut` (at most kCutRows) from all their logits.
@@ -117,12 +117,12 @@ void draw_cut_rows(const HeadContext& context, const HeadSampleArgs& args, const
   context.pool.run(context.chunks(), [&](std::int64_t item, int thread) {
     const int chunk = static_cast<int>(item);
     ProductScratch::Thread& own = context.scratch.threads[std::size_t(thread)];
-    float* part = own.logits.at_least<float>(std::size_t(kCutRows + context.product.block) * kChunk);
+    float* part = own.logits.at_least<float>(std::size_t(kCutRows + context.product.block) * kVocabChunk);
     chunk_logits(context, packed_x, 0, context.product.blocks(rows), chunk, own, part);
     for (int i = 0; i < rows; ++i) {
       const float scale = inverse(args.how[cut[std::size_t(i)]].temperature);
-      float* to = logits + std::ptrdiff_t{i} * weight.out + chunk * kChunk;
-      for (int v = 0; v < context.chunk_tokens(chunk); ++v) to[v] = part[i * kChunk + v] * scale;
+      float* to = logits + std::ptrdiff_t{i} * weight.out + chunk * kVocabChunk;
+      for (int v = 0; v < context.chunk_tokens(chunk); ++v) to[v] = part[i * kVocabChunk + v] * scale;
     }
   });
   context.pool.run(rows, [&](std::int64_t i, int thread) {

@@ -18,8 +18,8 @@ inline constexpr int kRowsAtOnce = 1024;
 ///   stats   kRowsAtOnce * 3 * chunks floats (head), or 16 * V floats (rows cut by top_k, top_p or min_p)
 /// and for each thread
 ///   tiles   rows of an item * panel floats               panel   padded width * panel elements (a panel of W^T)
-///   logits  2 * block * kChunk, chunks or V floats         rows    256 * kChunk elements (gradients of logits)
-///   sums    256 * C floats (the head's dx), or chunks floats
+///   logits  2 * block * kVocabChunk, chunks or V floats         rows    256 * kVocabChunk elements (gradients of
+///   logits) sums    256 * C floats (the head's dx), or chunks floats
 struct ProductScratch {
   explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}
 
