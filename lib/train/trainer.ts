@@ -9,7 +9,7 @@ import { TinyLoraError } from "../error.js";
 import { evaluate, greedy } from "../eval/evaluate.js";
 import type { NamedReward, Reward } from "../reward/reward.js";
 import { loadReward } from "../reward/rewards.js";
-import { RunFolder } from "../run/folder.js";
+import { RunFolder, readRunInfo } from "../run/folder.js";
 import { grpoStep, type StepContext, type StepResult, type TrainState } from "./grpo.js";
 import { type Metrics, measuredMetrics } from "./metrics.js";
 import { initialState } from "./optimizer.js";
@@ -92,10 +92,14 @@ export class GrpoTrainer {
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */
   async train(callbacks: TrainCallbacks = {}): Promise<TrainResult> {
     const { engine, adapter, run: path, resume } = this.#options;
+    // Problems and rewards first: where they cannot be had, nothing is written.
+    const given = resume && path !== undefined ? (await readRunInfo(path)).config : this.#config;
+    const data = await this.#data(given);
+    const rewards = await this.#rewards(given);
     await engine.attach(adapter, { signal: callbacks.signal });
     const run = path === undefined ? null : await this.#openRun(path, resume ?? false, adapter);
     try {
-      return await this.#loop(run, run?.info.config ?? this.#config, callbacks);
+      return await this.#loop(run, run?.info.config ?? this.#config, data, rewards, callbacks);
     } finally {
       await run?.close();
     }
@@ -114,11 +118,15 @@ export class GrpoTrainer {
     );
   }
 
-  async #loop(run: RunFolder | null, config: TrainConfig, callbacks: TrainCallbacks): Promise<TrainResult> {
+  async #loop(
+    run: RunFolder | null,
+    config: TrainConfig,
+    data: Dataset,
+    rewards: readonly NamedReward[],
+    callbacks: TrainCallbacks,
+  ): Promise<TrainResult> {
     const { engine, adapter } = this.#options;
     const { signal, onStep, onProgress = () => {}, onWarning = () => {} } = callbacks;
-    const data = await this.#data(config);
-    const rewards = await this.#rewards(config);
     const watch = new Watch(rewards, onWarning);
     const current = (state: TrainState) => adapter.withVector(state.optimizer.master);
     const context: StepContext = {

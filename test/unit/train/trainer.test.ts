@@ -263,6 +263,28 @@ describe("failures", () => {
     expect(warnings).toEqual([expect.stringMatching(/reward "same" was 1 for every completion/)]);
   });
 
+  it("writes nothing where the data or a reward cannot be had", async () => {
+    const run = join(folder, "run");
+    const policy = new FakePolicy();
+    const adapter = policy.adapter();
+    const missing = new GrpoTrainer({
+      engine: policy,
+      adapter,
+      config: { ...small, data: join(folder, "none.jsonl") },
+      run,
+    });
+    await expect(missing.train()).rejects.toThrow(/none\.jsonl/);
+    const unknown = new GrpoTrainer({
+      engine: policy,
+      adapter,
+      data,
+      config: { ...small, rewards: ["./none.mjs"] },
+      run,
+    });
+    await expect(unknown.train()).rejects.toThrow(/none\.mjs/);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   it("refuses data without problems for training", async () => {
     await expect(makeTrainer({ data: { ...data, train: [] } }).train()).rejects.toThrow(/no problems for training/);
   });
