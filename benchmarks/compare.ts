@@ -135,7 +135,7 @@ function report(): void {
       const value = median(all);
       const ratio = better === "more" ? median(reference ?? []) / value : value / median(reference ?? []);
       const spread = `${Math.min(...all).toPrecision(4)} to ${Math.max(...all).toPrecision(4)}`;
-      const gain = all === reference ? "" : `${ratio.toFixed(2)} x`;
+      const gain = all === reference || !Number.isFinite(ratio) ? "" : `${ratio.toFixed(2)} x`;
       console.log(`| ${figure} | ${name} | ${value.toPrecision(4)} ${unit} (${spread}) | ${gain} |`);
     }
   }
