@@ -138,7 +138,10 @@ const unary: Record<string, (z: Complex) => Complex> = {
   sinh: (z) => z.sinh(),
   cosh: (z) => z.cosh(),
   tanh: (z) => z.tanh(),
-  "!": (z) => (z.im === 0 && Number.isInteger(z.re) && z.re >= 0 && z.re <= 170 ? new Complex(factorialOf(z.re), 0) : opaque("!", [z])),
+  "!": (z) =>
+    z.im === 0 && Number.isInteger(z.re) && z.re >= 0 && z.re <= 170
+      ? new Complex(factorialOf(z.re), 0)
+      : opaque("!", [z]),
 };
 
 const binary: Record<string, (a: Complex, b: Complex) => Complex> = {
@@ -180,7 +183,9 @@ function factorialOf(n: number): number {
 
 /** A function that is not known: a number that depends on its name and arguments alone. */
 function opaque(op: string, values: readonly Complex[]): Complex {
-  const places = values.map(({ re, im }) => `${(re + 0).toPrecision(9)},${(Math.abs(im) < 1e-12 ? 0 : im).toPrecision(9)}`);
+  const places = values.map(
+    ({ re, im }) => `${(re + 0).toPrecision(9)},${(Math.abs(im) < 1e-12 ? 0 : im).toPrecision(9)}`,
+  );
   return new Complex(hash(`${op}(${places.join(";")})`), 0);
 }
 

@@ -19,7 +19,8 @@ export function intervalsOf(node: Expression, budget: Budget): Interval[] | null
 }
 
 export function sameIntervals(a: readonly Interval[], b: readonly Interval[]): boolean {
-  const near = (x: number, y: number) => x === y || Math.abs(x - y) <= 1e-9 * Math.max(1, Math.abs(x));
+  const near = (x: number, y: number) =>
+    x === y || Math.abs(x - y) <= 1e-9 * Math.max(1, Math.min(Math.abs(x), Math.abs(y)));
   return (
     a.length === b.length &&
     a.every((one, i) => {
@@ -35,7 +36,9 @@ function partsOf(node: Expression, budget: Budget): Interval[] | null {
     case "name":
       return node.name === "mathbb R" ? [everything] : null;
     case "relation":
-      return node.signs.length === 1 && node.signs[0] === "∈" ? partsOf(node.sides[1]!, budget) : inequality(node, budget);
+      return node.signs.length === 1 && node.signs[0] === "∈"
+        ? partsOf(node.sides[1]!, budget)
+        : inequality(node, budget);
     case "list": {
       const each = node.items.map((item) => (item.kind === "relation" ? partsOf(item, budget) : null));
       return each.every((part) => part !== null) ? each.flat() : null;
@@ -104,7 +107,12 @@ function inequality({ sides, signs }: Expression & { kind: "relation" }, budget:
 function back(body: Expression, ranges: Interval[], budget: Budget): Interval[] | null {
   if (body.kind === "apply" && body.op === "abs") {
     const positive = ranges.map((range) => ({ ...range, ...(range.low < 0 ? { low: 0, lowClosed: true } : {}) }));
-    const mirrored = positive.map(({ low, lowClosed, high, highClosed }) => ({ low: -high, lowClosed: highClosed, high: -low, highClosed: lowClosed }));
+    const mirrored = positive.map(({ low, lowClosed, high, highClosed }) => ({
+      low: -high,
+      lowClosed: highClosed,
+      high: -low,
+      highClosed: lowClosed,
+    }));
     return back(body.args[0]!, merge([...positive, ...mirrored]), budget);
   }
   if (body.kind === "apply" && body.op.startsWith("call")) return ranges;
@@ -144,7 +152,8 @@ function merge(parts: readonly Interval[]): Interval[] {
     const last = merged.at(-1);
     const touches = last && (part.low < last.high || (part.low === last.high && (part.lowClosed || last.highClosed)));
     if (!touches) merged.push(part);
-    else if (part.high > last.high) merged[merged.length - 1] = { ...last, high: part.high, highClosed: part.highClosed };
+    else if (part.high > last.high)
+      merged[merged.length - 1] = { ...last, high: part.high, highClosed: part.highClosed };
     else if (part.high === last.high && part.highClosed) merged[merged.length - 1] = { ...last, highClosed: true };
   }
   return merged;

@@ -3,7 +3,7 @@
  * (\frac34, 2\frac12, sin^2 x, 2x(x+1)). By recursive descent, one function a level of precedence, loosest first.
  */
 import { apply, type Expression, keyOf, name, number } from "./expression.js";
-import { oneSpelling } from "./spelling.js";
+import { oneSpelling, ROW_END } from "./spelling.js";
 import { type Comma, FUNCTIONS, type Token, tokenize } from "./tokens.js";
 
 const MAX_LENGTH = 1500;
@@ -58,7 +58,9 @@ class Parser {
     const filled = groups.filter((group) => group.length > 0);
     if (filled.length === 0) throw new Unreadable();
     const nested = filled.length > 1 && filled.some((group) => group.length > 1);
-    const items = nested ? filled.map((group): Expression => ({ kind: "group", open: "(", close: ")", items: group })) : filled.flat();
+    const items = nested
+      ? filled.map((group): Expression => ({ kind: "group", open: "(", close: ")", items: group }))
+      : filled.flat();
     return items.length === 1 ? items[0]! : { kind: "list", items };
   }
 
@@ -112,7 +114,11 @@ class Parser {
     let left = this.#power();
     for (;;) {
       if (this.#symbol() === "*" || this.#symbol() === "/") {
-        left = apply(this.#next().text, left, this.#signed(() => this.#power()));
+        left = apply(
+          this.#next().text,
+          left,
+          this.#signed(() => this.#power()),
+        );
       } else if (this.#peek()?.kind === "text") {
         this.#power(); // a unit or a remark, exponent and all
       } else if (this.#starts()) {
@@ -184,8 +190,6 @@ class Parser {
       this.#expect("\\}");
       return { kind: "group", open: "{", close: "}", items };
     }
-    if (open === "∞") return name("∞");
-    if (open === "π") return name("π");
     if (open !== "(" && open !== "[") throw new Unreadable();
     const bars = this.#bars;
     this.#bars = 0;
@@ -273,7 +277,7 @@ class Parser {
     let value = this.#signed(() => this.#power());
     for (;;) {
       const token = this.#peek();
-      const goesOn = token && (token.kind === "number" || token.kind === "name" || token.text === "π" || token.text === "frac");
+      const goesOn = token && (token.kind === "number" || token.kind === "name" || token.text === "frac");
       if (!goesOn) return value;
       value = apply("*", value, this.#power());
     }
@@ -303,7 +307,7 @@ class Parser {
       const token = this.#peek();
       if (token?.kind === "command" && token.text === "end") break;
       if (this.#take("&")) continue;
-      if (this.#take("\\\\")) rows.push([]);
+      if (this.#take(ROW_END)) rows.push([]);
       else rows.at(-1)!.push(this.#relation());
     }
     this.#next();
@@ -336,7 +340,7 @@ class Parser {
     if (!token) return false;
     if (token.kind !== "symbol") return !(token.kind === "command" && token.text === "end");
     if (token.text === "|") return this.#bars === 0;
-    return ["(", "[", "{", "\\{", "∞", "π"].includes(token.text) || (this.#isOpening(token.text) && this.#atListStart());
+    return ["(", "[", "{", "\\{"].includes(token.text) || (this.#isOpening(token.text) && this.#atListStart());
   }
 
   /** Signs begin an operand only where none stands before them. */
@@ -346,7 +350,9 @@ class Parser {
 
   #atListStart(): boolean {
     const before = this.#tokens[this.#at - 1];
-    return !before || (before.kind === "symbol" && !CLOSERS.has(before.text) && before.text !== "|" && before.text !== "!");
+    return (
+      !before || (before.kind === "symbol" && !CLOSERS.has(before.text) && before.text !== "|" && before.text !== "!")
+    );
   }
 
   #peek(): Token | undefined {

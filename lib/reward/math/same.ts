@@ -28,7 +28,8 @@ export function sameMath(answer: string, expected: string): boolean {
 
 /** More than one where a comma between digits leaves it open. */
 function readings(text: string): Expression[] {
-  const commas: Comma[] = /\d[, ]\d/.test(text) ? ["thousands", "list", "decimal"] : ["thousands"];
+  const commas: Comma[] = /\d[, ]\d/.test(text) ? ["thousands", "list"] : ["thousands"];
+  if (/^[\s$-]*\d+,\d+[\s$.]*$/.test(text)) commas.push("decimal");
   const trees = commas.flatMap((comma) => parseMath(text, comma) ?? []).map(withMatricesDone);
   return trees.filter((tree, i) => trees.findIndex((other) => keyOf(other) === keyOf(tree)) === i);
 }
@@ -36,6 +37,7 @@ function readings(text: string): Expression[] {
 function same(a: Expression, b: Expression, budget: Budget): boolean {
   budget.spend(1);
   if (keyOf(a) === keyOf(b)) return true;
+  if (a.kind === "relation" && b.kind === "relation" && sameRelation(a, b, budget)) return true;
   const [left, right] = [itemsOf(a, budget), itemsOf(b, budget)];
   if (left.length > MAX_ITEMS || right.length > MAX_ITEMS) return false;
   if (left.length === 1 && right.length === 1 && sameOne(left[0]!, right[0]!, budget)) return true;
@@ -48,7 +50,7 @@ function same(a: Expression, b: Expression, budget: Budget): boolean {
 function itemsOf(node: Expression, budget: Budget): Expression[] {
   const signed = bothSigns(node);
   if (signed) return signed.flatMap((variant) => itemsOf(variant, budget));
-  const value = valueOf(node);
+  const value = answerOf(node);
   if (value && value.kind !== "relation" && value !== node) return itemsOf(value, budget);
   const set = node.kind === "list" || (node.kind === "group" && node.open === "{" && node.close === "}");
   if (!set) return [node];
@@ -69,7 +71,7 @@ function bothSigns(node: Expression): [Expression, Expression] | null {
 }
 
 /** What `x = ... = value ≈ decimals` answers with: the last exact side, when the side before it is a mere name. */
-function valueOf(node: Expression): Expression | null {
+function answerOf(node: Expression): Expression | null {
   if (node.kind !== "relation" || !node.signs.every((sign) => ["=", "≈", "∈"].includes(sign))) return null;
   const about = node.signs.findIndex((sign, i) => sign === "≈" && i > 0);
   const sides = about < 0 ? node.sides : node.sides.slice(0, about + 1);
@@ -86,7 +88,10 @@ function isLabel(node: Expression): boolean {
     case "group":
       return node.items.every(isLabel);
     case "apply":
-      return (node.op.startsWith("call") || ["*", "/", ":", "abs"].includes(node.op)) && (node.op.startsWith("call") || node.args.every(isLabel));
+      return (
+        (node.op.startsWith("call") || ["*", "/", ":", "abs"].includes(node.op)) &&
+        (node.op.startsWith("call") || node.args.every(isLabel))
+      );
     default:
       return false;
   }
@@ -107,7 +112,7 @@ function sameInOrder(a: Expression, b: Expression, budget: Budget): boolean {
 }
 
 function sameRow(a: readonly Expression[], b: readonly Expression[], budget: Budget): boolean {
-  return a.length === b.length && a.every((item, i) => same(valueOf(item) ?? item, valueOf(b[i]!) ?? b[i]!, budget));
+  return a.length === b.length && a.every((item, i) => same(answerOf(item) ?? item, answerOf(b[i]!) ?? b[i]!, budget));
 }
 
 function sameSolutions(a: Expression, b: Expression, budget: Budget): boolean {
@@ -118,10 +123,10 @@ function sameSolutions(a: Expression, b: Expression, budget: Budget): boolean {
 
 function sameOne(a: Expression, b: Expression, budget: Budget): boolean {
   budget.spend(1);
-  if (a.kind === "relation" && b.kind === "relation") return sameRelation(a, b, budget);
+  if (a.kind === "relation" && b.kind === "relation") return keyOf(a) === keyOf(b) || sameRelation(a, b, budget);
   if (a.kind === "relation" || b.kind === "relation") {
     const [relation, other] = a.kind === "relation" ? [a, b] : [b, a];
-    const value = valueOf(relation);
+    const value = answerOf(relation);
     return value !== null && same(value, other, budget);
   }
   if (a.kind === "group" && b.kind === "group") {
@@ -141,21 +146,39 @@ function isScalar(node: Expression): boolean {
   return node.kind === "number" || node.kind === "name" || node.kind === "apply";
 }
 
-function sameRelation(a: Expression & { kind: "relation" }, b: Expression & { kind: "relation" }, budget: Budget): boolean {
-  const [left, right] = [valueOf(a), valueOf(b)];
+function sameRelation(
+  a: Expression & { kind: "relation" },
+  b: Expression & { kind: "relation" },
+  budget: Budget,
+): boolean {
+  const [left, right] = [answerOf(a), answerOf(b)];
   if (left && right && same(left, right, budget)) return true;
   const flipped: Record<string, string> = { "<": ">", ">": "<", "≤": "≥", "≥": "≤" };
-  const reversed = { ...b, sides: [...b.sides].reverse(), signs: [...b.signs].reverse().map((sign) => flipped[sign] ?? sign) };
+  const reversed = {
+    ...b,
+    sides: [...b.sides].reverse(),
+    signs: [...b.signs].reverse().map((sign) => flipped[sign] ?? sign),
+  };
   const alike = (other: typeof b) => a.signs.join() === other.signs.join();
-  return [b, reversed].some((other) => alike(other) && (sameRow(a.sides, other.sides, budget) || proportional(a, other, budget)));
+  return [b, reversed].some(
+    (other) => alike(other) && (sameRow(a.sides, other.sides, budget) || proportional(a, other, budget)),
+  );
 }
 
 /** Left minus right of one is a multiple of the other's: a positive one for inequalities. */
-function proportional(a: Expression & { kind: "relation" }, b: Expression & { kind: "relation" }, budget: Budget): boolean {
+function proportional(
+  a: Expression & { kind: "relation" },
+  b: Expression & { kind: "relation" },
+  budget: Budget,
+): boolean {
   if (a.signs.length !== 1 || ![...a.sides, ...b.sides].every(isScalar)) return false;
   const difference = (node: typeof a) => apply("-", node.sides[0]!, node.sides[1]!);
   const [f, g] = [difference(a), difference(b)];
-  if (keyOf({ kind: "list", items: [...variables(f)].sort().map((name) => ({ kind: "name", name })) }) !== keyOf({ kind: "list", items: [...variables(g)].sort().map((name) => ({ kind: "name", name })) })) return false;
+  if (
+    keyOf({ kind: "list", items: [...variables(f)].sort().map((name) => ({ kind: "name", name })) }) !==
+    keyOf({ kind: "list", items: [...variables(g)].sort().map((name) => ({ kind: "name", name })) })
+  )
+    return false;
   const ratios = [0, 1, 2, 3].map((k) => {
     const point = (name: string) => hash(`${k} ${name}`);
     return valueAt(f, point, budget).div(valueAt(g, point, budget));

@@ -78,11 +78,16 @@ const characters: [RegExp, string][] = [
   [/[°€£¥₹]/g, ""],
 ];
 
+/** What ends a row of a matrix. */
+export const ROW_END = "¶";
+
 export function oneSpelling(text: string): string {
   let out = text;
   for (const [pattern, replacement] of characters) out = out.replace(pattern, replacement);
   // \\frac for \frac: escaped twice. Where there are matrices, \\ ends a row.
-  if (!out.includes("\\begin")) out = out.replace(/\\\\(?=[A-Za-z]{2,}|[{}$%,;!()[\]])/g, "\\");
+  out = out.includes("\\begin")
+    ? out.replaceAll("\\\\", ROW_END)
+    : out.replace(/\\\\(?=[A-Za-z]{2,}|[{}$%,;!()[\]])/g, "\\");
   return out
     .replace(/(\d)\s*\{?\s*,\s*\}?\s*\\!\s*(?=\d{3})/g, "$1,")
     .replace(/(\d)\s*\{\s*,\s*\}\s*(?=\d{3})/g, "$1,")

@@ -23,13 +23,14 @@ const UNITS = new Set(
 );
 
 const patterns: Record<Comma, RegExp> = {
-  thousands: /(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d{1,3}(?: \d{3})+(?!,?\d)|\d+)(?:\.\d+)?|\.\d+/y,
+  thousands: /(?:[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)|[1-9]\d{0,2}(?: \d{3})+(?!,?\d)|\d+)(?:\.\d+)?|\.\d+/y,
   list: /\d+(?:\.\d+)?|\.\d+/y,
   decimal: /\d+,\d+|\d+(?:\.\d+)?|\.\d+/y,
 };
 const command = /\\([A-Za-z]+|.)/y;
 const letters = /[A-Za-z]+'*/y;
-const style = /^(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf|mathit|mathsf|mathcal|mathbb|operatorname|boldsymbol|vec|bar|overline|underline|boxed|hat|tilde|overrightarrow)$/;
+const style =
+  /^(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf|mathit|mathsf|mathcal|mathbb|operatorname|boldsymbol|vec|bar|overline|underline|boxed|hat|tilde|overrightarrow)$/;
 
 export function tokenize(text: string, comma: Comma): Token[] {
   const tokens: Token[] = [];
@@ -57,12 +58,12 @@ export function tokenize(text: string, comma: Comma): Token[] {
       at += named[0].length;
       if (style.test(named[1]!)) at = readStyled(text, at, named[1]!, tokens);
       else if (named[1] === "{" || named[1] === "}") tokens.push({ kind: "symbol", text: named[0] });
-      else if (named[1] === "\\") tokens.push({ kind: "symbol", text: "\\\\" });
       else tokens.push({ kind: "command", text: named[1]! });
       continue;
     }
     const character = String.fromCodePoint(text.codePointAt(at)!);
-    if (character.trim() !== "") tokens.push({ kind: "symbol", text: character });
+    const kind = character === "π" || character === "∞" ? "name" : "symbol";
+    if (character.trim() !== "") tokens.push({ kind, text: character });
     at += character.length;
   }
   return tokens;
@@ -96,7 +97,8 @@ function readStyled(text: string, start: number, face: string, tokens: Token[]):
   }
   const content = text.slice(open.lastIndex, depth === 0 ? end - 1 : end).trim();
   if (/^,?\s*(?:and|or)\s*,?$|^,$/i.test(content)) tokens.push({ kind: "symbol", text: "," });
-  else if (/^[A-Za-z]$/.test(content)) tokens.push({ kind: "name", text: face === "mathbb" ? `mathbb ${content}` : content });
+  else if (/^[A-Za-z]$/.test(content))
+    tokens.push({ kind: "name", text: face === "mathbb" ? `mathbb ${content}` : content });
   else if (/^\(?[A-Za-z]\)?$/.test(content)) tokens.push({ kind: "name", text: content.replace(/[()]/g, "") });
   else if (face === "boxed" || /^[-+*/^\d\s.,()]+$/.test(content)) tokens.push(...tokenize(content, "list"));
   else if (content !== "") tokens.push({ kind: "text", text: content.replace(/\s+/g, " ").toLowerCase() });
