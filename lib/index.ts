@@ -32,6 +32,10 @@ export {
   percentWithError,
 } from "./eval/report.js";
 export type { Estimate, PairedDifference } from "./eval/statistics.js";
+export { ggufLora, writeGgufLora } from "./export/gguf-lora.js";
+export { type AttachedBasis, bf16Error, type LoraModule, type PlainLora, plainLora } from "./export/lora.js";
+export { writePeftLora } from "./export/peft-lora.js";
+export { importPeftTinyLora, writePeftTinyLora } from "./export/peft-tinylora.js";
 export { writeFileAtomic } from "./files.js";
 export { findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
