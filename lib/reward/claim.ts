@@ -90,7 +90,8 @@ function afterAnnouncement(text: string): string | null {
   const formula = /^[\s*"]*(?:\$\$?([^$]+)\$\$?|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\])/.exec(rest);
   if (formula) return (formula[1] ?? formula[2] ?? formula[3])!.trim();
   const sentence = /^[\s*]*([^\n]+?)[*\s]*(?:\.(?:\s|$)|\n|$)/.exec(rest)?.[1];
-  return sentence && /[\p{L}\p{N}]/u.test(sentence) ? sentence : null;
+  if (!sentence || !/[\p{L}\p{N}]/u.test(sentence)) return null;
+  return /\d/.test(sentence) || sentence.split(/\s+/).length <= 3 ? sentence : null; // not "the number of apples"
 }
 
 /** The last formula, and those right before it: $1$ and $2$. */
