@@ -11,6 +11,13 @@ export function parseCounts(text: string): number[] {
   return text.split(",").map(parseCount);
 }
 
+/** Names with commas between them, at least one. */
+export function parseNames(text: string): string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.includes("")) throw new InvalidArgumentError("Expected names with commas between them.");
+  return [...new Set(names)];
+}
+
 /** A temperature: 0 is greedy. */
 export function parseTemperature(text: string): number {
   const value = parseNumber(text);

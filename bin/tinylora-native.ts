@@ -3,7 +3,9 @@ import { Command } from "commander";
 import { packageVersion } from "../lib/index.js";
 import { benchCommand } from "./commands/bench.js";
 import { evalCommand } from "./commands/eval.js";
+import { exportCommand } from "./commands/export.js";
 import { generateCommand } from "./commands/generate.js";
+import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
 import { scoreCommand } from "./commands/score.js";
 import { trainCommand } from "./commands/train.js";
@@ -16,7 +18,17 @@ const program = new Command("tinylora-native")
   .showHelpAfterError("(--help says more)")
   .exitOverride();
 
-for (const add of [trainCommand, evalCommand, generateCommand, scoreCommand, infoCommand, benchCommand]) add(program);
+for (const add of [
+  trainCommand,
+  evalCommand,
+  generateCommand,
+  scoreCommand,
+  exportCommand,
+  importCommand,
+  infoCommand,
+  benchCommand,
+])
+  add(program);
 
 // A reader that has seen enough (`| head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));

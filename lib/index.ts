@@ -7,13 +7,35 @@ export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
 export { adapterOptions } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
+export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
 export { datasets } from "./data/datasets.js";
 export type { Example } from "./data/example.js";
-export { type Dataset, loadDataset } from "./data/load.js";
+export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
 export { Engine, type EngineOptions, type PassOptions } from "./engine.js";
 export { TinyLoraError } from "./error.js";
-export { type EvaluatedCompletion, type EvaluateOptions, type Evaluation, evaluate, greedy } from "./eval/evaluate.js";
+export {
+  compare,
+  type EvaluatedCompletion,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  greedy,
+} from "./eval/evaluate.js";
+export {
+  type BenchmarkResult,
+  breakdownCells,
+  differenceText,
+  type EvaluationRun,
+  evaluationReport,
+  percent,
+  percentWithError,
+} from "./eval/report.js";
+export type { Estimate, PairedDifference } from "./eval/statistics.js";
+export { ggufLora, writeGgufLora } from "./export/gguf-lora.js";
+export { type AttachedBasis, bf16Error, type LoraModule, type PlainLora, plainLora } from "./export/lora.js";
+export { writePeftLora } from "./export/peft-lora.js";
+export { importPeftTinyLora, writePeftTinyLora } from "./export/peft-tinylora.js";
 export { writeFileAtomic } from "./files.js";
 export { findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
@@ -21,6 +43,7 @@ export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type * from "./native/addon.js";
 export { benchLimits, benchProduct, machine } from "./native/session.js";
+export { type Grade, grade, sameAnswer } from "./reward/answer.js";
 export type { NamedReward, Reward } from "./reward/reward.js";
 export { readRunInfo } from "./run/folder.js";
 export {

@@ -1,7 +1,27 @@
 import type { Command } from "commander";
-import { evaluate, loadDataset, writeFileAtomic } from "../../lib/index.js";
-import { parseCount, parseCounts, parseTemperature } from "../arguments.js";
-import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
+import {
+  type Adapter,
+  breakdownCells,
+  compare,
+  datasets,
+  differenceText,
+  type Engine,
+  type Evaluation,
+  type EvaluationRun,
+  type Example,
+  evaluate,
+  evaluationReport,
+  findModel,
+  loadDataset,
+  nearest,
+  percent,
+  percentWithError,
+  TinyLoraError,
+  type TrainConfig,
+  writeFileAtomic,
+} from "../../lib/index.js";
+import { parseCount, parseCounts, parseNames, parseTemperature } from "../arguments.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
@@ -11,27 +31,38 @@ const EXAMPLES = `
 Examples:
   $ tinylora-native eval --data gsm8k --limit 200                       the base model, greedily
   $ tinylora-native eval --data gsm8k --adapter runs/gsm8k --json
-  $ tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8`;
+  $ tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8
+  $ tinylora-native eval --benchmark gsm8k,math500,amc23 --adapter runs/a --compare base --report report.md`;
 
-const PROMPT_KEYS = ["data", "prompt_style", "shots", "system", "suffix"];
+const PROMPT_KEYS = ["prompt_style", "shots", "system", "suffix"];
 const SAMPLING_KEYS = ["max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"];
+const DATA_KEYS = ["data", "question_column", "answer_column", "skip_bad"];
 
 interface Options {
   adapter?: string;
+  compare?: string;
+  benchmark?: string[];
   split: "train" | "test";
   limit?: number;
   samples: number;
   temperature?: number;
   k: number[];
   output?: string;
+  report?: string;
   json?: true;
 }
 
 export function evalCommand(program: Command): void {
   const command = program
     .command("eval")
-    .description("accuracy on a data set, with or without an adapter")
+    .description("accuracy on data sets, with or without an adapter, or of two side by side")
     .option(ADAPTER_FLAG, ADAPTER_HELP)
+    .option("--compare <adapter>", 'evaluate this one too ("base": no adapter) and the difference problem by problem')
+    .option(
+      "--benchmark <a,b,...>",
+      `data sets by name, in place of --data; of ${Object.keys(datasets).join(", ")}`,
+      parseNames,
+    )
     .option("--split <train|test>", "part of the data set", "test")
     .option("--limit <n>", "only the first n problems", parseCount)
     .option("--samples <n>", "completions a problem", parseCount, 1)
@@ -40,59 +71,179 @@ export function evalCommand(program: Command): void {
       "0 is greedy; 0 for one sample and 1 for several when not given",
       parseTemperature,
     )
-    .option("--k <a,b,...>", "report pass@k for these k", parseCounts, [])
+    .option("--k <a,b,...>", "report pass@k and maj@k for these k", parseCounts, [])
     .option("--output <file>", "write every completion to this JSONL file")
+    .option("--report <file>", "write a report to this Markdown file")
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS]);
+  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS]);
   command.action((options: Options) => run(command, options));
 }
 
 async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
+  checkNames(options, config);
   const adapter = await loadAdapter(options.adapter);
-  const temperature = options.temperature ?? (options.samples === 1 ? 0 : 1);
-  const dataset = await loadDataset(config.data);
-  const examples = dataset[options.split].slice(0, options.limit);
-  const progress = new Progress("evaluating", " completions");
-  const result = await interruptible((signal) =>
-    withEngine(config, adapter, signal, (engine) =>
-      evaluate(engine, examples, {
-        ...config,
-        temperature,
-        slot: options.adapter === undefined ? -1 : 0,
-        samples: options.samples,
-        k: options.k,
-        signal,
-        onProgress: progress.update,
-      }).finally(() => progress.stop()),
-    ),
-  );
-  const { completions, ...summary } = result;
-  if (options.output)
-    await writeFileAtomic(options.output, completions.map((one) => `${JSON.stringify(one)}\n`).join(""));
-  if (options.json) {
-    console.log(
-      JSON.stringify(
-        { data: config.data, split: options.split, adapter: options.adapter ?? null, ...summary },
-        null,
-        2,
-      ),
+  const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
+  const result = await interruptible(async (signal): Promise<EvaluationRun> => {
+    const parts = await loadParts(options, config, signal);
+    const engine = await loadEngine(config, signal);
+    try {
+      const first = await evaluateAll(engine, adapter, parts, config, options, signal);
+      const second =
+        options.compare === undefined ? null : await evaluateAll(engine, other, parts, config, options, signal);
+      return {
+        model: findModel(config.model),
+        adapter: options.adapter ?? null,
+        compare: options.compare ?? null,
+        sampling: sampling(config, options),
+        results: parts.map(({ data }, i) => {
+          const evaluation = first[i]!;
+          const compared = second && { evaluation: second[i]!, difference: compare(second[i]!, evaluation) };
+          return { data, split: options.split, evaluation, compared: compared ?? undefined };
+        }),
+      };
+    } finally {
+      engine.dispose();
+    }
+  });
+  if (options.output) await writeFileAtomic(options.output, completionLines(result));
+  if (options.report) await writeFileAtomic(options.report, evaluationReport(result));
+  if (options.json) console.log(JSON.stringify(options.benchmark ? jsonOf(result) : jsonOf(result)[0], null, 2));
+  else print(result);
+}
+
+/** What can be wrong before anything is loaded. */
+function checkNames({ benchmark, k, samples }: Options, config: TrainConfig): void {
+  const names = Object.keys(datasets);
+  const unknown = benchmark?.find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    throw new TinyLoraError(
+      "ERR_USAGE",
+      `--benchmark: expected names of ${names.join(", ")} (nearest: ${nearest(unknown, names)}), found "${unknown}"`,
     );
-    return;
   }
-  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
-  const rows = [
-    ["problems x samples", `${summary.problems} x ${summary.samples}`],
-    ["strict", percent(summary.strict)],
-    ["lenient", `${percent(summary.lenient)} +- ${percent(summary.standardError)}`],
-    ["format", percent(summary.format)],
-    ...summary.passAtK.map(({ k, strict, lenient }) => [
-      `pass@${k}`,
-      `${percent(strict)} strict, ${percent(lenient)} lenient`,
-    ]),
-    ["mean length", `${summary.meanLength.toFixed(1)} tokens, ${percent(summary.truncated)} cut`],
-    ["time", `${summary.seconds.toFixed(1)} s, ${(summary.tokens / summary.seconds).toFixed(0)} tokens/s`],
-  ];
-  process.stdout.write(table([config.data, options.split], rows));
+  if (benchmark && (config.question_column !== null || config.answer_column !== null)) {
+    throw new TinyLoraError(
+      "ERR_USAGE",
+      "--benchmark: its data sets have columns of their own; name a file with --data",
+    );
+  }
+  const above = k.find((value) => value > samples);
+  if (above !== undefined) {
+    throw new TinyLoraError("ERR_USAGE", `--k: expected at most --samples (${samples}), found ${above}`);
+  }
+}
+
+interface Part {
+  readonly data: string;
+  readonly examples: readonly Example[];
+}
+
+async function loadParts(
+  { benchmark, split, limit }: Options,
+  config: TrainConfig,
+  signal: AbortSignal,
+): Promise<Part[]> {
+  const parts: Part[] = [];
+  const progress = new Progress("fetching", "B");
+  for (const data of benchmark ?? [config.data]) {
+    const options = { ...config, signal, onProgress: progress.update };
+    const dataset = await loadDataset(data, options).finally(() => progress.stop());
+    const skipped = dataset.skipped ?? [];
+    if (skipped.length > 0)
+      console.error(`warning: ${data}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
+    if (dataset[split].length === 0) throw new TinyLoraError("ERR_DATA", `${data}: it has no ${split} part`);
+    parts.push({ data, examples: dataset[split].slice(0, limit) });
+  }
+  return parts;
+}
+
+async function evaluateAll(
+  engine: Engine,
+  adapter: Adapter | undefined,
+  parts: readonly Part[],
+  config: TrainConfig,
+  options: Options,
+  signal: AbortSignal,
+): Promise<Evaluation[]> {
+  if (adapter) await attachAdapter(engine, adapter, signal);
+  const results: Evaluation[] = [];
+  for (const { data, examples } of parts) {
+    const progress = new Progress(`evaluating ${data}`, " completions");
+    const settings = {
+      ...config,
+      temperature: temperatureOf(options),
+      slot: adapter ? 0 : -1,
+      samples: options.samples,
+      k: options.k,
+      signal,
+      onProgress: progress.update,
+    };
+    results.push(await evaluate(engine, examples, settings).finally(() => progress.stop()));
+  }
+  return results;
+}
+
+function temperatureOf({ temperature, samples }: Options): number {
+  return temperature ?? (samples === 1 ? 0 : 1);
+}
+
+/** All that completions depend on besides model, adapter and problems. */
+function sampling(config: TrainConfig, options: Options): Record<string, unknown> {
+  const keys = [...PROMPT_KEYS, ...SAMPLING_KEYS, "dtype", "backend"] as (keyof TrainConfig)[];
+  const chosen = { samples: options.samples, temperature: temperatureOf(options), limit: options.limit ?? null };
+  return { ...chosen, ...Object.fromEntries(keys.map((key) => [key, config[key]])) };
+}
+
+/** A line for each completion; of two adapters, the first one's come first. */
+function completionLines({ adapter, compare, results }: EvaluationRun): string {
+  const lines = (name: string | null, { completions }: Evaluation) =>
+    completions.map((one) => `${JSON.stringify({ adapter: name, ...one })}\n`).join("");
+  const firsts = results.map(({ evaluation }) => lines(adapter, evaluation));
+  const seconds = results.map(({ compared }) => (compared ? lines(compare, compared.evaluation) : ""));
+  return [...firsts, ...seconds].join("");
+}
+
+function jsonOf({ model, adapter, compare, sampling, results }: EvaluationRun): object[] {
+  return results.map(({ data, split, evaluation, compared }) => {
+    const { completions: _, ...summary } = evaluation;
+    const result = { data, split, model, adapter, sampling, ...summary };
+    if (!compared) return result;
+    const { completions: __, ...second } = compared.evaluation;
+    return { ...result, compare: { adapter: compare, ...second, difference: compared.difference } };
+  });
+}
+
+function print({ adapter, compare, results }: EvaluationRun): void {
+  for (const { data, split, evaluation, compared } of results) {
+    const columns = compared ? [evaluation, compared.evaluation] : [evaluation];
+    const row = (name: string, cell: (result: Evaluation) => string) => [name, ...columns.map(cell)];
+    const rows = [
+      ...(compared ? [["adapter", short(adapter ?? "base"), short(compare ?? "base")]] : []),
+      row("problems x samples", ({ problems, samples }) => `${problems} x ${samples}`),
+      row("strict", ({ strict }) => percent(strict)),
+      row("lenient", ({ lenient, standardError }) => percentWithError(lenient, standardError)),
+      row("format", ({ format }) => percent(format)),
+      ...evaluation.passAtK.map(({ k }, i) => row(`pass@${k}`, ({ passAtK }) => passText(passAtK[i]!))),
+      ...evaluation.majAtK.map(({ k }, i) => row(`maj@${k}`, ({ majAtK }) => percent(majAtK[i]!.lenient))),
+      row("mean length", ({ meanLength, truncated }) => `${meanLength.toFixed(1)} tokens, ${percent(truncated)} cut`),
+      row("time", ({ seconds, tokens }) => `${seconds.toFixed(1)} s, ${(tokens / seconds).toFixed(0)} tokens/s`),
+    ];
+    process.stdout.write(table([data, split, ...(compared ? ["compared"] : [])], rows));
+    if (compared) console.log(`difference  ${differenceText(compared.difference)}`);
+    for (const [kind, groups] of Object.entries(evaluation.breakdown)) {
+      process.stdout.write(`\n${table([kind, "problems", "lenient", "strict"], groups.map(breakdownCells))}`);
+    }
+    if (results.length > 1) console.log();
+  }
+}
+
+function passText({ strict, lenient }: { strict: number; lenient: number }): string {
+  return `${percent(strict)} strict, ${percent(lenient)} lenient`;
+}
+
+/** A short string in a table is its head. */
+function short(name: string): string {
+  return name.length > 30 ? `${name.slice(0, 27)}...` : name;
 }

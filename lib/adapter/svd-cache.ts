@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
-import { environment } from "../config/env.js";
+import { cacheFolder } from "../config/env.js";
 import { writeFileAtomic } from "../files.js";
 import type { LinearModule, SvdFactors } from "../native/addon.js";
 import type { ProgressListener, Session } from "../native/session.js";
@@ -32,11 +31,6 @@ export async function cachedSvd(
 
 export function svdCachePath(fingerprint: string, rank: number): string {
   return join(cacheFolder(), "svd", `${fingerprint}-v${SVD_RECIPE}-r${rank}.safetensors`);
-}
-
-function cacheFolder(): string {
-  const shared = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
-  return environment().cache ?? join(shared, "tinylora-native");
 }
 
 /** Whatever is wrong with a cache, the cure is to compute again: nothing here throws. */

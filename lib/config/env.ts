@@ -1,16 +1,34 @@
-/** Every environment variable that this package reads. They share the prefix TINYLORA_. */
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/**
+ * Every environment variable that this package reads. They share the prefix TINYLORA_, but for those that all programs
+ * name alike.
+ */
 export interface Environment {
   /** Model to use when none is named. */
   readonly model: string | undefined;
   /** Folder of the data sets. */
   readonly data: string | undefined;
-  /** Folder for what can be computed again: SVDs. */
+  /** Folder for what can be had again: SVDs, files from the hub. */
   readonly cache: string | undefined;
   /** Path of a tinylora.node to load instead of the one that was built or shipped. */
   readonly addon: string | undefined;
+  /** Where the Hugging Face hub is (HF_ENDPOINT), the token for it (HF_TOKEN), and whether to ask it nothing (HF_HUB_OFFLINE). */
+  readonly hub: { readonly url: string | undefined; readonly token: string | undefined; readonly offline: boolean };
 }
 
 export function environment(variables: NodeJS.ProcessEnv = process.env): Environment {
   const read = (name: string) => variables[`TINYLORA_${name}`] || undefined;
-  return { model: read("MODEL"), data: read("DATA"), cache: read("CACHE"), addon: read("ADDON") };
+  const hub = {
+    url: variables.HF_ENDPOINT?.replace(/\/+$/, "") || undefined,
+    token: variables.HF_TOKEN || undefined,
+    offline: /^(?:1|true|yes|on)$/i.test(variables.HF_HUB_OFFLINE ?? ""),
+  };
+  return { model: read("MODEL"), data: read("DATA"), cache: read("CACHE"), addon: read("ADDON"), hub };
+}
+
+/** TINYLORA_CACHE, else a folder in the user's cache. */
+export function cacheFolder(): string {
+  return environment().cache ?? join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tinylora-native");
 }

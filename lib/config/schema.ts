@@ -23,10 +23,21 @@ export const sections = {
     cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),
   },
   Data: {
-    data: z.string().default("gsm8k").describe("name of a data set, or a .jsonl / .json file"),
+    data: z
+      .string()
+      .default("gsm8k")
+      .describe("name of a data set, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]"),
     eval_data: optional(z.string()).describe(
       "data set or file to evaluate on; the held-out part of data when not given",
     ),
+    question_column: optional(z.string()).describe(
+      "column of the question (a.b: b within a); the usual names when not given",
+    ),
+    answer_column: optional(z.string()).describe("column of the answer; of a solution, what is boxed or follows ####"),
+    skip_bad: z
+      .boolean()
+      .default(false)
+      .describe("leave broken rows out and count them; without it the first one is an error"),
     prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
     shots: z.int().min(0).max(8).default(2).describe("worked examples before the problem"),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),

@@ -10,20 +10,17 @@ export interface Example {
 }
 
 export type Split = "train" | "test";
+export type Problem = Pick<Example, "question" | "answer">;
 
 /** A data set is one file that says where its rows lie and what a row means. */
 export interface DatasetSpec {
-  /** Files under the data folder. With one file for both, `heldOut` (split.ts) decides which rows are for testing. */
+  /**
+   * Files under the data folder; another extension (.parquet, .csv, ...) will do. With one file for both, `heldOut`
+   * (split.ts) decides which rows are for testing.
+   */
   readonly files: Readonly<Partial<Record<Split, string>>>;
+  /** Where the hub has it, and which of its files there are which part. */
+  readonly hub?: { readonly repo: string } & Readonly<Partial<Record<Split, RegExp>>>;
   /** Question and answer of a row; throws a message without place when it is broken. */
-  toProblem(row: Record<string, unknown>): { question: string; answer: string };
-}
-
-/** A text or number of a row, as text. */
-export function field(row: Record<string, unknown>, name: string): string {
-  const value = row[name];
-  if (typeof value === "string" && value.trim() !== "") return value.trim();
-  if (typeof value === "number" && Number.isFinite(value)) return String(value);
-  const found = value === undefined ? `only ${Object.keys(row).join(", ") || "nothing"}` : JSON.stringify(value);
-  throw new Error(`expected a text or number named "${name}", found ${found}`);
+  toProblem(row: Record<string, unknown>): Problem;
 }

@@ -1,13 +1,15 @@
-/** From the name of a data set or a file to examples. */
+/** From the name of a data set, a file or an address on the hub to examples. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
+import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
-import { type DatasetSpec, type Example, field, type Split } from "./example.js";
-import { type Row, readRows } from "./rows.js";
+import type { DatasetSpec, Example, Problem, Split } from "./example.js";
+import { type HubOptions, hubFiles, isHubSource, parseHubSource } from "./hub.js";
+import { DATA_EXTENSIONS, guarded, isDataFile, type OnBroken, type Row, readRows, stop } from "./rows.js";
 import { heldOut } from "./split.js";
 
 /** Both parts of a data set; `train` is empty where a set is only for evaluation. */
@@ -15,73 +17,147 @@ export interface Dataset {
   readonly name: string;
   readonly train: Example[];
   readonly test: Example[];
+  /** What was wrong with the rows that `skip_bad` left out. */
+  readonly skipped?: readonly string[];
+}
+
+export interface DatasetOptions extends Partial<Columns>, HubOptions {
+  /** Leave broken rows out and count them. Without it the first one is an error. */
+  readonly skip_bad?: boolean;
 }
 
 /**
- * Loads a data set by name, or a .jsonl / .json file with `question` (or `prompt`, `problem`, `input`) and `answer` (or
- * `target`) in each row. A source without a split of its own is cut by {@link heldOut}.
+ * Loads a data set by name, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]. Rows hold
+ * `question` (or `prompt`, `problem`, `input`) and `answer` (or `target`, ...), unless the options name the columns.
+ * A source without a split of its own is cut by {@link heldOut}.
+ *
+ * @example await loadDataset("problems.csv", { question_column: "text", answer_column: "result", skip_bad: true })
  */
-export async function loadDataset(source: string): Promise<Dataset> {
-  const spec = datasets[source];
-  const dataset = spec ? await loadNamed(source, spec) : await loadFile(source);
-  if (dataset.train.length + dataset.test.length > 0) return dataset;
-  throw new TinyLoraError("ERR_DATA", `${source}: expected problems, found none`);
+export async function loadDataset(source: string, options: DatasetOptions = {}): Promise<Dataset> {
+  const skipped: string[] = [];
+  const onBroken: OnBroken = options.skip_bad ? (error) => void skipped.push(error.message) : stop;
+  const { train, test } = await load(source, new Reader(options, onBroken), options);
+  if (train.length + test.length > 0) return { name: source, train, test, skipped };
+  const bad = skipped.length > 0 ? `${skipped.length} broken rows and no other: ${skipped[0]}` : "none";
+  throw new TinyLoraError("ERR_DATA", `${source}: expected problems, found ${bad}`);
 }
 
-async function loadNamed(name: string, spec: DatasetSpec): Promise<Dataset> {
-  const folder = dataFolder(Object.values(spec.files)[0]!);
+type Parts = Record<Split, Example[]>;
+
+async function load(source: string, reader: Reader, options: DatasetOptions): Promise<Parts> {
+  const spec = Object.hasOwn(datasets, source) ? datasets[source] : undefined;
+  if (spec) return loadNamed(source, spec, reader, options);
+  if (isHubSource(source)) return loadFromHub(source, reader, options);
+  if (isDataFile(source)) return cut(await reader.read(source, [source]));
+  const names = Object.keys(datasets);
+  throw new TinyLoraError(
+    "ERR_DATA",
+    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")} (nearest: ${nearest(source, names)}), found "${source}"`,
+  );
+}
+
+async function loadNamed(name: string, spec: DatasetSpec, reader: Reader, options: DatasetOptions): Promise<Parts> {
+  const toProblem = spec.toProblem.bind(spec);
+  const local = { train: findFile(spec.files.train), test: findFile(spec.files.test) };
+  if (local.train ?? local.test) {
+    const read = (split: Split) => (local[split] ? reader.read(`${name}/${split}`, [local[split]], toProblem) : []);
+    const train = await read("train");
+    return local.train === local.test ? cut(train) : { train, test: await read("test") };
+  }
+  if (!spec.hub) throw notFound(spec);
+  const { repo } = spec.hub;
   const read = async (split: Split) => {
-    const file = spec.files[split];
-    return file ? toExamples(`${name}/${split}`, await readRows(join(folder, file)), spec) : [];
+    const pattern = spec.hub?.[split];
+    if (!pattern) return [];
+    const files = await hubFiles({ repo, revision: "main", path: "" }, (path) => pattern.test(path), options).catch(
+      (cause) => {
+        if (!(cause instanceof TinyLoraError)) throw cause;
+        throw new TinyLoraError(cause.code, `${name}: ${notFound(spec).message}; from the hub: ${cause.message}`, {
+          cause,
+        });
+      },
+    );
+    return reader.read(
+      `${name}/${split}`,
+      files.map((file) => file.local),
+      toProblem,
+    );
   };
-  const [train, test] = [await read("train"), await read("test")];
-  return spec.files.train === spec.files.test ? cut(name, train) : { name, train, test };
+  return { train: await read("train"), test: await read("test") };
 }
 
-async function loadFile(path: string): Promise<Dataset> {
-  if (![".jsonl", ".json", ".ndjson"].includes(extname(path).toLowerCase())) {
-    const hint = nearest(path, Object.keys(datasets));
-    throw new TinyLoraError(
-      "ERR_DATA",
-      `data: expected a .jsonl or .json file or one of ${Object.keys(datasets).join(", ")} (nearest: ${hint}), found "${path}"`,
+/** Files with "test" in their path are for testing, where others are not. */
+async function loadFromHub(source: string, reader: Reader, options: DatasetOptions): Promise<Parts> {
+  const parsed = parseHubSource(source);
+  const files = await hubFiles(
+    parsed,
+    (path) => !/(?:^|[/_.-])(?:validation|val|dev)\b/.test(path) || path === parsed.path,
+    options,
+  );
+  const isTest = (path: string) => /(?:^|[/_.-])test\b/.test(path);
+  const locals = (test: boolean) => files.filter(({ path }) => isTest(path) === test).map(({ local }) => local);
+  if (files.length === 0)
+    throw new TinyLoraError("ERR_DATA", `${source}: expected files (${DATA_EXTENSIONS.join(", ")}), found none`);
+  const [train, test] = [locals(false), locals(true)];
+  if (test.length === 0) return cut(await reader.read(source, train));
+  return { train: await reader.read(`${source}/train`, train), test: await reader.read(`${source}/test`, test) };
+}
+
+/** Turns rows into examples, with the columns that were asked for over those that a set has of its own. */
+class Reader {
+  #columns: Columns;
+  #onBroken: OnBroken;
+
+  constructor({ question_column = null, answer_column = null }: Partial<Columns>, onBroken: OnBroken) {
+    this.#columns = { question_column, answer_column };
+    this.#onBroken = onBroken;
+  }
+
+  async read(prefix: string, paths: readonly string[], toProblem?: (row: Row["value"]) => Problem): Promise<Example[]> {
+    const mapped = this.#columns.question_column !== null || this.#columns.answer_column !== null;
+    const rowToProblem = toProblem && !mapped ? toProblem : (row: Row["value"]) => anyProblem(row, this.#columns);
+    const rows: Row[] = [];
+    for (const path of paths) rows.push(...(await readRows(path, this.#onBroken)));
+    return rows.flatMap(({ place, value }, index) =>
+      guarded(this.#onBroken, (): Example => {
+        try {
+          return { id: `${prefix}/${index + 1}`, ...rowToProblem(value), row: value };
+        } catch (cause) {
+          throw new TinyLoraError("ERR_DATA", `${place}: ${(cause as Error).message}`, { cause });
+        }
+      }),
     );
   }
-  return cut(path, toExamples(path, await readRows(path), { files: {}, toProblem: anyProblem }));
 }
 
-function toExamples(prefix: string, rows: Row[], spec: DatasetSpec): Example[] {
-  return rows.map(({ place, value }, index) => {
-    try {
-      return { id: `${prefix}/${index + 1}`, ...spec.toProblem(value), row: value };
-    } catch (cause) {
-      throw new TinyLoraError("ERR_DATA", `${place}: ${(cause as Error).message}`, { cause });
-    }
-  });
-}
-
-function cut(name: string, examples: Example[]): Dataset {
+function cut(examples: Example[]): Parts {
   const held = examples.map((example) => heldOut(example.question));
-  return { name, train: examples.filter((_, i) => !held[i]), test: examples.filter((_, i) => held[i]) };
+  return { train: examples.filter((_, i) => !held[i]), test: examples.filter((_, i) => held[i]) };
 }
 
-function anyProblem(row: Record<string, unknown>): { question: string; answer: string } {
-  const question = ["question", "prompt", "problem", "input"].find((name) => name in row) ?? "question";
-  const answer = ["answer", "target"].find((name) => name in row);
-  const text = answer === undefined ? "" : field(row, answer);
-  return { question: field(row, question), answer: text.split("####").at(-1)!.trim() };
+/** A file of the data folder, under its own extension or another. */
+function findFile(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  const stem = file.slice(0, -extname(file).length);
+  const names = [file, ...DATA_EXTENSIONS.map((extension) => stem + extension)];
+  return dataFolders()
+    .flatMap((folder) => names.map((name) => join(folder, name)))
+    .find((path) => existsSync(path));
+}
+
+function notFound({ files }: DatasetSpec): TinyLoraError {
+  const folders = [...new Set(dataFolders())].join(" or ");
+  return new TinyLoraError(
+    "ERR_DATA",
+    `${Object.values(files)[0]}: not found in ${folders}; set TINYLORA_DATA to the folder of the data sets`,
+  );
 }
 
 /** TINYLORA_DATA, else ../shared/data seen from here or from this package. */
-function dataFolder(file: string): string {
+function dataFolders(): string[] {
   const named = environment().data;
   const beside = join("..", "shared", "data");
-  const candidates = named ? [resolve(named)] : [resolve(beside), resolve(packageFolder(), beside)];
-  const found = candidates.find((folder) => existsSync(join(folder, file)));
-  if (found) return found;
-  throw new TinyLoraError(
-    "ERR_DATA",
-    `${file}: not found in ${[...new Set(candidates)].join(" or ")}; set TINYLORA_DATA to the folder of the data sets`,
-  );
+  return named ? [resolve(named)] : [resolve(beside), resolve(packageFolder(), beside)];
 }
 
 /** The nearest folder above this file with a package.json: the file lies in lib/ or in dist/lib/. */

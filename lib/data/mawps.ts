@@ -1,4 +1,5 @@
-import { type DatasetSpec, field } from "./example.js";
+import { field } from "./columns.js";
+import type { DatasetSpec } from "./example.js";
 
 /** Short word problems, most of one or two steps. */
 export const mawps: DatasetSpec = {

@@ -1,5 +1,9 @@
+/** Rows of data files: .jsonl, .json, .csv, .tsv, .parquet. */
 import { readFile } from "node:fs/promises";
+import { extname } from "node:path";
 import { TinyLoraError } from "../error.js";
+import { csvRows } from "./csv.js";
+import { parquetRows } from "./parquet.js";
 
 export interface Row {
   /** File and line (or number) for messages. */
@@ -7,39 +11,80 @@ export interface Row {
   readonly value: Record<string, unknown>;
 }
 
-/** The objects in a .jsonl file (one a line; empty lines are skipped) or in a .json file (a list). */
-export async function readRows(path: string): Promise<Row[]> {
-  const text = (await readText(path)).replace(/^\uFEFF/, "");
-  const rows = path.endsWith(".json") ? listRows(path, text) : lineRows(path, text);
+/** Takes what is wrong with a row, or throws it. */
+export type OnBroken = (error: TinyLoraError) => void;
+
+export const stop: OnBroken = (error) => {
+  throw error;
+};
+
+export const DATA_EXTENSIONS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"];
+
+export function isDataFile(path: string): boolean {
+  return DATA_EXTENSIONS.includes(extname(path).toLowerCase());
+}
+
+/** All rows of a file. A broken one goes to `onBroken` and is left out if that returns. */
+export async function readRows(path: string, onBroken: OnBroken = stop): Promise<Row[]> {
+  const bytes = await readBytes(path);
+  const rows = await parse(path, bytes, onBroken);
   if (rows.length === 0) throw new TinyLoraError("ERR_DATA", `${path}: expected problems, found none`);
   return rows;
 }
 
-async function readText(path: string): Promise<string> {
+function parse(path: string, bytes: Buffer, onBroken: OnBroken): Row[] | Promise<Row[]> {
+  const extension = extname(path).toLowerCase();
+  if (extension === ".parquet") return parquetRows(path, bytes);
+  const text = decode(path, bytes);
+  if (extension === ".csv" || extension === ".tsv")
+    return csvRows(path, text, extension === ".csv" ? "," : "\t", onBroken);
+  return extension === ".json" ? listRows(path, text, onBroken) : lineRows(path, text, onBroken);
+}
+
+async function readBytes(path: string): Promise<Buffer> {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
+    return await readFile(path);
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    const reason = code === "ENOENT" ? "no such file" : code?.startsWith("ERR_ENCODING") ? "not UTF-8 text" : code;
+    const reason = code === "ENOENT" ? "no such file" : code;
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${reason})`, { cause });
   }
 }
 
-function lineRows(path: string, text: string): Row[] {
+function decode(path: string, bytes: Buffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes).replace(/^\uFEFF/, "");
+  } catch (cause) {
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (not UTF-8 text)`, { cause });
+  }
+}
+
+function lineRows(path: string, text: string, onBroken: OnBroken): Row[] {
   return text.split("\n").flatMap((line, index) => {
     if (line.trim() === "") return [];
     const place = `${path}:${index + 1}`;
-    return [{ place, value: toObject(place, parseJson(place, line)) }];
+    return guarded(onBroken, () => ({ place, value: toObject(place, parseJson(place, line)) }));
   });
 }
 
-function listRows(path: string, text: string): Row[] {
+function listRows(path: string, text: string, onBroken: OnBroken): Row[] {
   const list = parseJson(path, text);
   if (!Array.isArray(list)) throw new TinyLoraError("ERR_DATA", `${path}: expected a list of problems`);
-  return list.map((item, index) => {
+  return list.flatMap((item, index) => {
     const place = `${path}, problem ${index + 1}`;
-    return { place, value: toObject(place, item) };
+    return guarded(onBroken, () => ({ place, value: toObject(place, item) }));
   });
+}
+
+/** What `make` makes, or nothing where it throws an error that `onBroken` takes. */
+export function guarded<T>(onBroken: OnBroken, make: () => T): T[] {
+  try {
+    return [make()];
+  } catch (error) {
+    if (!(error instanceof TinyLoraError)) throw error;
+    onBroken(error);
+    return [];
+  }
 }
 
 function parseJson(place: string, text: string): unknown {

@@ -7,7 +7,10 @@ import { type Grade, grade } from "../reward/answer.js";
 import { encodePrompt, sampleAll } from "../sample/sample.js";
 import { mean } from "../train/advantage.js";
 import type { Policy } from "../train/policy.js";
+import { type Breakdown, breakdown } from "./breakdown.js";
+import { majorityAtK } from "./majority.js";
 import { passAtK } from "./pass-at-k.js";
+import { estimate, type PairedDifference, pairedDifference } from "./statistics.js";
 
 export interface EvaluateOptions extends PromptStyle {
   /** -1 is the base model. */
@@ -21,7 +24,7 @@ export interface EvaluateOptions extends PromptStyle {
   readonly max_completion_length: number;
   readonly stop: readonly string[];
   readonly seed: number;
-  /** Values of k to report pass@k for, each at most `samples`. */
+  /** Values of k to report pass@k and maj@k for, each at most `samples`. */
   readonly k: readonly number[];
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -41,13 +44,18 @@ export interface EvaluatedCompletion extends Grade {
 export interface Evaluation {
   readonly problems: number;
   readonly samples: number;
-  /** Shares of all completions. */
+  /** Shares of all completions: with several a problem, avg@n. */
   readonly strict: number;
   readonly lenient: number;
   readonly format: number;
-  /** Standard error of `lenient` over the problems. */
-  readonly standardError: number;
+  /** Standard error of `lenient` over the problems; null with only one. */
+  readonly standardError: number | null;
+  /** The chance that one of k completions is right. */
   readonly passAtK: { readonly k: number; readonly strict: number; readonly lenient: number }[];
+  /** How often the answer that most of k completions give is right. */
+  readonly majAtK: { readonly k: number; readonly lenient: number }[];
+  /** Tables by level and subject, where the data says them. */
+  readonly breakdown: Breakdown;
   readonly meanLength: number;
   readonly truncated: number;
   readonly tokens: number;
@@ -117,33 +125,61 @@ export async function evaluate(
     },
     signal,
   );
-  return summary(completions, samples, k, (performance.now() - start) / 1000);
+  return summary(completions, examples, options, (performance.now() - start) / 1000);
 }
 
-function summary(all: EvaluatedCompletion[], samples: number, ks: readonly number[], seconds: number): Evaluation {
-  const problems = all.length / samples;
-  const solved = (key: "strict" | "lenient") =>
-    Array.from(
-      { length: problems },
-      (_, p) => all.slice(p * samples, (p + 1) * samples).filter((one) => one[key]).length,
-    );
-  const [strict, lenient] = [solved("strict"), solved("lenient")];
-  const shares = lenient.map((count) => count / samples);
-  const center = mean(shares);
-  const variance = mean(shares.map((share) => (share - center) ** 2));
-  const atK = (counts: number[], k: number) => mean(counts.map((count) => passAtK(samples, count, k)));
+function summary(
+  all: EvaluatedCompletion[],
+  examples: readonly Example[],
+  { samples, k: ks }: EvaluateOptions,
+  seconds: number,
+): Evaluation {
+  const problems = examples.map((example, p) => {
+    const own = all.slice(p * samples, (p + 1) * samples);
+    const right = (key: "strict" | "lenient") => own.filter((one) => one[key]).length;
+    return { row: example.row, own, strict: right("strict"), lenient: right("lenient") };
+  });
+  const shares = problems.map(({ row, strict, lenient }) => ({
+    row,
+    strict: strict / samples,
+    lenient: lenient / samples,
+  }));
+  const { mean: lenient, standardError } = estimate(shares.map((share) => share.lenient));
+  const passes = (key: "strict" | "lenient", k: number) =>
+    mean(problems.map((problem) => passAtK(samples, problem[key], k)));
   return {
-    problems,
+    problems: problems.length,
     samples,
-    strict: mean(strict) / samples,
-    lenient: center,
+    strict: mean(shares.map(({ strict }) => strict)),
+    lenient,
+    standardError,
     format: mean(all.map(({ format }) => Number(format))),
-    standardError: Math.sqrt(variance / problems),
-    passAtK: ks.map((k) => ({ k, strict: atK(strict, k), lenient: atK(lenient, k) })),
+    passAtK: ks.map((k) => ({ k, strict: passes("strict", k), lenient: passes("lenient", k) })),
+    majAtK: ks.map((k) => ({ k, lenient: mean(problems.map(({ own }) => majorityAtK(own, k))) })),
+    breakdown: breakdown(shares),
     meanLength: mean(all.map(({ tokens }) => tokens)),
     truncated: mean(all.map(({ truncated }) => Number(truncated))),
     tokens: all.reduce((sum, { tokens }) => sum + tokens, 0),
     seconds,
     completions: all,
   };
+}
+
+/** The share of right completions of each problem, in the order of the data. */
+export function sharesOf({ completions, samples }: Evaluation): number[] {
+  const shares: number[] = [];
+  for (let start = 0; start < completions.length; start += samples) {
+    shares.push(mean(completions.slice(start, start + samples).map(({ lenient }) => Number(lenient))));
+  }
+  return shares;
+}
+
+/** What the second evaluation solves more than the first, of the same problems. */
+export function compare(a: Evaluation, b: Evaluation): PairedDifference {
+  const ids = ({ completions, samples }: Evaluation) =>
+    completions.filter((_, i) => i % samples === 0).map(({ id }) => id);
+  if (ids(a).join("\n") !== ids(b).join("\n")) {
+    throw new TinyLoraError("ERR_ARGUMENT", "compare: expected evaluations of the same problems");
+  }
+  return pairedDifference(sharesOf(a), sharesOf(b));
 }

@@ -1,17 +1,20 @@
 /** Numbers as people and models write them: $1,234.50, −3, 3/4, 1 1/2, ½, \frac{3}{4}, 50%, 18. */
 
-const digits = String.raw`(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)`;
+const digits = String.raw`(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)`;
 const decimal = String.raw`(?:${digits}(?:\.\d+)?|(?<![\d.])\.\d+)(?:[eE][+-]?\d+(?![\w.]))?`;
 // A minus belongs to the number unless something that can be subtracted from stands before it.
 const sign = String.raw`(?:(?<![\p{L}\p{N})\]%])-|(?<![\p{N})\]%]\s)-\s)?`;
 const currency = String.raw`(?:[$€£¥₹]\s?-?)?`;
-const fraction = String.raw`\s?/\s?${digits}(?![.\d/])`;
-const mixed = String.raw`${digits}\s+${digits}\s?/\s?${digits}(?![.\d/])`;
+const fraction = String.raw`\s?/\s?${digits}(?![\d/]|\.\d)`;
+const mixed = String.raw`${digits}\s+${digits}\s?/\s?${digits}(?![\d/]|\.\d)`;
 const number = `(?<sign>${sign})${currency}(?<value>${mixed}|${decimal}(?:${fraction})?)`;
 
 const anywhere = new RegExp(number, "gu");
 // All there is: a number and perhaps a unit in words, per cent or degrees.
-const alone = new RegExp(String.raw`^${number}\s*(?:%|percent|°)?(?:\s+[\p{L}][\p{L}\s.²³^\d]*)?\.?$`, "u");
+const alone = new RegExp(
+  String.raw`^(?!.*\b(?:and|or)\b.*\d)${number}\s*(?:%|percent|°)?(?:\s+[\p{L}][\p{L}\s.²³^\d]*)?\.?$`,
+  "u",
+);
 
 /** The last number in a text, or null. */
 export function lastNumber(text: string): number | null {
@@ -73,5 +76,6 @@ function plain(text: string): string {
     .replace(/\^\s*(?:\{\s*\\circ\s*\}|\\circ)/g, "°")
     .replace(/[−–‒﹣-]/g, "-")
     .replace(/(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))/g, ",")
+    .replace(/(?<=\p{Lu})\d+(?=\p{Lu})/gu, "") // a code, as H2O
     .replace(/[½⅓⅔¼¾⅕⅛]/g, (character) => ` ${vulgar[character]}`);
 }

@@ -94,7 +94,7 @@ export class GrpoTrainer {
     const { engine, adapter, run: path, resume } = this.#options;
     // Problems and rewards first: where they cannot be had, nothing is written.
     const given = resume && path !== undefined ? (await readRunInfo(path)).config : this.#config;
-    const data = await this.#data(given);
+    const data = await this.#data(given, callbacks);
     const rewards = await this.#rewards(given);
     await engine.attach(adapter, { signal: callbacks.signal });
     const run = path === undefined ? null : await this.#openRun(path, resume ?? false, adapter);
@@ -216,13 +216,19 @@ export class GrpoTrainer {
     };
   }
 
-  async #data(config: TrainConfig): Promise<Dataset> {
-    const data = this.#options.data ?? (await loadDataset(config.data));
+  async #data(config: TrainConfig, { signal, onWarning = () => {} }: TrainCallbacks): Promise<Dataset> {
+    const load = async (source: string) => {
+      const dataset = await loadDataset(source, { ...config, signal });
+      const skipped = dataset.skipped ?? [];
+      if (skipped.length > 0) onWarning(`${source}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
+      return dataset;
+    };
+    const data = this.#options.data ?? (await load(config.data));
     if (data.train.length === 0) {
       throw new TinyLoraError("ERR_DATA", `data: ${data.name} has no problems for training, only for evaluation`);
     }
     if (config.eval_data === null || this.#options.data) return data;
-    const { train, test } = await loadDataset(config.eval_data);
+    const { train, test } = await load(config.eval_data);
     return { ...data, test: test.length > 0 ? test : train };
   }
 

@@ -115,6 +115,55 @@ describe("with a model", () => {
     expect(evaluation).toMatchObject({ samples: 2, passAtK: [{ k: 1 }, { k: 2 }] });
   }, 120_000);
 
+  it("eval compares two adapters, by level, and reports", async () => {
+    const run = join(folder, "compared");
+    await ok([...train, "--max-steps", "1", "--run", run]);
+    const data = join(folder, "levels.jsonl");
+    const rows = Array.from({ length: 5 }, (_, i) => JSON.stringify({ text: `What is ${i}?`, gold: i, level: i % 2 }));
+    await writeFile(data, [...rows, "{broken"].join("\n"));
+    const files = ["--report", join(folder, "report.md"), "--output", join(folder, "all.jsonl")];
+    const args = ["eval", "--data", data, "--split", "train", "--adapter", run, "--compare", "base", "--shots", "0"];
+    const columns = ["--question-column", "text", "--answer-column", "gold"];
+    args.push(...columns, "--samples", "2", "--k", "1,2", "--max-completion-length", "8", "--threads", "1");
+    const refused = await runCli(args, { env });
+    expect(refused.stderr).toMatch(/^error: .*levels\.jsonl:6: broken JSON/);
+    expect(refused.code).toBe(1);
+    const { code, stdout, stderr } = await runCli([...args, "--skip-bad", "--json", ...files], { env });
+    expect(stderr).toMatch(/^warning: .*levels\.jsonl: 1 broken rows left out, the first: .*levels\.jsonl:6/);
+    expect(code).toBe(0);
+    const result = JSON.parse(stdout);
+    expect(result).toMatchObject({
+      samples: 2,
+      majAtK: [{ k: 1 }, { k: 2 }],
+      sampling: { temperature: 1, seed: 42, shots: 0 },
+    });
+    expect(result.compare).toMatchObject({ adapter: "base", difference: { problems: result.problems } });
+    const completions = lines(await readFile(join(folder, "all.jsonl"), "utf8")).map((line) => JSON.parse(line));
+    expect(completions).toHaveLength(4 * result.problems);
+    expect(new Set(completions.map(({ adapter }) => adapter))).toEqual(new Set([run, "base"]));
+    expect(await readFile(join(folder, "report.md"), "utf8")).toContain("Paired difference: ");
+    const plain = await ok([...args, "--skip-bad"]);
+    expect(plain).toMatch(/^difference {2}[+-]\d+\.\d\d % /m);
+  }, 120_000);
+
+  it("export and import give the same adapter back", async () => {
+    const run = join(folder, "exported");
+    await ok([...train, "--max-steps", "1", "--run", run, "--split", "sqrt"]);
+    const out = (name: string) => join(folder, name);
+    const write = async (...args: string[]) => ok(["export", "--adapter", run, "--threads", "1", ...args]);
+    expect(await write("--format", "peft", "--output", out("peft"))).toBe(`${out("peft")}\n`);
+    await write("--output", out("lora"));
+    await write("--format", "gguf", "--output", out("lora.gguf"));
+    expect((await readFile(out("lora.gguf"))).subarray(0, 4).toString()).toBe("GGUF");
+    expect(JSON.parse(await readFile(join(out("lora"), "adapter_config.json"), "utf8")).lora_alpha).toBe(2);
+    await ok(["import", out("peft"), "--output", out("back"), "--threads", "1"]);
+    const input = JSON.stringify(["some text"]);
+    expect(await ok(["score", "--adapter", out("back")], input)).toBe(await ok(["score", "--adapter", run], input));
+    const { code, stderr } = await runCli(["import", out("lora"), "--output", out("never")], { env });
+    expect(stderr).toMatch(/^error: .*peft_type: expected TINYLORA, found "LORA"/);
+    expect(code).toBe(1);
+  }, 120_000);
+
   it("refuses another model's adapter, a run that is there, and flags that a resumed run has of its own", async () => {
     const run = join(folder, "mine");
     await ok([...train, "--max-steps", "1", "--run", run]);

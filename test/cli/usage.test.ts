@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lines, runCli } from "./run.js";
 
-const COMMANDS = ["train", "eval", "generate", "score", "info", "bench"];
+const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench"];
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
@@ -24,6 +24,15 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["train", "extra"], /too many arguments/],
     [["eval", "--samples", "0"], /'--samples <n>' argument '0' is invalid. Expected a whole number from 1/],
     [["eval", "--dtype", "int4"], /dtype: expected one of bf16, fp32/],
+    [
+      ["eval", "--benchmark", "gsm8k,math-500"],
+      /--benchmark: expected names of gsm8k, .*\(nearest: math500\), found "math-500"/,
+    ],
+    [["eval", "--benchmark", "gsm8k", "--answer-column", "a"], /--benchmark: its data sets have columns of their own/],
+    [["eval", "--samples", "2", "--k", "1,4"], /--k: expected at most --samples \(2\), found 4/],
+    [["export", "--output", "x"], /required option '--adapter <adapter>' not specified/],
+    [["export", "--adapter", "x", "--output", "x", "--format", "onnx"], /Allowed choices are lora, gguf, peft/],
+    [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
     [["bench", "--path", "sse2"], /Allowed choices are amx/],
     [["score", "--temperature", "warm"], /Expected a number/],
@@ -72,6 +81,8 @@ describe("failures: exit code 1 and one line", () => {
     [["train", "--resume", "/nowhere"], "/nowhere"],
     [["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"],
     [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
+    [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
+    [["eval", "--compare", "nowhere"], "nowhere: no such adapter"],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args);
     expect(stderr).toContain(message);

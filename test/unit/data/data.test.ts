@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -115,6 +115,7 @@ describe("local files", () => {
   });
 
   it.each<[string, string | Uint8Array, RegExp]>([
+    ["quote.csv", 'question,answer\n"a,1\n', /quote\.csv:\d+: broken CSV \(.*quote/i],
     ["broken.jsonl", '{"question": "a", "answer": 1}\n{"question": \n', /broken\.jsonl:2: broken JSON/],
     ["list.jsonl", "[1]\n", /list\.jsonl:1: expected an object, found \[1\]/],
     [
@@ -137,12 +138,83 @@ describe("local files", () => {
     await expect(load(name, text)).rejects.toThrow(message);
   });
 
+  it("reads .csv and .tsv with a line of names", async () => {
+    const a = await load("a.csv", 'question,answer\n"1 + 1, or\nso?",2\n\n"say ""3""",3\n');
+    expect([...a.train, ...a.test].map(({ question, answer }) => [question, answer]).sort()).toEqual([
+      ["1 + 1, or\nso?", "2"],
+      ['say "3"', "3"],
+    ]);
+    await writeFile(join(folder, "b.tsv"), "text\tresult\nhow many?\t3\n");
+    const b = await loadDataset(join(folder, "b.tsv"), { question_column: "text", answer_column: "result" });
+    await expect(loadDataset(join(folder, "c.csv"))).rejects.toThrow(/c\.csv: cannot be read \(no such file\)/);
+    expect([...b.train, ...b.test]).toMatchObject([{ question: "how many?", answer: "3" }]);
+  });
+
+  it("reads Parquet files, nested and compressed", async () => {
+    const all = async (name: string, options = {}) => {
+      const { train, test } = await loadDataset(join(import.meta.dirname, "files", name), options);
+      return [...train, ...test].sort((a, b) => (a.id < b.id ? -1 : 1));
+    };
+    const verl = await all("verl.parquet");
+    expect(verl.map(({ answer }) => answer)).toEqual(["1", "2", "3", "4", "5", "6"]);
+    expect(verl[3]).toMatchObject({ question: "What is 3 + 1?", row: { level: 3 } });
+    const chat = await all("verl.parquet", { question_column: "prompt", answer_column: "level" });
+    expect(chat[3]).toMatchObject({ question: "<3 + 1?>", answer: "3" });
+    await expect(all("math.parquet")).rejects.toThrow(/math\.parquet, row 7: .*"problem", found null/);
+    const math = await all("math.parquet", { skip_bad: true });
+    expect(math.map(({ answer }) => answer)).toContain("\\frac{5}{2}");
+    await writeFile(
+      join(folder, "half.parquet"),
+      (await readFile(join(import.meta.dirname, "files", "verl.parquet"))).subarray(0, 900),
+    );
+    await expect(loadDataset(join(folder, "half.parquet"))).rejects.toThrow(/half\.parquet: broken Parquet file/);
+  });
+
+  it("takes other columns by name", async () => {
+    await writeFile(
+      join(folder, "columns.jsonl"),
+      '{"question": "no", "text": {"of": "what?"}, "gold": "so \\\\boxed{4}"}\n',
+    );
+    const options = { question_column: "text.of", answer_column: "gold" };
+    const { train, test } = await loadDataset(join(folder, "columns.jsonl"), options);
+    expect([...train, ...test]).toMatchObject([{ question: "what?", answer: "4" }]);
+    await expect(loadDataset(join(folder, "columns.jsonl"), { question_column: "gone" })).rejects.toThrow(
+      /columns\.jsonl:1: expected a text or number named "gone", found only question, text, gold/,
+    );
+  });
+
+  it.each([
+    [
+      "bad.jsonl",
+      '{"question": "a", "answer": 1}\n{"question": \n[]\n{"text": 1}\n',
+      ["bad.jsonl:2", "bad.jsonl:3", "bad.jsonl:4"],
+    ],
+    ["bad.json", '[{"question": "a", "answer": 1}, 7]', ["bad.json, problem 2"]],
+    ["bad.csv", "question,answer\na,1\nb,2,3\n,4\n", ["bad.csv:3", "bad.csv:4"]],
+  ])("%s: skip_bad leaves broken rows out and counts them", async (name, text, places) => {
+    await expect(load(name, text)).rejects.toThrow(`${places[0]}:`);
+    const { train, test, skipped } = await loadDataset(join(folder, name), { skip_bad: true });
+    expect([...train, ...test]).toMatchObject([{ question: "a", answer: "1" }]);
+    expect(skipped!.map((message) => message.slice(folder.length + 1).split(": ")[0])).toEqual(places);
+  });
+
+  it("skip_bad does not skip everything", async () => {
+    await writeFile(join(folder, "allbad.jsonl"), "{\n{\n");
+    await expect(loadDataset(join(folder, "allbad.jsonl"), { skip_bad: true })).rejects.toThrow(
+      /expected problems, found none/,
+    );
+    await writeFile(join(folder, "noquestion.jsonl"), '{"a": 1}\n');
+    await expect(loadDataset(join(folder, "noquestion.jsonl"), { skip_bad: true })).rejects.toThrow(
+      /expected problems, found 1 broken rows and no other: .*noquestion\.jsonl:1/,
+    );
+  });
+
   it("a missing file and an unknown name", async () => {
     await expect(loadDataset(join(folder, "none.jsonl"))).rejects.toThrow(
       /none\.jsonl: cannot be read \(no such file\)/,
     );
     await expect(loadDataset("gsm-8k")).rejects.toThrow(/nearest: gsm8k/);
-    await expect(loadDataset(folder)).rejects.toThrow(/expected a \.jsonl or \.json file/);
+    await expect(loadDataset(folder)).rejects.toThrow(/expected a file \(\.jsonl/);
   });
 });
 

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { evaluate, greedy } from "../../../lib/eval/evaluate.js";
+import { compare, evaluate, greedy, sharesOf } from "../../../lib/eval/evaluate.js";
 import { passAtK } from "../../../lib/eval/pass-at-k.js";
+import { evaluationReport } from "../../../lib/eval/report.js";
 import { FakePolicy } from "../train/fake-policy.js";
 
 describe("passAtK", () => {
@@ -67,6 +68,41 @@ describe("evaluate", () => {
     );
     expect(result.passAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
     expect(result.passAtK[1]!.lenient).toBeGreaterThanOrEqual(result.lenient);
+    expect(result.majAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
+    expect(result.majAtK.map(({ k }) => k)).toEqual([1, 8]);
+  });
+
+  it("compares problem by problem, and reports it in Markdown", async () => {
+    const levels = examples.map((example, i) => ({ ...example, row: { level: i % 2 } }));
+    const policy = new FakePolicy();
+    const settings = { ...options, samples: 8, temperature: 1, k: [1, 4] };
+    const first = await evaluate(policy, levels, settings);
+    const second = await evaluate(policy, levels, { ...settings, seed: 1 });
+    const difference = compare(second, first);
+    expect(difference.mean).toBeCloseTo(first.lenient - second.lenient, 10);
+    expect(sharesOf(first)).toHaveLength(6);
+    expect(first.breakdown.level!.map(({ value, problems }) => [value, problems])).toEqual([
+      ["0", 3],
+      ["1", 3],
+    ]);
+    expect(() => compare(second, { ...first, completions: first.completions.slice(8) })).toThrow(/same problems/);
+
+    const report = evaluationReport({
+      model: "a|model",
+      adapter: "runs/a",
+      compare: "base",
+      sampling: { temperature: 1, stop: ["\n"] },
+      results: [{ data: "sums", split: "test", evaluation: first, compared: { evaluation: second, difference } }],
+    });
+    const lines = report.split("\n");
+    expect(lines).toContain("| model | `a\\|model` |");
+    expect(lines).toContain('| stop | `["\\n"]` |');
+    expect(lines.some((line) => line.startsWith("| sums test | `runs/a` | 6 x 8 | "))).toBe(true);
+    expect(report).toMatch(
+      /Paired difference: [+-]\d+\.\d\d % \(95 % between .*; \d problems better, \d worse, of 6\)\./,
+    );
+    expect(report).toMatch(/\| k \| pass@k \| pass@k strict \| maj@k \|\n(?:.*\n){2}\| 4 \|/);
+    expect(report).toMatch(/\| level \| problems \| lenient \| strict \|\n.*\n\| 0 \| 3 \|/);
   });
 
   it("is the same twice", async () => {

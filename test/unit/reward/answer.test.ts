@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { grade, sameAnswer, strictAnswer } from "../../../lib/reward/answer.js";
+import { grade, sameAnswer } from "../../../lib/reward/answer.js";
+import { strictAnswer } from "../../../lib/reward/claim.js";
 import { lastNumber, wholeNumber } from "../../../lib/reward/number.js";
 
 describe("lastNumber", () => {
@@ -71,7 +72,8 @@ describe("strictAnswer", () => {
     ["\\boxed{5}", "5"],
     ["\\boxed {5}", "5"],
     ["\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"],
-    ["\\boxed{1} and \\boxed{a_{b_{c}}}", "a_{b_{c}}"],
+    ["\\boxed{1} then \\boxed{a_{b_{c}}}", "a_{b_{c}}"],
+    ["\\boxed{1} and \\boxed{2}", "1, 2"],
     ["\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"],
     ["\\boxed{5", null],
     ["\\boxed{3} then \\boxed{5", "3"],

@@ -1,0 +1,32 @@
+import type { Command } from "commander";
+import { Adapter, importPeftTinyLora } from "../../lib/index.js";
+import { ENGINE_KEYS, withEngine } from "../engine.js";
+import { interruptible } from "../exit.js";
+import { addFields, resolvedFields } from "../flags.js";
+
+const EXAMPLES = `
+Examples:
+  $ tinylora-native import peft-tinylora --output adapters/mine
+  $ tinylora-native eval --adapter adapters/mine`;
+
+export function importCommand(program: Command): void {
+  const command = program
+    .command("import")
+    .description("take over a TinyLoRA adapter that PEFT saved")
+    .argument("<folder>", "folder with adapter_config.json and adapter_model.safetensors")
+    .requiredOption("--output <folder>", "where the adapter goes")
+    .addHelpText("after", EXAMPLES);
+  addFields(command, ENGINE_KEYS);
+  command.action((folder: string, options: { output: string }) => run(command, folder, options.output));
+}
+
+async function run(command: Command, folder: string, output: string): Promise<void> {
+  const config = resolvedFields(command);
+  await interruptible((signal) =>
+    withEngine(config, undefined, signal, async (engine) => {
+      await importPeftTinyLora(folder, engine, output);
+      (await Adapter.load(output)).checkBase(engine);
+    }),
+  );
+  console.log(output);
+}

@@ -1,0 +1,62 @@
+/** What the columns of a row mean. */
+import { strictAnswer } from "../reward/claim.js";
+import type { Problem } from "./example.js";
+
+/** Which columns hold question and answer; null: one of the usual names. */
+export interface Columns {
+  readonly question_column: string | null;
+  readonly answer_column: string | null;
+}
+
+const QUESTIONS = ["question", "prompt", "problem", "input"];
+const ANSWERS = [
+  "answer",
+  "target",
+  "final_answer",
+  "gt_answer",
+  "ground_truth",
+  "reward_model.ground_truth",
+  "solution",
+];
+
+/** Question and answer of a row of any data set. */
+export function anyProblem(row: Record<string, unknown>, columns: Columns): Problem {
+  const question = columns.question_column ?? QUESTIONS.find((name) => name in row) ?? "question";
+  const answer = columns.answer_column ?? ANSWERS.find((name) => at(row, name) !== undefined);
+  return { question: field(row, question), answer: answer === undefined ? "" : finalAnswer(field(row, answer)) };
+}
+
+/** What follows `####`, or the last \\boxed{}, of a solution; an answer as it is. */
+export function finalAnswer(text: string): string {
+  if (text.includes("####")) return text.split("####").at(-1)!.trim();
+  return text.includes("\\boxed") ? (strictAnswer(text) ?? text) : text;
+}
+
+/** A text or number of a row, as text. Of a chat it is what the user says last; `a.b` is b within a. */
+export function field(row: Record<string, unknown>, name: string): string {
+  const value = at(row, name);
+  if (typeof value === "string" && value.trim() !== "") return value.trim();
+  if (typeof value === "number" && Number.isFinite(value)) return String(value);
+  const said = Array.isArray(value) ? lastOfUser(value) : undefined;
+  if (said) return said;
+  const found =
+    value === undefined ? `only ${Object.keys(row).join(", ") || "nothing"}` : JSON.stringify(value).slice(0, 60);
+  throw new Error(`expected a text or number named "${name}", found ${found}`);
+}
+
+function at(row: Record<string, unknown>, name: string): unknown {
+  if (name in row) return row[name];
+  return name.split(".").reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), row);
+}
+
+function lastOfUser(messages: readonly unknown[]): string | undefined {
+  const said = messages
+    .filter(isRecord)
+    .filter(({ role }) => role === "user")
+    .at(-1)?.content;
+  return typeof said === "string" && said.trim() !== "" ? said.trim() : undefined;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

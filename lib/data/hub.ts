@@ -1,0 +1,272 @@
+/**
+ * Data files from the Hugging Face hub. A file is fetched once for each commit of its repository, into a part file that
+ * the next try goes on with, checked against the hash that the hub gives, and only then named as the file. Without a
+ * network the newest commit seen so far is used.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { cacheFolder, environment } from "../config/env.js";
+import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
+import { isDataFile } from "./rows.js";
+
+export interface HubSource {
+  readonly repo: string;
+  readonly revision: string;
+  /** A file, or a folder of files; all of them when empty. */
+  readonly path: string;
+}
+
+export interface HubOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+interface HubFile {
+  readonly path: string;
+  readonly size: number;
+  /** SHA-256 of a large file, or git's hash (SHA-1 with a header) of another. */
+  readonly hash: string;
+}
+
+const TRIES = 4;
+const STALL_SECONDS = 60;
+const PREFIX = "hf://datasets/";
+
+export function isHubSource(source: string): boolean {
+  return source.startsWith("hf://");
+}
+
+/** hf://datasets/owner/name[@revision][/path], as other tools of the hub write it. */
+export function parseHubSource(source: string): HubSource {
+  const match = /^([\w.-]+\/[\w.-]+)(?:@([\w.-]+))?(?:\/(.*))?$/.exec(source.slice(PREFIX.length));
+  if (!source.startsWith(PREFIX) || !match || source.includes("..")) {
+    throw new TinyLoraError("ERR_DATA", `data: expected ${PREFIX}owner/name[@revision][/path], found "${source}"`);
+  }
+  return { repo: match[1]!, revision: match[2] ?? "main", path: match[3] ?? "" };
+}
+
+/** The local paths of a repository's data files whose path is wanted, in the order of their paths. */
+export async function hubFiles(
+  source: HubSource,
+  wanted: (path: string) => boolean,
+  options: HubOptions = {},
+): Promise<{ path: string; local: string }[]> {
+  const hub = new Hub(source, options);
+  const commit = await hub.commit();
+  const files = (await hub.list(commit)).filter(({ path }) => isDataFile(path) && wanted(path));
+  const local: { path: string; local: string }[] = [];
+  for (const file of files) local.push({ path: file.path, local: await hub.fetch(commit, file) });
+  return local;
+}
+
+class Hub {
+  #source: HubSource;
+  #options: HubOptions;
+  #folder: string;
+  #settings = environment().hub;
+
+  constructor(source: HubSource, options: HubOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#folder = join(cacheFolder(), "hub", `datasets--${source.repo.replace("/", "--")}`);
+  }
+
+  /** The commit that the revision names now, or named when it was last asked for. */
+  async commit(): Promise<string> {
+    const { revision } = this.#source;
+    if (/^[0-9a-f]{40}$/.test(revision)) return revision;
+    const reference = join(this.#folder, "refs", revision);
+    const known = await readFile(reference, "utf8").catch(() => null);
+    if (this.#settings.offline && known !== null) return known.trim();
+    try {
+      const { datasetInfo } = await this.#client();
+      const { sha } = await datasetInfo({
+        ...this.#access(),
+        name: this.#source.repo,
+        revision,
+        additionalFields: ["sha"],
+      });
+      if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`expected a commit, found ${JSON.stringify(sha)}`);
+      if (known !== sha) await writeFileAtomic(reference, sha);
+      return sha;
+    } catch (error) {
+      if (known !== null && isNetworkError(error)) return known.trim();
+      throw this.#failure(error);
+    }
+  }
+
+  async list(commit: string): Promise<HubFile[]> {
+    const index = join(this.#folder, commit, ".files.json");
+    const known = await readFile(index, "utf8").catch(() => null);
+    const files = known === null ? await this.#askForList(commit) : (JSON.parse(known) as HubFile[]);
+    if (known === null) await writeFileAtomic(index, JSON.stringify(files));
+    const { path } = this.#source;
+    const found = files.filter((file) => path === "" || file.path === path || file.path.startsWith(`${path}/`));
+    if (path !== "" && found.length === 0) throw this.#failure(new Error(`it has no ${path}`));
+    return found;
+  }
+
+  async #askForList(commit: string): Promise<HubFile[]> {
+    try {
+      const { listFiles } = await this.#client();
+      const files: HubFile[] = [];
+      for await (const entry of listFiles({
+        ...this.#access(),
+        repo: this.#repo(),
+        revision: commit,
+        recursive: true,
+      })) {
+        const hash = entry.lfs?.oid ?? entry.oid;
+        if (entry.type !== "file" || hash === undefined) continue;
+        if (entry.path.split("/").includes("..")) throw new Error(`a file is named ${entry.path}`);
+        files.push({ path: entry.path, size: entry.size, hash });
+      }
+      return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  /** The file on this machine, fetched if it is not there. */
+  async fetch(commit: string, file: HubFile): Promise<string> {
+    const local = join(this.#folder, commit, file.path);
+    if ((await sizeOf(local)) === file.size) return local;
+    const part = `${local}.part`;
+    await mkdir(dirname(local), { recursive: true });
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#download(commit, file, part);
+        if ((await hashOf(part, file)) === file.hash) break;
+        await rm(part, { force: true });
+        throw new Error(`${file.path}: the bytes that came do not have the hash that the hub gives`);
+      } catch (error) {
+        this.#options.signal?.throwIfAborted();
+        if (attempt === TRIES || isRefusal(error)) throw this.#failure(error);
+        await new Promise((resolve) => setTimeout(resolve, 100 * 4 ** attempt));
+      }
+    }
+    await rename(part, local);
+    return local;
+  }
+
+  /** Adds what is missing to a part file. */
+  async #download(commit: string, file: HubFile, part: string): Promise<void> {
+    const { onProgress, signal } = this.#options;
+    let have = (await sizeOf(part)) ?? 0;
+    if (have > file.size) {
+      await rm(part);
+      have = 0;
+    }
+    if (have === file.size) return;
+    const { downloadFile } = await this.#client();
+    const stalled = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(
+        () => stalled.abort(new Error(`${file.path}: no bytes for ${STALL_SECONDS} s`)),
+        1000 * STALL_SECONDS,
+      );
+    };
+    alive();
+    const signals = AbortSignal.any(signal ? [signal, stalled.signal] : [stalled.signal]);
+    try {
+      const blob = await downloadFile({
+        ...this.#access(signals),
+        repo: this.#repo(),
+        path: file.path,
+        revision: commit,
+        xet: false,
+      });
+      if (!blob) throw new Error(`it has no ${file.path}`);
+      if (blob.size !== file.size) throw new Error(`${file.path}: expected ${file.size} bytes, found ${blob.size}`);
+      const body = Readable.fromWeb(blob.slice(have).stream() as Parameters<typeof Readable.fromWeb>[0]);
+      body.on("data", (chunk: Uint8Array) => {
+        alive();
+        have += chunk.byteLength;
+        onProgress?.(have, file.size);
+      });
+      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: signals });
+    } finally {
+      clearTimeout(timer);
+    }
+    if (have !== file.size) throw new TypeError(`${file.path}: it ended after ${have} of ${file.size} bytes`);
+  }
+
+  #repo() {
+    return { type: "dataset", name: this.#source.repo } as const;
+  }
+
+  #access(signal = this.#options.signal) {
+    const { url, token, offline } = this.#settings;
+    const { repo } = this.#source;
+    return {
+      ...(url ? { hubUrl: url } : {}),
+      ...(token ? { accessToken: token } : {}),
+      fetch: ((input: Parameters<typeof fetch>[0], init?: RequestInit) => {
+        if (offline) throw new TypeError(`${repo} is not in the cache, and HF_HUB_OFFLINE is set`);
+        return fetch(input, { ...init, signal: signal ?? null });
+      }) as typeof fetch,
+    };
+  }
+
+  /** The client is large: it is loaded only where there is something to ask. */
+  #client() {
+    return import("@huggingface/hub");
+  }
+
+  #failure(error: unknown): Error {
+    this.#options.signal?.throwIfAborted();
+    const { repo, revision } = this.#source;
+    const status = statusOf(error);
+    const reason =
+      status === 401 || status === 403
+        ? `the hub refuses it (${status}): is the name right? A gated set needs HF_TOKEN`
+        : status === 404
+          ? `the hub has no such data set or revision (404)`
+          : status !== undefined
+            ? `the hub answers with status ${status}`
+            : reasonOf(error);
+    return new TinyLoraError("ERR_HUB", `${PREFIX}${repo}@${revision}: ${reason}`, { cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error & { cause?: Error & { code?: string } };
+  return cause ? `${message} (${cause.code ?? cause.message})` : message;
+}
+
+function statusOf(error: unknown): number | undefined {
+  const { statusCode } = error as { statusCode?: unknown };
+  return typeof statusCode === "number" ? statusCode : undefined;
+}
+
+/** A "no" that another try would not change. */
+function isRefusal(error: unknown): boolean {
+  const status = statusOf(error);
+  return status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429;
+}
+
+function isNetworkError(error: unknown): boolean {
+  const status = statusOf(error);
+  return error instanceof TypeError || (status !== undefined && status >= 500);
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => null,
+  );
+}
+
+async function hashOf(path: string, { hash, size }: HubFile): Promise<string> {
+  const sha = createHash(hash.length === 64 ? "sha256" : "sha1");
+  if (hash.length !== 64) sha.update(`blob ${size}\0`); // as git hashes a file
+  await pipeline(createReadStream(path), sha);
+  return sha.digest("hex");
+}

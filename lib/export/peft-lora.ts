@@ -1,0 +1,28 @@
+import { join } from "node:path";
+import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
+import { writeFileAtomic } from "../files.js";
+import type { PlainLora } from "./lora.js";
+
+/** The files that PEFT, transformers, vLLM, SGLang and TGI load as a LoRA adapter. The scale alpha / r is 1. */
+export async function writePeftLora(folder: string, lora: PlainLora, baseModel: string): Promise<void> {
+  const tensors: SmallTensors = new Map();
+  for (const { module, a, b } of lora.modules) {
+    tensors.set(`base_model.model.${module.name}.lora_A.weight`, floatTensor(a, [lora.rank, module.in]));
+    tensors.set(`base_model.model.${module.name}.lora_B.weight`, floatTensor(b, [module.out, lora.rank]));
+  }
+  const config = {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: baseModel,
+    inference_mode: true,
+    r: lora.rank,
+    lora_alpha: lora.rank,
+    lora_dropout: 0,
+    target_modules: [...new Set(lora.modules.map(({ module }) => module.type))],
+    fan_in_fan_out: false,
+    bias: "none",
+    modules_to_save: null,
+  };
+  await writeFileAtomic(join(folder, "adapter_model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));
+  await writeFileAtomic(join(folder, "adapter_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+}

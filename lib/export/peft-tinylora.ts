@@ -1,0 +1,170 @@
+/** TinyLoRA adapters in PEFT's files, both ways. A, B and P travel in the file: PEFT's own are not computed again. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { Adapter, AdapterBase } from "../adapter/adapter.js";
+import { type AdapterMatrices, writeAdapterFile } from "../adapter/file.js";
+import { MODULE_TYPES } from "../adapter/modules.js";
+import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
+import { adapterSpec } from "../adapter/spec.js";
+import { SVD_RECIPE } from "../adapter/svd-cache.js";
+import { tieGroups } from "../adapter/tying.js";
+import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
+import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
+import { readSafetensors } from "../model/safetensors.js";
+import type { ModuleType } from "../native/addon.js";
+import { packageVersion } from "../version.js";
+import type { AttachedBasis } from "./lora.js";
+
+const CONFIG = "adapter_config.json";
+const TENSORS = "adapter_model.safetensors";
+const PREFIX = "base_model.model.";
+const DTYPES: Readonly<Record<string, VectorDtype>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
+
+export async function writePeftTinyLora(
+  folder: string,
+  adapter: Adapter,
+  { modules, basis }: AttachedBasis,
+  baseModel: string,
+): Promise<void> {
+  const { u, rank, groups } = basis;
+  const tying = 1 - groups / basis.modules.length;
+  const peftGroups = tieGroups(
+    { kind: "ratio", ratio: tying },
+    basis.modules.map(({ module }) => modules[module]!),
+  );
+  if (basis.modules.some(({ group }, place) => group !== peftGroups.of[place])) {
+    throw new TinyLoraError(
+      "ERR_ADAPTER",
+      `PEFT ties runs of equal length in model order: this adapter's tying (${adapter.spec.tying.kind}) has no such form; export it as lora`,
+    );
+  }
+  const tensors: SmallTensors = new Map();
+  for (let group = 0; group < groups; group++) {
+    tensors.set(`base_model.tinylora_v.${group}`, floatTensor(adapter.v.slice(group * u, (group + 1) * u), [u]));
+  }
+  for (const { module, a, b, p } of basis.modules) {
+    const { name, in: inputs, out: outputs } = modules[module]!;
+    tensors.set(`${PREFIX}${name}.tinylora_A`, floatTensor(a, [rank, inputs]));
+    tensors.set(`${PREFIX}${name}.tinylora_B`, floatTensor(b, [outputs, rank]));
+    tensors.set(`${PREFIX}${name}.tinylora_P`, floatTensor(p, [u, rank, rank]));
+  }
+  const config = {
+    peft_type: "TINYLORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: baseModel,
+    inference_mode: true,
+    r: rank,
+    u,
+    weight_tying: tying,
+    projection_seed: adapter.spec.projection.seed,
+    save_projection: true,
+    init_weights: true,
+    tinylora_dropout: 0,
+    target_modules: adapter.spec.targets,
+    fan_in_fan_out: false,
+    bias: "none",
+    modules_to_save: null,
+  };
+  await writeFileAtomic(join(folder, TENSORS), encodeSafetensors(tensors, { format: "pt" }));
+  await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+const configSchema = z.looseObject({
+  peft_type: z.string(),
+  r: z.int().min(1),
+  u: z.int().min(1),
+  weight_tying: z.number().min(0).max(1).default(0),
+  projection_seed: z.int().min(0).default(42),
+  bias: z.literal("none").default("none"),
+  modules_to_save: z.null().default(null),
+  fan_in_fan_out: z.literal(false).default(false),
+});
+
+/** Reads PEFT's folder `source` and writes it as a self-contained adapter of `base` to `folder`. */
+export async function importPeftTinyLora(source: string, base: AdapterBase, folder: string): Promise<void> {
+  const config = await readConfig(join(source, CONFIG));
+  const file = join(source, TENSORS);
+  const tensors = await readTensors(file);
+  const take = (name: string) => {
+    const tensor = tensors.get(name);
+    if (!tensor) throw refuse(file, `expected a tensor ${name}, found none`);
+    return tensor;
+  };
+  const targets = MODULE_TYPES.filter((type) =>
+    [...tensors.keys()].some((name) => name.endsWith(`.${type}.tinylora_A`)),
+  );
+  const adapted = base.modules.filter(({ type }) => targets.includes(type as ModuleType));
+  const known = new Set(adapted.map(({ name }) => `${PREFIX}${name}.tinylora_A`));
+  const foreign = [...tensors.keys()].find((name) => name.endsWith(".tinylora_A") && !known.has(name));
+  if (foreign !== undefined)
+    throw refuse(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
+  if (targets.length === 0) throw refuse(file, "expected tensors named tinylora_A, found none");
+
+  const matrices: AdapterMatrices = new Map(
+    adapted.map(({ name }) => {
+      if (!tensors.has(`${PREFIX}${name}.tinylora_P`)) {
+        throw refuse(
+          file,
+          `${name}: it was saved without its projections (save_projection: false), which only torch can make`,
+        );
+      }
+      const [a, b, p] = ["A", "B", "P"].map((part) => take(`${PREFIX}${name}.tinylora_${part}`).values);
+      return [name, { a: a!, b: b!, p: p! }];
+    }),
+  );
+  const tying = { kind: "ratio", ratio: config.weight_tying } as const;
+  const vectors = Array.from({ length: tieGroups(tying, adapted).count }, (_, group) =>
+    take(`base_model.tinylora_v.${group}`),
+  );
+  const v = Float32Array.from(vectors.flatMap(({ values }) => [...values]));
+  const spec = adapterSpec({
+    rank: config.r,
+    u: config.u,
+    tying,
+    split: "sqrt",
+    projection: { seed: config.projection_seed, distribution: "normal" },
+    targets,
+    dtype: vectors[0]!.dtype,
+  });
+  await writeAdapterFile(
+    folder,
+    { spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE, v, matrices },
+    packageVersion(),
+  );
+}
+
+async function readConfig(path: string): Promise<z.infer<typeof configSchema>> {
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw refuse(path, `cannot be read (${cause.code}): expected a folder that PEFT saved`, cause);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw refuse(path, `not JSON (${(cause as Error).message})`, cause);
+  }
+  const type = (value as { peft_type?: unknown } | null)?.peft_type;
+  if (type !== "TINYLORA") throw refuse(path, `peft_type: expected TINYLORA, found ${JSON.stringify(type)}`);
+  const parsed = configSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw refuse(path, `${issue.path.join(".")}: ${issue.message}`);
+}
+
+async function readTensors(file: string): Promise<Map<string, { dtype: VectorDtype; values: Float32Array }>> {
+  const bytes = await readFile(file).catch((cause) => {
+    throw refuse(file, `cannot be read (${cause.code})`, cause);
+  });
+  return new Map(
+    readSafetensors(file).map(({ name, offset, bytes: length, type }) => {
+      const dtype = DTYPES[type]!;
+      return [name, { dtype, values: decodeVector(bytes.subarray(offset, offset + length), dtype) }];
+    }),
+  );
+}
+
+function refuse(place: string, message: string, cause?: unknown): TinyLoraError {
+  return new TinyLoraError("ERR_ADAPTER", `${place}: ${message}`, { cause });
+}

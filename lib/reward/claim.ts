@@ -1,0 +1,115 @@
+/** Where in a completion its answer stands. */
+import { lastNumber } from "./number.js";
+
+/** The rest of the line after the last `####`, else what the last \boxed{} holds; null when neither says anything. */
+export function strictAnswer(completion: string): string | null {
+  const hash = completion.lastIndexOf("####");
+  const line =
+    hash < 0
+      ? ""
+      : (
+          completion
+            .slice(hash)
+            .replace(/^#+\s*/, "")
+            .split("\n")[0] ?? ""
+        ).trim();
+  if (/[\p{L}\p{N}]/u.test(line)) return line;
+  return boxedAnswer(completion);
+}
+
+/**
+ * The answer of a text that marks none: what follows the last "answer is", else the last formula between $ or \( \) or
+ * \[ \], unless a number comes after it; else the last number.
+ */
+export function looseAnswer(completion: string): string | null {
+  const text = completion.slice(-MAX_TAIL);
+  if (text.length <= 80 && !/[a-z]{3}|[$\n]|\\[([]/.test(text) && /\d/.test(text)) return text; // nothing but the answer
+  const announced = afterAnnouncement(text);
+  if (announced !== null) return announced;
+  const formula = lastFormula(text);
+  const number = lastNumber(formula ? text.slice(formula.end) : text);
+  return number === null ? (formula?.content ?? null) : String(number);
+}
+
+const MAX_TAIL = 20_000;
+
+interface Box {
+  readonly start: number;
+  readonly end: number;
+  readonly content: string;
+}
+
+/** What the last complete \boxed{} holds, with those right before it: \boxed{1} and \boxed{2} is one answer. */
+function boxedAnswer(completion: string): string | null {
+  const boxes = completeBoxes(completion.slice(-MAX_TAIL));
+  let first = boxes.length - 1;
+  if (first < 0) return null;
+  while (first > 0 && joined(completion.slice(-MAX_TAIL).slice(boxes[first - 1]!.end, boxes[first]!.start))) first--;
+  const contents = boxes.slice(first).map(({ content }) => content);
+  return [...new Set(contents)].join(", ");
+}
+
+function completeBoxes(text: string): Box[] {
+  const boxes: Box[] = [];
+  for (const match of text.matchAll(/\\f?boxed\s*\{/g)) {
+    const open = match.index + match[0].length;
+    if (match.index < (boxes.at(-1)?.end ?? 0)) continue; // inside the one before
+    const end = closingBrace(text, open);
+    const content = end === null ? "" : text.slice(open, end).trim();
+    if (end !== null && content !== "") boxes.push({ start: match.index, end: end + 1, content });
+  }
+  return boxes;
+}
+
+/** Whether what stands between two boxes makes them one answer: a conjunction, or nothing that is a word. */
+function joined(between: string): boolean {
+  if (between.length > 60) return false;
+  const words = between
+    .replace(/\\text\w*|\\q?quad|\\[a-z]*space/g, " ")
+    .replace(/\\[()[\],;! ]|[${}]/g, " ")
+    .trim();
+  return words.length <= 30 && (/\b(?:and|or)\b|^[,;]/.test(words) || !/[\p{L}\p{N}.]/u.test(words));
+}
+
+function closingBrace(text: string, start: number): number | null {
+  let depth = 1;
+  for (let i = start; i < text.length; i++) {
+    if (text[i] === "\\") i++;
+    else if (text[i] === "{") depth++;
+    else if (text[i] === "}" && --depth === 0) return i;
+  }
+  return null;
+}
+
+/** "The final answer is $(1, 2)$. I hope it is correct.": the formula, or the rest of the sentence. */
+function afterAnnouncement(text: string): string | null {
+  const announcements = [...text.matchAll(/\banswer\s*(?:is|:)\s*:?/gi)];
+  const last = announcements.at(-1);
+  if (!last) return null;
+  const rest = text.slice(last.index + last[0].length).slice(0, 2000);
+  const formula = /^[\s*"]*(?:\$\$?([^$]+)\$\$?|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\])/.exec(rest);
+  if (formula) return (formula[1] ?? formula[2] ?? formula[3])!.trim();
+  const sentence = /^[\s*]*([^\n]+?)[*\s]*(?:\.(?:\s|$)|\n|$)/.exec(rest)?.[1];
+  if (!sentence || !/[\p{L}\p{N}]/u.test(sentence)) return null;
+  return /\d/.test(sentence) || sentence.split(/\s+/).length <= 3 ? sentence : null; // not "the number of apples"
+}
+
+/** The last formula, and those right before it: $1$ and $2$. */
+function lastFormula(text: string): Box | null {
+  const found = [...text.matchAll(/\$\$([^$]+)\$\$|\$((?:\\.|[^$\n\\])+)\$|\\\(([^\n]+?)\\\)|\\\[([\s\S]+?)\\\]/g)];
+  const boxes = found.map((match): Box => {
+    const content = match.slice(1).find((part) => part !== undefined) ?? "";
+    return { start: match.index, end: match.index + match[0].length, content: content.trim() };
+  });
+  const last = boxes.at(-1);
+  if (!last) return null;
+  let first = boxes.length - 1;
+  while (first > 0 && joined(text.slice(boxes[first - 1]!.end, boxes[first]!.start))) first--;
+  return {
+    ...last,
+    content: boxes
+      .slice(first)
+      .map(({ content }) => content)
+      .join(", "),
+  };
+}

@@ -1,0 +1,162 @@
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { loadDataset } from "../../../lib/data/load.js";
+import { HubServer } from "./hub-server.js";
+
+const lines = (from: number, count: number) =>
+  Buffer.from(
+    Array.from(
+      { length: count },
+      (_, i) => `${JSON.stringify({ question: `What is ${from + i}?`, answer: from + i })}\n`,
+    ).join(""),
+  );
+
+let cache: string;
+let server: HubServer;
+beforeEach(async () => {
+  cache = await mkdtemp(join(tmpdir(), "tinylora-hub-"));
+  server = new HubServer();
+  server.files = { "README.md": Buffer.from("# A set"), "train.jsonl": lines(0, 2000), "test.jsonl": lines(5000, 3) };
+  server.large.add("train.jsonl");
+  vi.stubEnv("HF_ENDPOINT", await server.start());
+  vi.stubEnv("TINYLORA_CACHE", cache);
+  vi.stubEnv("HF_TOKEN", "");
+  vi.stubEnv("HF_HUB_OFFLINE", "");
+});
+afterEach(async () => {
+  await server.stop();
+  await rm(cache, { recursive: true });
+  vi.unstubAllEnvs();
+});
+
+const SOURCE = "hf://datasets/owner/name";
+const stored = async () => (await readdir(cache, { recursive: true })).filter((path) => /jsonl/.test(path)).sort();
+
+describe("a data set on the hub", () => {
+  it("is fetched once for each commit, by its files' splits", async () => {
+    const { train, test } = await loadDataset(SOURCE);
+    expect([train.length, test.length]).toEqual([2000, 3]);
+    expect(test[0]).toMatchObject({ id: `${SOURCE}/test/1`, question: "What is 5000?", answer: "5000" });
+    expect(await stored()).toEqual(
+      ["test.jsonl", "train.jsonl"].map((name) => `hub/datasets--owner--name/${server.commit}/${name}`),
+    );
+    server.requests.length = 0;
+    await loadDataset(SOURCE);
+    expect(server.requests).toEqual(["/api/datasets/owner/name/revision/main"]);
+    server.commit = "b".repeat(40);
+    server.files["test.jsonl"] = lines(6000, 4);
+    expect((await loadDataset(SOURCE)).test).toHaveLength(4);
+  });
+
+  it("is one file or folder where the address names it, and a commit needs no question", async () => {
+    server.files["more/a.jsonl"] = lines(10, 6);
+    const one = await loadDataset(`${SOURCE}@${server.commit}/test.jsonl`);
+    expect(one.train).toHaveLength(0);
+    expect(one.test).toHaveLength(3);
+    const folder = await loadDataset(`${SOURCE}/more`);
+    expect(folder.train.length + folder.test.length).toBe(6);
+    await expect(loadDataset(`${SOURCE}/nowhere`)).rejects.toThrow(/owner\/name@main: it has no nowhere/);
+  });
+
+  it("is read without a network once it is there", async () => {
+    await loadDataset(SOURCE);
+    vi.stubEnv("HF_HUB_OFFLINE", "1");
+    server.requests.length = 0;
+    expect((await loadDataset(SOURCE)).train).toHaveLength(2000);
+    expect(server.requests).toEqual([]);
+    vi.stubEnv("HF_HUB_OFFLINE", "");
+    await server.stop();
+    expect((await loadDataset(SOURCE)).train).toHaveLength(2000);
+    await expect(loadDataset("hf://datasets/owner/other")).rejects.toThrow(
+      /owner\/other@main: fetch failed \(ECONNREFUSED\)/,
+    );
+    vi.stubEnv("HF_HUB_OFFLINE", "1");
+    await expect(loadDataset("hf://datasets/owner/other")).rejects.toThrow(
+      /not in the cache, and HF_HUB_OFFLINE is set/,
+    );
+  });
+
+  it("goes on where half a file came", async () => {
+    server.cut = { bytes: 30_000, times: 2 };
+    expect((await loadDataset(`${SOURCE}/train.jsonl`)).train.length).toBeGreaterThan(1500);
+    const ranges = server.requests.filter((request) => request.includes("/resolve/") && !request.endsWith("bytes=0-0"));
+    const size = server.files["train.jsonl"]!.length;
+    expect(ranges.map((request) => request.split(" ")[1])).toEqual([
+      undefined,
+      `bytes=30000-${size - 1}`,
+      `bytes=60000-${size - 1}`,
+    ]);
+  });
+
+  it("goes on in a later process, and starts anew where the part is no part of it", async () => {
+    const folder = join(cache, "hub", "datasets--owner--name", server.commit);
+    await loadDataset(`${SOURCE}/test.jsonl`);
+    const whole = server.files["train.jsonl"]!;
+    await writeFile(join(folder, "train.jsonl.part"), whole.subarray(0, 1000));
+    await loadDataset(`${SOURCE}/train.jsonl`);
+    expect(server.requests.some((request) => request.includes("bytes=1000-"))).toBe(true);
+    await rm(join(folder, "train.jsonl"));
+    await writeFile(join(folder, "train.jsonl.part"), Buffer.alloc(1000, "?"));
+    await loadDataset(`${SOURCE}/train.jsonl`);
+    expect((await stat(join(folder, "train.jsonl"))).size).toBe(whole.length);
+    expect(await stored()).not.toContainEqual(expect.stringContaining(".part"));
+  });
+
+  it("is refused with other bytes than announced, by SHA-256 and by git's hash", async () => {
+    server.corrupt = 1;
+    expect((await loadDataset(`${SOURCE}/test.jsonl`)).test).toHaveLength(3);
+    for (const file of ["train.jsonl", "test.jsonl"]) {
+      await rm(join(cache, "hub"), { recursive: true, force: true });
+      server.corrupt = 100;
+      await expect(loadDataset(`${SOURCE}/${file}`)).rejects.toThrow(/do not have the hash that the hub gives/);
+      expect(await stored()).toEqual([]);
+    }
+  }, 60_000);
+
+  it.each([
+    [401, /refuses it \(401\).*HF_TOKEN/],
+    [404, /no such data set or revision \(404\)/],
+    [500, /answers with status 500/],
+  ])("says what an answer of %d means", async (status, message) => {
+    server.status = status;
+    await expect(loadDataset(SOURCE)).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("is asked for with the token", async () => {
+    server.token = "hf_secret";
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/401/);
+    vi.stubEnv("HF_TOKEN", "hf_secret");
+    expect((await loadDataset(SOURCE)).test).toHaveLength(3);
+  });
+
+  it("stops at the signal", async () => {
+    await expect(loadDataset(SOURCE, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    const controller = new AbortController();
+    const onProgress = () => controller.abort();
+    await expect(loadDataset(SOURCE, { signal: controller.signal, onProgress })).rejects.toThrow(/abort/i);
+  });
+
+  it("names what is wrong with an address, and a file that holds no problems", async () => {
+    for (const address of ["hf://owner/name", "hf://datasets/name", "hf://datasets/owner/name/../other"]) {
+      await expect(loadDataset(address)).rejects.toThrow(/expected hf:\/\/datasets\/owner\/name/);
+    }
+    server.files = { "README.md": Buffer.from("x") };
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/expected files \(.*found none/);
+  });
+});
+
+describe("a named set that is not on this machine", () => {
+  const empty = join(tmpdir(), "tinylora-no-data");
+  it("is looked for on the hub, and says where it was looked for", async () => {
+    vi.stubEnv("TINYLORA_DATA", empty);
+    await expect(loadDataset("math")).rejects.toThrow(
+      /^math: math\/train.jsonl: not found in .*tinylora-no-data.*from the hub: .*EleutherAI\/hendrycks_math@main: .*404/,
+    );
+    await expect(loadDataset("mawps")).rejects.toThrow(/^mawps\/all.jsonl: not found in/);
+  });
+});
