@@ -6,7 +6,7 @@ import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { infoCommand } from "./commands/info.js";
 import { scoreCommand } from "./commands/score.js";
-import { trainCommand } from "./commands/train.js";
+import { sftCommand, trainCommand } from "./commands/train.js";
 import { exitCode, report } from "./exit.js";
 
 const program = new Command("tinylora-native")
@@ -16,7 +16,8 @@ const program = new Command("tinylora-native")
   .showHelpAfterError("(--help says more)")
   .exitOverride();
 
-for (const add of [trainCommand, evalCommand, generateCommand, scoreCommand, infoCommand, benchCommand]) add(program);
+for (const add of [trainCommand, sftCommand, evalCommand, generateCommand, scoreCommand, infoCommand, benchCommand])
+  add(program);
 
 // A reader that has seen enough (`| head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
