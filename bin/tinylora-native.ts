@@ -6,6 +6,7 @@ import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { infoCommand } from "./commands/info.js";
 import { scoreCommand } from "./commands/score.js";
+import { startCommand } from "./commands/start.js";
 import { sftCommand, trainCommand } from "./commands/train.js";
 import { exitCode, report } from "./exit.js";
 
@@ -16,7 +17,16 @@ const program = new Command("tinylora-native")
   .showHelpAfterError("(--help says more)")
   .exitOverride();
 
-for (const add of [trainCommand, sftCommand, evalCommand, generateCommand, scoreCommand, infoCommand, benchCommand])
+for (const add of [
+  startCommand,
+  trainCommand,
+  sftCommand,
+  evalCommand,
+  generateCommand,
+  scoreCommand,
+  infoCommand,
+  benchCommand,
+])
   add(program);
 
 // A reader that has seen enough (`| head`) is no failure.

@@ -18,7 +18,7 @@ export { Engine, type EngineOptions, type PassOptions } from "./engine.js";
 export { TinyLoraError } from "./error.js";
 export { type EvaluatedCompletion, type EvaluateOptions, type Evaluation, evaluate, greedy } from "./eval/evaluate.js";
 export { writeFileAtomic } from "./files.js";
-export { findModel } from "./find-model.js";
+export { EMBEDDED, findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";

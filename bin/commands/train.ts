@@ -39,7 +39,7 @@ ${AFTER}`;
 
 type Method = "grpo" | "sft";
 
-interface Options {
+export interface TrainingFlags {
   config?: string;
   run?: string;
   resume?: string;
@@ -54,21 +54,24 @@ export function sftCommand(program: Command): void {
 }
 
 function addCommand(program: Command, method: Method, name: string, description: string, examples: string): void {
-  const command = program
-    .command(name)
-    .description(description)
+  const command = program.command(name).description(description).addHelpText("after", examples);
+  addTrainingFlags(command);
+  command.action((options: TrainingFlags) => runTraining(command, method, options));
+}
+
+/** Every option of the schema, and where a run comes from and goes to. */
+export function addTrainingFlags(command: Command): void {
+  command
     .option("--config <file>", "YAML or JSON file of options; flags come over it")
     .option("--run <folder>", "folder of the run (runs/DATA-TIME)")
     .option(
       "--resume <run>",
       "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
-    )
-    .addHelpText("after", examples);
+    );
   addFields(command);
-  command.action((options: Options) => run(command, method, options));
 }
 
-async function run(command: Command, method: Method, options: Options): Promise<void> {
+export async function runTraining(command: Command, method: Method, options: TrainingFlags): Promise<void> {
   const flags = givenFields(command);
   const config = await trainConfig(flags, options);
   const path = options.resume ?? options.run ?? defaultRun(config);
@@ -100,7 +103,9 @@ async function run(command: Command, method: Method, options: Options): Promise<
         .finally(() => progress.stop());
       console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
       if (stopped === "aborted") {
-        console.error(`stopped after step ${step}: go on with \`tinylora-native train --resume ${path}\``);
+        console.error(
+          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${path}\``,
+        );
         signal.throwIfAborted();
       }
     } finally {
@@ -110,7 +115,10 @@ async function run(command: Command, method: Method, options: Options): Promise<
 }
 
 /** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */
-async function trainConfig(flags: Record<string, unknown>, { config: file, resume }: Options): Promise<TrainConfig> {
+async function trainConfig(
+  flags: Record<string, unknown>,
+  { config: file, resume }: TrainingFlags,
+): Promise<TrainConfig> {
   if (resume === undefined) {
     const written = file === undefined ? {} : await readConfigFile(file);
     return resolveConfig({ ...written, ...flags }, file ?? "flags");

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
+import { EMBEDDED, embeddedFolder } from "../find-model.js";
 import { datasets } from "./datasets.js";
 import { type DatasetSpec, type Example, field, type Split } from "./example.js";
 import { type Row, readRows } from "./rows.js";
@@ -22,6 +23,7 @@ export interface Dataset {
  * `target`) in each row. A source without a split of its own is cut by {@link heldOut}.
  */
 export async function loadDataset(source: string): Promise<Dataset> {
+  if (source === EMBEDDED) return loadFile(join(embeddedFolder(), "problems.jsonl"));
   const spec = datasets[source];
   const dataset = spec ? await loadNamed(source, spec) : await loadFile(source);
   if (dataset.train.length + dataset.test.length > 0) return dataset;
@@ -43,7 +45,7 @@ async function loadFile(path: string): Promise<Dataset> {
     const hint = nearest(path, Object.keys(datasets));
     throw new TinyLoraError(
       "ERR_DATA",
-      `data: expected a .jsonl or .json file or one of ${Object.keys(datasets).join(", ")} (nearest: ${hint}), found "${path}"`,
+      `data: expected a .jsonl or .json file or one of ${Object.keys(datasets).join(", ")}, ${EMBEDDED} (nearest: ${hint}), found "${path}"`,
     );
   }
   return cut(path, toExamples(path, await readRows(path), { files: {}, toProblem: anyProblem }));
