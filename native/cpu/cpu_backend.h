@@ -35,7 +35,8 @@ class CpuBackend : public Backend {
   void embed(const EmbedArgs&) override;
   void rms_norm(const RmsNormArgs&) override;
   void rms_norm_backward(const RmsNormBackwardArgs&) override;
-  void linear(const LinearArgs&) override;
+  using Backend::linear;
+  void linear(std::span<const LinearArgs> products) override;
   void linear_backward(const LinearBackwardArgs&) override;
   void rope_store(const RopeStoreArgs&) override;
   void rope_store_backward(const RopeStoreBackwardArgs&) override;

@@ -53,10 +53,12 @@ void finish_tile_of_rank(const ProductTask& task, int row, int rows, int first_c
     const auto finish = [&](const auto& write) {
       finish_columns<kRank, Tile::kPanel>(task, row, rows, column, count, tile_sums + v, write);
     };
-    if (task.add) {
+    if (task.residual) {
       float* y = static_cast<float*>(task.y) + first;
-      finish(
-          [=](int m, Floats sum) { store_columns(load_columns(y + m * stride, count) + sum, y + m * stride, count); });
+      const float* residual = task.residual + first;
+      finish([=](int m, Floats sum) {
+        store_columns(load_columns(residual + m * stride, count) + sum, y + m * stride, count);
+      });
     } else if (task.y_float) {
       float* y = static_cast<float*>(task.y) + first;
       finish([=](int m, Floats sum) { store_columns(sum, y + m * stride, count); });

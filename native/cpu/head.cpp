@@ -109,7 +109,7 @@ void CpuBackend::head(const HeadArgs& args) {
   for (int row = 0; row < args.rows; row += kRowsAtOnce) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
     const auto* x = static_cast<const std::byte*>(args.x) + std::size_t(row) * std::size_t(weight.in) * size_of(dtype_);
-    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x, {}, nullptr);
+    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x);
     // logp holds l of the target until the totals are known.
     const float* stats = head_stats(context, packed_x, args.inv_temperature + row, args.target + row, args.logp + row);
     pool_.run(rows, [&](std::int64_t m, int thread) {

@@ -129,7 +129,7 @@ void CpuBackend::head_backward(const HeadBackwardArgs& args) {
   for (int row = 0; row < args.rows; row += kRowsAtOnce) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
     const auto* x = static_cast<const std::byte*>(args.x) + std::size_t(row) * std::size_t(weight.in) * size_of(dtype_);
-    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x, {}, nullptr);
+    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x);
     const int blocks = product_.blocks(rows);
     const int blocks_at_once = rows_at_once(product_, rows, pool_.threads()) / product_.block;
     pool_.run((blocks + blocks_at_once - 1) / blocks_at_once, [&](std::int64_t item, int thread) {

@@ -44,7 +44,7 @@ void CpuBackend::head_gradient(const HeadGradientArgs& args) {
   for (int row = 0; row < back.rows; row += kRowsAtOnce) {
     const int rows = std::min(kRowsAtOnce, back.rows - row);
     const auto* x = static_cast<const std::byte*>(back.x) + std::size_t(row) * std::size_t(weight.in) * size_of(dtype_);
-    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x, {}, nullptr);
+    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x);
     const PackedColumns columns = pack_columns(product_, pool_, scratch_->columns, rows, weight.in, x);
     pool_.run(context.chunks(), [&](std::int64_t item, int thread) {
       const int chunk = static_cast<int>(item);

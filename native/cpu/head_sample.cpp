@@ -33,7 +33,7 @@ PackedRows pack_one(const HeadContext& context, const std::byte* x, ProductScrat
   auto* block = own.rows.at_least<std::byte>(bytes);
   task.packed = block;
   context.product.pack(task);
-  return {1, block, bytes, nullptr, nullptr};
+  return {1, block, bytes};
 }
 
 /// The chunk a draw falls into; `left` is what is left of it there, in units of e^(largest).
@@ -111,8 +111,7 @@ void draw_cut_rows(const HeadContext& context, const HeadSampleArgs& args, const
                 row_bytes);
   }
   const int rows = static_cast<int>(cut.size());
-  const PackedRows packed_x =
-      pack_rows(context.product, context.pool, context.scratch, rows, weight.in, x.data(), {}, nullptr);
+  const PackedRows packed_x = pack_rows(context.product, context.pool, context.scratch, rows, weight.in, x.data());
   float* logits = context.scratch.stats.at_least<float>(std::size_t(rows) * std::size_t(weight.out));
   context.pool.run(context.chunks(), [&](std::int64_t item, int thread) {
     const int chunk = static_cast<int>(item);
@@ -147,7 +146,7 @@ void CpuBackend::head_sample(const HeadSampleArgs& args) {
   for (int row = 0; row < args.rows; row += kRowsAtOnce) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
     const auto* x = static_cast<const std::byte*>(args.x) + std::size_t(row) * row_bytes;
-    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x, {}, nullptr);
+    const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x);
     std::vector<float> inv_temperature(static_cast<std::size_t>(rows));
     for (int m = 0; m < rows; ++m) inv_temperature[std::size_t(m)] = inverse(args.how[row + m].temperature);
     const float* stats = head_stats(context, packed_x, inv_temperature.data(), nullptr, nullptr);

@@ -15,6 +15,17 @@ void check_update(const char* op, const LoraArgs& lora, const void* z) {
         lora.rank, ": expected A, B, R, adapter and z, found a null pointer");
 }
 
+void check_products(std::span<const LinearArgs> products) {
+  check(!products.empty(), "ERR_ARGUMENT", "linear: expected a product, found none");
+  const LinearArgs& first = products.front();
+  for (const LinearArgs& args : products) {
+    check(args.x == first.x && args.rows == first.rows && args.weight->in == first.weight->in, "ERR_ARGUMENT",
+          "linear: expected products of the same x, found another one");
+    check(!args.residual || args.y_float, "ERR_ARGUMENT", "linear: residual: expected a float y, found an act y");
+    check_update("linear", args.lora, args.z);
+  }
+}
+
 int divided_up(int a, int b) { return (a + b - 1) / b; }
 
 /// How a product is cut into items: runs of panels times runs of blocks, blocks fastest.
@@ -54,6 +65,74 @@ void set_ranges(ProductTask& task, const Split& split, std::int64_t item, int pa
   task.last_panel = std::min(panels, task.first_panel + split.panels_at_once);
 }
 
+/// Scratch for the low-rank factors of `rows` rows, for products one after the other.
+class LowRankScratch {
+ public:
+  LowRankScratch(ProductScratch& scratch, int rows, int ranks, int products)
+      : rows_(rows),
+        low_(scratch.low.at_least<float>(std::size_t(rows) * std::size_t(ranks))),
+        active_(scratch.active.at_least<std::uint8_t>(std::size_t(rows) * std::size_t(products))) {}
+
+  LowRankTask task(const LowRank& side, float* z) {
+    const LowRankTask task{side, z, low_, active_};
+    low_ += std::ptrdiff_t{rows_} * side.rank;
+    active_ += rows_;
+    return task;
+  }
+
+ private:
+  int rows_;
+  float* low_;
+  std::uint8_t* active_;
+};
+
+void set_low_rank(ProductTask& task, const LowRankTask& low_rank) {
+  task.rank = low_rank.side.rank;
+  task.right = low_rank.side.right;
+  task.low = low_rank.low;
+  task.active = low_rank.active;
+}
+
+/// Of the products with an update, from row `row` on.
+std::vector<LowRankTask> low_rank_tasks(ProductScratch& scratch, std::span<const LinearArgs> products, int row,
+                                        int rows) {
+  int ranks = 0;
+  for (const LinearArgs& args : products) ranks += args.lora.rank;
+  LowRankScratch of_rows(scratch, rows, ranks, static_cast<int>(products.size()));
+  std::vector<LowRankTask> tasks;
+  for (const LinearArgs& args : products) {
+    const LoraArgs& lora = args.lora;
+    if (lora.rank == 0) continue;
+    const LowRank side{lora.rank, lora.a, lora.b, lora.r, false, lora.adapter + row};
+    tasks.push_back(of_rows.task(side, args.z + std::ptrdiff_t{row} * lora.rank));
+  }
+  return tasks;
+}
+
+ProductTask forward_task(const LinearArgs& args, const PackedWeight& weight, const PackedRows& packed_x, int row) {
+  const std::size_t y_size = args.y_float ? sizeof(float) : size_of(weight.dtype);
+  const std::size_t offset = std::size_t(row) * std::size_t(weight.out);
+  ProductTask task = task_for(packed_x);
+  task.padded_in = weight.padded_in;
+  task.out = weight.out;
+  task.panels = weight.data();
+  task.panel_bytes = weight.panel_bytes;
+  task.bias = args.bias;
+  task.y = static_cast<std::byte*>(args.y) + offset * y_size;
+  task.y_stride = weight.out;
+  task.y_float = args.y_float;
+  task.residual = args.residual ? args.residual + offset : nullptr;
+  return task;
+}
+
+/// One of the products of a call; its items follow those of the ones before it.
+struct PlannedProduct {
+  ProductTask task;
+  Split split;
+  int panels;
+  std::int64_t first_item;
+};
+
 /// dR[k] += s^T z, rows ascending.
 void add_d_r(int rows, int rank, const std::int32_t* adapter, const float* s, const float* z, double* d_r) {
   for (int m = 0; m < rows; ++m, s += rank, z += rank) {
@@ -67,38 +146,36 @@ void add_d_r(int rows, int rank, const std::int32_t* adapter, const float* s, co
 
 }  // namespace
 
-void CpuBackend::linear(const LinearArgs& args) {
-  const PackedWeight& weight = packed(args.weight, product_, "linear");
-  check(!args.add || args.y_float, "ERR_ARGUMENT", "linear: add: expected a float y, found an act y");
-  check_update("linear", args.lora, args.z);
-  const std::size_t x_size = size_of(dtype_);
-  const std::size_t y_size = args.y_float ? sizeof(float) : x_size;
+void CpuBackend::linear(std::span<const LinearArgs> products) {
+  check_products(products);
+  const int in = products.front().weight->in;
+  const auto* x = static_cast<const std::byte*>(products.front().x);
+  const std::size_t x_stride = std::size_t(in) * size_of(dtype_);
 
-  for (int row = 0; row < args.rows; row += kRowsAtOnce) {
-    const int rows = std::min(kRowsAtOnce, args.rows - row);
-    const LoraArgs& lora = args.lora;
-    const LowRank low_rank{lora.rank, lora.a, lora.b, lora.r, false, lora.rank > 0 ? lora.adapter + row : nullptr};
-    const auto* x = static_cast<const std::byte*>(args.x) + std::size_t(row) * std::size_t(weight.in) * x_size;
-    float* z = args.z + std::ptrdiff_t{row} * lora.rank;
-    ProductTask whole = task_for(pack_rows(product_, pool_, *scratch_, rows, weight.in, x, low_rank, z));
-    whole.padded_in = weight.padded_in;
-    whole.out = weight.out;
-    whole.panels = weight.data();
-    whole.panel_bytes = weight.panel_bytes;
-    whole.bias = args.bias;
-    whole.rank = lora.rank;
-    whole.right = lora.b;
-    whole.y = static_cast<std::byte*>(args.y) + std::size_t(row) * std::size_t(weight.out) * y_size;
-    whole.y_stride = weight.out;
-    whole.y_float = args.y_float;
-    whole.add = args.add;
+  for (int row = 0; row < products.front().rows; row += kRowsAtOnce) {
+    const int rows = std::min(kRowsAtOnce, products.front().rows - row);
+    const std::vector<LowRankTask> low_rank = low_rank_tasks(*scratch_, products, row, rows);
+    const PackedRows packed_x =
+        pack_rows(product_, pool_, *scratch_, rows, in, x + std::size_t(row) * x_stride, low_rank);
 
-    const Split split = split_forward(product_, rows, weight.in, weight.panels, pool_.threads());
-    pool_.run(split.items(), [&](std::int64_t item, int thread) {
-      ProductTask task = whole;
-      set_ranges(task, split, item, weight.panels, product_.blocks(rows));
-      task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(product_.tile_floats() *
-                                                                               std::size_t(split.blocks_at_once));
+    std::vector<PlannedProduct> planned;
+    std::int64_t items = 0;
+    auto low = low_rank.begin();
+    for (const LinearArgs& args : products) {
+      const PackedWeight& weight = packed(args.weight, product_, "linear");
+      const Split split = split_forward(product_, rows, in, weight.panels, pool_.threads());
+      ProductTask task = forward_task(args, weight, packed_x, row);
+      if (args.lora.rank > 0) set_low_rank(task, *low++);
+      planned.push_back({task, split, weight.panels, items});
+      items += split.items();
+    }
+    pool_.run(items, [&](std::int64_t item, int thread) {
+      auto product = planned.end() - 1;
+      while (product->first_item > item) --product;
+      ProductTask task = product->task;
+      set_ranges(task, product->split, item - product->first_item, product->panels, product_.blocks(rows));
+      task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(
+          product_.tile_floats() * std::size_t(product->split.blocks_at_once));
       product_.product(task);
     });
   }
@@ -115,19 +192,21 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
     const LoraArgs& lora = args.lora;
     const std::int32_t* adapter = lora.rank > 0 ? lora.adapter + row : nullptr;
-    const LowRank low_rank{lora.rank, lora.b, lora.a, lora.r, true, adapter};
     const auto* dy =
         static_cast<const std::byte*>(args.dy) + std::size_t(row) * std::size_t(weight.out) * size_of(dtype_);
     float* s = scratch_->z.at_least<float>(std::size_t(rows) * std::size_t(lora.rank));
-    ProductTask whole = task_for(pack_rows(product_, pool_, *scratch_, rows, weight.out, dy, low_rank, s));
+    LowRankScratch of_rows(*scratch_, rows, lora.rank, 1);
+    const LowRankTask low_rank = of_rows.task({lora.rank, lora.b, lora.a, lora.r, true, adapter}, s);
+    const std::span<const LowRankTask> low_ranks(&low_rank, lora.rank > 0 ? 1 : 0);
+    ProductTask whole = task_for(pack_rows(product_, pool_, *scratch_, rows, weight.out, dy, low_ranks));
+    if (lora.rank > 0) set_low_rank(whole, low_rank);
     whole.padded_in = product_.padded(weight.out);
     whole.out = weight.in;
-    whole.rank = lora.rank;
-    whole.right = lora.a;
-    whole.y = args.dx + std::ptrdiff_t{row} * weight.in;
+    float* dx = args.dx + std::ptrdiff_t{row} * weight.in;
+    whole.y = dx;
     whole.y_stride = weight.in;
     whole.y_float = true;
-    whole.add = args.add;
+    whole.residual = args.add ? dx : nullptr;
 
     const Split split = split_backward(product_, rows, panels, pool_.threads());
     const int reductions = lora.rank > 0 ? 1 : 0;  // dR is the first item, beside the panels

@@ -67,12 +67,14 @@ void CpuBackend::lora_gradient(const LoraGradientArgs& args) {
     float* s = scratch_->z.at_least<float>(2 * numbers);
     float* forward = s + numbers;
     const LowRank back{lora.rank, lora.b, lora.a, lora.r, true, lora.adapter + row};
-    const PackedRows packed_dy = pack_rows(product_, pool_, *scratch_, rows, args.out, dy, back, s);
+    const LowRankTask task{back, s, scratch_->low.at_least<float>(numbers),
+                           scratch_->active.at_least<std::uint8_t>(std::size_t(rows))};
+    pack_rows(product_, pool_, *scratch_, rows, args.out, dy, std::span(&task, 1));
     turn_forward(lora, row, rows, args.z + std::ptrdiff_t{row} * lora.rank, forward);
     pool_.run(in_items + out_items, [&](std::int64_t item, int) {
       const int place = static_cast<int>(item);
       if (place < in_items) {
-        add(rows, args.in, place * kColumns, packed_dy.low, x, args.d_a);
+        add(rows, args.in, place * kColumns, task.low, x, args.d_a);
       } else {
         add(rows, args.out, (place - in_items) * kColumns, forward, dy, args.d_b);
       }

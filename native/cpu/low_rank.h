@@ -37,29 +37,33 @@ void dot_rows_with_ranks(const In* x, int in, const float* left, float* z, int r
 }
 
 template <class In>
-void low_rank_rows(const PackTask& task) {
-  const LowRank& side = task.low_rank;
+void low_rank_rows(const PackTask& task, const LowRankTask& low_rank) {
+  const LowRank& side = low_rank.side;
   const int rank = side.rank;
   const auto* x = static_cast<const In*>(task.x);
+  float* z_rows = low_rank.z + std::ptrdiff_t{task.first_row} * rank;
+  float* low_rows = low_rank.low + std::ptrdiff_t{task.first_row} * rank;
+  std::uint8_t* active_rows = low_rank.active + task.first_row;
+  const std::int32_t* adapter = side.adapter + task.first_row;
   int m = 0;
   for (; m + 4 <= task.rows; m += 4) {
-    dot_rows_with_ranks<In, 4>(x + std::ptrdiff_t{m} * task.in, task.in, side.left, task.z + m * rank, rank);
+    dot_rows_with_ranks<In, 4>(x + std::ptrdiff_t{m} * task.in, task.in, side.left, z_rows + m * rank, rank);
   }
   for (; m < task.rows; ++m) {
-    dot_rows_with_ranks<In, 1>(x + std::ptrdiff_t{m} * task.in, task.in, side.left, task.z + m * rank, rank);
+    dot_rows_with_ranks<In, 1>(x + std::ptrdiff_t{m} * task.in, task.in, side.left, z_rows + m * rank, rank);
   }
   for (m = 0; m < task.rows; ++m) {
-    const int k = side.adapter[m];
-    const float* z = task.z + m * rank;
+    const int k = adapter[m];
+    const float* z = z_rows + m * rank;
     const float* r = side.r + std::ptrdiff_t{k < 0 ? 0 : k} * rank * rank;
     bool active = false;
     for (int i = 0; i < rank; ++i) {
       float low = 0;
       for (int j = 0; k >= 0 && j < rank; ++j) low += z[j] * (side.transposed ? r[j * rank + i] : r[i * rank + j]);
-      task.low[m * rank + i] = low;
+      low_rows[m * rank + i] = low;
       active = active || low != 0;
     }
-    task.active[m] = active;
+    active_rows[m] = active;
   }
 }
 

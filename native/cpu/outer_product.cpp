@@ -102,7 +102,7 @@ void add_outer_product(const ProductKernels& kernels, const PackedColumns& x, Pr
   task.y = d;
   task.y_stride = x.in;
   task.y_float = true;
-  task.add = true;
+  task.residual = d;
   kernels.product(task);
 }
 

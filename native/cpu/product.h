@@ -1,6 +1,7 @@
 // Products split over threads: what linear, the head and their ways back have in common.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "core/thread_pool.h"
@@ -14,7 +15,8 @@ namespace tinylora {
 inline constexpr int kRowsAtOnce = 1024;
 
 /// Grows to the largest product seen:
-///   packed  kRowsAtOnce * padded width * 2 or 4 bytes    low, z  kRowsAtOnce * r floats    active  kRowsAtOnce bytes
+///   packed  kRowsAtOnce * padded width * 2 or 4 bytes    z  kRowsAtOnce * r floats
+///   low  kRowsAtOnce * r floats, active  kRowsAtOnce bytes: of each product that reads the packed rows
 ///   columns kRowsAtOnce * out elements (a gradient, transposed)
 ///   stats   kRowsAtOnce * 3 * chunks floats (head), or 16 * V floats (rows cut by top_k, top_p or min_p)
 /// and for each thread
@@ -31,18 +33,16 @@ struct ProductScratch {
   std::vector<Thread> threads;
 };
 
-/// Up to kRowsAtOnce rows, packed, with the low-rank factors where there is an update.
+/// Up to kRowsAtOnce rows, packed.
 struct PackedRows {
   int rows;
   const std::byte* blocks;
   std::size_t block_bytes;
-  const float* low;
-  const std::uint8_t* active;
 };
 
-/// x [rows, in] act. z [rows, r] gets x left^T when low_rank.rank > 0.
+/// x [rows, in] act. The low-rank factors of the products that read x are made in the same pass.
 PackedRows pack_rows(const ProductKernels& kernels, ThreadPool& pool, ProductScratch& scratch, int rows, int in,
-                     const void* x, const LowRank& low_rank, float* z);
+                     const void* x, std::span<const LowRankTask> low_rank = {});
 
 /// The part of a task that comes from the packed rows.
 ProductTask task_for(const PackedRows& rows);

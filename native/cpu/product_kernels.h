@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/dtype.h"
 #include "cpu/features.h"
@@ -29,18 +30,23 @@ struct LowRank {
   const std::int32_t* adapter = nullptr;  // [M]
 };
 
+/// The low-rank factors of x for one product.
+struct LowRankTask {
+  LowRank side;
+  float* z = nullptr;              // [rows, r] x left^T
+  float* low = nullptr;            // [rows, r] z R_k^T, or z R_k
+  std::uint8_t* active = nullptr;  // [rows] 0 where low is all zero: such a row gets the base model's bits
+};
+
 /// Packs up to `block` rows and computes their low-rank factors.
 struct PackTask {
   int rows;
   int in;
   int padded_in;
-  const void* x;  // [rows, in] act
-  void* packed;   // one block
-  // With rank > 0, for these rows:
-  LowRank low_rank;                // adapter points at the first row
-  float* z = nullptr;              // [rows, r] x left^T
-  float* low = nullptr;            // [rows, r] z R_k^T, or z R_k
-  std::uint8_t* active = nullptr;  // [rows] 0 where low is all zero: such a row gets the base model's bits
+  const void* x;                          // [rows, in] act
+  void* packed;                           // one block
+  std::span<const LowRankTask> low_rank;  // of the products that read x, with rank > 0
+  int first_row = 0;                      // of the block in z, low, active and adapter
 };
 
 /// y = packed x times panels, for a range of blocks and a range of panels.
@@ -64,7 +70,7 @@ struct ProductTask {
   std::int64_t y_stride;
   int y_column = 0;
   bool y_float;
-  bool add;
+  const float* residual = nullptr;  // like y
 };
 
 /// Turns columns first_in .. first_in + panel of the forward layout into one panel of W^T: inputs and outputs change

@@ -17,7 +17,7 @@ inline constexpr int kInputsAtOnce = 2048;
 template <class Tile>
 void pack_block(const PackTask& task) {
   Tile::pack(task);
-  if (task.low_rank.rank > 0) low_rank_rows<typename Tile::Element>(task);
+  for (const LowRankTask& low_rank : task.low_rank) low_rank_rows<typename Tile::Element>(task, low_rank);
 }
 
 template <class Tile>

@@ -1,7 +1,6 @@
 #include "engine/activations.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "engine/forward.h"
 #include "engine/model_shape.h"
@@ -49,7 +48,6 @@ class Plan {
   bool keeps() const { return activations_.pages > 0; }
 
   void lay_out() {
-    arena_.take(activations_.all_rows, rows_ * sizeof(std::int32_t));
     LayerActivations shared{};
     arena_.take(shared.x, rows_ * size_.hidden);
     shared.x_mid = shared.x;
@@ -146,9 +144,6 @@ ActivationsPtr make_activations(const Model& model, const Adapters& adapters, in
   activations->bytes = Plan(model, adapters, *activations, Arena()).bytes();
   activations->memory = model.backend->allocate(activations->bytes);
   Plan(model, adapters, *activations, Arena(activations->memory.get()));
-  std::vector<std::int32_t> all_rows(static_cast<std::size_t>(rows));
-  std::iota(all_rows.begin(), all_rows.end(), 0);
-  model.backend->upload(activations->all_rows, all_rows.data(), all_rows.size() * sizeof(std::int32_t));
   return activations;
 }
 

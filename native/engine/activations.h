@@ -58,8 +58,7 @@ struct Activations {
   int basis_version = 0;  // of the adapters that a kept pass was sized for
   int first_kept = 0;     // layers below need no gradient: nothing of them is kept
   std::vector<LayerActivations> layers;
-  float* x_last = nullptr;           // [M, C] after the last layer
-  std::int32_t* all_rows = nullptr;  // [M] 0, 1, 2, ...: a copy of all rows is a gather of them
+  float* x_last = nullptr;  // [M, C] after the last layer
   ForwardScratch forward{};
   BackwardScratch backward{};
   std::size_t bytes = 0;

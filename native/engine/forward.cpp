@@ -3,6 +3,8 @@
 //   x'    = x_mid + down_proj(silu(gate_proj n) * up_proj n),                 n = norm(x_mid)
 #include "engine/forward.h"
 
+#include <array>
+
 #include "core/error.h"
 #include "engine/activations.h"
 
@@ -35,24 +37,19 @@ LinearArgs linear_args(const Pass& pass, int layer, int type, const void* x) {
           .z = pass.activations.layers[index].z[static_cast<std::size_t>(type)]};
 }
 
-void linear(const Pass& pass, int layer, int type, const void* x, void* y, bool y_float) {
+LinearArgs float_product(const Pass& pass, int layer, int type, const void* x, float* y,
+                         const float* residual = nullptr) {
   LinearArgs args = linear_args(pass, layer, type, x);
   args.y = y;
-  args.y_float = y_float;
-  pass.backend().linear(args);
+  args.y_float = true;
+  args.residual = residual;
+  return args;
 }
 
-/// to = from + product: `from` is kept where the way back needs it, else the two are one buffer.
-void linear_residual(const Pass& pass, int layer, int type, const void* x, const float* from, float* to) {
-  if (from != to) {
-    pass.backend().gather_rows(
-        {.count = pass.rows(), .width = pass.config().hidden, .rows = pass.activations.all_rows, .x = from, .y = to});
-  }
+LinearArgs act_product(const Pass& pass, int layer, int type, const void* x, void* y) {
   LinearArgs args = linear_args(pass, layer, type, x);
-  args.y = to;
-  args.y_float = true;
-  args.add = true;
-  pass.backend().linear(args);
+  args.y = y;
+  return args;
 }
 
 void norm(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, float* inv_rms) {
@@ -71,9 +68,9 @@ void attention_block(const Pass& pass, int index) {
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const ForwardScratch& scratch = pass.activations.forward;
   norm(pass, layer.input_norm, kept.x, kept.inv_rms);
-  linear(pass, index, q_proj, scratch.normed, kept.q_raw, true);
-  linear(pass, index, k_proj, scratch.normed, kept.k_raw, true);
-  linear(pass, index, v_proj, scratch.normed, scratch.v_raw, true);
+  pass.backend().linear(std::array{float_product(pass, index, q_proj, scratch.normed, kept.q_raw),
+                                   float_product(pass, index, k_proj, scratch.normed, kept.k_raw),
+                                   float_product(pass, index, v_proj, scratch.normed, scratch.v_raw)});
   pass.backend().rope_store({.layout = &pass.batch.layout(),
                              .heads = config.heads,
                              .kv_heads = config.kv_heads,
@@ -96,7 +93,7 @@ void attention_block(const Pass& pass, int index) {
                             .pages = pass.cache.layer(index),
                             .out = kept.attention,
                             .lse = kept.lse});
-  linear_residual(pass, index, o_proj, kept.attention, kept.x, kept.x_mid);
+  pass.backend().linear(float_product(pass, index, o_proj, kept.attention, kept.x_mid, kept.x));
 }
 
 void mlp_block(const Pass& pass, int index, float* x_next) {
@@ -104,11 +101,11 @@ void mlp_block(const Pass& pass, int index, float* x_next) {
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const ForwardScratch& scratch = pass.activations.forward;
   norm(pass, layer.post_norm, kept.x_mid, kept.mid_inv_rms);
-  linear(pass, index, gate_proj, scratch.normed, kept.gate, false);
-  linear(pass, index, up_proj, scratch.normed, kept.up, false);
+  pass.backend().linear(std::array{act_product(pass, index, gate_proj, scratch.normed, kept.gate),
+                                   act_product(pass, index, up_proj, scratch.normed, kept.up)});
   pass.backend().swiglu(
       {.rows = pass.rows(), .width = pass.config().intermediate, .gate = kept.gate, .up = kept.up, .h = scratch.h});
-  linear_residual(pass, index, down_proj, scratch.h, kept.x_mid, x_next);
+  pass.backend().linear(float_product(pass, index, down_proj, scratch.h, x_next, kept.x_mid));
 }
 
 }  // namespace

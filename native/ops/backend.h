@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/dtype.h"
@@ -53,7 +54,8 @@ class Backend {
   virtual void embed(const EmbedArgs&) = 0;
   virtual void rms_norm(const RmsNormArgs&) = 0;
   virtual void rms_norm_backward(const RmsNormBackwardArgs&) = 0;
-  virtual void linear(const LinearArgs&) = 0;
+  /// Products of the same x, rows and adapter (q, k and v; gate and up): one pass over x, the results of each alone.
+  virtual void linear(std::span<const LinearArgs> products) = 0;
   virtual void linear_backward(const LinearBackwardArgs&) = 0;
   virtual void rope_store(const RopeStoreArgs&) = 0;
   virtual void rope_store_backward(const RopeStoreBackwardArgs&) = 0;
@@ -67,6 +69,8 @@ class Backend {
   virtual void head(const HeadArgs&) = 0;
   virtual void head_backward(const HeadBackwardArgs&) = 0;
   virtual void head_sample(const HeadSampleArgs&) = 0;
+
+  void linear(const LinearArgs& product) { linear(std::span(&product, 1)); }
 
   // The ops that train weights. A backend without them can run and train every adapter that trains v alone.
   virtual bool trains_weights() const { return false; }

@@ -61,8 +61,8 @@ struct LoraArgs {
   const std::int32_t* adapter = nullptr;  // [M]
 };
 
-/// y (or y +=, when `add`) x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float,
-/// before any rounding. A row with adapter -1, or with R_k = 0, gets exactly the base model's bits.
+/// y = residual + x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float, before any
+/// rounding. A row with adapter -1, or with R_k = 0, gets exactly the base model's bits.
 struct LinearArgs {
   int rows;
   const void* x;                // [M, in] act
@@ -72,7 +72,7 @@ struct LinearArgs {
   float* z = nullptr;  // [M, r] out, when rank > 0
   void* y = nullptr;   // [M, out] act, or float when y_float
   bool y_float = false;
-  bool add = false;  // y += (float y only): a residual
+  const float* residual = nullptr;  // [M, out] or none; may be y (float y only)
 };
 
 /// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z (rows ascending).

@@ -1,5 +1,5 @@
 // embed            x = table[token]
-// linear           z = x A^T,  y (+)= x W^T + bias + (z R_k^T) B^T
+// linear           z = x A^T,  y = residual + x W^T + bias + (z R_k^T) B^T
 // linear_backward  s = dy B,  dx (+)= dy W + (s R_k) A,  dR_k += s^T z  (rows ascending)
 // A [r, in], B transposed [r, out], R_k [r, r]; a row with adapter -1 has no update.
 #include <algorithm>
@@ -45,7 +45,7 @@ void linear(DType dtype, const LinearArgs& args) {
       if (!args.y_float) {
         y_act.set(index, sum);
       } else {
-        y_float[index] = static_cast<float>(args.add ? double{y_float[index]} + sum : sum);
+        y_float[index] = static_cast<float>(args.residual ? double{args.residual[index]} + sum : sum);
       }
     }
   }

@@ -44,7 +44,10 @@ class ReferenceBackend final : public Backend {
   void embed(const EmbedArgs& args) override { reference::embed(args); }
   void rms_norm(const RmsNormArgs& args) override { reference::rms_norm(dtype_, args); }
   void rms_norm_backward(const RmsNormBackwardArgs& args) override { reference::rms_norm_backward(args); }
-  void linear(const LinearArgs& args) override { reference::linear(dtype_, args); }
+  using Backend::linear;
+  void linear(std::span<const LinearArgs> products) override {
+    for (const LinearArgs& args : products) reference::linear(dtype_, args);
+  }
   void linear_backward(const LinearBackwardArgs& args) override { reference::linear_backward(dtype_, args); }
   void rope_store(const RopeStoreArgs& args) override { reference::rope_store(dtype_, args); }
   void rope_store_backward(const RopeStoreBackwardArgs& args) override { reference::rope_store_backward(dtype_, args); }

@@ -68,7 +68,7 @@ LinearResult linear(Backend& backend, const Weight& weight, const LinearCase& da
   }
   args.y = y_float ? y_float->data() : y_act->data();
   args.y_float = shape.y_float;
-  args.add = shape.add;
+  if (shape.add) args.residual = y_float->data();
   backend.linear(args);
   return {y_float ? y_float->read() : y_act->read(), z.read()};
 }

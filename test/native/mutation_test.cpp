@@ -39,9 +39,10 @@ class Mutant final : public Backend {
     inner_->rms_norm_backward(args);
     harm("rms_norm_backward", args.rows, args.dx, args.rows * args.width);
   }
-  void linear(const LinearArgs& args) override {
-    inner_->linear(args);
-    harm("linear", args.rows, args.y, args.rows * args.weight->out);
+  using Backend::linear;
+  void linear(std::span<const LinearArgs> products) override {
+    inner_->linear(products);
+    for (const LinearArgs& args : products) harm("linear", args.rows, args.y, args.rows * args.weight->out);
   }
   void linear_backward(const LinearBackwardArgs& args) override {
     inner_->linear_backward(args);
