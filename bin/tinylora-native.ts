@@ -8,7 +8,8 @@ import { generateCommand } from "./commands/generate.js";
 import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
 import { scoreCommand } from "./commands/score.js";
-import { trainCommand } from "./commands/train.js";
+import { startCommand } from "./commands/start.js";
+import { sftCommand, trainCommand } from "./commands/train.js";
 import { exitCode, report } from "./exit.js";
 
 const program = new Command("tinylora-native")
@@ -19,7 +20,9 @@ const program = new Command("tinylora-native")
   .exitOverride();
 
 for (const add of [
+  startCommand,
   trainCommand,
+  sftCommand,
   evalCommand,
   generateCommand,
   scoreCommand,

@@ -19,6 +19,7 @@ import type {
   SampleRequest,
 } from "./native/addon.js";
 import { type ProgressListener, Session } from "./native/session.js";
+import type { WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
   /** How weights are kept. bf16 takes half the memory. */
@@ -52,11 +53,14 @@ export interface PassOptions {
 export class Engine implements AsyncDisposable {
   /** Config, tensors and tokenizer as openModel found them. */
   readonly model: Model;
+  /** How weights are kept. */
+  readonly dtype: Dtype;
   #session: Session;
   #basis: { key: string; basis: AdapterBasis } | undefined;
 
-  private constructor(model: Model, session: Session) {
+  private constructor(model: Model, dtype: Dtype, session: Session) {
     this.model = model;
+    this.dtype = dtype;
     this.#session = session;
   }
 
@@ -64,11 +68,12 @@ export class Engine implements AsyncDisposable {
   static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
     options.signal?.throwIfAborted();
     const model = await openModel(path);
+    const dtype = options.dtype ?? "bf16";
     const session = await Session.open(
       {
         config: model.config,
         tensors: model.tensors,
-        dtype: options.dtype ?? "bf16",
+        dtype,
         backend: options.backend ?? "cpu",
         threads: options.threads ?? availableParallelism(),
         ...(options.cpuPath ? { path: options.cpuPath } : {}),
@@ -79,7 +84,7 @@ export class Engine implements AsyncDisposable {
       options.onProgress,
       options.signal,
     );
-    return new Engine(model, session);
+    return new Engine(model, dtype, session);
   }
 
   get tokenizer(): Model["tokenizer"] {
@@ -172,6 +177,10 @@ export class Engine implements AsyncDisposable {
   }
   zeroGradients(): void {
     this.#session.zeroGradients();
+  }
+  /** What trains weights (LoRA, full fine-tuning) in native memory. */
+  get weights(): WeightTraining {
+    return this.#session;
   }
   /** Makes the running forward, backward or SVD reject with ERR_ABORTED at the next layer. Harmless when idle. */
   abort(): void {

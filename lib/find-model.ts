@@ -4,9 +4,17 @@ import { environment } from "./config/env.js";
 import { TinyLoraError } from "./error.js";
 import { packageRoot } from "./version.js";
 
-/** The model to use: the named one, that of TINYLORA_MODEL, or the first in ../shared/models beside this package. */
+/** The name of the small model in this package, and of the problems that belong to it. */
+export const EMBEDDED = "embedded";
+
+export function embeddedFolder(): string {
+  return join(packageRoot(), "models", EMBEDDED);
+}
+
+/** The model to use: the named one ("embedded" is this package's own), that of TINYLORA_MODEL, or the first in ../shared/models beside this package. */
 export function findModel(named?: string | null): string {
   const given = named ?? environment().model;
+  if (given === EMBEDDED) return embeddedFolder();
   if (given) return modelIn(given);
   const shared = join(packageRoot(), "..", "shared", "models");
   const names = existsSync(shared) ? readdirSync(shared).sort() : [];
@@ -14,7 +22,7 @@ export function findModel(named?: string | null): string {
   if (found) return modelIn(relative(process.cwd(), found));
   throw new TinyLoraError(
     "ERR_USAGE",
-    "no model: pass --model FOLDER (Hugging Face: config.json, *.safetensors, tokenizer.json) or --model FILE.gguf, or set TINYLORA_MODEL.",
+    "no model: pass --model FOLDER (Hugging Face: config.json, *.safetensors, tokenizer.json), --model FILE.gguf or --model embedded (this package's own small one), or set TINYLORA_MODEL.",
   );
 }
 

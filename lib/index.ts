@@ -1,5 +1,6 @@
 /** The public API. docs/method.md explains the method; bin/ uses nothing that is not here, but for the flags' schema. */
 export { Adapter, type AdapterBase } from "./adapter/adapter.js";
+export { FullWeights, trainableNames } from "./adapter/full.js";
 export { linearModules, MODULE_TYPES } from "./adapter/modules.js";
 export { type ParameterRow, type ParameterTable, parameterTable } from "./adapter/parameters.js";
 export { type AdapterSpec, adapterSpec } from "./adapter/spec.js";
@@ -12,6 +13,8 @@ export type { TrainConfig, TrainOptions } from "./config/schema.js";
 export { datasets } from "./data/datasets.js";
 export type { Example } from "./data/example.js";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
+export { randomUniform } from "./data/philox.js";
+export { heldOut } from "./data/split.js";
 export { Engine, type EngineOptions, type PassOptions } from "./engine.js";
 export { TinyLoraError } from "./error.js";
 export {
@@ -37,7 +40,7 @@ export { type AttachedBasis, bf16Error, type LoraModule, type PlainLora, plainLo
 export { writePeftLora } from "./export/peft-lora.js";
 export { importPeftTinyLora, writePeftTinyLora } from "./export/peft-tinylora.js";
 export { writeFileAtomic } from "./files.js";
-export { findModel } from "./find-model.js";
+export { EMBEDDED, findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
@@ -46,12 +49,9 @@ export { benchLimits, benchProduct, machine } from "./native/session.js";
 export { type Grade, grade, sameAnswer } from "./reward/answer.js";
 export type { NamedReward, Reward } from "./reward/reward.js";
 export { readRunInfo } from "./run/folder.js";
-export {
-  GrpoTrainer,
-  type GrpoTrainerOptions,
-  type StepReport,
-  type TrainablePolicy,
-  type TrainCallbacks,
-  type TrainResult,
-} from "./train/trainer.js";
+export { makeTrained } from "./train/make-trained.js";
+export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
+export { SftTrainer } from "./train/sft-trainer.js";
+export type { TrainablePolicy, Trained } from "./train/trainable.js";
+export { GrpoTrainer, type GrpoTrainerOptions, type TrainerOptions } from "./train/trainer.js";
 export { packageVersion } from "./version.js";

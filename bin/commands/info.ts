@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { fields } from "../../lib/config/fields.js";
 import {
   type Adapter,
   type AdapterSpec,
@@ -8,17 +9,22 @@ import {
   type Model,
   machine,
   openModel,
+  type ParameterTable,
   parameterTable,
+  resolveConfig,
+  type TrainConfig,
+  trainableNames,
   tyingText,
 } from "../../lib/index.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, loadAdapter } from "../engine.js";
-import { addFields, resolvedFields } from "../flags.js";
+import { addFields, givenFields } from "../flags.js";
 import { table } from "../io.js";
 
 const EXAMPLES = `
 Examples:
   $ tinylora-native info                                    the model in ../shared/models, 13 numbers
   $ tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
+  $ tinylora-native info --adapter lora --r 8               or lora_xs, full
   $ tinylora-native info --adapter tl1-...                  what a short string holds`;
 
 const ADAPTER_KEYS = [
@@ -33,6 +39,8 @@ const ADAPTER_KEYS = [
   "target_modules",
   "v_dtype",
 ];
+/** What can be trained, as `train --adapter` has it. */
+const KINDS = fields.find(({ key }) => key === "adapter")!.choices!;
 
 interface Options {
   adapter?: string;
@@ -43,7 +51,7 @@ export function infoCommand(program: Command): void {
   const command = program
     .command("info")
     .description("the model, what an adapter of it trains, and this machine; loads no weights")
-    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}`)
+    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}; or a kind: ${KINDS.join(", ")}`)
     .option("--json", "print as JSON")
     .addHelpText("after", EXAMPLES);
   addFields(command, ["model", ...ADAPTER_KEYS]);
@@ -51,11 +59,12 @@ export function infoCommand(program: Command): void {
 }
 
 async function run(command: Command, options: Options): Promise<void> {
-  const config = resolvedFields(command);
-  const adapter = await loadAdapter(options.adapter);
+  const kind = KINDS.find((name) => name === options.adapter);
+  const config = resolveConfig({ ...givenFields(command), ...(kind ? { adapter: kind } : {}) }, "flags");
+  const adapter = kind ? undefined : await loadAdapter(options.adapter);
   const model = await openModel(findModel(config.model));
   const spec = adapter?.spec ?? adapterOptions(config);
-  const parameters = parameterTable(spec, linearModules(model.config));
+  const parameters = spec ? parameterTable(spec, linearModules(model.config)) : fullTable(model, config);
   if (options.json) {
     const { path, format, config: shape } = model;
     const made = adapter && { fingerprint: adapter.fingerprint, v: [...adapter.v] };
@@ -63,7 +72,7 @@ async function run(command: Command, options: Options): Promise<void> {
       JSON.stringify(
         {
           model: { path, format, ...shape, parameters: weights(model) },
-          adapter: { ...spec, ...made },
+          adapter: spec ? { ...spec, ...made } : { kind: "full" },
           parameters,
           machine: machine(),
         },
@@ -73,22 +82,32 @@ async function run(command: Command, options: Options): Promise<void> {
     );
     return;
   }
-  process.stdout.write([modelText(model), adapterText(spec, parameters, adapter), machineText()].join("\n"));
+  const trained = "rows" in parameters ? adapterText(spec!, parameters, adapter) : fullText(parameters);
+  process.stdout.write([modelText(model), trained, machineText()].join("\n"));
+}
+
+/** What full fine-tuning trains. */
+function fullTable(model: Model, { target_modules, dtype }: TrainConfig) {
+  const names = new Set(trainableNames(model, target_modules ?? undefined));
+  const trained = weights({ tensors: model.tensors.filter(({ name }) => names.has(name)) });
+  return { tensors: names.size, trained, bytes: trained * (dtype === "bf16" ? 2 : 4) };
+}
+
+function fullText({ tensors, trained, bytes }: ReturnType<typeof fullTable>): string {
+  return `Full fine-tuning
+  ${grouped(trained)} trained numbers in ${tensors} tensors, ${grouped(bytes)} bytes in the engine's dtype; ${grouped(16 * trained)} bytes of masters, gradients and moments while training
+`;
 }
 
 function modelText({ path, format, config, tensors }: Model): string {
   const types = [...new Set(tensors.map((tensor) => tensor.type))].join(", ");
   return `Model  ${path} (${format}, ${types})
   ${config.family}, ${config.layers} layers of width ${config.hidden}, ${config.heads} heads (${config.kvHeads} of keys) of ${config.headDim}, context ${config.context}
-  ${grouped(weights({ config, tensors }))} parameters, vocabulary of ${grouped(config.vocab)}, embeddings ${config.tiedEmbeddings ? "tied" : "untied"}
+  ${grouped(weights({ tensors }))} parameters, vocabulary of ${grouped(config.vocab)}, embeddings ${config.tiedEmbeddings ? "tied" : "untied"}
 `;
 }
 
-function adapterText(
-  spec: AdapterSpec,
-  parameters: ReturnType<typeof parameterTable>,
-  adapter: Adapter | undefined,
-): string {
+function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Adapter | undefined): string {
   const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
   const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${spec.projection.distribution} from seed ${spec.projection.seed}
   ${grouped(trained)} trained numbers (${groups} tie groups), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
@@ -108,7 +127,7 @@ function machineText(): string {
 }
 
 /** Numbers in the weights that are used: a tied head counts once. */
-function weights({ tensors }: Pick<Model, "config" | "tensors">): number {
+function weights({ tensors }: Pick<Model, "tensors">): number {
   return tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
 }
 

@@ -1,52 +1,77 @@
 import type { Command } from "commander";
 import {
   Adapter,
-  adapterOptions,
   findModel,
   GrpoTrainer,
+  makeTrained,
   readConfigFile,
   readRunInfo,
   resolveConfig,
+  SftTrainer,
   type StepReport,
   TinyLoraError,
   type TrainConfig,
+  type Trained,
 } from "../../lib/index.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
 import { Progress } from "../progress.js";
 
-const EXAMPLES = `
+const AFTER = `
+Ctrl-C gives the running step up, saves the last finished one and leaves a run that can be resumed; twice stops at once.`;
+
+const GRPO_EXAMPLES = `
 Examples:
   $ tinylora-native train                                   13 numbers on GSM8K, with the model in ../shared/models
   $ tinylora-native train --model Qwen2.5-0.5B-Instruct --data svamp --max-steps 100
   $ tinylora-native train --config run.yaml --learning-rate 1e-3     flags over the file
+  $ tinylora-native train --adapter lora --r 8 --learning-rate 1e-4  or lora_xs, full
   $ tinylora-native train --resume runs/svamp               go on where it stopped, bit for bit
+${AFTER}`;
 
-Ctrl-C gives the running step up, saves the last finished one and leaves a run that can be resumed; twice stops at once.`;
+const SFT_EXAMPLES = `
+Examples:
+  $ tinylora-native sft --data gsm8k --adapter full --learning-rate 1e-5 --lr-scheduler-type cosine
+  $ tinylora-native sft --data lessons.jsonl --adapter lora --r 8    rows with "question" and "solution"
+  $ tinylora-native eval --model runs/lessons/model --data gsm8k     what full fine-tuning leaves is a model
+${AFTER}`;
 
-interface Options {
+type Method = "grpo" | "sft";
+
+export interface TrainingFlags {
   config?: string;
   run?: string;
   resume?: string;
 }
 
 export function trainCommand(program: Command): void {
-  const command = program
-    .command("train")
-    .description("train an adapter by GRPO")
+  addCommand(program, "grpo", "train", "train an adapter, or the model, by GRPO", GRPO_EXAMPLES);
+}
+
+export function sftCommand(program: Command): void {
+  addCommand(program, "sft", "sft", "train an adapter, or the model, on worked answers", SFT_EXAMPLES);
+}
+
+function addCommand(program: Command, method: Method, name: string, description: string, examples: string): void {
+  const command = program.command(name).description(description).addHelpText("after", examples);
+  addTrainingFlags(command);
+  command.action((options: TrainingFlags) => runTraining(command, method, options));
+}
+
+/** Every option of the schema, and where a run comes from and goes to. */
+export function addTrainingFlags(command: Command): void {
+  command
     .option("--config <file>", "YAML or JSON file of options; flags come over it")
     .option("--run <folder>", "folder of the run (runs/DATA-TIME)")
     .option(
       "--resume <run>",
       "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
-    )
-    .addHelpText("after", EXAMPLES);
+    );
   addFields(command);
-  command.action((options: Options) => run(command, options));
 }
 
-async function run(command: Command, options: Options): Promise<void> {
+export async function runTraining(command: Command, method: Method, options: TrainingFlags): Promise<void> {
   const flags = givenFields(command);
   const config = await trainConfig(flags, options);
   const path = options.resume ?? options.run ?? defaultRun(config);
@@ -55,11 +80,12 @@ async function run(command: Command, options: Options): Promise<void> {
   await interruptible(async (signal) => {
     const engine = await loadEngine(config, signal);
     try {
-      const adapter = Adapter.create(engine, adapterOptions(config));
-      await attachAdapter(engine, adapter, signal);
-      const trainer = new GrpoTrainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });
+      const adapter = makeTrained(engine, config);
+      if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
+      const Trainer = method === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
+      const trainer = new Trainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });
       const progress = new Progress("training", " steps");
-      console.error(`training ${adapter.v.length} numbers on ${config.data}: ${path}`);
+      console.error(`training ${config.adapter} on ${config.data}: ${path}`);
       const {
         stopped,
         adapter: trained,
@@ -75,9 +101,11 @@ async function run(command: Command, options: Options): Promise<void> {
           onWarning: (message) => console.error(`warning: ${message}`),
         })
         .finally(() => progress.stop());
-      console.log(`adapter ${path}/adapter\n        ${trained}`);
+      console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
       if (stopped === "aborted") {
-        console.error(`stopped after step ${step}: go on with \`tinylora-native train --resume ${path}\``);
+        console.error(
+          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${path}\``,
+        );
         signal.throwIfAborted();
       }
     } finally {
@@ -87,7 +115,10 @@ async function run(command: Command, options: Options): Promise<void> {
 }
 
 /** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */
-async function trainConfig(flags: Record<string, unknown>, { config: file, resume }: Options): Promise<TrainConfig> {
+async function trainConfig(
+  flags: Record<string, unknown>,
+  { config: file, resume }: TrainingFlags,
+): Promise<TrainConfig> {
   if (resume === undefined) {
     const written = file === undefined ? {} : await readConfigFile(file);
     return resolveConfig({ ...written, ...flags }, file ?? "flags");
@@ -114,6 +145,7 @@ function defaultRun(config: TrainConfig): string {
 
 function stepLine({ step, steps, metrics, measured }: StepReport): string {
   const shown = [
+    ["loss", metrics.reward === undefined ? metrics.loss : undefined],
     ["reward", metrics.reward],
     ["accuracy", metrics.accuracy],
     ["length", metrics["completions/mean_length"]],

@@ -3,6 +3,8 @@ import type { AdapterBasis, LinearModule } from "../native/addon.js";
 import { packageVersion } from "../version.js";
 import { checkRank } from "./basis.js";
 import { type AdapterMatrices, readAdapterFile, writeAdapterFile } from "./file.js";
+import { ADAPTER_KINDS } from "./kinds.js";
+import { targetedModules } from "./modules.js";
 import { parameterTable } from "./parameters.js";
 import { type AdapterFacts, decodeShort, encodeShort, SHORT_PREFIX } from "./short-string.js";
 import { type AdapterSpec, adapterSpec } from "./spec.js";
@@ -46,12 +48,24 @@ export class Adapter {
     }
   }
 
-  /** A new adapter of this base model with v = 0: the model stays exactly what it is. */
-  static create(base: AdapterBase, options: Partial<AdapterSpec> = {}): Adapter {
-    const spec = adapterSpec(options);
+  /**
+   * A new adapter of this base model that leaves it exactly what it is: v = 0, or B = 0 for kind lora, whose update is
+   * scaled by alpha / r (alpha is r when not given).
+   */
+  static create(base: AdapterBase, options: Partial<AdapterSpec> & { alpha?: number | undefined } = {}): Adapter {
+    const { alpha, ...rest } = options;
+    const spec = adapterSpec(rest);
     checkRank(spec, base.modules);
-    const v = new Float32Array(parameterTable(spec, base.modules).trained);
-    return new Adapter({ spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE, v });
+    const facts = { spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE };
+    const { matrices } = ADAPTER_KINDS[spec.kind];
+    if (!matrices) return new Adapter({ ...facts, v: new Float32Array(parameterTable(spec, base.modules).vector) });
+    const v = Float32Array.of((alpha ?? spec.rank) / spec.rank);
+    return new Adapter({ ...facts, v }, matrices(spec, targetedModules(base.modules, spec.targets)));
+  }
+
+  /** Whether A and B are what is trained, and v fixed. */
+  get trainsMatrices(): boolean {
+    return ADAPTER_KINDS[this.spec.kind].matrices !== undefined;
   }
 
   /** From a folder, one of its files, a run folder, or a short string. */
@@ -69,6 +83,11 @@ export class Adapter {
     return new Adapter({ ...this.#facts(), v: roundVector(v, this.spec.dtype) }, this.matrices);
   }
 
+  /** The same adapter with other A and B. */
+  withMatrices(matrices: AdapterMatrices): Adapter {
+    return new Adapter(this.#facts(), matrices);
+  }
+
   /** Throws where `base` is not the model that this adapter was made for. */
   checkBase(base: AdapterBase): void {
     if (this.fingerprint !== base.fingerprint) {
@@ -83,7 +102,7 @@ export class Adapter {
         `the adapter needs version ${this.svdRecipe} of the SVD, this package has ${SVD_RECIPE}: save it self-contained with the package that made it`,
       );
     }
-    const expected = parameterTable(this.spec, base.modules).trained;
+    const expected = parameterTable(this.spec, base.modules).vector;
     if (this.v.length !== expected) {
       throw new TinyLoraError("ERR_ADAPTER", `v: expected ${expected} numbers for this model, found ${this.v.length}`);
     }
@@ -98,8 +117,9 @@ export class Adapter {
     await writeAdapterFile(folder, { ...this.#facts(), matrices }, packageVersion());
   }
 
-  /** Short enough to paste: every command takes it in place of a file. */
+  /** Short enough to paste: every command takes it in place of a file. Of an adapter with trained A and B, a name. */
   toString(): string {
+    if (this.trainsMatrices) return `${this.spec.kind} of rank ${this.spec.rank} for ${this.fingerprint}`;
     return encodeShort(this.#facts());
   }
 

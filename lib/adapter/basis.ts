@@ -21,7 +21,7 @@ export function buildBasis(
   const kind = ADAPTER_KINDS[spec.kind];
   return {
     rank: spec.rank,
-    u: kind.numbersPerGroup(spec),
+    u: spec.u,
     groups: groups.count,
     slots,
     modules: adapted.map(({ index }, place) => ({
@@ -42,8 +42,7 @@ export function matricesBasis(
 ): AdapterBasis {
   const adapted = targetedModules(modules, spec.targets);
   const groups = tieGroups(spec.tying, adapted);
-  const { rank } = spec;
-  const u = ADAPTER_KINDS[spec.kind].numbersPerGroup(spec);
+  const { rank, u } = spec;
   return {
     rank,
     u,

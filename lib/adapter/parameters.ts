@@ -10,11 +10,13 @@ export interface ParameterTable {
   readonly rows: readonly ParameterRow[];
   readonly modules: number;
   readonly groups: number;
-  /** Numbers that are trained: groups * u. */
+  /** Numbers in v: groups * u. */
+  readonly vector: number;
+  /** Numbers that are trained: those of v, or of A and B. */
   readonly trained: number;
-  /** v on disk, in its dtype. */
+  /** What is trained on disk, in its dtype. */
   readonly bytes: number;
-  /** Numbers of A, B and P, all frozen. */
+  /** Numbers of A, B and P that are not trained. */
   readonly frozen: number;
   /** Numbers of the adapted weights. */
   readonly adapted: number;
@@ -34,8 +36,9 @@ export interface ParameterRow {
 export function parameterTable(spec: AdapterSpec, modules: readonly LinearModule[]): ParameterTable {
   const adapted = targetedModules(modules, spec.targets);
   const groups = tieGroups(spec.tying, adapted);
-  const numbers = ADAPTER_KINDS[spec.kind].numbersPerGroup(spec);
-  const frozen = (module: LinearModule) => spec.rank * (module.in + module.out + numbers * spec.rank);
+  const { matrices } = ADAPTER_KINDS[spec.kind];
+  const factors = (module: LinearModule) => spec.rank * (module.in + module.out);
+  const frozen = (module: LinearModule) => (matrices ? 0 : factors(module) + spec.u * spec.rank ** 2);
   const rows = MODULE_TYPES.flatMap((type) => {
     const ofType = adapted.filter((module) => module.type === type);
     const first = ofType[0];
@@ -45,11 +48,13 @@ export function parameterTable(spec: AdapterSpec, modules: readonly LinearModule
       { type, modules: ofType.length, out: first.out, in: first.in, groups: used.size, frozen: sum(ofType, frozen) },
     ];
   });
-  const trained = groups.count * numbers;
+  const vector = groups.count * spec.u;
+  const trained = matrices ? sum(adapted, factors) : vector;
   return {
     rows,
     modules: adapted.length,
     groups: groups.count,
+    vector,
     trained,
     bytes: trained * bytesOf(spec.dtype),
     frozen: sum(adapted, frozen),

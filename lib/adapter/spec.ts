@@ -1,5 +1,6 @@
 import { TinyLoraError } from "../error.js";
 import type { ModuleType, ProjectionSpec } from "../native/addon.js";
+import { ADAPTER_KINDS } from "./kinds.js";
 import { MODULE_TYPES } from "./modules.js";
 import { makeTying, type Tying, tyingText } from "./tying.js";
 import { VECTOR_DTYPES, type VectorDtype } from "./vector-dtype.js";
@@ -25,7 +26,7 @@ export type AdapterKindName = (typeof KIND_NAMES)[number];
 export type Split = (typeof SPLITS)[number];
 export type Distribution = ProjectionSpec["distribution"];
 
-export const KIND_NAMES = ["tinylora"] as const;
+export const KIND_NAMES = ["tinylora", "lora_xs", "lora"] as const;
 export const SPLITS = ["left", "sqrt"] as const;
 export const DISTRIBUTIONS = ["normal", "uniform", "orthogonal", "unit"] as const satisfies readonly Distribution[];
 
@@ -41,16 +42,22 @@ export const DEFAULT_SPEC: AdapterSpec = {
   dtype: "fp32",
 };
 
-/** A complete, checked spec: `options` over the defaults, targets in model order. */
+/** A complete, checked spec: `options` over the kind's defaults, targets in model order. */
 export function adapterSpec(options: Partial<AdapterSpec> = {}): AdapterSpec {
-  const spec = { ...DEFAULT_SPEC, ...options };
-  checkOneOf("kind", spec.kind, KIND_NAMES);
-  checkWhole("rank", spec.rank, 1, 64);
+  const name = options.kind ?? DEFAULT_SPEC.kind;
+  checkOneOf("kind", name, KIND_NAMES);
+  const kind = ADAPTER_KINDS[name];
+  const asked = { ...DEFAULT_SPEC, ...kind.defaults, ...options };
+  checkWhole("rank", asked.rank, 1, 64);
+  const spec = { ...asked, u: kind.numbersPerGroup(asked) };
   checkWhole("u", spec.u, 1, 4096);
   checkOneOf("split", spec.split, SPLITS);
   checkWhole("projection seed", spec.projection.seed, 0, Number.MAX_SAFE_INTEGER);
   checkOneOf("projection distribution", spec.projection.distribution, DISTRIBUTIONS);
-  if (spec.projection.distribution === "unit" && spec.u !== spec.rank ** 2) {
+  if (spec.kind === "lora" && spec.dtype !== "fp32") {
+    throw new TinyLoraError("ERR_ADAPTER", `dtype: expected fp32 for A and B of lora, found ${spec.dtype}`);
+  }
+  if (spec.kind !== "lora" && spec.projection.distribution === "unit" && spec.u !== spec.rank ** 2) {
     throw new TinyLoraError(
       "ERR_ADAPTER",
       `u: expected r * r = ${spec.rank ** 2} for the unit projection, found ${spec.u}`,
@@ -61,10 +68,10 @@ export function adapterSpec(options: Partial<AdapterSpec> = {}): AdapterSpec {
     throw new TinyLoraError("ERR_ADAPTER", `target modules: expected some of ${MODULE_TYPES.join(", ")}, found none`);
   }
   checkOneOf("dtype of v", spec.dtype, VECTOR_DTYPES);
-  const { kind, nTie, ratio }: { kind: Tying["kind"]; nTie?: number; ratio?: number } = spec.tying;
+  const { kind: tying, nTie, ratio }: { kind: Tying["kind"]; nTie?: number; ratio?: number } = spec.tying;
   return {
     ...spec,
-    tying: makeTying(kind, nTie, ratio),
+    tying: makeTying(tying, nTie, ratio),
     targets: MODULE_TYPES.filter((type) => spec.targets.includes(type)),
   };
 }

@@ -20,12 +20,24 @@ export function roundVector(v: ArrayLike<number>, dtype: VectorDtype): Float32Ar
   return Float32Array.from(v, (value) => roundTo(value, dtype));
 }
 
-function roundTo(value: number, dtype: VectorDtype): number {
+/**
+ * Up or down at random, with the chance that makes the mean exact: small updates are not lost on the way to few bits.
+ * `uniform(i)` in [0, 1) decides number i.
+ */
+export function roundStochastically(
+  v: ArrayLike<number>,
+  dtype: VectorDtype,
+  uniform: (i: number) => number,
+): Float32Array {
+  return Float32Array.from(v, (value, i) => roundTo(value, dtype, (scaled) => Math.floor(scaled + uniform(i))));
+}
+
+function roundTo(value: number, dtype: VectorDtype, toWhole = roundHalfEven): number {
   if (value === 0 || !Number.isFinite(value)) return value;
   const { bits, exponent, largest } = FORMATS[dtype];
   const magnitude = Math.abs(value);
   const quantum = 2 ** (Math.max(exponentOf(magnitude), exponent) - (bits - 1));
-  const rounded = roundHalfEven(magnitude / quantum) * quantum;
+  const rounded = toWhole(magnitude / quantum) * quantum;
   return Math.sign(value) * (rounded > largest ? Infinity : rounded);
 }
 

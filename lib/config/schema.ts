@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { MODULE_TYPES } from "../adapter/modules.js";
-import { DISTRIBUTIONS, SPLITS } from "../adapter/spec.js";
+import { DISTRIBUTIONS, KIND_NAMES, SPLITS } from "../adapter/spec.js";
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
 
@@ -61,32 +61,38 @@ export const sections = {
       .describe("add rewards up before they are normalised, or after (GDPO)"),
   },
   Adapter: {
-    r: count.max(64).default(2).describe("rank of the truncated SVD of each adapted weight"),
-    u: count.max(4096).default(13).describe("trainable numbers of one tie group"),
-    tying: z
-      .enum(TYING_KINDS)
-      .default("all")
-      .describe(
-        "modules that share one vector: all, n_tie neighbours in depth (tiled) or of one type (structured), PEFT's ratio, none",
-      ),
+    adapter: z
+      .enum([...KIND_NAMES, "full"])
+      .default("tinylora")
+      .describe("what is trained: v, all of R (lora_xs), A and B (lora), or the model's own weights (full)"),
+    r: count.max(64).default(2).describe("rank of the truncated SVD of each adapted weight, or of A and B (lora)"),
+    u: optional(count.max(4096)).describe("trainable numbers of one tie group of tinylora; 13 when not given"),
+    lora_alpha: optional(positive).describe("lora: the update is scaled by lora_alpha / r; r when not given"),
+    tying: optional(z.enum(TYING_KINDS)).describe(
+      "modules that share one vector: all (tinylora's own), n_tie neighbours in depth (tiled) or of one type (structured), PEFT's ratio, none (lora_xs's own)",
+    ),
     n_tie: optional(count).describe("modules that share one vector, for tiled and structured"),
     weight_tying: optional(share).describe("PEFT's share of vectors saved by tying, for ratio"),
     split: z
       .enum(SPLITS)
       .default("left")
       .describe("singular values in B (left, the paper), or their square roots in A and B (sqrt, PEFT)"),
-    projection: z.enum(DISTRIBUTIONS).default("normal").describe("distribution of the fixed random matrices P"),
-    projection_seed: z.int().min(0).default(0).describe("seed of P"),
-    target_modules: z
-      .array(z.enum(MODULE_TYPES))
-      .min(1)
-      .default([...MODULE_TYPES])
-      .describe("linear modules of each layer that are adapted"),
+    projection: optional(z.enum(DISTRIBUTIONS)).describe(
+      "distribution of the fixed matrices P; normal (tinylora) or unit (lora_xs) when not given",
+    ),
+    projection_seed: z.int().min(0).default(0).describe("seed of P, and of A at the start (lora)"),
+    target_modules: optional(z.array(z.enum(MODULE_TYPES)).min(1)).describe(
+      "linear modules of each layer that are trained; all when not given, with full also embeddings, norms and head",
+    ),
     init: z.enum(["zero", "uniform"]).default("zero").describe("v at the start: zero, or uniform in +-0.02"),
     v_dtype: z
       .enum(VECTOR_DTYPES)
       .default("fp32")
       .describe("type that v is rounded to wherever it is used or saved; the optimiser keeps an fp32 master"),
+    v_rounding: z
+      .enum(["nearest", "stochastic"])
+      .default("nearest")
+      .describe("how the master is rounded to v_dtype: to nearest, or up and down at random with the right mean"),
   },
   Sampling: {
     num_prompts: count.default(8).describe("problems a step"),
@@ -184,7 +190,8 @@ export const trainSchema = options.check((context) => {
 /** Options that are fine alone and wrong together. */
 function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
   const found: [keyof TrainConfig, string][] = [];
-  const { rewards, reward_weights, tying, n_tie, weight_tying, epsilon, epsilon_high, delta } = config;
+  const { rewards, reward_weights, n_tie, weight_tying, epsilon, epsilon_high, delta } = config;
+  const tying = config.tying ?? (config.adapter === "lora_xs" ? "none" : "all");
   if (reward_weights !== null && reward_weights.length !== rewards.length) {
     found.push(["reward_weights", `expected ${rewards.length} numbers, one for each of rewards`]);
   }
@@ -194,6 +201,21 @@ function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
   }
   if ((tying === "ratio") !== (weight_tying !== null)) {
     found.push(["weight_tying", `expected ${tying === "ratio" ? "a share" : "nothing"}, since tying is ${tying}`]);
+  }
+  const vector = config.adapter === "tinylora" || config.adapter === "lora_xs";
+  const only = (kind: string, key: keyof TrainConfig, given: boolean) => {
+    if (given) found.push([key, `expected nothing, since adapter is ${config.adapter}: it is ${kind}'s`]);
+  };
+  only("tinylora", "u", config.adapter !== "tinylora" && config.u !== null);
+  only("tinylora", "projection", config.adapter !== "tinylora" && config.projection !== null);
+  only("lora", "lora_alpha", config.adapter !== "lora" && config.lora_alpha !== null);
+  only("tinylora and lora_xs", "tying", !vector && config.tying !== null);
+  only("tinylora and lora_xs", "v_dtype", !vector && config.v_dtype !== "fp32");
+  if (config.adapter === "full" && config.beta > 0) {
+    found.push([
+      "beta",
+      "expected 0, since adapter is full: its reference model would be a second copy of the weights",
+    ]);
   }
   if (delta !== null && delta <= 1 + (epsilon_high ?? epsilon)) {
     found.push(["delta", "expected more than 1 + epsilon_high, or the clip never applies"]);

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
+import { EMBEDDED, embeddedFolder } from "../find-model.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
 import type { DatasetSpec, Example, Problem, Split } from "./example.js";
@@ -45,6 +46,7 @@ export async function loadDataset(source: string, options: DatasetOptions = {}):
 type Parts = Record<Split, Example[]>;
 
 async function load(source: string, reader: Reader, options: DatasetOptions): Promise<Parts> {
+  if (source === EMBEDDED) return cut(await reader.read(source, [join(embeddedFolder(), "problems.jsonl")]));
   const spec = Object.hasOwn(datasets, source) ? datasets[source] : undefined;
   if (spec) return loadNamed(source, spec, reader, options);
   if (isHubSource(source)) return loadFromHub(source, reader, options);
@@ -52,7 +54,7 @@ async function load(source: string, reader: Reader, options: DatasetOptions): Pr
   const names = Object.keys(datasets);
   throw new TinyLoraError(
     "ERR_DATA",
-    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")} (nearest: ${nearest(source, names)}), found "${source}"`,
+    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")}, ${EMBEDDED} (nearest: ${nearest(source, names)}), found "${source}"`,
   );
 }
 

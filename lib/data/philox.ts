@@ -4,8 +4,15 @@
  */
 
 /** What a stream of numbers is for: different purposes never share a number. */
-export type Purpose = "order" | "sampling" | "init" | "evaluation";
-const purposes: Record<Purpose, number> = { order: 1, sampling: 2, init: 3, evaluation: 4 };
+export type Purpose = "order" | "sampling" | "init" | "evaluation" | "rounding" | "problem";
+const purposes: Record<Purpose, number> = {
+  order: 1,
+  sampling: 2,
+  init: 3,
+  evaluation: 4,
+  rounding: 5,
+  problem: 6,
+};
 
 /** A whole number in [0, 2^53) for (seed, purpose, a, b). a and b are below 2^32. */
 export function randomInteger(seed: number, purpose: Purpose, a: number, b = 0): number {

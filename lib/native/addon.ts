@@ -157,10 +157,50 @@ export interface NativeEngine {
   gradient(slot: number): Float64Array;
   zeroGradients(): void;
 
+  /** Of the slot's vector; of slot -1, of the model's weights. Every change makes a new one. */
+  version(slot: number): number;
+  /**
+   * Trains A and B of the basis (LoRA) besides v, until the next setBasis. `backward` then adds to their gradients too.
+   * What changes weights is refused while sequences are being sampled.
+   */
+  trainBasis(): TrainedTensor[];
+  /** Trains these weights of the model, by Hugging Face's names: fp32 masters from its files, packed after each update. */
+  trainWeights(names: string[]): TrainedTensor[];
+  /** One step of the optimiser on every trained tensor; returns the gradient's norm. ERR_NUMERIC where that is not finite. */
+  updateParameters(options: UpdateOptions): number;
+  /** Numbers of trained tensor `tensor`, in its shape. */
+  readParameter(tensor: number, part: TensorPart): Float32Array;
+  writeParameter(tensor: number, part: TensorPart, values: Float32Array): void;
+  /** Keeps masters and moments aside; `restoreParameters` goes back to them. */
+  saveParameters(): void;
+  restoreParameters(): void;
+
   /** Makes the running forward, backward, SVD reject with ERR_ABORTED at the next layer. Harmless when idle. */
   abort(): void;
   /** Frees everything; unfinished requests end as "aborted". Calls after it throw. */
   dispose(): void;
+}
+
+/** `X.lora_A` is [r, in] and `X.lora_B` the transpose of B, [r, out]; weights have the names and shapes of their files. */
+export interface TrainedTensor {
+  readonly name: string;
+  readonly shape: number[];
+}
+/** `first` and `second` are AdamW's moments; SGD's momentum is in `first`. */
+export type TensorPart = "master" | "gradient" | "first" | "second";
+
+export interface UpdateOptions {
+  readonly optim: "adamw" | "sgd";
+  readonly rate: number;
+  readonly decay: number;
+  /** The gradient is scaled down to this norm; 0: never. */
+  readonly maxNorm: number;
+  readonly momentum: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Number of this update, from 1. */
+  readonly updates: number;
 }
 
 export interface SampleRequest {

@@ -16,6 +16,9 @@ import type {
   SampleEvent,
   SampleRequest,
   SvdFactors,
+  TensorPart,
+  TrainedTensor,
+  UpdateOptions,
 } from "./addon.js";
 import { loadAddon } from "./load.js";
 
@@ -100,6 +103,31 @@ export class Session {
   }
   zeroGradients(): void {
     this.#call(() => this.#native.zeroGradients());
+  }
+
+  version(slot: number): number {
+    return this.#call(() => this.#native.version(slot));
+  }
+  trainBasis(): TrainedTensor[] {
+    return this.#call(() => this.#native.trainBasis());
+  }
+  trainWeights(names: string[]): TrainedTensor[] {
+    return this.#call(() => this.#native.trainWeights(names));
+  }
+  updateParameters(options: UpdateOptions): number {
+    return this.#call(() => this.#native.updateParameters(options));
+  }
+  readParameter(tensor: number, part: TensorPart): Float32Array {
+    return this.#call(() => this.#native.readParameter(tensor, part));
+  }
+  writeParameter(tensor: number, part: TensorPart, values: Float32Array): void {
+    this.#call(() => this.#native.writeParameter(tensor, part, values));
+  }
+  saveParameters(): void {
+    this.#call(() => this.#native.saveParameters());
+  }
+  restoreParameters(): void {
+    this.#call(() => this.#native.restoreParameters());
   }
 
   /** Queues one prompt and its completions. Returns what ends the unfinished ones with reason "aborted". */

@@ -1,6 +1,6 @@
 /**
  * A checkpoint is a folder checkpoints/step-N with state.json (everything training goes on from, with a checksum) and
- * the adapter's files. It is written under another name, flushed, and renamed: it is there whole, or not at all.
+ * the adapter's files, or the weights' with their moments. It is written under another name, flushed, and renamed: it is there whole, or not at all.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError } from "../error.js";
 import { syncFolder, writeFileAtomic } from "../files.js";
-import type { TrainState } from "../train/grpo.js";
+import type { TrainState } from "../train/run.js";
 
 const stateSchema = z.strictObject({
   step: z.int().min(0),
@@ -25,7 +25,7 @@ export async function writeCheckpoint(
   folder: string,
   state: TrainState,
   keep: number,
-  saveAdapter: (folder: string) => Promise<void>,
+  saveRest: (folder: string) => Promise<void>,
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   const target = join(folder, `step-${state.step}`);
@@ -33,7 +33,7 @@ export async function writeCheckpoint(
   if (!(await checkpointSteps(folder)).includes(state.step)) {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary);
-    await saveAdapter(temporary);
+    await saveRest(temporary);
     await writeFileAtomic(join(temporary, "state.json"), encodeState(state));
     await rename(temporary, target);
     await syncFolder(folder);
@@ -48,11 +48,20 @@ export async function checkpointSteps(folder: string): Promise<number[]> {
   return steps.sort((a, b) => b - a);
 }
 
-/** The newest checkpoint that is whole. Broken ones are passed over, with a warning that names them. */
-export async function latestCheckpoint(folder: string, warn: (message: string) => void): Promise<TrainState | null> {
+/**
+ * The newest checkpoint that is whole, and that `loadRest` takes. Broken ones are passed over, with a warning that names
+ * them.
+ */
+export async function latestCheckpoint(
+  folder: string,
+  warn: (message: string) => void,
+  loadRest: (state: TrainState, folder: string) => Promise<void>,
+): Promise<TrainState | null> {
   for (const step of await checkpointSteps(folder)) {
     try {
-      return await readCheckpoint(folder, step);
+      const state = await readCheckpoint(folder, step);
+      await loadRest(state, join(folder, `step-${step}`));
+      return state;
     } catch (error) {
       warn((error as Error).message);
     }

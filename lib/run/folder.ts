@@ -4,7 +4,7 @@
  *   metrics.jsonl        one line a step; `measured` holds what differs from run to run: seconds, rates, memory
  *   completions/         step-N.jsonl: what was sampled in a step, with rewards
  *   checkpoints/         step-N: see checkpoint.ts
- *   adapter/             the newest adapter
+ *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
 import { access, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
@@ -14,7 +14,8 @@ import { resolveConfig } from "../config/config.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
-import type { TrainState } from "../train/grpo.js";
+import type { TrainState } from "../train/run.js";
+import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
 import { latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./checkpoint.js";
 import { lockFolder } from "./lock.js";
@@ -38,7 +39,8 @@ const infoSchema = z.object({
   config: z.record(z.string(), z.unknown()),
 });
 
-type Adapter = { save(folder: string): Promise<void> };
+/** What a run trains, as far as files go. */
+type Kept = Pick<Trainable, "save" | "load" | "publish">;
 
 export class RunFolder {
   readonly path: string;
@@ -81,8 +83,9 @@ export class RunFolder {
    * The state of the newest whole checkpoint, and nothing later left in the folder: lines and files of steps after it
    * are taken away, since the same steps will be made again. null when there is no checkpoint.
    */
-  async restore(warn: (message: string) => void): Promise<TrainState | null> {
-    const state = await latestCheckpoint(join(this.path, "checkpoints"), warn);
+  async restore(warn: (message: string) => void, kept: Kept): Promise<TrainState | null> {
+    const load = (found: TrainState, folder: string) => kept.load(found.optimizer, folder);
+    const state = await latestCheckpoint(join(this.path, "checkpoints"), warn, load);
     const step = state?.step ?? -1;
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
     await this.#truncateMetrics(step);
@@ -108,10 +111,11 @@ export class RunFolder {
     await writeFileAtomic(join(this.path, "completions", `step-${step}.jsonl`), text);
   }
 
-  async saveCheckpoint(state: TrainState, adapter: Adapter): Promise<void> {
-    const keep = this.info.config.save_total_limit;
-    await writeCheckpoint(join(this.path, "checkpoints"), state, keep, (folder) => adapter.save(folder));
-    await adapter.save(join(this.path, "adapter"));
+  async saveCheckpoint(state: TrainState, kept: Kept): Promise<void> {
+    const { save_total_limit } = this.info.config;
+    const save = (folder: string) => kept.save(state.optimizer, folder);
+    await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
+    await kept.publish(state.optimizer, this.path);
   }
 
   /** Lets others write to the folder. */

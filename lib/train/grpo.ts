@@ -1,45 +1,33 @@
 /**
- * One step of GRPO (Shao et al. 2024), as TRL does it, over a policy whose trained part is v alone.
+ * One step of GRPO (Shao et al. 2024), as TRL does it, over any trainable part of a policy.
  *
  * Left out, and why: a second set of base weights (v = 0 is the reference model), a pass for the old log-probabilities
  * (the sampler's own are those of the training pass bit for bit), padding (sequences are packed). Completions that
- * cannot change v (advantage 0, no KL) still get a forward pass, so that entropy and the comparison with the sampler
+ * cannot change it (advantage 0, no KL) still get a forward pass, so that entropy and the comparison with the sampler
  * cover everything, but no backward pass.
  */
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { examplesOfStep } from "../data/order.js";
-import { TinyLoraError } from "../error.js";
 import type { NamedReward } from "../reward/reward.js";
 import { advantagesOf } from "./advantage.js";
 import { Clock } from "./clock.js";
 import { type Denominators, passLoss } from "./loss.js";
 import { type Metrics, PassStatistics, rolloutMetrics } from "./metrics.js";
-import { clipNorm, type OptimizerState, update } from "./optimizer.js";
 import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
 import type { Policy } from "./policy.js";
 import type { ProgressListener } from "./progress.js";
 import { type Group, rollout } from "./rollout.js";
+import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
-
-/** What a run goes on from: a step makes the next one from it and changes nothing else. */
-export interface TrainState {
-  /** Steps done. */
-  readonly step: number;
-  /** Tokens seen in training, prompts counted once a completion. */
-  readonly tokens: number;
-  readonly optimizer: OptimizerState;
-  /** Of the last step, to see whether steps agree. */
-  readonly lastGradient: Float64Array | null;
-}
+import { checkFinite, type Trainable, type Update } from "./trainable.js";
 
 export interface StepContext {
   readonly policy: Policy;
+  readonly trainable: Trainable;
   readonly examples: readonly Example[];
   readonly rewards: readonly NamedReward[];
   readonly config: TrainConfig;
-  /** The master as the adapter's type holds it: what the model uses. */
-  readonly round: (master: Float32Array) => Float32Array;
   readonly onProgress: ProgressListener;
 }
 
@@ -53,19 +41,19 @@ export interface StepResult {
 }
 
 export async function grpoStep(context: StepContext, state: TrainState, signal?: AbortSignal): Promise<StepResult> {
-  const { policy, config } = context;
+  const { policy, trainable, config } = context;
   const clock = new Clock();
   const step = state.step + 1;
   const places = examplesOfStep(state.step, config.num_prompts, context.examples.length, config.seed);
   const examples = places.map((place) => context.examples[place]!);
-  const version = policy.setVector(0, context.round(state.optimizer.master));
+  const version = trainable.use(state.optimizer);
 
   const groups = await clock.time("sampling", () => rollout(context, examples, step, version, signal));
   const scores = groups.flatMap(({ completions }) => completions.map((completion) => completion.rewards));
   const weights = config.reward_weights ?? context.rewards.map(() => 1);
   const advantages = advantagesOf(scores, weights, config.num_generations, config);
   const sequences = toSequences(groups, advantages.advantages, config);
-  const passes = plan(sequences, config);
+  const passes = plan(sequences, config, trainable.slot);
   const reference = config.beta > 0 ? await clock.time("reference", () => scoreBase(policy, passes, signal)) : null;
 
   const rate = learningRate(step, config);
@@ -77,15 +65,15 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   };
   const statistics = new PassStatistics();
   let optimizer = state.optimizer;
-  let gradient: ReturnType<typeof clipNorm> | undefined;
+  let last: Update | undefined;
+  trainable.hold(state.optimizer);
   for (let iteration = 0; iteration < config.num_iterations; iteration++) {
-    if (iteration > 0) policy.setVector(0, context.round(optimizer.master));
-    const raw = await clock.time("training", () =>
-      gradientOf(context, iteration === 0 ? passes : passes.filter(learns), reference, batch, statistics, signal),
+    if (iteration > 0) trainable.use(optimizer);
+    await clock.time("training", () =>
+      addGradients(context, iteration === 0 ? passes : passes.filter(learns), reference, batch, statistics, signal),
     );
-    gradient = clipNorm(raw, config.max_grad_norm);
-    optimizer = update(optimizer, gradient.gradient, rate, config);
-    checkFinite(optimizer.master, "v");
+    last = trainable.update(optimizer, rate);
+    optimizer = last.state;
   }
 
   const tokens =
@@ -100,12 +88,14 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
       context.rewards.map(({ name }) => name),
     ),
     ...statistics.metrics(),
-    grad_norm: gradient!.norm,
-    grad_cosine: cosine(gradient!.gradient, state.lastGradient),
-    v_norm: Math.hypot(...context.round(optimizer.master)),
+    grad_norm: last!.norm,
+    ...(last!.gradient && {
+      grad_cosine: cosine(last!.gradient, state.lastGradient),
+      v_norm: trainable.norm(optimizer),
+    }),
     num_tokens: tokens,
   };
-  return { state: { step, tokens, optimizer, lastGradient: gradient!.gradient }, groups, sequences, metrics, clock };
+  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, groups, sequences, metrics, clock };
 }
 
 function toSequences(groups: Group[], advantages: number[], config: TrainConfig): Sequence[] {
@@ -119,12 +109,12 @@ function toSequences(groups: Group[], advantages: number[], config: TrainConfig)
 }
 
 /** Those that learn first and by themselves; bnpo's weights depend on the pass, so it takes them as they come. */
-function plan(sequences: Sequence[], config: TrainConfig): Pass[] {
+function plan(sequences: Sequence[], config: TrainConfig, slot: number): Pass[] {
   const parts =
     config.loss_type === "bnpo"
       ? [sequences]
       : [sequences.filter((sequence) => sequence.learns), sequences.filter((sequence) => !sequence.learns)];
-  return parts.flatMap((part) => packPasses(part, config.token_budget, config.temperature));
+  return parts.flatMap((part) => packPasses(part, config.token_budget, config.temperature, slot));
 }
 
 function learns(pass: Pass): boolean {
@@ -141,15 +131,15 @@ async function scoreBase(policy: Policy, passes: Pass[], signal?: AbortSignal): 
   return result;
 }
 
-/** d(loss)/dv, summed over the passes in their order. */
-async function gradientOf(
+/** Adds d(loss) of the passes, in their order, to the policy's gradients, which are zero before. */
+async function addGradients(
   { policy, config, onProgress }: StepContext,
   passes: Pass[],
   reference: Map<Pass, Float32Array> | null,
   batch: Denominators,
   statistics: PassStatistics,
   signal: AbortSignal | undefined,
-): Promise<Float64Array> {
+): Promise<void> {
   policy.zeroGradients();
   for (const [index, pass] of passes.entries()) {
     onProgress({ phase: "training", done: index, total: passes.length });
@@ -175,17 +165,6 @@ async function gradientOf(
     await policy.backward(dLogprobs, signal);
   }
   statistics.endIteration();
-  const gradient = policy.gradient(0);
-  checkFinite(gradient, "the gradient");
-  return gradient;
-}
-
-function checkFinite(values: ArrayLike<number>, what: string): void {
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) {
-      throw new TinyLoraError("ERR_NUMERIC", `${what}: expected finite numbers, found ${values[i]}`);
-    }
-  }
 }
 
 /** Of the angle between two gradients; NaN when one is missing or zero. */

@@ -24,7 +24,7 @@ export interface Pass {
 }
 
 /** `slot` -1 is the base model. Sequences of one group must be neighbours. */
-export function packPasses(sequences: readonly Sequence[], tokenBudget: number, temperature: number): Pass[] {
+export function packPasses(sequences: readonly Sequence[], tokenBudget: number, temperature: number, slot = 0): Pass[] {
   const passes: Sequence[][] = [];
   let rows = 0;
   for (const sequence of sequences) {
@@ -47,10 +47,10 @@ export function packPasses(sequences: readonly Sequence[], tokenBudget: number, 
       rows = alone;
     }
   }
-  return passes.map((members) => toPass(members, temperature));
+  return passes.map((members) => toPass(members, temperature, slot));
 }
 
-function toPass(sequences: Sequence[], temperature: number): Pass {
+function toPass(sequences: Sequence[], temperature: number, slot: number): Pass {
   const tokens: number[] = [];
   const starts: number[] = [];
   const parents: number[] = [];
@@ -77,7 +77,7 @@ function toPass(sequences: Sequence[], temperature: number): Pass {
       tokens: Int32Array.from(tokens),
       starts: Int32Array.from([...starts, tokens.length]),
       parents: Int32Array.from(parents),
-      slots: new Int32Array(count),
+      slots: new Int32Array(count).fill(slot),
       scored: Uint8Array.from(parents, (parent) => (parent < 0 ? 0 : 1)),
       temperatures: new Float32Array(count).fill(temperature),
     },

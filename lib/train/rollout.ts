@@ -25,9 +25,9 @@ export interface Group {
   readonly completions: Completion[];
 }
 
-/** Samples from slot 0, whose vector must be `version`. Every draw is fixed by (seed, step, place in the batch). */
+/** Samples from the trainable's slot, which must be of `version`. Every draw is fixed by (seed, step, place in the batch). */
 export async function rollout(
-  { policy, rewards, config, onProgress }: StepContext,
+  { policy, trainable, rewards, config, onProgress }: StepContext,
   examples: readonly Example[],
   step: number,
   version: number,
@@ -40,7 +40,7 @@ export async function rollout(
   const seed = randomInteger(config.seed, "sampling", step);
   const requests = groups.map(({ prompt }, place) => ({
     prompt,
-    slot: 0,
+    slot: trainable.slot,
     count: config.num_generations,
     maxNewTokens: config.max_completion_length,
     temperature: config.temperature,

@@ -7,14 +7,27 @@
 namespace tinylora::binding {
 
 Napi::Function Engine::define(Napi::Env env) {
-  return DefineClass(
-      env, "NativeEngine",
-      {InstanceMethod<&Engine::memory>("memory"), InstanceMethod<&Engine::compute_svd>("computeSvd"),
-       InstanceMethod<&Engine::set_basis>("setBasis"), InstanceMethod<&Engine::set_vector>("setVector"),
-       InstanceMethod<&Engine::submit>("submit"), InstanceMethod<&Engine::cancel>("cancel"),
-       InstanceMethod<&Engine::forward>("forward"), InstanceMethod<&Engine::backward>("backward"),
-       InstanceMethod<&Engine::gradient>("gradient"), InstanceMethod<&Engine::zero_gradients>("zeroGradients"),
-       InstanceMethod<&Engine::abort>("abort"), InstanceMethod<&Engine::dispose>("dispose")});
+  return DefineClass(env, "NativeEngine",
+                     {InstanceMethod<&Engine::memory>("memory"),
+                      InstanceMethod<&Engine::compute_svd>("computeSvd"),
+                      InstanceMethod<&Engine::set_basis>("setBasis"),
+                      InstanceMethod<&Engine::set_vector>("setVector"),
+                      InstanceMethod<&Engine::submit>("submit"),
+                      InstanceMethod<&Engine::cancel>("cancel"),
+                      InstanceMethod<&Engine::forward>("forward"),
+                      InstanceMethod<&Engine::backward>("backward"),
+                      InstanceMethod<&Engine::gradient>("gradient"),
+                      InstanceMethod<&Engine::zero_gradients>("zeroGradients"),
+                      InstanceMethod<&Engine::version>("version"),
+                      InstanceMethod<&Engine::train_basis>("trainBasis"),
+                      InstanceMethod<&Engine::train_weights>("trainWeights"),
+                      InstanceMethod<&Engine::update_parameters>("updateParameters"),
+                      InstanceMethod<&Engine::read_parameter>("readParameter"),
+                      InstanceMethod<&Engine::write_parameter>("writeParameter"),
+                      InstanceMethod<&Engine::save_parameters>("saveParameters"),
+                      InstanceMethod<&Engine::restore_parameters>("restoreParameters"),
+                      InstanceMethod<&Engine::abort>("abort"),
+                      InstanceMethod<&Engine::dispose>("dispose")});
 }
 
 Napi::Value Engine::load(const Napi::CallbackInfo& info) {
@@ -140,7 +153,7 @@ void Engine::set_basis(const Napi::CallbackInfo& info) {
     EngineCore& engine = core();
     const Basis basis = read_basis({info, 0, "basis"});
     check(engine.sampler().idle(), "ERR_ARGUMENT", "setBasis: expected no unfinished requests");
-    worker_->call([&] { engine.adapters().set_basis(basis); });
+    worker_->call([&] { engine.set_basis(basis); });
   });
 }
 
@@ -216,7 +229,7 @@ Napi::Value Engine::gradient(const Napi::CallbackInfo& info) {
 void Engine::zero_gradients(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     EngineCore& engine = core();
-    worker_->call([&] { engine.adapters().zero_gradients(); });
+    worker_->call([&] { engine.zero_gradients(); });
   });
 }
 

@@ -38,10 +38,20 @@ class Engine : public Napi::ObjectWrap<Engine> {
   Napi::Value backward(const Napi::CallbackInfo& info);
   Napi::Value gradient(const Napi::CallbackInfo& info);
   void zero_gradients(const Napi::CallbackInfo& info);
+  Napi::Value version(const Napi::CallbackInfo& info);
+  Napi::Value train_basis(const Napi::CallbackInfo& info);
+  Napi::Value train_weights(const Napi::CallbackInfo& info);
+  Napi::Value update_parameters(const Napi::CallbackInfo& info);
+  Napi::Value read_parameter(const Napi::CallbackInfo& info);
+  void write_parameter(const Napi::CallbackInfo& info);
+  void save_parameters(const Napi::CallbackInfo& info);
+  void restore_parameters(const Napi::CallbackInfo& info);
   void abort(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
   EngineCore& core() const;
+  /// Refuses while sequences are being sampled, whose weights would change under them.
+  EngineCore& idle_core(const char* method) const;
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Function& callback,
                   const std::function<Worker::Job(Key)>& make_job);
   static void post_events(Worker& worker, const std::shared_ptr<Requests>& requests, std::vector<SampleEvent> events);

@@ -24,7 +24,8 @@ EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::ato
     progress(done, total);
   });
   adapters_ = std::make_unique<Adapters>(*model_);
-  trainer_ = std::make_unique<Trainer>(*model_, *adapters_);
+  parameters_ = std::make_unique<Parameters>(*model_, *adapters_);
+  trainer_ = std::make_unique<Trainer>(*model_, *adapters_, *parameters_);
   sampler_ = std::make_unique<Sampler>(*model_, *adapters_, spec_.max_sequences, spec_.cache_tokens,
                                        std::move(spec_.token_bytes));
 }
@@ -50,6 +51,16 @@ ScoreResult EngineCore::forward(const ScoreBatch& batch, const std::atomic<bool>
 
 void EngineCore::backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort) {
   trainer_->backward(d_logprobs, abort);
+}
+
+void EngineCore::set_basis(const Basis& basis) {
+  adapters_->set_basis(basis);
+  parameters_->clear();
+}
+
+void EngineCore::zero_gradients() {
+  adapters_->zero_gradients();
+  parameters_->zero_gradients();
 }
 
 std::size_t peak_rss() {

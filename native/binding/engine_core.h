@@ -30,12 +30,18 @@ class EngineCore {
   Sampler& sampler() { return *sampler_; }
 
   Adapters& adapters() { return *adapters_; }
+  Parameters& parameters() { return *parameters_; }
+  /// v alone is trained after it.
+  void set_basis(const Basis& basis);
+  void train_weights(const std::vector<std::string>& names) { parameters_->train_weights(names, spec_.tensors); }
+  void zero_gradients();
 
  private:
   EngineSpec spec_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Adapters> adapters_;
+  std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Sampler> sampler_;
   std::atomic<std::size_t> pass_bytes_ = 0;

@@ -120,6 +120,31 @@ Basis read_basis(const Argument& basis) {
   return result;
 }
 
+UpdateOptions read_update(const Argument& options) {
+  UpdateOptions result;
+  const std::string optim = options["optim"].text();
+  if (optim != "adamw" && optim != "sgd") options["optim"].refuse("\"adamw\" or \"sgd\"");
+  result.adamw = optim == "adamw";
+  result.rate = options["rate"].number();
+  result.decay = options["decay"].number();
+  result.max_norm = options["maxNorm"].number();
+  result.momentum = options["momentum"].number();
+  result.beta1 = options["beta1"].number();
+  result.beta2 = options["beta2"].number();
+  result.epsilon = options["epsilon"].number();
+  result.updates = options["updates"].integer(1, kMaxSafeInteger);
+  return result;
+}
+
+Parameters::Part read_part(const Argument& part) {
+  const std::string name = part.text();
+  if (name == "master") return Parameters::master;
+  if (name == "gradient") return Parameters::gradient;
+  if (name == "first") return Parameters::first_moment;
+  if (name == "second") return Parameters::second_moment;
+  part.refuse("\"master\", \"gradient\", \"first\" or \"second\"");
+}
+
 ScoreBatch read_score_batch(const Argument& batch) {
   return {.tokens = batch["tokens"].int32s(),
           .starts = batch["starts"].int32s(),

@@ -11,6 +11,7 @@
 #include "cpu/features.h"
 #include "engine/adapter.h"
 #include "engine/model.h"
+#include "engine/parameters.h"
 #include "engine/sampler.h"
 #include "engine/svd.h"
 #include "engine/trainer.h"
@@ -36,6 +37,8 @@ DType read_dtype(const Argument& dtype);
 CpuPath read_path(const Argument& path);
 
 Basis read_basis(const Argument& basis);
+UpdateOptions read_update(const Argument& options);
+Parameters::Part read_part(const Argument& part);
 ScoreBatch read_score_batch(const Argument& batch);
 SampleRequest read_sample_request(const Argument& request);
 
@@ -45,6 +48,7 @@ Napi::Int32Array to_js(Napi::Env env, const std::vector<std::int32_t>& values);
 Napi::Object to_js(Napi::Env env, const SampleEvent& event);
 Napi::Object to_js(Napi::Env env, int module, const Svd& svd);
 Napi::Object to_js(Napi::Env env, const ScoreResult& result);
+Napi::Array to_js(Napi::Env env, const std::vector<Parameters::Tensor>& tensors);
 /// LinearModule objects of every module.
 Napi::Array modules_to_js(Napi::Env env, const ModelConfig& config);
 

@@ -73,4 +73,18 @@ Napi::Array modules_to_js(Napi::Env env, const ModelConfig& config) {
   return modules;
 }
 
+Napi::Array to_js(Napi::Env env, const std::vector<Parameters::Tensor>& tensors) {
+  Napi::Array array = Napi::Array::New(env, tensors.size());
+  for (std::uint32_t i = 0; i < tensors.size(); ++i) {
+    Napi::Object tensor = Napi::Object::New(env);
+    tensor.Set("name", tensors[i].name);
+    Napi::Array shape = Napi::Array::New(env);
+    shape.Set(0U, tensors[i].rows);
+    if (!tensors[i].vector) shape.Set(1U, tensors[i].columns);
+    tensor.Set("shape", shape);
+    array.Set(i, tensor);
+  }
+  return array;
+}
+
 }  // namespace tinylora::binding

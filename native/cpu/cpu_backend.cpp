@@ -65,6 +65,13 @@ std::unique_ptr<Weight> CpuBackend::pack(int out, int in, const RowReader& read_
   return pack_weight(product_, out, in, read_row, pool_);
 }
 
+void CpuBackend::repack(Weight& weight, const float* values) {
+  packed(&weight, product_, "repack");
+  fill_weight(
+      static_cast<PackedWeight&>(weight),
+      [&](int row, float* to) { std::copy_n(values + std::ptrdiff_t{row} * weight.in, weight.in, to); }, pool_);
+}
+
 void CpuBackend::embed(const EmbedArgs& args) {
   const PackedWeight& table = packed(args.table, product_, "embed");
   const auto row = [&](std::int64_t m, int) {

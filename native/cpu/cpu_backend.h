@@ -51,6 +51,17 @@ class CpuBackend : public Backend {
   void head_backward(const HeadBackwardArgs&) override;
   void head_sample(const HeadSampleArgs&) override;
 
+  bool trains_weights() const override { return true; }
+  void weight_gradient(const WeightGradientArgs&) override;
+  void lora_gradient(const LoraGradientArgs&) override;
+  void gain_gradient(const GainGradientArgs&) override;
+  void head_gain_gradient(const HeadGainGradientArgs&) override;
+  void head_gradient(const HeadGradientArgs&) override;
+  void sum_squares(const SumSquaresArgs&) override;
+  void adamw(const AdamwArgs&) override;
+  void sgd(const SgdArgs&) override;
+  void repack(Weight&, const float* values) override;
+
  private:
   DType dtype_;
   CpuPath path_;

@@ -45,6 +45,15 @@ void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_
   context.product.product(task);
 }
 
+void logit_gradients(const HeadContext& context, const HeadBackwardArgs& args, int m, int chunk, float* logits,
+                     std::byte* rounded) {
+  const int count = context.chunk_tokens(chunk);
+  context.head.exponentials(logits, count, args.inv_temperature[m], args.lse[m]);
+  const int target = args.target[m] - chunk * kVocabChunk;
+  if (target >= 0 && target < count) logits[target] -= 1;
+  context.head.scaled(logits, count, -args.d_logp[m] * args.inv_temperature[m], rounded, context.product.dtype);
+}
+
 const float* head_stats(const HeadContext& context, const PackedRows& rows, const float* inv_temperature,
                         const std::int32_t* target, float* target_l) {
   const int chunks = context.chunks();

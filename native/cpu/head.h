@@ -6,6 +6,7 @@
 
 #include "cpu/head_kernels.h"
 #include "cpu/product.h"
+#include "ops/ops.h"
 
 namespace tinylora {
 
@@ -47,6 +48,11 @@ struct RowTotal {
 /// Unscaled logits of packed rows [first_block, last_block) for one chunk, [rows, kVocabChunk] each row.
 void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
                   ProductScratch::Thread& own, float* logits);
+
+/// From the logits [kVocabChunk] of row m to g = d_logp * inv_temperature * (1[target] - p), rounded to act; the logits
+/// are overwritten.
+void logit_gradients(const HeadContext& context, const HeadBackwardArgs& args, int m, int chunk, float* logits,
+                     std::byte* rounded);
 
 /// Statistics of all chunks, [rows, 3, chunks] in scratch.stats; with targets also l of each row's target.
 const float* head_stats(const HeadContext& context, const PackedRows& rows, const float* inv_temperature,

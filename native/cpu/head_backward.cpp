@@ -49,7 +49,6 @@ class Pass {
   void gradient_of_logits(int chunk) {
     const ProductKernels& product = context_.product;
     const int count = context_.chunk_tokens(chunk);
-    const int first = chunk * kVocabChunk;
     const int element = static_cast<int>(size_of(product.dtype));
     // Behind the logits, their gradients of one block in act.
     float* logits = own_.logits.at_least<float>(std::size_t(2 * product.block) * kVocabChunk);
@@ -62,12 +61,7 @@ class Pass {
       const int rows = std::min(product.block, x_.rows - block * product.block);
       for (int i = 0; i < rows; ++i) {
         const int m = row_ + block * product.block + i;
-        float* l = logits + i * kVocabChunk;
-        context_.head.exponentials(l, count, args_.inv_temperature[m], args_.lse[m]);
-        const int target = args_.target[m] - first;
-        if (target >= 0 && target < count) l[target] -= 1;
-        context_.head.scaled(l, count, -args_.d_logp[m] * args_.inv_temperature[m], rounded + i * count * element,
-                             product.dtype);
+        logit_gradients(context_, args_, m, chunk, logits + i * kVocabChunk, rounded + i * count * element);
       }
       PackTask task{};
       task.rows = rows;

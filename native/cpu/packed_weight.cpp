@@ -52,16 +52,20 @@ std::unique_ptr<PackedWeight> pack_weight(const ProductKernels& kernels, int out
                                           ThreadPool& pool) {
   check(out > 0 && in > 0, "ERR_ARGUMENT", "pack: expected a matrix, found [", out, ", ", in, "]");
   auto weight = std::make_unique<PackedWeight>(out, in, kernels);
-  std::vector<std::vector<float>> rows(std::size_t(pool.threads()), std::vector<float>(std::size_t(in)));
-  pool.run(weight->panels, [&](std::int64_t panel, int thread) {
+  fill_weight(*weight, read_row, pool);
+  return weight;
+}
+
+void fill_weight(PackedWeight& weight, const RowReader& read_row, ThreadPool& pool) {
+  std::vector<std::vector<float>> rows(std::size_t(pool.threads()), std::vector<float>(std::size_t(weight.in)));
+  pool.run(weight.panels, [&](std::int64_t panel, int thread) {
     float* row = rows[std::size_t(thread)].data();
-    if (kernels.dtype == DType::bf16) {
-      pack_panel<Bf16>(*weight, static_cast<int>(panel), read_row, row);
+    if (weight.dtype == DType::bf16) {
+      pack_panel<Bf16>(weight, static_cast<int>(panel), read_row, row);
     } else {
-      pack_panel<float>(*weight, static_cast<int>(panel), read_row, row);
+      pack_panel<float>(weight, static_cast<int>(panel), read_row, row);
     }
   });
-  return weight;
 }
 
 const PackedWeight& packed(const Weight* weight, const ProductKernels& kernels, const char* op) {

@@ -28,6 +28,8 @@ class PackedWeight : public Weight {
 
 std::unique_ptr<PackedWeight> pack_weight(const ProductKernels& kernels, int out, int in, const RowReader& read_row,
                                           ThreadPool& pool);
+/// Overwrites all of a weight.
+void fill_weight(PackedWeight& weight, const RowReader& read_row, ThreadPool& pool);
 
 /// The weight as one that `kernels` made; fails with ERR_ARGUMENT when another backend made it.
 const PackedWeight& packed(const Weight* weight, const ProductKernels& kernels, const char* op);

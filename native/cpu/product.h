@@ -17,6 +17,7 @@ inline constexpr int kRowsAtOnce = 1024;
 /// Grows to the largest product seen:
 ///   packed  kRowsAtOnce * padded width * 2 or 4 bytes    z  kRowsAtOnce * r floats
 ///   low  kRowsAtOnce * r floats, active  kRowsAtOnce bytes: of each product that reads the packed rows
+///   columns kRowsAtOnce * out elements (a gradient, transposed)
 ///   stats   kRowsAtOnce * 3 * chunks floats (head), or 16 * V floats (rows cut by top_k, top_p or min_p)
 /// and for each thread
 ///   tiles   rows of an item * panel floats               panel   padded width * panel elements (a panel of W^T)
@@ -28,7 +29,7 @@ struct ProductScratch {
   struct Thread {
     Scratch tiles, panel, logits, rows, sums;
   };
-  Scratch packed, low, z, active, stats;
+  Scratch packed, low, z, active, stats, columns;
   std::vector<Thread> threads;
 };
 

@@ -100,9 +100,11 @@ class Plan {
   void take_backward(Arena& arena) {
     BackwardScratch& scratch = activations_.backward;
     arena.take(scratch.dy, rows_ * size_.act(size_.hidden));
+    arena.take(scratch.normed, rows_ * size_.act(size_.hidden));
     arena.take(scratch.d_norm, rows_ * size_.hidden);
     Arena mlp = arena;
     mlp.take(scratch.dh, rows_ * size_.intermediate);
+    mlp.take(scratch.h, rows_ * size_.act(size_.intermediate));
     mlp.take(scratch.d_gate, rows_ * size_.act(size_.intermediate));
     mlp.take(scratch.d_up, rows_ * size_.act(size_.intermediate));
     Arena attention = arena;
@@ -123,12 +125,12 @@ class Plan {
   Arena arena_;
 };
 
-Activations planned(const Adapters& adapters, int rows, int kept_pages) {
+Activations planned(const Adapters& adapters, int rows, int kept_pages, int first_module) {
   Activations activations;
   activations.rows = rows;
   activations.pages = kept_pages;
   activations.basis_version = adapters.basis_version();
-  activations.first_kept = adapters.first_module() / module_types;
+  activations.first_kept = std::max(0, first_module) / module_types;
   return activations;
 }
 
@@ -136,17 +138,13 @@ Activations planned(const Adapters& adapters, int rows, int kept_pages) {
 
 void ActivationsDeleter::operator()(Activations* activations) const { delete activations; }
 
-ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages) {
-  ActivationsPtr activations(new Activations(planned(adapters, rows, kept_pages)));
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages,
+                                int first_module) {
+  ActivationsPtr activations(new Activations(planned(adapters, rows, kept_pages, first_module)));
   activations->bytes = Plan(model, adapters, *activations, Arena()).bytes();
   activations->memory = model.backend->allocate(activations->bytes);
   Plan(model, adapters, *activations, Arena(activations->memory.get()));
   return activations;
-}
-
-std::size_t activation_bytes(const Model& model, const Adapters& adapters, int rows, int kept_pages) {
-  Activations activations = planned(adapters, rows, kept_pages);
-  return Plan(model, adapters, activations, Arena()).bytes();
 }
 
 }  // namespace tinylora

@@ -36,9 +36,11 @@ struct ForwardScratch {
 
 struct BackwardScratch {
   void* dy;       // [M, C] act
+  void* normed;   // [M, C] act, made again for the gradients of weights
   float* d_norm;  // [M, C]
   // The MLP and attention are never on their way back together: these two groups share their memory.
   float* dh;        // [M, F]
+  void* h;          // [M, F] act, made again for the gradients of weights
   void* d_gate;     // [M, F] act
   void* d_up;       // [M, F] act
   float* d_out;     // [M, H, D]

@@ -119,13 +119,25 @@ int Adapters::set_vector(int slot, std::span<const float> v) {
 }
 
 int Adapters::version(int slot) const {
-  if (slot == -1) return 0;
+  if (slot == -1) return model_->version;
   check_slot(slot);
   return versions_[static_cast<std::size_t>(slot)];
 }
 
 int Adapters::first_module() const {
   return basis_.modules.empty() ? static_cast<int>(entry_of_module_.size()) : basis_.modules.front().module;
+}
+
+std::vector<Adapters::Factors> Adapters::factors() const {
+  std::vector<Factors> factors;
+  for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
+    factors.push_back({basis_.modules[entry].module, a_[entry], b_[entry]});
+  }
+  return factors;
+}
+
+void Adapters::changed() {
+  for (int& version : versions_) ++version;
 }
 
 LoraArgs Adapters::lora(int module, const std::int32_t* adapter) const {

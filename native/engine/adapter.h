@@ -39,6 +39,7 @@ class Adapters {
   void set_basis(const Basis& basis);
   /// v [groups * u]; R is computed in double, rounded once. Returns the slot's new version, from 1.
   int set_vector(int slot, std::span<const float> v);
+  /// Of slot -1: the model's.
   int version(int slot) const;
   int slots() const { return basis_.slots; }
   int rank() const { return basis_.rank; }
@@ -47,6 +48,15 @@ class Adapters {
   bool adapts(int module) const { return entry_of_module_[static_cast<std::size_t>(module)] >= 0; }
   /// The first adapted module of the model; past the last one without any.
   int first_module() const;
+
+  /// A [r, in] and B transposed [r, out] of every adapted module, modules ascending: who changes them says `changed`.
+  struct Factors {
+    int module;
+    std::shared_ptr<void> a, b;
+  };
+  std::vector<Factors> factors() const;
+  /// Every slot gets a new version.
+  void changed();
 
   /// What `linear` needs of one module; rank 0 where the module is not adapted. `adapter` is the batch's [M] on the
   /// backend.

@@ -1,6 +1,6 @@
 // The layers of forward.cpp from the last to the first one that is adapted. d_x is the gradient of the residual stream,
-// in float; what goes into a product is rounded to the engine's dtype first. Nothing below the first adapted module is
-// run.
+// in float; what goes into a product is rounded to the engine's dtype first. Nothing below the first module that needs
+// a gradient is run. The inputs of modules whose weights are trained are made again, not kept.
 #include "core/error.h"
 #include "engine/activations.h"
 #include "engine/forward.h"
@@ -11,6 +11,7 @@ namespace {
 struct Pass {
   const Model& model;
   Adapters& adapters;
+  const ModelGradient& gradient;
   const DeviceBatch& batch;
   const KvCache& cache;
   Activations& activations;
@@ -23,9 +24,49 @@ struct Pass {
 
 const float* floats(const std::shared_ptr<void>& memory) { return static_cast<const float*>(memory.get()); }
 
-void linear_backward(const Pass& pass, int layer, int type, const void* dy, float* dx, bool add) {
+const LayerGradient& layer_gradient(const Pass& pass, int layer) {
+  return pass.gradient.layers[static_cast<std::size_t>(layer)];
+}
+
+/// Whether the inputs of some of these modules are needed: those of weights that are trained.
+bool wants_inputs(const Pass& pass, int layer, int first_type, int last_type) {
+  for (int type = first_type; type <= last_type; ++type) {
+    const LinearGradient& own = layer_gradient(pass, layer).linear[type];
+    if (own.weight || own.bias || own.a) return true;
+  }
+  return false;
+}
+
+void weight_gradients(const Pass& pass, int layer, int type, const void* x, const void* dy) {
+  const LinearGradient& own = layer_gradient(pass, layer).linear[type];
+  const Weight& weight = *pass.model.layers[static_cast<std::size_t>(layer)].linear[type].weight;
+  if (own.weight || own.bias) {
+    pass.backend().weight_gradient({.rows = pass.rows(),
+                                    .out = weight.out,
+                                    .in = weight.in,
+                                    .dy = dy,
+                                    .x = x,
+                                    .d_weight = own.weight,
+                                    .d_bias = own.bias});
+  }
+  if (own.a) {
+    pass.backend().lora_gradient({.rows = pass.rows(),
+                                  .in = weight.in,
+                                  .out = weight.out,
+                                  .x = x,
+                                  .dy = dy,
+                                  .lora = pass.adapters.lora(layer * module_types + type, pass.batch.adapter()),
+                                  .z = pass.activations.layers[static_cast<std::size_t>(layer)].z[type],
+                                  .d_a = own.a,
+                                  .d_b = own.b});
+  }
+}
+
+/// `x` is read only where the module's weights are trained.
+void linear_backward(const Pass& pass, int layer, int type, const void* x, const void* dy, float* dx, bool add) {
   const auto index = static_cast<std::size_t>(layer);
   const int module = layer * module_types + type;
+  weight_gradients(pass, layer, type, x, dy);
   pass.backend().linear_backward({.rows = pass.rows(),
                                   .dy = dy,
                                   .weight = pass.model.layers[index].linear[type].weight.get(),
@@ -43,6 +84,29 @@ const void* rounded_d_x(const Pass& pass) {
   return dy;
 }
 
+/// The output of a norm, as the forward pass had it.
+const void* normed_again(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, float* inv_rms) {
+  void* y = pass.activations.backward.normed;
+  pass.backend().rms_norm({.rows = pass.rows(),
+                           .width = pass.config().hidden,
+                           .epsilon = pass.config().rms_norm_epsilon,
+                           .x = x,
+                           .gain = floats(gain),
+                           .y = y,
+                           .inv_rms = inv_rms});
+  return y;
+}
+
+void gain_gradient(const Pass& pass, const float* x, const float* inv_rms, float* d_gain) {
+  if (!d_gain) return;
+  pass.backend().gain_gradient({.rows = pass.rows(),
+                                .width = pass.config().hidden,
+                                .x = x,
+                                .inv_rms = inv_rms,
+                                .dy = pass.activations.backward.d_norm,
+                                .d_gain = d_gain});
+}
+
 void norm_backward(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, const float* inv_rms) {
   pass.backend().rms_norm_backward({.rows = pass.rows(),
                                     .width = pass.config().hidden,
@@ -57,7 +121,12 @@ void norm_backward(const Pass& pass, const std::shared_ptr<void>& gain, const fl
 void mlp_backward(const Pass& pass, int index, int first) {
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const BackwardScratch& scratch = pass.activations.backward;
-  linear_backward(pass, index, down_proj, rounded_d_x(pass), scratch.dh, false);
+  const std::shared_ptr<void>& gain = pass.model.layers[static_cast<std::size_t>(index)].post_norm;
+  if (wants_inputs(pass, index, down_proj, down_proj)) {
+    pass.backend().swiglu(
+        {.rows = pass.rows(), .width = pass.config().intermediate, .gate = kept.gate, .up = kept.up, .h = scratch.h});
+  }
+  linear_backward(pass, index, down_proj, scratch.h, rounded_d_x(pass), scratch.dh, false);
   if (first >= down_proj) return;
   pass.backend().swiglu_backward({.rows = pass.rows(),
                                   .width = pass.config().intermediate,
@@ -66,10 +135,13 @@ void mlp_backward(const Pass& pass, int index, int first) {
                                   .dh = scratch.dh,
                                   .d_gate = scratch.d_gate,
                                   .d_up = scratch.d_up});
-  linear_backward(pass, index, gate_proj, scratch.d_gate, scratch.d_norm, false);
-  linear_backward(pass, index, up_proj, scratch.d_up, scratch.d_norm, true);
+  const bool inputs = wants_inputs(pass, index, gate_proj, up_proj);
+  const void* normed = inputs ? normed_again(pass, gain, kept.x_mid, kept.mid_inv_rms) : nullptr;
+  linear_backward(pass, index, gate_proj, normed, scratch.d_gate, scratch.d_norm, false);
+  linear_backward(pass, index, up_proj, normed, scratch.d_up, scratch.d_norm, true);
+  gain_gradient(pass, kept.x_mid, kept.mid_inv_rms, layer_gradient(pass, index).post_norm);
   if (first >= gate_proj) return;
-  norm_backward(pass, pass.model.layers[static_cast<std::size_t>(index)].post_norm, kept.x_mid, kept.mid_inv_rms);
+  norm_backward(pass, gain, kept.x_mid, kept.mid_inv_rms);
 }
 
 void rope_backward(const Pass& pass, int index) {
@@ -77,30 +149,35 @@ void rope_backward(const Pass& pass, int index) {
   const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const BackwardScratch& scratch = pass.activations.backward;
-  pass.backend().rope_store_backward({.layout = &pass.batch.layout(),
-                                      .heads = config.heads,
-                                      .kv_heads = config.kv_heads,
-                                      .head_dim = config.head_dim,
-                                      .cos = floats(pass.model.rope_cos),
-                                      .sin = floats(pass.model.rope_sin),
-                                      .q_gain = floats(layer.q_norm),
-                                      .k_gain = floats(layer.k_norm),
-                                      .epsilon = config.rms_norm_epsilon,
-                                      .q = kept.q_raw,
-                                      .k = kept.k_raw,
-                                      .dq_out = scratch.dq_out,
-                                      .d_keys = scratch.d_keys,
-                                      .d_values = scratch.d_values,
-                                      .dq = scratch.dq,
-                                      .dk = scratch.dk,
-                                      .dv = scratch.dv});
+  const RopeStoreBackwardArgs args{.layout = &pass.batch.layout(),
+                                   .heads = config.heads,
+                                   .kv_heads = config.kv_heads,
+                                   .head_dim = config.head_dim,
+                                   .cos = floats(pass.model.rope_cos),
+                                   .sin = floats(pass.model.rope_sin),
+                                   .q_gain = floats(layer.q_norm),
+                                   .k_gain = floats(layer.k_norm),
+                                   .epsilon = config.rms_norm_epsilon,
+                                   .q = kept.q_raw,
+                                   .k = kept.k_raw,
+                                   .dq_out = scratch.dq_out,
+                                   .d_keys = scratch.d_keys,
+                                   .d_values = scratch.d_values,
+                                   .dq = scratch.dq,
+                                   .dk = scratch.dk,
+                                   .dv = scratch.dv};
+  pass.backend().rope_store_backward(args);
+  const LayerGradient& own = layer_gradient(pass, index);
+  if (own.q_norm || own.k_norm) {
+    pass.backend().head_gain_gradient({.back = &args, .d_q_gain = own.q_norm, .d_k_gain = own.k_norm});
+  }
 }
 
 void attention_backward(const Pass& pass, int index, int first) {
   const ModelConfig& config = pass.config();
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const BackwardScratch& scratch = pass.activations.backward;
-  linear_backward(pass, index, o_proj, rounded_d_x(pass), scratch.d_out, false);
+  linear_backward(pass, index, o_proj, kept.attention, rounded_d_x(pass), scratch.d_out, false);
   if (first >= o_proj) return;
   pass.backend().attention_backward({.layout = &pass.batch.layout(),
                                      .heads = config.heads,
@@ -115,26 +192,38 @@ void attention_backward(const Pass& pass, int index, int first) {
                                      .d_keys = scratch.d_keys,
                                      .d_values = scratch.d_values});
   rope_backward(pass, index);
-  linear_backward(pass, index, q_proj, scratch.dq, scratch.d_norm, false);
-  linear_backward(pass, index, k_proj, scratch.dk, scratch.d_norm, true);
-  linear_backward(pass, index, v_proj, scratch.dv, scratch.d_norm, true);
+  const std::shared_ptr<void>& gain = pass.model.layers[static_cast<std::size_t>(index)].input_norm;
+  const bool inputs = wants_inputs(pass, index, q_proj, v_proj);
+  const void* normed = inputs ? normed_again(pass, gain, kept.x, kept.inv_rms) : nullptr;
+  linear_backward(pass, index, q_proj, normed, scratch.dq, scratch.d_norm, false);
+  linear_backward(pass, index, k_proj, normed, scratch.dk, scratch.d_norm, true);
+  linear_backward(pass, index, v_proj, normed, scratch.dv, scratch.d_norm, true);
+  gain_gradient(pass, kept.x, kept.inv_rms, layer_gradient(pass, index).input_norm);
   if (first >= q_proj) return;
-  norm_backward(pass, pass.model.layers[static_cast<std::size_t>(index)].input_norm, kept.x, kept.inv_rms);
+  norm_backward(pass, gain, kept.x, kept.inv_rms);
 }
 
 }  // namespace
 
-void run_layers_backward(const Model& model, Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
-                         Activations& activations, float* d_x, const std::atomic<bool>& abort) {
+void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
+                         const DeviceBatch& batch, const KvCache& cache, Activations& activations, float* d_x,
+                         const std::atomic<bool>& abort) {
   check(activations.basis_version == adapters.basis_version(), "ERR_ARGUMENT",
         "backward: expected the adapter basis of the forward pass, found another one");
-  const Pass pass{model, adapters, batch, cache, activations, d_x};
-  const int first_module = adapters.first_module();
-  for (int layer = model.config.layers - 1; layer * module_types + down_proj >= first_module; --layer) {
+  const Pass pass{model, adapters, gradient, batch, cache, activations, d_x};
+  const int first_module = gradient.first_module;
+  for (int layer = model.config.layers - 1; layer >= 0 && layer * module_types + down_proj >= first_module; --layer) {
     check(!abort, "ERR_ABORTED", "backward: aborted before layer ", layer);
     const int first = first_module - layer * module_types;
     mlp_backward(pass, layer, first);
     if (first < gate_proj) attention_backward(pass, layer, first);
+  }
+  if (gradient.embedding) {
+    pass.backend().scatter_add_rows({.count = pass.rows(),
+                                     .width = model.config.hidden,
+                                     .rows = batch.tokens(),
+                                     .x = d_x,
+                                     .y = gradient.embedding});
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "engine/adapter.h"
 #include "engine/batch.h"
+#include "engine/gradients.h"
 #include "engine/model.h"
 
 namespace tinylora {
@@ -38,9 +39,9 @@ struct ActivationsDeleter {
 };
 using ActivationsPtr = std::unique_ptr<Activations, ActivationsDeleter>;
 /// `kept_pages`: pages of the cache that a kept pass uses at most; 0 has room for one layer at a time and no way back.
-/// With room for the way back they fit the adapters' present basis only.
-ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages);
-std::size_t activation_bytes(const Model& model, const Adapters& adapters, int rows, int kept_pages);
+/// With room for the way back they fit the adapters' present basis only, and gradients down to `first_module`.
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages,
+                                int first_module = 0);
 
 /// Runs the layers; returns the residual stream after the last one, [M, C] float on the backend (owned by activations).
 /// Throws ERR_ABORTED between layers once `abort` is set.
@@ -48,8 +49,9 @@ const float* run_layers(const Model& model, const Adapters& adapters, const Devi
                         Activations& activations, const std::atomic<bool>& abort);
 
 /// The way back from d_x [M, C] (gradient of the residual stream after the last layer; overwritten) to the adapters'
-/// dR. `activations` must hold a kept pass over the same batch and cache.
-void run_layers_backward(const Model& model, Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
-                         Activations& activations, float* d_x, const std::atomic<bool>& abort);
+/// dR and to the weights in `gradient`. `activations` must hold a kept pass over the same batch and cache.
+void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
+                         const DeviceBatch& batch, const KvCache& cache, Activations& activations, float* d_x,
+                         const std::atomic<bool>& abort);
 
 }  // namespace tinylora

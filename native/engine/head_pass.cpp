@@ -66,18 +66,28 @@ HeadPass::Result HeadPass::forward(const float* x, const ScoredTokens& scored) {
   return {.logprobs = download(backend, logp_, count_), .entropies = download(backend, entropy_, count_)};
 }
 
-void HeadPass::backward(const std::vector<float>& d_logprobs, float* d_x) {
+void HeadPass::backward(const std::vector<float>& d_logprobs, const ModelGradient& gradient, float* d_x) {
   if (count_ == 0) return;
   Backend& backend = *model_.backend;
   upload(backend, d_logp_, d_logprobs);
-  backend.head_backward({.rows = count_,
-                         .x = normed_,
-                         .weight = &model_.head(),
-                         .target = targets_,
-                         .inv_temperature = inv_temperature_,
-                         .lse = lse_,
-                         .d_logp = d_logp_,
-                         .dx = d_normed_});
+  const HeadBackwardArgs head{.rows = count_,
+                              .x = normed_,
+                              .weight = &model_.head(),
+                              .target = targets_,
+                              .inv_temperature = inv_temperature_,
+                              .lse = lse_,
+                              .d_logp = d_logp_,
+                              .dx = d_normed_};
+  if (gradient.head) backend.head_gradient({.back = &head, .d_weight = gradient.head});
+  backend.head_backward(head);
+  if (gradient.final_norm) {
+    backend.gain_gradient({.rows = count_,
+                           .width = model_.config.hidden,
+                           .x = x_,
+                           .inv_rms = inv_rms_,
+                           .dy = d_normed_,
+                           .d_gain = gradient.final_norm});
+  }
   backend.zero(d_gathered_,
                static_cast<std::size_t>(count_) * static_cast<std::size_t>(model_.config.hidden) * sizeof(float));
   backend.rms_norm_backward({.rows = count_,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/arena.h"
+#include "engine/gradients.h"
 #include "engine/model.h"
 #include "engine/score_batch.h"
 
@@ -25,8 +26,9 @@ class HeadPass {
   };
   /// x [M, C] is the residual stream after the last layer.
   Result forward(const float* x, const ScoredTokens& scored);
-  /// Adds the gradient of sum_i d_logprobs[i] * logprobs[i] of the last forward to d_x [M, C].
-  void backward(const std::vector<float>& d_logprobs, float* d_x);
+  /// Adds the gradient of sum_i d_logprobs[i] * logprobs[i] of the last forward to d_x [M, C] and to the weights of the
+  /// head and its norm in `gradient`.
+  void backward(const std::vector<float>& d_logprobs, const ModelGradient& gradient, float* d_x);
 
  private:
   void lay_out(Arena& arena);

@@ -70,6 +70,7 @@ struct Model {
   std::shared_ptr<void> rope_cos, rope_sin;  // [context, D / 2] float
   std::string fingerprint;                   // 16 hex digits
   std::size_t weight_bytes = 0;
+  int version = 0;  // counts the changes of weights since they were loaded
 
   const Weight& head() const { return separate_head ? *separate_head : *embedding; }
 };

@@ -18,23 +18,27 @@ struct Workspace {
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<HeadPass> head;
   std::shared_ptr<void> d_x;  // [M, C], kept passes only
+  int parameters_version = 0;
 
-  void fit(const Model& model, const Adapters& adapters, int rows, int pages, bool keep);
+  void fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages, bool keep);
   void clear() { *this = {}; }
   std::size_t bytes() const {
     return (activations ? activations->bytes : 0) + (cache ? cache->bytes() : 0) + (head ? head->bytes() : 0);
   }
 };
 
-void Workspace::fit(const Model& model, const Adapters& adapters, int rows, int pages, bool keep) {
+void Workspace::fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages,
+                    bool keep) {
   if (cache && (cache->pages() < pages || activations->rows < rows)) {
     rows = std::max(rows, activations->rows);
     pages = std::max(pages, cache->pages());
-  } else if (cache && (!keep || activations->basis_version == adapters.basis_version())) {
+  } else if (cache && (!keep || (activations->basis_version == adapters.basis_version() &&
+                                 parameters_version == parameters.version()))) {
     return;
   }
   clear();  // before the new memory is asked for
-  activations = make_activations(model, adapters, rows, keep ? pages : 0);
+  activations = make_activations(model, adapters, rows, keep ? pages : 0, parameters.gradients().first_module);
+  parameters_version = parameters.version();
   head = std::make_unique<HeadPass>(model, rows, keep);
   const std::size_t row_bytes = static_cast<std::size_t>(model.config.hidden) * sizeof(float);
   if (keep) d_x = model.backend->allocate(static_cast<std::size_t>(rows) * row_bytes);
@@ -48,19 +52,21 @@ struct KeptPass {
   std::vector<std::int32_t> slots;  // of the rows, each once
   std::vector<int> versions;        // of those slots
   int basis_version;
+  int parameters_version;
 };
 
-KeptPass keep_pass(const Adapters& adapters, PackedScore packed, DeviceBatch device) {
+KeptPass keep_pass(const Adapters& adapters, const Parameters& parameters, PackedScore packed, DeviceBatch device) {
   std::vector<std::int32_t> slots = packed.batch.adapter;
   std::sort(slots.begin(), slots.end());
   slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
   std::vector<int> versions;
   for (const std::int32_t slot : slots) versions.push_back(adapters.version(slot));
-  return {std::move(packed), std::move(device), std::move(slots), std::move(versions), adapters.basis_version()};
+  return {std::move(packed),   std::move(device),        std::move(slots),
+          std::move(versions), adapters.basis_version(), parameters.version()};
 }
 
-void check_unchanged(const Adapters& adapters, const KeptPass& pass) {
-  bool same = pass.basis_version == adapters.basis_version();
+void check_unchanged(const Adapters& adapters, const Parameters& parameters, const KeptPass& pass) {
+  bool same = pass.basis_version == adapters.basis_version() && pass.parameters_version == parameters.version();
   for (std::size_t i = 0; same && i < pass.slots.size(); ++i) {
     same = adapters.version(pass.slots[i]) == pass.versions[i];
   }
@@ -92,11 +98,13 @@ void check_finite(const HeadPass::Result& result, const ScoredTokens& scored) {
 struct Trainer::State {
   Model& model;
   Adapters& adapters;
+  Parameters& parameters;
   Workspace plain, kept;
   std::optional<KeptPass> pass;
 };
 
-Trainer::Trainer(Model& model, Adapters& adapters) : state_(new State{model, adapters, {}, {}, {}}) {}
+Trainer::Trainer(Model& model, Adapters& adapters, Parameters& parameters)
+    : state_(new State{model, adapters, parameters, {}, {}, {}}) {}
 Trainer::~Trainer() = default;
 
 ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& abort) {
@@ -105,7 +113,7 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   PackedScore packed = pack_score_batch(batch);
   Workspace& work = batch.keep ? state.kept : state.plain;
   if (batch.keep) state.pass.reset();
-  work.fit(state.model, state.adapters, packed.batch.rows(), packed.pages, batch.keep);
+  work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch.keep);
   DeviceBatch device(*state.model.backend, packed.batch);
   const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
   const HeadPass::Result result = work.head->forward(x, packed.scored);
@@ -117,7 +125,7 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   }
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),
                      .entropies = spread(result.entropies, packed.scored, batch.tokens.size())};
-  if (batch.keep) state.pass.emplace(keep_pass(state.adapters, std::move(packed), std::move(device)));
+  if (batch.keep) state.pass.emplace(keep_pass(state.adapters, state.parameters, std::move(packed), std::move(device)));
   return scores;
 }
 
@@ -128,7 +136,7 @@ void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<b
   const auto rows = static_cast<std::size_t>(state.pass->packed.batch.rows());
   check(d_logprobs.size() == rows, "ERR_ARGUMENT", "backward: expected ", rows, " numbers, one a token, found ",
         d_logprobs.size());
-  check_unchanged(state.adapters, *state.pass);
+  check_unchanged(state.adapters, state.parameters, *state.pass);
   std::vector<float> scored;
   for (const std::int32_t token : tokens) scored.push_back(d_logprobs[static_cast<std::size_t>(token)]);
   check(all_finite(scored), "ERR_NUMERIC",
@@ -139,13 +147,15 @@ void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<b
   try {
     auto* d_x = static_cast<float*>(state.kept.d_x.get());
     state.model.backend->zero(d_x, rows * static_cast<std::size_t>(state.model.config.hidden) * sizeof(float));
-    state.kept.head->backward(scored, d_x);
-    run_layers_backward(state.model, state.adapters, pass.device, *state.kept.cache, *state.kept.activations, d_x,
-                        abort);
+    const ModelGradient gradient = state.parameters.gradients();
+    state.kept.head->backward(scored, gradient, d_x);
+    run_layers_backward(state.model, state.adapters, gradient, pass.device, *state.kept.cache, *state.kept.activations,
+                        d_x, abort);
     check(state.adapters.gradients_finite(), "ERR_NUMERIC",
           "backward: the gradient of the adapters is NaN or infinite");
   } catch (...) {
     state.adapters.zero_gradients();
+    state.parameters.zero_gradients();
     throw;
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/forward.h"
+#include "engine/parameters.h"
 #include "engine/score_batch.h"
 
 namespace tinylora {
@@ -17,15 +18,16 @@ struct ScoreResult {
 
 class Trainer {
  public:
-  Trainer(Model& model, Adapters& adapters);
+  Trainer(Model& model, Adapters& adapters, Parameters& parameters);
   ~Trainer();
 
   /// Checks the batch (ids, parents, slots, context length) before anything runs. A pass that is not kept leaves an
   /// earlier kept one as it is. A log-probability that is NaN or infinite is ERR_NUMERIC.
   ScoreResult forward(const ScoreBatch& batch, const std::atomic<bool>& abort);
   /// Gradient of sum_t d_logprobs[t] * logprobs[t] over the scored tokens (others are not read) into the adapters'
-  /// accumulators. Needs a kept forward, of the basis and vectors that the adapters still have; uses it up. A NaN or
-  /// infinity in d_logprobs or in the gradient is ERR_NUMERIC. The accumulators are zero after an error on the way.
+  /// accumulators and those of the trained weights. Needs a kept forward, of the basis, vectors and weights that the
+  /// model still has; uses it up. A NaN or infinity in d_logprobs or in the adapters' gradient is ERR_NUMERIC. The
+  /// accumulators are zero after an error on the way.
   void backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort);
   std::size_t activation_bytes() const;
 

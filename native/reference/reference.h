@@ -75,6 +75,9 @@ float inverse_rms(const float* x, int width, float epsilon);
 /// dx[i] = inv_rms * (g - x * inv_rms^2 * mean(g * x)), g = dy * gain.
 std::vector<double> norm_gradient(const float* x, const float* gain, float inv_rms, const double* dy, int width);
 
+/// The transpose of rope's rotation of one head, in place.
+void turn_back(std::vector<double>& dy, const float* cos, const float* sin);
+
 /// l = x W^T * inv_temperature of one row, [V].
 std::vector<double> row_logits(const std::vector<float>& x, const PlainWeight& weight, float inv_temperature);
 double log_sum_exp(const std::vector<double>& values);
@@ -96,5 +99,13 @@ void scatter_add_rows(const ScatterAddRowsArgs&);
 void head(DType, const HeadArgs&);
 void head_backward(DType, const HeadBackwardArgs&);
 void head_sample(DType, const HeadSampleArgs&);
+void weight_gradient(DType, const WeightGradientArgs&);
+void lora_gradient(DType, const LoraGradientArgs&);
+void gain_gradient(const GainGradientArgs&);
+void head_gain_gradient(const HeadGainGradientArgs&);
+void head_gradient(DType, const HeadGradientArgs&);
+void sum_squares(const SumSquaresArgs&);
+void adamw(const AdamwArgs&);
+void sgd(const SgdArgs&);
 
 }  // namespace tinylora::reference

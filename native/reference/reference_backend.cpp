@@ -62,6 +62,22 @@ class ReferenceBackend final : public Backend {
   void head_backward(const HeadBackwardArgs& args) override { reference::head_backward(dtype_, args); }
   void head_sample(const HeadSampleArgs& args) override { reference::head_sample(dtype_, args); }
 
+  bool trains_weights() const override { return true; }
+  void weight_gradient(const WeightGradientArgs& args) override { reference::weight_gradient(dtype_, args); }
+  void lora_gradient(const LoraGradientArgs& args) override { reference::lora_gradient(dtype_, args); }
+  void gain_gradient(const GainGradientArgs& args) override { reference::gain_gradient(args); }
+  void head_gain_gradient(const HeadGainGradientArgs& args) override { reference::head_gain_gradient(args); }
+  void head_gradient(const HeadGradientArgs& args) override { reference::head_gradient(dtype_, args); }
+  void sum_squares(const SumSquaresArgs& args) override { reference::sum_squares(args); }
+  void adamw(const AdamwArgs& args) override { reference::adamw(args); }
+  void sgd(const SgdArgs& args) override { reference::sgd(args); }
+  void repack(Weight& weight, const float* values) override {
+    auto& plain = dynamic_cast<reference::PlainWeight&>(weight);
+    for (std::size_t i = 0; i < plain.values.size(); ++i) {
+      plain.values[i] = dtype_ == DType::bf16 ? to_float(to_bf16(values[i])) : values[i];
+    }
+  }
+
  private:
   static void copy(void* to, const void* from, std::size_t bytes) {
     if (bytes > 0) std::memcpy(to, from, bytes);
@@ -73,6 +89,15 @@ class ReferenceBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> make_reference_backend(DType dtype) { return std::make_unique<ReferenceBackend>(dtype); }
+
+}  // namespace tinylora
+
+namespace tinylora {
+
+void Backend::lacks(const char* op) const {
+  fail("ERR_DEVICE", name(), ": ", op, ": this backend trains vectors only: expected an adapter of kind tinylora or ",
+       "lora_xs, or the backend cpu");
+}
 
 }  // namespace tinylora
 

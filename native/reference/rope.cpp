@@ -27,18 +27,22 @@ std::vector<double> turned(const float* x, const float* gain, float epsilon, con
 /// The gradient of x from the gradient of turned(x); x is read only with a gain.
 std::vector<double> turned_back(std::vector<double> dy, const float* x, const float* gain, float epsilon,
                                 const float* cos, const float* sin, int dim) {
-  const int half = dim / 2;
-  for (int i = 0; i < half; ++i) {
-    const double a = dy[i], b = dy[i + half];
-    const double c = cos[i], s = sin[i];
-    dy[i] = a * c + b * s;
-    dy[i + half] = b * c - a * s;
-  }
+  turn_back(dy, cos, sin);
   if (gain == nullptr) return dy;
   return norm_gradient(x, gain, inverse_rms(x, dim, epsilon), dy.data(), dim);
 }
 
 }  // namespace
+
+void turn_back(std::vector<double>& dy, const float* cos, const float* sin) {
+  const std::size_t half = dy.size() / 2;
+  for (std::size_t i = 0; i < half; ++i) {
+    const double a = dy[i], b = dy[i + half];
+    const double c = cos[i], s = sin[i];
+    dy[i] = a * c + b * s;
+    dy[i + half] = b * c - a * s;
+  }
+}
 
 void rope_store(DType dtype, const RopeStoreArgs& args) {
   const SequenceLayout& layout = *args.layout;

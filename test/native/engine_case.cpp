@@ -137,7 +137,8 @@ Engine::Engine(std::unique_ptr<Backend> owned, TinyModel& tiny) : backend(std::m
   const auto file = tiny.write();
   model = load_model(*backend, tiny.config, tiny.tensors, {});
   adapters = std::make_unique<Adapters>(*model);
-  trainer = std::make_unique<Trainer>(*model, *adapters);
+  parameters = std::make_unique<Parameters>(*model, *adapters);
+  trainer = std::make_unique<Trainer>(*model, *adapters, *parameters);
 }
 
 Basis random_basis(const ModelConfig& config, int groups, std::vector<int> modules) {

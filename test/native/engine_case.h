@@ -44,6 +44,7 @@ struct Engine {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Model> model;
   std::unique_ptr<Adapters> adapters;
+  std::unique_ptr<Parameters> parameters;
   std::unique_ptr<Trainer> trainer;
   std::atomic<bool> abort{false};
 

@@ -7,7 +7,8 @@ import type { TrainOptions } from "../../lib/config/schema.js";
 import { randomUniform } from "../../lib/data/philox.js";
 import type { Dtype, LinearModule, ModelConfig, TensorSource } from "../../lib/native/addon.js";
 import { Session } from "../../lib/native/session.js";
-import { GrpoTrainer, type TrainablePolicy } from "../../lib/train/trainer.js";
+import type { TrainablePolicy } from "../../lib/train/trainable.js";
+import { GrpoTrainer } from "../../lib/train/trainer.js";
 
 const letters = [..."0123456789#+-=? abcdefghijklmnopqrstuvwxyz.,", "<end>"];
 const END = letters.length - 1;

@@ -6,7 +6,7 @@ import { resolveConfig } from "../../../lib/config/config.js";
 import { checkpointSteps, latestCheckpoint, writeCheckpoint } from "../../../lib/run/checkpoint.js";
 import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
 import { lockFolder } from "../../../lib/run/lock.js";
-import type { TrainState } from "../../../lib/train/grpo.js";
+import type { TrainState } from "../../../lib/train/run.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -31,7 +31,7 @@ describe("checkpoints", () => {
   it("give back every bit", async () => {
     for (const step of [0, 3]) {
       await writeCheckpoint(folder, state(step), 9, nothing);
-      expect(await latestCheckpoint(folder, never)).toStrictEqual(state(step));
+      expect(await latestCheckpoint(folder, never, nothing)).toStrictEqual(state(step));
     }
   });
 
@@ -48,9 +48,9 @@ describe("checkpoints", () => {
       throw new Error("disk full");
     });
     await expect(fails).rejects.toThrow("disk full");
-    expect((await latestCheckpoint(folder, never))!.step).toBe(1);
+    expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(1);
     await writeCheckpoint(folder, state(2), 2, nothing);
-    expect((await latestCheckpoint(folder, never))!.step).toBe(2);
+    expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(2);
   });
 
   it.each<[string, (text: string) => string]>([
@@ -64,7 +64,7 @@ describe("checkpoints", () => {
     const path = join(folder, "step-2", "state.json");
     await writeFile(path, damage(await readFile(path, "utf8")));
     const warnings: string[] = [];
-    expect((await latestCheckpoint(folder, (message) => void warnings.push(message)))!.step).toBe(1);
+    expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
     expect(warnings[0]).toMatch(/step-2.*not a whole checkpoint/);
   });
 });
@@ -103,21 +103,25 @@ describe("lock", () => {
 
 describe("run folder", () => {
   const info = { config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
-  const adapter = { save: async (path: string) => void (await mkdir(path, { recursive: true })) };
+  const kept = {
+    save: async (_: unknown, path: string) => void (await mkdir(path, { recursive: true })),
+    load: nothing,
+    publish: nothing,
+  };
 
   it("keeps its config and takes away what came after the checkpoint", async () => {
     const run = await RunFolder.create(folder, info);
     for (const step of [0, 1, 2, 3]) {
       await run.appendMetrics({ step, reward: Number.NaN });
       await run.writeCompletions(step, [{ step }]);
-      if (step === 2) await run.saveCheckpoint(state(2), adapter);
+      if (step === 2) await run.saveCheckpoint(state(2), kept);
     }
     await run.close();
     expect(await readRunInfo(folder)).toEqual(info);
 
     const again = await RunFolder.open(folder, { max_steps: 9 });
     expect(again.info.config.max_steps).toBe(9);
-    expect((await again.restore(never))!.step).toBe(2);
+    expect((await again.restore(never, kept))!.step).toBe(2);
     expect(await readFile(join(folder, "metrics.jsonl"), "utf8")).toBe(
       [0, 1, 2].map((step) => `{"step":${step},"reward":null}\n`).join(""),
     );

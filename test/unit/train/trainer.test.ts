@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Dataset } from "../../../lib/data/load.js";
 import type { Reward } from "../../../lib/reward/reward.js";
-import { GrpoTrainer, type GrpoTrainerOptions, type StepReport } from "../../../lib/train/trainer.js";
+import type { StepReport } from "../../../lib/train/run.js";
+import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 
 const problem = (id: string) => ({ id, question: `question ${id}`, answer: "7", row: {} });

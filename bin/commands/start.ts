@@ -1,0 +1,152 @@
+import type { Command } from "commander";
+import { environment } from "../../lib/config/env.js";
+import {
+  Adapter,
+  adapterOptions,
+  EMBEDDED,
+  type Engine,
+  type Evaluation,
+  evaluate,
+  findModel,
+  GrpoTrainer,
+  greedy,
+  loadDataset,
+  resolveConfig,
+  type StepReport,
+  type TrainConfig,
+  type TrainOptions,
+} from "../../lib/index.js";
+import { attachAdapter, loadEngine } from "../engine.js";
+import { interruptible } from "../exit.js";
+import { givenFields } from "../flags.js";
+import { Progress } from "../progress.js";
+import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
+
+const EXAMPLES = `
+Examples:
+  $ tinylora-native start                                   two minutes with the embedded model
+  $ tinylora-native start --seed 1 --u 1                    the same with one number and another order
+  $ tinylora-native start --model path/to/model             with a model this is \`train\``;
+
+/** Of the demonstration; flags come over it. */
+const DEMONSTRATION: TrainOptions = {
+  model: EMBEDDED,
+  data: EMBEDDED,
+  shots: 0,
+  u: 13,
+  v_dtype: "bf16",
+  num_prompts: 16,
+  num_generations: 8,
+  max_completion_length: 80,
+  max_steps: 40,
+  learning_rate: 0.02,
+  eval_steps: 0,
+};
+const HELD_OUT = 200;
+
+export function startCommand(program: Command): void {
+  const command = program
+    .command("start")
+    .description("teach a small embedded model with 13 numbers; with --model, --data, --config or --resume: train")
+    .addHelpText("after", EXAMPLES);
+  addTrainingFlags(command);
+  command.action((flags: TrainingFlags) => {
+    const given = givenFields(command);
+    const own = [given.model, given.data, flags.config, flags.resume, environment().model];
+    return own.some((value) => value !== undefined)
+      ? runTraining(command, "grpo", flags)
+      : demonstrate(given, flags.run);
+  });
+}
+
+async function demonstrate(given: Record<string, unknown>, run: string | undefined): Promise<void> {
+  const config = resolveConfig({ ...DEMONSTRATION, ...given }, "flags");
+  config.model = findModel(config.model);
+  await interruptible(async (signal) => {
+    const started = performance.now();
+    const engine = await loadEngine(config, signal);
+    try {
+      const adapter = Adapter.create(engine, adapterOptions(config)!);
+      await attachAdapter(engine, adapter, signal);
+      const data = await loadDataset(config.data);
+      console.log(
+        `A model of ${weights(engine)} parameters that ships with this package: it knows how to do sums with care, and mostly does not.\n` +
+          `GRPO changes ${adapter.v.length} numbers; the reward says only whether an answer is right.\n`,
+      );
+      const before = await heldOut(engine, config, data.test, signal);
+      console.log(`before  ${accuracy(before)} of ${before.problems} held-out problems right (greedy)\n`);
+
+      const progress = new Progress("training", " steps");
+      const trainer = new GrpoTrainer({ engine, adapter, data, config, ...(run === undefined ? {} : { run }) });
+      const result = await trainer
+        .train({ signal, onStep: (report) => show(report, progress) })
+        .finally(() => progress.stop());
+      if (result.stopped === "aborted") signal.throwIfAborted();
+
+      const after = await heldOut(engine, config, data.test, signal);
+      console.log(`\nafter   ${accuracy(after)} (before ${accuracy(before)}), ${seconds(started)} in all\n`);
+      console.log(example(before, after));
+      console.log(
+        `The ${adapter.v.length} numbers as a string, for --adapter and Adapter.load:\n  ${result.adapter}\n`,
+      );
+      console.log(next(String(result.adapter)));
+    } finally {
+      engine.dispose();
+    }
+  });
+}
+
+function heldOut(engine: Engine, config: TrainConfig, test: Parameters<typeof evaluate>[1], signal: AbortSignal) {
+  const progress = new Progress("evaluating", " problems");
+  const options = { ...config, ...greedy, slot: 0, signal, onProgress: progress.update };
+  return evaluate(engine, test.slice(0, HELD_OUT), options).finally(() => progress.stop());
+}
+
+/** A bar on a terminal, a line now and then elsewhere. */
+function show({ step, steps, metrics }: StepReport, progress: Progress): void {
+  const reward = metrics.reward!;
+  progress.update(
+    step,
+    steps,
+    `right while sampling ${percent(reward)} ${"#".repeat(Math.round(20 * reward)).padEnd(20, ".")}`,
+  );
+  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1)) {
+    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}`);
+  }
+}
+
+/** A problem that the training turned from wrong to right. */
+function example(before: Evaluation, after: Evaluation): string {
+  const place = after.completions.findIndex((one, i) => one.lenient && !before.completions[i]!.lenient);
+  if (place < 0) return "No problem turned from wrong to right.\n";
+  const [old, now] = [before.completions[place]!, after.completions[place]!];
+  return `  ${old.question}\n  before: ${old.completion}\n  after:  ${now.completion}\n`;
+}
+
+function next(adapter: string): string {
+  return `What to try next:
+  npx tinylora-native generate --model ${EMBEDDED} --adapter ${adapter} "Mia has 57 apples and buys 38 more. How many apples does Mia have now?"
+  npm start -- --u 1                              one number instead of 13
+  npm start -- --seed 7 --learning-rate 0.005     another order of problems, smaller steps
+  npm start -- --model path/to/SmolLM2-135M-Instruct --data gsm8k     a real model (docs: README.md)`;
+}
+
+function weights(engine: Engine): string {
+  const count = engine.model.tensors.reduce(
+    (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
+    0,
+  );
+  return count.toLocaleString("en-US");
+}
+
+function accuracy({ lenient }: Evaluation): string {
+  return percent(lenient);
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+function seconds(started: number): string {
+  return `${((performance.now() - started) / 1000).toFixed(0)} s`;
+}

@@ -1,0 +1,73 @@
+import { TinyLoraError } from "../error.js";
+import type { Model } from "../model/open.js";
+import { saveModel } from "../model/save.js";
+import type { Dtype, ModuleType } from "../native/addon.js";
+
+/** Numbers of trained weights by Hugging Face's names. */
+export type NamedWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
+
+/** The model that is trained, as far as its weights' names go: an Engine is one. */
+export interface FullBase {
+  readonly model: Model;
+  readonly fingerprint: string;
+  readonly dtype: Dtype;
+}
+
+/**
+ * Full fine-tuning: the weights of the model themselves, all of them or those of chosen modules. Where adapters go, this
+ * goes too; what comes out is a model's folder.
+ *
+ * @example
+ * const { adapter: trained } = await new SftTrainer({ engine, adapter: FullWeights.of(engine), config }).train();
+ * await trained.save("models/mine");
+ */
+export class FullWeights {
+  readonly fingerprint: string;
+  /** Of the weights that are trained. */
+  readonly names: readonly string[];
+  readonly #base: FullBase;
+  readonly #weights: NamedWeights | undefined;
+
+  private constructor(base: FullBase, names: readonly string[], weights?: NamedWeights) {
+    this.fingerprint = base.fingerprint;
+    this.names = names;
+    this.#base = base;
+    this.#weights = weights;
+  }
+
+  /** `targets`: types of linear modules, whose weights and biases are trained; everything when not given. */
+  static of(base: FullBase, targets?: readonly ModuleType[]): FullWeights {
+    if (base.model.format !== "Hugging Face") {
+      throw new TinyLoraError(
+        "ERR_MODEL",
+        `${base.model.path}: full fine-tuning needs a Hugging Face folder, found a GGUF file`,
+      );
+    }
+    return new FullWeights(base, trainableNames(base.model, targets));
+  }
+
+  withWeights(weights: NamedWeights): FullWeights {
+    return new FullWeights(this.#base, this.names, weights);
+  }
+
+  /** Writes a model's folder: the trained weights in the engine's dtype, the others as they were. */
+  save(folder: string): Promise<void> {
+    return saveModel(folder, this.#base.model, this.#weights ?? new Map(), this.#base.dtype);
+  }
+
+  toString(): string {
+    return `${this.names.length} tensors of ${this.#base.model.path}`;
+  }
+}
+
+/** Names of the weights that full fine-tuning of this model trains. */
+export function trainableNames(
+  { config, tensors }: Pick<Model, "config" | "tensors">,
+  targets?: readonly ModuleType[],
+): string[] {
+  const names = tensors.map(({ name }) => name);
+  if (targets) return names.filter((name) => targets.some((type) => name.includes(`.${type}.`)));
+  return names.filter(
+    (name) => !name.endsWith(".rotary_emb.inv_freq") && !(config.tiedEmbeddings && name === "lm_head.weight"),
+  );
+}

@@ -1,0 +1,48 @@
+/** A trained model as a Hugging Face folder: the base model's files, with other numbers in the weights that were trained. */
+import { copyFile, mkdir, open, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { NamedWeights } from "../adapter/full.js";
+import { encodeSafetensors, type SmallTensors } from "../adapter/safetensors.js";
+import { encodeVector, roundVector } from "../adapter/vector-dtype.js";
+import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
+import type { Dtype, TensorSource } from "../native/addon.js";
+import type { Model } from "./open.js";
+
+const COPIED =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^chat_template\.(json|jinja)$/;
+
+/** Trained weights are written in `dtype`, the others as their file has them. */
+export async function saveModel(folder: string, model: Model, trained: NamedWeights, dtype: Dtype): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(model.path)) {
+    if (COPIED.test(name)) await copyFile(join(model.path, name), join(folder, name));
+  }
+  const tensors: SmallTensors = new Map();
+  for (const source of model.tensors) {
+    const own = trained.get(source.name);
+    tensors.set(source.name, {
+      dtype: own ? (dtype === "bf16" ? "BF16" : "F32") : fileDtype(source),
+      shape: source.shape,
+      data: own ? encodeVector(roundVector(own.values, dtype), dtype) : await readBytes(source),
+    });
+  }
+  await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));
+}
+
+function fileDtype({ name, type }: TensorSource): "F32" | "F16" | "BF16" {
+  if (type === "F32" || type === "F16" || type === "BF16") return type;
+  throw new TinyLoraError("ERR_MODEL", `${name}: expected F32, F16 or BF16, found ${type}`);
+}
+
+async function readBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
+  const handle = await open(file, "r");
+  try {
+    const data = new Uint8Array(bytes);
+    const { bytesRead } = await handle.read(data, 0, bytes, offset);
+    if (bytesRead !== bytes) throw new TinyLoraError("ERR_FILE", `${file}: ends before byte ${offset + bytes}`);
+    return data;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,186 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Adapter } from "../adapter/adapter.js";
+import type { AdapterMatrices } from "../adapter/file.js";
+import type { NamedWeights } from "../adapter/full.js";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  floatTensor,
+  type SmallTensors,
+  tensorFloats,
+} from "../adapter/safetensors.js";
+import type { TrainConfig } from "../config/schema.js";
+import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
+import type { TensorPart, TrainedTensor } from "../native/addon.js";
+import { initialState, type OptimizerState } from "./optimizer.js";
+import type { WeightTraining } from "./policy.js";
+import type { Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
+
+const PARTS = ["master", "first", "second"] as const satisfies readonly TensorPart[];
+/** Beside a checkpoint's state.json. */
+const WEIGHTS_FILE = "weights.safetensors";
+
+/**
+ * Weights that are trained where they are used. The optimiser's state here is a number, how many updates were made; the
+ * engine holds the masters and moments that belong to the newest one, and to the one held for taking back.
+ */
+export class NativeTrainable implements Trainable {
+  readonly slot: 0 | -1;
+  readonly #policy: TrainablePolicy;
+  readonly #trained: Trained;
+  readonly #config: TrainConfig;
+  readonly #weights: WeightTraining;
+  #tensors: TrainedTensor[] = [];
+  #newest = 0;
+  #held = -1;
+
+  constructor(policy: TrainablePolicy, trained: Trained, config: TrainConfig) {
+    if (!policy.weights) throw new TinyLoraError("ERR_ARGUMENT", "this policy trains vectors only");
+    this.slot = trained instanceof Adapter ? 0 : -1;
+    this.#policy = policy;
+    this.#trained = trained;
+    this.#config = config;
+    this.#weights = policy.weights;
+  }
+
+  get parameters(): number {
+    return this.#tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  }
+  get fingerprint(): string {
+    return this.#trained.fingerprint;
+  }
+
+  async attach(signal?: AbortSignal): Promise<void> {
+    if (this.#trained instanceof Adapter) {
+      await this.#policy.attach(this.#trained, { signal });
+      this.#tensors = this.#weights.trainBasis();
+    } else {
+      this.#tensors = this.#weights.trainWeights([...this.#trained.names]);
+    }
+    this.#newest = 0;
+    this.#held = -1;
+  }
+
+  firstState(): OptimizerState {
+    return initialState(new Float32Array(), this.#config);
+  }
+
+  use({ updates }: OptimizerState): number {
+    if (updates !== this.#newest) {
+      if (updates !== this.#held) {
+        throw new TinyLoraError(
+          "ERR_STATE",
+          `weights: expected those after ${updates} updates, found those after ${this.#newest}`,
+        );
+      }
+      this.#weights.restoreParameters();
+      this.#newest = updates;
+    }
+    return this.#weights.version(this.slot);
+  }
+
+  hold(state: OptimizerState): void {
+    this.use(state);
+    if (this.#held === state.updates) return;
+    this.#weights.saveParameters();
+    this.#held = state.updates;
+  }
+
+  update(state: OptimizerState, rate: number): Update {
+    this.use(state);
+    const config = this.#config;
+    const updates = state.updates + 1;
+    const norm = this.#weights.updateParameters({
+      optim: config.optim,
+      rate,
+      decay: config.weight_decay,
+      maxNorm: config.max_grad_norm,
+      momentum: config.momentum,
+      beta1: config.adam_beta1,
+      beta2: config.adam_beta2,
+      epsilon: config.adam_epsilon,
+      updates,
+    });
+    this.#newest = updates;
+    return { state: { ...state, updates }, norm, gradient: null };
+  }
+
+  norm(): number {
+    return Number.NaN;
+  }
+
+  result(state: OptimizerState): Trained {
+    this.use(state);
+    if (this.#trained instanceof Adapter) return this.#trained.withMatrices(this.#matrices(this.#trained));
+    return this.#trained.withWeights(this.#named());
+  }
+
+  async save(state: OptimizerState, folder: string): Promise<void> {
+    this.use(state);
+    const tensors: SmallTensors = new Map();
+    for (const [index, { name, shape }] of this.#tensors.entries()) {
+      for (const part of this.#parts()) {
+        tensors.set(`${name}.${part}`, floatTensor(this.#weights.readParameter(index, part), shape));
+      }
+    }
+    await writeFileAtomic(join(folder, WEIGHTS_FILE), encodeSafetensors(tensors, { updates: String(state.updates) }));
+  }
+
+  async load(state: OptimizerState, folder: string): Promise<void> {
+    const path = join(folder, WEIGHTS_FILE);
+    const { tensors, metadata } = decodeSafetensors(await readFile(path), path);
+    const refuse = (what: string) => new TinyLoraError("ERR_CHECKPOINT", `${path}: ${what}`);
+    if (metadata.updates !== String(state.updates)) throw refuse(`expected the weights after ${state.updates} updates`);
+    const found = this.#tensors.map(({ name, shape }) =>
+      this.#parts().map((part) => {
+        const tensor = tensors.get(`${name}.${part}`);
+        if (!tensor || tensor.shape.join() !== shape.join())
+          throw refuse(`expected ${name}.${part} of shape [${shape}]`);
+        return tensorFloats(tensor);
+      }),
+    );
+    for (const [index, values] of found.entries()) {
+      for (const [place, part] of this.#parts().entries()) {
+        this.#weights.writeParameter(index, part, values[place]!);
+      }
+    }
+    this.#newest = state.updates;
+    this.#held = -1;
+  }
+
+  async publish(state: OptimizerState, run: string): Promise<void> {
+    const result = this.result(state);
+    await result.save(join(run, result instanceof Adapter ? "adapter" : "model"));
+  }
+
+  #parts(): readonly TensorPart[] {
+    return this.#config.optim === "adamw" ? PARTS : PARTS.slice(0, 2);
+  }
+
+  #named(): NamedWeights {
+    return new Map(
+      this.#tensors.map(({ name, shape }, index) => [
+        name,
+        { shape, values: this.#weights.readParameter(index, "master") },
+      ]),
+    );
+  }
+
+  #matrices(adapter: Adapter): AdapterMatrices {
+    const weights = this.#named();
+    return new Map(
+      [...adapter.matrices!].map(([name, { p }]) => {
+        const [a, b] = [weights.get(`${name}.lora_A`)!, weights.get(`${name}.lora_B`)!];
+        return [name, { a: a.values, b: transposed(b.values, b.shape[1]!), p }];
+      }),
+    );
+  }
+}
+
+/** [rows, columns] -> [columns, rows] */
+function transposed(values: Float32Array, columns: number): Float32Array {
+  const rows = values.length / columns;
+  return values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
+}

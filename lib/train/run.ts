@@ -1,0 +1,166 @@
+/**
+ * The loop that every trainer shares: step, metrics, evaluation, checkpoint, and what is left behind after Ctrl-C or an
+ * error.
+ */
+import type { TrainConfig } from "../config/schema.js";
+import type { Example } from "../data/example.js";
+import { spread } from "../data/order.js";
+import { TinyLoraError } from "../error.js";
+import { evaluate, greedy } from "../eval/evaluate.js";
+import { RunFolder } from "../run/folder.js";
+import type { Metrics } from "./metrics.js";
+import type { OptimizerState } from "./optimizer.js";
+import type { ProgressListener } from "./progress.js";
+import type { Trainable, TrainablePolicy, Trained } from "./trainable.js";
+
+/** What a run goes on from: a step makes the next one from it and changes nothing else. */
+export interface TrainState {
+  /** Steps done. */
+  readonly step: number;
+  /** Tokens seen in training, prompts counted once a completion. */
+  readonly tokens: number;
+  readonly optimizer: OptimizerState;
+  /** Of the last step, to see whether steps agree; null where it stays in native memory. */
+  readonly lastGradient: Float64Array | null;
+}
+
+export interface StepOutcome {
+  readonly state: TrainState;
+  /** The same bits for the same state, on any machine of the same kind. */
+  readonly metrics: Metrics;
+  readonly measured: Metrics;
+  /** Lines of completions/step-N.jsonl. */
+  readonly lines: readonly object[];
+}
+
+export interface TrainCallbacks {
+  /** Gives the step up at once, saves the last finished one, and lets `train` return. */
+  readonly signal?: AbortSignal;
+  /** After every step, and once before the first (step 0) when it is evaluated. */
+  readonly onStep?: (report: StepReport) => void | Promise<void>;
+  /** Within a step. */
+  readonly onProgress?: ProgressListener;
+  readonly onWarning?: (message: string) => void;
+}
+
+export interface StepReport {
+  readonly step: number;
+  readonly steps: number;
+  /** What metrics.jsonl holds: the same in a repeated or resumed run. */
+  readonly metrics: Metrics;
+  /** Seconds, rates and memory. */
+  readonly measured: Metrics;
+}
+
+export interface TrainResult<T extends Trained = Trained> {
+  readonly stopped: "finished" | "aborted";
+  readonly step: number;
+  /** What was trained: an adapter, or the model's weights. */
+  readonly adapter: T;
+}
+
+export interface RunOptions {
+  readonly policy: TrainablePolicy;
+  readonly trainable: Trainable;
+  readonly config: TrainConfig;
+  readonly heldOut: readonly Example[];
+  readonly step: (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
+}
+
+/** Opens the folder of a new run, or of one to go on with; null when nothing is to be written. */
+export async function openRun(
+  path: string | undefined,
+  resume: boolean,
+  config: TrainConfig,
+  trainable: Trainable,
+  changes: { max_steps?: number },
+): Promise<RunFolder | null> {
+  if (path === undefined) return null;
+  const { fingerprint, parameters } = trainable;
+  if (!resume) return RunFolder.create(path, { config, fingerprint, parameters });
+  const run = await RunFolder.open(path, changes);
+  if (run.info.fingerprint === fingerprint && run.info.parameters === parameters) return run;
+  await run.close();
+  throw new TinyLoraError(
+    "ERR_RUN",
+    `${path}: expected to train ${run.info.parameters} numbers of the model ${run.info.fingerprint}, found ${parameters} of ${fingerprint}`,
+  );
+}
+
+/** Runs to max_steps, or until the signal. */
+export async function runSteps(
+  options: RunOptions,
+  run: RunFolder | null,
+  callbacks: TrainCallbacks,
+): Promise<TrainResult> {
+  const { trainable, config } = options;
+  const { signal, onStep, onProgress = () => {}, onWarning = () => {} } = callbacks;
+  const save = async (state: TrainState) => run?.saveCheckpoint(state, trainable);
+  const report = async (step: number, metrics: Metrics, measured: Metrics) => {
+    await run?.appendMetrics({ step, ...metrics, measured });
+    await onStep?.({ step, steps: config.max_steps, metrics, measured });
+  };
+  const first: TrainState = { step: 0, tokens: 0, optimizer: trainable.firstState(), lastGradient: null };
+
+  let state = (await run?.restore(onWarning, trainable)) ?? null;
+  try {
+    if (state === null) {
+      const held = await evaluateStep(options, first, onProgress, signal);
+      if (held) await report(0, held.metrics, held.measured);
+      await save(first);
+      state = first;
+    }
+    while (state.step < config.max_steps) {
+      signal?.throwIfAborted();
+      const { state: next, metrics, measured, lines } = await options.step(state, signal);
+      const held = await evaluateStep(options, next, onProgress, signal);
+      if (lines.length > 0) await run?.writeCompletions(next.step, lines);
+      await report(next.step, { ...metrics, ...held?.metrics }, { ...measured, ...held?.measured });
+      state = next;
+      if (state.step % config.save_steps === 0 || state.step === config.max_steps) await save(state);
+    }
+    trainable.use(state.optimizer);
+    return { stopped: "finished", step: state.step, adapter: trainable.result(state.optimizer) };
+  } catch (error) {
+    // The step in progress is given up: policy and run folder go back to the last finished one.
+    const last = state ?? first;
+    try {
+      trainable.use(last.optimizer);
+      if (state) await save(state);
+    } catch (second) {
+      onWarning(`after an error: ${(second as Error).message}`);
+    }
+    if (!signal?.aborted) throw error;
+    return { stopped: "aborted", step: last.step, adapter: trainable.result(last.optimizer) };
+  }
+}
+
+/** Greedy accuracy on held-out problems, in the steps that eval_steps names. */
+async function evaluateStep(
+  { policy, trainable, config, heldOut }: RunOptions,
+  state: TrainState,
+  onProgress: ProgressListener,
+  signal: AbortSignal | undefined,
+): Promise<{ metrics: Metrics; measured: Metrics } | null> {
+  const due = config.eval_steps > 0 && (state.step % config.eval_steps === 0 || state.step === config.max_steps);
+  if (!due || heldOut.length === 0) return null;
+  trainable.use(state.optimizer);
+  const result = await evaluate(policy, spread(heldOut, config.eval_examples), {
+    ...config,
+    ...greedy,
+    slot: trainable.slot,
+    signal,
+    onProgress: (done, total) => onProgress({ phase: "evaluation", done, total }),
+  });
+  return {
+    metrics: {
+      "eval/strict": result.strict,
+      "eval/lenient": result.lenient,
+      "eval/format": result.format,
+      "eval/mean_length": result.meanLength,
+      "eval/clipped_ratio": result.truncated,
+      "eval/problems": result.problems,
+    },
+    measured: { "seconds/evaluation": result.seconds },
+  };
+}

@@ -1,0 +1,37 @@
+import type { Adapter } from "../adapter/adapter.js";
+import { resolveConfig } from "../config/config.js";
+import type { TrainConfig } from "../config/schema.js";
+import type { TrainCallbacks, TrainResult } from "./run.js";
+import { sftStep } from "./sft.js";
+import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
+import type { Trained } from "./trainable.js";
+import type { TrainerOptions } from "./trainer.js";
+
+/**
+ * Trains on the worked answers of a data set: `num_prompts` of them a step.
+ *
+ * @example
+ * const trainer = new SftTrainer({ engine, adapter: FullWeights.of(engine), config: { data: "gsm8k", learning_rate: 1e-5 } });
+ * const { adapter: trained } = await trainer.train({ onStep: ({ step, metrics }) => console.log(step, metrics.loss) });
+ */
+export class SftTrainer<T extends Trained = Adapter> {
+  readonly #options: TrainerOptions<T>;
+  readonly #config: TrainConfig;
+
+  constructor(options: TrainerOptions<T>) {
+    checkResume(options);
+    this.#options = options;
+    this.#config = resolveConfig(options.config ?? {});
+  }
+
+  /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */
+  async train(callbacks: TrainCallbacks = {}): Promise<TrainResult<T>> {
+    const { engine: policy } = this.#options;
+    const config = await runConfig(this.#options, this.#config);
+    const data = await trainingData(this.#options, config, callbacks);
+    const onProgress = callbacks.onProgress ?? (() => {});
+    return trainRun(this.#options, config, data, callbacks, (trainable) => (state, signal) => {
+      return sftStep({ policy, trainable, examples: data.train, config, onProgress }, state, signal);
+    });
+  }
+}

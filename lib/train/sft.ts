@@ -1,0 +1,139 @@
+/**
+ * One step of supervised fine-tuning: the mean of -log p over the tokens of the batch's answers, the one that ends each
+ * of them included. Prompts are read, not learned (TRL's completion_only_loss).
+ *
+ * Examples go through the model packed by token budget, without padding, in the order of the data.
+ */
+import type { TrainConfig } from "../config/schema.js";
+import type { Example } from "../data/example.js";
+import { examplesOfStep } from "../data/order.js";
+import { toPrompt } from "../data/prompt.js";
+import { solutionOf } from "../data/solution.js";
+import { TinyLoraError } from "../error.js";
+import type { ForwardBatch } from "../native/addon.js";
+import { encodePrompt } from "../sample/sample.js";
+import { Clock } from "./clock.js";
+import type { Policy } from "./policy.js";
+import type { ProgressListener } from "./progress.js";
+import type { StepOutcome, TrainState } from "./run.js";
+import { learningRate } from "./schedule.js";
+import { checkFinite, type Trainable } from "./trainable.js";
+
+export interface SftContext {
+  readonly policy: Policy;
+  readonly trainable: Trainable;
+  readonly examples: readonly Example[];
+  readonly config: TrainConfig;
+  readonly onProgress: ProgressListener;
+}
+
+/** An example as the model reads it. */
+interface Lesson {
+  readonly tokens: readonly number[];
+  /** Of the prompt: what follows is learned. */
+  readonly prompt: number;
+}
+
+export async function sftStep(context: SftContext, state: TrainState, signal?: AbortSignal): Promise<StepOutcome> {
+  const { policy, trainable, config, examples, onProgress } = context;
+  const clock = new Clock();
+  const step = state.step + 1;
+  const places = examplesOfStep(state.step, config.num_prompts, examples.length, config.seed);
+  const lessons = places.map((place) => toLesson(policy, examples[place]!, config));
+  const learned = lessons.reduce((sum, { tokens, prompt }) => sum + tokens.length - prompt, 0);
+
+  trainable.use(state.optimizer);
+  trainable.hold(state.optimizer);
+  policy.zeroGradients();
+  const passes = packLessons(lessons, config.token_budget);
+  let [loss, entropy] = [0, 0];
+  await clock.time("training", async () => {
+    for (const [index, pass] of passes.entries()) {
+      onProgress({ phase: "training", done: index, total: passes.length });
+      const { logprobs, entropies } = await policy.forward(toBatch(pass, trainable.slot), signal);
+      const dLogprobs = new Float32Array(logprobs.length);
+      let start = 0;
+      for (const { tokens, prompt } of pass) {
+        for (let i = start + prompt; i < start + tokens.length; i++) {
+          loss -= logprobs[i]! / learned;
+          entropy += entropies[i]! / learned;
+          dLogprobs[i] = -1 / learned;
+        }
+        start += tokens.length;
+      }
+      await policy.backward(dLogprobs, signal);
+    }
+  });
+  checkFinite([loss], "the loss");
+
+  const rate = learningRate(step, config);
+  const { state: optimizer, norm, gradient } = trainable.update(state.optimizer, rate);
+  const rows = lessons.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const tokens = state.tokens + rows;
+  return {
+    state: { step, tokens, optimizer, lastGradient: gradient },
+    metrics: {
+      epoch: (step * config.num_prompts) / examples.length,
+      learning_rate: rate,
+      loss,
+      entropy,
+      grad_norm: norm,
+      num_tokens: tokens,
+    },
+    measured: {
+      step_time: clock.total,
+      "tokens_per_second/training": rows / clock.seconds.training!,
+      "memory/peak_rss": policy.memory().peakRss,
+    },
+    lines: [],
+  };
+}
+
+function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
+  const solution = solutionOf(example);
+  if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
+  const prompt = encodePrompt(policy, toPrompt(example.question, config), example.id, 1);
+  const text = config.prompt_style === "text" ? ` ${solution}` : solution;
+  const { tokenizer } = policy;
+  const end = tokenizer.eos ?? tokenizer.stopTokens[0];
+  const words = Array.from(tokenizer.encode(text, { addSpecialTokens: false }));
+  const answer = end === undefined ? words : [...words, end];
+  const length = prompt.length + answer.length;
+  const limit = Math.min(policy.model.config.context, config.token_budget);
+  if (length > limit) {
+    const name = limit === config.token_budget ? "token_budget" : "the model's context";
+    throw new TinyLoraError("ERR_DATA", `${example.id}: expected at most ${limit} tokens (${name}), found ${length}`);
+  }
+  return { tokens: [...prompt, ...answer], prompt: prompt.length };
+}
+
+/** Neighbours in passes of at most `budget` rows. */
+function packLessons(lessons: readonly Lesson[], budget: number): Lesson[][] {
+  const passes: Lesson[][] = [];
+  let rows = 0;
+  for (const lesson of lessons) {
+    if (passes.length === 0 || rows + lesson.tokens.length > budget) {
+      passes.push([]);
+      rows = 0;
+    }
+    passes.at(-1)!.push(lesson);
+    rows += lesson.tokens.length;
+  }
+  return passes;
+}
+
+/** Prompt and answer are two sequences, so that only the answer's tokens go through the head. */
+function toBatch(pass: readonly Lesson[], slot: number): ForwardBatch {
+  const starts = [0];
+  for (const { tokens, prompt } of pass) starts.push(starts.at(-1)! + prompt, starts.at(-1)! + tokens.length);
+  const count = 2 * pass.length;
+  return {
+    tokens: Int32Array.from(pass.flatMap(({ tokens }) => tokens)),
+    starts: Int32Array.from(starts),
+    parents: Int32Array.from({ length: count }, (_, i) => (i % 2 === 0 ? -1 : i - 1)),
+    slots: new Int32Array(count).fill(slot),
+    scored: Uint8Array.from({ length: count }, (_, i) => i % 2),
+    temperatures: new Float32Array(count).fill(1),
+    keep: true,
+  };
+}

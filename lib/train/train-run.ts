@@ -1,0 +1,71 @@
+/** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
+import type { TrainConfig } from "../config/schema.js";
+import { type Dataset, loadDataset } from "../data/load.js";
+import { TinyLoraError } from "../error.js";
+import { readRunInfo } from "../run/folder.js";
+import { openRun, runSteps, type StepOutcome, type TrainCallbacks, type TrainResult, type TrainState } from "./run.js";
+import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
+import type { TrainerOptions } from "./trainer.js";
+
+export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
+
+export function checkResume({ resume, run }: Pick<TrainerOptions<Trained>, "resume" | "run">): void {
+  if (resume && run === undefined) {
+    throw new TinyLoraError("ERR_ARGUMENT", "resume: expected the folder of a run in `run`");
+  }
+}
+
+/** A run that is resumed has its own options, but for max_steps. */
+export async function runConfig(
+  { run, resume, config }: TrainerOptions<Trained>,
+  given: TrainConfig,
+): Promise<TrainConfig> {
+  if (!resume || run === undefined) return given;
+  const info = await readRunInfo(run);
+  return { ...info.config, ...(config?.max_steps === undefined ? {} : { max_steps: given.max_steps }) };
+}
+
+export async function trainingData(
+  options: TrainerOptions<Trained>,
+  config: TrainConfig,
+  { signal, onWarning = () => {} }: TrainCallbacks,
+): Promise<Dataset> {
+  const load = async (source: string) => {
+    const dataset = await loadDataset(source, { ...config, signal });
+    const skipped = dataset.skipped ?? [];
+    if (skipped.length > 0) onWarning(`${source}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
+    return dataset;
+  };
+  const data = options.data ?? (await load(config.data));
+  if (data.train.length === 0) {
+    throw new TinyLoraError("ERR_DATA", `data: ${data.name} has no problems for training, only for evaluation`);
+  }
+  if (config.eval_data === null || options.data) return data;
+  const { train, test } = await load(config.eval_data);
+  return { ...data, test: test.length > 0 ? test : train };
+}
+
+/** `config` is that of `runConfig`, `data` that of `trainingData`. */
+export async function trainRun<T extends Trained>(
+  options: TrainerOptions<T>,
+  config: TrainConfig,
+  data: Dataset,
+  callbacks: TrainCallbacks,
+  makeStep: (trainable: Trainable) => Step,
+): Promise<TrainResult<T>> {
+  const { engine: policy, adapter, run: path, resume = false } = options;
+  const trainable = makeTrainable(policy, adapter, config);
+  await trainable.attach(callbacks.signal);
+  const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
+  const run = await openRun(path, resume, config, trainable, changes);
+  try {
+    const result = await runSteps(
+      { policy, trainable, config, heldOut: data.test, step: makeStep(trainable) },
+      run,
+      callbacks,
+    );
+    return result as TrainResult<T>; // a trainable gives back the kind that it was made of
+  } finally {
+    await run?.close();
+  }
+}

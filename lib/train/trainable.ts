@@ -1,0 +1,133 @@
+/**
+ * What a run trains, behind one interface: v of an adapter, whose few numbers and moments are kept here, or A and B of
+ * an adapter and weights of the model, which stay in native memory with theirs.
+ */
+import type { Adapter } from "../adapter/adapter.js";
+import { FullWeights } from "../adapter/full.js";
+import { roundStochastically, roundVector } from "../adapter/vector-dtype.js";
+import type { TrainConfig } from "../config/schema.js";
+import { randomUniform } from "../data/philox.js";
+import { TinyLoraError } from "../error.js";
+import { NativeTrainable } from "./native-trainable.js";
+import { clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
+import type { Policy } from "./policy.js";
+
+/** What trainers are given to train. */
+export type Trained = Adapter | FullWeights;
+
+/** A policy that adapters can be attached to: Engine is one. */
+export interface TrainablePolicy extends Policy {
+  attach(adapter: Adapter, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+}
+
+export interface Update {
+  readonly state: OptimizerState;
+  /** Of the gradient before it was cut to max_grad_norm. */
+  readonly norm: number;
+  /** As it was used, where it is known here. */
+  readonly gradient: Float64Array | null;
+}
+
+export interface Trainable<T extends Trained = Trained> {
+  /** Numbers that are trained. */
+  readonly parameters: number;
+  /** Of the base model's weights. */
+  readonly fingerprint: string;
+  /** Of the sequences that it changes. */
+  readonly slot: 0 | -1;
+  attach(signal?: AbortSignal): Promise<void>;
+  firstState(): OptimizerState;
+  /** Makes the model the one of this state: the newest, or the one that `hold` was called with. Returns its version. */
+  use(state: OptimizerState): number;
+  /** Before updates that may have to be taken back by `use`. */
+  hold(state: OptimizerState): void;
+  /** One step of the optimiser along the policy's gradients. ERR_NUMERIC where they are not finite. */
+  update(state: OptimizerState, rate: number): Update;
+  /** Euclidean norm of v as it is used; NaN where that is not known here. */
+  norm(state: OptimizerState): number;
+  /** What the training of `state` made. */
+  result(state: OptimizerState): T;
+  /** Into a checkpoint's folder: all that `state` itself does not hold; `load` reads it back, whole or with an error. */
+  save(state: OptimizerState, folder: string): Promise<void>;
+  load(state: OptimizerState, folder: string): Promise<void>;
+  /** Into the run's folder: what commands and other programs take. */
+  publish(state: OptimizerState, run: string): Promise<void>;
+}
+
+export function makeTrainable(policy: TrainablePolicy, trained: Trained, config: TrainConfig): Trainable {
+  if (trained instanceof FullWeights || trained.trainsMatrices) return new NativeTrainable(policy, trained, config);
+  return new VectorTrainable(policy, trained, config);
+}
+
+class VectorTrainable implements Trainable<Adapter> {
+  readonly slot = 0;
+  readonly #policy: TrainablePolicy;
+  readonly #adapter: Adapter;
+  readonly #config: TrainConfig;
+
+  constructor(policy: TrainablePolicy, adapter: Adapter, config: TrainConfig) {
+    this.#policy = policy;
+    this.#adapter = adapter;
+    this.#config = config;
+  }
+
+  get parameters(): number {
+    return this.#adapter.v.length;
+  }
+  get fingerprint(): string {
+    return this.#adapter.fingerprint;
+  }
+  attach(signal?: AbortSignal): Promise<void> {
+    return this.#policy.attach(this.#adapter, { signal });
+  }
+  firstState(): OptimizerState {
+    const { v } = this.#adapter;
+    const { init, seed } = this.#config;
+    const start = init === "zero" ? v : v.map((_, i) => 0.02 * (2 * randomUniform(seed, "init", i) - 1));
+    return initialState(start, this.#config);
+  }
+  use(state: OptimizerState): number {
+    return this.#policy.setVector(0, this.#rounded(state));
+  }
+  hold(): void {}
+  update(state: OptimizerState, rate: number): Update {
+    const raw = this.#policy.gradient(0);
+    checkFinite(raw, "the gradient");
+    const { gradient, norm } = clipNorm(raw, this.#config.max_grad_norm);
+    const next = update(state, gradient, rate, this.#config);
+    checkFinite(next.master, "v");
+    return { state: next, norm, gradient };
+  }
+  norm(state: OptimizerState): number {
+    return Math.hypot(...this.#rounded(state));
+  }
+  result(state: OptimizerState): Adapter {
+    return this.#adapter.withVector(this.#rounded(state));
+  }
+  save(state: OptimizerState, folder: string): Promise<void> {
+    return this.result(state).save(folder);
+  }
+  async load(state: OptimizerState): Promise<void> {
+    if (state.master.length === this.parameters) return;
+    throw new TinyLoraError("ERR_CHECKPOINT", `v: expected ${this.parameters} numbers, found ${state.master.length}`);
+  }
+  publish(state: OptimizerState, run: string): Promise<void> {
+    return this.result(state).save(`${run}/adapter`);
+  }
+
+  /** The master as the adapter's type holds it: what the model uses. A function of the state alone. */
+  #rounded({ master, updates }: OptimizerState): Float32Array {
+    const { dtype } = this.#adapter.spec;
+    const { v_rounding, seed } = this.#config;
+    if (v_rounding === "nearest") return roundVector(master, dtype);
+    return roundStochastically(master, dtype, (i) => randomUniform(seed, "rounding", updates, i));
+  }
+}
+
+export function checkFinite(values: ArrayLike<number>, what: string): void {
+  for (let i = 0; i < values.length; i++) {
+    if (!Number.isFinite(values[i])) {
+      throw new TinyLoraError("ERR_NUMERIC", `${what}: expected finite numbers, found ${values[i]}`);
+    }
+  }
+}

@@ -1,0 +1,36 @@
+// Where the way back adds gradients of weights; nullptr where a weight is not trained. All are float on the backend, in
+// the shape of the weight.
+#pragma once
+
+#include <vector>
+
+#include "engine/model.h"
+
+namespace tinylora {
+
+struct LinearGradient {
+  float* weight = nullptr;  // [out, in]
+  float* bias = nullptr;    // [out]
+  float* a = nullptr;       // [r, in] of the adapter
+  float* b = nullptr;       // [r, out]: B transposed
+};
+
+struct LayerGradient {
+  float* input_norm = nullptr;  // [C]
+  float* post_norm = nullptr;   // [C]
+  float* q_norm = nullptr;      // [D]
+  float* k_norm = nullptr;      // [D]
+  LinearGradient linear[module_types];
+};
+
+struct ModelGradient {
+  float* embedding = nullptr;   // [V, C]; of a tied head too
+  float* head = nullptr;        // [V, C]; the embedding's where the head is tied
+  float* final_norm = nullptr;  // [C]
+  std::vector<LayerGradient> layers;
+  /// Of the first module (7 * layer + type) whose output's gradient is needed; -1: that of the embedded tokens too;
+  /// past the last module: none.
+  int first_module = 0;
+};
+
+}  // namespace tinylora
