@@ -51,12 +51,13 @@ function boxedAnswer(completion: string): string | null {
 
 function completeBoxes(text: string): Box[] {
   const boxes: Box[] = [];
+  const closed = closingBraces(text);
   for (const match of text.matchAll(/\\f?boxed\s*\{/g)) {
     const open = match.index + match[0].length;
     if (match.index < (boxes.at(-1)?.end ?? 0)) continue; // inside the one before
-    const end = closingBrace(text, open);
-    const content = end === null ? "" : text.slice(open, end).trim();
-    if (end !== null && content !== "") boxes.push({ start: match.index, end: end + 1, content });
+    const end = closed.get(open - 1);
+    const content = text.slice(open, end).trim();
+    if (end !== undefined && content !== "") boxes.push({ start: match.index, end: end + 1, content });
   }
   return boxes;
 }
@@ -71,14 +72,19 @@ function joined(between: string): boolean {
   return words.length <= 30 && (/\b(?:and|or)\b|^[,;]/.test(words) || !/[\p{L}\p{N}.]/u.test(words));
 }
 
-function closingBrace(text: string, start: number): number | null {
-  let depth = 1;
-  for (let i = start; i < text.length; i++) {
+/** Where each opening brace is closed, in one pass. */
+function closingBraces(text: string): Map<number, number> {
+  const open: number[] = [];
+  const closed = new Map<number, number>();
+  for (let i = 0; i < text.length; i++) {
     if (text[i] === "\\") i++;
-    else if (text[i] === "{") depth++;
-    else if (text[i] === "}" && --depth === 0) return i;
+    else if (text[i] === "{") open.push(i);
+    else if (text[i] === "}") {
+      const start = open.pop();
+      if (start !== undefined) closed.set(start, i);
+    }
   }
-  return null;
+  return closed;
 }
 
 /** "The final answer is $(1, 2)$. I hope it is correct.": the formula, or the rest of the sentence. */

@@ -223,7 +223,7 @@ class Parser {
   #argument(): Expression {
     if (this.#take("{")) return this.#braced("}");
     const token = this.#peek();
-    if (token?.kind === "number" && token.text.length > 1) {
+    if (token?.kind === "number" && /^\d./.test(token.text)) {
       this.#tokens[this.#at] = { kind: "number", text: token.text.slice(1) };
       return number(token.text[0]!);
     }

@@ -26,6 +26,12 @@ function expectedOf(gold: string): string {
   return strictAnswer(gold) ?? (/\$|\\\(/.test(gold) ? looseAnswer(gold) : null) ?? gold;
 }
 
+/** Of this process alone: other work on the machine does not count. */
+function milliseconds(since: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(since);
+  return (user + system) / 1000;
+}
+
 describe("Math-Verify's cases", () => {
   const plain = cases.filter(({ option }) => option === undefined);
   const disagreements = plain.filter(({ gold, pred, same }) => grade(pred, expectedOf(gold)).lenient !== same);
@@ -48,9 +54,9 @@ describe("Math-Verify's cases", () => {
 
   it("take at most 50 ms a pair at the 99th percentile", () => {
     const times = cases.map(({ gold, pred }) => {
-      const start = performance.now();
+      const start = process.cpuUsage();
       grade(pred, expectedOf(gold));
-      return performance.now() - start;
+      return milliseconds(start);
     });
     times.sort((a, b) => a - b);
     expect(times[Math.floor(0.99 * times.length)]).toBeLessThan(50);
@@ -171,6 +177,8 @@ describe("sameAnswer", () => {
     expect(sameAnswer(b, a)).toBe(false);
   });
 
+  it("takes no digit of .5 for an argument", () => expect(sameAnswer("\\frac.5{2}", "0.25")).toBe(true));
+
   const leaf = fc.oneof(
     fc.integer({ min: -9, max: 9 }).map((n) => `(${n})`),
     fc.constantFrom("x", "y", "\\pi", "\\sqrt{2}"),
@@ -260,10 +268,10 @@ describe("whatever a model may write", () => {
   it.each(bombs.map((bomb) => [bomb.slice(0, 24), bomb] as const))("%j... is judged at once", (_, bomb) => {
     for (const expected of ["3", "3\\sqrt2", "\\{1,2\\}", bomb]) {
       for (const completion of [bomb, `\\boxed{${bomb}}`]) {
-        const start = performance.now();
+        const start = process.cpuUsage();
         grade(completion, expected);
         sameAnswer(completion, expected);
-        expect(performance.now() - start).toBeLessThan(500);
+        expect(milliseconds(start)).toBeLessThan(500);
       }
     }
   });
