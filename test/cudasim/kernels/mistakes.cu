@@ -7,7 +7,7 @@ extern "C" __global__ void out_of_bounds(float* x, int n, int fix) {
 }
 
 extern "C" __global__ void shared_out_of_bounds(float* x, int fix) {
-  __shared__ float s[32];
+  volatile __shared__ float s[32];
   const int i = fix ? threadIdx.x : threadIdx.x + 4;
   s[i] = 1;
   x[threadIdx.x] = s[i];

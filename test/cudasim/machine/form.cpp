@@ -101,6 +101,7 @@ const FormTable& formTable() {
   static const FormTable table = [] {
     FormTable made;
     addIntegerForms(made);
+    addCarryForms(made);
     addFloatForms(made);
     addHalfForms(made);
     addConversionForms(made);

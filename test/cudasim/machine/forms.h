@@ -6,6 +6,7 @@
 namespace cudasim {
 
 void addIntegerForms(FormTable& table);
+void addCarryForms(FormTable& table);
 void addFloatForms(FormTable& table);
 void addHalfForms(FormTable& table);
 void addConversionForms(FormTable& table);
@@ -18,5 +19,8 @@ void addMemoryForms(FormTable& table);
 void addAtomicForms(FormTable& table);
 void addMatrixForms(FormTable& table);
 void addCopyForms(FormTable& table);
+
+/** add.cc, sub.cc, mad.cc: false, and nothing done, when the instruction has no carry. */
+bool carryForm(Form& form, Type type);
 
 }  // namespace cudasim

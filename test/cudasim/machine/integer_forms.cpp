@@ -37,6 +37,7 @@ void integerBinary(Form& form, Type type, F f) {
 void add(Form& form) {
   const Type type = form.type();
   if (ptx::isFloat(type)) return floatBinary(form, type, FloatOperation::Add);
+  if (carryForm(form, type)) return;
   if (type == Type::s32 && form.has("sat")) {
     sameTypes(form, type, 2);
     return form.finish(binary<int32_t>([](int32_t a, int32_t b) {
@@ -49,6 +50,7 @@ void add(Form& form) {
 void sub(Form& form) {
   const Type type = form.type();
   if (ptx::isFloat(type)) return floatBinary(form, type, FloatOperation::Subtract);
+  if (carryForm(form, type)) return;
   integerBinary(form, type, [](auto a, auto b) { return a - b; });
 }
 
@@ -101,6 +103,7 @@ void mul(Form& form) {
 void mad(Form& form) {
   const Type type = form.type();
   if (ptx::isFloat(type)) return floatFma(form, type);
+  if (carryForm(form, type)) return;
   if (form.has("wide")) {
     form.define(form.operand(0), widened(type));
     form.use(form.operand(1), type);

@@ -56,7 +56,12 @@ std::set<std::string> KernelDecoder::missing(const ptx::Function& function) {
   std::set<std::string> lines;
   frames_.push_back({&function, -1, {}, {}, {}});
   parameterBase_ = add({Type::b64, true, 0, kParameters});
-  layOutParameters(function);
+  if (function.isKernel) layOutParameters(function);
+  for (const auto* list : {&function.parameters, &function.results}) {  // of a device function: a place each
+    for (const ptx::Variable& variable : *list) {
+      if (!function.isKernel) frames_[0].variables[scoped(0, variable.name)] = {"local", 0};
+    }
+  }
   declareVariables(frames_[0]);
   for (const ptx::Instruction& in : function.body) {
     try {
@@ -154,6 +159,11 @@ RegisterId KernelDecoder::scratch(Type type) {
   const auto [entry, isNew] = scratch_.try_emplace(wide, 0);
   if (isNew) entry->second = add({wide, false, 0, ""});
   return entry->second;
+}
+
+RegisterId KernelDecoder::carry() {
+  if (carry_ == kNoSlot) carry_ = add({Type::pred, false, 0, ""});
+  return carry_;
 }
 
 const ptx::RegisterDeclaration* KernelDecoder::findRegister(const ptx::Function& function, int scope,

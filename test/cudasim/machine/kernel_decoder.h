@@ -68,6 +68,8 @@ class KernelDecoder {
   void branchToEnd(int frame);
   void usesGlobalAtomics() { program_.usesGlobalAtomics = true; }
   RegisterId scratch(Type type);
+  /** The carry of multi-word arithmetic: a predicate that PTX has no name for. */
+  RegisterId carry();
 
  private:
   struct Frame {  // one copy of a function's body
@@ -110,7 +112,7 @@ class KernelDecoder {
   std::vector<Fixup> fixups_;
   std::vector<std::pair<size_t, int>> ends_;  // branches to the end of an inlined frame
   std::unordered_map<std::string, uint16_t> formIndex_;
-  RegisterId parameterBase_ = kNoSlot;
+  RegisterId parameterBase_ = kNoSlot, carry_ = kNoSlot;
 };
 
 }  // namespace cudasim
