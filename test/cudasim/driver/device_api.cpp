@@ -14,43 +14,78 @@ CUcontext handle() { return reinterpret_cast<CUcontext>(&Device::instance()); }
 int attribute(int which, const Settings& settings) {
   const bool hopper = settings.arch >= 90;
   switch (which) {
-    case 1: return 1024;                // MAX_THREADS_PER_BLOCK
-    case 2: case 3: return 1024;        // MAX_BLOCK_DIM_X, _Y
-    case 4: return 64;                  // MAX_BLOCK_DIM_Z
-    case 5: return 2147483647;          // MAX_GRID_DIM_X
-    case 6: case 7: return 65535;       // MAX_GRID_DIM_Y, _Z
-    case 8: return 48 << 10;            // MAX_SHARED_MEMORY_PER_BLOCK
-    case 9: return 64 << 10;            // TOTAL_CONSTANT_MEMORY
-    case 10: return 32;                 // WARP_SIZE
-    case 12: return 65536;              // MAX_REGISTERS_PER_BLOCK
-    case 13: return 1000000;            // CLOCK_RATE, kHz
-    case 16: return hopper ? 132 : 108; // MULTIPROCESSOR_COUNT
-    case 17: return 0;                  // KERNEL_EXEC_TIMEOUT
-    case 18: return 0;                  // INTEGRATED
-    case 36: return 1000000;            // MEMORY_CLOCK_RATE
-    case 37: return 5120;               // GLOBAL_MEMORY_BUS_WIDTH
-    case 38: return 40 << 20;           // L2_CACHE_SIZE
-    case 39: return 2048;               // MAX_THREADS_PER_MULTIPROCESSOR
-    case 40: return 2;                  // ASYNC_ENGINE_COUNT
-    case 31: case 41: case 78: case 83: case 88: return 1;  // CONCURRENT_KERNELS, UNIFIED_ADDRESSING, ...
-    case 75: return settings.arch / 10; // COMPUTE_CAPABILITY_MAJOR
-    case 76: return settings.arch % 10; // COMPUTE_CAPABILITY_MINOR
-    case 81: return static_cast<int>(hopper ? 228u << 10 : 164u << 10);    // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-    case 82: return 65536;              // MAX_REGISTERS_PER_MULTIPROCESSOR
-    case 95: return 1;                  // COOPERATIVE_LAUNCH
-    case 97: return static_cast<int>(Device::instance().maxSharedPerBlock());  // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-    case 106: return 32;                // MAX_BLOCKS_PER_MULTIPROCESSOR
-    case 111: return 1 << 10;           // RESERVED_SHARED_MEMORY_PER_BLOCK
-    case 115: return 1;                 // MEMORY_POOLS_SUPPORTED
-    case 120: return hopper ? 1 : 0;    // CLUSTER_LAUNCH
-    case 127: return hopper ? 1 : 0;    // TENSOR_MAP_ACCESS_SUPPORTED
-    default: return 0;
+    case 1:
+      return 1024;  // MAX_THREADS_PER_BLOCK
+    case 2:
+    case 3:
+      return 1024;  // MAX_BLOCK_DIM_X, _Y
+    case 4:
+      return 64;  // MAX_BLOCK_DIM_Z
+    case 5:
+      return 2147483647;  // MAX_GRID_DIM_X
+    case 6:
+    case 7:
+      return 65535;  // MAX_GRID_DIM_Y, _Z
+    case 8:
+      return 48 << 10;  // MAX_SHARED_MEMORY_PER_BLOCK
+    case 9:
+      return 64 << 10;  // TOTAL_CONSTANT_MEMORY
+    case 10:
+      return 32;  // WARP_SIZE
+    case 12:
+      return 65536;  // MAX_REGISTERS_PER_BLOCK
+    case 13:
+      return 1000000;  // CLOCK_RATE, kHz
+    case 16:
+      return hopper ? 132 : 108;  // MULTIPROCESSOR_COUNT
+    case 17:
+      return 0;  // KERNEL_EXEC_TIMEOUT
+    case 18:
+      return 0;  // INTEGRATED
+    case 36:
+      return 1000000;  // MEMORY_CLOCK_RATE
+    case 37:
+      return 5120;  // GLOBAL_MEMORY_BUS_WIDTH
+    case 38:
+      return 40 << 20;  // L2_CACHE_SIZE
+    case 39:
+      return 2048;  // MAX_THREADS_PER_MULTIPROCESSOR
+    case 40:
+      return 2;  // ASYNC_ENGINE_COUNT
+    case 31:
+    case 41:
+    case 78:
+    case 83:
+    case 88:
+      return 1;  // CONCURRENT_KERNELS, UNIFIED_ADDRESSING, ...
+    case 75:
+      return settings.arch / 10;  // COMPUTE_CAPABILITY_MAJOR
+    case 76:
+      return settings.arch % 10;  // COMPUTE_CAPABILITY_MINOR
+    case 81:
+      return static_cast<int>(hopper ? 228u << 10 : 164u << 10);  // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+    case 82:
+      return 65536;  // MAX_REGISTERS_PER_MULTIPROCESSOR
+    case 95:
+      return 1;  // COOPERATIVE_LAUNCH
+    case 97:
+      return static_cast<int>(Device::instance().maxSharedPerBlock());  // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    case 106:
+      return 32;  // MAX_BLOCKS_PER_MULTIPROCESSOR
+    case 111:
+      return 1 << 10;  // RESERVED_SHARED_MEMORY_PER_BLOCK
+    case 115:
+      return 1;  // MEMORY_POOLS_SUPPORTED
+    case 120:
+      return hopper ? 1 : 0;  // CLUSTER_LAUNCH
+    case 127:
+      return hopper ? 1 : 0;  // TENSOR_MAP_ACCESS_SUPPORTED
+    default:
+      return 0;
   }
 }
 
-CUresult initialisedOnly() {
-  return Device::instance().initialised ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;
-}
+CUresult initialisedOnly() { return Device::instance().initialised ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED; }
 
 }  // namespace
 

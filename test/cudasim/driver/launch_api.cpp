@@ -34,16 +34,19 @@ CUresult check(Device& device, const Kernel& kernel, const Configuration& with) 
   const Dim3 &grid = with.grid, &block = with.block, &cluster = with.cluster;
   const auto refused = [&](CUresult code, const std::string& why) { return refuse(device, kernel, code, why); };
   if (grid.count() == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535) {
-    return refused(CUDA_ERROR_INVALID_VALUE, "grid " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
+    return refused(CUDA_ERROR_INVALID_VALUE,
+                   "grid " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
   }
   if (block.count() == 0 || block.count() > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64) {
     return refused(CUDA_ERROR_INVALID_VALUE, "a block of " + std::to_string(block.count()) + " threads");
   }
   if (block.count() > kernel.program.maxThreads) {
-    return refused(CUDA_ERROR_INVALID_VALUE, std::to_string(block.count()) + " threads, the kernel allows " + std::to_string(kernel.program.maxThreads));
+    return refused(CUDA_ERROR_INVALID_VALUE, std::to_string(block.count()) + " threads, the kernel allows " +
+                                                 std::to_string(kernel.program.maxThreads));
   }
   if (with.dynamicShared > kernel.maxDynamicShared) {
-    return refused(CUDA_ERROR_INVALID_VALUE, std::to_string(with.dynamicShared) + " bytes of dynamic shared memory, allowed are " +
+    return refused(CUDA_ERROR_INVALID_VALUE, std::to_string(with.dynamicShared) +
+                                                 " bytes of dynamic shared memory, allowed are " +
                                                  std::to_string(kernel.maxDynamicShared));
   }
   if (with.dynamicShared + kernel.program.staticShared > device.maxSharedPerBlock()) {
@@ -58,11 +61,16 @@ CUresult check(Device& device, const Kernel& kernel, const Configuration& with) 
 
 CUresult errorOf(FaultKind kind) {
   switch (kind) {
-    case FaultKind::IllegalAddress: return CUDA_ERROR_ILLEGAL_ADDRESS;
-    case FaultKind::Misaligned: return CUDA_ERROR_MISALIGNED_ADDRESS;
-    case FaultKind::IllegalInstruction: return CUDA_ERROR_ILLEGAL_INSTRUCTION;
-    case FaultKind::Assert: return CUDA_ERROR_ASSERT;
-    default: return CUDA_ERROR_LAUNCH_FAILED;
+    case FaultKind::IllegalAddress:
+      return CUDA_ERROR_ILLEGAL_ADDRESS;
+    case FaultKind::Misaligned:
+      return CUDA_ERROR_MISALIGNED_ADDRESS;
+    case FaultKind::IllegalInstruction:
+      return CUDA_ERROR_ILLEGAL_INSTRUCTION;
+    case FaultKind::Assert:
+      return CUDA_ERROR_ASSERT;
+    default:
+      return CUDA_ERROR_LAUNCH_FAILED;
   }
 }
 
@@ -71,8 +79,15 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
   const uint64_t at = device.parameterSpace();
   std::memcpy(reinterpret_cast<void*>(at), parameters.data(), parameters.size());
   device.memory.markDefined(at, parameters.size());
-  const Launch launch{kernel.program, device.memory,     with.grid, with.block, with.cluster, with.dynamicShared, at,
-                      device.settings.instructionLimit, device.settings.orderSeed};
+  const Launch launch{kernel.program,
+                      device.memory,
+                      with.grid,
+                      with.block,
+                      with.cluster,
+                      with.dynamicShared,
+                      at,
+                      device.settings.instructionLimit,
+                      device.settings.orderSeed};
   ++kernel.launches;
   if (const auto failure = runGrid(launch, device.settings.threads, kernel.sites)) {
     device.report(failure->report);
@@ -103,12 +118,14 @@ CUresult gather(const Program& program, void** pointers, void** extra, std::vect
   return CUDA_SUCCESS;
 }
 
-CUresult launch(Device& device, CUfunction function, const Configuration& with, CUstream stream, void** pointers, void** extra) {
+CUresult launch(Device& device, CUfunction function, const Configuration& with, CUstream stream, void** pointers,
+                void** extra) {
   Kernel* kernel = find(device, function);
   if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (const CUresult result = check(device, *kernel, with); result != CUDA_SUCCESS) return result;
   std::vector<uint8_t> parameters;
-  if (const CUresult result = gather(kernel->program, pointers, extra, parameters); result != CUDA_SUCCESS) return result;
+  if (const CUresult result = gather(kernel->program, pointers, extra, parameters); result != CUDA_SUCCESS)
+    return result;
   return device.submit(stream, [&device, kernel, with, parameters] { return run(device, *kernel, with, parameters); });
 }
 
@@ -120,19 +137,22 @@ Dim3 ownCluster(const Kernel* kernel) {
 
 }  // namespace
 
-CUDASIM_API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
-                                    unsigned blockY, unsigned blockZ, unsigned shared, CUstream stream, void** pointers,
-                                    void** extra) {
+CUDASIM_API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                    unsigned blockX, unsigned blockY, unsigned blockZ, unsigned shared, CUstream stream,
+                                    void** pointers, void** extra) {
   return guarded([=](Device& device) {
-    const Configuration with{{gridX, gridY, gridZ}, {blockX, blockY, blockZ}, ownCluster(find(device, function)), shared};
+    const Configuration with{
+        {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, ownCluster(find(device, function)), shared};
     return launch(device, function, with, stream, pointers, extra);
   });
 }
 
 CUDASIM_API CUresult cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction function, void** pointers, void** extra) {
   return guarded([=](Device& device) {
-    Configuration with{{c->gridDimX, c->gridDimY, c->gridDimZ}, {c->blockDimX, c->blockDimY, c->blockDimZ},
-                       ownCluster(find(device, function)), c->sharedMemBytes};
+    Configuration with{{c->gridDimX, c->gridDimY, c->gridDimZ},
+                       {c->blockDimX, c->blockDimY, c->blockDimZ},
+                       ownCluster(find(device, function)),
+                       c->sharedMemBytes};
     for (unsigned i = 0; i < c->numAttrs; ++i) {
       if (c->attrs[i].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) continue;
       const auto& size = c->attrs[i].value.clusterDim;
@@ -147,14 +167,29 @@ CUDASIM_API CUresult cuFuncGetAttribute(int* value, int which, CUfunction functi
     const Kernel* kernel = find(device, function);
     if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     switch (which) {
-      case 0: *value = static_cast<int>(kernel->program.maxThreads); break;
-      case 1: *value = static_cast<int>(kernel->program.staticShared); break;
-      case 3: *value = static_cast<int>(kernel->program.localBytes); break;
-      case 4: *value = static_cast<int>(kernel->program.registersUsed); break;
-      case 5: *value = kernel->module->text.target; break;   // PTX_VERSION
-      case 6: *value = device.settings.arch; break;          // BINARY_VERSION
-      case 8: *value = static_cast<int>(kernel->maxDynamicShared); break;
-      default: *value = 0;
+      case 0:
+        *value = static_cast<int>(kernel->program.maxThreads);
+        break;
+      case 1:
+        *value = static_cast<int>(kernel->program.staticShared);
+        break;
+      case 3:
+        *value = static_cast<int>(kernel->program.localBytes);
+        break;
+      case 4:
+        *value = static_cast<int>(kernel->program.registersUsed);
+        break;
+      case 5:
+        *value = kernel->module->text.target;
+        break;  // PTX_VERSION
+      case 6:
+        *value = device.settings.arch;
+        break;  // BINARY_VERSION
+      case 8:
+        *value = static_cast<int>(kernel->maxDynamicShared);
+        break;
+      default:
+        *value = 0;
     }
     return CUDA_SUCCESS;
   });
@@ -175,7 +210,8 @@ CUDASIM_API CUresult cuFuncSetAttribute(CUfunction function, int which, int valu
 
 CUDASIM_API CUresult cuFuncSetCacheConfig(CUfunction, int) { return CUDA_SUCCESS; }
 
-CUDASIM_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
+CUDASIM_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads,
+                                                                 size_t shared) {
   return guarded([=](Device& device) {
     const Kernel* kernel = find(device, function);
     if (kernel == nullptr || threads <= 0) return CUDA_ERROR_INVALID_VALUE;

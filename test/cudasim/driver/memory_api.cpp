@@ -9,7 +9,8 @@ using namespace cudasim;
 namespace {
 
 CUresult badRange(Device& device, const char* what, uint64_t address, size_t bytes) {
-  device.report(std::string(what) + " of " + std::to_string(bytes) + " bytes at " + hex(address) + ", " + device.memory.explain(address));
+  device.report(std::string(what) + " of " + std::to_string(bytes) + " bytes at " + hex(address) + ", " +
+                device.memory.explain(address));
   return CUDA_ERROR_INVALID_VALUE;
 }
 
@@ -25,8 +26,8 @@ CUresult copyOut(Device& device, void* to, CUdeviceptr from, size_t bytes) {
   if (bytes == 0) return CUDA_SUCCESS;
   if (!device.memory.find(from, bytes)) return badRange(device, "copy from device memory", from, bytes);
   if (const auto lacking = device.memory.firstUndefined(from, bytes)) {
-    device.report("copy from device memory that was never written: byte " + std::to_string(*lacking - from) + " of " + std::to_string(bytes) +
-                  " at " + hex(from) + ", " + device.memory.explain(*lacking));
+    device.report("copy from device memory that was never written: byte " + std::to_string(*lacking - from) + " of " +
+                  std::to_string(bytes) + " at " + hex(from) + ", " + device.memory.explain(*lacking));
     return CUDA_ERROR_INVALID_VALUE;
   }
   std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
@@ -98,9 +99,8 @@ CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstrea
 }
 
 CUDASIM_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
-  return guarded([=](Device& device) {
-    return device.submit(stream, [&device, address] { return release(device, address); });
-  });
+  return guarded(
+      [=](Device& device) { return device.submit(stream, [&device, address] { return release(device, address); }); });
 }
 
 CUDASIM_API CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, size_t* bytes, CUdeviceptr address) {

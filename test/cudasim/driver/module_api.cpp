@@ -46,7 +46,8 @@ bool placeVariables(Device& device, Module& module) {
       const auto target = module.symbols.find(relocation.symbol);
       if (target == module.symbols.end()) continue;
       const uint64_t value = target->second.address + relocation.addend;
-      std::memcpy(reinterpret_cast<void*>(module.symbols[variable.name].address + relocation.offset), &value, sizeof value);
+      std::memcpy(reinterpret_cast<void*>(module.symbols[variable.name].address + relocation.offset), &value,
+                  sizeof value);
     }
   }
   return true;
@@ -80,7 +81,8 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
 
 }  // namespace
 
-CUDASIM_API CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned count, int* options, void** values) {
+CUDASIM_API CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned count, int* options,
+                                        void** values) {
   return guarded([=](Device& device) {
     std::string log;
     const CUresult result = load(device, module, image, log);

@@ -95,7 +95,8 @@ CUDASIM_API const char* cudasimMissingForms(const char* ptx) {
   try {
     const ptx::Module module = ptx::parse(ptx);
     Symbols symbols;
-    for (const ptx::Variable& variable : module.variables) symbols[variable.name] = {variable.isExtern ? "dynamic" : variable.space, 0};
+    for (const ptx::Variable& variable : module.variables)
+      symbols[variable.name] = {variable.isExtern ? "dynamic" : variable.space, 0};
     for (const ptx::Function& function : module.functions) {
       if (!function.isDefined) continue;
       lines.merge(KernelDecoder(module, symbols).missing(function));

@@ -90,9 +90,8 @@ CUDASIM_API CUresult cuEventRecord(CUevent event, CUstream stream) {
 }
 
 CUDASIM_API CUresult cuEventSynchronize(CUevent event) {
-  return guarded([=](Device& device) {
-    return find(device, event) != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-  });
+  return guarded(
+      [=](Device& device) { return find(device, event) != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE; });
 }
 
 CUDASIM_API CUresult cuEventQuery(CUevent event) { return cuEventSynchronize(event); }

@@ -81,12 +81,16 @@ void atomicForm(Form& form) {
   form.use(form.operand(form.operandCount() > at + 2 ? at + 2 : at + 1), type);
   form.instr.modifier = static_cast<uint32_t>(spaceNamed(form, where));
   switch (type) {
-    case Type::f32: return form.finish(arithmetic<float>(form, operation));
-    case Type::f64: return form.finish(arithmetic<double>(form, operation));
+    case Type::f32:
+      return form.finish(arithmetic<float>(form, operation));
+    case Type::f64:
+      return form.finish(arithmetic<double>(form, operation));
     case Type::f16x2:
-      return form.finish(atomic<uint32_t, decltype([](uint32_t a, uint32_t b, uint32_t) { return addPair<Half>(a, b); })>);
+      return form.finish(
+          atomic<uint32_t, decltype([](uint32_t a, uint32_t b, uint32_t) { return addPair<Half>(a, b); })>);
     case Type::bf16x2:
-      return form.finish(atomic<uint32_t, decltype([](uint32_t a, uint32_t b, uint32_t) { return addPair<Bfloat>(a, b); })>);
+      return form.finish(
+          atomic<uint32_t, decltype([](uint32_t a, uint32_t b, uint32_t) { return addPair<Bfloat>(a, b); })>);
     default:
       form.finish(forInteger(form, type, [&](auto zero) { return integerOperation<decltype(zero)>(form, operation); }));
   }

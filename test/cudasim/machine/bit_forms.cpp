@@ -159,7 +159,8 @@ void bitFieldInsert(Form& form) {
     return [](Warp& warp, const Instr& instr, uint32_t mask) {
       const T *from = warp.reg<T>(instr.slots[1]), *into = warp.reg<T>(instr.slots[2]);
       const uint32_t *at = warp.reg<uint32_t>(instr.slots[3]), *length = warp.reg<uint32_t>(instr.slots[4]);
-      assign<T>(warp, instr.slots[0], mask, [=](uint32_t i) { return insertField(from[i], into[i], at[i], length[i]); });
+      assign<T>(warp, instr.slots[0], mask,
+                [=](uint32_t i) { return insertField(from[i], into[i], at[i], length[i]); });
     };
   }));
 }

@@ -24,7 +24,8 @@ Block::Block(Worker& w)
       local_(size_t{threads} * localBytes_),
       copies_(warpsOf(w.launch)) {
   const uint32_t warps = warpsOf(w.launch);
-  const size_t stride = (w.program.registerBytes + 63) / 64 * 64 + 64;  // an odd number of lines: no two warps share sets
+  const size_t stride =
+      (w.program.registerBytes + 63) / 64 * 64 + 64;  // an odd number of lines: no two warps share sets
   registers_.resize(stride * warps + 64);
   auto* first = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(registers_.data()) + 63) / 64 * 64);
   for (uint32_t i = 0; i < warps; ++i) {
@@ -97,7 +98,8 @@ void Block::completeIfFull(Barrier& barrier) {
     waiter.warp->state = WarpState::Ready;
     const Slot result = waiter.instr->slots[0];
     switch (barrier.reduction) {
-      case Reduction::None: break;
+      case Reduction::None:
+        break;
       case Reduction::Count:
         assign<uint32_t>(*waiter.warp, result, waiter.mask, [&](uint32_t) { return barrier.trueLanes; });
         break;

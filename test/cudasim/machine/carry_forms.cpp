@@ -21,10 +21,18 @@ void carrying(Warp& warp, const Instr& instr, uint32_t mask) {
     const Uint128 in = carryIn >> lane & 1, product = Uint128{a[lane]} * b[lane];
     Uint128 wide = 0;
     switch (S) {
-      case Step::Add: wide = Uint128{a[lane]} + b[lane] + in; break;
-      case Step::Subtract: wide = Uint128{a[lane]} - b[lane] - in; break;
-      case Step::MultiplyLow: wide = Uint128{static_cast<T>(product)} + c[lane] + in; break;
-      case Step::MultiplyHigh: wide = Uint128{static_cast<T>(product >> (8 * sizeof(T)))} + c[lane] + in; break;
+      case Step::Add:
+        wide = Uint128{a[lane]} + b[lane] + in;
+        break;
+      case Step::Subtract:
+        wide = Uint128{a[lane]} - b[lane] - in;
+        break;
+      case Step::MultiplyLow:
+        wide = Uint128{static_cast<T>(product)} + c[lane] + in;
+        break;
+      case Step::MultiplyHigh:
+        wide = Uint128{static_cast<T>(product >> (8 * sizeof(T)))} + c[lane] + in;
+        break;
     }
     result[lane] = static_cast<T>(wide);
     carryOut |= static_cast<uint32_t>(wide >> (8 * sizeof(T)) & 1) << lane;

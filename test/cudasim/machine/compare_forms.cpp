@@ -20,9 +20,15 @@ void compare(Warp& warp, const Instr& instr, uint32_t mask) {
     uint32_t other = warp.predicate(instr.slots[4]);
     if ((instr.modifier & kNegated) != 0) other = ~other;
     switch (instr.modifier & 3) {
-      case kAnd: result &= other, complement &= other; break;
-      case kOr: result |= other, complement |= other; break;
-      default: result ^= other, complement ^= other; break;
+      case kAnd:
+        result &= other, complement &= other;
+        break;
+      case kOr:
+        result |= other, complement |= other;
+        break;
+      default:
+        result ^= other, complement ^= other;
+        break;
     }
   }
   assignPredicate(warp, instr.slots[1], mask, complement);  // first: both may be the same scratch register
@@ -78,10 +84,14 @@ Handler floatComparison(const Form& form, const std::string& name) {
 
 Handler comparison(const Form& form, Type type, const std::string& name) {
   switch (type) {
-    case Type::f32: return floatComparison<float>(form, name);
-    case Type::f64: return floatComparison<double>(form, name);
-    case Type::f16: return floatComparison<Half>(form, name);
-    case Type::bf16: return floatComparison<Bfloat>(form, name);
+    case Type::f32:
+      return floatComparison<float>(form, name);
+    case Type::f64:
+      return floatComparison<double>(form, name);
+    case Type::f16:
+      return floatComparison<Half>(form, name);
+    case Type::bf16:
+      return floatComparison<Bfloat>(form, name);
     default:
       return forInteger(form, type, [&](auto zero) { return integerComparison<decltype(zero)>(form, name); });
   }

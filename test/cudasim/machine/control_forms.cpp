@@ -23,7 +23,8 @@ void indexedJump(Warp& warp, const Instr& instr, uint32_t mask) {
     const auto first = static_cast<uint32_t>(__builtin_ctz(left));
     const uint32_t entry = index[first];
     if (entry >= table.size()) {
-      throw Fault{FaultKind::IllegalInstruction, "branch to entry " + std::to_string(entry) + " of " + std::to_string(table.size()),
+      throw Fault{FaultKind::IllegalInstruction,
+                  "branch to entry " + std::to_string(entry) + " of " + std::to_string(table.size()),
                   static_cast<int>(first)};
     }
     uint32_t same = 0;
@@ -64,9 +65,7 @@ void call(Form& form) {
 }
 
 void trap(Form& form) {
-  form.finish([](Warp&, const Instr&, uint32_t mask) {
-    throw Fault{FaultKind::Assert, "trap", __builtin_ctz(mask)};
-  });
+  form.finish([](Warp&, const Instr&, uint32_t mask) { throw Fault{FaultKind::Assert, "trap", __builtin_ctz(mask)}; });
 }
 
 void nothing(Form& form) {
@@ -79,7 +78,8 @@ void nothing(Form& form) {
 bool converged(Warp& warp, const Instr& instr, uint32_t mask) {
   if (mask == warp.live) return true;
   if (mask != warp.mask) {
-    throw Fault{FaultKind::Synchronisation, "barrier behind a predicate that not all lanes fulfil", __builtin_ctz(mask)};
+    throw Fault{FaultKind::Synchronisation, "barrier behind a predicate that not all lanes fulfil",
+                __builtin_ctz(mask)};
   }
   warp.waitForLanes(instr);
   return false;

@@ -23,11 +23,16 @@ enum class Rounding { Host, Nearest, Zero, Down, Up };
 template <Rounding R, class T>
 T integral(T value) {
   switch (R) {
-    case Rounding::Nearest: return std::nearbyint(value);
-    case Rounding::Zero: return std::trunc(value);
-    case Rounding::Down: return std::floor(value);
-    case Rounding::Up: return std::ceil(value);
-    default: return value;
+    case Rounding::Nearest:
+      return std::nearbyint(value);
+    case Rounding::Zero:
+      return std::trunc(value);
+    case Rounding::Down:
+      return std::floor(value);
+    case Rounding::Up:
+      return std::ceil(value);
+    default:
+      return value;
   }
 }
 
@@ -73,11 +78,13 @@ D converted(S source) {
     } else {
       narrow = oddFloat(static_cast<double>(value));
     }
-    narrow = integral<R == Rounding::Host || R == Rounding::Zero ? Rounding::Host : R>(narrow);
+    narrow = integral < R == Rounding::Host || R == Rounding::Zero ? Rounding::Host : R > (narrow);
     if (Clamps) narrow = narrow > 0 ? std::min(narrow, 1.0f) : 0.0f;
     if constexpr (R == Rounding::Zero) {
-      if constexpr (std::is_same_v<D, Half>) return halfTowardZero(narrow);
-      else return bfloatTowardZero(narrow);
+      if constexpr (std::is_same_v<D, Half>)
+        return halfTowardZero(narrow);
+      else
+        return bfloatTowardZero(narrow);
     }
     return fromFloat<D>(narrow);
   } else {
@@ -152,7 +159,8 @@ template <class S, class R>
 void load(Warp& warp, const Instr& instr, void* carriers) {
   const R* from = warp.reg<R>(instr.slots[1]);
   auto* to = static_cast<Carrier<S>*>(carriers);
-  for (uint32_t lane = 0; lane < kLanes; ++lane) to[lane] = static_cast<Carrier<S>>(number(fromRegister<S>(from[lane])));
+  for (uint32_t lane = 0; lane < kLanes; ++lane)
+    to[lane] = static_cast<Carrier<S>>(number(fromRegister<S>(from[lane])));
 }
 
 template <class D, class C, class R, Rounding Mode, bool Clamps>
@@ -191,19 +199,36 @@ StepTable stepTable;
 template <class Result, class F>
 Result forScalar(const Form& form, Type type, F f) {
   switch (type) {
-    case Type::u8: case Type::b8: return f(uint8_t{});
-    case Type::s8: return f(int8_t{});
-    case Type::u16: case Type::b16: return f(uint16_t{});
-    case Type::s16: return f(int16_t{});
-    case Type::u32: case Type::b32: return f(uint32_t{});
-    case Type::s32: return f(int32_t{});
-    case Type::u64: case Type::b64: return f(uint64_t{});
-    case Type::s64: return f(int64_t{});
-    case Type::f16: return f(Half{});
-    case Type::bf16: return f(Bfloat{});
-    case Type::f32: return f(float{});
-    case Type::f64: return f(double{});
-    default: form.unknown();
+    case Type::u8:
+    case Type::b8:
+      return f(uint8_t{});
+    case Type::s8:
+      return f(int8_t{});
+    case Type::u16:
+    case Type::b16:
+      return f(uint16_t{});
+    case Type::s16:
+      return f(int16_t{});
+    case Type::u32:
+    case Type::b32:
+      return f(uint32_t{});
+    case Type::s32:
+      return f(int32_t{});
+    case Type::u64:
+    case Type::b64:
+      return f(uint64_t{});
+    case Type::s64:
+      return f(int64_t{});
+    case Type::f16:
+      return f(Half{});
+    case Type::bf16:
+      return f(Bfloat{});
+    case Type::f32:
+      return f(float{});
+    case Type::f64:
+      return f(double{});
+    default:
+      form.unknown();
   }
 }
 
@@ -226,11 +251,16 @@ Store storeFor(Rounding rounding, bool clamps) {
   const auto pick = [&]<bool Clamps>(std::bool_constant<Clamps>) -> Store {
     if constexpr (std::is_same_v<C, double>) {
       switch (rounding) {
-        case Rounding::Nearest: return store<D, C, R, Rounding::Nearest, Clamps>;
-        case Rounding::Zero: return store<D, C, R, Rounding::Zero, Clamps>;
-        case Rounding::Down: return store<D, C, R, Rounding::Down, Clamps>;
-        case Rounding::Up: return store<D, C, R, Rounding::Up, Clamps>;
-        default: break;
+        case Rounding::Nearest:
+          return store<D, C, R, Rounding::Nearest, Clamps>;
+        case Rounding::Zero:
+          return store<D, C, R, Rounding::Zero, Clamps>;
+        case Rounding::Down:
+          return store<D, C, R, Rounding::Down, Clamps>;
+        case Rounding::Up:
+          return store<D, C, R, Rounding::Up, Clamps>;
+        default:
+          break;
       }
     }
     return store<D, C, R, Rounding::Host, Clamps>;
@@ -251,9 +281,12 @@ void convertPair(Warp& warp, const Instr& instr, uint32_t mask) {
   const float *a = warp.reg<float>(instr.slots[1]), *b = warp.reg<float>(instr.slots[2]);
   const auto half = [](float value) {
     if (ClampsAtZero) value = value < 0 ? 0 : value;
-    if constexpr (TowardZero && std::is_same_v<H, Half>) return halfTowardZero(value);
-    else if constexpr (TowardZero) return bfloatTowardZero(value);
-    else return fromFloat<H>(value);
+    if constexpr (TowardZero && std::is_same_v<H, Half>)
+      return halfTowardZero(value);
+    else if constexpr (TowardZero)
+      return bfloatTowardZero(value);
+    else
+      return fromFloat<H>(value);
   };
   assign<uint32_t>(warp, instr.slots[0], mask,
                    [=](uint32_t i) { return uint32_t{half(a[i]).bits} << 16 | half(b[i]).bits; });
@@ -277,9 +310,8 @@ void toTf32(Form& form) {
   const bool away = form.has("rna");
   if (!away) form.unknown("rounding to tf32 other than .rna");
   sameTypes(form, Type::b32, 1);
-  form.finish(unary<uint32_t, uint32_t>([](uint32_t bits) {
-    return (bits & 0x7F800000u) == 0x7F800000u ? bits : (bits + 0x1000u) & 0xFFFFE000u;
-  }));
+  form.finish(unary<uint32_t, uint32_t>(
+      [](uint32_t bits) { return (bits & 0x7F800000u) == 0x7F800000u ? bits : (bits + 0x1000u) & 0xFFFFE000u; }));
 }
 
 void conversion(Form& form) {
@@ -309,7 +341,8 @@ void conversion(Form& form) {
     two.store = forScalar<Store>(form, to, [&]<class D>(D) {
       return forRegister<Store, D>(form, toWidth, [&]<class R>(R) -> Store {
         if (ptx::isFloat(from)) return storeFor<D, double, R>(rounding, clamps);
-        return ptx::isSigned(from) ? storeFor<D, int64_t, R>(rounding, clamps) : storeFor<D, uint64_t, R>(rounding, clamps);
+        return ptx::isSigned(from) ? storeFor<D, int64_t, R>(rounding, clamps)
+                                   : storeFor<D, uint64_t, R>(rounding, clamps);
       });
     });
     form.instr.target = stepTable.add(two);

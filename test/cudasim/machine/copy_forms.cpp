@@ -23,7 +23,8 @@ void copy(Warp& warp, const Instr& instr, uint32_t mask) {
     if (from[lane] % bytes != 0) misaligned(lane, from[lane], bytes);
     checkShared(warp, lane, to[lane], bytes);
     if (wanted[lane] > bytes) {
-      throw Fault{FaultKind::IllegalInstruction, "cp.async of " + std::to_string(wanted[lane]) + " source bytes into " + std::to_string(bytes),
+      throw Fault{FaultKind::IllegalInstruction,
+                  "cp.async of " + std::to_string(wanted[lane]) + " source bytes into " + std::to_string(bytes),
                   static_cast<int>(lane)};
     }
     if (wanted[lane] == 0) return;
@@ -34,7 +35,8 @@ void copy(Warp& warp, const Instr& instr, uint32_t mask) {
   forEachLane(mask, [&](uint32_t lane) {
     uint8_t data[16] = {};
     std::memcpy(data, reinterpret_cast<const void*>(from[lane]), wanted[lane]);
-    warp.block.copyAsync(kLanes * warp.index + lane, warp.committed[lane], static_cast<uint32_t>(to[lane]), data, bytes);
+    warp.block.copyAsync(kLanes * warp.index + lane, warp.committed[lane], static_cast<uint32_t>(to[lane]), data,
+                         bytes);
   });
   countWavefronts(warp, instr, mask, to, bytes);
 }

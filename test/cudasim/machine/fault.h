@@ -11,9 +11,9 @@ enum class FaultKind { IllegalAddress, Misaligned, Undefined, Race, Synchronisat
 struct Fault {
   FaultKind kind;
   std::string what;
-  int lane = -1;   // -1: the warp
-  int pc = -1;     // -1: the instruction that runs
-  int warp = -1;   // -1: the warp that runs
+  int lane = -1;  // -1: the warp
+  int pc = -1;    // -1: the instruction that runs
+  int warp = -1;  // -1: the warp that runs
 };
 
 std::string hex(uint64_t value);

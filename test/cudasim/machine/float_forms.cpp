@@ -66,9 +66,9 @@ void reciprocal(Form& form) {
   const Type type = form.type();
   sameTypes(form, type, 1);
   finishFloat(form, type, forFloat(form, type, [](auto zero) {
-    using T = decltype(zero);
-    return unary<T, T>([](T x) { return 1 / x; });
-  }));
+                using T = decltype(zero);
+                return unary<T, T>([](T x) { return 1 / x; });
+              }));
 }
 
 void squareRoot(Form& form) {
@@ -76,9 +76,9 @@ void squareRoot(Form& form) {
   const Type type = form.type();
   sameTypes(form, type, 1);
   finishFloat(form, type, forFloat(form, type, [](auto zero) {
-    using T = decltype(zero);
-    return unary<T, T>([](T x) { return std::sqrt(x); });
-  }));
+                using T = decltype(zero);
+                return unary<T, T>([](T x) { return std::sqrt(x); });
+              }));
 }
 
 void reciprocalRoot(Form& form) {
@@ -147,48 +147,52 @@ void floatBinary(Form& form, Type type, FloatOperation operation) {
   if (form.operandCount() == 4) form.unknown("three inputs");
   sameTypes(form, type, 2);
   finishFloat(form, type, forFloat(form, type, [&](auto zero) -> Handler {
-    using T = decltype(zero);
-    switch (operation) {
-      case FloatOperation::Add: return binary<T>([](T a, T b) { return a + b; });
-      case FloatOperation::Subtract: return binary<T>([](T a, T b) { return a - b; });
-      case FloatOperation::Multiply: return binary<T>([](T a, T b) { return a * b; });
-      case FloatOperation::Minimum:
-        if (wantsNan) return binary<T>([](T a, T b) { return a != a || b != b ? T(NAN) : minimum(a, b); });
-        return binary<T>([](T a, T b) { return minimum(a, b); });
-      case FloatOperation::Maximum:
-        if (wantsNan) return binary<T>([](T a, T b) { return a != a || b != b ? T(NAN) : maximum(a, b); });
-        return binary<T>([](T a, T b) { return maximum(a, b); });
-      default: form.unknown();
-    }
-  }));
+                using T = decltype(zero);
+                switch (operation) {
+                  case FloatOperation::Add:
+                    return binary<T>([](T a, T b) { return a + b; });
+                  case FloatOperation::Subtract:
+                    return binary<T>([](T a, T b) { return a - b; });
+                  case FloatOperation::Multiply:
+                    return binary<T>([](T a, T b) { return a * b; });
+                  case FloatOperation::Minimum:
+                    if (wantsNan) return binary<T>([](T a, T b) { return a != a || b != b ? T(NAN) : minimum(a, b); });
+                    return binary<T>([](T a, T b) { return minimum(a, b); });
+                  case FloatOperation::Maximum:
+                    if (wantsNan) return binary<T>([](T a, T b) { return a != a || b != b ? T(NAN) : maximum(a, b); });
+                    return binary<T>([](T a, T b) { return maximum(a, b); });
+                  default:
+                    form.unknown();
+                }
+              }));
 }
 
 void floatUnary(Form& form, Type type, FloatOperation operation) {
   if (type != Type::f32 && type != Type::f64) return halfUnary(form, type, operation);
   sameTypes(form, type, 1);
   finishFloat(form, type, forFloat(form, type, [&](auto zero) {
-    using T = decltype(zero);
-    return operation == FloatOperation::Negate ? unary<T, T>([](T a) { return -a; })
-                                               : unary<T, T>([](T a) { return std::fabs(a); });
-  }));
+                using T = decltype(zero);
+                return operation == FloatOperation::Negate ? unary<T, T>([](T a) { return -a; })
+                                                           : unary<T, T>([](T a) { return std::fabs(a); });
+              }));
 }
 
 void floatFma(Form& form, Type type) {
   if (type != Type::f32 && type != Type::f64) return halfFma(form, type);
   sameTypes(form, type, 3);
   finishFloat(form, type, forFloat(form, type, [](auto zero) {
-    using T = decltype(zero);
-    return ternary<T>([](T a, T b, T c) { return std::fma(a, b, c); });
-  }));
+                using T = decltype(zero);
+                return ternary<T>([](T a, T b, T c) { return std::fma(a, b, c); });
+              }));
 }
 
 void floatDivide(Form& form, Type type) {
   form.ignore({"approx", "full"});
   sameTypes(form, type, 2);
   finishFloat(form, type, forFloat(form, type, [](auto zero) {
-    using T = decltype(zero);
-    return binary<T>([](T a, T b) { return a / b; });
-  }));
+                using T = decltype(zero);
+                return binary<T>([](T a, T b) { return a / b; });
+              }));
 }
 
 void addFloatForms(FormTable& table) {

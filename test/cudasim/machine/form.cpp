@@ -6,7 +6,8 @@
 
 namespace cudasim {
 
-Form::Form(KernelDecoder& d, const ptx::Instruction& i, int f) : decoder(d), in(i), frame(f), consumed_(i.parts.size()) {
+Form::Form(KernelDecoder& d, const ptx::Instruction& i, int f)
+    : decoder(d), in(i), frame(f), consumed_(i.parts.size()) {
   consumed_[0] = true;
 }
 

@@ -18,7 +18,8 @@ std::string hex(uint64_t value) {
 }
 
 GlobalMemory::GlobalMemory() {
-  void* range = mmap(nullptr, 2 * kCapacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* range =
+      mmap(nullptr, 2 * kCapacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) throw std::runtime_error("cudasim cannot reserve addresses for device memory");
   base_ = reinterpret_cast<uint64_t>(range);
   next_ = base_ + kGap;
@@ -87,7 +88,8 @@ std::string GlobalMemory::explain(uint64_t address) const {
     const std::string what = adjective + "allocation of " + std::to_string(before.end - before.begin) + " bytes" +
                              (before.name.empty() ? "" : " (" + before.name + ")");
     if (address < before.end) return std::to_string(address - before.begin) + " bytes into a " + what;
-    if (address - before.end < (1 << 20)) return std::to_string(address - before.end) + " bytes past the end of an " + what;
+    if (address - before.end < (1 << 20))
+      return std::to_string(address - before.end) + " bytes past the end of an " + what;
     return "";
   };
   if (const std::string text = near(live_, ""); !text.empty()) return text;

@@ -47,12 +47,15 @@ class Grid {
 
   void runCluster(std::deque<Block>& blocks, uint64_t cluster) {
     const Dim3& size = launch_.cluster;
-    const auto x = static_cast<uint32_t>(cluster % clusters_.x), y = static_cast<uint32_t>(cluster / clusters_.x % clusters_.y);
+    const auto x = static_cast<uint32_t>(cluster % clusters_.x),
+               y = static_cast<uint32_t>(cluster / clusters_.x % clusters_.y);
     const auto z = static_cast<uint32_t>(cluster / clusters_.x / clusters_.y);
     for (uint32_t i = 0; i < blocks.size(); ++i) {
       blocks[i].start({x * size.x + i % size.x, y * size.y + i / size.x % size.y, z * size.z + i / size.x / size.y});
     }
-    const auto done = [&] { return std::all_of(blocks.begin(), blocks.end(), [](const Block& b) { return b.done(); }); };
+    const auto done = [&] {
+      return std::all_of(blocks.begin(), blocks.end(), [](const Block& b) { return b.done(); });
+    };
     Block* current = &blocks.front();
     try {
       uint64_t rounds = 0;
@@ -87,8 +90,8 @@ class Grid {
       if (fault.lane >= 0) {
         const uint32_t thread = kLanes * warp->index + static_cast<uint32_t>(fault.lane);
         const Dim3& size = launch_.block;
-        report += ", thread (" + std::to_string(thread % size.x) + ", " + std::to_string(thread / size.x % size.y) + ", " +
-                  std::to_string(thread / size.x / size.y) + ")";
+        report += ", thread (" + std::to_string(thread % size.x) + ", " + std::to_string(thread / size.x % size.y) +
+                  ", " + std::to_string(thread / size.x / size.y) + ")";
       } else {
         report += ", warp " + std::to_string(warp->index);
       }

@@ -32,9 +32,8 @@ R eachHalf(F f) {
 template <class H, class R, class F>
 Handler halfOf1(F) {
   return unary<R, R>([](R a) {
-    return eachHalf<R>([=](uint32_t shift) {
-      return rounded<H>(F{}(double{toFloat(H{static_cast<uint16_t>(a >> shift)})}));
-    });
+    return eachHalf<R>(
+        [=](uint32_t shift) { return rounded<H>(F{}(double{toFloat(H{static_cast<uint16_t>(a >> shift)})})); });
   });
 }
 
@@ -63,11 +62,16 @@ Handler halfOf3(F) {
 template <class F>
 Handler forHalf(const Form& form, Type type, F make) {
   switch (type) {
-    case Type::f16: return make(Half{}, uint16_t{});
-    case Type::f16x2: return make(Half{}, uint32_t{});
-    case Type::bf16: return make(Bfloat{}, uint16_t{});
-    case Type::bf16x2: return make(Bfloat{}, uint32_t{});
-    default: form.unknown();
+    case Type::f16:
+      return make(Half{}, uint16_t{});
+    case Type::f16x2:
+      return make(Half{}, uint32_t{});
+    case Type::bf16:
+      return make(Bfloat{}, uint16_t{});
+    case Type::bf16x2:
+      return make(Bfloat{}, uint32_t{});
+    default:
+      form.unknown();
   }
 }
 
@@ -84,9 +88,8 @@ void exponential(Form& form) {
   if (type == Type::f32) {
     return form.finish(unary<float, float>([](float x) { return static_cast<float>(std::exp2(double{x})); }));
   }
-  form.finish(forHalf(form, type, []<class H, class R>(H, R) {
-    return halfOf1<H, R>([](double x) { return std::exp2(x); });
-  }));
+  form.finish(
+      forHalf(form, type, []<class H, class R>(H, R) { return halfOf1<H, R>([](double x) { return std::exp2(x); }); }));
 }
 
 void hyperbolicTangent(Form& form) {
@@ -96,9 +99,8 @@ void hyperbolicTangent(Form& form) {
   if (type == Type::f32) {
     return form.finish(unary<float, float>([](float x) { return static_cast<float>(std::tanh(double{x})); }));
   }
-  form.finish(forHalf(form, type, []<class H, class R>(H, R) {
-    return halfOf1<H, R>([](double x) { return std::tanh(x); });
-  }));
+  form.finish(
+      forHalf(form, type, []<class H, class R>(H, R) { return halfOf1<H, R>([](double x) { return std::tanh(x); }); }));
 }
 
 }  // namespace
@@ -106,47 +108,52 @@ void hyperbolicTangent(Form& form) {
 void halfBinary(Form& form, Type type, FloatOperation operation) {
   const bool wantsNan = form.has("NaN");
   sameTypes(form, type, 2);
-  finishHalf(form, forHalf(form, type, [&]<class H, class R>(H, R) -> Handler {
-    switch (operation) {
-      case FloatOperation::Add: return halfOf2<H, R>([](double a, double b) { return a + b; });
-      case FloatOperation::Subtract: return halfOf2<H, R>([](double a, double b) { return a - b; });
-      case FloatOperation::Multiply: return halfOf2<H, R>([](double a, double b) { return a * b; });
-      case FloatOperation::Minimum:
-        if (wantsNan) {
-          return halfOf2<H, R>([](double a, double b) { return a != a || b != b ? NAN : bothOrder(a, b, true); });
+  finishHalf(
+      form, forHalf(form, type, [&]<class H, class R>(H, R) -> Handler {
+        switch (operation) {
+          case FloatOperation::Add:
+            return halfOf2<H, R>([](double a, double b) { return a + b; });
+          case FloatOperation::Subtract:
+            return halfOf2<H, R>([](double a, double b) { return a - b; });
+          case FloatOperation::Multiply:
+            return halfOf2<H, R>([](double a, double b) { return a * b; });
+          case FloatOperation::Minimum:
+            if (wantsNan) {
+              return halfOf2<H, R>([](double a, double b) { return a != a || b != b ? NAN : bothOrder(a, b, true); });
+            }
+            return halfOf2<H, R>([](double a, double b) { return bothOrder(a, b, true); });
+          case FloatOperation::Maximum:
+            if (wantsNan) {
+              return halfOf2<H, R>([](double a, double b) { return a != a || b != b ? NAN : bothOrder(a, b, false); });
+            }
+            return halfOf2<H, R>([](double a, double b) { return bothOrder(a, b, false); });
+          default:
+            form.unknown();
         }
-        return halfOf2<H, R>([](double a, double b) { return bothOrder(a, b, true); });
-      case FloatOperation::Maximum:
-        if (wantsNan) {
-          return halfOf2<H, R>([](double a, double b) { return a != a || b != b ? NAN : bothOrder(a, b, false); });
-        }
-        return halfOf2<H, R>([](double a, double b) { return bothOrder(a, b, false); });
-      default: form.unknown();
-    }
-  }));
+      }));
 }
 
 void halfUnary(Form& form, Type type, FloatOperation operation) {
   sameTypes(form, type, 1);
   const bool negates = operation == FloatOperation::Negate;
   finishHalf(form, forHalf(form, type, [&]<class H, class R>(H, R) -> Handler {
-    if (negates) return unary<R, R>([](R a) { return static_cast<R>(a ^ static_cast<R>(0x80008000u)); });
-    return unary<R, R>([](R a) { return static_cast<R>(a & static_cast<R>(0x7FFF7FFFu)); });
-  }));
+               if (negates) return unary<R, R>([](R a) { return static_cast<R>(a ^ static_cast<R>(0x80008000u)); });
+               return unary<R, R>([](R a) { return static_cast<R>(a & static_cast<R>(0x7FFF7FFFu)); });
+             }));
 }
 
 void halfFma(Form& form, Type type) {
   const bool clampsAtZero = form.has("relu");
   sameTypes(form, type, 3);
   finishHalf(form, forHalf(form, type, [&]<class H, class R>(H, R) -> Handler {
-    if (clampsAtZero) {
-      return halfOf3<H, R>([](double a, double b, double c) {
-        const double value = a * b + c;
-        return value < 0 ? 0 : value;
-      });
-    }
-    return halfOf3<H, R>([](double a, double b, double c) { return a * b + c; });
-  }));
+               if (clampsAtZero) {
+                 return halfOf3<H, R>([](double a, double b, double c) {
+                   const double value = a * b + c;
+                   return value < 0 ? 0 : value;
+                 });
+               }
+               return halfOf3<H, R>([](double a, double b, double c) { return a * b + c; });
+             }));
 }
 
 void addHalfForms(FormTable& table) {

@@ -48,13 +48,23 @@ Handler ternary(F f) {
 template <class F>
 Handler forInteger(const Form& form, Type type, F f) {
   switch (type) {
-    case Type::b16: case Type::u16: return f(uint16_t{});
-    case Type::s16: return f(int16_t{});
-    case Type::b32: case Type::u32: return f(uint32_t{});
-    case Type::s32: return f(int32_t{});
-    case Type::b64: case Type::u64: return f(uint64_t{});
-    case Type::s64: return f(int64_t{});
-    default: form.unknown();
+    case Type::b16:
+    case Type::u16:
+      return f(uint16_t{});
+    case Type::s16:
+      return f(int16_t{});
+    case Type::b32:
+    case Type::u32:
+      return f(uint32_t{});
+    case Type::s32:
+      return f(int32_t{});
+    case Type::b64:
+    case Type::u64:
+      return f(uint64_t{});
+    case Type::s64:
+      return f(int64_t{});
+    default:
+      form.unknown();
   }
 }
 
@@ -62,10 +72,14 @@ Handler forInteger(const Form& form, Type type, F f) {
 template <class F>
 Handler forBits(const Form& form, Type type, F f) {
   switch (ptx::sizeOf(type)) {
-    case 2: return f(uint16_t{});
-    case 4: return f(uint32_t{});
-    case 8: return f(uint64_t{});
-    default: form.unknown();
+    case 2:
+      return f(uint16_t{});
+    case 4:
+      return f(uint32_t{});
+    case 8:
+      return f(uint64_t{});
+    default:
+      form.unknown();
   }
 }
 

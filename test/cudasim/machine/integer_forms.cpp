@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "machine/forms.h"
 #include "machine/float_forms.h"
+#include "machine/forms.h"
 #include "machine/handlers.h"
 
 namespace cudasim {
@@ -12,13 +12,32 @@ namespace {
 __extension__ typedef __int128 Int128;
 __extension__ typedef unsigned __int128 Uint128;
 
-template <class T> struct WideOf;
-template <> struct WideOf<uint16_t> { using Type = uint32_t; };
-template <> struct WideOf<int16_t> { using Type = int32_t; };
-template <> struct WideOf<uint32_t> { using Type = uint64_t; };
-template <> struct WideOf<int32_t> { using Type = int64_t; };
-template <> struct WideOf<uint64_t> { using Type = Uint128; };
-template <> struct WideOf<int64_t> { using Type = Int128; };
+template <class T>
+struct WideOf;
+template <>
+struct WideOf<uint16_t> {
+  using Type = uint32_t;
+};
+template <>
+struct WideOf<int16_t> {
+  using Type = int32_t;
+};
+template <>
+struct WideOf<uint32_t> {
+  using Type = uint64_t;
+};
+template <>
+struct WideOf<int32_t> {
+  using Type = int64_t;
+};
+template <>
+struct WideOf<uint64_t> {
+  using Type = Uint128;
+};
+template <>
+struct WideOf<int64_t> {
+  using Type = Int128;
+};
 template <class T>
 using Wide = typename WideOf<T>::Type;
 
@@ -56,21 +75,30 @@ void sub(Form& form) {
 
 Type widened(Type type) {
   switch (type) {
-    case Type::u16: return Type::u32;
-    case Type::s16: return Type::s32;
-    case Type::u32: return Type::u64;
-    default: return Type::s64;
+    case Type::u16:
+      return Type::u32;
+    case Type::s16:
+      return Type::s32;
+    case Type::u32:
+      return Type::u64;
+    default:
+      return Type::s64;
   }
 }
 
 template <class F>
 Handler forNarrow(Form& form, Type type, F f) {
   switch (type) {
-    case Type::u16: return f(uint16_t{});
-    case Type::s16: return f(int16_t{});
-    case Type::u32: return f(uint32_t{});
-    case Type::s32: return f(int32_t{});
-    default: form.unknown();
+    case Type::u16:
+      return f(uint16_t{});
+    case Type::s16:
+      return f(int16_t{});
+    case Type::u32:
+      return f(uint32_t{});
+    case Type::s32:
+      return f(int32_t{});
+    default:
+      form.unknown();
   }
 }
 

@@ -32,7 +32,8 @@ Program KernelDecoder::decode(const ptx::Function& kernel) {
   std::copy_n(kernel.cluster, 3, program_.cluster.begin());
   parameterBase_ = add({Type::b64, true, 0, kParameters});
   layOutParameters(kernel);
-  for (const ptx::Variable& variable : module_.variables) {  // module scope shared memory: only what lies there is known
+  for (const ptx::Variable& variable :
+       module_.variables) {  // module scope shared memory: only what lies there is known
     if (variable.space == "shared" && !variable.isExtern) {
       const Symbol& symbol = symbols_.at(variable.name);
       program_.staticShared =
@@ -217,8 +218,10 @@ RegisterId KernelDecoder::registerFor(const Form& form, const Operand& operand, 
       }
       return constant(type == Type::pred ? (bits != 0 ? kAllLanes : 0) : bits, type);
     }
-    case Operand::Kind::Name: break;
-    default: form.unknown("unexpected kind of operand");
+    case Operand::Kind::Name:
+      break;
+    default:
+      form.unknown("unexpected kind of operand");
   }
   if (operand.name == "_") return scratch(type);
   if (operand.name == "WARP_SZ") return constant(kLanes, type);

@@ -22,7 +22,7 @@ struct Symbol {
 using Symbols = std::unordered_map<std::string, Symbol>;
 
 struct VirtualRegister {
-  Type type;  // as wide as the register; pred for a predicate
+  Type type;           // as wide as the register; pred for a predicate
   bool fixed = false;  // a constant or special register: never written
   uint64_t bits = 0;
   std::string special;
@@ -84,7 +84,7 @@ class KernelDecoder {
     int frame, scope;
     std::string label;
     int line;
-    int table = -1;   // entry `slot` of that branch table instead of a target
+    int table = -1;  // entry `slot` of that branch table instead of a target
     size_t slot = 0;
   };
 

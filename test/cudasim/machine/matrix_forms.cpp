@@ -18,7 +18,8 @@ namespace {
 void wholeWarp(const Warp& warp, uint32_t mask) {
   if (mask == kAllLanes) return;
   const int lane = mask == 0 ? -1 : __builtin_ctz(mask);
-  throw Fault{FaultKind::Synchronisation, "a matrix operation that only lanes " + hex(mask) + " of " + hex(warp.started) + " reach", lane};
+  throw Fault{FaultKind::Synchronisation,
+              "a matrix operation that only lanes " + hex(mask) + " of " + hex(warp.started) + " reach", lane};
 }
 
 /** Waits for the whole warp; false when it must. */
@@ -120,7 +121,8 @@ void multiplyTf32(Warp& warp, const Instr& instr, uint32_t mask) {
   Tile<K> tile;
   for (uint32_t r = 0; r < aRegisters; ++r) {
     const uint32_t* from = warp.reg<uint32_t>(a[r]);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) tile.a[lane / 4 + 8 * (r % 2)][lane % 4 + 4 * (r / 2)] = tf32(from[lane]);
+    for (uint32_t lane = 0; lane < kLanes; ++lane)
+      tile.a[lane / 4 + 8 * (r % 2)][lane % 4 + 4 * (r / 2)] = tf32(from[lane]);
   }
   for (uint32_t r = 0; r < bRegisters; ++r) {
     const uint32_t* from = warp.reg<uint32_t>(b[r]);
@@ -155,7 +157,8 @@ void multiplyForm(Form& form) {
   form.unknown("shape " + shape);
 }
 
-/** slots: address, results. Lane 8m + r names row r of matrix m; a lane gets row lane / 4, elements 2 (lane % 4), + 1. */
+/** slots: address, results. Lane 8m + r names row r of matrix m; a lane gets row lane / 4, elements 2 (lane % 4), + 1.
+ */
 template <bool Transposed>
 void loadMatrix(Warp& warp, const Instr& instr, uint32_t mask) {
   if (!allHere(warp, instr, mask)) return;

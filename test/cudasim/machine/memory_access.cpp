@@ -22,7 +22,8 @@ bool isRow(const Access& access) {
   if (access.mask != kAllLanes) return false;
   const uint64_t first = access.address[0];
   uint64_t differs = 0;
-  for (uint32_t lane = 0; lane < kLanes; ++lane) differs |= access.address[lane] ^ (first + uint64_t{lane} * access.bytes);
+  for (uint32_t lane = 0; lane < kLanes; ++lane)
+    differs |= access.address[lane] ^ (first + uint64_t{lane} * access.bytes);
   return differs == 0;
 }
 
@@ -77,7 +78,8 @@ void readGlobal(const Access& access) {
     const uint64_t address = access.address[lane];
     std::memcpy(access.data + lane * access.bytes, reinterpret_cast<const void*>(address), access.bytes);
     if (mayLack && lacks(address, access.bytes)) {
-      throw Fault{FaultKind::Undefined, "global memory read at " + hex(address) + " that was never written, " + memory.explain(address),
+      throw Fault{FaultKind::Undefined,
+                  "global memory read at " + hex(address) + " that was never written, " + memory.explain(address),
                   static_cast<int>(lane)};
     }
   });
@@ -193,19 +195,27 @@ void misaligned(uint32_t lane, uint64_t address, uint32_t bytes) {
 
 void readMemory(Space space, const Access& access) {
   switch (space) {
-    case Space::Global: return readGlobal(access);
-    case Space::Shared: return readShared(access);
-    case Space::Local: return accessLocal<false>(access);
-    case Space::Generic: return accessGeneric(access, readGlobal, readShared, accessLocal<false>);
+    case Space::Global:
+      return readGlobal(access);
+    case Space::Shared:
+      return readShared(access);
+    case Space::Local:
+      return accessLocal<false>(access);
+    case Space::Generic:
+      return accessGeneric(access, readGlobal, readShared, accessLocal<false>);
   }
 }
 
 void writeMemory(Space space, const Access& access) {
   switch (space) {
-    case Space::Global: return writeGlobal(access);
-    case Space::Shared: return writeShared(access);
-    case Space::Local: return accessLocal<true>(access);
-    case Space::Generic: return accessGeneric(access, writeGlobal, writeShared, accessLocal<true>);
+    case Space::Global:
+      return writeGlobal(access);
+    case Space::Shared:
+      return writeShared(access);
+    case Space::Local:
+      return accessLocal<true>(access);
+    case Space::Generic:
+      return accessGeneric(access, writeGlobal, writeShared, accessLocal<true>);
   }
 }
 

@@ -1,11 +1,12 @@
 // ld and st in all spaces; isspacep.
+#include "machine/memory_forms.h"
+
 #include <cstring>
 
 #include "machine/forms.h"
 #include "machine/handlers.h"
 #include "machine/kernel_decoder.h"
 #include "machine/memory_access.h"
-#include "machine/memory_forms.h"
 
 namespace cudasim {
 namespace {
@@ -94,18 +95,44 @@ Transfer transferFor(const Form& form, uint32_t width, bool writes) {
 
 Transfer transferFor(const Form& form, Type type, uint32_t width, bool writes) {
   switch (ptx::sizeOf(type)) {
-    case 1: return type == Type::s8 ? transferFor<int8_t>(form, width, writes) : transferFor<uint8_t>(form, width, writes);
-    case 2: return type == Type::s16 ? transferFor<int16_t>(form, width, writes) : transferFor<uint16_t>(form, width, writes);
-    case 4: return type == Type::s32 ? transferFor<int32_t>(form, width, writes) : transferFor<uint32_t>(form, width, writes);
-    case 8: return transferFor<uint64_t>(form, width, writes);
-    default: form.unknown("type");
+    case 1:
+      return type == Type::s8 ? transferFor<int8_t>(form, width, writes) : transferFor<uint8_t>(form, width, writes);
+    case 2:
+      return type == Type::s16 ? transferFor<int16_t>(form, width, writes) : transferFor<uint16_t>(form, width, writes);
+    case 4:
+      return type == Type::s32 ? transferFor<int32_t>(form, width, writes) : transferFor<uint32_t>(form, width, writes);
+    case 8:
+      return transferFor<uint64_t>(form, width, writes);
+    default:
+      form.unknown("type");
   }
 }
 
 void ignoreCacheHints(Form& form) {
-  form.ignore({"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "weak", "cta", "cluster", "gpu", "sys",
-               "L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate",
-               "L2::64B", "L2::128B", "L2::256B", "L2::cache_hint", "L2::evict_last", "L2::evict_first",
+  form.ignore({"nc",
+               "ca",
+               "cg",
+               "cs",
+               "lu",
+               "cv",
+               "wb",
+               "wt",
+               "weak",
+               "cta",
+               "cluster",
+               "gpu",
+               "sys",
+               "L1::evict_normal",
+               "L1::evict_unchanged",
+               "L1::evict_first",
+               "L1::evict_last",
+               "L1::no_allocate",
+               "L2::64B",
+               "L2::128B",
+               "L2::256B",
+               "L2::cache_hint",
+               "L2::evict_last",
+               "L2::evict_first",
                "L2::evict_normal"});
 }
 
@@ -128,7 +155,8 @@ void memoryForm(Form& form) {
   if (values.size() != count || ptx::sizeOf(type) * count > 16) form.unknown("vector");
   uint32_t width = 0;  // of the registers: all alike, `_` and constants aside
   for (const Operand& element : values) {
-    if (element.kind == Operand::Kind::Name && element.name != "_") width = std::max(width, form.widthOf(element, type));
+    if (element.kind == Operand::Kind::Name && element.name != "_")
+      width = std::max(width, form.widthOf(element, type));
   }
   if (width == 0) width = std::max(ptx::sizeOf(type), 2u);
   for (const Operand& element : values) {
@@ -171,7 +199,8 @@ void laneAddresses(Warp& warp, const Instr& instr, Slot slot, uint64_t* address)
 }
 
 std::string readSpace(Form& form) {
-  for (const char* space : {"global", "shared", "local", "const", "param", "shared::cta", "param::entry", "param::func"}) {
+  for (const char* space :
+       {"global", "shared", "local", "const", "param", "shared::cta", "param::entry", "param::func"}) {
     if (form.has(space)) return std::string(space).substr(0, std::string(space).find(':'));
   }
   return "";

@@ -23,7 +23,8 @@ void join(Warp& warp, const Instr& instr, uint32_t mask) {
   for (uint32_t p = 0; p < parts; ++p) part[p] = warp.reg<Part>(instr.slots[1 + p]);
   assign<Whole>(warp, instr.slots[0], mask, [=](uint32_t i) {
     Whole whole = 0;
-    for (uint32_t p = 0; p < parts; ++p) whole |= static_cast<Whole>(static_cast<Whole>(part[p][i]) << (8 * sizeof(Part) * p));
+    for (uint32_t p = 0; p < parts; ++p)
+      whole |= static_cast<Whole>(static_cast<Whole>(part[p][i]) << (8 * sizeof(Part) * p));
     return whole;
   });
 }

@@ -30,13 +30,13 @@ struct Instr {
   const Slot* slots = nullptr;  // the operands, in the order the handler wants
   Slot guard = kNoSlot;
   bool guardNegated = false;
-  bool tracked = false;  // touches a register that may be read before it is written
+  bool tracked = false;     // touches a register that may be read before it is written
   bool wideAddress = true;  // the address register has 64 bits
   uint16_t form = 0;
   uint32_t pc = 0;
-  uint32_t target = 0;     // of a branch
-  uint32_t modifier = 0;   // what the handler makes of it
-  int64_t offset = 0;      // added to an address
+  uint32_t target = 0;    // of a branch
+  uint32_t modifier = 0;  // what the handler makes of it
+  int64_t offset = 0;     // added to an address
   Transfer transfer = nullptr;
   Handler inner = nullptr;  // what `run` wraps
 };
@@ -66,13 +66,13 @@ struct Position {
 struct Program {
   std::string kernel;
   std::vector<Instr> code;
-  std::vector<std::string> forms;       // by Instr::form
-  std::vector<Position> positions;      // by pc
-  std::vector<std::string> files;       // by SourceLine::file
+  std::vector<std::string> forms;           // by Instr::form
+  std::vector<Position> positions;          // by pc
+  std::vector<std::string> files;           // by SourceLine::file
   std::vector<std::vector<Slot>> operands;  // what Instr::slots points into
-  std::vector<Tracking> tracking;       // by pc, empty when nothing is tracked
-  std::vector<Slot> undefinedMasks;     // start as all ones
-  std::vector<uint8_t> constants;       // the beginning of a register file
+  std::vector<Tracking> tracking;           // by pc, empty when nothing is tracked
+  std::vector<Slot> undefinedMasks;         // start as all ones
+  std::vector<uint8_t> constants;           // the beginning of a register file
   std::vector<SpecialRegister> specials;
   std::vector<std::vector<uint32_t>> branchTables;
   std::vector<Parameter> parameters;

@@ -8,9 +8,7 @@
 namespace cudasim {
 namespace {
 
-uint32_t bytesOf(const VirtualRegister& reg) {
-  return reg.type == Type::pred ? 4 : kLanes * ptx::sizeOf(reg.type);
-}
+uint32_t bytesOf(const VirtualRegister& reg) { return reg.type == Type::pred ? 4 : kLanes * ptx::sizeOf(reg.type); }
 
 bool test(const std::vector<uint64_t>& bits, uint32_t i) { return (bits[i / 64] >> (i % 64) & 1) != 0; }
 void set(std::vector<uint64_t>& bits, uint32_t i) { bits[i / 64] |= 1ull << (i % 64); }
@@ -158,7 +156,8 @@ void RegisterAllocation::assignSlots() {
       order.push_back(id);
     }
   }
-  std::sort(order.begin(), order.end(), [&](RegisterId a, RegisterId b) { return ranges_[a].first < ranges_[b].first; });
+  std::sort(order.begin(), order.end(),
+            [&](RegisterId a, RegisterId b) { return ranges_[a].first < ranges_[b].first; });
   using Ending = std::pair<uint32_t, RegisterId>;
   std::priority_queue<Ending, std::vector<Ending>, std::greater<>> alive;
   std::map<uint32_t, std::vector<Slot>> free;  // by size

@@ -54,8 +54,8 @@ void SharedMemory::acquire(uint32_t warp, const VectorClock& from) {
 
 void SharedMemory::race(const char* what, uint32_t entry, uint32_t word, uint32_t thread) const {
   const bool pending = clockOf(entry) == kPendingClock;
-  std::string text = std::string(what) + " shared address " + hex(kSharedBase + 4 * word) + " by thread " +
-                     std::to_string(thread);
+  std::string text =
+      std::string(what) + " shared address " + hex(kSharedBase + 4 * word) + " by thread " + std::to_string(thread);
   text += pending ? " while an asynchronous copy of thread " + std::to_string(threadOf(entry)) + " to it is under way"
                   : " with no barrier since thread " + std::to_string(threadOf(entry)) + " was there";
   throw Fault{FaultKind::Race, text, static_cast<int>(thread % 32)};

@@ -12,7 +12,7 @@ namespace {
 /** The value for a thread of a block. */
 using Value = std::function<uint32_t(const Block&, uint32_t thread)>;
 
-uint32_t Dim3::* const kAxes[3] = {&Dim3::x, &Dim3::y, &Dim3::z};
+uint32_t Dim3::*const kAxes[3] = {&Dim3::x, &Dim3::y, &Dim3::z};
 
 uint32_t clusterOf(const Block& block, size_t axis) { return block.worker.launch.cluster.*kAxes[axis]; }
 uint32_t rankInCluster(const Block& block, size_t axis) { return block.index.*kAxes[axis] % clusterOf(block, axis); }

@@ -109,7 +109,8 @@ void Warp::switchGroup() {
     return;
   }
   const Group& stuck = waiting.front();
-  std::string text = "a warp-wide operation or barrier that not all of its lanes reach: lanes " + hex(stuck.mask) + " wait here";
+  std::string text =
+      "a warp-wide operation or barrier that not all of its lanes reach: lanes " + hex(stuck.mask) + " wait here";
   for (size_t i = 1; i < waiting.size(); ++i) {
     text += ", lanes " + hex(waiting[i].mask) + " at " + block.worker.program.describe(waiting[i].pc);
   }

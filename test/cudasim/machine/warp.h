@@ -36,9 +36,9 @@ class Warp {
 
   Block& block;
   const uint32_t index;
-  uint32_t pc = 0;    // of the running group, past the instruction that runs
-  uint32_t mask = 0;  // lanes of the running group
-  uint32_t live = 0;  // lanes that have not ended
+  uint32_t pc = 0;       // of the running group, past the instruction that runs
+  uint32_t mask = 0;     // lanes of the running group
+  uint32_t live = 0;     // lanes that have not ended
   uint32_t started = 0;  // lanes that exist: fewer than 32 in the last warp of an odd block
   WarpState state = WarpState::Ready;
   bool reschedule = false;  // the running group is no longer the one to run

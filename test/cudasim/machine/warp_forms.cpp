@@ -43,10 +43,18 @@ void shuffle(Warp& warp, const Instr& instr, uint32_t mask) {
     uint32_t from = 0;
     bool good = false;
     switch (Kind) {
-      case Shuffle::Up: from = lane - step, good = static_cast<int>(from) >= static_cast<int>(most); break;
-      case Shuffle::Down: from = lane + step, good = from <= most; break;
-      case Shuffle::Butterfly: from = lane ^ step, good = from <= most; break;
-      case Shuffle::Index: from = least | (step & ~segment), good = from <= most; break;
+      case Shuffle::Up:
+        from = lane - step, good = static_cast<int>(from) >= static_cast<int>(most);
+        break;
+      case Shuffle::Down:
+        from = lane + step, good = from <= most;
+        break;
+      case Shuffle::Butterfly:
+        from = lane ^ step, good = from <= most;
+        break;
+      case Shuffle::Index:
+        from = least | (step & ~segment), good = from <= most;
+        break;
     }
     if (!good) from = lane;
     if ((mask >> from & 1) == 0 && (warp.started >> from & 1) != 0) {

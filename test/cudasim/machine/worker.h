@@ -21,9 +21,9 @@ struct Launch {
   GlobalMemory& memory;
   Dim3 grid, block, cluster;
   uint32_t dynamicShared = 0;
-  uint64_t parameters = 0;  // address
+  uint64_t parameters = 0;        // address
   uint64_t instructionLimit = 0;  // of one block
-  uint64_t orderSeed = 0;   // 0: blocks and warps in order
+  uint64_t orderSeed = 0;         // 0: blocks and warps in order
 };
 
 /** What one instruction did, over all warps. */

@@ -11,11 +11,11 @@ namespace cudasim::ptx {
 struct Operand {
   enum class Kind { Name, Integer, Float32, Float64, Address, Vector, Pair, Arguments };
   Kind kind = Kind::Name;
-  std::string name;           // Name; the base of an Address, empty for an absolute one
-  uint64_t bits = 0;          // Integer, Float32, Float64
-  int64_t offset = 0;         // Address: added to the base; Name: the same for `symbol+4`
-  bool negated = false;       // !%p
-  std::vector<Operand> items; // Vector {a, b}, Pair a|b, Arguments (a, b), what follows the base of [map, {x, y}]
+  std::string name;            // Name; the base of an Address, empty for an absolute one
+  uint64_t bits = 0;           // Integer, Float32, Float64
+  int64_t offset = 0;          // Address: added to the base; Name: the same for `symbol+4`
+  bool negated = false;        // !%p
+  std::vector<Operand> items;  // Vector {a, b}, Pair a|b, Arguments (a, b), what follows the base of [map, {x, y}]
 };
 
 struct SourceLine {
@@ -45,7 +45,7 @@ struct Variable {
   std::string space;  // global, const, shared, local, param
   std::string name;
   uint64_t align = 1;
-  uint64_t size = 0;      // in bytes; 0: extern, sized by the launch
+  uint64_t size = 0;  // in bytes; 0: extern, sized by the launch
   bool isExtern = false;
   std::vector<uint8_t> initial;
   struct Relocation {
@@ -82,13 +82,13 @@ struct Function {
   std::vector<Variable> results, parameters;
   std::vector<Scope> scopes;  // [0] is the body
   std::vector<Instruction> body;
-  uint32_t maxThreads = 0;     // product of .maxntid, 0: not said
+  uint32_t maxThreads = 0;          // product of .maxntid, 0: not said
   uint32_t cluster[3] = {0, 0, 0};  // .reqnctapercluster, 0: not said
 };
 
 struct Module {
-  int target = 0;               // 80 of sm_80
-  bool targetIsSpecific = false;  // sm_90a
+  int target = 0;                  // 80 of sm_80
+  bool targetIsSpecific = false;   // sm_90a
   std::vector<std::string> files;  // by .file index
   std::vector<Variable> variables;
   std::vector<Function> functions;

@@ -10,7 +10,8 @@ namespace cudasim::ptx {
 
 /** Text that is not PTX, or a form that the stand-in lacks. */
 struct SyntaxError : std::runtime_error {
-  SyntaxError(int line, const std::string& what) : std::runtime_error("PTX line " + std::to_string(line) + ": " + what) {}
+  SyntaxError(int line, const std::string& what)
+      : std::runtime_error("PTX line " + std::to_string(line) + ": " + what) {}
 };
 
 class Scanner {

@@ -7,9 +7,9 @@ namespace cudasim::ptx {
 
 std::optional<Type> typeNamed(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, Type>, 21> names{{
-      {"b8", Type::b8},     {"b16", Type::b16},     {"b32", Type::b32},   {"b64", Type::b64},       {"b128", Type::b128},
-      {"u8", Type::u8},     {"u16", Type::u16},     {"u32", Type::u32},   {"u64", Type::u64},       {"s8", Type::s8},
-      {"s16", Type::s16},   {"s32", Type::s32},     {"s64", Type::s64},   {"f16", Type::f16},       {"f16x2", Type::f16x2},
+      {"b8", Type::b8},     {"b16", Type::b16},       {"b32", Type::b32},   {"b64", Type::b64}, {"b128", Type::b128},
+      {"u8", Type::u8},     {"u16", Type::u16},       {"u32", Type::u32},   {"u64", Type::u64}, {"s8", Type::s8},
+      {"s16", Type::s16},   {"s32", Type::s32},       {"s64", Type::s64},   {"f16", Type::f16}, {"f16x2", Type::f16x2},
       {"bf16", Type::bf16}, {"bf16x2", Type::bf16x2}, {"tf32", Type::tf32}, {"f32", Type::f32}, {"f64", Type::f64},
       {"pred", Type::pred},
   }};
@@ -21,11 +21,25 @@ std::optional<Type> typeNamed(std::string_view name) {
 
 uint32_t sizeOf(Type type) {
   switch (type) {
-    case Type::b8: case Type::u8: case Type::s8: return 1;
-    case Type::b16: case Type::u16: case Type::s16: case Type::f16: case Type::bf16: return 2;
-    case Type::b64: case Type::u64: case Type::s64: case Type::f64: return 8;
-    case Type::b128: return 16;
-    default: return 4;
+    case Type::b8:
+    case Type::u8:
+    case Type::s8:
+      return 1;
+    case Type::b16:
+    case Type::u16:
+    case Type::s16:
+    case Type::f16:
+    case Type::bf16:
+      return 2;
+    case Type::b64:
+    case Type::u64:
+    case Type::s64:
+    case Type::f64:
+      return 8;
+    case Type::b128:
+      return 16;
+    default:
+      return 4;
   }
 }
 
@@ -38,11 +52,16 @@ bool isFloat(Type type) {
 
 Type bitsOf(uint32_t bytes) {
   switch (bytes) {
-    case 1: return Type::b8;
-    case 2: return Type::b16;
-    case 8: return Type::b64;
-    case 16: return Type::b128;
-    default: return Type::b32;
+    case 1:
+      return Type::b8;
+    case 2:
+      return Type::b16;
+    case 8:
+      return Type::b64;
+    case 16:
+      return Type::b128;
+    default:
+      return Type::b32;
   }
 }
 

@@ -30,16 +30,25 @@ TEST("integer arithmetic") {
     for (int bit = 0; bit < 32; ++bit) reversed |= (ua >> bit & 1) << (31 - bit);
     const uint32_t lowest = ua == 0 ? 0 : static_cast<uint32_t>(std::countr_zero(ua)) + 1;
     const uint32_t expected[16] = {
-        ua + ub, ua * ub, static_cast<uint32_t>(a[i] / (b[i] | 1)), static_cast<uint32_t>(a[i] % (b[i] | 1)),
-        static_cast<uint32_t>(wide >> 32), static_cast<uint32_t>(uint64_t{ua} * ub >> 32),
-        static_cast<uint32_t>(std::popcount(ua)) + 100 * static_cast<uint32_t>(std::countl_zero(ua)) + 10000 * lowest, reversed,
-        (ua & 0xFFFF) | ub << 16, static_cast<uint32_t>(a[i] >> (ub & 31)),
-        static_cast<uint32_t>((uint64_t{ub} << 32 | ua) << (ub & 31) >> 32), static_cast<uint32_t>(wide >> 17),
+        ua + ub,
+        ua * ub,
+        static_cast<uint32_t>(a[i] / (b[i] | 1)),
+        static_cast<uint32_t>(a[i] % (b[i] | 1)),
+        static_cast<uint32_t>(wide >> 32),
+        static_cast<uint32_t>(uint64_t{ua} * ub >> 32),
+        static_cast<uint32_t>(std::popcount(ua)) + 100 * static_cast<uint32_t>(std::countl_zero(ua)) + 10000 * lowest,
+        reversed,
+        (ua & 0xFFFF) | ub << 16,
+        static_cast<uint32_t>(a[i] >> (ub & 31)),
+        static_cast<uint32_t>((uint64_t{ub} << 32 | ua) << (ub & 31) >> 32),
+        static_cast<uint32_t>(wide >> 17),
         static_cast<uint32_t>(std::min(a[i], b[i])) ^ std::max(ua, ub),
         static_cast<uint32_t>(static_cast<int8_t>(ua) + static_cast<uint8_t>(ub) + static_cast<int16_t>(ua)),
-        (a[i] < 0 ? 0 - ua : ua) + ((ua & ub) | ~ua), static_cast<uint32_t>(uint64_t{ua} * ub / (ub | 3))};
+        (a[i] < 0 ? 0 - ua : ua) + ((ua & ub) | ~ua),
+        static_cast<uint32_t>(uint64_t{ua} * ub / (ub | 3))};
     for (size_t k = 0; k < 16; ++k) {
-      check(static_cast<uint32_t>(got[16 * i + k]) == expected[k], "result " + std::to_string(k) + " of " + std::to_string(a[i]) + ", " + std::to_string(b[i]));
+      check(static_cast<uint32_t>(got[16 * i + k]) == expected[k],
+            "result " + std::to_string(k) + " of " + std::to_string(a[i]) + ", " + std::to_string(b[i]));
     }
   }
 }
@@ -56,9 +65,18 @@ TEST("exp, sin, cos, log, tanh, division and conversions") {
     const double nearest = std::clamp(std::nearbyint(v), -2147483648.0, 2147483647.0);
     const double down = std::clamp(std::floor(v), -2147483648.0, 2147483647.0);
     const double expected[12] = {
-        std::exp(v), std::sin(v), std::cos(v), std::log(static_cast<double>(std::fabs(f) + 1e-3f)), std::tanh(v),
-        1 / std::sqrt(std::fabs(v) + 1), v / 3.7f, std::sqrt(std::fabs(v)), 0, 0,
-        static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(nearest) + 2 * static_cast<int64_t>(down))), std::sin(v) + v * 1e-9};
+        std::exp(v),
+        std::sin(v),
+        std::cos(v),
+        std::log(static_cast<double>(std::fabs(f) + 1e-3f)),
+        std::tanh(v),
+        1 / std::sqrt(std::fabs(v) + 1),
+        v / 3.7f,
+        std::sqrt(std::fabs(v)),
+        0,
+        0,
+        static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(nearest) + 2 * static_cast<int64_t>(down))),
+        std::sin(v) + v * 1e-9};
     for (size_t k = 0; k < 12; ++k) {
       if (k == 8 || k == 9) {
         const double step = k == 8 ? 1.0 / 256 : 1.0 / 2048;
@@ -67,7 +85,8 @@ TEST("exp, sin, cos, log, tanh, division and conversions") {
       } else {
         const double error = std::fabs(got[12 * i + k] - expected[k]);
         check(error <= 5e-7 * std::fabs(expected[k]) + 1e-7 || got[12 * i + k] == static_cast<float>(expected[k]),
-              "function " + std::to_string(k) + " of " + std::to_string(f) + ": " + std::to_string(got[12 * i + k]) + ", expected " + std::to_string(expected[k]));
+              "function " + std::to_string(k) + " of " + std::to_string(f) + ": " + std::to_string(got[12 * i + k]) +
+                  ", expected " + std::to_string(expected[k]));
       }
     }
   }
@@ -87,11 +106,20 @@ TEST("lanes that loop and branch each their own way") {
       if (++count == 1000) break;
     }
     switch (count % 5) {
-      case 0: count += 10; break;
-      case 1: count *= 3; break;
-      case 2: count -= 7; break;
-      case 3: count ^= 21; break;
-      default: count = -count;
+      case 0:
+        count += 10;
+        break;
+      case 1:
+        count *= 3;
+        break;
+      case 2:
+        count -= 7;
+        break;
+      case 3:
+        count ^= 21;
+        break;
+      default:
+        count = -count;
     }
     check(got[i] == count, "lane " + std::to_string(i));
   }
@@ -154,6 +182,8 @@ TEST("machine code is refused as a device without it would") {
 
 TEST("a form that is not known is named with its line") {
   const char* text =
-      ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() {\n .reg .b32 %r<2>;\n frobnicate.b32 %r0, %r1;\n ret;\n}\n";
-  check(std::string(cudasimMissingForms(text)) == "PTX line 6: unknown form frobnicate.b32\n", cudasimMissingForms(text));
+      ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() {\n .reg .b32 %r<2>;\n frobnicate.b32 %r0, "
+      "%r1;\n ret;\n}\n";
+  check(std::string(cudasimMissingForms(text)) == "PTX line 6: unknown form frobnicate.b32\n",
+        cudasimMissingForms(text));
 }

@@ -28,8 +28,8 @@ struct Register {
 #define CUDASIM_JOIN_(a, b) a##b
 #define CUDASIM_JOIN(a, b) CUDASIM_JOIN_(a, b)
 /** TEST("name") { ... } */
-#define TEST(name)                                                                                        \
-  static void CUDASIM_JOIN(test_, __LINE__)();                                                            \
+#define TEST(name)                                                                                            \
+  static void CUDASIM_JOIN(test_, __LINE__)();                                                                \
   static const ::cudasim::test::Register CUDASIM_JOIN(entry_, __LINE__)(name, CUDASIM_JOIN(test_, __LINE__)); \
   static void CUDASIM_JOIN(test_, __LINE__)()
 

@@ -20,11 +20,13 @@ std::vector<uint16_t> halves(size_t count, uint32_t seed) {
 
 struct Product {
   int rows, columns, depth;
-  std::vector<uint16_t> a = halves(static_cast<size_t>(rows) * depth, 1), b = halves(static_cast<size_t>(columns) * depth, 2);
+  std::vector<uint16_t> a = halves(static_cast<size_t>(rows) * depth, 1),
+                        b = halves(static_cast<size_t>(columns) * depth, 2);
   Buffer deviceA{a}, deviceB{b}, c{static_cast<size_t>(rows) * columns * 4};
 
   CUresult launchWith(const std::string& kernel) const {
-    const Shape shape{static_cast<unsigned>(columns + 63) / 64, 128, 3 * 2 * 4096, static_cast<unsigned>(rows + 63) / 64};
+    const Shape shape{static_cast<unsigned>(columns + 63) / 64, 128, 3 * 2 * 4096,
+                      static_cast<unsigned>(rows + 63) / 64};
     return launch(kernel, shape, c.address(), deviceA.address(), deviceB.address(), rows, columns, depth);
   }
   double worst() const {
@@ -74,7 +76,8 @@ TEST("planted: swizzle dropped") {
   const Product product{64, 64, 64};
   check(product.launchWith("gemm_no_swizzle") == CUDA_SUCCESS, "failed");
   check(product.worst() < 1e-2, "wrong result");
-  check(counter("gemm_no_swizzle", "wavefronts") > counter("gemm_no_swizzle", "idealWavefronts") * 3 / 2, "no conflicts");
+  check(counter("gemm_no_swizzle", "wavefronts") > counter("gemm_no_swizzle", "idealWavefronts") * 3 / 2,
+        "no conflicts");
 }
 
 TEST("planted: operands swapped") {
@@ -100,7 +103,8 @@ TEST("mma.m16n8k16: every element of A, B and C lies where the manual says") {
     for (int i = 0; i < 8; ++i) {
       std::vector<uint32_t> a(128);
       a[4 * lane + i / 2] = static_cast<uint32_t>(bf16(1)) << (16 * (i % 2));
-      const int row = lane / 4 + (i == 2 || i == 3 || i == 6 || i == 7 ? 8 : 0), k = 2 * (lane % 4) + i % 2 + (i >= 4 ? 8 : 0);
+      const int row = lane / 4 + (i == 2 || i == 3 || i == 6 || i == 7 ? 8 : 0),
+                k = 2 * (lane % 4) + i % 2 + (i >= 4 ? 8 : 0);
       const Buffer deviceA(a);
       run("mma_bf16", {1, 32}, deviceA.address(), deviceB.address(), deviceC.address(), d.address());
       const auto got = d.read<float>();

@@ -62,8 +62,8 @@ void Buffer::write(const void* from) { expectSuccess(cuMemcpyHtoD_v2(address_, f
 void Buffer::readInto(void* to) const { expectSuccess(cuMemcpyDtoH_v2(to, address_, bytes_), "cuMemcpyDtoH"); }
 
 CUresult launchRaw(const std::string& kernel, Shape shape, std::vector<void*> arguments) {
-  const CUresult started = cuLaunchKernel(function(kernel), shape.grid, shape.gridY, 1, shape.block, 1, 1, shape.shared, nullptr,
-                                          arguments.data(), nullptr);
+  const CUresult started = cuLaunchKernel(function(kernel), shape.grid, shape.gridY, 1, shape.block, 1, 1, shape.shared,
+                                          nullptr, arguments.data(), nullptr);
   const CUresult result = started != CUDA_SUCCESS ? started : cuCtxSynchronize();
   cuDevicePrimaryCtxReset_v2(0);
   return result;

@@ -7,7 +7,8 @@ using namespace cudasim::test;
 TEST("a write past the end of an allocation") {
   const Buffer x(100 * 4);
   run("out_of_bounds", {4, 32}, x.address(), 100, 1);
-  caught(launch("out_of_bounds", {4, 32}, x.address(), 100, 0), CUDA_ERROR_ILLEGAL_ADDRESS, "past the end of an allocation of 400 bytes");
+  caught(launch("out_of_bounds", {4, 32}, x.address(), 100, 0), CUDA_ERROR_ILLEGAL_ADDRESS,
+         "past the end of an allocation of 400 bytes");
 }
 
 TEST("a report names kernel, block, thread and source line") {
@@ -41,7 +42,8 @@ TEST("a use after free") {
 TEST("a misaligned read") {
   const Buffer x(std::vector<int>(64, 7)), out(32 * 4);
   run("misaligned", {1, 32}, x.address(), out.address(), 1);
-  caught(launch("misaligned", {1, 32}, x.address(), out.address(), 0), CUDA_ERROR_MISALIGNED_ADDRESS, "no multiple of 4");
+  caught(launch("misaligned", {1, 32}, x.address(), out.address(), 0), CUDA_ERROR_MISALIGNED_ADDRESS,
+         "no multiple of 4");
 }
 
 TEST("a read of device memory never written") {
@@ -77,7 +79,8 @@ TEST("a race within a warp") {
 TEST("a barrier in a branch") {
   const Buffer out(32 * 4);
   run("barrier_in_branch", {1, 32}, out.address(), 1);
-  caught(launch("barrier_in_branch", {1, 32}, out.address(), 0), CUDA_ERROR_LAUNCH_FAILED, "not all of its lanes reach");
+  caught(launch("barrier_in_branch", {1, 32}, out.address(), 0), CUDA_ERROR_LAUNCH_FAILED,
+         "not all of its lanes reach");
 }
 
 TEST("a deadlock, with the place of every warp") {
@@ -103,5 +106,6 @@ TEST("launches that a driver refuses") {
   const Buffer x(400);
   check(launch("out_of_bounds", {0, 32}, x.address(), 100, 1) == CUDA_ERROR_INVALID_VALUE, "an empty grid");
   check(launch("out_of_bounds", {1, 2048}, x.address(), 100, 1) == CUDA_ERROR_INVALID_VALUE, "2048 threads");
-  check(launch("out_of_bounds", {1, 32, 64 << 10}, x.address(), 100, 1) == CUDA_ERROR_INVALID_VALUE, "64 KiB of shared memory");
+  check(launch("out_of_bounds", {1, 32, 64 << 10}, x.address(), 100, 1) == CUDA_ERROR_INVALID_VALUE,
+        "64 KiB of shared memory");
 }
