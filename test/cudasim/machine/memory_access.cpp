@@ -248,6 +248,13 @@ void countWavefronts(Warp& warp, const Instr& instr, uint32_t mask, const uint64
   SiteCounters& site = warp.block.worker.sites[instr.pc];
   const uint32_t lanesAtOnce = std::min(kLanes, 128 / std::max(bytes, 4u));
   const uint32_t words = std::max(bytes / 4, 1u);
+  uint64_t differs = mask ^ kAllLanes;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) differs |= address[lane] ^ (address[0] + uint64_t{lane} * bytes);
+  if (differs == 0 && bytes >= 4) {  // a row: no two lanes of a pass share a bank
+    site.wavefronts += kLanes / lanesAtOnce;
+    site.idealWavefronts += kLanes / lanesAtOnce;
+    return;
+  }
   for (uint32_t first = 0; first < kLanes; first += lanesAtOnce) {
     const uint32_t part = mask & static_cast<uint32_t>(((1ull << lanesAtOnce) - 1) << first);
     if (part == 0) continue;
