@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -62,9 +63,16 @@ void approximate(Form& form, F) {
 }
 
 void reciprocal(Form& form) {
-  if (form.has("approx")) return approximate(form, [](double x) { return 1 / x; });
+  const bool approximates = form.has("approx");
+  if (approximates && form.in.parts.back() == "f32") return approximate(form, [](double x) { return 1 / x; });
   const Type type = form.type();
   sameTypes(form, type, 1);
+  if (approximates) {  // rcp.approx.ftz.f64: the lower half of the result is 0
+    if (type != Type::f64) form.unknown();
+    return finishFloat(form, type, unary<double, double>([](double x) {
+                         return std::bit_cast<double>(std::bit_cast<uint64_t>(1 / x) & ~0xFFFFFFFFull);
+                       }));
+  }
   finishFloat(form, type, forFloat(form, type, [](auto zero) {
                 using T = decltype(zero);
                 return unary<T, T>([](T x) { return 1 / x; });
