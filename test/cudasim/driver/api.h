@@ -1,0 +1,32 @@
+// The functions as a program in C++ sees them that links the stand-in instead of opening it.
+#pragma once
+
+#include "driver/cuda.h"
+
+CUDASIM_API CUresult cuInit(unsigned flags);
+CUDASIM_API CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device);
+CUDASIM_API CUresult cuDevicePrimaryCtxReset_v2(CUdevice device);
+CUDASIM_API CUresult cuCtxSetCurrent(CUcontext context);
+CUDASIM_API CUresult cuCtxSynchronize();
+CUDASIM_API CUresult cuModuleLoadData(CUmodule* module, const void* image);
+CUDASIM_API CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name);
+CUDASIM_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes);
+CUDASIM_API CUresult cuMemFree_v2(CUdeviceptr address);
+CUDASIM_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes);
+CUDASIM_API CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes);
+CUDASIM_API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                    unsigned blockX, unsigned blockY, unsigned blockZ, unsigned shared, CUstream stream,
+                                    void** pointers, void** extra);
+CUDASIM_API CUresult cuStreamCreate(CUstream* stream, unsigned flags);
+CUDASIM_API CUresult cuStreamDestroy_v2(CUstream stream);
+CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int mode);
+CUDASIM_API CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph);
+CUDASIM_API CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph graph, unsigned long long flags);
+CUDASIM_API CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream);
+CUDASIM_API CUresult cuGraphDestroy(CUgraph graph);
+CUDASIM_API CUresult cuGraphExecDestroy(CUgraphExec executable);
+CUDASIM_API CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, CUstream stream);
+CUDASIM_API const char* cudasimLastReport();
+CUDASIM_API const char* cudasimCounters();
+CUDASIM_API void cudasimCountersReset();
+CUDASIM_API const char* cudasimMissingForms(const char* ptx);

@@ -1,0 +1,79 @@
+#include "driver/device.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+namespace cudasim {
+namespace {
+
+thread_local bool currentContext = false;
+
+uint64_t fromEnvironment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+}  // namespace
+
+Settings Settings::fromEnvironment() {
+  Settings made;
+  made.arch = static_cast<int>(cudasim::fromEnvironment("CUDASIM_ARCH", 80));
+  const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  made.threads = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_THREADS", cores));
+  made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);
+  made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
+  return made;
+}
+
+Device& Device::instance() {
+  static Device device;
+  return device;
+}
+
+Device::~Device() { reportLeaks(); }
+
+void Device::report(const std::string& text) {
+  lastReport = text;
+  std::fprintf(stderr, "cudasim: %s\n", text.c_str());
+}
+
+void Device::reportLeaks() {
+  if (const size_t count = memory.liveAllocations(); count != 0) {
+    report(std::to_string(count) + " allocations of device memory were never freed");
+  }
+}
+
+uint64_t Device::parameterSpace() {
+  if (parameterSpace_ == 0) parameterSpace_ = memory.allocate(32 << 10, "kernel parameters");
+  return parameterSpace_;
+}
+
+Stream* Device::stream(CUstream handle) {
+  const auto value = reinterpret_cast<uintptr_t>(handle);
+  if (value <= 2) return &defaultStream;  // null, legacy, per thread
+  const auto found = streams.find(reinterpret_cast<Stream*>(handle));
+  return found == streams.end() ? nullptr : found->second.get();
+}
+
+CUresult Device::submit(CUstream handle, Work work) {
+  Stream* target = stream(handle);
+  if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (target->capture != nullptr) {
+    target->capture->work.push_back(std::move(work));
+    return CUDA_SUCCESS;
+  }
+  return work();
+}
+
+CUresult ready() {
+  const Device& device = Device::instance();
+  if (!device.initialised) return CUDA_ERROR_NOT_INITIALIZED;
+  if (!currentContext || device.contextReferences == 0) return CUDA_ERROR_INVALID_CONTEXT;
+  return device.sticky;
+}
+
+void setCurrent(bool current) { currentContext = current; }
+bool isCurrent() { return currentContext; }
+
+}  // namespace cudasim

@@ -1,0 +1,114 @@
+// The one device, its context and everything that lives in it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "driver/cuda.h"
+#include "machine/global_memory.h"
+#include "machine/kernel_decoder.h"
+#include "machine/worker.h"
+#include "ptx/module.h"
+
+namespace cudasim {
+
+/** Something that a stream does; what it returns becomes the context's error. */
+using Work = std::function<CUresult()>;
+
+struct Graph {
+  std::vector<Work> work;
+};
+
+struct Stream {
+  std::unique_ptr<Graph> capture;  // records instead of running
+};
+
+struct Event {
+  std::chrono::steady_clock::time_point time;
+  bool recorded = false;
+};
+
+struct Module;
+
+struct Kernel {
+  Module* module;
+  Program program;
+  uint32_t maxDynamicShared = 48 << 10;
+  uint64_t launches = 0;
+  std::vector<SiteCounters> sites{};
+};
+
+struct Module {
+  ptx::Module text;
+  Symbols symbols;
+  std::map<std::string, std::pair<uint64_t, size_t>> globals;  // address and bytes
+  std::map<std::string, std::unique_ptr<Kernel>> kernels;      // as they are asked for
+};
+
+/** What the environment says, once. */
+struct Settings {
+  int arch = 80;
+  uint32_t threads = 2;
+  uint64_t orderSeed = 0;
+  uint64_t instructionLimit = 1ull << 32;
+  static Settings fromEnvironment();
+};
+
+class Device {
+ public:
+  static Device& instance();
+  ~Device();
+
+  std::recursive_mutex lock;
+  const Settings settings = Settings::fromEnvironment();
+  GlobalMemory memory;
+  bool initialised = false;
+  int contextReferences = 0;
+  CUresult sticky = CUDA_SUCCESS;
+  std::string lastReport;
+
+  Stream defaultStream;
+  std::map<Stream*, std::unique_ptr<Stream>> streams;
+  std::map<Event*, std::unique_ptr<Event>> events;
+  std::map<Module*, std::unique_ptr<Module>> modules;
+  std::map<Graph*, std::unique_ptr<Graph>> graphs;
+  std::map<void*, std::unique_ptr<uint8_t[]>> pinned;
+
+  uint32_t maxSharedPerBlock() const { return settings.arch >= 90 ? 227u << 10 : 163u << 10; }
+  /** Space for the parameters of the launch that runs. */
+  uint64_t parameterSpace();
+  /** Prints what the program did wrong and keeps it for cudasimLastReport. */
+  void report(const std::string& text);
+  void reportLeaks();
+
+  Stream* stream(CUstream handle);
+  /** Runs the work, or records it when the stream captures. */
+  CUresult submit(CUstream stream, Work work);
+
+ private:
+  Device() = default;
+  uint64_t parameterSpace_ = 0;
+};
+
+/** The context of the calling thread is set, and no earlier launch has failed. */
+CUresult ready();
+void setCurrent(bool current);
+bool isCurrent();
+
+/** Runs the body under the device's lock; an exception becomes an error. */
+template <class F>
+CUresult guarded(F body) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  if (const CUresult state = ready(); state != CUDA_SUCCESS) return state;
+  return body(device);
+}
+
+}  // namespace cudasim

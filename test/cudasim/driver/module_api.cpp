@@ -1,0 +1,154 @@
+// Modules: PTX text in, kernels and variables out. Kernels are decoded when they are first asked for.
+#include <algorithm>
+#include <cstring>
+
+#include "driver/device.h"
+#include "machine/fault.h"
+#include "machine/shared_memory.h"
+#include "ptx/parser.h"
+#include "ptx/scanner.h"
+
+using namespace cudasim;
+
+namespace {
+
+constexpr uint32_t kElf = 0x464C457F, kFatbin = 0xBA55ED50;
+// Options of cuModuleLoadDataEx.
+constexpr int kErrorLog = 5, kErrorLogSize = 6;
+
+Module* find(Device& device, CUmodule handle) {
+  const auto found = device.modules.find(reinterpret_cast<Module*>(handle));
+  return found == device.modules.end() ? nullptr : found->second.get();
+}
+
+/** Places the module's variables; shared ones get their offset in each block. */
+bool placeVariables(Device& device, Module& module) {
+  uint64_t shared = kSharedBase;
+  for (const ptx::Variable& variable : module.text.variables) {
+    Symbol& symbol = module.symbols[variable.name];
+    symbol.space = variable.space;
+    if (variable.space == "shared") {
+      symbol.space = variable.isExtern ? "dynamic" : "shared";
+      if (variable.isExtern) continue;
+      symbol.address = (shared + variable.align - 1) / variable.align * variable.align;
+      shared = symbol.address + variable.size;
+      continue;
+    }
+    symbol.address = device.memory.allocate(std::max<uint64_t>(variable.size, 1), variable.name);
+    if (symbol.address == 0) return false;
+    module.globals[variable.name] = {symbol.address, variable.size};
+    std::memset(reinterpret_cast<void*>(symbol.address), 0, variable.size);  // as the language promises
+    device.memory.markDefined(symbol.address, variable.size);
+    std::memcpy(reinterpret_cast<void*>(symbol.address), variable.initial.data(), variable.initial.size());
+  }
+  for (const ptx::Variable& variable : module.text.variables) {
+    for (const auto& relocation : variable.relocations) {
+      const auto target = module.symbols.find(relocation.symbol);
+      if (target == module.symbols.end()) continue;
+      const uint64_t value = target->second.address + relocation.addend;
+      std::memcpy(reinterpret_cast<void*>(module.symbols[variable.name].address + relocation.offset), &value,
+                  sizeof value);
+    }
+  }
+  return true;
+}
+
+CUresult load(Device& device, CUmodule* handle, const void* image, std::string& log) {
+  if (image == nullptr || handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  uint32_t magic;
+  std::memcpy(&magic, image, sizeof magic);
+  if (magic == kElf || magic == kFatbin) {
+    log = "machine code: cudasim runs PTX";
+    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  }
+  auto module = std::make_unique<Module>();
+  try {
+    module->text = ptx::parse(static_cast<const char*>(image));
+  } catch (const ptx::SyntaxError& error) {
+    log = error.what();
+    return CUDA_ERROR_INVALID_PTX;
+  }
+  const int arch = device.settings.arch;
+  if (module->text.target > arch || (module->text.targetIsSpecific && module->text.target != arch)) {
+    log = "PTX for sm_" + std::to_string(module->text.target) + " on sm_" + std::to_string(arch);
+    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  }
+  if (!placeVariables(device, *module)) return CUDA_ERROR_OUT_OF_MEMORY;
+  *handle = reinterpret_cast<CUmodule>(module.get());
+  device.modules[module.get()] = std::move(module);
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+CUDASIM_API CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned count, int* options,
+                                        void** values) {
+  return guarded([=](Device& device) {
+    std::string log;
+    const CUresult result = load(device, module, image, log);
+    if (log.empty()) return result;
+    if (result == CUDA_ERROR_INVALID_PTX) device.report(log);
+    size_t size = 0;
+    char* buffer = nullptr;
+    for (unsigned i = 0; i < count; ++i) {
+      if (options[i] == kErrorLog) buffer = static_cast<char*>(values[i]);
+      if (options[i] == kErrorLogSize) size = reinterpret_cast<size_t>(values[i]);
+    }
+    if (buffer != nullptr && size != 0) {
+      const size_t kept = std::min(log.size(), size - 1);
+      std::memcpy(buffer, log.data(), kept);
+      buffer[kept] = '\0';
+    }
+    return result;
+  });
+}
+
+CUDASIM_API CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+  return cuModuleLoadDataEx(module, image, 0, nullptr, nullptr);
+}
+
+CUDASIM_API CUresult cuModuleUnload(CUmodule handle) {
+  return guarded([=](Device& device) {
+    Module* module = find(device, handle);
+    if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    for (const auto& [name, place] : module->globals) device.memory.release(place.first);
+    device.modules.erase(module);
+    return CUDA_SUCCESS;
+  });
+}
+
+CUDASIM_API CUresult cuModuleGetFunction(CUfunction* function, CUmodule handle, const char* name) {
+  return guarded([=](Device& device) {
+    Module* module = find(device, handle);
+    if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    std::unique_ptr<Kernel>& kernel = module->kernels[name];
+    if (kernel == nullptr) {
+      const auto& list = module->text.functions;
+      const auto text = std::find_if(list.begin(), list.end(), [&](const ptx::Function& f) {
+        return f.isKernel && f.isDefined && f.name == name;
+      });
+      if (text == list.end()) return CUDA_ERROR_NOT_FOUND;
+      try {
+        kernel = std::make_unique<Kernel>(Kernel{module, KernelDecoder(module->text, module->symbols).decode(*text)});
+      } catch (const ptx::SyntaxError& error) {
+        device.report(std::string("kernel ") + name + ": " + error.what());
+        return CUDA_ERROR_INVALID_PTX;
+      }
+      kernel->sites.resize(kernel->program.code.size());
+    }
+    *function = reinterpret_cast<CUfunction>(kernel.get());
+    return CUDA_SUCCESS;
+  });
+}
+
+CUDASIM_API CUresult cuModuleGetGlobal_v2(CUdeviceptr* address, size_t* bytes, CUmodule handle, const char* name) {
+  return guarded([=](Device& device) {
+    const Module* module = find(device, handle);
+    if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    const auto found = module->globals.find(name);
+    if (found == module->globals.end()) return CUDA_ERROR_NOT_FOUND;
+    if (address != nullptr) *address = found->second.first;
+    if (bytes != nullptr) *bytes = found->second.second;
+    return CUDA_SUCCESS;
+  });
+}

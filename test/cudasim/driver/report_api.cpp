@@ -1,0 +1,110 @@
+// What a driver does not have: reports of mistakes, counters, and which forms of a PTX text are missing.
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "driver/device.h"
+#include "ptx/parser.h"
+#include "ptx/scanner.h"
+
+using namespace cudasim;
+
+namespace {
+
+/** Lives until the next call of the same thread. */
+const char* keep(std::string text) {
+  thread_local std::string kept;
+  kept = std::move(text);
+  return kept.c_str();
+}
+
+std::string object(const SiteCounters& counted) {
+  std::ostringstream out;
+  out << "\"executed\":" << counted.executed;
+  if (counted.wavefronts != 0) {
+    out << ",\"wavefronts\":" << counted.wavefronts << ",\"idealWavefronts\":" << counted.idealWavefronts;
+  }
+  if (counted.sectors != 0) out << ",\"sectors\":" << counted.sectors << ",\"usefulBytes\":" << counted.usefulBytes;
+  return out.str();
+}
+
+std::string describe(const Kernel& kernel) {
+  std::map<std::string, SiteCounters> byForm;
+  SiteCounters all, mma, barriers, local;
+  for (size_t pc = 0; pc < kernel.sites.size(); ++pc) {
+    const std::string& form = kernel.program.forms[kernel.program.code[pc].form];
+    byForm[form].add(kernel.sites[pc]);
+    all.add(kernel.sites[pc]);
+    if (form.rfind("mma.", 0) == 0 || form.rfind("wgmma.mma", 0) == 0) mma.add(kernel.sites[pc]);
+    if (form.rfind("bar", 0) == 0 && form.find("warp") == std::string::npos) barriers.add(kernel.sites[pc]);
+    if (form.find(".local") != std::string::npos) local.add(kernel.sites[pc]);
+  }
+  std::ostringstream out;
+  out << "{\"launches\":" << kernel.launches << "," << object(all) << ",\"mma\":" << mma.executed
+      << ",\"barriers\":" << barriers.executed << ",\"localAccesses\":" << local.executed
+      << ",\"registers\":" << kernel.program.registersUsed << ",\"staticShared\":" << kernel.program.staticShared
+      << ",\"forms\":{";
+  bool first = true;
+  for (const auto& [form, counted] : byForm) {
+    if (counted.executed == 0) continue;
+    out << (first ? "" : ",") << "\"" << form << "\":{" << object(counted) << "}";
+    first = false;
+  }
+  out << "}}";
+  return out.str();
+}
+
+}  // namespace
+
+/** The last mistake found, "" when there was none. */
+CUDASIM_API const char* cudasimLastReport() {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  return keep(device.lastReport);
+}
+
+/** JSON: by kernel what its launches did. */
+CUDASIM_API const char* cudasimCounters() {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  std::string text = "{";
+  for (const auto& entry : device.modules) {
+    for (const auto& [name, kernel] : entry.second->kernels) {
+      if (kernel == nullptr || kernel->launches == 0) continue;
+      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + describe(*kernel);
+    }
+  }
+  return keep(text + "}");
+}
+
+CUDASIM_API void cudasimCountersReset() {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  for (const auto& entry : device.modules) {
+    for (const auto& kernel : entry.second->kernels) {
+      if (kernel.second == nullptr) continue;
+      kernel.second->launches = 0;
+      kernel.second->sites.assign(kernel.second->sites.size(), {});
+    }
+  }
+}
+
+/** Lines that name each form of the PTX text that the stand-in lacks; "" when it has all. */
+CUDASIM_API const char* cudasimMissingForms(const char* ptx) {
+  std::set<std::string> lines;
+  try {
+    const ptx::Module module = ptx::parse(ptx);
+    Symbols symbols;
+    for (const ptx::Variable& variable : module.variables)
+      symbols[variable.name] = {variable.isExtern ? "dynamic" : variable.space, 0};
+    for (const ptx::Function& function : module.functions) {
+      if (!function.isDefined) continue;
+      lines.merge(KernelDecoder(module, symbols).missing(function));
+    }
+  } catch (const ptx::SyntaxError& error) {
+    lines.insert(error.what());
+  }
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  return keep(text);
+}

@@ -1,0 +1,154 @@
+// Branches, calls, ends, block barriers, and what does nothing here.
+#include "machine/block.h"
+#include "machine/forms.h"
+#include "machine/handlers.h"
+#include "machine/kernel_decoder.h"
+
+namespace cudasim {
+namespace {
+
+void jump(Warp& warp, const Instr& instr, uint32_t mask) { warp.jump(mask, instr.target); }
+
+void branch(Form& form) {
+  form.has("uni");
+  form.decoder.branchTo(form, form.operand(0).name);
+  form.flow = Flow::Branch;
+  form.finish(jump);
+}
+
+void indexedJump(Warp& warp, const Instr& instr, uint32_t mask) {
+  const std::vector<uint32_t>& table = warp.block.worker.program.branchTables[instr.modifier];
+  const uint32_t* index = warp.reg<uint32_t>(instr.slots[0]);
+  for (uint32_t left = mask; left != 0;) {
+    const auto first = static_cast<uint32_t>(__builtin_ctz(left));
+    const uint32_t entry = index[first];
+    if (entry >= table.size()) {
+      throw Fault{FaultKind::IllegalInstruction,
+                  "branch to entry " + std::to_string(entry) + " of " + std::to_string(table.size()),
+                  static_cast<int>(first)};
+    }
+    uint32_t same = 0;
+    forEachLane(left, [&](uint32_t lane) { same |= index[lane] == entry ? 1u << lane : 0; });
+    left &= ~same;
+    if (left == 0 && same == warp.mask) {
+      warp.pc = table[entry];
+    } else {
+      warp.waiting.push_back({table[entry], same, false});
+      warp.mask &= ~same;
+    }
+  }
+  if (warp.mask == 0) warp.reschedule = true;
+}
+
+void indexedBranch(Form& form) {
+  form.ignore({"idx", "uni"});
+  form.use(form.operand(0), Type::u32);
+  form.instr.modifier = form.decoder.branchTable(form, form.operand(1).name);
+  form.flow = Flow::Table;
+  form.finish(indexedJump);
+}
+
+void end(Form& form) {
+  form.has("uni");
+  if (form.opcode() == "ret" && form.decoder.isInlined(form.frame)) {
+    form.decoder.branchToEnd(form.frame);
+    form.flow = Flow::Branch;
+    return form.finish(jump);
+  }
+  form.flow = Flow::End;
+  form.finish([](Warp& warp, const Instr&, uint32_t mask) { warp.exit(mask); });
+}
+
+void call(Form& form) {
+  form.has("uni");
+  form.decoder.call(form);
+}
+
+void trap(Form& form) {
+  form.finish([](Warp&, const Instr&, uint32_t mask) { throw Fault{FaultKind::Assert, "trap", __builtin_ctz(mask)}; });
+}
+
+void nothing(Form& form) {
+  while (!form.next().empty()) {
+  }
+  form.finish([](Warp&, const Instr&, uint32_t) {});
+}
+
+/** The whole warp must be here: bar.sync in code that only some lanes reach is undefined. */
+bool converged(Warp& warp, const Instr& instr, uint32_t mask) {
+  if (mask == warp.live) return true;
+  if (mask != warp.mask) {
+    throw Fault{FaultKind::Synchronisation, "barrier behind a predicate that not all lanes fulfil",
+                __builtin_ctz(mask)};
+  }
+  warp.waitForLanes(instr);
+  return false;
+}
+
+/** slots: result, input predicate, barrier, threads (0: all). */
+template <bool Waits, Reduction R>
+void barrier(Warp& warp, const Instr& instr, uint32_t mask) {
+  if (!converged(warp, instr, mask)) return;
+  const auto lane = static_cast<uint32_t>(__builtin_ctz(mask));
+  const uint32_t id = warp.reg<uint32_t>(instr.slots[2])[lane], count = warp.reg<uint32_t>(instr.slots[3])[lane];
+  warp.block.arrive(warp, instr, mask, id, count, Waits, R);
+}
+
+void blockBarrier(Form& form) {
+  form.ignore({"cta", "aligned"});
+  if (form.has("warp")) {
+    form.has("sync");
+    form.use(form.operand(0), Type::u32);
+    return form.finish([](Warp& warp, const Instr& instr, uint32_t mask) {
+      const uint32_t* members = warp.reg<uint32_t>(instr.slots[0]);
+      if (!warp.gathered(instr, mask, members[__builtin_ctz(mask)])) return;
+      warp.block.shared.syncWarp(warp.index);
+    });
+  }
+  Operand none;
+  none.kind = Operand::Kind::Integer;
+  Operand sink;
+  sink.name = "_";
+  const auto operands = [&](size_t from) {
+    form.use(form.operand(from), Type::u32);
+    form.use(form.operandCount() > from + 1 ? form.operand(from + 1) : none, Type::u32);
+  };
+  if (form.has("red")) {
+    const std::string reduction = form.next();
+    const Type type = form.type();
+    form.define(form.operand(0), type);
+    const Operand& input = form.operands().back();
+    if (form.usePredicate(input)) form.unknown("negated input");
+    form.use(form.operand(1), Type::u32);
+    form.use(form.operandCount() > 3 ? form.operand(2) : none, Type::u32);
+    if (reduction == "popc") return form.finish(barrier<true, Reduction::Count>);
+    if (reduction == "and") return form.finish(barrier<true, Reduction::And>);
+    if (reduction == "or") return form.finish(barrier<true, Reduction::Or>);
+    form.unknown("reduction " + reduction);
+  }
+  form.define(sink, Type::u32);
+  form.usePredicateConstant(true);
+  operands(0);
+  if (form.has("arrive")) return form.finish(barrier<false, Reduction::None>);
+  if (form.has("sync")) return form.finish(barrier<true, Reduction::None>);
+  form.unknown();
+}
+
+}  // namespace
+
+void addControlForms(FormTable& table) {
+  table["bra"] = branch;
+  table["brx"] = indexedBranch;
+  table["ret"] = end;
+  table["exit"] = end;
+  table["call"] = call;
+  table["trap"] = trap;
+  table["bar"] = blockBarrier;
+  table["barrier"] = blockBarrier;
+  for (const char* idle : {"nanosleep", "membar", "fence", "prefetch", "prefetchu", "discard", "brkpt", "pmevent",
+                           "setmaxnreg", "griddepcontrol"}) {
+    table[idle] = nothing;
+  }
+}
+
+}  // namespace cudasim

@@ -1,0 +1,232 @@
+// ld and st in all spaces; isspacep.
+#include "machine/memory_forms.h"
+
+#include <cstring>
+
+#include "machine/forms.h"
+#include "machine/handlers.h"
+#include "machine/kernel_decoder.h"
+#include "machine/memory_access.h"
+
+namespace cudasim {
+namespace {
+
+/** slots[0] is the address; instr.modifier: bytes of an element, elements, space, kind of access. */
+struct Shape {
+  uint32_t bytes, count;
+  Space space;
+  AccessKind kind;
+  uint32_t packed() const {
+    return bytes | count << 8 | static_cast<uint32_t>(space) << 16 | static_cast<uint32_t>(kind) << 24;
+  }
+  static Shape of(const Instr& instr) {
+    return {instr.modifier & 0xFF, instr.modifier >> 8 & 0xFF, static_cast<Space>(instr.modifier >> 16 & 0xFF),
+            static_cast<AccessKind>(instr.modifier >> 24)};
+  }
+};
+
+/** From lane-major memory into registers of type R, extended as T. */
+template <class T, class R>
+void unpack(Warp& warp, const Instr& instr, uint32_t mask, uint8_t* data) {
+  const uint32_t count = Shape::of(instr).count;
+  for (uint32_t element = 0; element < count; ++element) {
+    const uint8_t* from = data + element * sizeof(T);
+    assign<R>(warp, instr.slots[1 + element], mask, [=](uint32_t lane) {
+      T value;
+      std::memcpy(&value, from + lane * count * sizeof(T), sizeof(T));
+      return static_cast<R>(value);
+    });
+  }
+}
+
+template <class T, class R>
+void pack(Warp& warp, const Instr& instr, uint32_t, uint8_t* data) {
+  const uint32_t count = Shape::of(instr).count;
+  for (uint32_t element = 0; element < count; ++element) {
+    const R* from = warp.reg<R>(instr.slots[1 + element]);
+    uint8_t* to = data + element * sizeof(T);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      const T value = static_cast<T>(from[lane]);
+      std::memcpy(to + lane * count * sizeof(T), &value, sizeof(T));
+    }
+  }
+}
+
+template <bool Writes>
+void transferMemory(Warp& warp, const Instr& instr, uint32_t mask) {
+  const Shape shape = Shape::of(instr);
+  alignas(64) uint64_t address[kLanes];
+  laneAddresses(warp, instr, instr.slots[0], address);
+  alignas(64) uint8_t data[16 * kLanes];
+  const Access access{warp, instr, mask, shape.bytes * shape.count, address, data, shape.kind};
+  if constexpr (Writes) {
+    instr.transfer(warp, instr, mask, data);
+    writeMemory(shape.space, access);
+  } else {
+    readMemory(shape.space, access);
+    instr.transfer(warp, instr, mask, data);
+  }
+}
+
+/** ld.param [name + offset]: the same for all lanes, and never out of bounds. */
+void loadParameter(Warp& warp, const Instr& instr, uint32_t mask) {
+  const Shape shape = Shape::of(instr);
+  const uint64_t address = warp.reg<uint64_t>(instr.slots[0])[0] + static_cast<uint64_t>(instr.offset);
+  alignas(64) uint8_t data[16 * kLanes];
+  const uint32_t bytes = shape.bytes * shape.count;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    std::memcpy(data + lane * bytes, reinterpret_cast<const void*>(address), bytes);
+  }
+  instr.transfer(warp, instr, mask, data);
+}
+
+template <class T>
+Transfer transferFor(const Form& form, uint32_t width, bool writes) {
+  const auto pick = [&]<class R>(R) { return writes ? pack<T, R> : unpack<T, R>; };
+  if (width == 8) return pick(uint64_t{});
+  if constexpr (sizeof(T) <= 4) {
+    if (width == 4) return pick(uint32_t{});
+  }
+  if constexpr (sizeof(T) <= 2) {
+    if (width == 2) return pick(uint16_t{});
+  }
+  form.unknown("a register narrower than the value");
+}
+
+Transfer transferFor(const Form& form, Type type, uint32_t width, bool writes) {
+  switch (ptx::sizeOf(type)) {
+    case 1:
+      return type == Type::s8 ? transferFor<int8_t>(form, width, writes) : transferFor<uint8_t>(form, width, writes);
+    case 2:
+      return type == Type::s16 ? transferFor<int16_t>(form, width, writes) : transferFor<uint16_t>(form, width, writes);
+    case 4:
+      return type == Type::s32 ? transferFor<int32_t>(form, width, writes) : transferFor<uint32_t>(form, width, writes);
+    case 8:
+      return transferFor<uint64_t>(form, width, writes);
+    default:
+      form.unknown("type");
+  }
+}
+
+void ignoreCacheHints(Form& form) {
+  form.ignore({"nc",
+               "ca",
+               "cg",
+               "cs",
+               "lu",
+               "cv",
+               "wb",
+               "wt",
+               "weak",
+               "cta",
+               "cluster",
+               "gpu",
+               "sys",
+               "L1::evict_normal",
+               "L1::evict_unchanged",
+               "L1::evict_first",
+               "L1::evict_last",
+               "L1::no_allocate",
+               "L2::64B",
+               "L2::128B",
+               "L2::256B",
+               "L2::cache_hint",
+               "L2::evict_last",
+               "L2::evict_first",
+               "L2::evict_normal"});
+}
+
+template <bool Writes>
+void memoryForm(Form& form) {
+  bool strong = form.has("volatile");
+  strong |= form.has("relaxed");
+  strong |= form.has("acquire");
+  strong |= form.has("release");
+  std::string space = readSpace(form);
+  ignoreCacheHints(form);
+  const uint32_t count = form.has("v2") ? 2 : form.has("v4") ? 4 : form.has("v8") ? 8 : 1;
+  const Type type = form.type();
+  const Operand& address = form.operand(Writes ? 0 : 1);
+  const Operand& value = form.operand(Writes ? 1 : 0);
+  if (address.kind != Operand::Kind::Address) form.unknown("no address");
+  space = useAddress(form, address, space);
+  const std::vector<Operand> single{value};
+  const std::vector<Operand>& values = value.kind == Operand::Kind::Vector ? value.items : single;
+  if (values.size() != count || ptx::sizeOf(type) * count > 16) form.unknown("vector");
+  uint32_t width = 0;  // of the registers: all alike, `_` and constants aside
+  for (const Operand& element : values) {
+    if (element.kind == Operand::Kind::Name && element.name != "_")
+      width = std::max(width, form.widthOf(element, type));
+  }
+  if (width == 0) width = std::max(ptx::sizeOf(type), 2u);
+  for (const Operand& element : values) {
+    Writes ? form.use(element, ptx::bitsOf(width)) : form.define(element, ptx::bitsOf(width));
+  }
+  form.instr.transfer = transferFor(form, type, width, Writes);
+  const AccessKind kind = strong ? AccessKind::Strong : AccessKind::Plain;
+  form.instr.modifier = Shape{ptx::sizeOf(type), count, spaceNamed(form, space == "param" ? "" : space), kind}.packed();
+  const bool isParameter = space == "param" && form.decoder.isParameters(form.references.front().id);
+  if (isParameter && Writes) form.unknown("a store to a kernel parameter");
+  form.finish(isParameter ? loadParameter : transferMemory<Writes>);
+}
+
+void isSpace(Form& form) {
+  const std::string space = form.next();
+  form.define(form.operand(0), Type::pred);
+  form.use(form.operand(1), Type::u64);
+  const auto in = [&](auto test) {
+    form.finish([](Warp& warp, const Instr& instr, uint32_t mask) {
+      const uint64_t* a = warp.reg<uint64_t>(instr.slots[1]);
+      assignPredicate(warp, instr.slots[0], mask, collect([=](uint32_t i) { return decltype(test){}(a[i]); }));
+    });
+  };
+  if (space == "shared") return in([](uint64_t a) { return a - kSharedWindow < kWindowSize; });
+  if (space == "local") return in([](uint64_t a) { return a - kLocalWindow < kWindowSize; });
+  if (space == "global") return in([](uint64_t a) { return a < kSharedWindow; });
+  form.unknown("space " + space);
+}
+
+}  // namespace
+
+void laneAddresses(Warp& warp, const Instr& instr, Slot slot, uint64_t* address) {
+  if (instr.wideAddress) {
+    const uint64_t* base = warp.reg<uint64_t>(slot);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) address[lane] = base[lane] + static_cast<uint64_t>(instr.offset);
+  } else {
+    const uint32_t* base = warp.reg<uint32_t>(slot);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) address[lane] = base[lane] + static_cast<uint32_t>(instr.offset);
+  }
+}
+
+std::string readSpace(Form& form) {
+  for (const char* space :
+       {"global", "shared", "local", "const", "param", "shared::cta", "param::entry", "param::func"}) {
+    if (form.has(space)) return std::string(space).substr(0, std::string(space).find(':'));
+  }
+  return "";
+}
+
+std::string useAddress(Form& form, const Operand& address, const std::string& space) {
+  const KernelDecoder::Base base = form.decoder.base(form, address, false);
+  form.references.push_back({base.id, false, true});
+  form.instr.offset = base.offset;
+  form.instr.wideAddress = form.decoder.isWide(base.id);
+  return base.space.empty() ? space : base.space;
+}
+
+Space spaceNamed(const Form& form, const std::string& name) {
+  if (name.empty()) return Space::Generic;
+  if (name == "global" || name == "const") return Space::Global;
+  if (name == "shared") return Space::Shared;
+  if (name == "local") return Space::Local;
+  form.unknown("space " + name);
+}
+
+void addMemoryForms(FormTable& table) {
+  table["ld"] = memoryForm<false>;
+  table["ldu"] = memoryForm<false>;
+  table["st"] = memoryForm<true>;
+  table["isspacep"] = isSpace;
+}
+
+}  // namespace cudasim

@@ -1,0 +1,79 @@
+// Shared memory of one block: bytes, which were written, and for every word the last writer and readers, so that two
+// accesses with no barrier between them are found (vector clocks: a barrier, a named barrier, an mbarrier or a
+// __syncwarp orders what came before it on one side with what comes after on the other).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "machine/fault.h"
+
+namespace cudasim {
+
+constexpr uint32_t kMaxWarps = 32;
+/** Addresses of shared memory begin here, so that 0 is never one. */
+constexpr uint32_t kSharedBase = 1024;
+
+/** For each warp: up to which of its clocks its accesses are known to be over. */
+using VectorClock = std::array<uint32_t, kMaxWarps>;
+
+enum class AccessKind { Plain, Strong };  // Strong: atomic or volatile, not a race among themselves
+
+class SharedMemory {
+ public:
+  explicit SharedMemory(uint32_t bytes);
+
+  /** As at the start of a block: nothing written, nobody was here. */
+  void reset(uint32_t warps);
+  uint32_t size() const { return size_; }
+  bool contains(uint64_t address, uint32_t bytes) const {
+    return address >= kSharedBase && address - kSharedBase + bytes <= size_;
+  }
+  uint8_t* at(uint32_t address) { return bytes_.data() + (address - kSharedBase); }
+  uint8_t* definedAt(uint32_t address) { return defined_.data() + (address - kSharedBase); }
+
+  /** Records and judges accesses of `bytes` at `address` by one thread; bytes of a word count where they are fewer. */
+  void read(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind);
+  void write(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind);
+  /** The same for 32 words side by side, one a lane of a full warp. */
+  void readRow(uint32_t address, uint32_t warp);
+  void writeRow(uint32_t address, uint32_t warp);
+
+  /** An asynchronous copy is under way to these bytes: nobody may read them. */
+  void beginCopy(uint32_t address, uint32_t bytes, uint32_t thread);
+  /** It has arrived, as if `thread` had written now. */
+  void endCopy(uint32_t address, uint32_t bytes, uint32_t thread);
+
+  /** What this warp did becomes known to whoever acquires `into`. */
+  void release(uint32_t warp, VectorClock& into);
+  void acquire(uint32_t warp, const VectorClock& from);
+  /** The lanes of the warp have met. */
+  void syncWarp(uint32_t warp) { advance(warp); }
+
+ private:
+  // An entry: clock of the warp, strong, thread, bytes of the word.
+  static constexpr uint32_t kClockShift = 15, kPendingClock = (1u << 17) - 1;
+  static uint32_t clockOf(uint32_t entry) { return entry >> kClockShift; }
+  static uint32_t threadOf(uint32_t entry) { return entry >> 4 & 1023; }
+  static bool isStrong(uint32_t entry) { return (entry & 1u << 14) != 0; }
+  uint32_t entry(uint32_t thread, AccessKind kind, uint32_t byteMask) const {
+    return clocks_[thread / 32] << kClockShift | (kind == AccessKind::Strong ? 1u << 14 : 0) | thread << 4 | byteMask;
+  }
+  bool ordered(uint32_t entry, uint32_t thread) const {
+    return clockOf(entry) <= known_[thread / 32][threadOf(entry) / 32] || threadOf(entry) == thread;
+  }
+  void advance(uint32_t warp);
+  void noteReader(uint32_t word, uint32_t made);
+  [[noreturn]] void race(const char* what, uint32_t entry, uint32_t word, uint32_t thread) const;
+
+  uint32_t size_, warps_ = 0;
+  std::vector<uint8_t> bytes_, defined_;
+  std::vector<uint32_t> writers_, readers_, otherReaders_;  // by word; otherReaders_: by another warp than readers_
+  std::array<uint32_t, kMaxWarps> clocks_;                  // of each warp, from 1
+  std::array<VectorClock, kMaxWarps> known_;
+  std::array<uint32_t, kMaxWarps> knownByAll_;  // lower bound over known_[warp]
+};
+
+}  // namespace cudasim
