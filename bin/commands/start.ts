@@ -33,13 +33,15 @@ const DEMONSTRATION: TrainOptions = {
   model: EMBEDDED,
   data: EMBEDDED,
   shots: 0,
+  r: 16,
   u: 13,
+  target_modules: ["down_proj"],
   v_dtype: "bf16",
   num_prompts: 16,
   num_generations: 8,
   max_completion_length: 80,
   max_steps: 40,
-  learning_rate: 0.02,
+  learning_rate: 0.005,
   eval_steps: 0,
 };
 const HELD_OUT = 200;
