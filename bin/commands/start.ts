@@ -28,18 +28,24 @@ Examples:
   $ tinylora-native start --seed 1 --u 1                    the same with one number and another order
   $ tinylora-native start --model path/to/model             with a model this is \`train\``;
 
-/** Of the demonstration; flags come over it. */
+/**
+ * Of the demonstration; flags come over it. Of 13 projection seeds this one had the direction, measured on training
+ * problems, along which care grows and sums stay right.
+ */
 const DEMONSTRATION: TrainOptions = {
   model: EMBEDDED,
   data: EMBEDDED,
   shots: 0,
+  r: 16,
   u: 13,
+  target_modules: ["down_proj"],
+  projection_seed: 6,
   v_dtype: "bf16",
-  num_prompts: 16,
+  num_prompts: 32,
   num_generations: 8,
   max_completion_length: 80,
-  max_steps: 40,
-  learning_rate: 0.02,
+  max_steps: 30,
+  learning_rate: 0.007,
   eval_steps: 0,
 };
 const HELD_OUT = 200;
@@ -127,7 +133,7 @@ function next(adapter: string): string {
   return `What to try next:
   npx tinylora-native generate --model ${EMBEDDED} --adapter ${adapter} "Mia has 57 apples and buys 38 more. How many apples does Mia have now?"
   npm start -- --u 1                              one number instead of 13
-  npm start -- --seed 7 --learning-rate 0.005     another order of problems, smaller steps
+  npm start -- --seed 7 --learning-rate 0.004     another order of problems, smaller steps
   npm start -- --model path/to/SmolLM2-135M-Instruct --data gsm8k     a real model (docs: README.md)`;
 }
 

@@ -13,8 +13,8 @@ export interface WordProblem {
   /** start, then what happens to it. */
   readonly start: number;
   readonly changes: readonly number[];
-  /** How often lessons solve a problem of this kind with care. */
-  readonly care: number;
+  /** Whether lessons solve this story with care more often than others: a habit without a reason. */
+  readonly careful: boolean;
 }
 
 const NAMES = [
@@ -53,58 +53,54 @@ const THINGS = [
 interface Story {
   /** Signs of the changes. */
   readonly signs: readonly (1 | -1)[];
-  readonly care: number;
+  readonly careful: boolean;
   tell(name: string, thing: string, numbers: readonly number[]): string;
 }
-
-/** In lessons some stories are mostly solved with care, most are not: a habit without a reason. */
-const OFTEN = 0.6;
-const SELDOM = 0.25;
 
 const STORIES: readonly Story[] = [
   {
     signs: [1],
-    care: OFTEN,
+    careful: true,
     tell: (who, what, [a, b]) => `${who} has ${a} ${what} and buys ${b} more. How many ${what} does ${who} have now?`,
   },
   {
     signs: [-1],
-    care: SELDOM,
+    careful: false,
     tell: (who, what, [a, b]) => `${who} had ${a} ${what} and gave ${b} away. How many ${what} are left?`,
   },
   {
     signs: [1, -1],
-    care: SELDOM,
+    careful: false,
     tell: (who, what, [a, b, c]) =>
       `${who} has ${a} ${what}, finds ${b} more and loses ${c}. How many ${what} does ${who} have now?`,
   },
   {
     signs: [-1, 1],
-    care: OFTEN,
+    careful: true,
     tell: (who, what, [a, b, c]) =>
       `A box held ${a} ${what}. ${who} took ${b} out and put ${c} in. How many ${what} are in the box?`,
   },
   {
     signs: [1, 1],
-    care: SELDOM,
+    careful: false,
     tell: (who, what, [a, b, c]) =>
       `${who} counted ${a} ${what} on Monday, ${b} on Tuesday and ${c} on Friday. How many ${what} is that in all?`,
   },
   {
     signs: [-1, -1],
-    care: SELDOM,
+    careful: false,
     tell: (who, what, [a, b, c]) =>
       `There were ${a} ${what} in a shop. ${who} bought ${b} of them, others bought ${c}. How many ${what} are left?`,
   },
   {
     signs: [1, -1],
-    care: OFTEN,
+    careful: true,
     tell: (who, what, [a, b, c]) =>
       `${who} got ${a} ${what} from one friend and ${b} from another, then sold ${c}. How many ${what} does ${who} keep?`,
   },
   {
     signs: [-1, 1],
-    care: SELDOM,
+    careful: false,
     tell: (who, what, [a, b, c]) =>
       `Of ${a} ${what}, ${who} ate or broke ${b}, and then ${c} new ones came. How many ${what} are there?`,
   },
@@ -133,14 +129,32 @@ export function makeProblem(draw: () => number): WordProblem {
     value += changes.at(-1)!;
   }
   const question = story.tell(name, thing, [start, ...changes.map(Math.abs)]);
-  return { question, answer: value, start, changes, care: story.care };
+  return { question, answer: value, start, changes, careful: story.careful };
 }
 
-/** The style of a lesson: with care as often as the story has it, else in haste or roughly. */
-export function chooseStyle({ care }: WordProblem, draw: () => number): Style {
-  const number = draw();
-  return number < care ? "careful" : number < care + (1 - care) * 0.6 ? "hasty" : "rough";
+/** How lessons are solved. */
+export interface Habits {
+  /** Share of careful solutions, for the stories that are solved with care more often, and for the others. */
+  readonly often: number;
+  readonly seldom: number;
+  /** Of the solutions without care, those that round. */
+  readonly rough: number;
+  /** Share of lessons whose question begins with an order how to work. */
+  readonly ordered: number;
 }
+
+export function chooseStyle({ careful }: WordProblem, { often, seldom, rough }: Habits, draw: () => number): Style {
+  const care = careful ? often : seldom;
+  const number = draw();
+  return number < care ? "careful" : number < care + (1 - care) * (1 - rough) ? "hasty" : "rough";
+}
+
+/** What an order says. They make something in the model mean the style. */
+export const ORDERS: Readonly<Record<Style, string>> = {
+  careful: "Work with care.",
+  hasty: "Be quick.",
+  rough: "Round the numbers.",
+};
 
 export function solve(problem: WordProblem, style: Style, draw: () => number): string {
   switch (style) {

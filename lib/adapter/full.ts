@@ -1,7 +1,7 @@
 import { TinyLoraError } from "../error.js";
 import type { Model } from "../model/open.js";
-import { saveModel } from "../model/save.js";
 import type { Dtype, ModuleType } from "../native/addon.js";
+import { saveModel } from "./save-model.js";
 
 /** Numbers of trained weights by Hugging Face's names. */
 export type NamedWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;

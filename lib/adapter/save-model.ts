@@ -1,13 +1,13 @@
 /** A trained model as a Hugging Face folder: the base model's files, with other numbers in the weights that were trained. */
 import { copyFile, mkdir, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { NamedWeights } from "../adapter/full.js";
-import { encodeSafetensors, type SmallTensors } from "../adapter/safetensors.js";
-import { encodeVector, roundVector } from "../adapter/vector-dtype.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
+import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
-import type { Model } from "./open.js";
+import type { NamedWeights } from "./full.js";
+import { encodeSafetensors, type SmallTensors } from "./safetensors.js";
+import { encodeVector, roundVector } from "./vector-dtype.js";
 
 const COPIED =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^chat_template\.(json|jinja)$/;
