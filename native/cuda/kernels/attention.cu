@@ -18,7 +18,7 @@
 #include "act.cuh"
 #include "attention.h"
 #include "mma.cuh"
-#include "reduce.cuh"
+#include "warp.cuh"
 #include "span_tile.cuh"
 
 namespace tinylora::cuda {

@@ -13,7 +13,7 @@
 #include "head.h"
 #include "head_tile.cuh"
 #include "head_total.cuh"
-#include "reduce.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {

@@ -7,7 +7,7 @@
 #include "head_tile.cuh"
 #include "head_total.cuh"
 #include "philox.cuh"
-#include "reduce.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {

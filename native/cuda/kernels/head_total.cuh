@@ -3,7 +3,7 @@
 #pragma once
 
 #include "head.h"
-#include "reduce.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 

@@ -6,7 +6,7 @@
 // lane's pairs ascending, then over the warp in a butterfly: an order fixed by D. Bytes moved: 4 in, 2 or 4 out per
 // element, and the angles, which all heads of a row share through the cache; nothing but memory can limit it.
 #include "act.cuh"
-#include "reduce.cuh"
+#include "warp.cuh"
 #include "rope.h"
 
 namespace tinylora::cuda {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../../ops/ops.h"
-#include "reduce.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 

@@ -12,7 +12,7 @@
 #include "head.h"
 #include "head_total.cuh"
 #include "philox.cuh"
-#include "reduce.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {
