@@ -32,15 +32,16 @@ if(NVCC)
       set(SYMBOL tinylora_image_${NAME}_${ARCHITECTURE})
       if(ARCHITECTURE MATCHES "^compute_")
         set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.ptx)
-        set(KIND -ptx -lineinfo)
+        set(KIND -ptx)
+        if(TINYLORA_TESTS)
+          list(APPEND KIND -lineinfo)  # names source files of this machine: not in what is shipped
+        endif()
       else()
         set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.cubin)
         set(KIND -cubin)
       endif()
-      # From the source tree, by a relative name: so the lines that PTX keeps name no folder of the building machine.
       add_custom_command(OUTPUT ${IMAGE}
-        COMMAND ${NVCC} ${NVCC_FLAGS} ${KIND} -arch=${ARCHITECTURE} native/cuda/kernels/${NAME}.cu -o ${IMAGE}
-        WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}
+        COMMAND ${NVCC} ${NVCC_FLAGS} ${KIND} -arch=${ARCHITECTURE} ${KERNEL} -o ${IMAGE}
         DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${ARCHITECTURE}" VERBATIM)
       list(APPEND IMAGE_FILES ${IMAGE})
       string(APPEND IMAGE_ASSEMBLY

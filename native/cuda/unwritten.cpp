@@ -9,12 +9,8 @@ namespace {
 
 }  // namespace
 
-void CudaBackend::rms_norm(const RmsNormArgs&) { unwritten("rms_norm"); }
-void CudaBackend::rms_norm_backward(const RmsNormBackwardArgs&) { unwritten("rms_norm_backward"); }
 void CudaBackend::linear(std::span<const LinearArgs>) { unwritten("linear"); }
 void CudaBackend::linear_backward(const LinearBackwardArgs&) { unwritten("linear_backward"); }
-void CudaBackend::swiglu(const SwigluArgs&) { unwritten("swiglu"); }
-void CudaBackend::swiglu_backward(const SwigluBackwardArgs&) { unwritten("swiglu_backward"); }
 
 void CudaBackend::rope_store(const RopeStoreArgs&) { unwritten("rope_store"); }
 void CudaBackend::rope_store_backward(const RopeStoreBackwardArgs&) { unwritten("rope_store_backward"); }
