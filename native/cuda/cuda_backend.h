@@ -9,11 +9,14 @@
 #include <vector>
 
 #include "cuda/device.h"
+#include "cuda/scratch.h"
 #include "ops/backend.h"
 
 namespace tinylora {
 
 namespace cuda {
+
+struct ProductKernelArgs;  // kernels/product.h
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
 inline constexpr int kPadOut = 64;
@@ -76,8 +79,14 @@ class CudaBackend final : public Backend {
   const char* pick(const char* bf16_name, const char* f32_name) const { return bf16() ? bf16_name : f32_name; }
   const cuda::CudaWeight& packed(const Weight* weight, const char* op) const;
 
+  // linear.cpp
+  void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);
+  void run_products(cuda::ProductKernelArgs& args, bool backward);
+
   DType dtype_;
   std::shared_ptr<cuda::Device> device_;
+  cuda::Scratch left_;    // the factors of updates: z R^T, s R and s
+  cuda::Scratch padded_;  // a copy of x with aligned rows
 };
 
 /// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.
