@@ -22,8 +22,7 @@ void CudaBackend::head_backward(const HeadBackwardArgs& args) {
   const int stride = std::min(chunks, kGroupChunks) * kVocabChunk;
   const TileShape tile = bf16() ? kManyRows : kFloatRows;
   const std::size_t element = size_of(dtype_);
-  const auto gradient =
-      device_->scratch(std::size_t(std::min(args.rows, kHeadRows)) * std::size_t(stride) * element);
+  const auto gradient = device_->scratch(std::size_t(std::min(args.rows, kHeadRows)) * std::size_t(stride) * element);
 
   for (int row = 0; row < args.rows; row += kHeadRows) {
     const int rows = std::min(kHeadRows, args.rows - row);

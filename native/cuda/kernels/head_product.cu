@@ -91,8 +91,7 @@ extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadGradient
 #pragma unroll
       for (int n = 0; n < 8; n += 2) {
         std::uint32_t b[4];
-        load_matrices_transposed(
-            b, w + swizzled<kWeightChunks>(16 * k + (lane & 15), column / 8 + n + (lane >> 4)));
+        load_matrices_transposed(b, w + swizzled<kWeightChunks>(16 * k + (lane & 15), column / 8 + n + (lane >> 4)));
 #pragma unroll
         for (int m = 0; m < 4; ++m) {
           multiply_add(sums[m][n], a[m], b[0], b[1]);
