@@ -1,4 +1,7 @@
-/** Every environment variable that this package reads. They share the prefix TINYLORA_. */
+/**
+ * Every environment variable that this package reads. They share the prefix TINYLORA_. One more is read by native code
+ * (native/cuda/driver.cpp): TINYLORA_CUDA_DRIVER, a file to open instead of libcuda.so.1.
+ */
 export interface Environment {
   /** Model to use when none is named. */
   readonly model: string | undefined;

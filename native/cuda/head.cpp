@@ -17,7 +17,11 @@ void CudaBackend::head(const HeadArgs& args) {
     const int rows = std::min(cuda::kHeadRows, args.rows - row);
     cuda::HeadStatsTask task{};
     task.product = {static_cast<const std::byte*>(args.x) + std::size_t(row) * row_bytes,
-                    weight.data(), rows, weight.in, weight.stride, weight.out};
+                    weight.data(),
+                    rows,
+                    weight.in,
+                    weight.stride,
+                    weight.out};
     task.inv_temperature = args.inv_temperature + row;
     task.stats = static_cast<cuda::ChunkStats*>(stats.get());
     task.target = args.target + row;

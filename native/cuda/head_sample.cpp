@@ -82,14 +82,18 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
 
     cuda::HeadStatsTask scan{};
     scan.product = {static_cast<const std::byte*>(args.x) + std::size_t(row) * row_bytes,
-                    weight.data(), pass.rows, weight.in, weight.stride, weight.out};
+                    weight.data(),
+                    pass.rows,
+                    weight.in,
+                    weight.stride,
+                    weight.out};
     scan.inv_temperature = uploaded.inv_temperature();
     scan.stats = static_cast<cuda::ChunkStats*>(stats.get());
     scan.kept = uploaded.kept();
     scan.logits = static_cast<float*>(logits.get());
     cuda::launch_head_stats(*device_, dtype_, scan);
 
-    const cuda::HeadSampleTask draw{scan.product, scan.inv_temperature, scan.stats,      uploaded.ways(),
+    const cuda::HeadSampleTask draw{scan.product, scan.inv_temperature, scan.stats,     uploaded.ways(),
                                     scan.logits,  args.token + row,     args.logp + row};
     const auto rows = static_cast<unsigned>(pass.rows);
     if (pass.cut < pass.rows) {

@@ -34,9 +34,8 @@ constexpr Kernel kBf16[] = {{"product_small_bf16", 16, 8, 32, 24576},
 constexpr Kernel kBf16Backward[] = {{"product_mid_backward_bf16", 64, 64, 128, 32768},
                                     {"product_mid_backward_bf16", 64, 64, 128, 32768},
                                     {"product_large_backward_bf16", 128, 128, 256, 65536}};
-constexpr Kernel kF32[] = {{"product_small_f32", 16, 64, 256, 0},
-                           {"product_mid_f32", 64, 64, 256, 0},
-                           {"product_mid_f32", 64, 64, 256, 0}};
+constexpr Kernel kF32[] = {
+    {"product_small_f32", 16, 64, 256, 0}, {"product_mid_f32", 64, 64, 256, 0}, {"product_mid_f32", 64, 64, 256, 0}};
 constexpr Kernel kF32Backward[] = {{"product_mid_backward_f32", 64, 64, 256, 0},
                                    {"product_mid_backward_f32", 64, 64, 256, 0},
                                    {"product_mid_backward_f32", 64, 64, 256, 0}};
@@ -74,8 +73,9 @@ void CudaBackend::set_product_input(cuda::ProductKernelArgs& args, const void* x
 
 void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
   const bool half = bf16();
-  const Kernel& kernel = backward ? choose(half ? kBf16Backward : kF32Backward, args.rows, args, device_->multiprocessors())
-                                  : choose(half ? kBf16 : kF32, args.rows, args, device_->multiprocessors());
+  const Kernel& kernel = backward
+                             ? choose(half ? kBf16Backward : kF32Backward, args.rows, args, device_->multiprocessors())
+                             : choose(half ? kBf16 : kF32, args.rows, args, device_->multiprocessors());
   unsigned tiles = 0;
   for (int i = 0; i < args.tasks; ++i) {
     ProductTask& task = args.task[i];
@@ -83,10 +83,10 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
     tiles += ceil_div(task.n, kernel.columns);
     task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
   }
-  launch(*device_, half ? "product_bf16" : "product_f32", kernel.name,
-         {.grid = {ceil_div(args.rows, kernel.rows), tiles}, .block = kernel.threads,
-          .shared_bytes = kernel.shared_bytes},
-         args);
+  launch(
+      *device_, half ? "product_bf16" : "product_f32", kernel.name,
+      {.grid = {ceil_div(args.rows, kernel.rows), tiles}, .block = kernel.threads, .shared_bytes = kernel.shared_bytes},
+      args);
 }
 
 void CudaBackend::linear(std::span<const LinearArgs> products) {
@@ -101,8 +101,7 @@ void CudaBackend::linear(std::span<const LinearArgs> products) {
           "cuda: linear: expected products of one x");
     check(product.lora.rank >= 0 && product.lora.rank <= cuda::kMaxRank, "ERR_ARGUMENT",
           "cuda: linear: rank: expected 0 to ", cuda::kMaxRank, ", found ", product.lora.rank);
-    check(product.residual == nullptr || product.y_float, "ERR_ARGUMENT",
-          "cuda: linear: residual: expected a float y");
+    check(product.residual == nullptr || product.y_float, "ERR_ARGUMENT", "cuda: linear: residual: expected a float y");
     ranks += static_cast<std::size_t>(product.lora.rank);
   }
   auto* left = ranks > 0 ? left_.get<float>(*device_, rows * ranks) : nullptr;

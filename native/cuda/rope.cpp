@@ -1,5 +1,6 @@
-#include "cuda/cuda_backend.h"
 #include "cuda/kernels/rope.h"
+
+#include "cuda/cuda_backend.h"
 #include "cuda/launch.h"
 #include "cuda/shapes.h"
 

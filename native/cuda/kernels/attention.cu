@@ -8,18 +8,18 @@
 // which cp.async brings two ahead into a swizzled ring of three. Per page and warp: 4 D/16 mma for s (n = keys), one
 // softmax over the quads that hold a row, D/8 * 2 mma for p v (n = D, p rounded to bf16, its sum is not).
 // A query's bits depend on its own row of A alone, and pages come in order, one rescale each, never split by their
-// number: so a row has the same bits by decode, by prefill, in any tile, in a block of 1 or 4 warps. Keys behind a query
-// get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may be NaN).
-// Bytes: each page once a tile of 64 queries (decode: once a kv head, the least possible), 2 D 32 bf16; 4 D flops a
-// query, key: tensor cores limit prefill, memory limits decode, where 32 KB (D = 128) are on their way per warp.
+// number: so a row has the same bits by decode, by prefill, in any tile, in a block of 1 or 4 warps. Keys behind a
+// query get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may be NaN). Bytes:
+// each page once a tile of 64 queries (decode: once a kv head, the least possible), 2 D 32 bf16; 4 D flops a query,
+// key: tensor cores limit prefill, memory limits decode, where 32 KB (D = 128) are on their way per warp.
 //
 // attention_*_simt: float engines, and heads that no 16-byte copy fits (D % 8 != 0, D > 128). A warp owns one query:
 // lane = key for s (k ascending, fmaf), lane = element of D for p v (keys ascending).
 #include "act.cuh"
 #include "attention.h"
 #include "mma.cuh"
-#include "warp.cuh"
 #include "span_tile.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {
@@ -309,12 +309,12 @@ __device__ void attention_simt(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(dim)                                                                               \
-  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_bf16_##dim(AttentionTask task) { \
-    attention_tensor<dim, kAttentionWarps>(task);                                                             \
-  }                                                                                                           \
+#define TINYLORA_ATTENTION(dim)                                                                                     \
+  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_bf16_##dim(AttentionTask task) {     \
+    attention_tensor<dim, kAttentionWarps>(task);                                                                   \
+  }                                                                                                                 \
   extern "C" __global__ __launch_bounds__(kDecodeWarps * 32) void attention_decode_bf16_##dim(AttentionTask task) { \
-    attention_tensor<dim, kDecodeWarps>(task);                                                                \
+    attention_tensor<dim, kDecodeWarps>(task);                                                                      \
   }
 TINYLORA_ATTENTION(32)
 TINYLORA_ATTENTION(64)

@@ -1,10 +1,10 @@
 // The vocabulary head in chunks of 128 tokens: l = x W^T * inv_temperature.
 //
 // head_stats_*     grid (row tiles, chunks), the row tiles of a chunk side by side so that W is read from memory once:
-//                  a tile of logits (head_tile.cuh) in shared memory, then a warp a row: largest l, sum e^(l - largest),
-//                  sum e^(l - largest) (l - largest), 16 bytes a row and chunk; logits are never kept, except those of
-//                  the few rows that the sampler cuts. 2 rows vocab width flops: tensor cores limit many rows, the
-//                  2 vocab width bytes of W limit few.
+//                  a tile of logits (head_tile.cuh) in shared memory, then a warp a row: largest l, sum e^(l -
+//                  largest), sum e^(l - largest) (l - largest), 16 bytes a row and chunk; logits are never kept, except
+//                  those of the few rows that the sampler cuts. 2 rows vocab width flops: tensor cores limit many rows,
+//                  the 2 vocab width bytes of W limit few.
 // head_total       a block a row: chunks to lse, logp, entropy; sums in double, in the order of head_total.cuh.
 // head_gradient_*  the same tile, then g = d_logp inv_temperature (1[target] - e^(l - lse)) rounded to act, for a group
 //                  of chunks; the product with W is head_product.cu.
@@ -44,43 +44,42 @@ __device__ void head_stats(const HeadStatsTask& task) {
   const int chunk = static_cast<int>(blockIdx.y), first = chunk * kVocabChunk;
   const int chunks = static_cast<int>(gridDim.y);
   const int lane = static_cast<int>(threadIdx.x % 32);
-  for_each_row<Tile>(
-      task.product, task.inv_temperature, chunk, [&](int row, const float(&l)[kLaneTokens], int count) {
-        float largest = -__builtin_huge_valf();
+  for_each_row<Tile>(task.product, task.inv_temperature, chunk, [&](int row, const float(&l)[kLaneTokens], int count) {
+    float largest = -__builtin_huge_valf();
 #pragma unroll
-        for (int j = 0; j < kLaneTokens; ++j) {
-          if (lane + 32 * j < count) largest = fmaxf(largest, l[j]);
-        }
-        largest = warp_max(largest);
-        float sum = 0, weighted = 0;
+    for (int j = 0; j < kLaneTokens; ++j) {
+      if (lane + 32 * j < count) largest = fmaxf(largest, l[j]);
+    }
+    largest = warp_max(largest);
+    float sum = 0, weighted = 0;
 #pragma unroll
-        for (int j = 0; j < kLaneTokens; ++j) {
-          if (lane + 32 * j >= count) continue;
-          const float below = l[j] - largest;
-          const float e = expf(below);
-          sum += e;
-          weighted = fmaf(e, below, weighted);
-        }
-        sum = warp_sum(sum);
-        weighted = warp_sum(weighted);
-        if (lane == 0) task.stats[static_cast<long long>(row) * chunks + chunk] = {largest, sum, weighted, 0};
+    for (int j = 0; j < kLaneTokens; ++j) {
+      if (lane + 32 * j >= count) continue;
+      const float below = l[j] - largest;
+      const float e = expf(below);
+      sum += e;
+      weighted = fmaf(e, below, weighted);
+    }
+    sum = warp_sum(sum);
+    weighted = warp_sum(weighted);
+    if (lane == 0) task.stats[static_cast<long long>(row) * chunks + chunk] = {largest, sum, weighted, 0};
 
-        if (task.target != nullptr) {
-          const int target = task.target[row] - first;
+    if (task.target != nullptr) {
+      const int target = task.target[row] - first;
 #pragma unroll
-          for (int j = 0; j < kLaneTokens; ++j) {
-            if (lane + 32 * j == target) task.target_l[row] = l[j];
-          }
-        }
-        const int kept = task.kept != nullptr ? task.kept[row] : -1;
-        if (kept >= 0) {
-          float* to = task.logits + static_cast<long long>(kept) * task.product.vocab + first;
+      for (int j = 0; j < kLaneTokens; ++j) {
+        if (lane + 32 * j == target) task.target_l[row] = l[j];
+      }
+    }
+    const int kept = task.kept != nullptr ? task.kept[row] : -1;
+    if (kept >= 0) {
+      float* to = task.logits + static_cast<long long>(kept) * task.product.vocab + first;
 #pragma unroll
-          for (int j = 0; j < kLaneTokens; ++j) {
-            if (lane + 32 * j < count) to[lane + 32 * j] = l[j];
-          }
-        }
-      });
+      for (int j = 0; j < kLaneTokens; ++j) {
+        if (lane + 32 * j < count) to[lane + 32 * j] = l[j];
+      }
+    }
+  });
 }
 
 template <class Tile>
@@ -88,20 +87,19 @@ __device__ void head_gradient(const HeadGradientTask& task) {
   const int column = static_cast<int>(blockIdx.y) * kVocabChunk;
   const int chunk = task.first_chunk + static_cast<int>(blockIdx.y);
   const int lane = static_cast<int>(threadIdx.x % 32);
-  for_each_row<Tile>(
-      task.product, task.inv_temperature, chunk, [&](int row, const float(&l)[kLaneTokens], int count) {
-        const float factor = task.d_logp[row] * task.inv_temperature[row];
-        const float lse = task.lse[row];
-        const int target = task.target[row] - chunk * kVocabChunk;
-        auto* to = static_cast<typename Tile::Act*>(task.gradient) +
-                   static_cast<long long>(row) * task.gradient_stride + column;
+  for_each_row<Tile>(task.product, task.inv_temperature, chunk, [&](int row, const float(&l)[kLaneTokens], int count) {
+    const float factor = task.d_logp[row] * task.inv_temperature[row];
+    const float lse = task.lse[row];
+    const int target = task.target[row] - chunk * kVocabChunk;
+    auto* to =
+        static_cast<typename Tile::Act*>(task.gradient) + static_cast<long long>(row) * task.gradient_stride + column;
 #pragma unroll
-        for (int j = 0; j < kLaneTokens; ++j) {
-          const int token = lane + 32 * j;
-          const float g = factor * ((token == target ? 1.0F : 0.0F) - expf(l[j] - lse));
-          store(to + token, token < count ? g : 0.0F);
-        }
-      });
+    for (int j = 0; j < kLaneTokens; ++j) {
+      const int token = lane + 32 * j;
+      const float g = factor * ((token == target ? 1.0F : 0.0F) - expf(l[j] - lse));
+      store(to + token, token < count ? g : 0.0F);
+    }
+  });
 }
 
 }  // namespace

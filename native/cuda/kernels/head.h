@@ -1,4 +1,5 @@
-// Arguments of the head's kernels: head.cu (statistics, log-probabilities, gradient), head_sample.cu, truncated_draw.cu.
+// Arguments of the head's kernels: head.cu (statistics, log-probabilities, gradient), head_sample.cu,
+// truncated_draw.cu.
 #pragma once
 
 #include <cstdint>

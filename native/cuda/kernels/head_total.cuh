@@ -22,8 +22,8 @@ struct RowTotal {
 
 /// Shared memory of row_total.
 struct TotalScratch {
-  float largest[32];          // of each warp
-  double sums[kTotalRuns];    // of each run of chunks
+  float largest[32];        // of each warp
+  double sums[kTotalRuns];  // of each run of chunks
   double weighted[kTotalRuns];
   RowTotal total;
 };

@@ -3,10 +3,10 @@
 //   rank_gradient  dR_k += sum over rows of adapter k of s^T z, in double, rows ascending
 //   pad_rows       rows of bf16 copied to a stride that cp.async can read
 //
-// low_rank: a block a row and product; four of the r sums at a time over the row, a thread over every 128th k, then over
-// lanes and warps: an order that depends on k alone. x is read again for every four sums, from L1. Bytes a row: k acts
-// and r k floats of A or B, these from L2. Limit: L2. It is a launch of its own for all products of one x; made inside
-// the pass that writes x it would save the read of x.
+// low_rank: a block a row and product; four of the r sums at a time over the row, a thread over every 128th k, then
+// over lanes and warps: an order that depends on k alone. x is read again for every four sums, from L1. Bytes a row: k
+// acts and r k floats of A or B, these from L2. Limit: L2. It is a launch of its own for all products of one x; made
+// inside the pass that writes x it would save the read of x.
 //
 // rank_gradient: one block; 256 threads bring 64 rows of s and z to shared memory, thread (i, j) adds theirs one by one
 // (a chain of one double addition a row). Limit: that latency.

@@ -1,20 +1,22 @@
-// Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right (backward).
-// left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cu makes left beforehand, so that the
-// main loop is that of a plain product and the update costs r fused multiply-adds an output in the epilogue.
+// Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right
+// (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cu makes left
+// beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
+// the epilogue.
 //
-// Contract: every output is one chain of mma.m16n8k16, k ascending, rows of x as A, outputs as B, whatever the tile. Rows
-// past M and columns of k past the end are zeros, which add nothing. So all tilings give the same bits, for 1 row as for
-// 512, and K is never split: the price is that a lone row of a narrow, deep weight (out < 8 x multiprocessors) is bound by
-// the latency of that chain (about 33 cycles for 16 k), not by memory.
+// Contract: every output is one chain of mma.m16n8k16, k ascending, rows of x as A, outputs as B, whatever the tile.
+// Rows past M and columns of k past the end are zeros, which add nothing. So all tilings give the same bits, for 1 row
+// as for 512, and K is never split: the price is that a lone row of a narrow, deep weight (out < 8 x multiprocessors)
+// is bound by the latency of that chain (about 33 cycles for 16 k), not by memory.
 //
 //   tile             warps       k a stage   stages   shared     for
-//   16 x 8    small  1           64          8        24 KiB     M <= 16: W streams by once, a warp to 8 outputs, so that
+//   16 x 8    small  1           64          8        24 KiB     M <= 16: W streams by once, a warp to 8 outputs, so
+//   that
 //                                                                many blocks keep 7 KiB of W each under way
 //   64 x 64   mid    2 x 2       32          4        32 KiB     few tiles
 //   128 x 128 large  2 x 4       32          4        64 KiB     two blocks a multiprocessor on sm_80
 //
-// x and W come by cp.async, 16 bytes a piece, into a ring of stages, one barrier a stage. Pieces of a row are permuted by
-// the row (swizzle) so that the eight rows an ldmatrix reads lie in different banks; the same function serves the
+// x and W come by cp.async, 16 bytes a piece, into a ring of stages, one barrier a stage. Pieces of a row are permuted
+// by the row (swizzle) so that the eight rows an ldmatrix reads lie in different banks; the same function serves the
 // transposed reads of the backward product, which takes W as it lies ([out, in]) with ldmatrix.trans.
 // Bytes of a block: (BM + BN) K 2 in, BM BN 2 or 4 out; W is read ceil(M / BM) times, from L2 after the first since the
 // blocks of one column tile follow each other. Shared reads of a large warp tile: 6 ldmatrix.x4 (24 cycles) for 16 mma
@@ -33,7 +35,7 @@ struct Tiling {
   static constexpr bool kTransposed = kTransposed_;  // W is read as [k, n]
   static constexpr int kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kThreads = 32 * kWarpsM * kWarpsN;
   static constexpr int kRows = kWarpsM * kTilesM * 16, kColumns = kWarpsN * kTilesN * 8;
-  static constexpr int kPiecesX = kDepth / 8;                              // 16-byte pieces of a row of the x tile
+  static constexpr int kPiecesX = kDepth / 8;                               // 16-byte pieces of a row of the x tile
   static constexpr int kPiecesW = kTransposed ? kColumns / 8 : kDepth / 8;  // of the w tile
   static constexpr int kLinesW = kTransposed ? kDepth : kColumns;
   static constexpr int kBytesX = kRows * kPiecesX * 16, kStageBytes = kBytesX + kLinesW * kPiecesW * 16;
@@ -62,11 +64,10 @@ __device__ void load_stage(const ProductKernelArgs& args, const ProductTask& tas
     if (kPiecesOfW % T::kThreads != 0 && index >= kPiecesOfW) break;
     const int line = index / T::kPiecesW, piece = index % T::kPiecesW;
     const int n = column0 + (T::kTransposed ? 8 * piece : line);
-    const int64_t offset = T::kTransposed ? int64_t{depth + line} * task.w_stride + n
-                                          : int64_t{n} * task.w_stride + depth + 8 * piece;
+    const int64_t offset =
+        T::kTransposed ? int64_t{depth + line} * task.w_stride + n : int64_t{n} * task.w_stride + depth + 8 * piece;
     const bool valid = n < task.n_limit;  // in k the weight's padding covers a whole stage
-    copy_async(stage + T::kBytesX + swizzled<T::kPiecesW>(line, piece) * 16,
-                 valid ? w + offset : w, valid);
+    copy_async(stage + T::kBytesX + swizzled<T::kPiecesW>(line, piece) * 16, valid ? w + offset : w, valid);
   }
 }
 
@@ -94,7 +95,8 @@ __device__ void load_w(uint32_t (&b)[T::kTilesN][2], const unsigned char* tile, 
 }
 
 template <typename T>
-__device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const unsigned char* stage, int row, int column) {
+__device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const unsigned char* stage, int row,
+                               int column) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int k = 0; k < T::kDepth; k += 16) {
@@ -181,7 +183,7 @@ __device__ void product(const ProductKernelArgs& args) {
   const int row0 = static_cast<int>(blockIdx.x) * T::kRows, column0 = tile * T::kColumns;
   const int warp = threadIdx.x / 32;
   const int row = warp / T::kWarpsN * T::kTilesM * 16, column = warp % T::kWarpsN * T::kTilesN * 8;
-    const int stages = (args.k + T::kDepth - 1) / T::kDepth;
+  const int stages = (args.k + T::kDepth - 1) / T::kDepth;
 
   float sum[T::kTilesM][T::kTilesN][4] = {};
 #pragma unroll

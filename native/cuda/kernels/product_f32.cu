@@ -1,10 +1,10 @@
 // Products of the fp32 engine: what product_bf16.cu computes, on the ordinary units.
 //
 // A block of 256 threads makes a tile of kRows x 64 outputs, 16 k at a time through shared memory; a thread owns
-// kRows / 16 rows (16 apart) x 4 neighbouring columns. Contract: every output is one chain of fmaf, k ascending, whatever
-// the tile; zeros past the end add nothing. Limit: fp32 units (about 8 fmaf a load of 16 bytes from shared memory); the
-// fp32 engine is for comparing and for small models, so no asynchronous copies here. Any shape: loads are single floats,
-// checked.
+// kRows / 16 rows (16 apart) x 4 neighbouring columns. Contract: every output is one chain of fmaf, k ascending,
+// whatever the tile; zeros past the end add nothing. Limit: fp32 units (about 8 fmaf a load of 16 bytes from shared
+// memory); the fp32 engine is for comparing and for small models, so no asynchronous copies here. Any shape: loads are
+// single floats, checked.
 #include "product_tail.cuh"
 
 using namespace tinylora::cuda;
@@ -75,7 +75,9 @@ __device__ void product(const ProductKernelArgs& args) {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256) product_small_f32(ProductKernelArgs args) { product<16, false>(args); }
+extern "C" __global__ void __launch_bounds__(256) product_small_f32(ProductKernelArgs args) {
+  product<16, false>(args);
+}
 extern "C" __global__ void __launch_bounds__(256) product_mid_f32(ProductKernelArgs args) { product<64, false>(args); }
 extern "C" __global__ void __launch_bounds__(256) product_mid_backward_f32(ProductKernelArgs args) {
   product<64, true>(args);

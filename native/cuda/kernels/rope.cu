@@ -6,8 +6,8 @@
 // lane's pairs ascending, then over the warp in a butterfly: an order fixed by D. Bytes moved: 4 in, 2 or 4 out per
 // element, and the angles, which all heads of a row share through the cache; nothing but memory can limit it.
 #include "act.cuh"
-#include "warp.cuh"
 #include "rope.h"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {

@@ -1,6 +1,6 @@
 // Which queries a block works on. The queries of a span and kv head are numbered row by row, the G = H / K heads of a
-// row side by side: neighbours read the same keys. Spans are cut into tiles of `size` queries; a block finds its tile by
-// walking the spans' sizes, a warp's width at a time, so the host need not know them.
+// row side by side: neighbours read the same keys. Spans are cut into tiles of `size` queries; a block finds its tile
+// by walking the spans' sizes, a warp's width at a time, so the host need not know them.
 #pragma once
 
 #include "../../ops/ops.h"

@@ -25,9 +25,7 @@ __device__ std::uint32_t key_of(float l) {
   const std::uint32_t bits = __float_as_uint(l + 0.0F);
   return bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
 }
-__device__ float value_of(std::uint32_t key) {
-  return __uint_as_float(key >> 31 != 0 ? key & 0x7fffffffU : ~key);
-}
+__device__ float value_of(std::uint32_t key) { return __uint_as_float(key >> 31 != 0 ? key & 0x7fffffffU : ~key); }
 __device__ Mass mass_of(float e) { return static_cast<Mass>(e * 0x1.0p44F); }
 
 struct Row {
