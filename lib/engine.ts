@@ -24,7 +24,7 @@ import type { WeightTraining } from "./train/policy.js";
 export interface EngineOptions {
   /** How weights are kept. bf16 takes half the memory. */
   readonly dtype?: Dtype | undefined;
-  readonly backend?: "cpu" | "reference" | undefined;
+  readonly backend?: "cpu" | "cuda" | "reference" | undefined;
   /** Compute threads; all cores by default. Results do not depend on it. */
   readonly threads?: number | undefined;
   /** The instruction set; the best of this machine by default. Results differ in the last bits from one to another. */

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const files = ["native", "test/native", "test/cudasim"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true })
-    .filter((name) => /\.(cpp|h)$/.test(name))
+    .filter((name) => /\.(cpp|h|cu|cuh)$/.test(name))
     .map((name) => join(folder, name)),
 );
 const mode = process.argv.includes("--write") ? ["-i"] : ["--dry-run", "-Werror"];

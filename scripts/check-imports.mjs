@@ -1,4 +1,4 @@
-// Imports go one way: bin -> lib -> lib/native -> native/binding -> native/engine -> native/ops <- {reference, cpu}.
+// Imports go one way: bin -> lib -> lib/native -> native/binding -> native/engine -> native/ops <- {reference, cpu, cuda}.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,8 +20,9 @@ const MAY_USE = {
   "native/ops": ["ops", "core"],
   "native/reference": ["reference", "ops", "core"],
   "native/cpu": ["cpu", "ops", "core"],
+  "native/cuda": ["cuda", "ops", "core"],
   "native/engine": ["engine", "ops", "core"],
-  "native/binding": ["binding", "engine", "ops", "core", "cpu", "reference"],
+  "native/binding": ["binding", "engine", "ops", "core", "cpu", "cuda", "reference"],
 };
 /** Packages and headers that only one file or folder may use. */
 const ONLY = { "node-gyp-build": "lib/native/load.ts", "napi.h": "native/binding/", "node_api.h": "native/binding/" };

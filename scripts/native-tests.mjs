@@ -1,5 +1,7 @@
 // Builds the native tests and runs them: node scripts/native-tests.mjs [--sanitize] [arguments of native_tests]
 // --sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer, in a build tree of its own.
+// Where TINYLORA_CUDA_DRIVER names a driver (the stand-in, or libcuda.so.1 where there is a GPU), the cuda backend is
+// tested too, on PTX; otherwise its kernels are not compiled.
 // The build is silent unless it fails.
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -32,6 +34,7 @@ quietly("cmake", [
   ...(hasNinja ? ["-G", "Ninja"] : []),
   ...["-S", root, "-B", tree],
   ...["-DTINYLORA_ADDON=OFF", "-DTINYLORA_TESTS=ON", `-DTINYLORA_SANITIZE=${sanitize ? "ON" : "OFF"}`],
+  ...[`-DTINYLORA_CUDA=${process.env.TINYLORA_CUDA_DRIVER ? "ON" : "OFF"}`, "-DTINYLORA_CUDA_ARCHITECTURES=compute_80"],
 ]);
 quietly("cmake", ["--build", tree, "--target", "native_tests", "-j", String(availableParallelism())]);
 process.exit(spawnSync(join(tree, "native_tests"), testArguments, { stdio: "inherit" }).status ?? 1);

@@ -16,7 +16,7 @@ if (!packagesFit()) {
   step("installing packages", () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));
 }
 if (!process.argv.includes("--packages")) {
-  if (modified(at("build", "Release", "tinylora.node")) < newest(["CMakeLists.txt", "native"])) {
+  if (modified(at("build", "Release", "tinylora.node")) < newest(["CMakeLists.txt", "cmake", "native"])) {
     step("building the native addon (about a minute the first time)", () => buildNative());
   }
   const built = at("dist", ".built");

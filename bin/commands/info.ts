@@ -4,6 +4,7 @@ import {
   type Adapter,
   type AdapterSpec,
   adapterOptions,
+  type CudaDevice,
   findModel,
   linearModules,
   type Model,
@@ -123,7 +124,13 @@ function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Ada
 function machineText(): string {
   const { cpu, cores, paths, backends } = machine();
   const list = backends.map(({ name, usable, reason }) => (usable ? name : `${name} (not here: ${reason})`)).join(", ");
-  return `Machine  ${cpu}, ${cores} cores\n  instruction sets ${paths.join(", ")}; backends ${list}\n`;
+  const devices = backends.flatMap((backend) => backend.devices ?? []).map(deviceText);
+  return `Machine  ${cpu}, ${cores} cores\n  instruction sets ${paths.join(", ")}; backends ${list}\n${devices.join("")}`;
+}
+
+function deviceText({ name, capability, memory, reason }: CudaDevice): string {
+  const size = `${(memory / 2 ** 30).toFixed(1)} GiB`;
+  return `  ${name}, compute capability ${capability}, ${size}${reason ? ` (not usable: ${reason})` : ""}\n`;
 }
 
 /** Numbers in the weights that are used: a tied head counts once. */

@@ -3,7 +3,8 @@ import { join } from "node:path";
 
 /**
  * Every environment variable that this package reads. They share the prefix TINYLORA_, but for those that all programs
- * name alike.
+ * name alike. One more is read by native code (native/cuda/driver.cpp): TINYLORA_CUDA_DRIVER, a file to open instead of
+ * libcuda.so.1.
  */
 export interface Environment {
   /** Model to use when none is named. */

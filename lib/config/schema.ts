@@ -17,7 +17,10 @@ export const sections = {
   Model: {
     model: optional(z.string()).describe("folder (Hugging Face) or .gguf file"),
     dtype: z.enum(["bf16", "fp32"]).default("bf16").describe("type that the base weights are kept in"),
-    backend: z.enum(["cpu", "reference"]).default("cpu").describe("where the model runs"),
+    backend: z
+      .enum(["cpu", "cuda", "reference"])
+      .default("cpu")
+      .describe("where the model runs; cuda: the first usable GPU"),
     threads: optional(count).describe("compute threads; all cores when not given"),
     max_sequences: count.default(64).describe("sequences sampled side by side at most"),
     cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),

@@ -32,7 +32,17 @@ export interface MachineInfo {
   /** Instruction sets this build has and this machine can run, best first. */
   readonly paths: CpuPath[];
   /** Backends in this build, with the reason where one cannot be used here. */
-  readonly backends: { name: string; usable: boolean; reason?: string }[];
+  readonly backends: { name: string; usable: boolean; reason?: string; devices?: CudaDevice[] }[];
+}
+
+export interface CudaDevice {
+  readonly name: string;
+  /** Compute capability, "8.0". */
+  readonly capability: string;
+  /** Bytes. */
+  readonly memory: number;
+  readonly usable: boolean;
+  readonly reason?: string;
 }
 
 /** Names and meanings of Hugging Face's config.json. */
@@ -73,7 +83,7 @@ export interface EngineSpec {
   readonly config: ModelConfig;
   readonly tensors: TensorSource[];
   readonly dtype: Dtype;
-  readonly backend: "cpu" | "reference";
+  readonly backend: "cpu" | "cuda" | "reference";
   /** Compute threads, 1 or more. */
   readonly threads: number;
   /** The best the machine has when absent. */

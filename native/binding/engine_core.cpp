@@ -4,13 +4,15 @@
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
+#include "cuda/cuda_backend.h"
 #include "engine/model_shape.h"
 
 namespace tinylora::binding {
 namespace {
 
 std::unique_ptr<Backend> make_backend(const EngineSpec& spec) {
-  if (spec.reference) return make_reference_backend(spec.dtype);
+  if (spec.backend == BackendKind::reference) return make_reference_backend(spec.dtype);
+  if (spec.backend == BackendKind::cuda) return make_cuda_backend(spec.dtype);
   return make_cpu_backend(spec.dtype, spec.threads, spec.path);
 }
 

@@ -1,12 +1,15 @@
 #include "binding/measure.h"
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <thread>
 
 #include "binding/async.h"
 #include "binding/specs.h"
 #include "core/error.h"
 #include "cpu/bench.h"
+#include "cuda/device.h"
 #include "engine/projection.h"
 
 namespace tinylora::binding {
@@ -60,6 +63,36 @@ Napi::Object to_js(Napi::Env env, const Timing& timing) {
   return object;
 }
 
+/// The GPUs of this machine, or in one sentence why none can be used.
+Napi::Object cuda_to_js(Napi::Env env) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("name", "cuda");
+  std::string reason;
+  bool usable = false;
+  try {
+    Napi::Array devices = Napi::Array::New(env);
+    for (const cuda::DeviceInfo& info : cuda::list_devices()) {
+      Napi::Object device = Napi::Object::New(env);
+      device.Set("name", info.name);
+      device.Set("capability", std::to_string(info.major) + "." + std::to_string(info.minor));
+      device.Set("memory", static_cast<double>(info.memory));
+      device.Set("usable", info.usable());
+      if (!info.usable()) device.Set("reason", info.reason);
+      devices.Set(devices.Length(), device);
+      usable = usable || info.usable();
+      if (!info.usable() && reason.empty()) reason = info.name + ": " + info.reason;
+    }
+    result.Set("devices", devices);
+  } catch (const Error& error) {
+    reason = error.what();
+    constexpr std::string_view kPrefix = "cuda: ";
+    if (reason.starts_with(kPrefix)) reason.erase(0, kPrefix.size());
+  }
+  result.Set("usable", usable);
+  if (!usable) result.Set("reason", reason);
+  return result;
+}
+
 /// A promise of what `job` returns, on a thread of its own.
 Napi::Value on_a_thread(Napi::Env env, const Worker::Job& job) {
   return Worker::start(env)->run(env, {}, {}, [&](Key) { return job; });
@@ -82,7 +115,8 @@ Napi::Value machine(const Napi::CallbackInfo& info) {
     reference.Set("usable", true);
     Napi::Array backends = Napi::Array::New(env);
     backends.Set(0U, cpu);
-    backends.Set(1U, reference);
+    backends.Set(1U, cuda_to_js(env));
+    backends.Set(2U, reference);
     Napi::Object result = Napi::Object::New(env);
     result.Set("cpu", cpu_name());
     result.Set("cores", std::max(1U, std::thread::hardware_concurrency()));

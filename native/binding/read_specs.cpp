@@ -60,10 +60,12 @@ TokenBytes read_token_bytes(const Argument& argument) {
   return {.bytes = argument["bytes"].bytes(), .offsets = argument["offsets"].uint32s()};
 }
 
-bool is_reference(const Argument& backend) {
+BackendKind read_backend(const Argument& backend) {
   const std::string name = backend.text();
-  if (name != "cpu" && name != "reference") backend.refuse("\"cpu\" or \"reference\"");
-  return name == "reference";
+  if (name == "cpu") return BackendKind::cpu;
+  if (name == "cuda") return BackendKind::cuda;
+  if (name == "reference") return BackendKind::reference;
+  backend.refuse("\"cpu\", \"cuda\" or \"reference\"");
 }
 
 std::vector<std::string> read_texts(const Argument& argument) {
@@ -79,7 +81,7 @@ EngineSpec read_engine_spec(const Argument& spec) {
   result.config = read_config(spec["config"]);
   for (const Argument& tensor : spec["tensors"].list(kMaxTensors)) result.tensors.push_back(read_tensor(tensor));
   result.dtype = read_dtype(spec["dtype"]);
-  result.reference = is_reference(spec["backend"]);
+  result.backend = read_backend(spec["backend"]);
   result.threads = spec["threads"].number_of(1, kMaxThreads);
   const Argument path = spec["path"];
   if (path.given()) result.path = read_path(path);

@@ -18,11 +18,13 @@
 
 namespace tinylora::binding {
 
+enum class BackendKind { cpu, cuda, reference };
+
 struct EngineSpec {
   ModelConfig config;
   std::vector<TensorSource> tensors;
   DType dtype = DType::f32;
-  bool reference = false;  // else the cpu backend
+  BackendKind backend = BackendKind::cpu;
   int threads = 1;
   std::optional<CpuPath> path;
   int max_sequences = 0;

@@ -54,7 +54,8 @@ it("describes the machine", () => {
   const machine = addon.machine();
   expect(machine.cpu).not.toBe("");
   expect(machine.cores).toBeGreaterThan(0);
-  expect(machine.backends.map(({ name }) => name)).toEqual(["cpu", "reference"]);
+  expect(machine.backends.map(({ name }) => name)).toEqual(["cpu", "cuda", "reference"]);
+  for (const { usable, reason } of machine.backends) expect(reason === undefined).toBe(usable);
 });
 
 it("measures products and limits", async () => {

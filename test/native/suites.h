@@ -13,6 +13,7 @@ void add_norm_tests(Tests&);
 void add_linear_tests(Tests&);
 void add_lora_tests(Tests&);
 void add_weight_gradient_tests(Tests&);
+void add_cuda_product_tests(Tests&);
 void add_attention_tests(Tests&);
 void add_attention_gradient_tests(Tests&);
 void add_head_tests(Tests&);
@@ -36,6 +37,7 @@ inline void add_all(Tests& tests) {
   add_linear_tests(tests);
   add_lora_tests(tests);
   add_weight_gradient_tests(tests);
+  add_cuda_product_tests(tests);
   add_attention_tests(tests);
   add_attention_gradient_tests(tests);
   add_head_tests(tests);

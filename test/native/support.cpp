@@ -2,9 +2,11 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <numbers>
 
 #include "cpu/cpu_backend.h"
+#include "cuda/cuda_backend.h"
 
 namespace tinylora::test {
 
@@ -16,6 +18,10 @@ const std::vector<Candidate>& candidates() {
     for (const CpuPath path : paths) {
       found.push_back(
           {name_of(path), [path](DType dtype, int threads) { return make_cpu_backend(dtype, threads, path); }});
+    }
+    const char* driver = std::getenv("TINYLORA_CUDA_DRIVER");
+    if (driver != nullptr && *driver != '\0') {
+      found.push_back({"cuda", [](DType dtype, int) { return make_cuda_backend(dtype); }});
     }
     return found;
   }();

@@ -18,7 +18,8 @@ struct Candidate {
   std::function<std::unique_ptr<Backend>(DType dtype, int threads)> make;
 };
 
-/// The reference, then the cpu backend on every instruction set that this machine has, then on emulated AMX tiles.
+/// The reference, then the cpu backend on every instruction set that this machine has, then on emulated AMX tiles,
+/// then the cuda backend where TINYLORA_CUDA_DRIVER names a driver: the stand-in or a GPU's.
 const std::vector<Candidate>& candidates();
 
 /// A test that is written once for all backends.

@@ -56,11 +56,20 @@ extern "C" __global__ void diverge(const int* start, int* steps, int n) {
     if (++count == 1000) break;
   }
   switch (count % 5) {
-    case 0: count += 10; break;
-    case 1: count *= 3; break;
-    case 2: count -= 7; break;
-    case 3: count ^= 21; break;
-    default: count = -count;
+    case 0:
+      count += 10;
+      break;
+    case 1:
+      count *= 3;
+      break;
+    case 2:
+      count -= 7;
+      break;
+    case 3:
+      count ^= 21;
+      break;
+    default:
+      count = -count;
   }
   steps[i] = count;
 }
@@ -100,7 +109,8 @@ extern "C" __global__ void mma_bf16(const uint32_t* a, const uint32_t* b, const 
   const int lane = threadIdx.x;
   float s[4];
   asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
+      "%12, %13};"
       : "=f"(s[0]), "=f"(s[1]), "=f"(s[2]), "=f"(s[3])
       : "r"(a[4 * lane]), "r"(a[4 * lane + 1]), "r"(a[4 * lane + 2]), "r"(a[4 * lane + 3]), "r"(b[2 * lane]),
         "r"(b[2 * lane + 1]), "f"(c[4 * lane]), "f"(c[4 * lane + 1]), "f"(c[4 * lane + 2]), "f"(c[4 * lane + 3]));
@@ -116,9 +126,13 @@ extern "C" __global__ void ldmatrix_x4(const uint32_t* matrices, uint32_t* plain
   const uint32_t row = static_cast<uint32_t>(__cvta_generic_to_shared(memory)) + 16 * lane;
   uint32_t r[4];
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(row) : "memory");
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row)
+               : "memory");
   for (int i = 0; i < 4; ++i) plain[4 * lane + i] = r[i];
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(row) : "memory");
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row)
+               : "memory");
   for (int i = 0; i < 4; ++i) transposed[4 * lane + i] = r[i];
 }

@@ -29,7 +29,8 @@ __device__ void loadFragments(uint32_t (&f)[4], uint32_t from) {
 
 __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -50,7 +51,8 @@ __device__ void gemm(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, i
       const bool hasA = M == Mistake::NoPredicate || (row0 + row < rows && k < depth);
       const bool hasB = column0 + row < columns && k < depth;
       copyChunk(stage + place<M>(row, chunk), hasA ? a + static_cast<size_t>(row0 + row) * depth + k : a, hasA);
-      copyChunk(stage + kTileBytes + place<M>(row, chunk), hasB ? b + static_cast<size_t>(column0 + row) * depth + k : b, hasB);
+      copyChunk(stage + kTileBytes + place<M>(row, chunk),
+                hasB ? b + static_cast<size_t>(column0 + row) * depth + k : b, hasB);
     }
   };
   const int steps = (depth + kDepth - 1) / kDepth;
@@ -69,7 +71,8 @@ __device__ void gemm(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, i
       uint32_t fragmentA[2][4], fragmentB[2][4];
       for (int i = 0; i < 2; ++i) {
         loadFragments(fragmentA[i], tileA + place<M>(warpRow + 16 * i + lane % 16, 2 * half + lane / 16));
-        loadFragments(fragmentB[i], tileB + place<M>(warpColumn + 16 * i + lane % 8 + lane / 16 * 8, 2 * half + lane / 8 % 2));
+        loadFragments(fragmentB[i],
+                      tileB + place<M>(warpColumn + 16 * i + lane % 8 + lane / 16 * 8, 2 * half + lane / 8 % 2));
       }
       if (M == Mistake::SwappedOperands) {
         const uint32_t kept = fragmentA[0][1];
@@ -77,7 +80,8 @@ __device__ void gemm(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, i
         fragmentA[0][2] = kept;
       }
       for (int i = 0; i < 2; ++i) {
-        for (int j = 0; j < 4; ++j) multiply(sum[i][j], fragmentA[i], fragmentB[j / 2][j % 2 * 2], fragmentB[j / 2][j % 2 * 2 + 1]);
+        for (int j = 0; j < 4; ++j)
+          multiply(sum[i][j], fragmentA[i], fragmentB[j / 2][j % 2 * 2], fragmentB[j / 2][j % 2 * 2 + 1]);
       }
     }
   }
@@ -92,10 +96,10 @@ __device__ void gemm(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, i
   }
 }
 
-#define GEMM(name, mistake)                                                                                       \
-  extern "C" __global__ void __launch_bounds__(128)                                                               \
-      name(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, int rows, int columns, int depth) {          \
-    gemm<Mistake::mistake>(c, a, b, rows, columns, depth);                                                        \
+#define GEMM(name, mistake)                                                                              \
+  extern "C" __global__ void __launch_bounds__(128)                                                      \
+      name(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, int rows, int columns, int depth) { \
+    gemm<Mistake::mistake>(c, a, b, rows, columns, depth);                                               \
   }
 
 GEMM(gemm_right, None)

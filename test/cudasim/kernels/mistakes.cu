@@ -30,7 +30,9 @@ extern "C" __global__ void unwritten_shared(float* out, int fix) {
 extern "C" __global__ void unwritten_register(int* out, int fix) {
   asm volatile(
       "{\n .reg .pred p;\n .reg .b32 r;\n setp.ne.b32 p, %1, 0;\n @p mov.b32 r, 7;\n add.s32 r, r, 1;\n"
-      " st.global.b32 [%0], r;\n}" ::"l"(out), "r"(fix) : "memory");
+      " st.global.b32 [%0], r;\n}" ::"l"(out),
+      "r"(fix)
+      : "memory");
 }
 
 extern "C" __global__ void block_race(float* out, int fix) {

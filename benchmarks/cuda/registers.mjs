@@ -1,0 +1,122 @@
+// What ptxas makes of every CUDA kernel: registers, spills, shared memory, and from them how many blocks and warps fit on
+// one multiprocessor. node benchmarks/cuda/registers.mjs [--json] [--architectures sm_80,sm_90a,sm_100] [kernel files]
+// Prints Markdown; needs nvcc, no GPU. Leaves with 1 where a kernel spills.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const folder = join(root, "native", "cuda", "kernels");
+
+/** Per multiprocessor: CUDA C++ Programming Guide, "Technical specifications per compute capability". */
+const MULTIPROCESSOR = {
+  sm_80: { threads: 2048, blocks: 32, registers: 65536, shared: 164 * 1024 },
+  sm_90a: { threads: 2048, blocks: 32, registers: 65536, shared: 228 * 1024 },
+  sm_100: { threads: 2048, blocks: 32, registers: 65536, shared: 228 * 1024 },
+};
+/** Shared memory that the driver keeps for itself, of every block. */
+const RESERVED = 1024;
+
+/**
+ * Dynamic shared memory is chosen at launch, blocks without __launch_bounds__ too: { threads, shared } by kernel, read
+ * from the tables of the host code.
+ */
+export function launchShapes() {
+  const shapes = new Map();
+  for (const file of readdirSync(join(root, "native", "cuda")).filter((name) => name.endsWith(".cpp"))) {
+    const text = readFileSync(join(root, "native", "cuda", file), "utf8");
+    for (const [, name, threads, shared] of text.matchAll(/\{"(\w+)", \d+, \d+, (\d+), (\d+)\}/g)) {
+      shapes.set(name, { threads: Number(threads), shared: Number(shared) });
+    }
+  }
+  return shapes;
+}
+
+export function measure(architectures = Object.keys(MULTIPROCESSOR), files = kernelFiles()) {
+  const shapes = launchShapes();
+  const scratch = mkdtempSync(join(tmpdir(), "registers-"));
+  try {
+    return architectures.flatMap((architecture) =>
+      files.flatMap((file) =>
+        compile(file, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
+          const threads = shapes.get(kernel.name)?.threads ?? kernel.threads;
+          const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
+          return { ...kernel, threads, shared, ...occupancy(architecture, kernel.registers, threads, shared) };
+        }),
+      ),
+    );
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+export function kernelFiles() {
+  return readdirSync(folder).filter((name) => name.endsWith(".cu"));
+}
+
+function compile(file, architecture, target) {
+  const source = join(folder, file);
+  const flags = ["-std=c++17", "-O3", "--fmad=false", "-cubin", `-arch=${architecture}`, "-Xptxas", "-v"];
+  const { status, stdout, stderr, error } = spawnSync("nvcc", [...flags, source, "-o", target], { encoding: "utf8" });
+  if (error) throw new Error("nvcc is not on PATH");
+  if (status !== 0) throw new Error(`nvcc ${file} for ${architecture}:\n${stdout}${stderr}`);
+  const bounds = launchBounds(readFileSync(source, "utf8"));
+  const pattern =
+    /Function properties for (\w+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\s+ptxas info\s+: Used (\d+) registers(.*)/g;
+  return [...`${stdout}${stderr}`.matchAll(pattern)].map(([, name, stack, stores, loads, registers, rest]) => ({
+    file: basename(file),
+    architecture,
+    name,
+    registers: Number(registers),
+    spills: Number(stores) + Number(loads),
+    stack: Number(stack),
+    shared: Number(/(\d+) bytes smem/.exec(rest)?.[1] ?? 0),
+    threads: bounds.get(name) ?? 256,
+  }));
+}
+
+/** Threads of a block by kernel, where __launch_bounds__ says so as a number or a constant of the same file. */
+function launchBounds(text) {
+  const constants = new Map(
+    [...text.matchAll(/constexpr int (\w+) = (\d+);/g)].map(([, name, value]) => [name, value]),
+  );
+  const found = text.matchAll(/__launch_bounds__\((\w+)[^)]*\)\s+(\w+)\(/g);
+  return new Map([...found].map(([, size, name]) => [name, Number(constants.get(size) ?? size) || 256]));
+}
+
+function occupancy(architecture, registers, threads, shared) {
+  const limit = MULTIPROCESSOR[architecture];
+  const warps = Math.ceil(threads / 32);
+  // A warp's registers come in units of 256.
+  const registersOfWarp = Math.ceil((registers * 32) / 256) * 256;
+  const blocks = Math.min(
+    limit.blocks,
+    Math.floor(limit.threads / (32 * warps)),
+    Math.floor(Math.floor(limit.registers / registersOfWarp) / warps),
+    Math.floor(limit.shared / (shared + RESERVED)),
+  );
+  return { blocks, warps: blocks * warps };
+}
+
+function markdown(kernels) {
+  const lines = kernels.map(
+    (k) =>
+      `| ${k.architecture} | ${k.file} | ${k.name} | ${k.registers} | ${k.spills} | ${k.threads} | ${k.shared} | ${k.blocks} | ${k.warps} |`,
+  );
+  const head =
+    "| architecture | file | kernel | registers | spilled bytes | threads | shared bytes | blocks an SM | warps an SM |\n|---|---|---|--:|--:|--:|--:|--:|--:|";
+  return [head, ...lines].join("\n");
+}
+
+function main(argv) {
+  const at = argv.indexOf("--architectures");
+  const architectures = at < 0 ? undefined : argv[at + 1].split(",");
+  const named = argv.filter((word, i) => !word.startsWith("--") && (at < 0 || i !== at + 1));
+  const kernels = measure(architectures, named.length > 0 ? named : undefined);
+  console.log(argv.includes("--json") ? JSON.stringify(kernels, null, 2) : markdown(kernels));
+  if (kernels.some(({ spills }) => spills > 0)) process.exitCode = 1;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) main(process.argv.slice(2));

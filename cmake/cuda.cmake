@@ -1,0 +1,94 @@
+# Kernels of native/cuda/kernels: each .cu becomes machine code or PTX for every architecture, embedded in the library.
+#   TINYLORA_CUDA                AUTO: where nvcc is found; ON: fail without it; OFF: never
+#   TINYLORA_CUDA_ARCHITECTURES  sm_* gives machine code, compute_* gives PTX text, which any later device can run
+# Without kernels the backend is built all the same and says so when it is asked for.
+set(TINYLORA_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF")
+set(TINYLORA_CUDA_ARCHITECTURES sm_80 sm_90a sm_100 compute_80 CACHE STRING "What the CUDA kernels are compiled for")
+
+set(NVCC NVCC-NOTFOUND)
+if(TINYLORA_CUDA)
+  find_program(TINYLORA_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin)
+  set(NVCC ${TINYLORA_NVCC})
+  if(NOT NVCC AND NOT TINYLORA_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "TINYLORA_CUDA is ON, and nvcc is neither on PATH nor under CUDA_HOME")
+  endif()
+endif()
+
+# Nothing is contracted behind our back (--fmad=false), as in the C++ code: a fused multiply-add is written as fmaf.
+set(NVCC_FLAGS -std=c++17 -O3 --fmad=false -Werror all-warnings)
+set(IMAGE_FILES)
+set(IMAGE_ASSEMBLY)
+set(IMAGE_DECLARATIONS)
+set(IMAGE_TABLE)
+if(NVCC)
+  file(GLOB KERNELS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.cu)
+  file(GLOB KERNEL_HEADERS CONFIGURE_DEPENDS
+    ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.cuh ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.h)
+  set(IMAGE_FOLDER ${CMAKE_CURRENT_BINARY_DIR}/cuda)
+  file(MAKE_DIRECTORY ${IMAGE_FOLDER})
+  foreach(KERNEL ${KERNELS})
+    get_filename_component(NAME ${KERNEL} NAME_WE)
+    foreach(ARCHITECTURE ${TINYLORA_CUDA_ARCHITECTURES})
+      set(SYMBOL tinylora_image_${NAME}_${ARCHITECTURE})
+      if(ARCHITECTURE MATCHES "^compute_")
+        set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.ptx)
+        set(KIND -ptx)
+        if(TINYLORA_TESTS)
+          list(APPEND KIND -lineinfo)  # names source files of this machine: not in what is shipped
+        endif()
+      else()
+        set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.cubin)
+        set(KIND -cubin)
+      endif()
+      add_custom_command(OUTPUT ${IMAGE}
+        COMMAND ${NVCC} ${NVCC_FLAGS} ${KIND} -arch=${ARCHITECTURE} ${KERNEL} -o ${IMAGE}
+        DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${ARCHITECTURE}" VERBATIM)
+      list(APPEND IMAGE_FILES ${IMAGE})
+      string(APPEND IMAGE_ASSEMBLY
+        "    \".balign 64\\n${SYMBOL}:\\n.incbin \\\"${IMAGE}\\\"\\n${SYMBOL}_end:\\n.byte 0\\n\"\n")
+      string(APPEND IMAGE_DECLARATIONS
+        "extern const char ${SYMBOL}[] __attribute__((visibility(\"hidden\")));\n"
+        "extern const char ${SYMBOL}_end[] __attribute__((visibility(\"hidden\")));\n")
+      string(APPEND IMAGE_GLOBALS "    \".global ${SYMBOL}\\n.global ${SYMBOL}_end\\n\"\n")
+      string(APPEND IMAGE_TABLE
+        "      {\"${NAME}\", \"${ARCHITECTURE}\", ${SYMBOL}, static_cast<std::size_t>(${SYMBOL}_end - ${SYMBOL})},\n")
+    endforeach()
+  endforeach()
+endif()
+
+set(IMAGES_SOURCE ${CMAKE_CURRENT_BINARY_DIR}/cuda_images.cpp)
+if(IMAGE_FILES)
+  file(CONFIGURE OUTPUT ${IMAGES_SOURCE} @ONLY CONTENT [[// Written by cmake/cuda.cmake.
+#include <vector>
+
+#include "cuda/images.h"
+
+__asm__(
+    ".pushsection .rodata\n"
+@IMAGE_GLOBALS@@IMAGE_ASSEMBLY@    ".popsection\n");
+
+extern "C" {
+@IMAGE_DECLARATIONS@}
+
+namespace tinylora::cuda {
+
+std::span<const Image> images() {
+  static const std::vector<Image> table = {
+@IMAGE_TABLE@  };
+  return table;
+}
+
+}  // namespace tinylora::cuda
+]])
+  set_source_files_properties(${IMAGES_SOURCE} PROPERTIES OBJECT_DEPENDS "${IMAGE_FILES}")
+else()
+  file(CONFIGURE OUTPUT ${IMAGES_SOURCE} @ONLY CONTENT [[// Written by cmake/cuda.cmake: no nvcc, no kernels.
+#include "cuda/images.h"
+
+namespace tinylora::cuda {
+
+std::span<const Image> images() { return {}; }
+
+}  // namespace tinylora::cuda
+]])
+endif()

@@ -1,0 +1,95 @@
+// The CUDA backend: every op is one kernel or a few, queued on the device's stream. The host side of an op group is one
+// file (rows.cpp, norm.cpp, linear.cpp, ...), its kernels are kernels/<file>.cu.
+//
+// Errors: a kernel that fails shows at the next wait, and then the context is lost; see Device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/device.h"
+#include "cuda/scratch.h"
+#include "ops/backend.h"
+
+namespace tinylora {
+
+namespace cuda {
+
+struct ProductKernelArgs;  // kernels/product.h
+
+/// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
+inline constexpr int kPadOut = 64;
+inline constexpr int kPadIn = 64;
+
+/// Row-major [padded_out, stride] in the weight's dtype; element (o, i) at o * stride + i.
+class CudaWeight final : public Weight {
+ public:
+  CudaWeight(int rows, int columns, DType type, std::shared_ptr<void> memory);
+
+  const void* data() const { return memory_.get(); }
+  const int padded_out;
+  const int stride;
+
+ private:
+  std::shared_ptr<void> memory_;
+};
+
+constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+}  // namespace cuda
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(DType dtype, std::shared_ptr<cuda::Device> device);
+
+  std::string name() const override;
+  DType dtype() const override { return dtype_; }
+  cuda::Device& device() { return *device_; }
+
+  std::shared_ptr<void> allocate(std::size_t bytes) override { return device_->allocate(bytes); }
+  void upload(void* device, const void* host, std::size_t bytes) override { device_->upload(device, host, bytes); }
+  void download(void* host, const void* device, std::size_t bytes) override { device_->download(host, device, bytes); }
+  void zero(void* device, std::size_t bytes) override { device_->zero(device, bytes); }
+  void synchronize() override { device_->synchronize(); }
+  std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
+
+  void embed(const EmbedArgs&) override;
+  void rms_norm(const RmsNormArgs&) override;
+  void rms_norm_backward(const RmsNormBackwardArgs&) override;
+  using Backend::linear;
+  void linear(std::span<const LinearArgs> products) override;
+  void linear_backward(const LinearBackwardArgs&) override;
+  void rope_store(const RopeStoreArgs&) override;
+  void rope_store_backward(const RopeStoreBackwardArgs&) override;
+  void attention(const AttentionArgs&) override;
+  void attention_backward(const AttentionBackwardArgs&) override;
+  void swiglu(const SwigluArgs&) override;
+  void swiglu_backward(const SwigluBackwardArgs&) override;
+  void cast(const CastArgs&) override;
+  void gather_rows(const GatherRowsArgs&) override;
+  void scatter_add_rows(const ScatterAddRowsArgs&) override;
+  void head(const HeadArgs&) override;
+  void head_backward(const HeadBackwardArgs&) override;
+  void head_sample(const HeadSampleArgs&) override;
+
+ private:
+  bool bf16() const { return dtype_ == DType::bf16; }
+  /// The entry point for this dtype.
+  const char* pick(const char* bf16_name, const char* f32_name) const { return bf16() ? bf16_name : f32_name; }
+  const cuda::CudaWeight& packed(const Weight* weight, const char* op) const;
+
+  // linear.cpp
+  void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);
+  void run_products(cuda::ProductKernelArgs& args, bool backward);
+
+  DType dtype_;
+  std::shared_ptr<cuda::Device> device_;
+  cuda::Scratch left_;    // the factors of updates: z R^T, s R and s
+  cuda::Scratch padded_;  // a copy of x with aligned rows
+};
+
+/// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.
+std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = -1);
+
+}  // namespace tinylora

@@ -1,0 +1,239 @@
+#include "cuda/device.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "core/error.h"
+#include "cuda/images.h"
+
+namespace tinylora::cuda {
+namespace {
+
+constexpr std::size_t kPinnedBytes = std::size_t{4} << 20;
+constexpr std::size_t kRecentLaunches = 8;
+constexpr int kLeastMajor = 8;
+
+Address address_of(const void* pointer) { return reinterpret_cast<Address>(pointer); }
+
+int attribute(const Driver& api, int which, DeviceIndex device) {
+  int value = 0;
+  api.check(api.device_attribute(&value, which, device), "cuDeviceGetAttribute");
+  return value;
+}
+
+DeviceInfo describe(const Driver& api, int ordinal) {
+  DeviceIndex device = 0;
+  api.check(api.device_get(&device, ordinal), "cuDeviceGet");
+  char name[256] = {};
+  api.check(api.device_name(name, sizeof name - 1, device), "cuDeviceGetName");
+  DeviceInfo info;
+  info.ordinal = ordinal;
+  info.name = name;
+  api.check(api.device_memory(&info.memory, device), "cuDeviceTotalMem");
+  info.major = attribute(api, kComputeMajor, device);
+  info.minor = attribute(api, kComputeMinor, device);
+  const std::string found = std::to_string(info.major) + "." + std::to_string(info.minor);
+  if (info.major < kLeastMajor) info.reason = "compute capability " + found + ": expected 8.0 (Ampere) or newer";
+  if (images().empty()) info.reason = "this build has no CUDA kernels: build it where nvcc is on PATH";
+  return info;
+}
+
+}  // namespace
+
+std::vector<DeviceInfo> list_devices() {
+  const Driver& api = driver();
+  int count = 0;
+  api.check(api.device_count(&count), "cuDeviceGetCount");
+  tinylora::check(count > 0, "ERR_DEVICE", "cuda: the NVIDIA driver finds no device");
+  std::vector<DeviceInfo> list;
+  for (int ordinal = 0; ordinal < count; ++ordinal) list.push_back(describe(api, ordinal));
+  return list;
+}
+
+std::shared_ptr<Device> Device::open(int ordinal) {
+  tinylora::check(!images().empty(), "ERR_DEVICE",
+                  "cuda: this build has no CUDA kernels: build it where nvcc is on PATH");
+  const std::vector<DeviceInfo> list = list_devices();
+  const int count = static_cast<int>(list.size());
+  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: device ", ordinal, ": this machine has ", count);
+  const auto chosen = ordinal >= 0 ? list.begin() + ordinal
+                                   : std::find_if(list.begin(), list.end(), [](auto& info) { return info.usable(); });
+  const DeviceInfo& info = chosen == list.end() ? list.front() : *chosen;
+  tinylora::check(info.usable(), "ERR_DEVICE", "cuda: ", info.name, " cannot be used: ", info.reason);
+  return std::shared_ptr<Device>(new Device(info));
+}
+
+Device::Device(const DeviceInfo& info) : api_(driver()), info_(info) {
+  api_.check(api_.device_get(&device_, info.ordinal), "cuDeviceGet");
+  multiprocessors_ = attribute(api_, kMultiprocessors, device_);
+  max_shared_bytes_ = attribute(api_, kSharedBytesOptIn, device_);
+  pooled_ = attribute(api_, kMemoryPools, device_) != 0;
+  api_.check(api_.context_retain(&context_, device_), "cuDevicePrimaryCtxRetain");
+  try {
+    bind();
+    api_.check(api_.stream_new(&stream_, 1 /* CU_STREAM_NON_BLOCKING */), "cuStreamCreate");
+    if (pooled_) {
+      // What is freed stays with the pool: an engine takes and gives back the same sizes all the time.
+      MemoryPool pool = nullptr;
+      std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+      api_.check(api_.device_pool(&pool, device_), "cuDeviceGetDefaultMemPool");
+      api_.check(api_.pool_attribute(pool, 4 /* CU_MEMPOOL_ATTR_RELEASE_THRESHOLD */, &keep), "cuMemPoolSetAttribute");
+    }
+    for (Pinned& pinned : pinned_) {
+      api_.check(api_.host_new(&pinned.memory, kPinnedBytes), "cuMemAllocHost");
+      api_.check(api_.event_new(&pinned.free, 2 /* CU_EVENT_DISABLE_TIMING */), "cuEventCreate");
+    }
+  } catch (...) {
+    api_.context_release(device_);
+    throw;
+  }
+}
+
+Device::~Device() {
+  api_.context_set(context_);
+  api_.stream_wait(stream_);
+  for (Pinned& pinned : pinned_) {
+    api_.event_free(pinned.free);
+    api_.host_free(pinned.memory);
+  }
+  for (const auto& [file, module] : modules_) api_.module_unload(module);
+  api_.stream_free(stream_);
+  api_.context_release(device_);
+}
+
+void Device::bind() const { api_.check(api_.context_set(context_), "cuCtxSetCurrent"); }
+
+std::shared_ptr<void> Device::allocate(std::size_t bytes) { return take(bytes, true); }
+
+std::shared_ptr<void> Device::scratch(std::size_t bytes) { return take(bytes, false); }
+
+std::shared_ptr<void> Device::take(std::size_t bytes, bool zeros) {
+  bind();
+  const std::size_t size = std::max<std::size_t>(bytes, 1);
+  Address address = 0;
+  const Result result = pooled_ ? api_.memory_new_async(&address, size, stream_) : api_.memory_new(&address, size);
+  if (result == kOutOfMemory) fail_out_of_memory(bytes);
+  api_.check(result, "allocating " + std::to_string(bytes) + " bytes" + recent());
+  std::shared_ptr<void> memory(reinterpret_cast<void*>(address),
+                               [self = shared_from_this()](void* pointer) { self->release(address_of(pointer)); });
+  if (zeros) zero(memory.get(), size);
+  return memory;
+}
+
+void Device::release(Address address) noexcept {
+  if (api_.context_set(context_) != 0) return;
+  if (pooled_) {
+    api_.memory_free_async(address, stream_);
+  } else {
+    api_.memory_free(address);  // waits for the device
+  }
+}
+
+void Device::fail_out_of_memory(std::size_t bytes) const {
+  std::size_t free = 0, total = 0;
+  api_.memory_info(&free, &total);
+  const auto mib = [](std::size_t size) { return (size + (1 << 20) - 1) >> 20; };
+  tinylora::fail("ERR_MEMORY", "cuda: ", info_.name, " has no room for ", mib(bytes), " MiB more (", mib(free), " of ",
+                 mib(total), " MiB free): lower token_budget, cache_tokens or max_sequences, or use dtype bf16");
+}
+
+void Device::upload(void* device, const void* host, std::size_t bytes) {
+  bind();
+  for (std::size_t done = 0; done < bytes; done += kPinnedBytes) {
+    const std::size_t size = std::min(kPinnedBytes, bytes - done);
+    Pinned& pinned = next_pinned();
+    std::memcpy(pinned.memory, static_cast<const char*>(host) + done, size);
+    api_.check(api_.copy_in(address_of(device) + done, pinned.memory, size, stream_), "upload" + recent());
+    api_.check(api_.event_record(pinned.free, stream_), "upload");
+    pinned.used = true;
+  }
+}
+
+void Device::download(void* host, const void* device, std::size_t bytes) {
+  bind();
+  for (std::size_t done = 0; done < bytes; done += kPinnedBytes) {
+    const std::size_t size = std::min(kPinnedBytes, bytes - done);
+    Pinned& pinned = next_pinned();
+    api_.check(api_.copy_out(pinned.memory, address_of(device) + done, size, stream_), "download" + recent());
+    wait();
+    std::memcpy(static_cast<char*>(host) + done, pinned.memory, size);
+  }
+}
+
+void Device::zero(void* device, std::size_t bytes) {
+  if (bytes == 0) return;
+  bind();
+  api_.check(api_.fill(address_of(device), 0, bytes, stream_), "zero" + recent());
+}
+
+void Device::synchronize() {
+  bind();
+  wait();
+}
+
+void Device::wait() {
+  api_.check(api_.stream_wait(stream_), "waiting for the device" + recent());
+  recent_.clear();
+}
+
+/// The staging buffers in turn, each once its last copy is done.
+Device::Pinned& Device::next_pinned() {
+  Pinned& pinned = pinned_[turn_++ % pinned_.size()];
+  if (pinned.used) api_.check(api_.event_wait(pinned.free), "waiting for a copy" + recent());
+  pinned.used = false;
+  return pinned;
+}
+
+Function Device::function(const char* file, const char* name, unsigned shared_bytes) {
+  Loaded& loaded = functions_[{file, name}];
+  if (loaded.function == nullptr) {
+    api_.check(api_.module_function(&loaded.function, module(file), name), std::string("kernel ") + name);
+  }
+  if (shared_bytes > loaded.shared_bytes) {
+    tinylora::check(shared_bytes <= static_cast<unsigned>(max_shared_bytes_), "ERR_DEVICE", "cuda: kernel ", name,
+                    ": needs ", shared_bytes, " bytes of shared memory, ", info_.name, " has ", max_shared_bytes_);
+    api_.check(api_.function_set(loaded.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
+               std::string("shared memory of kernel ") + name);
+    loaded.shared_bytes = shared_bytes;
+  }
+  return loaded.function;
+}
+
+/// Machine code for this very device where the build has it, else any that the driver takes, PTX last.
+Module Device::module(const char* file) {
+  if (const auto found = modules_.find(std::string_view(file)); found != modules_.end()) return found->second;
+  const std::string exact = "sm_" + std::to_string(10 * info_.major + info_.minor);
+  std::vector<const Image*> order;
+  for (const Image& image : images()) {
+    if (std::strcmp(image.file, file) == 0) order.push_back(&image);
+  }
+  const auto rank = [&](const Image* image) {
+    const std::string architecture = image->architecture;
+    if (architecture == exact || architecture == exact + "a") return 0;
+    return architecture.starts_with("compute_") ? 2 : 1;
+  };
+  std::stable_sort(order.begin(), order.end(), [&](auto* a, auto* b) { return rank(a) < rank(b); });
+  Result result = kNoBinary;
+  for (const Image* image : order) {
+    Module module = nullptr;
+    result = api_.module_load(&module, image->data);
+    if (result == 0) return modules_[file] = module;
+  }
+  tinylora::fail("ERR_DEVICE", "cuda: no kernels of \"", file, "\" for ", info_.name, " (", exact,
+                 ") in this build: ", api_.describe(result));
+}
+
+void Device::launched(const char* kernel) {
+  if (recent_.size() == kRecentLaunches) recent_.erase(recent_.begin());
+  recent_.push_back(kernel);
+}
+
+std::string Device::recent() const {
+  if (recent_.empty()) return "";
+  std::string text = " after the kernels ";
+  for (const char* kernel : recent_) text += std::string(kernel == recent_.front() ? "" : ", ") + kernel;
+  return text;
+}
+
+}  // namespace tinylora::cuda

@@ -1,0 +1,96 @@
+// One GPU: its primary context, a stream on which everything runs in order, memory from the stream-ordered pool, pinned
+// staging for copies, and the kernels loaded so far.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda/driver.h"
+
+namespace tinylora::cuda {
+
+/// What can be said of a device without using it.
+struct DeviceInfo {
+  int ordinal = 0;
+  std::string name;
+  int major = 0;  // compute capability
+  int minor = 0;
+  std::size_t memory = 0;
+  std::string reason;  // why it cannot be used; empty where it can
+
+  bool usable() const { return reason.empty(); }
+};
+
+/// All devices that the driver shows. Throws as driver() does, and where the driver shows none.
+std::vector<DeviceInfo> list_devices();
+
+class Device : public std::enable_shared_from_this<Device> {
+ public:
+  /// The device `ordinal`, or without one the first usable. Throws ERR_DEVICE with the reason why it cannot be used.
+  static std::shared_ptr<Device> open(int ordinal = -1);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const DeviceInfo& info() const { return info_; }
+  int multiprocessors() const { return multiprocessors_; }
+  int max_shared_bytes() const { return max_shared_bytes_; }
+  Stream stream() const { return stream_; }
+  const Driver& api() const { return api_; }
+
+  /// Zeros, aligned to 256 bytes. Freed in stream order: launches that use it may still be waiting.
+  std::shared_ptr<void> allocate(std::size_t bytes);
+  /// As `allocate`, without the zeros: for what the next launches write whole.
+  std::shared_ptr<void> scratch(std::size_t bytes);
+  /// `host` may change as soon as this returns.
+  void upload(void* device, const void* host, std::size_t bytes);
+  void download(void* host, const void* device, std::size_t bytes);
+  void zero(void* device, std::size_t bytes);
+  void synchronize();
+
+  /// Kernel `name` of kernels/<file>.cu, loaded on first use and allowed `shared_bytes` of dynamic shared memory.
+  Function function(const char* file, const char* name, unsigned shared_bytes);
+  /// Remembers that the kernel was launched: an error that shows later names the launches it may come from.
+  void launched(const char* kernel);
+  void bind() const;  // makes the context current on this thread
+
+ private:
+  struct Pinned {
+    void* memory = nullptr;
+    Event free = nullptr;
+    bool used = false;
+  };
+  struct Loaded {
+    Function function = nullptr;
+    unsigned shared_bytes = 0;
+  };
+
+  explicit Device(const DeviceInfo& info);
+  std::shared_ptr<void> take(std::size_t bytes, bool zeros);
+  void release(Address address) noexcept;
+  [[noreturn]] void fail_out_of_memory(std::size_t bytes) const;
+  void wait();
+  Pinned& next_pinned();
+  Module module(const char* file);
+  std::string recent() const;
+
+  const Driver& api_;
+  DeviceInfo info_;
+  DeviceIndex device_ = 0;
+  Context context_ = nullptr;
+  Stream stream_ = nullptr;
+  int multiprocessors_ = 0;
+  int max_shared_bytes_ = 0;
+  bool pooled_ = false;
+  std::array<Pinned, 2> pinned_;
+  std::size_t turn_ = 0;
+  std::map<std::string, Module, std::less<>> modules_;
+  std::map<std::pair<std::string, std::string>, Loaded> functions_;
+  std::vector<const char*> recent_;  // names of the last launches since the last wait
+};
+
+}  // namespace tinylora::cuda

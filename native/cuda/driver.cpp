@@ -1,0 +1,103 @@
+#include "cuda/driver.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <optional>
+
+#include "core/error.h"
+
+namespace tinylora::cuda {
+namespace {
+
+/// Kept open for the life of the process: the driver has threads of its own.
+void* open_library(const std::string& file) {
+  void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* reason = dlerror();
+    tinylora::fail("ERR_DEVICE", "cuda: no NVIDIA driver: cannot open ", file, " (", reason ? reason : "no reason",
+                   ")");
+  }
+  return library;
+}
+
+template <typename Entry>
+void find(void* library, const char* name, Entry& entry) {
+  void* symbol = dlsym(library, name);
+  tinylora::check(symbol != nullptr, "ERR_DEVICE", "cuda: the NVIDIA driver is too old: it has no ", name,
+                  "; expected one for CUDA 12.0 or newer");
+  entry = reinterpret_cast<Entry>(symbol);
+}
+
+Driver load() {
+  const char* named = std::getenv("TINYLORA_CUDA_DRIVER");
+  void* library = open_library(named != nullptr && *named != '\0' ? named : "libcuda.so.1");
+  Driver api{};
+  find(library, "cuInit", api.init);
+  find(library, "cuDriverGetVersion", api.driver_version);
+  find(library, "cuDeviceGetCount", api.device_count);
+  find(library, "cuDeviceGet", api.device_get);
+  find(library, "cuDeviceGetName", api.device_name);
+  find(library, "cuDeviceGetAttribute", api.device_attribute);
+  find(library, "cuDeviceTotalMem_v2", api.device_memory);
+  find(library, "cuDeviceGetDefaultMemPool", api.device_pool);
+  find(library, "cuMemPoolSetAttribute", api.pool_attribute);
+  find(library, "cuDevicePrimaryCtxRetain", api.context_retain);
+  find(library, "cuDevicePrimaryCtxRelease_v2", api.context_release);
+  find(library, "cuCtxSetCurrent", api.context_set);
+  find(library, "cuModuleLoadData", api.module_load);
+  find(library, "cuModuleUnload", api.module_unload);
+  find(library, "cuModuleGetFunction", api.module_function);
+  find(library, "cuFuncSetAttribute", api.function_set);
+  find(library, "cuLaunchKernel", api.launch);
+  find(library, "cuMemGetInfo_v2", api.memory_info);
+  find(library, "cuMemAlloc_v2", api.memory_new);
+  find(library, "cuMemFree_v2", api.memory_free);
+  find(library, "cuMemAllocAsync", api.memory_new_async);
+  find(library, "cuMemFreeAsync", api.memory_free_async);
+  find(library, "cuMemAllocHost_v2", api.host_new);
+  find(library, "cuMemFreeHost", api.host_free);
+  find(library, "cuMemcpyHtoDAsync_v2", api.copy_in);
+  find(library, "cuMemcpyDtoHAsync_v2", api.copy_out);
+  find(library, "cuMemsetD8Async", api.fill);
+  find(library, "cuStreamCreate", api.stream_new);
+  find(library, "cuStreamDestroy_v2", api.stream_free);
+  find(library, "cuStreamSynchronize", api.stream_wait);
+  find(library, "cuEventCreate", api.event_new);
+  find(library, "cuEventDestroy_v2", api.event_free);
+  find(library, "cuEventRecord", api.event_record);
+  find(library, "cuEventSynchronize", api.event_wait);
+  find(library, "cuGetErrorName", api.error_name);
+  find(library, "cuGetErrorString", api.error_text);
+
+  int version = 0;
+  const Result started = api.init(0);
+  if (started == kNoDevice) tinylora::fail("ERR_DEVICE", "cuda: the NVIDIA driver finds no device");
+  api.check(started, "the NVIDIA driver does not start");
+  api.check(api.driver_version(&version), "cuDriverGetVersion");
+  tinylora::check(version >= kOldestDriver, "ERR_DEVICE",
+                  "cuda: the NVIDIA driver is too old: expected one for CUDA 12.0 or newer, found ", version / 1000,
+                  ".", version % 1000 / 10);
+  return api;
+}
+
+}  // namespace
+
+std::string Driver::describe(Result result) const {
+  const char* name = nullptr;
+  const char* text = nullptr;
+  if (error_name(result, &name) != 0 || name == nullptr) name = "unknown error";
+  if (error_text(result, &text) != 0 || text == nullptr) text = "no description";
+  return std::string(name) + " (" + std::to_string(result) + "): " + text;
+}
+
+void Driver::check(Result result, const std::string& what) const {
+  if (result != 0) tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result));
+}
+
+const Driver& driver() {
+  static const Driver api = load();  // an exception leaves it unmade: the next call tries again
+  return api;
+}
+
+}  // namespace tinylora::cuda

@@ -1,0 +1,19 @@
+// The machine code and PTX of every kernel file, embedded in the library by the build (cmake/cuda.cmake writes the
+// table). Empty where the build had no nvcc.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+namespace tinylora::cuda {
+
+struct Image {
+  const char* file;          // "norm": native/cuda/kernels/norm.cu
+  const char* architecture;  // "sm_80", "sm_90a", "sm_100": machine code; "compute_80": PTX, ends in a zero byte
+  const void* data;
+  std::size_t bytes;
+};
+
+std::span<const Image> images();
+
+}  // namespace tinylora::cuda

@@ -1,0 +1,38 @@
+// Arguments of attention.cu and attention_backward.cu. The layout is passed by value: the pointer inside the op's own
+// arguments is one of the host.
+#pragma once
+
+#include "../../ops/ops.h"
+
+namespace tinylora::cuda {
+
+struct AttentionTask {
+  SequenceLayout layout;
+  AttentionArgs args;
+};
+
+struct AttentionBackwardTask {
+  SequenceLayout layout;
+  AttentionBackwardArgs args;
+  float* delta;  // [M, H] d_out . out, written by the first pass, read by the second
+};
+
+inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
+inline constexpr int kAttentionWarps = 4;      // warps of a block, for spans of many rows
+inline constexpr int kDecodeWarps = 1;         // for spans of one row
+inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way
+inline constexpr int kSimtAttentionWarps = 4;  // one query each
+inline constexpr int kGradientTile = 32;       // queries of a block on the way back
+inline constexpr int kGradientThreads = 256;
+
+/// Head sizes the tensor-core kernel is compiled for; a smaller one is padded with zeros in shared memory.
+constexpr int padded_head_dim(int head_dim) {
+  return head_dim <= 32 ? 32 : head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : 0;
+}
+
+/// Bytes of dynamic shared memory: the stages of keys and values.
+constexpr unsigned attention_shared_bytes(int padded_dim) {
+  return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
+}
+
+}  // namespace tinylora::cuda

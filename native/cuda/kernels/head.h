@@ -1,0 +1,123 @@
+// Arguments of the head's kernels: head.cu (statistics, log-probabilities, gradient), head_sample.cu,
+// truncated_draw.cu.
+#pragma once
+
+#include <cstdint>
+
+namespace tinylora::cuda {
+
+inline constexpr int kVocabChunk = 128;  // tokens of a tile, and of one set of statistics
+inline constexpr int kTotalRuns = 128;   // a row's chunks are summed in this many runs, then the runs in order
+inline constexpr int kLogitStride = kVocabChunk + 8;  // of a tile in shared memory: rows start 8 banks apart
+
+constexpr int vocab_chunks(int vocab) { return (vocab + kVocabChunk - 1) / kVocabChunk; }
+
+/// Tiles of logits. Rows, threads, and bytes of shared memory.
+struct TileShape {
+  int rows;
+  int threads;
+  unsigned shared_bytes;
+};
+inline constexpr int kHeadStages = 4;
+constexpr unsigned larger(unsigned a, unsigned b) { return a > b ? a : b; }
+constexpr unsigned bf16_tile_bytes(int rows) {
+  return larger(static_cast<unsigned>(kHeadStages * (rows + kVocabChunk) * 32 * 2),
+                static_cast<unsigned>(rows * kLogitStride * 4));
+}
+inline constexpr TileShape kManyRows = {128, 128, bf16_tile_bytes(128)};  // bf16
+inline constexpr TileShape kFewRows = {16, 128, bf16_tile_bytes(16)};     // bf16
+inline constexpr TileShape kFloatRows = {32, 256, (32 + kVocabChunk) * 33 * 4};
+
+/// x [rows, width] act and W [vocab, w_stride] act: where logits come from.
+struct HeadProduct {
+  const void* x;
+  const void* weight;
+  int rows;
+  int width;
+  int weight_stride;  // elements
+  int vocab;
+};
+
+/// Of one row in one chunk: the largest l, sum e^(l - largest), sum e^(l - largest) (l - largest).
+struct alignas(16) ChunkStats {
+  float largest;
+  float sum;
+  float weighted;
+  float unused;
+};
+
+/// stats [rows, chunks]; with targets also l of each row's target; with kept, all logits of the rows whose kept is a
+/// place in `logits` (not -1).
+struct HeadStatsTask {
+  HeadProduct product;
+  const float* inv_temperature;
+  ChunkStats* stats;
+  const std::int32_t* target;  // or none
+  float* target_l;
+  const std::int32_t* kept;  // [rows] or none
+  float* logits;             // [kept rows, vocab]
+};
+
+/// From the statistics to the results of the head op; logp holds l of the target.
+struct HeadTotalTask {
+  const ChunkStats* stats;
+  int chunks;
+  float* logp;
+  float* entropy;
+  float* lse;
+};
+
+/// g = d_logp inv_temperature (1[target] - softmax(l)) of tokens first_chunk * kVocabChunk .. of the group,
+/// rounded to act, zeros behind the vocabulary.
+struct HeadGradientTask {
+  HeadProduct product;
+  const std::int32_t* target;
+  const float* inv_temperature;
+  const float* lse;
+  const float* d_logp;
+  void* gradient;  // [rows, gradient_stride] act
+  int gradient_stride;
+  int first_chunk;
+};
+
+/// dx = or += g W[first_token .. first_token + tokens).
+struct HeadGradientProduct {
+  const void* gradient;
+  const void* weight;
+  float* dx;  // [rows, width]
+  int rows;
+  int width;
+  int weight_stride;
+  int gradient_stride;
+  int first_token;
+  int tokens;  // the rest of the vocabulary at most
+  bool add;
+};
+
+/// SampleRow, prepared: inv_temperature 1 and greedy for temperature 0; place of the kept logits of a row that top_k,
+/// top_p or min_p cut, -1 of the others.
+struct SampleTaskRow {
+  std::uint64_t seed;
+  std::uint64_t sequence;
+  std::uint32_t position;
+  float top_p;
+  float min_p;
+  std::int32_t top_k;
+  std::int32_t kept;
+  std::int32_t greedy;
+};
+
+/// A token of each row, -1 where the logits are not finite.
+struct HeadSampleTask {
+  HeadProduct product;
+  const float* inv_temperature;
+  const ChunkStats* stats;
+  const SampleTaskRow* how;
+  const float* logits;  // kept rows
+  std::int32_t* token;
+  float* logp;
+};
+
+inline constexpr int kTruncatedThreads = 512;
+
+}  // namespace tinylora::cuda

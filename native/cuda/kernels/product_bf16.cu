@@ -1,0 +1,225 @@
+// Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right
+// (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cu makes left
+// beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
+// the epilogue.
+//
+// Contract: every output is one chain of mma.m16n8k16, k ascending, rows of x as A, outputs as B, whatever the tile.
+// Rows past M and columns of k past the end are zeros, which add nothing. So all tilings give the same bits, for 1 row
+// as for 512, and K is never split: the price is that a lone row of a narrow, deep weight (out < 8 x multiprocessors)
+// is bound by the latency of that chain (about 33 cycles for 16 k), not by memory.
+//
+//   tile             warps       k a stage   stages   shared     for
+//   16 x 8    small  1           64          8        24 KiB     M <= 16: W streams by once, a warp to 8 outputs, so
+//   that
+//                                                                many blocks keep 7 KiB of W each under way
+//   64 x 64   mid    2 x 2       32          4        32 KiB     few tiles
+//   128 x 128 large  2 x 4       32          4        64 KiB     two blocks a multiprocessor on sm_80
+//
+// x and W come by cp.async, 16 bytes a piece, into a ring of stages, one barrier a stage. Pieces of a row are permuted
+// by the row (swizzle) so that the eight rows an ldmatrix reads lie in different banks; the same function serves the
+// transposed reads of the backward product, which takes W as it lies ([out, in]) with ldmatrix.trans.
+// Bytes of a block: (BM + BN) K 2 in, BM BN 2 or 4 out; W is read ceil(M / BM) times, from L2 after the first since the
+// blocks of one column tile follow each other. Shared reads of a large warp tile: 6 ldmatrix.x4 (24 cycles) for 16 mma
+// (32 cycles on sm_80). Limit: tensor cores for large M, memory for small M.
+#include "mma.cuh"
+#include "product_tail.cuh"
+
+using namespace tinylora::cuda;
+
+namespace {
+
+template <int kWarpsM_, int kWarpsN_, int kTilesM_, int kTilesN_, int kDepth_, int kStages_, bool kTransposed_>
+struct Tiling {
+  static constexpr int kTilesM = kTilesM_, kTilesN = kTilesN_;  // mma tiles of a warp
+  static constexpr int kDepth = kDepth_, kStages = kStages_;
+  static constexpr bool kTransposed = kTransposed_;  // W is read as [k, n]
+  static constexpr int kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kThreads = 32 * kWarpsM * kWarpsN;
+  static constexpr int kRows = kWarpsM * kTilesM * 16, kColumns = kWarpsN * kTilesN * 8;
+  static constexpr int kPiecesX = kDepth / 8;                               // 16-byte pieces of a row of the x tile
+  static constexpr int kPiecesW = kTransposed ? kColumns / 8 : kDepth / 8;  // of the w tile
+  static constexpr int kLinesW = kTransposed ? kDepth : kColumns;
+  static constexpr int kBytesX = kRows * kPiecesX * 16, kStageBytes = kBytesX + kLinesW * kPiecesW * 16;
+  static_assert(kDepth % 16 == 0 && (kTilesN == 1 || kTilesN % 2 == 0) && !(kTransposed && kTilesN == 1));
+};
+
+/// Starts the copies of the stage that begins at `depth` of k.
+template <typename T>
+__device__ void load_stage(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0, int depth,
+                           unsigned char* stage) {
+  const auto* x = static_cast<const __nv_bfloat16*>(args.x);
+  const auto* w = static_cast<const __nv_bfloat16*>(task.w);
+  constexpr int kPiecesOfX = T::kRows * T::kPiecesX, kPiecesOfW = T::kLinesW * T::kPiecesW;
+#pragma unroll
+  for (int first = 0; first < kPiecesOfX; first += T::kThreads) {
+    const int index = first + static_cast<int>(threadIdx.x);
+    if (kPiecesOfX % T::kThreads != 0 && index >= kPiecesOfX) break;
+    const int line = index / T::kPiecesX, piece = index % T::kPiecesX;
+    const bool valid = row0 + line < args.rows && depth + 8 * piece < args.x_stride;
+    const auto* from = valid ? x + int64_t{row0 + line} * args.x_stride + depth + 8 * piece : x;
+    copy_async(stage + swizzled<T::kPiecesX>(line, piece) * 16, from, valid);
+  }
+#pragma unroll
+  for (int first = 0; first < kPiecesOfW; first += T::kThreads) {
+    const int index = first + static_cast<int>(threadIdx.x);
+    if (kPiecesOfW % T::kThreads != 0 && index >= kPiecesOfW) break;
+    const int line = index / T::kPiecesW, piece = index % T::kPiecesW;
+    const int n = column0 + (T::kTransposed ? 8 * piece : line);
+    const int64_t offset =
+        T::kTransposed ? int64_t{depth + line} * task.w_stride + n : int64_t{n} * task.w_stride + depth + 8 * piece;
+    const bool valid = n < task.n_limit;  // in k the weight's padding covers a whole stage
+    copy_async(stage + T::kBytesX + swizzled<T::kPiecesW>(line, piece) * 16, valid ? w + offset : w, valid);
+  }
+}
+
+/// B fragments of kTilesN tiles of 8 columns at `k` of the stage.
+template <typename T>
+__device__ void load_w(uint32_t (&b)[T::kTilesN][2], const unsigned char* tile, int column, int k) {
+  const int lane = threadIdx.x % 32;
+  if constexpr (T::kTilesN == 1) {
+    const int line = column + lane % 8, piece = k / 8 + lane / 8 % 2;
+    load_two_matrices(b[0], tile + swizzled<T::kPiecesW>(line, piece) * 16);
+  } else {
+#pragma unroll
+    for (int j = 0; j < T::kTilesN; j += 2) {
+      uint32_t both[4];
+      if constexpr (T::kTransposed) {
+        const int line = k + lane % 16, piece = column / 8 + j + lane / 16;
+        load_matrices_transposed(both, tile + swizzled<T::kPiecesW>(line, piece) * 16);
+      } else {
+        const int line = column + 8 * j + lane / 16 * 8 + lane % 8, piece = k / 8 + lane / 8 % 2;
+        load_matrices(both, tile + swizzled<T::kPiecesW>(line, piece) * 16);
+      }
+      b[j][0] = both[0], b[j][1] = both[1], b[j + 1][0] = both[2], b[j + 1][1] = both[3];
+    }
+  }
+}
+
+template <typename T>
+__device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const unsigned char* stage, int row,
+                               int column) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < T::kDepth; k += 16) {
+    uint32_t a[T::kTilesM][4], b[T::kTilesN][2];
+#pragma unroll
+    for (int i = 0; i < T::kTilesM; ++i) {
+      const int line = row + 16 * i + lane % 16, piece = k / 8 + lane / 16;
+      load_matrices(a[i], stage + swizzled<T::kPiecesX>(line, piece) * 16);
+    }
+    load_w<T>(b, stage + T::kBytesX, column, k);
+#pragma unroll
+    for (int i = 0; i < T::kTilesM; ++i) {
+#pragma unroll
+      for (int j = 0; j < T::kTilesN; ++j) multiply_add(sum[i][j], a[i], b[j][0], b[j][1]);
+    }
+  }
+}
+
+/// Two neighbouring outputs, stored at once where their addresses allow it.
+__device__ void finish_pair(const ProductTask& task, int row, int column, float first, float second) {
+  if (!task.pairs) {
+    finish<__nv_bfloat16>(task, row, column, first);
+    finish<__nv_bfloat16>(task, row, column + 1, second);
+    return;
+  }
+  if (column >= task.n) return;
+  const int64_t index = int64_t{row} * task.n + column;
+  if (task.bias != nullptr) first += task.bias[column], second += task.bias[column + 1];
+  if (task.residual != nullptr) {
+    const float2 residual = *reinterpret_cast<const float2*>(task.residual + index);
+    first = residual.x + first, second = residual.y + second;
+  }
+  if (task.y_float) {
+    *reinterpret_cast<float2*>(static_cast<float*>(task.y) + index) = make_float2(first, second);
+  } else {
+    *reinterpret_cast<uint32_t*>(static_cast<__nv_bfloat16*>(task.y) + index) = pack_bf16(first, second);
+  }
+}
+
+/// sum += left right, then the outputs. `row` and `column` are the warp's first.
+template <typename T>
+__device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task,
+                         float (&sum)[T::kTilesM][T::kTilesN][4], int row, int column) {
+  const int group = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
+  for (int r = 0; r < task.rank; ++r) {
+    float right[T::kTilesN][2];
+#pragma unroll
+    for (int j = 0; j < T::kTilesN; ++j) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int n = column + 8 * j + pair + h;
+        right[j][h] = n < task.n ? task.right[int64_t{r} * task.n + n] : 0;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 2 * T::kTilesM; ++i) {
+      const int m = row + 8 * i + group;
+      const float left = m < args.rows ? task.left[int64_t{m} * task.rank + r] : 0;
+#pragma unroll
+      for (int j = 0; j < T::kTilesN; ++j) {
+        float(&c)[4] = sum[i / 2][j];
+        c[2 * (i % 2)] = fmaf(left, right[j][0], c[2 * (i % 2)]);
+        c[2 * (i % 2) + 1] = fmaf(left, right[j][1], c[2 * (i % 2) + 1]);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 2 * T::kTilesM; ++i) {
+    const int m = row + 8 * i + group;
+    if (m >= args.rows) break;
+#pragma unroll
+    for (int j = 0; j < T::kTilesN; ++j) {
+      const float(&c)[4] = sum[i / 2][j];
+      finish_pair(task, m, column + 8 * j + pair, c[2 * (i % 2)], c[2 * (i % 2) + 1]);
+    }
+  }
+}
+
+template <typename T>
+__device__ void product(const ProductKernelArgs& args) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  int tile = static_cast<int>(blockIdx.y);
+  const ProductTask task = find_task(args, tile);
+  const int row0 = static_cast<int>(blockIdx.x) * T::kRows, column0 = tile * T::kColumns;
+  const int warp = threadIdx.x / 32;
+  const int row = warp / T::kWarpsN * T::kTilesM * 16, column = warp % T::kWarpsN * T::kTilesN * 8;
+  const int stages = (args.k + T::kDepth - 1) / T::kDepth;
+
+  float sum[T::kTilesM][T::kTilesN][4] = {};
+#pragma unroll
+  for (int s = 0; s < T::kStages - 1; ++s) {
+    if (s < stages) load_stage<T>(args, task, row0, column0, s * T::kDepth, shared + s * T::kStageBytes);
+    commit_copies();
+  }
+  for (int s = 0; s < stages; ++s) {
+    wait_for_copies<T::kStages - 2>();
+    __syncthreads();  // stage s is there for all, and all are done with the stage that is overwritten now
+    const int next = s + T::kStages - 1;
+    if (next < stages) {
+      load_stage<T>(args, task, row0, column0, next * T::kDepth, shared + next % T::kStages * T::kStageBytes);
+    }
+    commit_copies();
+    multiply_stage<T>(sum, shared + s % T::kStages * T::kStageBytes, row, column);
+  }
+  epilogue<T>(args, task, sum, row0 + row, column0 + column);
+}
+
+using Small = Tiling<1, 1, 1, 1, 64, 8, false>;
+using Mid = Tiling<2, 2, 2, 4, 32, 4, false>;
+using Large = Tiling<2, 4, 4, 4, 32, 4, false>;
+using MidBackward = Tiling<2, 2, 2, 4, 32, 4, true>;
+using LargeBackward = Tiling<2, 4, 4, 4, 32, 4, true>;
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(32) product_small_bf16(ProductKernelArgs args) { product<Small>(args); }
+extern "C" __global__ void __launch_bounds__(128) product_mid_bf16(ProductKernelArgs args) { product<Mid>(args); }
+extern "C" __global__ void __launch_bounds__(256, 2) product_large_bf16(ProductKernelArgs args) {
+  product<Large>(args);
+}
+extern "C" __global__ void __launch_bounds__(128) product_mid_backward_bf16(ProductKernelArgs args) {
+  product<MidBackward>(args);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) product_large_backward_bf16(ProductKernelArgs args) {
+  product<LargeBackward>(args);
+}

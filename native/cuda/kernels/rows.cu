@@ -1,0 +1,57 @@
+// embed             x[m] = table[token[m]]
+// gather_rows       y[i] = x[rows[i]]
+// scatter_add_rows  y[rows[i]] += x[i], i ascending
+// cast              y = x rounded to act
+//
+// Copies: one thread an element and step, a block a row (embed, gather) or a column of blocks over all rows (scatter:
+// repeated rows are added by the thread that owns the column, one after the other, so no order is left to chance).
+// Bytes moved are those of the arguments; limit: memory.
+#include "act.cuh"
+#include "rows.h"
+
+using namespace tinylora::cuda;
+
+namespace {
+
+/// A token outside the vocabulary (the host checks; this is the last fence) reads row 0.
+template <typename Act>
+__device__ void embed(const EmbedKernelArgs& args) {
+  const int token = args.tokens[blockIdx.x];
+  const int64_t row = token >= 0 && token < args.vocabulary ? token : 0;
+  const Act* from = static_cast<const Act*>(args.table) + row * args.stride;
+  float* to = args.x + int64_t{blockIdx.x} * args.width;
+  for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = load(from + i);
+}
+
+}  // namespace
+
+extern "C" __global__ void embed_bf16(EmbedKernelArgs args) { embed<__nv_bfloat16>(args); }
+extern "C" __global__ void embed_f32(EmbedKernelArgs args) { embed<float>(args); }
+
+extern "C" __global__ void gather_rows(GatherKernelArgs args) {
+  const float* from = args.x + int64_t{args.rows[blockIdx.x]} * args.width;
+  float* to = args.y + int64_t{blockIdx.x} * args.width;
+  for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = from[i];
+}
+
+extern "C" __global__ void scatter_add_rows(GatherKernelArgs args) {
+  const int column = blockIdx.x * blockDim.x + threadIdx.x;
+  if (column >= args.width) return;
+  for (int i = 0; i < args.count; ++i) {
+    args.y[int64_t{args.rows[i]} * args.width + column] += args.x[int64_t{i} * args.width + column];
+  }
+}
+
+extern "C" __global__ void cast_bf16(CastKernelArgs args) {
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.count; i += step) {
+    store(static_cast<__nv_bfloat16*>(args.y) + i, args.x[i]);
+  }
+}
+
+extern "C" __global__ void cast_f32(CastKernelArgs args) {
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.count; i += step) {
+    static_cast<float*>(args.y)[i] = args.x[i];
+  }
+}

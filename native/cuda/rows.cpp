@@ -1,0 +1,46 @@
+// embed, gather_rows, scatter_add_rows, cast.
+#include "cuda/kernels/rows.h"
+
+#include <algorithm>
+
+#include "cuda/cuda_backend.h"
+#include "cuda/launch.h"
+
+namespace tinylora {
+
+using cuda::ceil_div;
+using cuda::launch;
+
+namespace {
+
+constexpr int kBlock = 256;
+
+}  // namespace
+
+void CudaBackend::embed(const EmbedArgs& args) {
+  const cuda::CudaWeight& table = packed(args.table, "embed");
+  const cuda::EmbedKernelArgs kernel{args.tokens, table.data(), args.x, table.in, table.stride, table.out};
+  launch(*device_, "rows", pick("embed_bf16", "embed_f32"),
+         {.grid = {static_cast<unsigned>(args.rows)}, .block = kBlock}, kernel);
+}
+
+void CudaBackend::gather_rows(const GatherRowsArgs& args) {
+  const cuda::GatherKernelArgs kernel{args.rows, args.x, args.y, args.count, args.width};
+  launch(*device_, "rows", "gather_rows", {.grid = {static_cast<unsigned>(args.count)}, .block = kBlock}, kernel);
+}
+
+void CudaBackend::scatter_add_rows(const ScatterAddRowsArgs& args) {
+  if (args.count == 0) return;
+  constexpr int kColumns = 64;  // few a block: the widths of models give a block to most multiprocessors
+  const cuda::GatherKernelArgs kernel{args.rows, args.x, args.y, args.count, args.width};
+  launch(*device_, "rows", "scatter_add_rows", {.grid = {ceil_div(args.width, kColumns)}, .block = kColumns}, kernel);
+}
+
+void CudaBackend::cast(const CastArgs& args) {
+  const cuda::CastKernelArgs kernel{args.x, args.y, args.count};
+  const auto blocks = std::min<std::int64_t>((args.count + kBlock - 1) / kBlock, 32 * device_->multiprocessors());
+  launch(*device_, "rows", pick("cast_bf16", "cast_f32"), {.grid = {static_cast<unsigned>(blocks)}, .block = kBlock},
+         kernel);
+}
+
+}  // namespace tinylora

@@ -1,0 +1,86 @@
+// Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose.
+#include <cstdlib>
+#include <optional>
+
+#include "cuda/cuda_backend.h"
+#include "cuda/kernels/product.h"
+#include "cuda/launch.h"
+#include "linear_case.h"
+#include "suites.h"
+
+namespace tinylora::test {
+namespace {
+
+struct Tile {
+  const char* kernel;
+  int rows, columns;
+  unsigned threads, shared_bytes;
+};
+
+/// y of the whole case, [M, n], by one kernel; the factors of the update are given, as low_rank would make them.
+std::vector<float> run(CudaBackend& backend, const Tile& tile, const LinearCase& data, bool backward) {
+  const LinearShape& shape = data.shape;
+  const int n = backward ? shape.in : shape.out, k = backward ? shape.out : shape.in;
+  const auto weight = pack(backend, data);
+  const auto& packed = dynamic_cast<const cuda::CudaWeight&>(*weight);
+  const ActBuffer x(backend, backward ? data.dy : data.x);
+  const std::vector<float> factors(data.x.begin(), data.x.begin() + shape.rows * shape.rank);
+  const Buffer<float> left(backend, factors), right(backend, backward ? data.a : data.b);
+  const Buffer<float> residual(backend, backward ? data.dx : data.y);
+  const Buffer<float> y(backend, static_cast<std::size_t>(shape.rows * n));
+
+  cuda::ProductKernelArgs args{};
+  args.x = x.data();
+  args.x_stride = k;
+  args.rows = shape.rows;
+  args.k = k;
+  args.tasks = 1;
+  cuda::ProductTask& task = args.task[0];
+  task.w = packed.data();
+  task.left = left.data();
+  task.right = right.data();
+  task.residual = residual.data();
+  task.y = y.data();
+  task.n = n;
+  task.n_limit = backward ? packed.stride : packed.padded_out;
+  task.w_stride = packed.stride;
+  task.rank = shape.rank;
+  task.y_float = 1;
+  task.pairs = 1;
+  cuda::launch(backend.device(), backend.dtype() == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
+               {.grid = {cuda::ceil_div(shape.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
+                .block = tile.threads,
+                .shared_bytes = tile.shared_bytes},
+               args);
+  return y.read();
+}
+
+void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
+  const auto backend = make_cuda_backend(dtype);
+  const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 264, .rank = 2, .y_float = true, .add = true});
+  std::optional<std::vector<float>> first;
+  for (const Tile& tile : tiles) {
+    const std::vector<float> y = run(*backend, tile, data, backward);
+    if (!first) first = y;
+    expect_same_bits(tile.kernel, y, *first);
+  }
+}
+
+}  // namespace
+
+void add_cuda_product_tests(Tests& tests) {
+  const char* driver = std::getenv("TINYLORA_CUDA_DRIVER");
+  if (driver == nullptr || *driver == '\0') return;
+  const std::vector<Tile> bf16 = {{"product_small_bf16", 16, 8, 32, 24576},
+                                  {"product_mid_bf16", 64, 64, 128, 32768},
+                                  {"product_large_bf16", 128, 128, 256, 65536}};
+  const std::vector<Tile> bf16_backward = {{"product_mid_backward_bf16", 64, 64, 128, 32768},
+                                           {"product_large_backward_bf16", 128, 128, 256, 65536}};
+  const std::vector<Tile> f32 = {{"product_small_f32", 16, 64, 256, 0}, {"product_mid_f32", 64, 64, 256, 0}};
+  tests.add("cuda product: every tiling has the same bits [bf16]", [=] { tilings(DType::bf16, false, bf16); });
+  tests.add("cuda product: every tiling of the gradient has the same bits [bf16]",
+            [=] { tilings(DType::bf16, true, bf16_backward); });
+  tests.add("cuda product: every tiling has the same bits [fp32]", [=] { tilings(DType::f32, false, f32); });
+}
+
+}  // namespace tinylora::test
