@@ -8,7 +8,10 @@ const tree = join(root, ".cache/cudasim");
 const built = join(tree, "test/cudasim");
 const hasNvcc = spawnSync("nvcc", ["--version"]).status === 0;
 
-function run(command: string, commandArguments: string[]): Promise<{ stdout: string; stderr: string; failed: boolean }> {
+function run(
+  command: string,
+  commandArguments: string[],
+): Promise<{ stdout: string; stderr: string; failed: boolean }> {
   const options = { cwd: root, maxBuffer: 2 ** 26 };
   return new Promise((resolve) => {
     execFile(command, commandArguments, options, (error, stdout, stderr) =>
