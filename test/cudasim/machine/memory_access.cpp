@@ -327,7 +327,11 @@ void checkGlobal(Warp& warp, const Instr& instr, uint32_t lane, uint64_t address
     if (!found) outOfBounds(warp, lane, address, bytes, "global");
     hint = {found->begin, found->end, found->hostVisible};
   }
-  if (reads && !hint.hostVisible && std::memchr(worker.memory.defined(address), 0, bytes) != nullptr) {
+  const auto lacks = [&] {
+    const uint8_t* flags = worker.memory.defined(address);
+    return bytes == 16 ? !allSet(flags, 16) : std::memchr(flags, 0, bytes) != nullptr;
+  };
+  if (reads && !hint.hostVisible && lacks()) {
     throw Fault{FaultKind::Undefined,
                 "global memory read at " + hex(address) + " that was never written, " + worker.memory.explain(address),
                 static_cast<int>(lane)};

@@ -170,6 +170,8 @@ void store(uint32_t* to, __m256i words) { _mm256_storeu_si256(reinterpret_cast<_
 __m256i loadPair(const uint32_t* low, const uint32_t* high) {
   return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(high), reinterpret_cast<const __m128i*>(low));
 }
+__m128i loadFour(const uint32_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+void storeFour(uint32_t* to, __m128i words) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), words); }
 void storePair(uint32_t* low, uint32_t* high, __m256i words) {
   _mm256_storeu2_m128i(reinterpret_cast<__m128i*>(high), reinterpret_cast<__m128i*>(low), words);
 }
@@ -259,19 +261,31 @@ void SharedMemory::readChunks(const uint32_t* address, uint32_t count, uint32_t 
 }
 
 void SharedMemory::beginCopy(uint32_t address, uint32_t bytes, uint32_t thread) {
-  write(address, bytes, thread, AccessKind::Plain);
   const uint32_t first = (address - kSharedBase) / 4;
-  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) {
-    writers_[word] = kPendingClock << kClockShift | thread << 4 | 15;
+  const uint32_t pending = kPendingClock << kClockShift | thread << 4 | 15;
+  if (bytes == 16) {
+    const Judge judge(*this, thread / 32);
+    const __m256i made = _mm256_set1_epi32(static_cast<int>(entry(thread, AccessKind::Plain, 15)));
+    const __m256i touched = loadPair(&writers_[first], &readers_[first]);
+    const __m256i others = _mm256_zextsi128_si256(loadFour(&otherReaders_[first]));
+    if (!judge.before(touched, made) || !judge.before(others, made)) write(address, 16, thread, AccessKind::Plain);
+    storeFour(&writers_[first], _mm_set1_epi32(static_cast<int>(pending)));
+    return;
   }
+  write(address, bytes, thread, AccessKind::Plain);
+  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) writers_[word] = pending;
 }
 
 void SharedMemory::endCopy(uint32_t address, uint32_t bytes, uint32_t thread) {
   const uint32_t first = (address - kSharedBase) / 4;
-  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) {
-    writers_[word] = entry(thread, AccessKind::Plain, 15);
+  const uint32_t made = entry(thread, AccessKind::Plain, 15);
+  if (bytes == 16) {
+    storeFour(&writers_[first], _mm_set1_epi32(static_cast<int>(made)));
+    std::memset(definedAt(address), 1, 16);
+    return;
   }
-  std::fill_n(definedAt(address), bytes, uint8_t{1});
+  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) writers_[word] = made;
+  std::memset(definedAt(address), 1, bytes);
 }
 
 }  // namespace cudasim
