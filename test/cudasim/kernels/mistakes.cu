@@ -37,6 +37,8 @@ extern "C" __global__ void unwritten_register(int* out, int fix) {
 
 extern "C" __global__ void block_race(float* out, int fix) {
   __shared__ float s[128];
+  s[threadIdx.x] = 0;  // what is read too early was written, only not by whom it should have been
+  __syncthreads();
   s[threadIdx.x] = threadIdx.x;
   if (fix) __syncthreads();
   out[threadIdx.x] = s[127 - threadIdx.x];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "machine/special_registers.h"
 
@@ -125,7 +126,7 @@ void Block::warpEnded(Warp& warp) {
 void Block::copyAsync(uint32_t thread, uint32_t group, uint32_t address, const uint8_t* data, uint32_t bytes) {
   shared.beginCopy(address, bytes, thread);
   Copy& copy = copies_[thread / kLanes].emplace_back(Copy{thread, group, address, bytes, {}});
-  std::copy_n(data, bytes, copy.data.begin());
+  std::memcpy(copy.data.data(), data, copy.data.size());
 }
 
 void Block::finishCopies(uint32_t warp, uint32_t lanes, const uint32_t* below) {
@@ -134,7 +135,11 @@ void Block::finishCopies(uint32_t warp, uint32_t lanes, const uint32_t* below) {
   for (Copy& copy : copies) {
     const uint32_t lane = copy.thread % kLanes;
     if ((lanes >> lane & 1) != 0 && copy.group < below[lane]) {
-      std::copy_n(copy.data.begin(), copy.bytes, shared.at(copy.address));
+      if (copy.bytes == 16) {
+        std::memcpy(shared.at(copy.address), copy.data.data(), 16);
+      } else {
+        std::memcpy(shared.at(copy.address), copy.data.data(), copy.bytes);
+      }
       shared.endCopy(copy.address, copy.bytes, copy.thread);
     } else {
       copies[kept++] = copy;

@@ -31,6 +31,7 @@ class Block {
   void arrive(Warp& warp, const Instr& instr, uint32_t mask, uint32_t id, uint32_t threads, bool waits,
               Reduction reduction);
   void warpEnded(Warp& warp);
+  /** `data`: 16 bytes, of which the first `bytes` count. */
   void copyAsync(uint32_t thread, uint32_t group, uint32_t address, const uint8_t* data, uint32_t bytes);
   /** Lets the copies of these lanes arrive whose group is below below[lane]. */
   void finishCopies(uint32_t warp, uint32_t lanes, const uint32_t* below);

@@ -33,8 +33,12 @@ void copy(Warp& warp, const Instr& instr, uint32_t mask) {
   });
   if (reading != 0) countSectors(warp, instr, reading, from, bytes);
   forEachLane(mask, [&](uint32_t lane) {
-    uint8_t data[16] = {};
-    std::memcpy(data, reinterpret_cast<const void*>(from[lane]), wanted[lane]);
+    alignas(16) uint8_t data[16] = {};
+    if (wanted[lane] == 16) {
+      std::memcpy(data, reinterpret_cast<const void*>(from[lane]), 16);
+    } else if (wanted[lane] != 0) {
+      std::memcpy(data, reinterpret_cast<const void*>(from[lane]), wanted[lane]);
+    }
     warp.block.copyAsync(kLanes * warp.index + lane, warp.committed[lane], static_cast<uint32_t>(to[lane]), data,
                          bytes);
   });

@@ -4,8 +4,10 @@
 //             n = g; C: row g + 8 (i >= 2), column 2t + i % 2
 //   m16n8k8   the first half of that for 16-bit types; tf32: A value i: row g + 8 (i odd), column t + 4 (i >= 2);
 //             B: k = t + 4 i, n = g
-#include <array>
+#include <immintrin.h>
+
 #include <cstring>
+#include <type_traits>
 
 #include "machine/forms.h"
 #include "machine/half.h"
@@ -45,43 +47,73 @@ struct Tile {
 
 template <uint32_t K>
 void multiply(Tile<K>& tile) {
-  for (uint32_t row = 0; row < 16; row += 4) {  // four rows at once hide the latency of the sums
-    Row sum[4] = {tile.c[row], tile.c[row + 1], tile.c[row + 2], tile.c[row + 3]};
+  for (uint32_t row = 0; row < 16; row += 8) {  // eight rows at once hide the latency of the sums
+    Row sum[8];
+    for (uint32_t r = 0; r < 8; ++r) sum[r] = tile.c[row + r];
+#pragma GCC unroll 4
     for (uint32_t k = 0; k < K; ++k) {
-      for (uint32_t r = 0; r < 4; ++r) {
-        const float a = tile.a[row + r][k];
-        const __m256 vector = _mm256_set1_ps(a);
+#pragma GCC unroll 8
+      for (uint32_t r = 0; r < 8; ++r) {
+        const __m256 vector = _mm256_broadcast_ss(&tile.a[row + r][k]);
         sum[r] = reinterpret_cast<Row>(
             _mm256_fmadd_ps(vector, reinterpret_cast<__m256>(tile.b[k]), reinterpret_cast<__m256>(sum[r])));
       }
     }
-    for (uint32_t r = 0; r < 4; ++r) tile.c[row + r] = sum[r];
+    for (uint32_t r = 0; r < 8; ++r) tile.c[row + r] = sum[r];
   }
 }
 
 // slots: d (4), a, b, c (4).
+// Lanes 4g to 4g + 3 of a pair of registers of C hold row g, even columns in one and odd ones in the other.
 
 template <uint32_t K>
 void loadSums(Warp& warp, const Slot* c, Tile<K>& tile) {
-  for (uint32_t i = 0; i < 4; ++i) {
-    const float* from = warp.reg<float>(c[i]);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) tile.c[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2] = from[lane];
+  for (uint32_t half = 0; half < 2; ++half) {
+    const float *even = warp.reg<float>(c[2 * half]), *odd = warp.reg<float>(c[2 * half + 1]);
+    for (uint32_t g = 0; g < 8; ++g) {
+      const __m128 e = _mm_load_ps(even + 4 * g), o = _mm_load_ps(odd + 4 * g);
+      const __m256 row = _mm256_set_m128(_mm_unpackhi_ps(e, o), _mm_unpacklo_ps(e, o));
+      tile.c[8 * half + g] = reinterpret_cast<Row>(row);
+    }
   }
 }
 
 template <uint32_t K>
 void storeSums(Warp& warp, const Slot* d, const Tile<K>& tile) {
-  for (uint32_t i = 0; i < 4; ++i) {
-    float* to = warp.reg<float>(d[i]);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) to[lane] = tile.c[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
+  for (uint32_t half = 0; half < 2; ++half) {
+    float *even = warp.reg<float>(d[2 * half]), *odd = warp.reg<float>(d[2 * half + 1]);
+    for (uint32_t g = 0; g < 8; ++g) {
+      const auto row = reinterpret_cast<__m256>(tile.c[8 * half + g]);
+      const __m128 low = _mm256_castps256_ps128(row), high = _mm256_extractf128_ps(row, 1);
+      _mm_store_ps(even + 4 * g, _mm_shuffle_ps(low, high, 0x88));
+      _mm_store_ps(odd + 4 * g, _mm_shuffle_ps(low, high, 0xDD));
+    }
   }
 }
 
+/** Eight 16-bit numbers, as lanes 4g to 4g + 3 hold them side by side. */
 template <class H>
-void widen(const uint32_t* pairs, float* low, float* high) {
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    low[lane] = toFloat(H{static_cast<uint16_t>(pairs[lane])});
-    high[lane] = toFloat(H{static_cast<uint16_t>(pairs[lane] >> 16)});
+__m256 widen(const uint32_t* from) {
+  const __m128i halves = _mm_load_si128(reinterpret_cast<const __m128i*>(from));
+  if constexpr (std::is_same_v<H, Half>) return _mm256_cvtph_ps(halves);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+
+void transpose(__m256 (&rows)[8]) {
+  __m256 pairs[8], quads[8];
+  for (uint32_t i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (uint32_t i = 0; i < 8; i += 4) {
+    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
+    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
+  }
+  for (uint32_t i = 0; i < 4; ++i) {
+    rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
+    rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
   }
 }
 
@@ -92,20 +124,18 @@ void multiplyHalf(Warp& warp, const Instr& instr, uint32_t mask) {
   constexpr uint32_t aRegisters = K / 4, bRegisters = K / 8;
   const Slot *d = instr.slots, *a = d + 4, *b = a + aRegisters, *c = b + bRegisters;
   Tile<K> tile;
-  alignas(64) float low[kLanes], high[kLanes];
   for (uint32_t r = 0; r < aRegisters; ++r) {
-    widen<H>(warp.reg<uint32_t>(a[r]), low, high);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      float* at = &tile.a[lane / 4 + 8 * (r % 2)][2 * (lane % 4) + 8 * (r / 2)];
-      at[0] = low[lane], at[1] = high[lane];
+    const uint32_t* from = warp.reg<uint32_t>(a[r]);
+    for (uint32_t g = 0; g < 8; ++g) {
+      _mm256_store_ps(&tile.a[g + 8 * (r % 2)][8 * (r / 2)], widen<H>(from + 4 * g));
     }
   }
   for (uint32_t r = 0; r < bRegisters; ++r) {
-    widen<H>(warp.reg<uint32_t>(b[r]), low, high);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      tile.b[2 * (lane % 4) + 8 * r][lane / 4] = low[lane];
-      tile.b[2 * (lane % 4) + 8 * r + 1][lane / 4] = high[lane];
-    }
+    const uint32_t* from = warp.reg<uint32_t>(b[r]);
+    __m256 columns[8];
+    for (uint32_t g = 0; g < 8; ++g) columns[g] = widen<H>(from + 4 * g);
+    transpose(columns);
+    for (uint32_t k = 0; k < 8; ++k) tile.b[8 * r + k] = reinterpret_cast<Row>(columns[k]);
   }
   loadSums(warp, c, tile);
   multiply(tile);
@@ -157,36 +187,53 @@ void multiplyForm(Form& form) {
   form.unknown("shape " + shape);
 }
 
-/** slots: address, results. Lane 8m + r names row r of matrix m; a lane gets row lane / 4, elements 2 (lane % 4), + 1.
- */
+/** The 16-bit elements of an 8 by 8 matrix, its rows and columns swapped. */
+void transposeHalves(const uint8_t* from, uint8_t* to) {
+  __m128i row[8], step[8];
+  for (uint32_t i = 0; i < 8; ++i) row[i] = _mm_load_si128(reinterpret_cast<const __m128i*>(from) + i);
+  for (uint32_t round = 0; round < 3; ++round) {  // each round interleaves row i with row i + 4
+    for (uint32_t i = 0; i < 4; ++i) {
+      step[2 * i] = _mm_unpacklo_epi16(row[i], row[i + 4]);
+      step[2 * i + 1] = _mm_unpackhi_epi16(row[i], row[i + 4]);
+    }
+    for (uint32_t i = 0; i < 8; ++i) row[i] = step[i];
+  }
+  for (uint32_t i = 0; i < 8; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(to) + i, row[i]);
+}
+
+/** slots: address, results. Lane 8m + r names row r of matrix m; a lane gets row lane / 4, elements 2 (lane % 4), + 1:
+ * the matrix as it lies in memory. */
 template <bool Transposed>
 void loadMatrix(Warp& warp, const Instr& instr, uint32_t mask) {
   if (!allHere(warp, instr, mask)) return;
-  uint64_t address[kLanes];
+  alignas(64) uint64_t address[kLanes];
   laneAddresses(warp, instr, instr.slots[0], address);
   if (static_cast<Space>(instr.modifier >> 8) == Space::Generic) {
     for (uint64_t& a : address) a -= kSharedWindow;
   }
-  const uint32_t matrices = instr.modifier & 0xFF;
+  const uint32_t matrices = instr.modifier & 0xFF, lanes = 8 * matrices;
   SharedMemory& shared = warp.block.shared;
-  const uint32_t named = matrices == 4 ? kAllLanes : (1u << 8 * matrices) - 1;
+  const uint32_t named = matrices == 4 ? kAllLanes : (1u << lanes) - 1;
+  checkSharedLanes(warp, named, address, 16);
   countWavefronts(warp, instr, named, address, 16);
-  alignas(64) uint16_t element[4][8][8];
-  forEachLane(named, [&](uint32_t lane) {
-    checkShared(warp, lane, address[lane], 16);
-    if (address[lane] % 16 != 0) misaligned(lane, address[lane], 16);
-    const auto at = static_cast<uint32_t>(address[lane]);
-    shared.read(at, 16, kLanes * warp.index + lane, AccessKind::Plain);
-    checkSharedDefined(warp, lane, at, 16);
-    std::memcpy(element[lane / 8][lane % 8], shared.at(at), 16);
-  });
+  alignas(64) uint32_t at[kLanes];
+  for (uint32_t lane = 0; lane < kLanes; ++lane) at[lane] = static_cast<uint32_t>(address[lane]);
+  shared.readChunks(at, lanes, warp.index);
+  alignas(64) uint8_t rows[16 * kLanes];
+  __m128i defined = _mm_set1_epi8(1);
+  for (uint32_t lane = 0; lane < lanes; ++lane) {
+    defined = _mm_and_si128(defined, _mm_loadu_si128(reinterpret_cast<const __m128i*>(shared.definedAt(at[lane]))));
+    std::memcpy(rows + 16 * lane, shared.at(at[lane]), 16);
+  }
+  if (_mm_movemask_epi8(_mm_cmpeq_epi8(defined, _mm_set1_epi8(1))) != 0xFFFF) {
+    for (uint32_t lane = 0; lane < lanes; ++lane) checkSharedDefined(warp, lane, at[lane], 16);
+  }
   for (uint32_t m = 0; m < matrices; ++m) {
-    uint32_t* to = warp.reg<uint32_t>(instr.slots[1 + m]);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      const uint32_t g = lane / 4, t = lane % 4;
-      const uint16_t low = Transposed ? element[m][2 * t][g] : element[m][g][2 * t];
-      const uint16_t high = Transposed ? element[m][2 * t + 1][g] : element[m][g][2 * t + 1];
-      to[lane] = uint32_t{high} << 16 | low;
+    auto* to = warp.reg<uint8_t>(instr.slots[1 + m]);
+    if constexpr (Transposed) {
+      transposeHalves(rows + 128 * m, to);
+    } else {
+      std::memcpy(to, rows + 128 * m, 128);
     }
   }
 }
@@ -210,16 +257,7 @@ void loadMatrixForm(Form& form) {
 /** movmatrix: the transposed 8 by 8 matrix that the warp holds. slots: result, source. */
 void transposeMatrix(Warp& warp, const Instr& instr, uint32_t mask) {
   if (!allHere(warp, instr, mask)) return;
-  uint16_t element[8][8];
-  const uint32_t* from = warp.reg<uint32_t>(instr.slots[1]);
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    element[lane / 4][2 * (lane % 4)] = static_cast<uint16_t>(from[lane]);
-    element[lane / 4][2 * (lane % 4) + 1] = static_cast<uint16_t>(from[lane] >> 16);
-  }
-  uint32_t* to = warp.reg<uint32_t>(instr.slots[0]);
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    to[lane] = uint32_t{element[2 * (lane % 4) + 1][lane / 4]} << 16 | element[2 * (lane % 4)][lane / 4];
-  }
+  transposeHalves(warp.reg<uint8_t>(instr.slots[1]), warp.reg<uint8_t>(instr.slots[0]));
 }
 
 void transposeForm(Form& form) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace cudasim {
 namespace {
@@ -17,39 +18,44 @@ namespace {
   throw Fault{FaultKind::IllegalAddress, text, static_cast<int>(lane)};
 }
 
-/** All active addresses in order, `bytes` apart, of a full warp: the common case, done as one block. */
-bool isRow(const Access& access) {
-  if (access.mask != kAllLanes) return false;
-  const uint64_t first = access.address[0];
-  uint64_t differs = 0;
-  for (uint32_t lane = 0; lane < kLanes; ++lane)
-    differs |= access.address[lane] ^ (first + uint64_t{lane} * access.bytes);
-  return differs == 0;
-}
+/** All 32 addresses, lanes that take no part standing where the one before them does: loops need no mask. */
+struct Lanes {
+  Lanes(uint32_t mask, const uint64_t* address) : at(address) {
+    if (mask == kAllLanes) return;
+    uint64_t last = address[__builtin_ctz(mask)];
+    for (uint32_t lane = 0; lane < kLanes; ++lane) filled[lane] = last = (mask >> lane & 1) ? address[lane] : last;
+    at = filled;
+  }
+  uint64_t together() const {
+    uint64_t bits = 0;
+    for (uint32_t lane = 0; lane < kLanes; ++lane) bits |= at[lane];
+    return bits;
+  }
+  const uint64_t* at;
+  alignas(64) uint64_t filled[kLanes];
+};
 
-void checkAlignment(const Access& access) {
-  uint64_t low = 0;
-  forEachLane(access.mask, [&](uint32_t lane) { low |= access.address[lane]; });
-  if ((low & (access.bytes - 1)) == 0) return;
-  forEachLane(access.mask, [&](uint32_t lane) {
-    if ((access.address[lane] & (access.bytes - 1)) != 0) misaligned(lane, access.address[lane], access.bytes);
+void checkAlignment(uint32_t mask, const uint64_t* address, uint32_t bytes, const Lanes& lanes) {
+  if ((lanes.together() & (bytes - 1)) == 0) return;
+  forEachLane(mask, [&](uint32_t lane) {
+    if ((address[lane] & (bytes - 1)) != 0) misaligned(lane, address[lane], bytes);
   });
 }
 
 /** Bounds of all lanes at once where one allocation holds them. True when it may hold bytes never written. */
-bool checkBounds(const Access& access) {
+bool checkBounds(const Access& access, const Lanes& lanes) {
   Worker& worker = access.warp.block.worker;
   uint64_t low = ~0ull, high = 0;
-  forEachLane(access.mask, [&](uint32_t lane) {
-    low = std::min(low, access.address[lane]);
-    high = std::max(high, access.address[lane]);
-  });
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    low = std::min(low, lanes.at[lane]);
+    high = std::max(high, lanes.at[lane]);
+  }
   Worker::Hint& hint = worker.hint(access.instr.pc);
-  if (low >= hint.begin && high + access.bytes <= hint.end) return !hint.hostVisible;
+  if (low >= hint.begin && high < hint.end && access.bytes <= hint.end - high) return !hint.hostVisible;
   bool own = false;
   forEachLane(access.mask, [&](uint32_t lane) {
     const uint64_t address = access.address[lane];
-    if (address >= hint.begin && address + access.bytes <= hint.end) {
+    if (address >= hint.begin && address < hint.end && access.bytes <= hint.end - address) {
       own |= !hint.hostVisible;
       return;
     }
@@ -61,96 +67,100 @@ bool checkBounds(const Access& access) {
   return own;
 }
 
-void readGlobal(const Access& access) {
-  checkAlignment(access);
-  const GlobalMemory& memory = access.warp.block.worker.memory;
-  const bool mayLack = checkBounds(access);
-  countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
-  const auto lacks = [&](uint64_t address, uint32_t bytes) {
-    return memory.isOwn(address) && std::memchr(memory.defined(address), 0, bytes) != nullptr;
-  };
-  if (isRow(access)) {
-    const uint32_t all = kLanes * access.bytes;
-    std::memcpy(access.data, reinterpret_cast<const void*>(access.address[0]), all);
-    if (!mayLack || !lacks(access.address[0], all)) return;
+/** The same for one range; null when no allocation holds it all. */
+const Worker::Hint* holder(Warp& warp, const Instr& instr, uint64_t address, uint32_t bytes) {
+  Worker::Hint& hint = warp.block.worker.hint(instr.pc);
+  if (address >= hint.begin && address < hint.end && bytes <= hint.end - address) return &hint;
+  const auto found = warp.block.worker.memory.find(address, bytes);
+  if (!found) return nullptr;
+  hint = {found->begin, found->end, found->hostVisible};
+  return &hint;
+}
+
+/** f(constant) with the bytes of a lane, so that copies of it are single moves. */
+template <class F>
+void withBytes(uint32_t bytes, F f) {
+  switch (bytes) {
+    case 1:
+      return f(std::integral_constant<uint32_t, 1>{});
+    case 2:
+      return f(std::integral_constant<uint32_t, 2>{});
+    case 4:
+      return f(std::integral_constant<uint32_t, 4>{});
+    case 8:
+      return f(std::integral_constant<uint32_t, 8>{});
+    default:
+      return f(std::integral_constant<uint32_t, 16>{});
   }
-  forEachLane(access.mask, [&](uint32_t lane) {
-    const uint64_t address = access.address[lane];
-    std::memcpy(access.data + lane * access.bytes, reinterpret_cast<const void*>(address), access.bytes);
-    if (mayLack && lacks(address, access.bytes)) {
-      throw Fault{FaultKind::Undefined,
-                  "global memory read at " + hex(address) + " that was never written, " + memory.explain(address),
-                  static_cast<int>(lane)};
-    }
+}
+
+void readGlobal(const Access& access) {
+  const Lanes lanes(access.mask, access.address);
+  checkAlignment(access.mask, access.address, access.bytes, lanes);
+  const GlobalMemory& memory = access.warp.block.worker.memory;
+  const bool mayLack = checkBounds(access, lanes);
+  countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
+  withBytes(access.bytes, [&](auto bytes) {
+    forEachLane(access.mask, [&](uint32_t lane) {
+      const uint64_t address = access.address[lane];
+      std::memcpy(access.data + lane * bytes, reinterpret_cast<const void*>(address), bytes);
+      if (mayLack && memory.isOwn(address) && !allSet(memory.defined(address), bytes)) {
+        throw Fault{FaultKind::Undefined,
+                    "global memory read at " + hex(address) + " that was never written, " + memory.explain(address),
+                    static_cast<int>(lane)};
+      }
+    });
   });
 }
 
 void writeGlobal(const Access& access) {
-  checkAlignment(access);
+  const Lanes lanes(access.mask, access.address);
+  checkAlignment(access.mask, access.address, access.bytes, lanes);
   const GlobalMemory& memory = access.warp.block.worker.memory;
-  const bool own = checkBounds(access);
+  const bool own = checkBounds(access, lanes);
   countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
-  if (isRow(access)) {
-    const uint32_t all = kLanes * access.bytes;
-    std::memcpy(reinterpret_cast<void*>(access.address[0]), access.data, all);
-    if (own) std::memset(memory.defined(access.address[0]), 1, all);
-    return;
-  }
-  forEachLane(access.mask, [&](uint32_t lane) {
-    const uint64_t address = access.address[lane];
-    std::memcpy(reinterpret_cast<void*>(address), access.data + lane * access.bytes, access.bytes);
-    if (own && memory.isOwn(address)) std::memset(memory.defined(address), 1, access.bytes);
+  withBytes(access.bytes, [&](auto bytes) {
+    forEachLane(access.mask, [&](uint32_t lane) {
+      const uint64_t address = access.address[lane];
+      std::memcpy(reinterpret_cast<void*>(address), access.data + lane * bytes, bytes);
+      if (own && memory.isOwn(address)) std::memset(memory.defined(address), 1, bytes);
+    });
   });
 }
 
-void checkSharedBounds(const Access& access) {
-  forEachLane(access.mask, [&](uint32_t lane) { checkShared(access.warp, lane, access.address[lane], access.bytes); });
-  checkAlignment(access);
-}
-
 void readShared(const Access& access) {
-  checkSharedBounds(access);
   Warp& warp = access.warp;
+  checkSharedLanes(warp, access.mask, access.address, access.bytes);
   SharedMemory& shared = warp.block.shared;
   countWavefronts(warp, access.instr, access.mask, access.address, access.bytes);
-  const auto first = static_cast<uint32_t>(access.address[0]);
-  if (access.bytes == 4 && access.kind == AccessKind::Plain && isRow(access) &&
-      std::memchr(shared.definedAt(first), 0, 4 * kLanes) == nullptr) {
-    shared.readRow(first, warp.index);
-    std::memcpy(access.data, shared.at(first), 4 * kLanes);
-    return;
-  }
-  forEachLane(access.mask, [&](uint32_t lane) {
-    const auto address = static_cast<uint32_t>(access.address[lane]);
-    shared.read(address, access.bytes, kLanes * warp.index + lane, access.kind);
-    checkSharedDefined(warp, lane, address, access.bytes);
-    std::memcpy(access.data + lane * access.bytes, shared.at(address), access.bytes);
+  withBytes(access.bytes, [&](auto bytes) {
+    forEachLane(access.mask, [&](uint32_t lane) {
+      const auto address = static_cast<uint32_t>(access.address[lane]);
+      shared.read(address, bytes, kLanes * warp.index + lane, access.kind);
+      if (!allSet(shared.definedAt(address), bytes)) checkSharedDefined(warp, lane, address, bytes);
+      std::memcpy(access.data + lane * bytes, shared.at(address), bytes);
+    });
   });
 }
 
 void writeShared(const Access& access) {
-  checkSharedBounds(access);
   Warp& warp = access.warp;
+  checkSharedLanes(warp, access.mask, access.address, access.bytes);
   SharedMemory& shared = warp.block.shared;
   countWavefronts(warp, access.instr, access.mask, access.address, access.bytes);
-  if (access.bytes == 4 && access.kind == AccessKind::Plain && isRow(access)) {
-    const auto first = static_cast<uint32_t>(access.address[0]);
-    shared.writeRow(first, warp.index);
-    std::memcpy(shared.at(first), access.data, 4 * kLanes);
-    std::memset(shared.definedAt(first), 1, 4 * kLanes);
-    return;
-  }
-  forEachLane(access.mask, [&](uint32_t lane) {
-    const auto address = static_cast<uint32_t>(access.address[lane]);
-    shared.write(address, access.bytes, kLanes * warp.index + lane, access.kind);
-    std::memcpy(shared.at(address), access.data + lane * access.bytes, access.bytes);
-    std::memset(shared.definedAt(address), 1, access.bytes);
+  withBytes(access.bytes, [&](auto bytes) {
+    forEachLane(access.mask, [&](uint32_t lane) {
+      const auto address = static_cast<uint32_t>(access.address[lane]);
+      shared.write(address, bytes, kLanes * warp.index + lane, access.kind);
+      std::memcpy(shared.at(address), access.data + lane * bytes, bytes);
+      std::memset(shared.definedAt(address), 1, bytes);
+    });
   });
 }
 
 template <bool Writes>
 void accessLocal(const Access& access) {
-  checkAlignment(access);
+  checkAlignment(access.mask, access.address, access.bytes, Lanes(access.mask, access.address));
   Block& block = access.warp.block;
   forEachLane(access.mask, [&](uint32_t lane) {
     const uint64_t address = access.address[lane];
@@ -168,6 +178,20 @@ Space spaceOf(uint64_t address) {
   if (address - kSharedWindow < kWindowSize) return Space::Shared;
   if (address - kLocalWindow < kWindowSize) return Space::Local;
   return Space::Global;
+}
+
+/** The counters of a full warp that reads a row or one word: no bank is needed twice in a pass. */
+void countRow(Warp& warp, const Instr& instr, uint32_t bytes) {
+  SiteCounters& site = warp.block.worker.sites[instr.pc];
+  const uint32_t passes = std::max(bytes, 4u) / 4;
+  site.wavefronts += passes;
+  site.idealWavefronts += passes;
+}
+
+void countRowSectors(Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
+  SiteCounters& site = warp.block.worker.sites[instr.pc];
+  site.sectors += (first + bytes - 1) / 32 - first / 32 + 1;
+  site.usefulBytes += bytes;
 }
 
 using AccessIn = void (*)(const Access&);
@@ -219,15 +243,95 @@ void writeMemory(Space space, const Access& access) {
   }
 }
 
+uint8_t* readRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
+  const uint32_t all = kLanes * bytes;
+  if (space == Space::Generic) {
+    space = spaceOf(first);
+    if (space == Space::Shared) first -= kSharedWindow;
+  }
+  if ((first & (bytes - 1)) != 0) return nullptr;
+  if (space == Space::Shared) {
+    SharedMemory& shared = warp.block.shared;
+    if (bytes < 4 || !shared.contains(first, all)) return nullptr;
+    const auto at = static_cast<uint32_t>(first);
+    if (!shared.isDefined(at, all)) return nullptr;
+    shared.readRow(at, bytes, warp.index);
+    countRow(warp, instr, bytes);
+    return shared.at(at);
+  }
+  if (space != Space::Global) return nullptr;
+  const Worker::Hint* hint = holder(warp, instr, first, all);
+  if (hint == nullptr) return nullptr;
+  const GlobalMemory& memory = warp.block.worker.memory;
+  if (!hint->hostVisible && memory.isOwn(first) && !allSet(memory.defined(first), all)) return nullptr;
+  countRowSectors(warp, instr, first, all);
+  return reinterpret_cast<uint8_t*>(first);
+}
+
+uint8_t* writeRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
+  const uint32_t all = kLanes * bytes;
+  if (space == Space::Generic) {
+    space = spaceOf(first);
+    if (space == Space::Shared) first -= kSharedWindow;
+  }
+  if ((first & (bytes - 1)) != 0) return nullptr;
+  if (space == Space::Shared) {
+    SharedMemory& shared = warp.block.shared;
+    if (bytes < 4 || !shared.contains(first, all)) return nullptr;
+    const auto at = static_cast<uint32_t>(first);
+    shared.writeRow(at, bytes, warp.index);
+    std::memset(shared.definedAt(at), 1, all);
+    countRow(warp, instr, bytes);
+    return shared.at(at);
+  }
+  if (space != Space::Global) return nullptr;
+  const Worker::Hint* hint = holder(warp, instr, first, all);
+  if (hint == nullptr) return nullptr;
+  GlobalMemory& memory = warp.block.worker.memory;
+  if (!hint->hostVisible && memory.isOwn(first)) std::memset(memory.defined(first), 1, all);
+  countRowSectors(warp, instr, first, all);
+  return reinterpret_cast<uint8_t*>(first);
+}
+
+uint8_t* readAsOne(Space space, Warp& warp, const Instr& instr, uint64_t address, uint32_t bytes) {
+  if (space == Space::Generic) {
+    space = spaceOf(address);
+    if (space == Space::Shared) address -= kSharedWindow;
+  }
+  if ((address & (bytes - 1)) != 0) return nullptr;
+  SiteCounters& site = warp.block.worker.sites[instr.pc];
+  if (space == Space::Shared) {
+    SharedMemory& shared = warp.block.shared;
+    if (!shared.contains(address, bytes)) return nullptr;
+    const auto at = static_cast<uint32_t>(address);
+    if (!allSet(shared.definedAt(at), bytes)) return nullptr;
+    shared.readAsOne(at, bytes, warp.index);
+    countRow(warp, instr, bytes);
+    return shared.at(at);
+  }
+  if (space != Space::Global) return nullptr;
+  const Worker::Hint* hint = holder(warp, instr, address, bytes);
+  if (hint == nullptr) return nullptr;
+  const GlobalMemory& memory = warp.block.worker.memory;
+  if (!hint->hostVisible && memory.isOwn(address) && !allSet(memory.defined(address), bytes)) return nullptr;
+  site.sectors += 1;
+  site.usefulBytes += bytes;
+  return reinterpret_cast<uint8_t*>(address);
+}
+
 void checkGlobal(Warp& warp, const Instr& instr, uint32_t lane, uint64_t address, uint32_t bytes, bool reads) {
   Worker& worker = warp.block.worker;
   Worker::Hint& hint = worker.hint(instr.pc);
-  if (address < hint.begin || address + bytes > hint.end) {
+  if (address < hint.begin || address >= hint.end || bytes > hint.end - address) {
     const auto found = worker.memory.find(address, bytes);
     if (!found) outOfBounds(warp, lane, address, bytes, "global");
     hint = {found->begin, found->end, found->hostVisible};
   }
-  if (reads && !hint.hostVisible && std::memchr(worker.memory.defined(address), 0, bytes) != nullptr) {
+  const auto lacks = [&] {
+    const uint8_t* flags = worker.memory.defined(address);
+    return bytes == 16 ? !allSet(flags, 16) : std::memchr(flags, 0, bytes) != nullptr;
+  };
+  if (reads && !hint.hostVisible && lacks()) {
     throw Fault{FaultKind::Undefined,
                 "global memory read at " + hex(address) + " that was never written, " + worker.memory.explain(address),
                 static_cast<int>(lane)};
@@ -238,6 +342,15 @@ void checkShared(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes) {
   if (!warp.block.shared.contains(address, bytes)) outOfBounds(warp, lane, address, bytes, "shared");
 }
 
+void checkSharedLanes(Warp& warp, uint32_t mask, const uint64_t* address, uint32_t bytes) {
+  const Lanes lanes(mask, address);
+  const uint64_t most = warp.block.shared.size() - std::min(warp.block.shared.size(), bytes);
+  uint64_t beyond = warp.block.shared.size() < bytes ? 1 : 0;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) beyond |= lanes.at[lane] - kSharedBase > most ? 1 : 0;
+  if (beyond != 0) forEachLane(mask, [&](uint32_t lane) { checkShared(warp, lane, address[lane], bytes); });
+  checkAlignment(mask, address, bytes, lanes);
+}
+
 void checkSharedDefined(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes) {
   if (std::memchr(warp.block.shared.definedAt(address), 0, bytes) == nullptr) return;
   throw Fault{FaultKind::Undefined, "shared memory read at " + hex(address) + " that was never written",
@@ -246,51 +359,55 @@ void checkSharedDefined(Warp& warp, uint32_t lane, uint32_t address, uint32_t by
 
 void countWavefronts(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes) {
   SiteCounters& site = warp.block.worker.sites[instr.pc];
-  const uint32_t lanesAtOnce = std::min(kLanes, 128 / std::max(bytes, 4u));
-  const uint32_t words = std::max(bytes / 4, 1u);
-  uint64_t differs = mask ^ kAllLanes;
-  for (uint32_t lane = 0; lane < kLanes; ++lane) differs |= address[lane] ^ (address[0] + uint64_t{lane} * bytes);
-  if (differs == 0 && bytes >= 4) {  // a row: no two lanes of a pass share a bank
-    site.wavefronts += kLanes / lanesAtOnce;
-    site.idealWavefronts += kLanes / lanesAtOnce;
-    return;
+  const uint32_t wide = std::max(bytes, 4u), lanesAtOnce = std::min(kLanes, 128 / wide);
+  const uint32_t words = wide / 4;
+  // Which of the groups of banks that a lane needs are taken, one bit each: all different is one pass.
+  const auto shift = static_cast<uint32_t>(__builtin_ctz(wide));
+  alignas(64) uint32_t bank[kLanes];
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    bank[lane] =
+        (1u << (static_cast<uint32_t>(address[lane] >> shift) & (lanesAtOnce - 1))) & (0u - (mask >> lane & 1));
   }
   for (uint32_t first = 0; first < kLanes; first += lanesAtOnce) {
     const uint32_t part = mask & static_cast<uint32_t>(((1ull << lanesAtOnce) - 1) << first);
     if (part == 0) continue;
+    uint32_t taken = 0;
+    for (uint32_t lane = first; lane < first + lanesAtOnce; ++lane) taken |= bank[lane];
+    site.idealWavefronts += 1;
+    if (__builtin_popcount(taken) == __builtin_popcount(part)) {
+      site.wavefronts += 1;
+      continue;
+    }
     uint32_t word[kLanes][kLanes];  // by bank: distinct words
     uint8_t distinct[kLanes] = {};
     uint32_t passes = 1;
     forEachLane(part, [&](uint32_t lane) {
       for (uint32_t w = 0; w < words; ++w) {
         const auto at = static_cast<uint32_t>(address[lane] / 4) + w;
-        const uint32_t bank = at % kLanes;
+        const uint32_t own = at % kLanes;
         uint32_t known = 0;
-        while (known < distinct[bank] && word[bank][known] != at) ++known;
-        if (known < distinct[bank]) continue;
-        word[bank][distinct[bank]++] = at;
-        passes = std::max<uint32_t>(passes, distinct[bank]);
+        while (known < distinct[own] && word[own][known] != at) ++known;
+        if (known < distinct[own]) continue;
+        word[own][distinct[own]++] = at;
+        passes = std::max<uint32_t>(passes, distinct[own]);
       }
     });
     site.wavefronts += passes;
-    site.idealWavefronts += 1;
   }
 }
 
 void countSectors(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes) {
   SiteCounters& site = warp.block.worker.sites[instr.pc];
-  uint64_t lastSector = ~0ull, lastAddress = ~0ull;
-  uint32_t sectors = 0, distinct = 0;
-  bool ascending = true;
-  forEachLane(mask, [&](uint32_t lane) {
-    const uint64_t at = address[lane];
-    ascending &= lastAddress == ~0ull || at >= lastAddress;
-    sectors += at / 32 != lastSector;
-    distinct += at != lastAddress;
-    lastSector = at / 32;
-    lastAddress = at;
-  });
-  if (!ascending) {
+  const Lanes lanes(mask, address);
+  uint64_t descending = 0, newSectors = 0, newAddresses = 0;
+  for (uint32_t lane = 1; lane < kLanes; ++lane) {
+    const uint64_t at = lanes.at[lane], last = lanes.at[lane - 1];
+    descending |= at < last ? 1 : 0;
+    newSectors += at / 32 != last / 32 ? 1 : 0;
+    newAddresses += at != last ? 1 : 0;
+  }
+  uint64_t sectors = newSectors + 1, distinct = newAddresses + 1;
+  if (descending != 0) {
     uint64_t sorted[kLanes];
     uint32_t count = 0;
     forEachLane(mask, [&](uint32_t lane) { sorted[count++] = address[lane]; });
@@ -302,7 +419,7 @@ void countSectors(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t*
     }
   }
   site.sectors += sectors;
-  site.usefulBytes += uint64_t{distinct} * bytes;
+  site.usefulBytes += distinct * bytes;
 }
 
 }  // namespace cudasim

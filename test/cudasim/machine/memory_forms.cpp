@@ -2,6 +2,7 @@
 #include "machine/memory_forms.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "machine/forms.h"
 #include "machine/handlers.h"
@@ -25,36 +26,96 @@ struct Shape {
   }
 };
 
+/** f(constant) with the number of elements, so that loops over them vectorise. */
+template <class F>
+void withCount(uint32_t count, F f) {
+  switch (count) {
+    case 1:
+      return f(std::integral_constant<uint32_t, 1>{});
+    case 2:
+      return f(std::integral_constant<uint32_t, 2>{});
+    case 4:
+      return f(std::integral_constant<uint32_t, 4>{});
+    default:
+      return f(std::integral_constant<uint32_t, 8>{});
+  }
+}
+
 /** From lane-major memory into registers of type R, extended as T. */
 template <class T, class R>
 void unpack(Warp& warp, const Instr& instr, uint32_t mask, uint8_t* data) {
-  const uint32_t count = Shape::of(instr).count;
-  for (uint32_t element = 0; element < count; ++element) {
-    const uint8_t* from = data + element * sizeof(T);
-    assign<R>(warp, instr.slots[1 + element], mask, [=](uint32_t lane) {
-      T value;
-      std::memcpy(&value, from + lane * count * sizeof(T), sizeof(T));
-      return static_cast<R>(value);
-    });
-  }
+  withCount(Shape::of(instr).count, [&](auto count) {
+    for (uint32_t element = 0; element < count; ++element) {
+      const uint8_t* from = data + element * sizeof(T);
+      assign<R>(warp, instr.slots[1 + element], mask, [=](uint32_t lane) {
+        T value;
+        std::memcpy(&value, from + lane * (count * sizeof(T)), sizeof(T));
+        return static_cast<R>(value);
+      });
+    }
+  });
 }
 
 template <class T, class R>
 void pack(Warp& warp, const Instr& instr, uint32_t, uint8_t* data) {
-  const uint32_t count = Shape::of(instr).count;
-  for (uint32_t element = 0; element < count; ++element) {
-    const R* from = warp.reg<R>(instr.slots[1 + element]);
-    uint8_t* to = data + element * sizeof(T);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      const T value = static_cast<T>(from[lane]);
-      std::memcpy(to + lane * count * sizeof(T), &value, sizeof(T));
+  withCount(Shape::of(instr).count, [&](auto count) {
+    for (uint32_t element = 0; element < count; ++element) {
+      const R* from = warp.reg<R>(instr.slots[1 + element]);
+      uint8_t* to = data + element * sizeof(T);
+#pragma GCC ivdep
+      for (uint32_t lane = 0; lane < kLanes; ++lane) {
+        const T value = static_cast<T>(from[lane]);
+        std::memcpy(to + lane * (count * sizeof(T)), &value, sizeof(T));
+      }
     }
+  });
+}
+
+enum class Pattern { Row, One, Other };
+
+/** How the addresses of a full warp lie, `bytes` a lane; register values of A. */
+template <class A>
+Pattern patternOf(const A* base, A bytes) {
+  A row = 0, one = 0;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    row |= base[lane] ^ static_cast<A>(base[0] + lane * bytes);
+    one |= base[lane] ^ base[0];
   }
+  return row == 0 ? Pattern::Row : one == 0 ? Pattern::One : Pattern::Other;
+}
+
+/** True when the whole warp's access could be done at once. */
+template <bool Writes>
+bool transferAtOnce(Warp& warp, const Instr& instr, const Shape& shape) {
+  const uint32_t bytes = shape.bytes * shape.count;
+  const Slot slot = instr.slots[0];
+  const Pattern pattern = instr.wideAddress ? patternOf<uint64_t>(warp.reg<uint64_t>(slot), bytes)
+                                            : patternOf<uint32_t>(warp.reg<uint32_t>(slot), bytes);
+  if (pattern == Pattern::Other) return false;
+  const uint64_t first = instr.wideAddress
+                             ? warp.reg<uint64_t>(slot)[0] + static_cast<uint64_t>(instr.offset)
+                             : uint64_t{warp.reg<uint32_t>(slot)[0] + static_cast<uint32_t>(instr.offset)};
+  if (pattern == Pattern::Row) {
+    uint8_t* at =
+        Writes ? writeRow(shape.space, warp, instr, first, bytes) : readRow(shape.space, warp, instr, first, bytes);
+    if (at != nullptr) instr.transfer(warp, instr, kAllLanes, at);
+    return at != nullptr;
+  }
+  if constexpr (!Writes) {
+    const uint8_t* at = readAsOne(shape.space, warp, instr, first, bytes);
+    if (at == nullptr) return false;
+    alignas(64) uint8_t data[16 * kLanes];
+    for (uint32_t lane = 0; lane < kLanes; ++lane) std::memcpy(data + lane * bytes, at, bytes);
+    instr.transfer(warp, instr, kAllLanes, data);
+    return true;
+  }
+  return false;
 }
 
 template <bool Writes>
 void transferMemory(Warp& warp, const Instr& instr, uint32_t mask) {
   const Shape shape = Shape::of(instr);
+  if (mask == kAllLanes && shape.kind == AccessKind::Plain && transferAtOnce<Writes>(warp, instr, shape)) return;
   alignas(64) uint64_t address[kLanes];
   laneAddresses(warp, instr, instr.slots[0], address);
   alignas(64) uint8_t data[16 * kLanes];

@@ -1,8 +1,36 @@
 #include "machine/shared_memory.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
+#include <cstring>
 
 namespace cudasim {
+
+bool allSet(const uint8_t* flags, size_t bytes) {
+  const auto equal = [&]<class T>(T pattern) {
+    T found;
+    std::memcpy(&found, flags, sizeof found);
+    return found == pattern;
+  };
+  switch (bytes) {
+    case 1:
+      return *flags == 1;
+    case 2:
+      return equal(uint16_t{0x0101});
+    case 4:
+      return equal(0x01010101u);
+    case 8:
+      return equal(uint64_t{0x0101010101010101});
+    default:
+      break;
+  }
+  __m128i all = _mm_set1_epi8(1);
+  for (size_t i = 0; i < bytes; i += 16) {
+    all = _mm_and_si128(all, _mm_loadu_si128(reinterpret_cast<const __m128i*>(flags + i)));
+  }
+  return _mm_movemask_epi8(_mm_cmpeq_epi8(all, _mm_set1_epi8(1))) == 0xFFFF;
+}
 
 SharedMemory::SharedMemory(uint32_t bytes)
     : size_(bytes),
@@ -96,53 +124,168 @@ void SharedMemory::write(uint32_t address, uint32_t bytes, uint32_t thread, Acce
   }
 }
 
-void SharedMemory::readRow(uint32_t address, uint32_t warp) {
-  const uint32_t word = (address - kSharedBase) / 4;
-  const uint32_t* writers = writers_.data() + word;
-  const uint32_t* readers = readers_.data() + word;
-  const uint32_t limit = (knownByAll_[warp] + 1) << kClockShift;
-  bool simple = true;
-  for (uint32_t lane = 0; lane < 32; ++lane) simple &= writers[lane] < limit;
-  for (uint32_t lane = 0; lane < 32; ++lane) simple &= readers[lane] < limit;
-  if (!simple) {
-    for (uint32_t lane = 0; lane < 32; ++lane) read(address + 4 * lane, 4, 32 * warp + lane, AccessKind::Plain);
-    return;
+/** Judges eight entries at once for accesses of one warp. */
+struct SharedMemory::Judge {
+  Judge(const SharedMemory& shared, uint32_t warp)
+      : known(reinterpret_cast<const int*>(shared.known_[warp].data())),
+        limit(_mm256_set1_epi32(static_cast<int>(((shared.knownByAll_[warp] + 1) << kClockShift) - 1))) {}
+
+  /** Lanes all ones: over for everybody, so that nothing later needs to know of it. */
+  __m256i over(__m256i entries) const { return _mm256_cmpeq_epi32(_mm256_min_epu32(entries, limit), entries); }
+
+  /** True when every entry comes before `made`: it is known to be over, or its thread is the same. */
+  bool before(__m256i entries, __m256i made) const {
+    __m256i good = over(entries);
+    if (_mm256_movemask_epi8(good) == -1) return true;
+    const __m256i pending = _mm256_set1_epi32(static_cast<int>(kPendingClock << kClockShift));
+    const __m256i arrived = _mm256_xor_si256(_mm256_cmpeq_epi32(_mm256_max_epu32(entries, pending), entries), ones());
+    good = _mm256_or_si256(good, _mm256_and_si256(arrived, alike(entries, made, 1023 << 4)));
+    if (_mm256_movemask_epi8(good) == -1) return true;
+    const __m256i who = _mm256_and_si256(_mm256_srli_epi32(entries, 9), _mm256_set1_epi32(31));
+    const __m256i upTo = _mm256_i32gather_epi32(known, who, 4);
+    const __m256i later = _mm256_cmpgt_epi32(_mm256_srli_epi32(entries, kClockShift), upTo);
+    return _mm256_movemask_epi8(_mm256_or_si256(good, _mm256_xor_si256(later, ones()))) == -1;
   }
-  const uint32_t first = entry(32 * warp, AccessKind::Plain, 15);
-  for (uint32_t lane = 0; lane < 32; ++lane) readers_[word + lane] = first + (lane << 4);
+
+  /** What noteReader does; a reader that is over for everybody need not be kept. */
+  __m256i otherReaders(__m256i others, __m256i last, __m256i made) const {
+    return _mm256_blendv_epi8(last, others, _mm256_or_si256(over(last), alike(last, made, 31 << 9)));
+  }
+
+  static __m256i ones() { return _mm256_set1_epi32(-1); }
+  static __m256i alike(__m256i a, __m256i b, int bits) {
+    const __m256i differs = _mm256_and_si256(_mm256_xor_si256(a, b), _mm256_set1_epi32(bits));
+    return _mm256_cmpeq_epi32(differs, _mm256_setzero_si256());
+  }
+
+  const int* known;
+  __m256i limit;
+};
+
+namespace {
+
+__m256i load(const uint32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+void store(uint32_t* to, __m256i words) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words); }
+
+__m256i loadPair(const uint32_t* low, const uint32_t* high) {
+  return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(high), reinterpret_cast<const __m128i*>(low));
+}
+__m128i loadFour(const uint32_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+void storeFour(uint32_t* to, __m128i words) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), words); }
+void storePair(uint32_t* low, uint32_t* high, __m256i words) {
+  _mm256_storeu2_m128i(reinterpret_cast<__m128i*>(high), reinterpret_cast<__m128i*>(low), words);
 }
 
-void SharedMemory::writeRow(uint32_t address, uint32_t warp) {
-  const uint32_t word = (address - kSharedBase) / 4;
-  const uint32_t limit = (knownByAll_[warp] + 1) << kClockShift;
-  const uint32_t *writers = writers_.data() + word, *readers = readers_.data() + word;
-  const uint32_t* others = otherReaders_.data() + word;
-  bool simple = true;
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    simple &= (writers[lane] < limit) & (readers[lane] < limit) & (others[lane] < limit);
+/** The entries of eight words of a row, where a lane has `Words` of them: `first` is that of lane 0. */
+template <uint32_t Words>
+__m256i rowEntries(uint32_t first) {
+  const __m256i lane =
+      _mm256_setr_epi32(0, 1 / Words, 2 / Words, 3 / Words, 4 / Words, 5 / Words, 6 / Words, 7 / Words);
+  return _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(first)), _mm256_slli_epi32(lane, 4));
+}
+
+}  // namespace
+
+template <uint32_t Words>
+bool SharedMemory::readWords(uint32_t word, uint32_t warp) {
+  const Judge judge(*this, warp);
+  __m256i made = rowEntries<Words>(entry(32 * warp, AccessKind::Plain, 15));
+  for (const uint32_t end = word + 32 * Words; word < end; word += 8) {
+    if (!judge.before(load(&writers_[word]), made)) return false;
+    store(&otherReaders_[word], judge.otherReaders(load(&otherReaders_[word]), load(&readers_[word]), made));
+    store(&readers_[word], made);
+    made = _mm256_add_epi32(made, _mm256_set1_epi32(8 / Words << 4));
   }
-  if (!simple) {
-    for (uint32_t lane = 0; lane < 32; ++lane) write(address + 4 * lane, 4, 32 * warp + lane, AccessKind::Plain);
+  return true;
+}
+
+template <uint32_t Words>
+bool SharedMemory::writeWords(uint32_t word, uint32_t warp) {
+  const Judge judge(*this, warp);
+  __m256i made = rowEntries<Words>(entry(32 * warp, AccessKind::Plain, 15));
+  for (const uint32_t end = word + 32 * Words; word < end; word += 8) {
+    if (!judge.before(load(&writers_[word]), made) || !judge.before(load(&readers_[word]), made) ||
+        !judge.before(load(&otherReaders_[word]), made)) {
+      return false;
+    }
+    store(&writers_[word], made);
+    made = _mm256_add_epi32(made, _mm256_set1_epi32(8 / Words << 4));
+  }
+  return true;
+}
+
+// Where eight words at once do not pass, the lanes are judged one by one: that names the race, or finds that there is
+// none. What was noted before is noted again, which changes nothing.
+
+void SharedMemory::readRow(uint32_t address, uint32_t bytes, uint32_t warp) {
+  const uint32_t word = (address - kSharedBase) / 4;
+  if (bytes == 4 ? readWords<1>(word, warp) : bytes == 8 ? readWords<2>(word, warp) : readWords<4>(word, warp)) return;
+  for (uint32_t lane = 0; lane < 32; ++lane) read(address + bytes * lane, bytes, 32 * warp + lane, AccessKind::Plain);
+}
+
+void SharedMemory::writeRow(uint32_t address, uint32_t bytes, uint32_t warp) {
+  const uint32_t word = (address - kSharedBase) / 4;
+  if (bytes == 4 ? writeWords<1>(word, warp) : bytes == 8 ? writeWords<2>(word, warp) : writeWords<4>(word, warp)) {
     return;
   }
+  for (uint32_t lane = 0; lane < 32; ++lane) write(address + bytes * lane, bytes, 32 * warp + lane, AccessKind::Plain);
+}
+
+void SharedMemory::readAsOne(uint32_t address, uint32_t bytes, uint32_t warp) {
+  const uint32_t first = (address - kSharedBase) / 4;
+  bool simple = bytes >= 4;
+  for (uint32_t word = first; simple && word < first + bytes / 4; ++word) {
+    simple = clockOf(writers_[word]) <= known_[warp][threadOf(writers_[word]) / 32];
+  }
+  // The last lane is the one that is remembered.
+  for (uint32_t lane = simple ? 31 : 0; lane < 32; ++lane) read(address, bytes, 32 * warp + lane, AccessKind::Plain);
+}
+
+void SharedMemory::readChunks(const uint32_t* address, uint32_t count, uint32_t warp) {
+  const Judge judge(*this, warp);
   const uint32_t first = entry(32 * warp, AccessKind::Plain, 15);
-  for (uint32_t lane = 0; lane < 32; ++lane) writers_[word + lane] = first + (lane << 4);
+  __m256i made =
+      _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(first)), _mm256_setr_epi32(0, 0, 0, 0, 16, 16, 16, 16));
+  for (uint32_t lane = 0; lane < count; lane += 2) {
+    const uint32_t low = (address[lane] - kSharedBase) / 4, high = (address[lane + 1] - kSharedBase) / 4;
+    if (!judge.before(loadPair(&writers_[low], &writers_[high]), made)) {
+      for (uint32_t i = lane; i < lane + 2; ++i) read(address[i], 16, 32 * warp + i, AccessKind::Plain);
+    } else {
+      const __m256i last = loadPair(&readers_[low], &readers_[high]);
+      const __m256i others = loadPair(&otherReaders_[low], &otherReaders_[high]);
+      storePair(&otherReaders_[low], &otherReaders_[high], judge.otherReaders(others, last, made));
+      storePair(&readers_[low], &readers_[high], made);
+    }
+    made = _mm256_add_epi32(made, _mm256_set1_epi32(32));
+  }
 }
 
 void SharedMemory::beginCopy(uint32_t address, uint32_t bytes, uint32_t thread) {
-  write(address, bytes, thread, AccessKind::Plain);
   const uint32_t first = (address - kSharedBase) / 4;
-  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) {
-    writers_[word] = kPendingClock << kClockShift | thread << 4 | 15;
+  const uint32_t pending = kPendingClock << kClockShift | thread << 4 | 15;
+  if (bytes == 16) {
+    const Judge judge(*this, thread / 32);
+    const __m256i made = _mm256_set1_epi32(static_cast<int>(entry(thread, AccessKind::Plain, 15)));
+    const __m256i touched = loadPair(&writers_[first], &readers_[first]);
+    const __m256i others = _mm256_zextsi128_si256(loadFour(&otherReaders_[first]));
+    if (!judge.before(touched, made) || !judge.before(others, made)) write(address, 16, thread, AccessKind::Plain);
+    storeFour(&writers_[first], _mm_set1_epi32(static_cast<int>(pending)));
+    return;
   }
+  write(address, bytes, thread, AccessKind::Plain);
+  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) writers_[word] = pending;
 }
 
 void SharedMemory::endCopy(uint32_t address, uint32_t bytes, uint32_t thread) {
   const uint32_t first = (address - kSharedBase) / 4;
-  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) {
-    writers_[word] = entry(thread, AccessKind::Plain, 15);
+  const uint32_t made = entry(thread, AccessKind::Plain, 15);
+  if (bytes == 16) {
+    storeFour(&writers_[first], _mm_set1_epi32(static_cast<int>(made)));
+    std::memset(definedAt(address), 1, 16);
+    return;
   }
-  std::fill_n(definedAt(address), bytes, uint8_t{1});
+  for (uint32_t word = first; word < first + (bytes + 3) / 4; ++word) writers_[word] = made;
+  std::memset(definedAt(address), 1, bytes);
 }
 
 }  // namespace cudasim

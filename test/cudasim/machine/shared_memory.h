@@ -16,6 +16,9 @@ constexpr uint32_t kMaxWarps = 32;
 /** Addresses of shared memory begin here, so that 0 is never one. */
 constexpr uint32_t kSharedBase = 1024;
 
+/** True when all bytes are 1, of bytes that are 0 or 1; their number is 1, 2, 4, 8 or a multiple of 16. */
+bool allSet(const uint8_t* flags, size_t bytes);
+
 /** For each warp: up to which of its clocks its accesses are known to be over. */
 using VectorClock = std::array<uint32_t, kMaxWarps>;
 
@@ -37,9 +40,16 @@ class SharedMemory {
   /** Records and judges accesses of `bytes` at `address` by one thread; bytes of a word count where they are fewer. */
   void read(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind);
   void write(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind);
-  /** The same for 32 words side by side, one a lane of a full warp. */
-  void readRow(uint32_t address, uint32_t warp);
-  void writeRow(uint32_t address, uint32_t warp);
+  /** The same for `bytes` (4, 8, 16) a lane of a full warp, side by side. */
+  void readRow(uint32_t address, uint32_t bytes, uint32_t warp);
+  void writeRow(uint32_t address, uint32_t bytes, uint32_t warp);
+  /** The same for all lanes that read one address. */
+  void readAsOne(uint32_t address, uint32_t bytes, uint32_t warp);
+  /** The same for 16 bytes a lane at addresses that are multiples of 16: `count` lanes, an even number. */
+  void readChunks(const uint32_t* address, uint32_t count, uint32_t warp);
+
+  /** False when a byte of these was never written; bytes is 4 or a multiple of 16. */
+  bool isDefined(uint32_t address, uint32_t bytes) { return allSet(definedAt(address), bytes); }
 
   /** An asynchronous copy is under way to these bytes: nobody may read them. */
   void beginCopy(uint32_t address, uint32_t bytes, uint32_t thread);
@@ -66,6 +76,12 @@ class SharedMemory {
   }
   void advance(uint32_t warp);
   void noteReader(uint32_t word, uint32_t made);
+  // Eight words at once.
+  struct Judge;
+  template <uint32_t Words>
+  bool readWords(uint32_t word, uint32_t warp);
+  template <uint32_t Words>
+  bool writeWords(uint32_t word, uint32_t warp);
   [[noreturn]] void race(const char* what, uint32_t entry, uint32_t word, uint32_t thread) const;
 
   uint32_t size_, warps_ = 0;

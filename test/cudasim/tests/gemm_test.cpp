@@ -60,7 +60,7 @@ TEST("the product's mma count and wavefronts are the least") {
 }
 
 TEST("planted: barrier removed") {
-  caught(Product{128, 128, 256}.launchWith("gemm_no_barrier"), CUDA_ERROR_LAUNCH_FAILED, "");
+  caught(Product{128, 128, 256}.launchWith("gemm_no_barrier"), CUDA_ERROR_LAUNCH_FAILED, "race: ");
 }
 
 TEST("planted: wait for cp.async off by one") {

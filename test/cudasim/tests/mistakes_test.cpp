@@ -67,7 +67,7 @@ TEST("a read of a register never written") {
 TEST("a race between warps") {
   const Buffer out(128 * 4);
   run("block_race", {1, 128}, out.address(), 1);
-  caught(launch("block_race", {1, 128}, out.address(), 0), CUDA_ERROR_LAUNCH_FAILED, "");
+  caught(launch("block_race", {1, 128}, out.address(), 0), CUDA_ERROR_LAUNCH_FAILED, "race: write to shared address");
 }
 
 TEST("a race within a warp") {
