@@ -9,6 +9,7 @@ import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
 import { scoreCommand } from "./commands/score.js";
 import { startCommand } from "./commands/start.js";
+import { sweepCommand } from "./commands/sweep.js";
 import { sftCommand, trainCommand } from "./commands/train.js";
 import { exitCode, report } from "./exit.js";
 
@@ -23,6 +24,7 @@ for (const add of [
   startCommand,
   trainCommand,
   sftCommand,
+  sweepCommand,
   evalCommand,
   generateCommand,
   scoreCommand,
