@@ -7,6 +7,7 @@ import { exportCommand } from "./commands/export.js";
 import { generateCommand } from "./commands/generate.js";
 import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
+import { plotCommand } from "./commands/plot.js";
 import { scoreCommand } from "./commands/score.js";
 import { startCommand } from "./commands/start.js";
 import { sweepCommand } from "./commands/sweep.js";
@@ -25,6 +26,7 @@ for (const add of [
   trainCommand,
   sftCommand,
   sweepCommand,
+  plotCommand,
   evalCommand,
   generateCommand,
   scoreCommand,

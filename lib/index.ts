@@ -46,6 +46,7 @@ export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type * from "./native/addon.js";
 export { benchLimits, benchProduct, machine } from "./native/session.js";
+export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";
 export { type Grade, grade, sameAnswer } from "./reward/answer.js";
 export type { NamedReward, Reward } from "./reward/reward.js";
 export { readRunInfo } from "./run/folder.js";

@@ -17,7 +17,7 @@ beforeEach(async () => {
   await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   base = {
     ...{ model, data, shots: 0, threads: 1, prompt_style: "text", num_prompts: 2, num_generations: 2 },
-    ...{ max_completion_length: 4, max_steps: 2, eval_steps: 2, eval_examples: 2, rewards: ["format"] },
+    ...{ max_completion_length: 8, max_steps: 2, eval_steps: 2, eval_examples: 2, rewards: ["digits"] },
   };
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
@@ -120,8 +120,14 @@ describe("running a sweep", () => {
 
   it("gives later members a clean model after one that trained the weights themselves", async () => {
     const adapters = { adapter: ["full", "lora", "tinylora"], r: 1 };
-    const { results } = await runSweep({ sweep: { base, grid: adapters }, folder: join(folder, "all") });
-    const alone = await runSweep({ sweep: { base, grid: { r: 1 } }, folder: join(folder, "one") });
+    const { results } = await runSweep({
+      sweep: { base, grid: { method: "sft", ...adapters } },
+      folder: join(folder, "all"),
+    });
+    const alone = await runSweep({
+      sweep: { base: { ...base, method: "sft" }, grid: { adapter: "tinylora", r: 1 } },
+      folder: join(folder, "one"),
+    });
     expect(results.members.map(({ status }) => status)).toEqual(["finished", "finished", "finished"]);
     const metrics = (out: string, name: string) => readMetrics(join(folder, out, "members", name));
     expect(await metrics("all", results.members[2]!.name)).toEqual(
