@@ -87,6 +87,15 @@ grid:
   });
 });
 
+describe("the files of the paper's figures", () => {
+  const paper = join(import.meta.dirname, "..", "..", "..", "benchmarks", "paper");
+  it("are whole", async () => {
+    const files = (await readdir(paper)).sort();
+    expect(files.length).toBeGreaterThan(8);
+    for (const file of files) expect((await planSweep(join(paper, file))).members.length, file).toBeGreaterThan(8);
+  });
+});
+
 describe("running a sweep", () => {
   it("gives each member the run it would have alone, and writes tables", async () => {
     const sweep: SweepSpec = { base, grid: { method: ["grpo", "sft"], u: [1, 3] }, seeds: [1, 2] };
