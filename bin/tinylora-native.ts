@@ -7,8 +7,10 @@ import { exportCommand } from "./commands/export.js";
 import { generateCommand } from "./commands/generate.js";
 import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
+import { plotCommand } from "./commands/plot.js";
 import { scoreCommand } from "./commands/score.js";
 import { startCommand } from "./commands/start.js";
+import { sweepCommand } from "./commands/sweep.js";
 import { sftCommand, trainCommand } from "./commands/train.js";
 import { exitCode, report } from "./exit.js";
 
@@ -23,6 +25,8 @@ for (const add of [
   startCommand,
   trainCommand,
   sftCommand,
+  sweepCommand,
+  plotCommand,
   evalCommand,
   generateCommand,
   scoreCommand,

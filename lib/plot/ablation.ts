@@ -1,0 +1,59 @@
+/** Held-out accuracy of the best rate against one option, all others equal along each line. */
+import type { SettingResult } from "../sweep/results-file.js";
+import { word, words } from "./accuracy.js";
+import type { Figure, Layers, Row } from "./figure.js";
+import type { SweepSource } from "./source.js";
+
+/** Drawn where a sweep varies them, unless others are asked for. */
+export const ABLATED = ["r", "u", "n_tie", "v_dtype", "tying"];
+
+export function ablationFigure(sweeps: readonly SweepSource[], key: string): Figure {
+  const rows = sweeps.flatMap((sweep) => ablationRows(sweep, key, sweeps.length > 1 ? sweep.name : ""));
+  return { name: `ablation-${key}`, title: `Held-out accuracy and ${key}`, rows, layers: layers(key, order(rows)) };
+}
+
+function ablationRows({ results }: SweepSource, key: string, prefix: string): Row[] {
+  const told = results.settings.filter(({ settings, best }) => best && (settings[key] ?? null) !== null);
+  if (new Set(told.map(({ settings }) => word(settings[key]))).size < 2) return [];
+  const others = results.varied.filter((other) => ![key, "method", ...results.best_of].includes(other));
+  const series = ({ method, settings }: SettingResult) => {
+    const rest = others.flatMap((other) =>
+      (settings[other] ?? null) === null ? [] : `${other}=${word(settings[other])}`,
+    );
+    return [prefix, method.toUpperCase(), ...rest].filter(Boolean).join(" ");
+  };
+  return told.map((setting) => ({
+    series: series(setting),
+    value: word(setting.settings[key]),
+    accuracy: setting.best!.mean,
+    low: Math.min(...setting.best!.accuracies),
+    high: Math.max(...setting.best!.accuracies),
+    deviation: setting.best!.deviation,
+    seeds: setting.best!.accuracies.length,
+    parameters: setting.parameters,
+    bytes: setting.bytes,
+    ...words(setting.settings),
+    ...words(setting.best!.values),
+  }));
+}
+
+/** Numbers by size, words as the sweep names them. */
+function order(rows: readonly Row[]): (string | number)[] {
+  const values = [...new Set(rows.map(({ value }) => value!))];
+  return values.every((value) => typeof value === "number") ? values.sort((a, b) => a - b) : values;
+}
+
+function layers(key: string, sort: (string | number)[]): Layers {
+  const x = { field: "value", type: "ordinal", sort: sort as string[], title: key, axis: { labelAngle: 0 } } as const;
+  const accuracy = { type: "quantitative", title: "accuracy", axis: { format: "%" }, scale: { zero: false } } as const;
+  const color = { field: "series", type: "nominal", title: null } as const;
+  const y = { field: "accuracy", ...accuracy } as const;
+  return [
+    {
+      mark: { type: "rule", opacity: 0.5 },
+      encoding: { x, y: { field: "low", ...accuracy }, y2: { field: "high" }, color },
+    },
+    { mark: { type: "line" }, encoding: { x, y, color } },
+    { mark: { type: "point", filled: true, size: 50, opacity: 1 }, encoding: { x, y, color } },
+  ];
+}

@@ -1,0 +1,108 @@
+/**
+ * The paper's main figure: held-out accuracy of the best rate against what is trained, on a logarithmic axis. A point is
+ * a setting, its bar runs from the worst seed to the best, and the line follows the best setting of each size. The base
+ * model and full fine-tuning are horizontal lines.
+ */
+
+import type { SettingResult } from "../sweep/results-file.js";
+import { mean } from "../train/advantage.js";
+import type { Figure, Layers, Row } from "./figure.js";
+import type { SweepSource } from "./source.js";
+
+export type SizeKey = "parameters" | "bytes";
+
+const TITLES: Record<SizeKey, string> = { parameters: "trainable parameters", bytes: "bytes of what is trained" };
+
+export function accuracyFigure(sweeps: readonly SweepSource[], size: SizeKey): Figure {
+  const rows = sweeps.flatMap((sweep) => {
+    const prefix = sweeps.length > 1 ? `${sweep.name}: ` : "";
+    return [...points(sweep, prefix, size), ...references(sweep, prefix)];
+  });
+  return {
+    name: size === "parameters" ? "accuracy" : "accuracy-bytes",
+    title: `Held-out accuracy and ${TITLES[size]}`,
+    rows,
+    layers: layers(size),
+  };
+}
+
+function points({ results }: SweepSource, prefix: string, size: SizeKey): Row[] {
+  const adapters = results.settings.filter(({ settings, best }) => settings.adapter !== "full" && best);
+  const dtypes = new Set(adapters.map(({ settings }) => settings.v_dtype));
+  const series = ({ method, settings }: SettingResult) =>
+    `${prefix}${method.toUpperCase()}${size === "bytes" && dtypes.size > 1 ? ` ${settings.v_dtype}` : ""}`;
+  const leads = (setting: SettingResult) =>
+    !adapters.some(
+      (other) =>
+        series(other) === series(setting) && other[size] === setting[size] && other.best!.mean! > setting.best!.mean!,
+    );
+  return adapters.map((setting) => ({
+    kind: "setting",
+    series: series(setting),
+    parameters: setting.parameters,
+    bytes: setting.bytes,
+    accuracy: setting.best!.mean,
+    low: Math.min(...setting.best!.accuracies),
+    high: Math.max(...setting.best!.accuracies),
+    deviation: setting.best!.deviation,
+    seeds: setting.best!.accuracies.length,
+    leads: Number(leads(setting)),
+    ...words(setting.settings),
+    ...words(setting.best!.values),
+  }));
+}
+
+function references({ results }: SweepSource, prefix: string): Row[] {
+  if (!results.settings.some(({ best }) => best)) return [];
+  const bases = results.settings.flatMap(({ base }) => base ?? []);
+  const full = results.settings.filter(({ settings, best }) => settings.adapter === "full" && best);
+  return [
+    ...(bases.length > 0 ? [{ kind: "reference", reference: `${prefix}base model`, accuracy: mean(bases) }] : []),
+    ...full.map(({ method, best, parameters, bytes }) => ({
+      kind: "reference",
+      reference: `${prefix}full fine-tuning, ${method.toUpperCase()}`,
+      parameters,
+      bytes,
+      accuracy: best!.mean,
+      seeds: best!.accuracies.length,
+      ...words(best!.values),
+    })),
+  ];
+}
+
+function layers(size: SizeKey): Layers {
+  const x = { field: size, type: "quantitative", scale: { type: "log" }, title: TITLES[size] } as const;
+  const accuracy = { type: "quantitative", title: "accuracy", axis: { format: "%" }, scale: { zero: false } } as const;
+  const y = { field: "accuracy", ...accuracy } as const;
+  const color = { field: "series", type: "nominal", title: null } as const;
+  const settings = { filter: "datum.kind == 'setting'" };
+  return [
+    {
+      transform: [{ filter: "datum.kind == 'reference'" }],
+      mark: { type: "rule", color: "#555", strokeWidth: 1.5 },
+      encoding: { y, strokeDash: { field: "reference", type: "nominal", title: null } },
+    },
+    {
+      transform: [settings],
+      mark: { type: "rule", opacity: 0.5 },
+      encoding: { x, y: { field: "low", ...accuracy }, y2: { field: "high" }, color },
+    },
+    {
+      transform: [settings, { filter: "datum.leads == 1" }],
+      mark: { type: "line" },
+      encoding: { x, y, color },
+    },
+    { transform: [settings], mark: { type: "point", filled: true, size: 50, opacity: 1 }, encoding: { x, y, color } },
+  ];
+}
+
+/** Settings as a column each. */
+export function words(settings: Readonly<Record<string, unknown>>): Row {
+  return Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, word(value)]));
+}
+
+export function word(value: unknown): string | number | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "number" || typeof value === "string") return value;
+  return JSON.stringify(value);
+}

@@ -1,0 +1,93 @@
+/** A metric step by step: of runs as they are, of a sweep's settings the best rate's mean and spread over seeds. */
+import { join } from "node:path";
+import { type MetricsLine, readMetrics } from "../run/metrics-file.js";
+import type { SettingResult, SweepResults } from "../sweep/results-file.js";
+import { mean } from "../train/advantage.js";
+import { word } from "./accuracy.js";
+import type { Figure, Layers, Row } from "./figure.js";
+import type { Source } from "./source.js";
+
+export interface Curve {
+  /** Of the figure. */
+  readonly name: string;
+  readonly metric: string;
+  readonly title: string;
+  readonly percent?: true;
+}
+
+export const CURVES: readonly Curve[] = [
+  { name: "reward", metric: "reward", title: "mean reward" },
+  { name: "length", metric: "completions/mean_length", title: "mean length of completions, tokens" },
+  { name: "held-out", metric: "eval/lenient", title: "held-out accuracy", percent: true },
+];
+
+/** Runs that are drawn as one line. */
+export interface Series {
+  readonly name: string;
+  readonly runs: readonly (readonly MetricsLine[])[];
+}
+
+export async function readSeries(sources: readonly Source[]): Promise<Series[]> {
+  const series: Series[] = [];
+  for (const source of sources) {
+    if (source.kind === "run") series.push({ name: source.name, runs: [await readMetrics(source.folder)] });
+    else series.push(...(await sweepSeries(source.folder, source.results, sources.length > 1 ? source.name : "")));
+  }
+  return series;
+}
+
+async function sweepSeries(folder: string, results: SweepResults, prefix: string): Promise<Series[]> {
+  const series: Series[] = [];
+  for (const setting of results.settings) {
+    if (!setting.best) continue;
+    const runs: MetricsLine[][] = [];
+    for (const member of setting.best.members) runs.push(await readMetrics(join(folder, "members", member)));
+    series.push({ name: [prefix, settingName(setting, results)].filter(Boolean).join(" "), runs });
+  }
+  return series;
+}
+
+function settingName({ method, settings, best }: SettingResult, { varied, best_of }: SweepResults): string {
+  const own = varied.filter((key) => key !== "method" && !best_of.includes(key) && (settings[key] ?? null) !== null);
+  const values = [...own.map((key) => [key, settings[key]]), ...Object.entries(best!.values)];
+  return [method.toUpperCase(), ...values.map(([key, value]) => `${key}=${word(value)}`)].join(" ");
+}
+
+export function curveFigure(series: readonly Series[], curve: Curve): Figure {
+  return {
+    name: curve.name,
+    title: `${curve.title[0]!.toUpperCase()}${curve.title.slice(1)}`,
+    rows: series.flatMap((one) => curveRows(one, curve.metric)),
+    layers: layers(curve),
+  };
+}
+
+/** Steps that all the runs have. */
+function curveRows({ name, runs }: Series, metric: string): Row[] {
+  const [first = [], ...others] = runs.map((lines) => lines.filter((line) => line[metric] !== undefined));
+  return first.flatMap(({ step, [metric]: value }) => {
+    const more = others.flatMap((lines) => lines.find((line) => line.step === step)?.[metric] ?? []);
+    if (more.length < others.length) return [];
+    const values = [value!, ...more];
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return [{ series: name, step: step!, mean: mean(values), low, high, runs: values.length }];
+  });
+}
+
+function layers({ title, percent }: Curve): Layers {
+  const x = { field: "step", type: "quantitative", title: "step" } as const;
+  const scale = {
+    type: "quantitative",
+    title,
+    scale: { zero: false },
+    ...(percent ? { axis: { format: "%" } } : {}),
+  } as const;
+  const color = { field: "series", type: "nominal", title: null } as const;
+  return [
+    {
+      mark: { type: "area", opacity: 0.15 },
+      encoding: { x, y: { field: "low", ...scale }, y2: { field: "high" }, color },
+    },
+    { mark: { type: "line" }, encoding: { x, y: { field: "mean", ...scale }, color } },
+  ];
+}

@@ -1,0 +1,62 @@
+import { join } from "node:path";
+import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
+import { ABLATED, ablationFigure } from "./ablation.js";
+import { accuracyFigure } from "./accuracy.js";
+import { CURVES, curveFigure, readSeries } from "./curves.js";
+import { csv, type Figure } from "./figure.js";
+import { canDrawText, renderPng, renderSvg } from "./render.js";
+import { openSource, type Source, type SweepSource } from "./source.js";
+
+export interface PlotOptions {
+  /** Folders of sweeps and of runs. */
+  readonly folders: readonly string[];
+  /** Folder for NAME.svg, NAME.png and NAME.csv. */
+  readonly output: string;
+  /** Options that ablations are drawn over; r, u, n_tie, v_dtype and tying, where they vary, when not given. */
+  readonly by?: readonly string[];
+  readonly onWarning?: (message: string) => void;
+}
+
+/**
+ * Draws what the folders hold and returns the paths of the files without their endings.
+ *
+ * @example await plotFolders({ folders: ["runs/sweep"], output: "runs/sweep/plots" })
+ */
+export async function plotFolders({ folders, output, by, onWarning = () => {} }: PlotOptions): Promise<string[]> {
+  const sources: Source[] = [];
+  for (const folder of folders) sources.push(await openSource(folder));
+  const figures = await figuresOf(sources, by);
+  if (figures.length === 0) {
+    throw new TinyLoraError("ERR_DATA", `${folders.join(", ")}: nothing to draw yet: no setting is finished`);
+  }
+  if (!(await canDrawText())) onWarning("this system has no fonts: the PNG files have no text, the SVG files have");
+  const paths: string[] = [];
+  for (const figure of figures) paths.push(await writeFigure(join(output, figure.name), figure));
+  return paths;
+}
+
+async function figuresOf(sources: readonly Source[], by: readonly string[] | undefined): Promise<Figure[]> {
+  const sweeps = sources.filter((source): source is SweepSource => source.kind === "sweep");
+  const series = await readSeries(sources);
+  const ablations = (by ?? ABLATED).map((key) => ablationFigure(sweeps, key));
+  const missing = by?.find((_, place) => ablations[place]!.rows.length === 0);
+  if (missing !== undefined) {
+    throw new TinyLoraError("ERR_USAGE", `by: ${missing}: expected an option with two finished values in the sweep`);
+  }
+  const figures = [
+    accuracyFigure(sweeps, "parameters"),
+    accuracyFigure(sweeps, "bytes"),
+    ...ablations,
+    ...CURVES.map((curve) => curveFigure(series, curve)),
+  ];
+  return figures.filter(({ rows }) => rows.length > 0);
+}
+
+async function writeFigure(path: string, figure: Figure): Promise<string> {
+  const svg = await renderSvg(figure);
+  await writeFileAtomic(`${path}.csv`, csv(figure.rows));
+  await writeFileAtomic(`${path}.svg`, svg);
+  await writeFileAtomic(`${path}.png`, await renderPng(svg));
+  return path;
+}

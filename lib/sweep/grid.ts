@@ -1,0 +1,35 @@
+import { TinyLoraError } from "../error.js";
+
+export type Settings = Readonly<Record<string, unknown>>;
+
+/**
+ * Every combination that a grid stands for. A grid is a block or a list of blocks, one after another. A block gives each
+ * key a value or a list of values to try; `grid` inside it is a grid of its own, combined with the rest of the block.
+ */
+export function expandGrid(grid: unknown, source: string): Settings[] {
+  const blocks = Array.isArray(grid) ? grid : [grid];
+  if (blocks.length === 0) throw refusal(source, "grid: expected at least one block, found []");
+  return blocks.flatMap((block) => expandBlock(block, source));
+}
+
+function expandBlock(block: unknown, source: string): Settings[] {
+  if (block === null || typeof block !== "object" || Array.isArray(block)) {
+    throw refusal(source, `grid: expected keys and values, found ${JSON.stringify(block)}`);
+  }
+  const { grid, ...own } = block as Record<string, unknown>;
+  let combinations: Settings[] = [{}];
+  for (const [key, value] of Object.entries(own)) {
+    const values = Array.isArray(value) ? value : [value];
+    if (values.length === 0) throw refusal(source, `grid: ${key}: expected at least one value, found []`);
+    combinations = combinations.flatMap((settings) => values.map((one) => ({ ...settings, [key]: one })));
+  }
+  if (grid === undefined) return combinations;
+  const inner = expandGrid(grid, source);
+  const twice = Object.keys(own).find((key) => inner.some((settings) => key in settings));
+  if (twice !== undefined) throw refusal(source, `grid: ${twice}: found in a block and again in the grid inside it`);
+  return combinations.flatMap((settings) => inner.map((more) => ({ ...settings, ...more })));
+}
+
+function refusal(source: string, message: string): TinyLoraError {
+  return new TinyLoraError("ERR_CONFIG", `${source}: ${message}`);
+}

@@ -1,0 +1,40 @@
+import { createHash } from "node:crypto";
+import type { TrainConfig } from "../config/schema.js";
+import type { Settings } from "./grid.js";
+
+export const METHODS = ["grpo", "sft"] as const;
+export type Method = (typeof METHODS)[number];
+
+/** One run of a sweep. */
+export interface Member {
+  /** Of its folder: the same for the same run, whatever else the sweep holds. */
+  readonly name: string;
+  readonly method: Method;
+  /** What the grid gave it. */
+  readonly settings: Settings;
+  readonly config: TrainConfig;
+}
+
+export function makeMember(method: Method, settings: Settings, config: TrainConfig): Member {
+  return { name: memberName(method, settings, config), method, settings, config };
+}
+
+/** For a person: `u=13 learning_rate=0.02 seed=1`. */
+export function memberLabel(settings: Settings, seed: number): string {
+  return [...Object.entries(settings), ["seed", seed]].map(([key, value]) => `${key}=${show(value)}`).join(" ");
+}
+
+/** What can be read, and a hash of everything that the run's result depends on. */
+function memberName(method: Method, settings: Settings, config: TrainConfig): string {
+  const { threads: _, ...decisive } = config;
+  const hash = createHash("sha256")
+    .update(JSON.stringify([method, decisive]))
+    .digest("hex")
+    .slice(0, 8);
+  const label = memberLabel(settings, config.seed).replaceAll(/[^\w.=,-]+/g, "_");
+  return `${label.slice(0, 80)}-${hash}`;
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

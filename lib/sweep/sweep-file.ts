@@ -1,0 +1,129 @@
+/**
+ * A sweep's file:
+ *   base     options that all members share, `method` (grpo, sft) among them, or the path of a file of options
+ *   grid     what is tried: see grid.ts
+ *   seeds    each combination is run with each of them
+ *   best_of  keys of which every setting takes the best value, learning_rate when not given
+ *   metric   what is compared: held-out accuracy, eval/lenient, when not given
+ */
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import { adapterOptions } from "../config/adapter-options.js";
+import { readConfigFile, resolveConfig } from "../config/config.js";
+import { fields } from "../config/fields.js";
+import { nearest } from "../config/nearest.js";
+import type { TrainConfig } from "../config/schema.js";
+import { TinyLoraError } from "../error.js";
+import { expandGrid, type Settings } from "./grid.js";
+import { METHODS, type Member, type Method, makeMember, memberLabel } from "./member.js";
+
+const METRICS = ["eval/lenient", "eval/strict", "eval/format"] as const;
+
+const fileSchema = z.strictObject({
+  base: z.union([z.string(), z.record(z.string(), z.unknown())]).default({}),
+  grid: z.unknown().default({}),
+  seeds: z.array(z.int().min(0)).min(1).optional(),
+  best_of: z.array(z.string()).default(["learning_rate"]),
+  metric: z.enum(METRICS).default("eval/lenient"),
+});
+
+/** What a sweep's file may hold. */
+export type SweepSpec = z.input<typeof fileSchema>;
+
+export interface SweepPlan {
+  readonly source: string;
+  readonly metric: string;
+  readonly bestOf: readonly string[];
+  readonly members: readonly Member[];
+}
+
+/** Reads a sweep and checks every member of it. `changes` come over its base. ERR_CONFIG names file and key. */
+export async function planSweep(sweep: string | SweepSpec, changes: Settings = {}): Promise<SweepPlan> {
+  const source = typeof sweep === "string" ? sweep : "sweep";
+  const spec = parseSpec(typeof sweep === "string" ? await readConfigFile(sweep) : sweep, source);
+  const base = { ...(await readBase(spec.base, source)), ...changes };
+  checkKeys("best_of", spec.best_of, source);
+  const grid = expandGrid(spec.grid, source);
+  if (grid.some((settings) => "seed" in settings)) {
+    throw new TinyLoraError("ERR_CONFIG", `${source}: grid: seed: expected the seeds in \`seeds\``);
+  }
+  const runs = grid.flatMap((settings) =>
+    (spec.seeds ?? [undefined]).map((seed) => ({
+      settings,
+      options: { ...base, ...settings, ...(seed === undefined ? {} : { seed }) },
+    })),
+  );
+  return { source, metric: spec.metric, bestOf: spec.best_of, members: checkedMembers(runs, source) };
+}
+
+function parseSpec(value: unknown, source: string): z.output<typeof fileSchema> {
+  const result = fileSchema.safeParse(value);
+  if (result.success) return result.data;
+  const messages = result.error.issues.map((issue) => {
+    if (issue.code !== "unrecognized_keys") return `${issue.path.join(".")}: ${issue.message}`;
+    const known = Object.keys(fileSchema.shape);
+    return issue.keys.map((key) => `unknown key ${key} (nearest: ${nearest(key, known)})`).join("; ");
+  });
+  throw new TinyLoraError("ERR_CONFIG", `${source}: ${messages.join("; ")}`);
+}
+
+async function readBase(base: string | Settings, source: string): Promise<Settings> {
+  return typeof base === "string" ? readConfigFile(resolve(dirname(source), base)) : base;
+}
+
+function checkKeys(what: string, given: readonly string[], source: string): void {
+  const known = ["method", ...fields.map(({ key }) => key)];
+  const unknown = given.find((key) => !known.includes(key));
+  if (unknown === undefined) return;
+  throw new TinyLoraError(
+    "ERR_CONFIG",
+    `${source}: ${what}: unknown key ${unknown} (nearest: ${nearest(unknown, known)})`,
+  );
+}
+
+interface Run {
+  readonly settings: Settings;
+  readonly options: Settings;
+}
+
+/** Each run once, or one error that tells every different fault with the first run that has it. */
+function checkedMembers(runs: readonly Run[], source: string): Member[] {
+  const members = new Map<string, Member>();
+  const faults = new Map<string, { first: string; count: number }>();
+  for (const { settings, options } of runs) {
+    const { method = "grpo", ...rest } = options as { method?: unknown };
+    try {
+      const member = makeMember(checkedMethod(method), settings, checkedConfig(rest));
+      if (!members.has(member.name)) members.set(member.name, member);
+    } catch (error) {
+      if (!(error instanceof TinyLoraError)) throw error;
+      const fault = faults.get(error.message);
+      const first = fault?.first ?? memberLabel(settings, Number(options.seed ?? 42));
+      faults.set(error.message, { first, count: (fault?.count ?? 0) + 1 });
+    }
+  }
+  if (faults.size === 0) return [...members.values()];
+  const told = [...faults].map(([message, { first, count }]) => {
+    return count === runs.length ? message : `${message} (in ${count} of ${runs.length} members, first in ${first})`;
+  });
+  throw new TinyLoraError("ERR_CONFIG", `${source}: ${told.join("; ")}`);
+}
+
+function checkedMethod(method: unknown): Method {
+  const found = METHODS.find((name) => name === method);
+  if (found) return found;
+  throw new TinyLoraError(
+    "ERR_CONFIG",
+    `method: expected one of ${METHODS.join(", ")}, found ${JSON.stringify(method)}`,
+  );
+}
+
+function checkedConfig(options: Settings): TrainConfig {
+  const config = resolveConfig(options, "options");
+  adapterOptions(config);
+  if (config.eval_steps > 0) return config;
+  throw new TinyLoraError(
+    "ERR_CONFIG",
+    "eval_steps: expected at least 1, since held-out accuracy is compared, found 0",
+  );
+}

@@ -1,0 +1,221 @@
+import { existsSync } from "node:fs";
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Adapter, Engine, GrpoTrainer, planSweep, readResults, runSweep, type SweepSpec } from "../../../lib/index.js";
+import { readMetrics } from "../../../lib/run/metrics-file.js";
+import { writeTinyModel } from "../../tiny-model.js";
+
+let folder: string;
+let base: Record<string, unknown>;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-sweep-"));
+  const model = await writeTinyModel(join(folder, "model"));
+  const data = join(folder, "sums.jsonl");
+  const rows = Array.from({ length: 20 }, (_, i) => ({ question: `${i}+1?`, solution: `#### ${i + 1}` }));
+  await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  base = {
+    ...{ model, data, shots: 0, threads: 1, prompt_style: "text", num_prompts: 2, num_generations: 2 },
+    ...{ max_completion_length: 8, max_steps: 2, eval_steps: 2, eval_examples: 2, rewards: ["digits"] },
+  };
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function sweepFile(text: string): Promise<string> {
+  const file = join(folder, "sweep.yaml");
+  await writeFile(file, text);
+  return file;
+}
+
+describe("a sweep's file", () => {
+  it("stands for every combination, nested grids and seeds included, each once", async () => {
+    const file = await sweepFile(`
+base: { data: svamp, max_steps: 10 }
+seeds: [1, 2]
+grid:
+  - method: [grpo, sft]
+    grid:
+      - { u: [1, 13], learning_rate: [0.001, 0.01] }
+      - { adapter: lora, r: 4, rewards: [[answer], [answer, format]] }
+  - { method: sft, u: 1, learning_rate: 0.01 }
+`);
+    const { members } = await planSweep(file);
+    expect(members).toHaveLength(2 * (2 * 2 + 2) * 2);
+    expect(members[0]).toMatchObject({
+      method: "grpo",
+      config: { u: 1, learning_rate: 0.001, seed: 1, max_steps: 10 },
+    });
+    expect(members.filter(({ method, config }) => method === "sft" && config.adapter === "lora")).toHaveLength(4);
+    expect(new Set(members.map(({ name }) => name)).size).toBe(members.length);
+  });
+
+  it("takes its base from a file beside it, and flags over that", async () => {
+    await writeFile(join(folder, "base.yaml"), "data: svamp\nlearning_rate: 0.5\nmodel: here\n");
+    const file = await sweepFile("base: base.yaml\ngrid: { u: [1, 2] }\n");
+    const { members } = await planSweep(file, { model: "there" });
+    expect(members.map(({ config }) => [config.model, config.learning_rate, config.u])).toEqual([
+      ["there", 0.5, 1],
+      ["there", 0.5, 2],
+    ]);
+  });
+
+  it("names members alike whatever else it holds, so that one that grows goes on", async () => {
+    const grid = { u: [1] };
+    const small = await planSweep({ grid, seeds: [1] });
+    const large = await planSweep({ grid: { u: [2, 1] }, seeds: [3, 1] });
+    expect(large.members.map(({ name }) => name)).toContain(small.members[0]!.name);
+  });
+
+  it.each([
+    ["grid: { lerning_rate: [1] }", /sweep\.yaml: options: unknown key lerning_rate \(nearest: learning_rate\)/],
+    ["grid: { u: [1, many] }", /u: expected .*found "many" \(in 1 of 2 members, first in u=many seed=42\)/],
+    ["grid: { tying: [all, tiled] }", /n_tie: expected a number of modules.*\(in 1 of 2 members, first in tying=tiled/],
+    ["grid: { rewards: [answer] }", /rewards: expected a list, found "answer"/],
+    ["grid: { u: [] }", /grid: u: expected at least one value/],
+    ["grid: [7]", /grid: expected keys and values, found 7/],
+    ["grid: { u: 1, grid: { u: 2 } }", /grid: u: found in a block and again/],
+    ["grid: { seed: [1, 2] }", /grid: seed: expected the seeds in `seeds`/],
+    ["grid: { method: [dpo] }", /method: expected one of grpo, sft, found "dpo"/],
+    ["grids: {}", /unknown key grids \(nearest: grid\)/],
+    ["best_of: [rate]", /best_of: unknown key rate/],
+    ["base: { eval_steps: 0 }", /eval_steps: expected at least 1/],
+    ["base: missing.yaml", /missing\.yaml: cannot be read/],
+    ["seeds: [a]", /sweep\.yaml: seeds\.0/],
+  ])("is refused with the key and the file: %s", async (text, message) => {
+    await expect(planSweep(await sweepFile(text))).rejects.toThrow(message);
+  });
+});
+
+describe("the files of the paper's figures", () => {
+  const paper = join(import.meta.dirname, "..", "..", "..", "benchmarks", "paper");
+  it("are whole", async () => {
+    const files = (await readdir(paper)).sort();
+    expect(files.length).toBeGreaterThan(8);
+    for (const file of files) expect((await planSweep(join(paper, file))).members.length, file).toBeGreaterThan(8);
+  });
+});
+
+describe("running a sweep", () => {
+  it("gives each member the run it would have alone, and writes tables", async () => {
+    const sweep: SweepSpec = { base, grid: { method: ["grpo", "sft"], u: [1, 3] }, seeds: [1, 2] };
+    const events: string[] = [];
+    const { stopped, results } = await runSweep({
+      sweep,
+      folder: join(folder, "out"),
+      onMember: ({ event, place, members }) => events.push(`${place}/${members} ${event}`),
+    });
+    expect(stopped).toBe("finished");
+    expect(events.slice(0, 3)).toEqual(["1/8 starts", "1/8 finished", "2/8 starts"]);
+    expect(results.members.map(({ status }) => status)).toEqual(Array(8).fill("finished"));
+    expect(results.settings.map(({ method, parameters }) => [method, parameters])).toEqual([
+      ["grpo", 1],
+      ["grpo", 3],
+      ["sft", 1],
+      ["sft", 3],
+    ]);
+    expect(await readResults(join(folder, "out"))).toEqual(results);
+    expect(await readFile(join(folder, "out", "results.md"), "utf8")).toMatch(/8 of 8 members finished, 0 failed/);
+
+    const { members } = await planSweep(sweep);
+    const last = members.find(({ method, config }) => method === "grpo" && config.u === 3 && config.seed === 2)!;
+    await using engine = await Engine.load(last.config.model!, { threads: 1 });
+    const adapter = Adapter.create(engine, { u: 3 });
+    await new GrpoTrainer({ engine, adapter, config: last.config, run: join(folder, "alone") }).train();
+    const alone = await readMetrics(join(folder, "alone"));
+    expect(alone).toHaveLength(3);
+    expect(await readMetrics(join(folder, "out", "members", last.name))).toEqual(alone);
+  });
+
+  it("gives later members a clean model after one that trained the weights themselves", async () => {
+    const adapters = { adapter: ["full", "lora", "tinylora"], r: 1 };
+    const { results } = await runSweep({
+      sweep: { base, grid: { method: "sft", ...adapters } },
+      folder: join(folder, "all"),
+    });
+    const alone = await runSweep({
+      sweep: { base: { ...base, method: "sft" }, grid: { adapter: "tinylora", r: 1 } },
+      folder: join(folder, "one"),
+    });
+    expect(results.members.map(({ status }) => status)).toEqual(["finished", "finished", "finished"]);
+    const metrics = (out: string, name: string) => readMetrics(join(folder, out, "members", name));
+    expect(await metrics("all", results.members[2]!.name)).toEqual(
+      await metrics("one", alone.results.members[0]!.name),
+    );
+  });
+
+  it("reports a member that fails, runs the others, and tries it again next time", async () => {
+    const reward = join(folder, "moody.mjs");
+    const switchFile = join(folder, "well");
+    await writeFile(
+      reward,
+      `import { existsSync } from "node:fs";
+       export default () => { if (!existsSync(${JSON.stringify(switchFile)})) throw new Error("in a mood"); return 1; };`,
+    );
+    const sweep: SweepSpec = { base, grid: { rewards: [[reward], ["format"]] } };
+    const first = await runSweep({ sweep, folder: join(folder, "out") });
+    expect(first.stopped).toBe("finished");
+    expect(first.results.members.map(({ status }) => status)).toEqual(["failed", "finished"]);
+    expect(first.results.members[0]!.error).toMatch(/in a mood/);
+    expect(await readFile(join(folder, "out", "results.md"), "utf8")).toMatch(/failed: .*in a mood/);
+
+    await writeFile(switchFile, "");
+    const events: string[] = [];
+    const second = await runSweep({ sweep, folder: join(folder, "out"), onMember: ({ event }) => events.push(event) });
+    expect(events).toEqual(["starts", "finished", "skipped"]);
+    expect(second.results.members.map(({ status }) => status)).toEqual(["finished", "finished"]);
+  });
+
+  it("goes on after Ctrl-C in the middle of a member, to the same results", async () => {
+    const sweep: SweepSpec = { base, grid: { u: [1, 2, 3] } };
+    const whole = await runSweep({ sweep, folder: join(folder, "whole") });
+    const controller = new AbortController();
+    const events: string[] = [];
+    const stopped = await runSweep({
+      sweep,
+      folder: join(folder, "out"),
+      signal: controller.signal,
+      onMember: ({ event }) => events.push(event),
+      onStep: ({ config }, { step }) => {
+        if (config.u === 2 && step === 1) controller.abort();
+      },
+    });
+    expect(stopped.stopped).toBe("aborted");
+    expect(events).toEqual(["starts", "finished", "starts", "interrupted"]);
+    expect(stopped.results.members.map(({ status }) => status)).toEqual(["finished", "interrupted", "waiting"]);
+    expect(existsSync(join(folder, "out", "lock"))).toBe(false);
+
+    const resumed = await runSweep({ sweep, folder: join(folder, "out") });
+    expect(resumed.results).toEqual(whole.results);
+    for (const { name } of whole.results.members) {
+      const metrics = (out: string) => readMetrics(join(folder, out, "members", name));
+      expect(await metrics("out")).toEqual(await metrics("whole"));
+    }
+  });
+
+  it("starts nothing where a model or a reward of some member is missing", async () => {
+    const out = join(folder, "out");
+    const missing = { sweep: { base, grid: { model: [base.model, join(folder, "nowhere")] } }, folder: out };
+    await expect(runSweep(missing)).rejects.toThrow(/nowhere: no such model/);
+    const unknown = { sweep: { base, grid: { rewards: [["format"], ["anwser"]] } }, folder: out };
+    await expect(runSweep(unknown)).rejects.toThrow(/nearest: answer/);
+    expect(await readdir(folder)).not.toContain("out");
+  });
+
+  it("is written by one process at a time", async () => {
+    const out = join(folder, "out");
+    const inner: Promise<unknown>[] = [];
+    const sweep: SweepSpec = { base, grid: { u: 1 } };
+    await runSweep({
+      sweep,
+      folder: out,
+      onStep: () => void inner.push(runSweep({ sweep, folder: out }).catch((e) => e)),
+    });
+    expect(String(await inner[0])).toMatch(/being written by process/);
+  });
+
+  it("refuses results that are none", async () => {
+    await appendFile(join(folder, "results.json"), "{}");
+    await expect(readResults(folder)).rejects.toThrow(/results\.json: not the results of a sweep/);
+  });
+});
