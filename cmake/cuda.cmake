@@ -41,7 +41,7 @@ if(NVCC)
         set(KIND -cubin)
       endif()
       add_custom_command(OUTPUT ${IMAGE}
-        COMMAND ${NVCC} ${NVCC_FLAGS} ${KIND} -arch=${ARCHITECTURE} ${KERNEL} -o ${IMAGE}
+        COMMAND ${NVCC} ${NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/native ${KIND} -arch=${ARCHITECTURE} ${KERNEL} -o ${IMAGE}
         DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${ARCHITECTURE}" VERBATIM)
       list(APPEND IMAGE_FILES ${IMAGE})
       string(APPEND IMAGE_ASSEMBLY

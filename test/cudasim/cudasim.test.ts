@@ -1,18 +1,16 @@
-// Builds the stand-in for the CUDA driver and its tests, and reports each of them as a test of its own.
-import { execFile, spawnSync } from "node:child_process";
+// The tests of the stand-in for the CUDA driver (build.ts), each reported as a test of its own.
+import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { cudasimFolder, hasNvcc } from "./build.js";
 
-const root = join(import.meta.dirname, "../..");
-const tree = join(root, ".cache/cudasim");
-const built = join(tree, "test/cudasim");
-const hasNvcc = spawnSync("nvcc", ["--version"]).status === 0;
+const program = join(cudasimFolder, "cudasim_tests");
 
 function run(
   command: string,
   commandArguments: string[],
 ): Promise<{ stdout: string; stderr: string; failed: boolean }> {
-  const options = { cwd: root, maxBuffer: 2 ** 26 };
+  const options = { maxBuffer: 2 ** 26 };
   return new Promise((resolve) => {
     execFile(command, commandArguments, options, (error, stdout, stderr) =>
       resolve({ stdout, stderr, failed: error !== null }),
@@ -20,21 +18,7 @@ function run(
   });
 }
 
-async function build(): Promise<string> {
-  const options = ["-DTINYLORA_ADDON=OFF", "-DTINYLORA_CUDASIM=ON"];
-  const ninja = spawnSync("ninja", ["--version"]).status === 0 ? ["-G", "Ninja"] : [];
-  for (const step of [
-    [...ninja, "-S", root, "-B", tree, ...options],
-    ["--build", tree, "--target", "cudasim_tests", "-j", "2"],
-  ]) {
-    const { stdout, stderr, failed } = await run("cmake", step);
-    if (failed) return `${stdout}${stderr}`;
-  }
-  return "";
-}
-
-const buildErrors = hasNvcc ? await build() : "";
-const listing = hasNvcc && buildErrors === "" ? await run(join(built, "cudasim_tests"), [built, "--list"]) : undefined;
+const listing = hasNvcc ? await run(program, [cudasimFolder, "--list"]) : undefined;
 const names = listing?.stdout.split("\n").filter((name) => name !== "") ?? [];
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no nvcc)", () => {
@@ -42,7 +26,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
 
   beforeAll(async () => {
     if (names.length === 0) return;
-    const { stdout, stderr } = await run(join(built, "cudasim_tests"), [built]);
+    const { stdout, stderr } = await run(program, [cudasimFolder]);
     for (const line of stdout.split("\n")) {
       const name = names.find((candidate) => line === `ok ${candidate}` || line.startsWith(`FAILED ${candidate}: `));
       if (name !== undefined) outcomes.set(name, line);
@@ -52,8 +36,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
     }
   }, 600_000);
 
-  it("builds", () => {
-    expect(buildErrors).toBe("");
+  it("has tests", () => {
     expect(names).not.toHaveLength(0);
   });
 

@@ -2,7 +2,7 @@
 // arguments is one of the host.
 #pragma once
 
-#include "../../ops/ops.h"
+#include "ops/ops.h"
 
 namespace tinylora::cuda {
 

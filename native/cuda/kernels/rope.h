@@ -1,7 +1,7 @@
 // Arguments of rope.cu. The layout is passed by value: the pointer inside the op's own arguments is one of the host.
 #pragma once
 
-#include "../../ops/ops.h"
+#include "ops/ops.h"
 
 namespace tinylora::cuda {
 

@@ -45,7 +45,8 @@ __device__ void gemm(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, i
   float sum[2][4][4] = {};
 
   if (M == Mistake::NoBarrier) {  // the stages hold something before: reading them too early is a race, nothing else
-    for (int i = threadIdx.x; i < kStages * kStageBytes / 4; i += blockDim.x) reinterpret_cast<uint32_t*>(memory)[i] = 0;
+    for (int i = threadIdx.x; i < kStages * kStageBytes / 4; i += blockDim.x)
+      reinterpret_cast<uint32_t*>(memory)[i] = 0;
     __syncthreads();
   }
   const auto load = [&](int step) {
