@@ -12,7 +12,10 @@ namespace {
 
 std::vector<int> integers(size_t count, uint32_t seed) {
   std::vector<int> made(count);
-  for (int& value : made) value = static_cast<int>(seed = seed * 1664525 + 1013904223) >> (seed % 24);
+  for (int& value : made) {
+    seed = seed * 1664525 + 1013904223;
+    value = static_cast<int>(seed) >> (seed % 24);
+  }
   return made;
 }
 
