@@ -58,7 +58,16 @@ export function kernelFiles() {
 
 function compile(file, architecture, target) {
   const source = join(folder, file);
-  const flags = ["-std=c++17", "-O3", "--fmad=false", `-I${join(root, "native")}`, "-cubin", `-arch=${architecture}`, "-Xptxas", "-v"];
+  const flags = [
+    "-std=c++17",
+    "-O3",
+    "--fmad=false",
+    `-I${join(root, "native")}`,
+    "-cubin",
+    `-arch=${architecture}`,
+    "-Xptxas",
+    "-v",
+  ];
   const { status, stdout, stderr, error } = spawnSync("nvcc", [...flags, source, "-o", target], { encoding: "utf8" });
   if (error) throw new Error("nvcc is not on PATH");
   if (status !== 0) throw new Error(`nvcc ${file} for ${architecture}:\n${stdout}${stderr}`);
