@@ -31,7 +31,7 @@ process.exit(problems.length > 0 ? 1 : 0);
 function check(file) {
   const text = readFileSync(join(root, file), "utf8");
   const folder = Object.keys(MAY_USE).find((name) => file.startsWith(`${name}/`));
-  const found = file.endsWith(".ts") ? typescriptImports(file, text) : includes(text);
+  const found = file.endsWith(".ts") ? typescriptImports(file, text) : includes(file, text);
   return found.flatMap((used) => {
     if (used in ONLY) return file.startsWith(ONLY[used]) ? [] : [`${file}: ${used} is for ${ONLY[used]} only`];
     if (!used.includes("/") || used.startsWith("@")) return [];
@@ -51,14 +51,16 @@ function typescriptImports(file, text) {
 }
 
 /** Headers of the project carry their folder; those of the same folder may stand alone. */
-function includes(text) {
+function includes(file, text) {
   return [...text.matchAll(/^#include\s+["<]([^">]+)[">]/gm)].flatMap(([whole, name]) => {
+    // nvcc is given no include folder: what kernels share with the host is named from where they are.
+    if (name.startsWith("..")) return [relative("native", normalize(join(dirname(file), name)))];
     return whole.includes('"') || name in ONLY ? [name] : [];
   });
 }
 
 function files(folder) {
   return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && /\.(ts|cpp|h)$/.test(entry.name))
+    .filter((entry) => entry.isFile() && /\.(ts|cpp|h|cu|cuh)$/.test(entry.name))
     .map((entry) => relative(root, join(entry.parentPath ?? entry.path, entry.name)));
 }
