@@ -102,8 +102,8 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
                    draw);
     }
     if (pass.cut > 0) {
-      cuda::launch(*device_, "truncated_draw", "truncated_draw", {.grid = {rows}, .block = cuda::kTruncatedThreads},
-                   draw);
+      cuda::launch(*device_, "truncated_draw", "truncated_draw",
+                   {.grid = {rows}, .block = cuda::truncated_threads(weight.out)}, draw);
     }
     row += pass.rows;
   }

@@ -118,6 +118,12 @@ struct HeadSampleTask {
   float* logp;
 };
 
-inline constexpr int kTruncatedThreads = 512;
+inline constexpr int kTruncatedThreads = 512;  // at most
+
+/// Threads of truncated_draw: some 32 tokens each, so that a small vocabulary does not wait for idle warps.
+constexpr unsigned truncated_threads(int vocab) {
+  const int warps = (vocab + 1023) / 1024;
+  return static_cast<unsigned>((warps < kTruncatedThreads / 32 ? warps : kTruncatedThreads / 32) * 32);
+}
 
 }  // namespace tinylora::cuda

@@ -35,7 +35,7 @@ __device__ inline double chunk_mass(const ChunkStats& stats, float largest) {
   return static_cast<double>(expf(stats.largest - largest)) * static_cast<double>(stats.sum);
 }
 
-/// Of chunks [chunks], in every thread; scratch.sums keeps the mass of each run. kTotalRuns threads or more.
+/// Of chunks [chunks], in every thread; scratch.sums keeps the mass of each run. Any number of warps.
 __device__ inline RowTotal row_total(const ChunkStats* stats, int chunks, TotalScratch& scratch) {
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   // NaN must not get lost in a maximum: it would be drawn from.
@@ -50,18 +50,18 @@ __device__ inline RowTotal row_total(const ChunkStats* stats, int chunks, TotalS
   defined = __syncthreads_and(defined) != 0;
   for (int warp = 0; warp < threads / 32; ++warp) largest = fmaxf(largest, scratch.largest[warp]);
 
-  if (thread < kTotalRuns) {
-    const int run = chunks_of_run(chunks);
+  const int length = chunks_of_run(chunks);
+  for (int run = thread; run < kTotalRuns; run += threads) {
     double sum = 0, weighted = 0;
-    for (int c = thread * run; c < min(chunks, (thread + 1) * run); ++c) {
+    for (int c = run * length; c < min(chunks, (run + 1) * length); ++c) {
       const double weight = static_cast<double>(expf(stats[c].largest - largest));
       // A chunk of weight zero may be infinitely far below.
       const double below = weight == 0 ? 0 : static_cast<double>(stats[c].largest) - static_cast<double>(largest);
       sum += chunk_mass(stats[c], largest);
       weighted += weight * (static_cast<double>(stats[c].weighted) + below * static_cast<double>(stats[c].sum));
     }
-    scratch.sums[thread] = sum;
-    scratch.weighted[thread] = weighted;
+    scratch.sums[run] = sum;
+    scratch.weighted[run] = weighted;
   }
   __syncthreads();
   if (thread == 0) {

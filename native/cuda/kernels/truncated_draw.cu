@@ -6,9 +6,9 @@
 //   draw   the first kept token, in order of id, whose running sum passes uniform * (sum of all kept)
 //
 // e is measured in integers, 2^-44 a unit: sums of up to 2^18 tokens fit 64 bits and do not depend on their order, so
-// threads add as they please and no atomics are needed. Cuts are found on the bits of l, mapped to an ordered integer
-// key: two bits a pass, the measure above three candidate keys at once, 16 passes over l, which stays in the
-// second-level cache. Work: up to 35 passes of vocab * 4 bytes a row, 32 of them for top_k and top_p together.
+// threads, however many, add as they please and no atomics are needed. Cuts are found on the bits of l, mapped to an
+// ordered integer key: two bits a pass, the measure above three candidate keys at once, 16 passes over l, which stays
+// in the second-level cache. Work: up to 35 passes of vocab * 4 bytes a row, 32 of them for top_k and top_p together.
 #include "head.h"
 #include "head_total.cuh"
 #include "philox.cuh"
@@ -18,7 +18,9 @@ namespace tinylora::cuda {
 namespace {
 
 using Mass = unsigned long long;
-constexpr int kWarps = kTruncatedThreads / 32;
+constexpr int kMostWarps = kTruncatedThreads / 32;
+
+__device__ int threads() { return static_cast<int>(blockDim.x); }
 
 /// Larger for a larger l; -0 and 0 are one value.
 __device__ std::uint32_t key_of(float l) {
@@ -39,7 +41,7 @@ struct Row {
 /// Sums over the block, in every thread.
 template <int kCount>
 __device__ void block_sum(Mass (&sums)[kCount]) {
-  __shared__ Mass parts[kWarps][kCount];
+  __shared__ Mass parts[kMostWarps][kCount];
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
@@ -48,7 +50,7 @@ __device__ void block_sum(Mass (&sums)[kCount]) {
     sums[i] = 0;
   }
   __syncthreads();
-  for (int w = 0; w < kWarps; ++w) {
+  for (int w = 0; w < threads() / 32; ++w) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) sums[i] += parts[w][i];
   }
@@ -61,7 +63,7 @@ __device__ std::uint32_t cut_key(const Row& row, Mass wanted, std::uint32_t leas
   std::uint32_t key = 0;
   for (int shift = 30; shift >= 0; shift -= 2) {
     Mass above[3] = {};  // from key + 1, 2, 3 << shift on
-    for (int i = static_cast<int>(threadIdx.x); i < row.vocab; i += kTruncatedThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < row.vocab; i += threads()) {
       const std::uint32_t own = key_of(row.l[i]);
       if (own < least || own < (key | 1U << shift)) continue;
       const Mass part = measure(row.e(row.l[i]));
@@ -92,7 +94,7 @@ __device__ Kept cut(const Row& row, const SampleTaskRow& how) {
   }
   if (how.top_p < 1) {
     Mass total[1] = {};
-    for (int i = static_cast<int>(threadIdx.x); i < row.vocab; i += kTruncatedThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < row.vocab; i += threads()) {
       if (key_of(row.l[i]) >= kept.key) total[0] += mass_of(row.e(row.l[i]));
     }
     block_sum(total);
@@ -100,7 +102,7 @@ __device__ Kept cut(const Row& row, const SampleTaskRow& how) {
     const Mass wanted = min(max(share, Mass{1}), total[0]);
     const std::uint32_t key = cut_key(row, wanted, kept.key, mass_of);
     Mass above[1] = {};
-    for (int i = static_cast<int>(threadIdx.x); i < row.vocab; i += kTruncatedThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < row.vocab; i += threads()) {
       if (key_of(row.l[i]) > key) above[0] += mass_of(row.e(row.l[i]));
     }
     block_sum(above);
@@ -140,10 +142,10 @@ struct Draw {
 };
 
 __device__ Draw find_run(const Row& row, const Kept& kept, double uniform) {
-  __shared__ Run runs[kWarps];
+  __shared__ Run runs[kMostWarps];
   __shared__ Draw draw;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  const int length = ((row.vocab + kWarps - 1) / kWarps + 31) / 32 * 32;
+  const int warps = threads() / 32, length = ((row.vocab + warps - 1) / warps + 31) / 32 * 32;
   Run own;
   for (int i = warp * length + lane; i < min(row.vocab, (warp + 1) * length); i += 32) {
     const Token token = look_at(row, kept, i);
@@ -162,13 +164,13 @@ __device__ Draw find_run(const Row& row, const Kept& kept, double uniform) {
       return runs[w].strict + min(left, runs[w].ties) * runs[w].tie_mass;
     };
     Mass total = 0, ties = 0;
-    for (int w = 0; w < kWarps; ++w) {
+    for (int w = 0; w < threads() / 32; ++w) {
       total += mass_of_run(w, ties);
       ties += runs[w].ties;
     }
     Mass goal = min(static_cast<Mass>(uniform * static_cast<double>(total)), total - 1);
     ties = 0;
-    for (int w = 0; w < kWarps; ++w) {
+    for (int w = 0; w < threads() / 32; ++w) {
       const Mass mass = mass_of_run(w, ties);
       if (mass > goal) {
         draw = {w * length, min(row.vocab, (w + 1) * length), ties, goal};
