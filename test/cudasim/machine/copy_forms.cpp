@@ -3,6 +3,7 @@
 
 #include "machine/forms.h"
 #include "machine/handlers.h"
+#include "machine/memory_counters.h"
 #include "machine/memory_forms.h"
 
 namespace cudasim {

@@ -12,6 +12,7 @@
 #include "machine/forms.h"
 #include "machine/half.h"
 #include "machine/handlers.h"
+#include "machine/memory_counters.h"
 #include "machine/memory_forms.h"
 
 namespace cudasim {

@@ -4,6 +4,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "machine/lanes.h"
+#include "machine/memory_counters.h"
+
 namespace cudasim {
 namespace {
 
@@ -17,23 +20,6 @@ namespace {
   if (name == "local") text += ": the thread has " + std::to_string(warp.block.localBytes()) + " bytes";
   throw Fault{FaultKind::IllegalAddress, text, static_cast<int>(lane)};
 }
-
-/** All 32 addresses, lanes that take no part standing where the one before them does: loops need no mask. */
-struct Lanes {
-  Lanes(uint32_t mask, const uint64_t* address) : at(address) {
-    if (mask == kAllLanes) return;
-    uint64_t last = address[__builtin_ctz(mask)];
-    for (uint32_t lane = 0; lane < kLanes; ++lane) filled[lane] = last = (mask >> lane & 1) ? address[lane] : last;
-    at = filled;
-  }
-  uint64_t together() const {
-    uint64_t bits = 0;
-    for (uint32_t lane = 0; lane < kLanes; ++lane) bits |= at[lane];
-    return bits;
-  }
-  const uint64_t* at;
-  alignas(64) uint64_t filled[kLanes];
-};
 
 void checkAlignment(uint32_t mask, const uint64_t* address, uint32_t bytes, const Lanes& lanes) {
   if ((lanes.together() & (bytes - 1)) == 0) return;
@@ -243,32 +229,10 @@ void writeMemory(Space space, const Access& access) {
   }
 }
 
-uint8_t* readRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
-  const uint32_t all = kLanes * bytes;
-  if (space == Space::Generic) {
-    space = spaceOf(first);
-    if (space == Space::Shared) first -= kSharedWindow;
-  }
-  if ((first & (bytes - 1)) != 0) return nullptr;
-  if (space == Space::Shared) {
-    SharedMemory& shared = warp.block.shared;
-    if (bytes < 4 || !shared.contains(first, all)) return nullptr;
-    const auto at = static_cast<uint32_t>(first);
-    if (!shared.isDefined(at, all)) return nullptr;
-    shared.readRow(at, bytes, warp.index);
-    countRow(warp, instr, bytes);
-    return shared.at(at);
-  }
-  if (space != Space::Global) return nullptr;
-  const Worker::Hint* hint = holder(warp, instr, first, all);
-  if (hint == nullptr) return nullptr;
-  const GlobalMemory& memory = warp.block.worker.memory;
-  if (!hint->hostVisible && memory.isOwn(first) && !allSet(memory.defined(first), all)) return nullptr;
-  countRowSectors(warp, instr, first, all);
-  return reinterpret_cast<uint8_t*>(first);
-}
+namespace {
 
-uint8_t* writeRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
+template <bool Writes>
+uint8_t* accessRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
   const uint32_t all = kLanes * bytes;
   if (space == Space::Generic) {
     space = spaceOf(first);
@@ -279,8 +243,13 @@ uint8_t* writeRow(Space space, Warp& warp, const Instr& instr, uint64_t first, u
     SharedMemory& shared = warp.block.shared;
     if (bytes < 4 || !shared.contains(first, all)) return nullptr;
     const auto at = static_cast<uint32_t>(first);
-    shared.writeRow(at, bytes, warp.index);
-    std::memset(shared.definedAt(at), 1, all);
+    if constexpr (Writes) {
+      shared.writeRow(at, bytes, warp.index);
+      std::memset(shared.definedAt(at), 1, all);
+    } else {
+      if (!shared.isDefined(at, all)) return nullptr;
+      shared.readRow(at, bytes, warp.index);
+    }
     countRow(warp, instr, bytes);
     return shared.at(at);
   }
@@ -288,9 +257,25 @@ uint8_t* writeRow(Space space, Warp& warp, const Instr& instr, uint64_t first, u
   const Worker::Hint* hint = holder(warp, instr, first, all);
   if (hint == nullptr) return nullptr;
   GlobalMemory& memory = warp.block.worker.memory;
-  if (!hint->hostVisible && memory.isOwn(first)) std::memset(memory.defined(first), 1, all);
+  if (!hint->hostVisible && memory.isOwn(first)) {
+    if constexpr (Writes) {
+      std::memset(memory.defined(first), 1, all);
+    } else if (!allSet(memory.defined(first), all)) {
+      return nullptr;
+    }
+  }
   countRowSectors(warp, instr, first, all);
   return reinterpret_cast<uint8_t*>(first);
+}
+
+}  // namespace
+
+uint8_t* readRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
+  return accessRow<false>(space, warp, instr, first, bytes);
+}
+
+uint8_t* writeRow(Space space, Warp& warp, const Instr& instr, uint64_t first, uint32_t bytes) {
+  return accessRow<true>(space, warp, instr, first, bytes);
 }
 
 uint8_t* readAsOne(Space space, Warp& warp, const Instr& instr, uint64_t address, uint32_t bytes) {
@@ -355,71 +340,6 @@ void checkSharedDefined(Warp& warp, uint32_t lane, uint32_t address, uint32_t by
   if (std::memchr(warp.block.shared.definedAt(address), 0, bytes) == nullptr) return;
   throw Fault{FaultKind::Undefined, "shared memory read at " + hex(address) + " that was never written",
               static_cast<int>(lane)};
-}
-
-void countWavefronts(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes) {
-  SiteCounters& site = warp.block.worker.sites[instr.pc];
-  const uint32_t wide = std::max(bytes, 4u), lanesAtOnce = std::min(kLanes, 128 / wide);
-  const uint32_t words = wide / 4;
-  // Which of the groups of banks that a lane needs are taken, one bit each: all different is one pass.
-  const auto shift = static_cast<uint32_t>(__builtin_ctz(wide));
-  alignas(64) uint32_t bank[kLanes];
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    bank[lane] =
-        (1u << (static_cast<uint32_t>(address[lane] >> shift) & (lanesAtOnce - 1))) & (0u - (mask >> lane & 1));
-  }
-  for (uint32_t first = 0; first < kLanes; first += lanesAtOnce) {
-    const uint32_t part = mask & static_cast<uint32_t>(((1ull << lanesAtOnce) - 1) << first);
-    if (part == 0) continue;
-    uint32_t taken = 0;
-    for (uint32_t lane = first; lane < first + lanesAtOnce; ++lane) taken |= bank[lane];
-    site.idealWavefronts += 1;
-    if (__builtin_popcount(taken) == __builtin_popcount(part)) {
-      site.wavefronts += 1;
-      continue;
-    }
-    uint32_t word[kLanes][kLanes];  // by bank: distinct words
-    uint8_t distinct[kLanes] = {};
-    uint32_t passes = 1;
-    forEachLane(part, [&](uint32_t lane) {
-      for (uint32_t w = 0; w < words; ++w) {
-        const auto at = static_cast<uint32_t>(address[lane] / 4) + w;
-        const uint32_t own = at % kLanes;
-        uint32_t known = 0;
-        while (known < distinct[own] && word[own][known] != at) ++known;
-        if (known < distinct[own]) continue;
-        word[own][distinct[own]++] = at;
-        passes = std::max<uint32_t>(passes, distinct[own]);
-      }
-    });
-    site.wavefronts += passes;
-  }
-}
-
-void countSectors(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes) {
-  SiteCounters& site = warp.block.worker.sites[instr.pc];
-  const Lanes lanes(mask, address);
-  uint64_t descending = 0, newSectors = 0, newAddresses = 0;
-  for (uint32_t lane = 1; lane < kLanes; ++lane) {
-    const uint64_t at = lanes.at[lane], last = lanes.at[lane - 1];
-    descending |= at < last ? 1 : 0;
-    newSectors += at / 32 != last / 32 ? 1 : 0;
-    newAddresses += at != last ? 1 : 0;
-  }
-  uint64_t sectors = newSectors + 1, distinct = newAddresses + 1;
-  if (descending != 0) {
-    uint64_t sorted[kLanes];
-    uint32_t count = 0;
-    forEachLane(mask, [&](uint32_t lane) { sorted[count++] = address[lane]; });
-    std::sort(sorted, sorted + count);
-    sectors = distinct = 0;
-    for (uint32_t i = 0; i < count; ++i) {
-      sectors += i == 0 || sorted[i] / 32 != sorted[i - 1] / 32;
-      distinct += i == 0 || sorted[i] != sorted[i - 1];
-    }
-  }
-  site.sectors += sectors;
-  site.usefulBytes += distinct * bytes;
 }
 
 }  // namespace cudasim

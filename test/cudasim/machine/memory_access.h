@@ -36,8 +36,4 @@ void checkSharedLanes(Warp& warp, uint32_t mask, const uint64_t* address, uint32
 void checkSharedDefined(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes);
 [[noreturn]] void misaligned(uint32_t lane, uint64_t address, uint32_t bytes);
 
-/** Counts the passes that 32 banks need for these accesses; `lanesAtOnce` of them can be one pass. */
-void countWavefronts(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes);
-void countSectors(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes);
-
 }  // namespace cudasim
