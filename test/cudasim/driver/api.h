@@ -30,3 +30,7 @@ CUDASIM_API const char* cudasimLastReport();
 CUDASIM_API const char* cudasimCounters();
 CUDASIM_API void cudasimCountersReset();
 CUDASIM_API const char* cudasimMissingForms(const char* ptx);
+CUDASIM_API CUresult cuTensorMapEncodeTiled(CUtensorMap* out, int type, unsigned rank, void* address,
+                                            const uint64_t* sizes, const uint64_t* strides, const uint32_t* boxes,
+                                            const uint32_t* steps, int interleave, int swizzle, int promotion,
+                                            int fill);

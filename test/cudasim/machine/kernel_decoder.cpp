@@ -139,6 +139,7 @@ void KernelDecoder::decodeOne(const ptx::Instruction& in, int frame) {
   draft.references = std::move(form.references);
   draft.flow = form.flow;
   draft.copies = form.copies;
+  draft.products = form.products;
   drafts_.push_back(std::move(draft));
   program_.positions.push_back({in.line, in.source});
 }
