@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "machine/half.h"
+#include "machine/fault.h"
 #include "machine/warp.h"
 
 namespace cudasim {

@@ -41,7 +41,7 @@ void invalidate(Warp& warp, const Instr& instr, uint32_t mask) {
   });
 }
 
-enum Arrival : uint32_t { kExpects = 2, kDrops = 4 };
+constexpr uint32_t kExpects = 2, kDrops = 4;  // bits of the modifier
 
 /** slots: address, state, count or bytes. */
 void arrive(Warp& warp, const Instr& instr, uint32_t mask) {

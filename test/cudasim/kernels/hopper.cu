@@ -1,0 +1,264 @@
+// Small kernels of sm_90a: mbarriers, bulk copies, wgmma. Those with `fix` have one mistake where it is 0.
+#include <cstdint>
+
+struct alignas(64) Map {
+  uint64_t opaque[16];
+};
+
+__device__ uint32_t shared(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+__device__ void init(uint64_t* barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared(barrier)), "r"(arrivals) : "memory");
+}
+__device__ void publish() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ void proxy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ void arrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared(barrier)) : "memory");
+}
+__device__ void expect(uint64_t* barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared(barrier)), "r"(bytes) : "memory");
+}
+__device__ void wait(uint64_t* barrier, int parity) {
+  asm volatile(
+      "{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra over;\nbra again;\n"
+      "over:\n}" ::"r"(shared(barrier)),
+      "r"(parity)
+      : "memory");
+}
+__device__ void load(void* to, const Map& map, int x, int y, uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
+          shared(to)),
+      "l"(&map), "r"(x), "r"(y), "r"(shared(barrier))
+      : "memory");
+}
+__device__ void store(const Map& map, int x, int y, const void* from) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(x), "r"(y),
+               "r"(shared(from))
+               : "memory");
+}
+__device__ void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+__device__ void wait_for_stores() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+
+__device__ void begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ void commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+__device__ void wait_for_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+__device__ void hold(float (&sum)[8]) {
+  for (int i = 0; i < 8; ++i) asm volatile("" : "+f"(sum[i])::"memory");
+}
+template <int kTransposesA, int kTransposesB>
+__device__ void multiply(float (&sum)[8], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, 1, 1, 1, %10, "
+      "%11;"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]), "+f"(sum[4]), "+f"(sum[5]), "+f"(sum[6]), "+f"(sum[7])
+      : "l"(a), "l"(b), "n"(kTransposesA), "n"(kTransposesB));
+}
+
+/// A box of 64 bytes x 8 rows as TMA lays it down, and the same box stored elsewhere by TMA.
+extern "C" __global__ void tile_there_and_back(const __grid_constant__ Map in, const __grid_constant__ Map out, int x,
+                                               int y, uint32_t* memory, int words) {
+  extern __shared__ __align__(1024) uint32_t tile[];
+  __shared__ uint64_t full;
+  if (threadIdx.x == 0) {
+    init(&full, 1);
+    publish();
+    expect(&full, 4 * words);
+    load(tile, in, x, y, &full);
+    wait(&full, 0);
+    for (int i = 0; i < words; ++i) memory[i] = tile[i];
+    store(out, x, y, tile);
+    commit_stores();
+    wait_for_stores();
+  }
+}
+
+/// 1 KiB by a bulk copy, negated in place, stored by a bulk copy.
+extern "C" __global__ void bulk_line(const uint32_t* from, uint32_t* to, int fix) {
+  __shared__ __align__(128) uint32_t line[256];
+  __shared__ uint64_t full;
+  const int i = threadIdx.x;
+  if (i == 0) {
+    init(&full, 1);
+    publish();
+    expect(&full, 1024);
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                     shared(line)),
+                 "l"(from), "r"(1024), "r"(shared(&full))
+                 : "memory");
+  }
+  __syncthreads();
+  wait(&full, 0);
+  line[i] = ~line[i];
+  if (fix) proxy_fence();
+  __syncthreads();
+  if (i == 0) {
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(shared(line)), "r"(1024)
+                 : "memory");
+    commit_stores();
+    wait_for_stores();
+  }
+}
+
+enum Slip { kNone, kParity, kTooManyBytes, kTooFewBytes, kExtraArrival, kNoPublish, kEarlyRelease, kSecondStage };
+
+/// A producer warp fills two stages of 1 KiB in turn, the other warp adds them up.
+template <Slip kSlip>
+__device__ void ring(const Map& map, float* out, int steps) {
+  __shared__ __align__(1024) float stage[2][256];
+  __shared__ uint64_t full[2], empty[2];
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < 2; ++i) init(full + i, 1), init(empty + i, 32);
+    if (kSlip != kNoPublish) publish();
+  }
+  __syncthreads();
+  if (threadIdx.x == 32) {
+    for (int step = 0; step < steps; ++step) {
+      wait(empty + step % 2, (step / 2 & 1) ^ 1);
+      expect(full + step % 2, kSlip == kTooManyBytes ? 1040 : kSlip == kTooFewBytes ? 1008 : 1024);
+      load(stage[step % 2], map, 0, 8 * step, full + step % 2);
+    }
+  } else if (threadIdx.x < 32) {
+    float sum = 0;
+    for (int step = 0; step < steps; ++step) {
+      const int parity = step / 2 & 1;
+      wait(full + (kSlip == kSecondStage ? 0 : step % 2), kSlip == kParity ? parity ^ 1 : parity);
+      if (kSlip == kEarlyRelease) arrive(empty + step % 2);
+      for (int i = threadIdx.x; i < 256; i += 32) sum += stage[step % 2][i];
+      if (kSlip != kEarlyRelease) arrive(empty + step % 2);
+      if (kSlip == kExtraArrival && threadIdx.x == 0) arrive(empty + step % 2);
+    }
+    out[threadIdx.x] = sum;
+  }
+}
+
+#define RING(name, slip)                                                                                    \
+  extern "C" __global__ void __launch_bounds__(64)                                                          \
+      name(const __grid_constant__ Map map, float* out, int steps) {                                        \
+    ring<slip>(map, out, steps);                                                                            \
+  }
+RING(ring_right, kNone)
+RING(ring_wrong_parity, kParity)
+RING(ring_too_many_bytes, kTooManyBytes)
+RING(ring_too_few_bytes, kTooFewBytes)
+RING(ring_extra_arrival, kExtraArrival)
+RING(ring_no_publish, kNoPublish)
+RING(ring_early_release, kEarlyRelease)
+RING(ring_other_stage, kSecondStage)
+
+extern __shared__ __align__(1024) uint4 operands[];
+
+/// The bytes of A and B as given, then one m64n16k16: sums [128 threads][8].
+template <int kTransposesA, int kTransposesB>
+__device__ void one_product(const uint4* bytes, int chunks, uint64_t a, uint64_t b, float* out) {
+  for (int i = threadIdx.x; i < chunks; i += 128) operands[i] = bytes[i];
+  proxy_fence();
+  __syncthreads();
+  const uint64_t base = shared(operands) >> 4;
+  float sum[8] = {};
+  hold(sum);
+  begin();
+  multiply<kTransposesA, kTransposesB>(sum, a + base, b + base);
+  commit();
+  wait_for_products();
+  hold(sum);
+  for (int i = 0; i < 8; ++i) out[8 * threadIdx.x + i] = sum[i];
+}
+
+#define PRODUCT(name, transposes_a, transposes_b)                                                      \
+  extern "C" __global__ void __launch_bounds__(128)                                                    \
+      name(const uint4* bytes, int chunks, uint64_t a, uint64_t b, float* out) {                       \
+    one_product<transposes_a, transposes_b>(bytes, chunks, a, b, out);                                 \
+  }
+PRODUCT(product_kk, 0, 0)
+PRODUCT(product_km, 0, 1)
+PRODUCT(product_mk, 1, 0)
+PRODUCT(product_mm, 1, 1)
+
+/// A from registers: lane values as one mma fragment of each warp.
+extern "C" __global__ void __launch_bounds__(128)
+    product_registers(const uint32_t* a, const uint4* bytes, int chunks, uint64_t b, float* out) {
+  for (int i = threadIdx.x; i < chunks; i += 128) operands[i] = bytes[i];
+  proxy_fence();
+  __syncthreads();
+  float sum[8] = {};
+  uint32_t r[4];
+  for (int i = 0; i < 4; ++i) r[i] = a[4 * threadIdx.x + i];
+  hold(sum);
+  begin();
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9, %10, %11}, %12, "
+      "1, -1, 1, 0;"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]), "+f"(sum[4]), "+f"(sum[5]), "+f"(sum[6]), "+f"(sum[7])
+      : "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]), "l"(b + (shared(operands) >> 4)));
+  commit();
+  wait_for_products();
+  hold(sum);
+  for (int i = 0; i < 8; ++i) out[8 * threadIdx.x + i] = sum[i];
+}
+
+enum ProductSlip { kFine, kNoWait, kNoFence, kNoProxyFence, kOverwrites };
+
+/// A K-major A [64, 16] and B [16, 16] of ones without swizzle, written by the threads.
+template <ProductSlip kSlip>
+__device__ void ones(float* out) {
+  __shared__ __align__(1024) uint32_t a[512], b[128];
+  for (int i = threadIdx.x; i < 512; i += 128) a[i] = 0x3F803F80;
+  b[threadIdx.x] = 0x3F803F80;
+  if (kSlip != kNoProxyFence) proxy_fence();
+  __syncthreads();
+  const auto matrix = [](const void* at) {  // core matrices of 128 bytes, two along k side by side
+    return static_cast<uint64_t>(shared(at) >> 4) | 8ull << 16 | 16ull << 32;
+  };
+  float sum[8] = {};
+  hold(sum);
+  if (kSlip != kNoFence) begin();
+  multiply<0, 0>(sum, matrix(a), matrix(b));
+  commit();
+  if (kSlip == kOverwrites) a[threadIdx.x] = 0;
+  if (kSlip != kNoWait) wait_for_products();
+  hold(sum);
+  for (int i = 0; i < 8; ++i) out[8 * threadIdx.x + i] = sum[i];
+  if (kSlip == kNoWait) wait_for_products();
+}
+
+#define ONES(name, slip) \
+  extern "C" __global__ void __launch_bounds__(128) name(float* out) { ones<slip>(out); }
+ONES(ones_right, kFine)
+ONES(ones_no_wait, kNoWait)
+ONES(ones_no_fence, kNoFence)
+ONES(ones_no_proxy_fence, kNoProxyFence)
+ONES(ones_overwrites, kOverwrites)
+
+/// Registers to shared memory as 8 x 8 matrices, plain and transposed.
+extern "C" __global__ void stmatrix_x4(const uint32_t* registers, uint32_t* plain, uint32_t* transposed) {
+  __shared__ __align__(16) uint32_t memory[128];
+  const int lane = threadIdx.x;
+  const uint32_t* r = registers + 4 * lane;
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared(memory) + 16 * lane),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+  __syncwarp();
+  for (int i = 0; i < 4; ++i) plain[32 * i + lane] = memory[32 * i + lane];
+  __syncwarp();
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared(memory) +
+                                                                                               16 * lane),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+  __syncwarp();
+  for (int i = 0; i < 4; ++i) transposed[32 * i + lane] = memory[32 * i + lane];
+}
+
+/// A cluster barrier, mapa and elect in a cluster of one block.
+extern "C" __global__ void cluster_of_one(int* out) {
+  __shared__ int value;
+  if (threadIdx.x == 0) value = 7;
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  uint32_t at;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(at) : "r"(shared(&value)));
+  int elected;
+  asm volatile("{\n.reg .pred p;\nelect.sync _|p, 0xFFFFFFFF;\nselp.b32 %0, 1, 0, p;\n}" : "=r"(elected));
+  int read;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(read) : "r"(at) : "memory");
+  out[threadIdx.x] = read + 10 * elected;
+}
