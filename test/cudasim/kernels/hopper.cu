@@ -215,7 +215,7 @@ __device__ void ones(float* out) {
   if (kSlip != kNoFence) begin();
   multiply<0, 0>(sum, matrix(a), matrix(b));
   commit();
-  if (kSlip == kOverwrites) a[threadIdx.x] = 0;
+  if (kSlip == kOverwrites) a[threadIdx.x / 32 * 128] = 0;  // of the warp's own rows
   if (kSlip != kNoWait) wait_for_products();
   hold(sum);
   for (int i = 0; i < 8; ++i) out[8 * threadIdx.x + i] = sum[i];
