@@ -67,6 +67,7 @@ Driver load() {
   find(library, "cuEventDestroy_v2", api.event_free);
   find(library, "cuEventRecord", api.event_record);
   find(library, "cuEventSynchronize", api.event_wait);
+  find(library, "cuTensorMapEncodeTiled", api.tensor_map);
   find(library, "cuGetErrorName", api.error_name);
   find(library, "cuGetErrorString", api.error_text);
 

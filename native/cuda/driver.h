@@ -71,6 +71,9 @@ struct Driver {
   Result (*event_free)(Event event);
   Result (*event_record)(Event event, Stream stream);
   Result (*event_wait)(Event event);
+  Result (*tensor_map)(void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes,
+                       const std::uint64_t* strides, const std::uint32_t* box, const std::uint32_t* steps,
+                       int interleave, int swizzle, int promotion, int fill);
   Result (*error_name)(Result result, const char** name);
   Result (*error_text)(Result result, const char** text);
 

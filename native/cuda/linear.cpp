@@ -8,6 +8,7 @@
 #include "cuda/kernels/low_rank.h"
 #include "cuda/kernels/product.h"
 #include "cuda/launch.h"
+#include "cuda/product_sm90.h"
 
 namespace tinylora {
 
@@ -73,6 +74,11 @@ void CudaBackend::set_product_input(cuda::ProductKernelArgs& args, const void* x
 
 void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
   const bool half = bf16();
+  for (int i = 0; i < args.tasks; ++i) {
+    ProductTask& task = args.task[i];
+    task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
+  }
+  if (half && cuda::has_sm90_products(*device_)) return cuda::run_sm90_products(*device_, args, backward);
   const Kernel& kernel = backward
                              ? choose(half ? kBf16Backward : kF32Backward, args.rows, args, device_->multiprocessors())
                              : choose(half ? kBf16 : kF32, args.rows, args, device_->multiprocessors());
@@ -81,7 +87,6 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
     ProductTask& task = args.task[i];
     task.first_tile = static_cast<int>(tiles);
     tiles += ceil_div(task.n, kernel.columns);
-    task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
   }
   launch(
       *device_, half ? "product_bf16" : "product_f32", kernel.name,

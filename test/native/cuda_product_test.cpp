@@ -1,10 +1,12 @@
 // Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose.
 #include <cstdlib>
+#include <functional>
 #include <optional>
 
 #include "cuda/cuda_backend.h"
 #include "cuda/kernels/product.h"
 #include "cuda/launch.h"
+#include "cuda/product_sm90.h"
 #include "linear_case.h"
 #include "suites.h"
 
@@ -17,8 +19,10 @@ struct Tile {
   unsigned threads, shared_bytes;
 };
 
+using Run = std::function<void(const cuda::ProductKernelArgs& args, int n)>;
+
 /// y of the whole case, [M, n], by one kernel; the factors of the update are given, as low_rank would make them.
-std::vector<float> run(CudaBackend& backend, const Tile& tile, const LinearCase& data, bool backward) {
+std::vector<float> product_by(CudaBackend& backend, const Run& run, const LinearCase& data, bool backward) {
   const LinearShape& shape = data.shape;
   const int n = backward ? shape.in : shape.out, k = backward ? shape.out : shape.in;
   const auto weight = pack(backend, data);
@@ -47,11 +51,7 @@ std::vector<float> run(CudaBackend& backend, const Tile& tile, const LinearCase&
   task.rank = shape.rank;
   task.y_float = 1;
   task.pairs = 1;
-  cuda::launch(backend.device(), backend.dtype() == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
-               {.grid = {cuda::ceil_div(shape.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
-                .block = tile.threads,
-                .shared_bytes = tile.shared_bytes},
-               args);
+  run(args, n);
   return y.read();
 }
 
@@ -60,9 +60,31 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
   const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 264, .rank = 2, .y_float = true, .add = true});
   std::optional<std::vector<float>> first;
   for (const Tile& tile : tiles) {
-    const std::vector<float> y = run(*backend, tile, data, backward);
+    const auto run = [&](const cuda::ProductKernelArgs& args, int n) {
+      cuda::launch(backend->device(), dtype == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
+                   {.grid = {cuda::ceil_div(args.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
+                    .block = tile.threads,
+                    .shared_bytes = tile.shared_bytes},
+                   args);
+    };
+    const std::vector<float> y = product_by(*backend, run, data, backward);
     if (!first) first = y;
     expect_same_bits(tile.kernel, y, *first);
+  }
+}
+
+/// On a device of sm_90 all products run there; with fewer blocks than tiles the ring goes on from tile to tile.
+void sm90_tilings(bool backward) {
+  const auto backend = make_cuda_backend(DType::bf16);
+  const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 520, .rank = 2, .y_float = true, .add = true});
+  std::optional<std::vector<float>> first;
+  for (const cuda::Sm90Product& kernel : cuda::sm90_products(backward)) {
+    const auto run = [&](const cuda::ProductKernelArgs& args, int) {
+      cuda::run_sm90_product(backend->device(), kernel, args, backward);
+    };
+    const std::vector<float> y = product_by(*backend, run, data, backward);
+    if (!first) first = y;
+    expect_same_bits(kernel.name, y, *first);
   }
 }
 
@@ -81,6 +103,9 @@ void add_cuda_product_tests(Tests& tests) {
   tests.add("cuda product: every tiling of the gradient has the same bits [bf16]",
             [=] { tilings(DType::bf16, true, bf16_backward); });
   tests.add("cuda product: every tiling has the same bits [fp32]", [=] { tilings(DType::f32, false, f32); });
+  if (!cuda::has_sm90_products(make_cuda_backend(DType::bf16)->device())) return;
+  tests.add("cuda product: every tiling has the same bits [sm_90a]", [] { sm90_tilings(false); });
+  tests.add("cuda product: every tiling of the gradient has the same bits [sm_90a]", [] { sm90_tilings(true); });
 }
 
 }  // namespace tinylora::test
