@@ -55,6 +55,7 @@ struct Module {
 /** What the environment says, once. */
 struct Settings {
   int arch = 80;
+  int multiprocessors = 108;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;
   uint64_t instructionLimit = 1ull << 32;

@@ -37,7 +37,7 @@ int attribute(int which, const Settings& settings) {
     case 13:
       return 1000000;  // CLOCK_RATE, kHz
     case 16:
-      return hopper ? 132 : 108;  // MULTIPROCESSOR_COUNT
+      return settings.multiprocessors;  // MULTIPROCESSOR_COUNT
     case 17:
       return 0;  // KERNEL_EXEC_TIMEOUT
     case 18:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
+#include <random>
 
 #include "machine/special_registers.h"
 
@@ -23,6 +25,7 @@ Block::Block(Worker& w)
       threads(static_cast<uint32_t>(w.launch.block.count())),
       localBytes_(w.program.localBytes),
       local_(size_t{threads} * localBytes_),
+      order_(warpsOf(w.launch)),
       copies_(warpsOf(w.launch)) {
   const uint32_t warps = warpsOf(w.launch);
   const size_t stride =
@@ -43,6 +46,10 @@ void Block::start(Dim3 blockIndex) {
   cluster_ = {};
   doneWarps_ = 0;
   running_ = nullptr;
+  std::iota(order_.begin(), order_.end(), 0u);
+  if (const uint64_t seed = worker.launch.orderSeed; seed != 0) {
+    std::shuffle(order_.begin(), order_.end(), std::mt19937_64(seed + index.x + 977 * index.y + 31337 * index.z));
+  }
   for (auto& copies : copies_) copies.clear();
   std::fill(local_.begin(), local_.end(), uint8_t{0xCC});
   for (Warp& warp : warps_) {
@@ -56,7 +63,8 @@ void Block::start(Dim3 blockIndex) {
 
 bool Block::run(uint32_t turn) {
   bool moved = false;
-  for (Warp& warp : warps_) {
+  for (const uint32_t next : order_) {
+    Warp& warp = warps_[next];
     if (warp.state != WarpState::Ready) continue;
     const uint64_t before = warp.progress;
     running_ = &warp;

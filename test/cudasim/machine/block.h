@@ -82,6 +82,7 @@ class Block {
   std::vector<uint8_t> local_;
   std::vector<uint8_t> registers_;
   std::deque<Warp> warps_;
+  std::vector<uint32_t> order_;  // of turns
   std::array<Barrier, 16> barriers_;
   std::vector<std::vector<Copy>> copies_;  // by warp
   struct {
