@@ -16,19 +16,19 @@ namespace {
 
 // As kernels/product_sm90.cu has them.
 constexpr Sm90Product kForward[] = {{"product_small_sm90", 64, 16, 160, 83072},
-                               {"product_mid_sm90", 64, 128, 160, 99392},
-                               {"product_large_sm90", 128, 256, 384, 197696}};
+                                    {"product_mid_sm90", 64, 128, 160, 99392},
+                                    {"product_large_sm90", 128, 256, 384, 197696}};
 constexpr Sm90Product kBackward[] = {{"product_mid_backward_sm90", 64, 128, 160, 99392},
-                                {"product_mid_backward_sm90", 64, 128, 160, 99392},
-                                {"product_large_backward_sm90", 128, 256, 384, 197696}};
+                                     {"product_mid_backward_sm90", 64, 128, 160, 99392},
+                                     {"product_large_backward_sm90", 128, 256, 384, 197696}};
 
 constexpr int kSmallRows = 64;
 /// Blocks of a multiprocessor, by shared memory.
 constexpr unsigned resident(const Sm90Product& kernel) { return kernel.threads > 256 ? 1 : 2; }
 
-constexpr int kBf16Elements = 9;   // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-constexpr int kSwizzle128 = 3;     // CU_TENSOR_MAP_SWIZZLE_128B
-constexpr int kPromoteTo256 = 3;   // CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+constexpr int kBf16Elements = 9;  // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+constexpr int kSwizzle128 = 3;    // CU_TENSOR_MAP_SWIZZLE_128B
+constexpr int kPromoteTo256 = 3;  // CU_TENSOR_MAP_L2_PROMOTION_L2_256B
 
 /// A row-major bf16 matrix [rows, stride] read in boxes of 64 columns; zeros outside.
 void encode(const Driver& api, TensorMap& map, const void* data, int rows, int stride, int box_rows) {

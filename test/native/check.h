@@ -5,9 +5,9 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <span>
 #include <sstream>
 #include <stdexcept>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -4,7 +4,8 @@
 #include "product_tail.cuh"
 
 /// Two neighbouring outputs, stored at once where their addresses allow it.
-__device__ inline void finish_pair(const tinylora::cuda::ProductTask& task, int row, int column, float first, float second) {
+__device__ inline void finish_pair(const tinylora::cuda::ProductTask& task, int row, int column, float first,
+                                   float second) {
   if (!task.pairs) {
     finish<__nv_bfloat16>(task, row, column, first);
     finish<__nv_bfloat16>(task, row, column + 1, second);

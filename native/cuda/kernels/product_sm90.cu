@@ -1,16 +1,16 @@
 // product_bf16.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
-//   tile               consumers   columns a wgmma   stages x bytes     registers   for
-//   64 x 16    small   1           16                8 x 10 KiB         96          M <= 64: W streams by once
-//   64 x 128   mid     1           128               4 x 24 KiB         168         few tiles; two blocks an SM
-//   128 x 256  large   2           256               4 x 48 KiB         232         tensor cores busy
+//   tile               consumers   columns a wgmma   stages x bytes   registers         for
+//   64 x 16    small   1           16                8 x 10 KiB       48                M <= 64: W streams by once
+//   64 x 128   mid     1           128               4 x 24 KiB       120               few tiles; two blocks an SM
+//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM
 //
 // One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
 // tile, 64 k each, which arrive at the stage's "full" barrier. Each consumer warpgroup owns 64 rows and all columns of
 // the tile: it waits for "full", starts four wgmma of 16 k, and gives the stage before back ("empty") once its products
 // are done, so that one stage is always being multiplied. Blocks are persistent: block b makes tiles b, b + blocks, ...
 // (row tiles first, so that a W tile in L2 serves all rows), and the producer fills the ring for the next tile during
-// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers (40 and 232).
+// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers.
 //
 // Contract (docs/method.md, row invariance): an output is one chain of m64nNk16, k ascending from 0, one sum, rows of x
 // always as A (padded to 64 with zeros that TMA supplies, which cost no memory traffic), outputs always as B, and K is
@@ -21,9 +21,9 @@
 // Tiles lie in shared memory as 128-byte rows with the 128-byte swizzle, which TMA writes and wgmma reads without bank
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
 // the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
-// Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers: 32-byte rows of float
-// pairs. Limit: tensor cores for large M (64 x 256 x 64 takes about 512 cycles against 48 KiB a stage and block);
-// memory for M <= 64, where two blocks an SM keep 32 KiB of W under way.
+// Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, a row's 32 bytes of float
+// or 16 of bf16 at a time. Limit expected: for large M tensor cores (a stage of the large tiling keeps them busy for
+// 1,024 cycles and needs 48 KiB from L2); for M <= 64 memory, where the two blocks of an SM keep 32 KiB of W under way.
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
@@ -179,6 +179,9 @@ __device__ void consume(const ProductSm90Args& args, const Ring<T>& ring) {
   }
 }
 
+constexpr int kLaunched = 168, kProducer = 40, kConsumer = 232;  // registers of a thread of the large tilings
+static_assert(128 * kProducer + 256 * kConsumer <= 384 * kLaunched);
+
 template <typename T>
 __device__ void product(const ProductSm90Args& args) {
   extern __shared__ __align__(128) unsigned char shared[];
@@ -192,10 +195,10 @@ __device__ void product(const ProductSm90Args& args) {
   }
   __syncthreads();
   if (threadIdx.x >= 128 * T::kConsumers) {
-    if constexpr (T::kMovesRegisters) give_registers<40>();
+    if constexpr (T::kMovesRegisters) give_registers<kProducer>();
     if (threadIdx.x == 128 * T::kConsumers) produce<T>(args, ring);
   } else {
-    if constexpr (T::kMovesRegisters) take_registers<232>();
+    if constexpr (T::kMovesRegisters) take_registers<kConsumer>();
     consume<T>(args, ring);
   }
 }
@@ -208,8 +211,7 @@ using LargeBackward = Tiling<2, 256, 4, true>;
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(160, 2)
-    product_small_sm90(const __grid_constant__ ProductSm90Args args) {
+extern "C" __global__ void __launch_bounds__(160, 2) product_small_sm90(const __grid_constant__ ProductSm90Args args) {
   product<Small>(args);
 }
 extern "C" __global__ void __launch_bounds__(160, 2) product_mid_sm90(const __grid_constant__ ProductSm90Args args) {

@@ -33,7 +33,7 @@ __device__ inline void hold(float (&sum)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(sum[i])::"memory");
 }
 
-#define TINYLORA_SUM8(i)                                                                                        \
+#define TINYLORA_SUM8(i)                                                                                  \
   "+f"(sum[i]), "+f"(sum[i + 1]), "+f"(sum[i + 2]), "+f"(sum[i + 3]), "+f"(sum[i + 4]), "+f"(sum[i + 5]), \
       "+f"(sum[i + 6]), "+f"(sum[i + 7])
 
@@ -55,8 +55,8 @@ __device__ inline void multiply_add(float (&sum)[64], std::uint64_t a, std::uint
       "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, "
       "%43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
       "%64, %65, 1, 1, 1, 0, %66;\n"
-      : TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32),
-        TINYLORA_SUM8(40), TINYLORA_SUM8(48), TINYLORA_SUM8(56)
+      : TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32), TINYLORA_SUM8(40),
+        TINYLORA_SUM8(48), TINYLORA_SUM8(56)
       : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));
 }
 template <bool kTransposed>
@@ -71,10 +71,9 @@ __device__ inline void multiply_add(float (&sum)[128], std::uint64_t a, std::uin
       "%105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, "
       "%122, %123, %124, %125, %126, %127}, "
       "%128, %129, 1, 1, 1, 0, %130;\n"
-      : TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32),
-        TINYLORA_SUM8(40), TINYLORA_SUM8(48), TINYLORA_SUM8(56), TINYLORA_SUM8(64), TINYLORA_SUM8(72),
-        TINYLORA_SUM8(80), TINYLORA_SUM8(88), TINYLORA_SUM8(96), TINYLORA_SUM8(104), TINYLORA_SUM8(112),
-        TINYLORA_SUM8(120)
+      : TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32), TINYLORA_SUM8(40),
+        TINYLORA_SUM8(48), TINYLORA_SUM8(56), TINYLORA_SUM8(64), TINYLORA_SUM8(72), TINYLORA_SUM8(80),
+        TINYLORA_SUM8(88), TINYLORA_SUM8(96), TINYLORA_SUM8(104), TINYLORA_SUM8(112), TINYLORA_SUM8(120)
       : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));
 }
 

@@ -33,8 +33,8 @@ __device__ void load(void* to, const Map& map, int x, int y, uint64_t* barrier) 
       : "memory");
 }
 __device__ void store(const Map& map, int x, int y, const void* from) {
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(x), "r"(y),
-               "r"(shared(from))
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(x),
+               "r"(y), "r"(shared(from))
                : "memory");
 }
 __device__ void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
@@ -82,10 +82,10 @@ extern "C" __global__ void bulk_line(const uint32_t* from, uint32_t* to, int fix
     init(&full, 1);
     publish();
     expect(&full, 1024);
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                     shared(line)),
-                 "l"(from), "r"(1024), "r"(shared(&full))
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared(line)),
+        "l"(from), "r"(1024), "r"(shared(&full))
+        : "memory");
   }
   __syncthreads();
   wait(&full, 0);
@@ -132,10 +132,9 @@ __device__ void ring(const Map& map, float* out, int steps) {
   }
 }
 
-#define RING(name, slip)                                                                                    \
-  extern "C" __global__ void __launch_bounds__(64)                                                          \
-      name(const __grid_constant__ Map map, float* out, int steps) {                                        \
-    ring<slip>(map, out, steps);                                                                            \
+#define RING(name, slip)                                                                                          \
+  extern "C" __global__ void __launch_bounds__(64) name(const __grid_constant__ Map map, float* out, int steps) { \
+    ring<slip>(map, out, steps);                                                                                  \
   }
 RING(ring_right, kNone)
 RING(ring_wrong_parity, kParity)
@@ -165,10 +164,10 @@ __device__ void one_product(const uint4* bytes, int chunks, uint64_t a, uint64_t
   for (int i = 0; i < 8; ++i) out[8 * threadIdx.x + i] = sum[i];
 }
 
-#define PRODUCT(name, transposes_a, transposes_b)                                                      \
-  extern "C" __global__ void __launch_bounds__(128)                                                    \
-      name(const uint4* bytes, int chunks, uint64_t a, uint64_t b, float* out) {                       \
-    one_product<transposes_a, transposes_b>(bytes, chunks, a, b, out);                                 \
+#define PRODUCT(name, transposes_a, transposes_b)                                \
+  extern "C" __global__ void __launch_bounds__(128)                              \
+      name(const uint4* bytes, int chunks, uint64_t a, uint64_t b, float* out) { \
+    one_product<transposes_a, transposes_b>(bytes, chunks, a, b, out);           \
   }
 PRODUCT(product_kk, 0, 0)
 PRODUCT(product_km, 0, 1)
@@ -241,10 +240,10 @@ extern "C" __global__ void stmatrix_x4(const uint32_t* registers, uint32_t* plai
   __syncwarp();
   for (int i = 0; i < 4; ++i) plain[32 * i + lane] = memory[32 * i + lane];
   __syncwarp();
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared(memory) +
-                                                                                               16 * lane),
-               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
-               : "memory");
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared(memory) + 16 * lane),
+      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+      : "memory");
   __syncwarp();
   for (int i = 0; i < 4; ++i) transposed[32 * i + lane] = memory[32 * i + lane];
 }

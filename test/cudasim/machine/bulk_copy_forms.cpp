@@ -134,8 +134,8 @@ void load(Warp& warp, const Instr& instr, uint32_t mask) {
 
 /** Takes 16 bytes of shared memory for a store of this lane's bulk group. */
 void take(Warp& warp, uint32_t lane, uint32_t address, uint8_t* into, uint32_t until) {
-  checkSharedDefined(warp, lane, address, 16);
   warp.block.shared.readAsync(address, warp.index, kStoreAgents + warp.index, until);
+  checkSharedDefined(warp, lane, address, 16);
   std::memcpy(into, warp.block.shared.at(address), 16);
 }
 

@@ -186,7 +186,8 @@ void addControlForms(FormTable& table) {
   table["barrier"] = blockBarrier;
   table["fence"] = fence;
   table["setmaxnreg"] = setRegisters;
-  for (const char* idle : {"nanosleep", "membar", "prefetch", "prefetchu", "discard", "brkpt", "pmevent", "griddepcontrol"}) {
+  for (const char* idle :
+       {"nanosleep", "membar", "prefetch", "prefetchu", "discard", "brkpt", "pmevent", "griddepcontrol"}) {
     table[idle] = nothing;
   }
 }

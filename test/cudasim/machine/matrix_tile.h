@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "machine/half.h"
 #include "machine/fault.h"
+#include "machine/half.h"
 #include "machine/warp.h"
 
 namespace cudasim {

@@ -31,7 +31,8 @@ void Mbarriers::initialise(uint32_t address, uint32_t expected, uint32_t thread)
 }
 
 void Mbarriers::invalidate(uint32_t address, uint32_t thread) {
-  if (!at(address, thread).copies.empty()) fail(name(address) + ": invalidated while bulk copies are under way", thread);
+  if (!at(address, thread).copies.empty())
+    fail(name(address) + ": invalidated while bulk copies are under way", thread);
   shared_.write(address, 8, thread, AccessKind::Plain);
   live_.erase(address);
 }
@@ -81,8 +82,9 @@ void Mbarriers::complete(Mbarrier& barrier, uint32_t bytes) {
 
 void Mbarriers::addCopy(Mbarrier& barrier, BulkCopy copy, uint32_t thread) {
   if (!barrier.published) {
-    fail(name(barrier.address) + " is used by a bulk copy with no fence.mbarrier_init or fence.proxy.async since its "
-                                 "initialisation",
+    fail(name(barrier.address) +
+             " is used by a bulk copy with no fence.mbarrier_init or fence.proxy.async since its "
+             "initialisation",
          thread);
   }
   shared_.beginBulk(copy.address, static_cast<uint32_t>(copy.data.size()), thread);
@@ -137,8 +139,9 @@ std::string Mbarriers::describe() const {
 void Mbarriers::checkOver() const {
   for (const auto& [address, barrier] : live_) {
     if (barrier.copies.empty()) continue;
-    throw Fault{FaultKind::Synchronisation, "the block ended while a bulk copy to its shared memory, which arrives at " +
-                                                name(address) + ", was under way"};
+    throw Fault{FaultKind::Synchronisation,
+                "the block ended while a bulk copy to its shared memory, which arrives at " + name(address) +
+                    ", was under way"};
   }
 }
 

@@ -104,8 +104,8 @@ void barrierForm(Form& form) {
   std::string space = readSpace(form);
   if (space.empty() && form.has("shared::cluster")) space = "shared";
   form.type();
-  const bool hasResult = operation == "arrive" || operation == "arrive_drop" || operation == "test_wait" ||
-                         operation == "try_wait";
+  const bool hasResult =
+      operation == "arrive" || operation == "arrive_drop" || operation == "test_wait" || operation == "try_wait";
   const std::string where = useAddress(form, form.operand(hasResult ? 1 : 0), space);
   form.instr.modifier = spaceNamed(form, where) == Space::Generic ? 1 : 0;
   if (operation == "init") {

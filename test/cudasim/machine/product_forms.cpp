@@ -1,7 +1,7 @@
 // wgmma: products of a warpgroup. A warp computes its own 16 of the 64 rows when it issues; that they are over is known
 // only past wgmma.wait_group: until then nobody may read the sums, touch registers of A, or write what they read.
-// Sums (PTX manual, m64nNk16): value i of a lane is row 16 warp + g + 8 (i / 2 % 2), column 8 (i / 4) + 2t + i % 2: four
-// neighbouring values are one C fragment of mma.m16n8k16; A in registers is one A fragment.
+// Sums (PTX manual, m64nNk16): value i of a lane is row 16 warp + g + 8 (i / 2 % 2), column 8 (i / 4) + 2t + i % 2:
+// four neighbouring values are one C fragment of mma.m16n8k16; A in registers is one A fragment.
 #include <cstring>
 
 #include "machine/block.h"
@@ -14,8 +14,8 @@
 namespace cudasim {
 namespace {
 
-/** Instr::modifier. slots: sums (4 a column tile), A (a descriptor or 4 registers), B, predicate, words of the sums and of
- * the registers of A. */
+/** Instr::modifier. slots: sums (4 a column tile), A (a descriptor or 4 registers), B, predicate, words of the sums and
+ * of the registers of A. */
 struct Shape {
   uint32_t tiles;  // of 8 columns
   bool registers, half, transposesA, transposesB, negatesA, negatesB, notPredicate;
@@ -46,8 +46,8 @@ template <class H>
 __m256 chunk(Warp& warp, uint32_t address, uint32_t until) {
   SharedMemory& shared = warp.block.shared;
   checkShared(warp, 0, address, 16);
-  if (!allSet(shared.definedAt(address), 16)) checkSharedDefined(warp, 0, address, 16);
   shared.readAsync(address, warp.index, kProductAgents + warp.index, until);
+  if (!allSet(shared.definedAt(address), 16)) checkSharedDefined(warp, 0, address, 16);
   alignas(16) uint32_t words[4];
   std::memcpy(words, shared.at(address), 16);
   return widen<H>(words);

@@ -44,8 +44,8 @@ struct Instr {
 /** A register that some path reads before it is written: which lanes still lack a value is kept beside it. */
 struct Tracking {
   Slot guardMask = kNoSlot;
-  std::vector<Slot> reads, writes;  // of `undefined` masks
-  bool copies = false;              // passes the lack on instead of reporting it
+  std::vector<Slot> reads, writes;                // of `undefined` masks
+  bool copies = false;                            // passes the lack on instead of reporting it
   std::vector<Slot> productReads, productWrites;  // of ProductWords
 };
 

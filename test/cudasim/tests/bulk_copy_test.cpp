@@ -97,7 +97,8 @@ TEST("planted: expect_tx of more bytes than come is a deadlock that names barrie
 }
 
 TEST("planted: expect_tx of fewer bytes than come") {
-  caught(Ring().launchWith("ring_too_few_bytes"), CUDA_ERROR_LAUNCH_FAILED, "16 bytes more arrived than expect_tx said");
+  caught(Ring().launchWith("ring_too_few_bytes"), CUDA_ERROR_LAUNCH_FAILED,
+         "16 bytes more arrived than expect_tx said");
 }
 
 TEST("planted: one arrival too many") {

@@ -1,5 +1,5 @@
-// wgmma against the published layouts (PTX manual: matrix descriptor, canonical layouts, fragments), and what goes wrong
-// around it.
+// wgmma against the published layouts (PTX manual: matrix descriptor, canonical layouts, fragments), and what goes
+// wrong around it.
 #include <bit>
 
 #include "tests/hopper.h"
@@ -116,7 +116,8 @@ TEST("wgmma: A from registers, negated") {
   std::vector<uint16_t> fragments(128 * 8);
   for (uint32_t thread = 0; thread < 128; ++thread) {
     for (uint32_t i = 0; i < 8; ++i) {  // as A of mma.m16n8k16
-      const uint32_t row = 16 * (thread / 32) + thread % 32 / 4 + 8 * (i / 2 % 2), k = 2 * (thread % 4) + i % 2 + 8 * (i / 4);
+      const uint32_t row = 16 * (thread / 32) + thread % 32 / 4 + 8 * (i / 2 % 2),
+                     k = 2 * (thread % 4) + i % 2 + 8 * (i / 4);
       fragments[8 * thread + i] = bf16(a(row, k));
     }
   }
