@@ -22,8 +22,10 @@
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
 // the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
 // Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, a row's 32 bytes of float
-// or 16 of bf16 at a time. Limit expected: for large M tensor cores (a stage of the large tiling keeps them busy for
-// 1,024 cycles and needs 48 KiB from L2); for M <= 64 memory, where the two blocks of an SM keep 32 KiB of W under way.
+// or 16 of bf16 at a time. Limit expected, by estimate: for large M, L2. A stage of the large tiling is 1,024 cycles of
+// tensor cores and 48 KiB: 48 bytes a cycle and SM, where L2 gives all SMs at once about 30. Clusters of two blocks
+// that share W by multicast would lower that to 32; they are left out until they can be tried. For M <= 64, memory: the
+// two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block.
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
