@@ -1,10 +1,14 @@
-// Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose.
+// Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose; on sm_90 it
+// does no more tensor work than its tiles hold.
+#include <dlfcn.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <optional>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/kernels/product.h"
+#include "cuda/kernels/product_sm90.h"
 #include "cuda/launch.h"
 #include "cuda/product_sm90.h"
 #include "linear_case.h"
@@ -73,6 +77,18 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
   }
 }
 
+/// What the stand-in counted since the last call, in mma.m16n8k16; none on a real device.
+std::optional<std::int64_t> tensor_work(const char* kernel) {
+  void* driver = dlopen(std::getenv("TINYLORA_CUDA_DRIVER"), RTLD_LAZY | RTLD_NOLOAD);
+  const auto counters = reinterpret_cast<const char* (*)()>(dlsym(driver, "cudasimCounters"));
+  const auto reset = reinterpret_cast<void (*)()>(dlsym(driver, "cudasimCountersReset"));
+  if (counters == nullptr || reset == nullptr) return std::nullopt;
+  const std::string all = counters(), key = "\"mma\":";
+  const std::size_t at = all.find(key, std::min(all.find(std::string("\"") + kernel + "\""), all.size()));
+  reset();
+  return at == std::string::npos ? 0 : std::stoll(all.substr(at + key.size()));
+}
+
 /// On a device of sm_90 all products run there; with fewer blocks than tiles the ring goes on from tile to tile.
 void sm90_tilings(bool backward) {
   const auto backend = make_cuda_backend(DType::bf16);
@@ -82,9 +98,16 @@ void sm90_tilings(bool backward) {
     const auto run = [&](const cuda::ProductKernelArgs& args, int) {
       cuda::run_sm90_product(backend->device(), kernel, args, backward);
     };
+    tensor_work(kernel.name);
     const std::vector<float> y = product_by(*backend, run, data, backward);
     if (!first) first = y;
     expect_same_bits(kernel.name, y, *first);
+    const auto whole = [](int size, int tile) { return std::int64_t{cuda::round_up(size, tile)}; };
+    const int n = backward ? data.shape.in : data.shape.out, k = backward ? data.shape.out : data.shape.in;
+    const std::int64_t least =
+        whole(data.shape.rows, kernel.rows) * whole(n, kernel.columns) * whole(k, cuda::kSm90Depth) / (16 * 8 * 16);
+    const auto work = tensor_work(kernel.name);
+    expect(!work || *work == least, kernel.name, ": expected ", least, " mma, found ", work.value_or(0));
   }
 }
 
