@@ -73,6 +73,51 @@ extern "C" __global__ void tile_there_and_back(const __grid_constant__ Map in, c
   }
 }
 
+/// A box of three dimensions.
+extern "C" __global__ void box_of_three(const __grid_constant__ Map in, int x, int y, int z, uint32_t* memory,
+                                        int words) {
+  extern __shared__ __align__(1024) uint32_t tile[];
+  __shared__ uint64_t full;
+  if (threadIdx.x == 0) {
+    init(&full, 1);
+    publish();
+    expect(&full, 4 * words);
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], "
+        "[%5];" ::"r"(shared(tile)),
+        "l"(&in), "r"(x), "r"(y), "r"(z), "r"(shared(&full))
+        : "memory");
+    wait(&full, 0);
+    for (int i = 0; i < words; ++i) memory[i] = tile[i];
+  }
+}
+
+/// Every warp hands a number to the next, phase by phase: arrivals with a state, waits for it, bytes said by hand.
+extern "C" __global__ void barrier_states(int* out, int phases) {
+  __shared__ uint64_t barrier;
+  __shared__ int value[2];
+  const int warp = threadIdx.x / 32;
+  if (threadIdx.x == 0) init(&barrier, 64), value[0] = 0;
+  __syncthreads();
+  for (int phase = 0; phase < phases; ++phase) {
+    if (threadIdx.x % 32 == 0 && phase % 2 == warp) value[(phase + 1) % 2] = value[phase % 2] + 1;
+    if (threadIdx.x == 0) {
+      asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], 24;" ::"r"(shared(&barrier)) : "memory");
+      asm volatile("mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%0], 24;" ::"r"(shared(&barrier)) : "memory");
+    }
+    uint64_t state;
+    asm volatile("mbarrier.arrive.shared::cta.b64 %0, [%1];" : "=l"(state) : "r"(shared(&barrier)) : "memory");
+    int over = 0;
+    while (over == 0) {
+      asm volatile("{\n.reg .pred p;\nmbarrier.test_wait.shared::cta.b64 p, [%1], %2;\nselp.b32 %0, 1, 0, p;\n}"
+                   : "=r"(over)
+                   : "r"(shared(&barrier)), "l"(state)
+                   : "memory");
+    }
+  }
+  out[threadIdx.x] = value[phases % 2];
+}
+
 /// 1 KiB by a bulk copy, negated in place, stored by a bulk copy.
 extern "C" __global__ void bulk_line(const uint32_t* from, uint32_t* to, int fix) {
   __shared__ __align__(128) uint32_t line[256];
@@ -190,6 +235,27 @@ extern "C" __global__ void __launch_bounds__(128)
       "1, -1, 1, 0;"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]), "+f"(sum[4]), "+f"(sum[5]), "+f"(sum[6]), "+f"(sum[7])
       : "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]), "l"(b + (shared(operands) >> 4)));
+  commit();
+  wait_for_products();
+  hold(sum);
+  for (int i = 0; i < 8; ++i) out[8 * threadIdx.x + i] = sum[i];
+}
+
+/// Ones in f16, two a word, without swizzle: sums of 16.
+extern "C" __global__ void __launch_bounds__(128) ones_half(float* out) {
+  __shared__ __align__(1024) uint32_t ones[512];
+  for (int i = threadIdx.x; i < 512; i += 128) ones[i] = 0x3C003C00;
+  proxy_fence();
+  __syncthreads();
+  const uint64_t matrix = static_cast<uint64_t>(shared(ones) >> 4) | 8ull << 16 | 16ull << 32;
+  float sum[8];
+  begin();
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %9, 0;\nwgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {%0, %1, %2, %3, "
+      "%4, "
+      "%5, %6, %7}, %8, %8, p, 1, 1, 0, 0;\n}"
+      : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3]), "=f"(sum[4]), "=f"(sum[5]), "=f"(sum[6]), "=f"(sum[7])
+      : "l"(matrix), "r"(0));
   commit();
   wait_for_products();
   hold(sum);

@@ -59,6 +59,37 @@ TEST("TMA: a box with each swizzle, inside and over every edge, there and back")
   }
 }
 
+TEST("TMA: a box of three dimensions, partly outside") {
+  const auto values = counting(16 * 6 * 5);
+  const Buffer in(values), memory(4 * 8 * 3 * 2);
+  const std::array<uint64_t, 3> sizes{16, 6, 5};
+  const std::array<uint64_t, 2> strides{64, 384};
+  const std::array<uint32_t, 3> box{8, 3, 2}, steps{1, 1, 1};
+  CUtensorMap map;
+  check(cuTensorMapEncodeTiled(&map, kFloat32, 3, reinterpret_cast<void*>(in.address()), sizes.data(), strides.data(),
+                               box.data(), steps.data(), 0, 0, 0, 0) == CUDA_SUCCESS,
+        "the map");
+  run("box_of_three", {1, 32, 192}, map, 12, 4, -1, memory.address(), 48);
+  const auto got = memory.read<uint32_t>();
+  for (int i = 0; i < 48; ++i) {
+    const int x = 12 + i % 8, y = 4 + i / 8 % 3, z = -1 + i / 24;
+    const bool inside = x < 16 && y < 6 && z >= 0;
+    check(got[i] == (inside ? values[16 * (6 * z + y) + x] : 0), "element " + std::to_string(i));
+  }
+}
+
+TEST("mbarriers: states, test_wait, bytes said by hand") {
+  const Buffer out(64 * 4);
+  run("barrier_states", {1, 64}, out.address(), 7);
+  for (const int value : out.read<int>()) check(value == 7, "value " + std::to_string(value));
+}
+
+TEST("PTX for another specific architecture is refused") {
+  CUmodule module;
+  const char* text = ".version 8.7\n.target sm_80a\n.address_size 64\n";
+  check(cuModuleLoadData(&module, text) == CUDA_ERROR_NO_BINARY_FOR_GPU, "loaded");
+}
+
 TEST("a bulk copy there, changed, and back") {
   const Buffer in(counting(256)), out(1024);
   run("bulk_line", {1, 256}, in.address(), out.address(), 1);

@@ -127,6 +127,12 @@ TEST("wgmma: A from registers, negated") {
   check(wrongSums(out.read<float>(), -1) == 0, "wrong sums");
 }
 
+TEST("wgmma: f16, and scale-d 0 where the sums were never written") {
+  const Buffer out(128 * 8 * 4);
+  run("ones_half", {1, 128}, out.address());
+  for (const float sum : out.read<float>()) check(sum == 16, "sum " + std::to_string(sum));
+}
+
 TEST("wgmma is counted as so many mma.m16n8k16") {
   const Buffer out(128 * 8 * 4);
   cudasimCountersReset();
