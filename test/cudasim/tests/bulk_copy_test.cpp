@@ -1,7 +1,7 @@
 // Bulk copies and mbarriers: where TMA puts a box, and what goes wrong around the barriers.
 #include <numeric>
 
-#include "tests/hopper.h"
+#include "tests/tensor_map.h"
 
 using namespace cudasim::test;
 

@@ -36,7 +36,7 @@ void setUp() {
 
 CUfunction function(const std::string& name) {
   static std::map<std::string, CUmodule> modules;
-  for (const char* file : {"basic", "gemm", "mistakes", "hopper"}) {
+  for (const char* file : {"basic", "gemm", "mistakes", "bulk_copy_sm90", "wgmma_sm90"}) {
     CUmodule& module = modules[file];
     if (module == nullptr) expectSuccess(cuModuleLoadData(&module, text(file).c_str()), "cuModuleLoadData");
     CUfunction found;

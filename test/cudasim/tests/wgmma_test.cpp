@@ -2,7 +2,7 @@
 // wrong around it.
 #include <bit>
 
-#include "tests/hopper.h"
+#include "tests/tensor_map.h"
 
 using namespace cudasim::test;
 
