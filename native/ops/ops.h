@@ -21,6 +21,17 @@ class Weight;  // a frozen matrix in the backend's own layout (backend.h)
 /// walks them in this order, one softmax rescale a page.
 inline constexpr int kPageSize = 32;
 
+struct LinearArgs;
+struct LinearBackwardArgs;
+
+/// The products that read what an op writes, told to that op so that it can make their z in the same pass. They stay as
+/// they are until `linear` runs them, but for LinearArgs::left. The op that writes a gradient is told in the same way
+/// of the LinearBackwardArgs that read it. A backend may take no notice.
+struct Readers {
+  LinearArgs* first = nullptr;
+  int count = 0;
+};
+
 /// x[m] = table[token[m]].   x [M, C] float
 struct EmbedArgs {
   int rows;
@@ -38,6 +49,7 @@ struct RmsNormArgs {
   const float* gain;  // [C]
   void* y;            // [M, C] act
   float* inv_rms;     // [M] kept for the backward pass
+  Readers readers = {};  // of y
 };
 
 /// dx += inv_rms * (g - x * inv_rms^2 * mean(g * x)), g = dy * gain.
@@ -59,6 +71,7 @@ struct LoraArgs {
   const float* b = nullptr;               // [r, out]: B transposed
   const float* r = nullptr;               // [adapters, r, r]
   const std::int32_t* adapter = nullptr;  // [M]
+  int adapters = 0;
 };
 
 /// y = residual + x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float, before any
@@ -73,9 +86,11 @@ struct LinearArgs {
   void* y = nullptr;   // [M, out] act, or float when y_float
   bool y_float = false;
   const float* residual = nullptr;  // [M, out] or none; may be y (float y only)
+  const float* left = nullptr;      // [M, r] z R_k^T: set where the op that wrote x made it, and z; else none
 };
 
-/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z (rows ascending).
+/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z, in an order fixed
+/// by the places of those rows in the batch.
 struct LinearBackwardArgs {
   int rows;
   const void* dy;        // [M, out] act
@@ -85,6 +100,7 @@ struct LinearBackwardArgs {
   double* d_r = nullptr;     // [adapters, r, r] +=
   float* dx = nullptr;       // [M, in]
   bool add = false;
+  const float* left = nullptr;  // [M, r] s R_k: set where the op that wrote dy made it, and added to dR; else none
 };
 
 /// Where the rows of a batch stand, shared by every layer. A slot is page * kPageSize + offset in the KV cache.
@@ -150,6 +166,7 @@ struct RopeStoreBackwardArgs {
   void* dq;               // [M, H, D] act
   void* dk;               // [M, K, D] act
   void* dv;               // [M, K, D] act
+  LinearBackwardArgs* readers = nullptr;  // three, of dq, dk and dv, or none
 };
 
 /// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from
@@ -189,6 +206,7 @@ struct SwigluArgs {
   const void* gate;  // [M, F] act
   const void* up;    // [M, F] act
   void* h;           // [M, F] act
+  Readers readers = {};  // of h
 };
 
 struct SwigluBackwardArgs {
@@ -199,6 +217,7 @@ struct SwigluBackwardArgs {
   const float* dh;   // [M, F]
   void* d_gate;      // [M, F] act
   void* d_up;        // [M, F] act
+  LinearBackwardArgs* readers = nullptr;  // two, of d_gate and d_up, or none
 };
 
 /// y = x rounded to act.
@@ -206,6 +225,7 @@ struct CastArgs {
   std::int64_t count;
   const float* x;
   void* y;
+  LinearBackwardArgs* reader = nullptr;  // of y, or none
 };
 
 /// y[i] = x[rows[i]]: the rows that the head reads.
