@@ -62,6 +62,8 @@ class CudaBackend final : public Backend {
   void download(void* host, const void* device, std::size_t bytes) override { device_->download(host, device, bytes); }
   void zero(void* device, std::size_t bytes) override { device_->zero(device, bytes); }
   void synchronize() override { device_->synchronize(); }
+  void replay(std::shared_ptr<void>& recording, const std::function<void()>& record) override;
+  bool replays() const override { return true; }
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
 
   void embed(const EmbedArgs&) override;
@@ -111,7 +113,8 @@ class CudaBackend final : public Backend {
   std::shared_ptr<cuda::Device> device_;
   cuda::Scratch prepared_;  // the factors of updates, made for the next products by the op before them: z R^T, s R and s
   cuda::Scratch left_;      // the same, made by the products themselves
-  cuda::Scratch padded_;  // a copy of x with aligned rows
+  cuda::Scratch padded_;    // a copy of x with aligned rows
+  cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
 };
 
 /// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.

@@ -62,8 +62,8 @@ std::vector<std::int32_t> page_table(const Batch& batch, std::size_t width) {
 
 }  // namespace
 
-DeviceBatch::DeviceBatch(Backend& backend, const Batch& batch) {
-  std::size_t max_pages = 0;
+void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least_pages) {
+  std::size_t max_pages = least_pages;
   for (const std::vector<std::int32_t>& pages : batch.span_pages) max_pages = std::max(max_pages, pages.size());
 
   IntBlock block;
@@ -77,7 +77,12 @@ DeviceBatch::DeviceBatch(Backend& backend, const Batch& batch) {
   const std::size_t pages = block.add(page_table(batch, max_pages));
 
   const std::size_t bytes = block.values().size() * sizeof(std::int32_t);
-  memory_ = backend.allocate(bytes);
+  if (bytes > bytes_) {
+    memory_.reset();
+    bytes_ = 0;
+    memory_ = backend.allocate(bytes);
+    bytes_ = bytes;
+  }
   backend.upload(memory_.get(), block.values().data(), bytes);
   const auto* base = static_cast<const std::int32_t*>(memory_.get());
   tokens_ = base + tokens;

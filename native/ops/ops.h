@@ -282,15 +282,19 @@ struct SampleRow {
   std::uint64_t seed = 0;  // with sequence and position the key of the draw: Philox4x32-10
   std::uint64_t sequence = 0;
   std::uint32_t position = 0;  // of the token that is drawn
+
+  bool is_cut() const { return temperature > 0 && (top_k > 0 || top_p < 1 || min_p > 0); }
 };
 
 /// One token a row. logp is the log-probability of the token under the whole distribution at the row's temperature,
-/// with the very bits that the head op gives for the same row and target.
+/// with the very bits that the head op gives for the same row and target. A row whose logits are not finite has no
+/// token: -1, and logp NaN.
 struct HeadSampleArgs {
   int rows;
   const void* x;         // [n, C] act
   const Weight* weight;  // [V, C]
-  const SampleRow* how;  // [n] host memory
+  const SampleRow* how;  // [n]
+  int cut;               // rows that top_k, top_p or min_p cut (is_cut), at most
   std::int32_t* token;   // [n]
   float* logp;           // [n]
 };

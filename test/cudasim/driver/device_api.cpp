@@ -201,7 +201,7 @@ CUDASIM_API CUresult cuCtxGetDevice(CUdevice* device) {
 }
 
 CUDASIM_API CUresult cuCtxSynchronize() {
-  return guarded([](Device&) { return CUDA_SUCCESS; });
+  return guardedOutsideCapture("cuCtxSynchronize", [](Device&) { return CUDA_SUCCESS; });
 }
 
 CUDASIM_API CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {
