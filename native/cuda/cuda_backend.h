@@ -111,9 +111,10 @@ class CudaBackend final : public Backend {
 
   DType dtype_;
   std::shared_ptr<cuda::Device> device_;
-  cuda::Scratch prepared_;  // the factors of updates, made for the next products by the op before them: z R^T, s R and s
-  cuda::Scratch left_;      // the same, made by the products themselves
-  cuda::Scratch padded_;    // a copy of x with aligned rows
+  cuda::Scratch
+      prepared_;          // the factors of updates, made for the next products by the op before them: z R^T, s R and s
+  cuda::Scratch left_;    // the same, made by the products themselves
+  cuda::Scratch padded_;  // a copy of x with aligned rows
   cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
 };
 

@@ -1,5 +1,5 @@
-// A run of launches that the device repeats in one call. The driver records what is queued on the stream while the graph
-// is captured, with the very addresses and numbers; nothing runs meanwhile.
+// A run of launches that the device repeats in one call. The driver records what is queued on the stream while the
+// graph is captured, with the very addresses and numbers; nothing runs meanwhile.
 #pragma once
 
 #include <functional>

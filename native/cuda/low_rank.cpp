@@ -73,8 +73,8 @@ std::array<LowRankArgs, 3> CudaBackend::low_rank_of(const char* op, std::span<co
   for (std::size_t i = 0; i < products.size(); ++i) {
     const LinearBackwardArgs& product = products[i];
     const RowsOf& dy = gradients[i];
-    check(product.dy == dy.data && product.rows == dy.rows && product.weight->out == dy.width, "ERR_ARGUMENT", "cuda: ",
-          op, ": expected the product that reads this gradient");
+    check(product.dy == dy.data && product.rows == dy.rows && product.weight->out == dy.width, "ERR_ARGUMENT",
+          "cuda: ", op, ": expected the product that reads this gradient");
     check_rank(op, product.lora);
     count += 2 * numbers(product.rows, product.lora.rank);
   }

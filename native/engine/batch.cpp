@@ -1,6 +1,7 @@
 #include "engine/batch.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "core/error.h"
 
@@ -33,6 +34,8 @@ void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, 
 }
 
 namespace {
+
+constexpr std::size_t kLeastBytes = std::size_t{1} << 16;
 
 /// Arrays of int32 laid end to end, each from a multiple of 64 bytes.
 class IntBlock {
@@ -80,8 +83,9 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
   if (bytes > bytes_) {
     memory_.reset();
     bytes_ = 0;
-    memory_ = backend.allocate(bytes);
-    bytes_ = bytes;
+    const std::size_t rounded = std::bit_ceil(std::max(bytes, kLeastBytes));  // so that it seldom moves
+    memory_ = backend.allocate(rounded);
+    bytes_ = rounded;
   }
   backend.upload(memory_.get(), block.values().data(), bytes);
   const auto* base = static_cast<const std::int32_t*>(memory_.get());

@@ -57,11 +57,11 @@ class SamplePass {
   std::size_t bytes_ = 0;
   DeviceBatch batch_;
 
-  SampleRow* how_ = nullptr;      // [n]
-  std::int32_t* rows_ = nullptr;  // [n]
-  float* gathered_ = nullptr;     // [n, C]
-  float* inv_rms_ = nullptr;      // [n]
-  void* normed_ = nullptr;        // [n, C] act
+  SampleRow* how_ = nullptr;       // [n]
+  std::int32_t* rows_ = nullptr;   // [n]
+  float* gathered_ = nullptr;      // [n, C]
+  float* inv_rms_ = nullptr;       // [n]
+  void* normed_ = nullptr;         // [n, C] act
   std::int32_t* drawn_ = nullptr;  // [n] tokens, then [n] log-probabilities
 
   std::map<Shape, std::shared_ptr<void>> recordings_;

@@ -45,10 +45,10 @@ struct RmsNormArgs {
   int rows;
   int width;
   float epsilon;
-  const float* x;     // [M, C]
-  const float* gain;  // [C]
-  void* y;            // [M, C] act
-  float* inv_rms;     // [M] kept for the backward pass
+  const float* x;        // [M, C]
+  const float* gain;     // [C]
+  void* y;               // [M, C] act
+  float* inv_rms;        // [M] kept for the backward pass
   Readers readers = {};  // of y
 };
 
@@ -89,8 +89,8 @@ struct LinearArgs {
   const float* left = nullptr;      // [M, r] z R_k^T: set where the op that wrote x made it, and z; else none
 };
 
-/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z, in an order fixed
-/// by the places of those rows in the batch.
+/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z, in an order
+/// fixed by the places of those rows in the batch.
 struct LinearBackwardArgs {
   int rows;
   const void* dy;        // [M, out] act
@@ -158,14 +158,14 @@ struct RopeStoreBackwardArgs {
   const float* q_gain = nullptr;
   const float* k_gain = nullptr;
   float epsilon = 0;
-  const float* q;         // [M, H, D] before norm and rotation; needed only with gains
-  const float* k;         // [M, K, D] likewise
-  const float* dq_out;    // [M, H, D]
-  const float* d_keys;    // [slots, K, D]
-  const float* d_values;  // [slots, K, D]
-  void* dq;               // [M, H, D] act
-  void* dk;               // [M, K, D] act
-  void* dv;               // [M, K, D] act
+  const float* q;                         // [M, H, D] before norm and rotation; needed only with gains
+  const float* k;                         // [M, K, D] likewise
+  const float* dq_out;                    // [M, H, D]
+  const float* d_keys;                    // [slots, K, D]
+  const float* d_values;                  // [slots, K, D]
+  void* dq;                               // [M, H, D] act
+  void* dk;                               // [M, K, D] act
+  void* dv;                               // [M, K, D] act
   LinearBackwardArgs* readers = nullptr;  // three, of dq, dk and dv, or none
 };
 
@@ -203,20 +203,20 @@ struct AttentionBackwardArgs {
 struct SwigluArgs {
   int rows;
   int width;
-  const void* gate;  // [M, F] act
-  const void* up;    // [M, F] act
-  void* h;           // [M, F] act
+  const void* gate;      // [M, F] act
+  const void* up;        // [M, F] act
+  void* h;               // [M, F] act
   Readers readers = {};  // of h
 };
 
 struct SwigluBackwardArgs {
   int rows;
   int width;
-  const void* gate;  // [M, F] act
-  const void* up;    // [M, F] act
-  const float* dh;   // [M, F]
-  void* d_gate;      // [M, F] act
-  void* d_up;        // [M, F] act
+  const void* gate;                       // [M, F] act
+  const void* up;                         // [M, F] act
+  const float* dh;                        // [M, F]
+  void* d_gate;                           // [M, F] act
+  void* d_up;                             // [M, F] act
   LinearBackwardArgs* readers = nullptr;  // two, of d_gate and d_up, or none
 };
 

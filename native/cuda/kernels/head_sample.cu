@@ -131,8 +131,7 @@ __device__ void head_sample(const HeadSampleTask& task) {
   const float scale = task.inv_temperature[row];
   for (int i = static_cast<int>(threadIdx.x); i < count; i += 32) l[i] *= scale;
   __syncwarp();
-  const int token =
-      greedy ? most_likely(l, count, total.largest) : draw_in_chunk(l, count, total.largest, place.left);
+  const int token = greedy ? most_likely(l, count, total.largest) : draw_in_chunk(l, count, total.largest, place.left);
   if (threadIdx.x != 0) return;
   task.token[row] = first + token;
   task.logp[row] = total.logp(l[token]);

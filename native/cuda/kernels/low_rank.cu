@@ -20,7 +20,8 @@ template <typename Act>
 __device__ void low_rank(const LowRankKernelArgs& args) {
   const int64_t row = blockIdx.x;
   const Act* x = static_cast<const Act*>(args.x) + row * args.low_rank.k;
-  low_rank_row(args.low_rank, row, [&](int i, bool, float(&values)[kGroup]) { load_group(args.low_rank, x, i, values); });
+  low_rank_row(args.low_rank, row,
+               [&](int i, bool, float(&values)[kGroup]) { load_group(args.low_rank, x, i, values); });
 }
 
 }  // namespace

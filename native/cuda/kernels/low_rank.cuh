@@ -59,8 +59,8 @@ __device__ inline void finish_low_rank(const LowRankArgs& args, int64_t row, Low
   }
 }
 
-/// `group(i, first, values)` gives elements i .. i + 7 of the row; with `first` it is the first to ask for them, and may
-/// make and store them. All threads of the block must call; the row is gone through once even without tasks.
+/// `group(i, first, values)` gives elements i .. i + 7 of the row; with `first` it is the first to ask for them, and
+/// may make and store them. All threads of the block must call; the row is gone through once even without tasks.
 template <class Group>
 __device__ void low_rank_row(const LowRankArgs& args, int64_t row, const Group& group) {
   __shared__ LowRankSums sums;

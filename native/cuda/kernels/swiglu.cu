@@ -56,8 +56,7 @@ __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
     store_group(of_gate, d_up, i, u);
   });
   if (args.of_up.tasks == 0) return;
-  low_rank_row(args.of_up, row,
-               [&](int i, bool, float(&values)[kGroup]) { load_group(args.of_up, d_up, i, values); });
+  low_rank_row(args.of_up, row, [&](int i, bool, float(&values)[kGroup]) { load_group(args.of_up, d_up, i, values); });
 }
 
 }  // namespace

@@ -73,8 +73,8 @@ class Device {
   bool initialised = false;
   int contextReferences = 0;
   CUresult sticky = CUDA_SUCCESS;
-  std::string planted;         // the kernel whose next launch fails
-  uint64_t launches = 0;       // of kernels, one by one
+  std::string planted;    // the kernel whose next launch fails
+  uint64_t launches = 0;  // of kernels, one by one
   uint64_t graphLaunches = 0;
   std::string lastReport;
 
