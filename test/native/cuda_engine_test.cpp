@@ -73,9 +73,10 @@ void expect_scored(Engine& engine, const SampleRequest& one, const std::vector<S
 }
 
 /// Runs one request to its end; counts the steps that were one graph and nothing else.
-int steps_by_graph(const SimulatedDriver& driver, Engine& engine, Sampler& sampler, const SampleRequest& one) {
+int steps_by_graph(const SimulatedDriver& driver, Engine& engine, Sampler& sampler, const SampleRequest& one,
+                   std::vector<SampleEvent>& finished) {
   const std::atomic<bool> abort = false;
-  std::vector<SampleEvent> finished;
+  finished.clear();
   int graphs = 0;
   sampler.submit(one);
   while (!sampler.idle()) {
@@ -98,15 +99,37 @@ void a_decode_step_is_one_graph(const SimulatedDriver& driver, DType dtype) {
   Engine engine(make_cuda_backend(dtype), tiny);
   set_random_adapters(engine, 2);
   Sampler sampler(*engine.model, *engine.adapters, 12, 1024, {});
+  std::vector<SampleEvent> finished;
+  const auto run = [&](const SampleRequest& one) { return steps_by_graph(driver, engine, sampler, one, finished); };
   // Of 12 tokens the first comes from the prompt; the second is the first of its shape, and its kernels are launched.
-  expect(steps_by_graph(driver, engine, sampler, request(tiny.config, 1, 0, 9, 12)) == 10, "other steps by graph");
-  expect(steps_by_graph(driver, engine, sampler, request(tiny.config, 2, 1, 10, 12)) == 11, "the graph was not kept");
+  expect(run(request(tiny.config, 1, 0, 9, 12)) == 10, "other steps by graph");
+  expect(run(request(tiny.config, 2, 1, 10, 12)) == 11, "the graph was not kept");
   SampleRequest cut = request(tiny.config, 3, 1, 9, 12);
   cut.top_k = 20;
-  expect(steps_by_graph(driver, engine, sampler, cut) == 10, "other steps by graph with top_k");
-  expect(steps_by_graph(driver, engine, sampler, request(tiny.config, 4, -1, 12, 40)) >= 30, "other steps over pages");
+  expect(run(cut) == 10, "other steps by graph with top_k");
+  expect(run(request(tiny.config, 4, -1, 12, 40)) >= 30, "other steps over pages");
   set_random_adapters(engine, 1);  // another basis: the graphs hold addresses that are gone
-  expect(steps_by_graph(driver, engine, sampler, request(tiny.config, 5, 1, 9, 12)) == 10, "stale graphs");
+  expect(run(request(tiny.config, 5, 1, 9, 12)) == 10, "stale graphs");
+}
+
+/// Where the driver refuses to capture, steps run as they are: the same tokens, the same bits.
+void no_graph_is_needed(const SimulatedDriver& driver, DType dtype) {
+  TinyModel tiny;
+  Engine engine(make_cuda_backend(dtype), tiny);
+  set_random_adapters(engine, 2);
+  const SampleRequest one = request(tiny.config, 3, 1, 5, 9);
+  std::vector<SampleEvent> by_graph, eager;
+  for (const bool refuse : {false, true}) {
+    driver.refuse_captures(refuse);
+    Sampler sampler(*engine.model, *engine.adapters, 8, 512, {});
+    const int graphs = steps_by_graph(driver, engine, sampler, one, refuse ? eager : by_graph);
+    driver.refuse_captures(false);
+    expect(graphs == (refuse ? 0 : 7), graphs, " steps by graph");
+  }
+  for (std::size_t i = 0; i < by_graph.size(); ++i) {
+    expect(by_graph[i].token_ids == eager[i].token_ids, "other tokens");
+    expect_same_bits("log-probabilities", by_graph[i].logprobs, eager[i].logprobs);
+  }
 }
 
 void a_failed_kernel_is_an_error(const SimulatedDriver& driver) {
@@ -150,6 +173,7 @@ void add_cuda_engine_tests(Tests& tests) {
     const std::string suffix = std::string(" [cuda ") + name_of(dtype) + "]";
     tests.add("cuda engine: launches of a layer" + suffix, [=] { launches_of_a_layer(driver, dtype); });
     tests.add("cuda engine: a decode step is one graph" + suffix, [=] { a_decode_step_is_one_graph(driver, dtype); });
+    tests.add("cuda engine: no graph is needed" + suffix, [=] { no_graph_is_needed(driver, dtype); });
   }
   tests.add("cuda engine: a failed kernel is an error [cuda bf16]", [=] { a_failed_kernel_is_an_error(driver); });
   tests.add("cuda engine: memory that is not there [cuda bf16]", memory_that_is_not_there);

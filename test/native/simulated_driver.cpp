@@ -14,6 +14,7 @@ SimulatedDriver SimulatedDriver::find() {
   found.launches = reinterpret_cast<decltype(found.launches)>(dlsym(library, "cudasimLaunches"));
   found.graph_launches = reinterpret_cast<decltype(found.graph_launches)>(dlsym(library, "cudasimGraphLaunches"));
   found.fail_next = reinterpret_cast<decltype(found.fail_next)>(dlsym(library, "cudasimFailNext"));
+  found.refuse_captures = reinterpret_cast<decltype(found.refuse_captures)>(dlsym(library, "cudasimRefuseCaptures"));
   return found;
 }
 

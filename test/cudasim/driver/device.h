@@ -73,6 +73,7 @@ class Device {
   bool initialised = false;
   int contextReferences = 0;
   CUresult sticky = CUDA_SUCCESS;
+  bool refusesCaptures = false;
   std::string planted;    // the kernel whose next launch fails
   uint64_t launches = 0;  // of kernels, one by one
   uint64_t graphLaunches = 0;

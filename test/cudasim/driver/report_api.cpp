@@ -84,6 +84,9 @@ CUDASIM_API uint64_t cudasimGraphLaunches() { return Device::instance().graphLau
 /** The next launch of the kernel fails as one does that reads where nothing is: the context is lost. */
 CUDASIM_API void cudasimFailNext(const char* kernel) { Device::instance().planted = kernel; }
 
+/** From now on no stream may capture, or each may again. */
+CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refusesCaptures = refuse; }
+
 CUDASIM_API void cudasimCountersReset() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);

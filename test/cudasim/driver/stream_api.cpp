@@ -109,7 +109,7 @@ CUDASIM_API CUresult cuEventElapsedTime(float* milliseconds, CUevent from, CUeve
 CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int) {
   return guarded([=](Device& device) {
     Stream* target = device.stream(stream);
-    if (target == nullptr || target->capture != nullptr || target == &device.defaultStream) {
+    if (target == nullptr || target->capture != nullptr || target == &device.defaultStream || device.refusesCaptures) {
       return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     target->capture = std::make_unique<Graph>();
