@@ -1,5 +1,5 @@
 // Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right
-// (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cu makes left
+// (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cuh makes left
 // beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
 // the epilogue.
 //

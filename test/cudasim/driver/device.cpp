@@ -68,6 +68,17 @@ CUresult Device::submit(CUstream handle, Work work) {
   return work();
 }
 
+CUresult Device::refusedByCapture(const char* call) {
+  CUresult result = CUDA_SUCCESS;
+  for (const auto& [handle, own] : streams) {
+    if (own->capture == nullptr) continue;
+    own->capture->broken = true;
+    result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    report(std::string(call) + " while a stream captures");
+  }
+  return result;
+}
+
 CUresult ready() {
   const Device& device = Device::instance();
   if (!device.initialised) return CUDA_ERROR_NOT_INITIALIZED;

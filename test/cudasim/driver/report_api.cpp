@@ -87,9 +87,21 @@ CUDASIM_API const char* cudasimCounters() {
   return keep(text + "}");
 }
 
+/** Kernels that were launched one by one, and graphs, since the counters were reset. */
+CUDASIM_API uint64_t cudasimLaunches() { return Device::instance().launches; }
+CUDASIM_API uint64_t cudasimGraphLaunches() { return Device::instance().graphLaunches; }
+
+/** The next launch of the kernel fails as one does that reads where nothing is: the context is lost. */
+CUDASIM_API void cudasimFailNext(const char* kernel) { Device::instance().planted = kernel; }
+
+/** From now on no stream may capture, or each may again. */
+CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refusesCaptures = refuse; }
+
 CUDASIM_API void cudasimCountersReset() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.launches = 0;
+  device.graphLaunches = 0;
   for (const auto& entry : device.modules) {
     for (const auto& kernel : entry.second->kernels) {
       if (kernel.second == nullptr) continue;
