@@ -65,8 +65,8 @@ export class Session {
     return session;
   }
 
-  get backend(): string {
-    return this.#native.backend;
+  get device(): string {
+    return this.#native.device;
   }
   get modules(): LinearModule[] {
     return this.#native.modules;

@@ -63,34 +63,35 @@ Napi::Object to_js(Napi::Env env, const Timing& timing) {
   return object;
 }
 
-/// The GPUs of this machine, or in one sentence why none can be used.
-Napi::Object cuda_to_js(Napi::Env env) {
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("name", "cuda");
-  std::string reason;
-  bool usable = false;
+/// A device by the name that specs take, with the reason where it cannot be used.
+Napi::Object device_to_js(Napi::Env env, const std::string& name, const std::string& reason) {
+  Napi::Object device = Napi::Object::New(env);
+  device.Set("name", name);
+  device.Set("usable", reason.empty());
+  if (!reason.empty()) device.Set("reason", reason);
+  return device;
+}
+
+/// The GPUs of this machine, or one entry that says why there is none.
+void add_gpus(Napi::Env env, Napi::Array& devices) {
+  std::vector<cuda::DeviceInfo> list;
   try {
-    Napi::Array devices = Napi::Array::New(env);
-    for (const cuda::DeviceInfo& info : cuda::list_devices()) {
-      Napi::Object device = Napi::Object::New(env);
-      device.Set("name", info.name);
-      device.Set("capability", std::to_string(info.major) + "." + std::to_string(info.minor));
-      device.Set("memory", static_cast<double>(info.memory));
-      device.Set("usable", info.usable());
-      if (!info.usable()) device.Set("reason", info.reason);
-      devices.Set(devices.Length(), device);
-      usable = usable || info.usable();
-      if (!info.usable() && reason.empty()) reason = info.name + ": " + info.reason;
-    }
-    result.Set("devices", devices);
+    list = cuda::list_devices();
   } catch (const Error& error) {
-    reason = error.what();
+    std::string reason = error.what();
     constexpr std::string_view kPrefix = "cuda: ";
     if (reason.starts_with(kPrefix)) reason.erase(0, kPrefix.size());
+    devices.Set(devices.Length(), device_to_js(env, "cuda", reason));
   }
-  result.Set("usable", usable);
-  if (!usable) result.Set("reason", reason);
-  return result;
+  for (const cuda::DeviceInfo& info : list) {
+    Napi::Object device = device_to_js(env, "cuda:" + std::to_string(info.ordinal), info.reason);
+    Napi::Object gpu = Napi::Object::New(env);
+    gpu.Set("name", info.name);
+    gpu.Set("capability", std::to_string(info.major) + "." + std::to_string(info.minor));
+    gpu.Set("memory", static_cast<double>(info.memory));
+    device.Set("gpu", gpu);
+    devices.Set(devices.Length(), device);
+  }
 }
 
 /// A promise of what `job` returns, on a thread of its own.
@@ -106,22 +107,15 @@ Napi::Value machine(const Napi::CallbackInfo& info) {
     const std::vector<CpuPath>& usable = usable_paths();
     Napi::Array paths = Napi::Array::New(env);
     for (const CpuPath path : usable) paths.Set(paths.Length(), name_of(path));
-    Napi::Object cpu = Napi::Object::New(env);
-    cpu.Set("name", "cpu");
-    cpu.Set("usable", !usable.empty());
-    if (usable.empty()) cpu.Set("reason", "this processor has no AVX2 with FMA");
-    Napi::Object reference = Napi::Object::New(env);
-    reference.Set("name", "reference");
-    reference.Set("usable", true);
-    Napi::Array backends = Napi::Array::New(env);
-    backends.Set(0U, cpu);
-    backends.Set(1U, cuda_to_js(env));
-    backends.Set(2U, reference);
+    Napi::Array devices = Napi::Array::New(env);
+    devices.Set(0U, device_to_js(env, "cpu", usable.empty() ? "this processor has no AVX2 with FMA" : ""));
+    add_gpus(env, devices);
+    devices.Set(devices.Length(), device_to_js(env, "reference", ""));
     Napi::Object result = Napi::Object::New(env);
     result.Set("cpu", cpu_name());
     result.Set("cores", std::max(1U, std::thread::hardware_concurrency()));
     result.Set("paths", paths);
-    result.Set("backends", backends);
+    result.Set("devices", devices);
     return result;
   });
 }

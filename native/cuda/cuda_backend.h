@@ -89,7 +89,8 @@ class CudaBackend final : public Backend {
   cuda::Scratch padded_;  // a copy of x with aligned rows
 };
 
-/// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.
-std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = -1);
+/// Throws as Device::open does.
+std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = cuda::kFirstUsable,
+                                               const std::string& driver_file = {});
 
 }  // namespace tinylora

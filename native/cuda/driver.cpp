@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <optional>
 
 #include "core/error.h"
@@ -29,9 +31,13 @@ void find(void* library, const char* name, Entry& entry) {
   entry = reinterpret_cast<Entry>(symbol);
 }
 
-Driver load() {
+std::string standard_file() {
   const char* named = std::getenv("TINYLORA_CUDA_DRIVER");
-  void* library = open_library(named != nullptr && *named != '\0' ? named : "libcuda.so.1");
+  return named != nullptr && *named != '\0' ? named : "libcuda.so.1";
+}
+
+Driver load(const std::string& file) {
+  void* library = open_library(file);
   Driver api{};
   find(library, "cuInit", api.init);
   find(library, "cuDriverGetVersion", api.driver_version);
@@ -95,9 +101,13 @@ void Driver::check(Result result, const std::string& what) const {
   if (result != 0) tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result));
 }
 
-const Driver& driver() {
-  static const Driver api = load();  // an exception leaves it unmade: the next call tries again
-  return api;
+const Driver& driver(const std::string& file) {
+  static std::mutex lock;
+  static std::map<std::string, Driver> drivers;
+  const std::lock_guard guard(lock);
+  const std::string named = file.empty() ? standard_file() : file;
+  const auto found = drivers.find(named);
+  return found != drivers.end() ? found->second : drivers.emplace(named, load(named)).first->second;
 }
 
 }  // namespace tinylora::cuda

@@ -80,8 +80,8 @@ struct Driver {
   void check(Result result, const std::string& what) const;
 };
 
-/// The driver of this machine, opened and initialised once: libcuda.so.1, or the file that TINYLORA_CUDA_DRIVER names
-/// (the stand-in of test/cudasim). Throws ERR_DEVICE with one sentence where there is none, or where it is too old.
-const Driver& driver();
+/// The driver in `file`, opened and initialised once; without a name that of TINYLORA_CUDA_DRIVER, else libcuda.so.1.
+/// Throws ERR_DEVICE with one sentence where there is none, or where it is too old.
+const Driver& driver(const std::string& file = {});
 
 }  // namespace tinylora::cuda

@@ -29,7 +29,7 @@ it("makes engines as addon.ts says", async () => {
   const model = writeTinyModel();
   await withEngine(addon, model.spec(), async (engine) => {
     expect(own(engine)).toEqual(members("NativeEngine"));
-    expect(engine.backend).toMatch(/^cpu \(.*, 2 threads\)$/);
+    expect(engine.device).toMatch(/^cpu \(.*, 2 threads\)$/);
     expect(engine.fingerprint).toMatch(/^[0-9a-f]{16}$/);
     expect(engine.modules).toHaveLength(14);
     expect(engine.modules[13]).toEqual({
@@ -54,8 +54,8 @@ it("describes the machine", () => {
   const machine = addon.machine();
   expect(machine.cpu).not.toBe("");
   expect(machine.cores).toBeGreaterThan(0);
-  expect(machine.backends.map(({ name }) => name)).toEqual(["cpu", "cuda", "reference"]);
-  for (const { usable, reason } of machine.backends) expect(reason === undefined).toBe(usable);
+  expect(machine.devices.map(({ name }) => name.replace(/:\d+$/, ""))).toEqual(["cpu", "cuda", "reference"]);
+  for (const { usable, reason } of machine.devices) expect(reason === undefined).toBe(usable);
 });
 
 it("measures products and limits", async () => {

@@ -76,7 +76,7 @@ export class TinyPolicy implements TrainablePolicy {
 
   static async open(folder: string, options: { dtype: Dtype; threads: number }): Promise<TinyPolicy> {
     const tensors = await writeWeights(folder);
-    const spec = { config, tensors, ...options, backend: "cpu" as const, maxSequences: 6, cacheTokens: 512 };
+    const spec = { config, tensors, ...options, device: "cpu", maxSequences: 6, cacheTokens: 512 };
     return new TinyPolicy(await Session.open(spec));
   }
 
