@@ -39,7 +39,7 @@ constexpr int round_up(int value, int multiple) { return (value + multiple - 1) 
 
 }  // namespace cuda
 
-class CudaBackend final : public Backend {
+class CudaBackend : public Backend {
  public:
   CudaBackend(DType dtype, std::shared_ptr<cuda::Device> device);
 
