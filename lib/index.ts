@@ -44,6 +44,8 @@ export { EMBEDDED, findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
+export { CountedModel, type LayerCounts, type ModelShape, type ProductCounts, startCounting } from "./cudasim/layer.js";
+export { type Launch, total } from "./cudasim/launches.js";
 export type * from "./native/addon.js";
 export { benchLimits, benchProduct, machine } from "./native/session.js";
 export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";

@@ -10,7 +10,7 @@ import { TinyLoraError } from "../error.js";
 import type { AdapterBasis, ForwardBatch, ModelConfig, NativeEngine, TensorSource } from "../native/addon.js";
 import { loadAddon } from "../native/load.js";
 import { type Launch, LaunchLog } from "./launches.js";
-import { cudasimLibrary } from "./library.js";
+import { cudasimLibrary } from "../native/cudasim.js";
 
 export type ModelShape = Pick<
   ModelConfig,
@@ -24,6 +24,7 @@ export interface LayerCounts {
   readonly attention: readonly Launch[];
   readonly attentionBackward: readonly Launch[];
   readonly head: readonly Launch[];
+  readonly headBackward: readonly Launch[];
   readonly decode: readonly ProductCounts[];
   readonly decodeAttention: readonly Launch[];
   readonly sample: readonly Launch[];
@@ -122,12 +123,14 @@ export class CountedModel implements Disposable {
       ...products(["o", [query], hidden], ["q", [hidden], query], ["k", [hidden], key], ["v", [hidden], key]),
     ];
     const pass = layersOf(forward, onward);
-    const way = layersOf(backward, back);
+    const top = backward.findLastIndex(({ kernel }) => kernel === "scatter_add_rows") + 1;
+    const way = layersOf(backward.slice(top), back);
     const step = layersOf(decode, onward);
     return {
       forward: pass.layers[1]!,
       attention: pass.attention[1]!,
       head: pass.after,
+      headBackward: backward.slice(0, top),
       backward: way.layers[0]!,
       attentionBackward: way.attention[0]!,
       decode: step.layers[1]!,

@@ -20,7 +20,7 @@ export interface Addon {
   projection(spec: ProjectionSpec): Float32Array;
   /** Median seconds of one product, and the machine's limits measured by loops that touch only registers or only memory. */
   benchProduct(spec: BenchProductSpec): Promise<BenchProductResult>;
-  benchLimits(spec: { threads: number; path: CpuPath; seconds: number }): Promise<MachineLimits>;
+  benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits>;
 }
 
 export type Dtype = "fp32" | "bf16";
@@ -295,13 +295,19 @@ export interface ProjectionSpec {
   readonly distribution: "normal" | "uniform" | "orthogonal" | "unit";
 }
 
-export interface BenchProductSpec {
+export interface BenchDevice {
+  /** "cpu" (then with `path` and `threads`), "cuda", "cuda:N", or "cudasim" with its driver, whose times say nothing. */
+  readonly device: string;
+  readonly driver?: string;
+  readonly path?: CpuPath;
+  readonly threads?: number;
+}
+
+export interface BenchProductSpec extends BenchDevice {
   readonly out: number;
   readonly in: number;
   readonly rows: number;
   readonly dtype: Dtype;
-  readonly path: CpuPath;
-  readonly threads: number;
   readonly direction: "forward" | "backward";
   /** Rank of the fused update; 0 is the plain product. */
   readonly rank: number;

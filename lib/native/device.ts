@@ -1,4 +1,4 @@
-import { cudasimLibrary } from "../cudasim/library.js";
+import { cudasimLibrary } from "./cudasim.js";
 import { TinyLoraError } from "../error.js";
 import type { EngineSpec } from "./addon.js";
 

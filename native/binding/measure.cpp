@@ -9,6 +9,7 @@
 #include "binding/specs.h"
 #include "core/error.h"
 #include "cpu/bench.h"
+#include "cuda/bench.h"
 #include "cuda/device.h"
 #include "engine/projection.h"
 
@@ -48,13 +49,25 @@ ProductBenchSpec read_product_spec(const Argument& spec) {
           .in = spec["in"].number_of(1, most),
           .rows = spec["rows"].number_of(1, most),
           .dtype = read_dtype(spec["dtype"]),
-          .path = read_usable_path(spec["path"]),
-          .threads = spec["threads"].number_of(1, kMaxThreads),
           .backward = direction == "backward",
           .rank = spec["rank"].number_of(0, kMaxRank),
           .seconds = read_seconds(spec["seconds"]),
           .footprint = static_cast<std::size_t>(spec["footprint"].integer(0, kMaxSafeInteger))};
 }
+
+/// Where a measurement runs: "cpu" takes `path` and `threads` besides.
+struct BenchDevice {
+  explicit BenchDevice(const Argument& spec) : device(read_device(spec)) {
+    if (device.kind == DeviceKind::reference) spec["device"].refuse("\"cpu\", \"cuda\", \"cuda:N\" or \"cudasim\"");
+    if (device.kind == DeviceKind::cuda) return;
+    path = read_usable_path(spec["path"]);
+    threads = spec["threads"].number_of(1, kMaxThreads);
+  }
+
+  DeviceChoice device;
+  CpuPath path = CpuPath::avx2;
+  int threads = 1;
+};
 
 Napi::Object to_js(Napi::Env env, const Timing& timing) {
   Napi::Object object = Napi::Object::New(env);
@@ -133,9 +146,13 @@ Napi::Value projection(const Napi::CallbackInfo& info) {
 
 Napi::Value bench_product(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
-    const ProductBenchSpec spec = read_product_spec({info, 0, "spec"});
-    return on_a_thread(info.Env(), [spec](const std::atomic<bool>&) -> MakeValue {
-      return [result = tinylora::bench_product(spec)](Napi::Env env) -> Napi::Value {
+    const Argument argument(info, 0, "spec");
+    const BenchDevice on(argument);
+    const ProductBenchSpec spec = read_product_spec(argument);
+    return on_a_thread(info.Env(), [on, spec](const std::atomic<bool>&) -> MakeValue {
+      const auto& [kind, ordinal, driver] = on.device;
+      return [result = kind == DeviceKind::cuda ? bench_cuda_product(spec, ordinal, driver)
+                                                : bench_cpu_product(spec, on.threads, on.path)](Napi::Env env) -> Napi::Value {
         Napi::Object object = Napi::Object::New(env);
         object.Set("plain", to_js(env, result.plain));
         object.Set("fused", to_js(env, result.fused));
@@ -149,11 +166,12 @@ Napi::Value bench_product(const Napi::CallbackInfo& info) {
 Napi::Value bench_limits(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
     const Argument spec(info, 0, "spec");
-    const int threads = spec["threads"].number_of(1, kMaxThreads);
-    const CpuPath path = read_usable_path(spec["path"]);
+    const BenchDevice on(spec);
     const double seconds = read_seconds(spec["seconds"]);
     return on_a_thread(info.Env(), [=](const std::atomic<bool>&) -> MakeValue {
-      return [limits = tinylora::bench_limits(threads, path, seconds)](Napi::Env env) -> Napi::Value {
+      const auto& [kind, ordinal, driver] = on.device;
+      return [limits = kind == DeviceKind::cuda ? bench_cuda_limits(seconds, ordinal, driver)
+                                                : bench_cpu_limits(on.threads, on.path, seconds)](Napi::Env env) -> Napi::Value {
         Napi::Object gflops = Napi::Object::New(env);
         gflops.Set("fp32", limits.gflops_fp32);
         gflops.Set("bf16", limits.gflops_bf16);

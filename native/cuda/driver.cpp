@@ -73,6 +73,7 @@ Driver load(const std::string& file) {
   find(library, "cuEventDestroy_v2", api.event_free);
   find(library, "cuEventRecord", api.event_record);
   find(library, "cuEventSynchronize", api.event_wait);
+  find(library, "cuEventElapsedTime", api.event_elapsed);
   find(library, "cuGetErrorName", api.error_name);
   find(library, "cuGetErrorString", api.error_text);
 

@@ -71,6 +71,7 @@ struct Driver {
   Result (*event_free)(Event event);
   Result (*event_record)(Event event, Stream stream);
   Result (*event_wait)(Event event);
+  Result (*event_elapsed)(float* milliseconds, Event from, Event to);
   Result (*error_name)(Result result, const char** name);
   Result (*error_text)(Result result, const char** text);
 

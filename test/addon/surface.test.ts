@@ -65,8 +65,7 @@ it("measures products and limits", async () => {
     in: 96,
     rows: 4,
     dtype: "bf16",
-    path,
-    threads: 1,
+    ...{ device: "cpu", path, threads: 1 },
     rank: 2,
     seconds: 0.01,
     footprint: 0,
@@ -77,7 +76,7 @@ it("measures products and limits", async () => {
     expect(plain.median).toBeGreaterThanOrEqual(plain.least);
     expect(fused.least).toBeGreaterThan(0);
   }
-  const limits = await addon.benchLimits({ threads: 1, path, seconds: 0.01 });
+  const limits = await addon.benchLimits({ device: "cpu", threads: 1, path, seconds: 0.01 });
   expect(limits.gflops.fp32).toBeGreaterThan(0);
   expect(limits.gbytes).toBeGreaterThan(0);
 });
