@@ -20,7 +20,9 @@ export const sections = {
     device: z
       .string()
       .default("cpu")
-      .describe("where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference"),
+      .describe(
+        "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference",
+      ),
     threads: optional(count).describe("compute threads; all cores when not given"),
     max_sequences: count.default(64).describe("sequences sampled side by side at most"),
     cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),

@@ -8,9 +8,9 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import type { AdapterBasis, ForwardBatch, ModelConfig, NativeEngine, TensorSource } from "../native/addon.js";
+import { cudasimLibrary } from "../native/cudasim.js";
 import { loadAddon } from "../native/load.js";
 import { type Launch, LaunchLog } from "./launches.js";
-import { cudasimLibrary } from "../native/cudasim.js";
 
 export type ModelShape = Pick<
   ModelConfig,

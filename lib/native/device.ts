@@ -1,6 +1,6 @@
-import { cudasimLibrary } from "./cudasim.js";
 import { TinyLoraError } from "../error.js";
 import type { EngineSpec } from "./addon.js";
+import { cudasimLibrary } from "./cudasim.js";
 
 /** Where a model runs, as native code takes it: of a wrong name it says so before anything is loaded. */
 export function nativeDevice(name: string): Pick<EngineSpec, "device" | "driver"> {

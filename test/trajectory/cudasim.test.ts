@@ -73,17 +73,21 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
   it.each([
     ["cudasim", "cpu"],
     ["cpu", "cudasim"],
-  ])("goes on with a checkpoint of %s on %s", async (from, to) => {
-    const run = join(folder, `${from}-${to}`);
-    await runTiny(run, "start", { ...base, device: from, max_steps: 1 });
-    const first = await vector(run, 1);
-    await runTiny(run, "resume", { ...base, device: to });
-    const steps = await metrics(run);
-    expect(steps.map(({ step }) => step)).toEqual([1, 2]);
-    expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
-    const second = await vector(run, 2);
-    // One step of a small rate: near the first v, and not at it.
-    expect(second).not.toEqual(first);
-    expect(Math.hypot(...second.map((value, i) => value - first[i]!))).toBeLessThan(Math.hypot(...first) + 1);
-  }, 120_000);
+  ])(
+    "goes on with a checkpoint of %s on %s",
+    async (from, to) => {
+      const run = join(folder, `${from}-${to}`);
+      await runTiny(run, "start", { ...base, device: from, max_steps: 1 });
+      const first = await vector(run, 1);
+      await runTiny(run, "resume", { ...base, device: to });
+      const steps = await metrics(run);
+      expect(steps.map(({ step }) => step)).toEqual([1, 2]);
+      expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
+      const second = await vector(run, 2);
+      // One step of a small rate: near the first v, and not at it.
+      expect(second).not.toEqual(first);
+      expect(Math.hypot(...second.map((value, i) => value - first[i]!))).toBeLessThan(Math.hypot(...first) + 1);
+    },
+    120_000,
+  );
 });
