@@ -1,5 +1,5 @@
 /** What `bench --device cudasim` prints: counters of the products of one layer, plain and with the update fused in. */
-import { CountedModel, type ProductCounts, startCounting, total } from "../lib/index.js";
+import { CountedModel, type LayerCounts, type ProductCounts, startCounting, total } from "../lib/index.js";
 import { table } from "./io.js";
 import { MODELS } from "./shapes.js";
 
@@ -33,7 +33,9 @@ export async function printCounters(options: {
   startCounting();
   using model = await CountedModel.load(MODELS[options.shapes]!);
   const results: CounterRow[] = [];
-  for (const rows of options.rows) results.push(...(await counterRows(model, rows, options.rank)));
+  for (const rows of options.rows) {
+    results.push(...counterRows(rows, await model.count(rows, 0), await model.count(rows, options.rank)));
+  }
   if (options.json) {
     console.log(JSON.stringify({ device: "cudasim", shapes: options.shapes, rank: options.rank, results }, null, 2));
     return;
@@ -42,8 +44,7 @@ export async function printCounters(options: {
   process.stdout.write(table(COUNTER_HEADS, results.map(counterCells)));
 }
 
-export async function counterRows(model: CountedModel, rows: number, rank: number): Promise<CounterRow[]> {
-  const [plain, fused] = [await model.count(rows, 0), await model.count(rows, rank)];
+export function counterRows(rows: number, plain: LayerCounts, fused: LayerCounts): CounterRow[] {
   return (["forward", "backward"] as const).flatMap((pass) =>
     plain[pass].map((one, i) => rowOf(pass, rows, one, fused[pass][i]!)),
   );

@@ -40,24 +40,10 @@ const products: { name: string; architecture: string; blocks: number }[] = measu
 );
 
 startCounting();
-const results = [];
+const results: Awaited<ReturnType<typeof countRows>>[] = [];
 for (const name of options.models.split(",")) {
   using model = await CountedModel.load(MODELS[name]!);
-  for (const count of rows) {
-    const [plain, fused] = [await model.count(count, 0), await model.count(count, rank)];
-    results.push({
-      ...{ model: name, rows: count, rank },
-      products: await counterRows(model, count, rank),
-      parts: { plain: partsOf(plain), fused: partsOf(fused) },
-      estimates: GPUS.map((gpu) => ({
-        gpu: gpu.name,
-        forward: sumOf(fused.forward.map((one) => timeOf(gpu, one, count))),
-        backward: sumOf(fused.backward.map((one) => timeOf(gpu, one, count))),
-        plainForward: sumOf(plain.forward.map((one) => timeOf(gpu, one, count))),
-        plainBackward: sumOf(plain.backward.map((one) => timeOf(gpu, one, count))),
-      })),
-    });
-  }
+  for (const count of rows) results.push(await countRows(name, model, count));
 }
 const cube = await cubeShares();
 writeFileSync(
@@ -65,6 +51,24 @@ writeFileSync(
   `${JSON.stringify({ sample: "a middle block and the last along each axis", results, cube }, null, 1)}\n`,
 );
 writeTables();
+
+async function countRows(name: string, model: CountedModel, count: number) {
+  const [plain, fused] = [await model.count(count, 0), await model.count(count, rank)];
+  const time = (gpu: (typeof GPUS)[number], list: readonly ProductCounts[]) =>
+    sumOf(list.map((one) => timeOf(gpu, one, count)));
+  return {
+    ...{ model: name, rows: count, rank },
+    products: counterRows(count, plain, fused),
+    parts: { plain: partsOf(plain), fused: partsOf(fused) },
+    estimates: GPUS.map((gpu) => ({
+      gpu: gpu.name,
+      forward: time(gpu, fused.forward),
+      backward: time(gpu, fused.backward),
+      plainForward: time(gpu, plain.forward),
+      plainBackward: time(gpu, plain.backward),
+    })),
+  };
+}
 
 /** The kernels of a layer, the head and the sampler, by what they are for. */
 function partsOf(counts: LayerCounts) {
