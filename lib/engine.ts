@@ -18,13 +18,15 @@ import type {
   SampleEvent,
   SampleRequest,
 } from "./native/addon.js";
+import { nativeDevice } from "./native/device.js";
 import { type ProgressListener, Session } from "./native/session.js";
 import type { WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
   /** How weights are kept. bf16 takes half the memory. */
   readonly dtype?: Dtype | undefined;
-  readonly backend?: "cpu" | "cuda" | "reference" | undefined;
+  /** Where the model runs: cpu by default, cuda (the first usable GPU), cuda:N, cudasim, reference. */
+  readonly device?: string | undefined;
   /** Compute threads; all cores by default. Results do not depend on it. */
   readonly threads?: number | undefined;
   /** The instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
@@ -74,7 +76,7 @@ export class Engine implements AsyncDisposable {
         config: model.config,
         tensors: model.tensors,
         dtype,
-        backend: options.backend ?? "cpu",
+        ...nativeDevice(options.device ?? "cpu"),
         threads: options.threads ?? availableParallelism(),
         ...(options.cpuPath ? { path: options.cpuPath } : {}),
         maxSequences: options.maxSequences ?? 64,
@@ -90,8 +92,9 @@ export class Engine implements AsyncDisposable {
   get tokenizer(): Model["tokenizer"] {
     return this.model.tokenizer;
   }
-  get backend(): string {
-    return this.#session.backend;
+  /** Its name in full: "cpu (avx512-bf16, 2 threads)". */
+  get device(): string {
+    return this.#session.device;
   }
   /** The linear modules that adapters can change. */
   get modules(): LinearModule[] {

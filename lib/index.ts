@@ -10,6 +10,8 @@ export { adapterOptions } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
+export { byClass, type Launch, type Total, total } from "./cudasim/launches.js";
+export { CountedModel, type LayerCounts, type ModelShape, type ProductCounts, startCounting } from "./cudasim/layer.js";
 export { datasets } from "./data/datasets.js";
 export type { Example } from "./data/example.js";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
@@ -45,6 +47,7 @@ export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } fro
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type * from "./native/addon.js";
+export { nativeDevice } from "./native/device.js";
 export { benchLimits, benchProduct, machine } from "./native/session.js";
 export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";
 export { type Grade, grade, sameAnswer } from "./reward/answer.js";

@@ -7,12 +7,12 @@ export class KeptEngine {
   #kept: { key: string; engine: Engine } | undefined;
 
   async get(config: TrainConfig, signal: AbortSignal | undefined): Promise<Engine> {
-    const { dtype, backend, threads, max_sequences: maxSequences, cache_tokens: cacheTokens } = config;
+    const { dtype, device, threads, max_sequences: maxSequences, cache_tokens: cacheTokens } = config;
     const model = findModel(config.model);
-    const key = JSON.stringify([model, dtype, backend, threads, maxSequences, cacheTokens]);
+    const key = JSON.stringify([model, dtype, device, threads, maxSequences, cacheTokens]);
     if (this.#kept?.key === key) return this.#kept.engine;
     this.drop();
-    const options = { dtype, backend, threads: threads ?? undefined, maxSequences, cacheTokens, signal };
+    const options = { dtype, device, threads: threads ?? undefined, maxSequences, cacheTokens, signal };
     this.#kept = { key, engine: await Engine.load(model, options) };
     return this.#kept.engine;
   }

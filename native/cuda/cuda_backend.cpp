@@ -63,8 +63,8 @@ const CudaWeight& CudaBackend::packed(const Weight* weight, const char* op) cons
   return *found;
 }
 
-std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal) {
-  return std::make_unique<CudaBackend>(dtype, cuda::Device::open(ordinal));
+std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal, const std::string& driver_file) {
+  return std::make_unique<CudaBackend>(dtype, cuda::Device::open(ordinal, driver_file));
 }
 
 }  // namespace tinylora

@@ -42,7 +42,7 @@ constexpr int round_up(int value, int multiple) { return (value + multiple - 1) 
 
 }  // namespace cuda
 
-class CudaBackend final : public Backend {
+class CudaBackend : public Backend {
  public:
   CudaBackend(DType dtype, std::shared_ptr<cuda::Device> device);
 
@@ -118,7 +118,8 @@ class CudaBackend final : public Backend {
   cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
 };
 
-/// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.
-std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = -1);
+/// Throws as Device::open does.
+std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = cuda::kFirstUsable,
+                                               const std::string& driver_file = {});
 
 }  // namespace tinylora

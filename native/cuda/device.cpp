@@ -40,8 +40,8 @@ DeviceInfo describe(const Driver& api, int ordinal) {
 
 }  // namespace
 
-std::vector<DeviceInfo> list_devices() {
-  const Driver& api = driver();
+std::vector<DeviceInfo> list_devices(const std::string& driver_file) {
+  const Driver& api = driver(driver_file);
   int count = 0;
   api.check(api.device_count(&count), "cuDeviceGetCount");
   tinylora::check(count > 0, "ERR_DEVICE", "cuda: the NVIDIA driver finds no device");
@@ -50,20 +50,20 @@ std::vector<DeviceInfo> list_devices() {
   return list;
 }
 
-std::shared_ptr<Device> Device::open(int ordinal) {
+std::shared_ptr<Device> Device::open(int ordinal, const std::string& driver_file) {
   tinylora::check(!images().empty(), "ERR_DEVICE",
                   "cuda: this build has no CUDA kernels: build it where nvcc is on PATH");
-  const std::vector<DeviceInfo> list = list_devices();
+  const std::vector<DeviceInfo> list = list_devices(driver_file);
   const int count = static_cast<int>(list.size());
-  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: device ", ordinal, ": this machine has ", count);
+  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: no device ", ordinal, ": expected a number below ", count);
   const auto chosen = ordinal >= 0 ? list.begin() + ordinal
                                    : std::find_if(list.begin(), list.end(), [](auto& info) { return info.usable(); });
   const DeviceInfo& info = chosen == list.end() ? list.front() : *chosen;
   tinylora::check(info.usable(), "ERR_DEVICE", "cuda: ", info.name, " cannot be used: ", info.reason);
-  return std::shared_ptr<Device>(new Device(info));
+  return std::shared_ptr<Device>(new Device(driver(driver_file), info));
 }
 
-Device::Device(const DeviceInfo& info) : api_(driver()), info_(info) {
+Device::Device(const Driver& api, const DeviceInfo& info) : api_(api), info_(info) {
   api_.check(api_.device_get(&device_, info.ordinal), "cuDeviceGet");
   multiprocessors_ = attribute(api_, kMultiprocessors, device_);
   max_shared_bytes_ = attribute(api_, kSharedBytesOptIn, device_);

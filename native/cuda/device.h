@@ -26,15 +26,17 @@ struct DeviceInfo {
 };
 
 /// All devices that the driver shows. Throws as driver() does, and where the driver shows none.
-std::vector<DeviceInfo> list_devices();
+std::vector<DeviceInfo> list_devices(const std::string& driver_file = {});
+
+inline constexpr int kFirstUsable = -1;
 
 /// Of one buffer of pinned memory.
 inline constexpr std::size_t kPinnedBytes = std::size_t{4} << 20;
 
 class Device : public std::enable_shared_from_this<Device> {
  public:
-  /// The device `ordinal`, or without one the first usable. Throws ERR_DEVICE with the reason why it cannot be used.
-  static std::shared_ptr<Device> open(int ordinal = -1);
+  /// The device `ordinal` of that driver, or the first usable. Throws ERR_DEVICE with the reason why it cannot be used.
+  static std::shared_ptr<Device> open(int ordinal = kFirstUsable, const std::string& driver_file = {});
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -79,7 +81,7 @@ class Device : public std::enable_shared_from_this<Device> {
     unsigned shared_bytes = 0;
   };
 
-  explicit Device(const DeviceInfo& info);
+  Device(const Driver& api, const DeviceInfo& info);
   std::shared_ptr<void> take(std::size_t bytes, bool zeros);
   void release(Address address) noexcept;
   [[noreturn]] void fail_out_of_memory(std::size_t bytes) const;

@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <optional>
 
 #include "core/error.h"
@@ -29,9 +31,13 @@ void find(void* library, const char* name, Entry& entry) {
   entry = reinterpret_cast<Entry>(symbol);
 }
 
-Driver load() {
+std::string standard_file() {
   const char* named = std::getenv("TINYLORA_CUDA_DRIVER");
-  void* library = open_library(named != nullptr && *named != '\0' ? named : "libcuda.so.1");
+  return named != nullptr && *named != '\0' ? named : "libcuda.so.1";
+}
+
+Driver load(const std::string& file) {
+  void* library = open_library(file);
   Driver api{};
   find(library, "cuInit", api.init);
   find(library, "cuDriverGetVersion", api.driver_version);
@@ -75,6 +81,7 @@ Driver load() {
   find(library, "cuEventRecord", api.event_record);
   find(library, "cuEventSynchronize", api.event_wait);
   find(library, "cuTensorMapEncodeTiled", api.tensor_map);
+  find(library, "cuEventElapsedTime", api.event_elapsed);
   find(library, "cuGetErrorName", api.error_name);
   find(library, "cuGetErrorString", api.error_text);
 
@@ -112,9 +119,13 @@ bool loses_context(Result result) {
   return memory_or_code || result == kUncorrectable || result == kTimeout || result == kAssert;
 }
 
-const Driver& driver() {
-  static const Driver api = load();  // an exception leaves it unmade: the next call tries again
-  return api;
+const Driver& driver(const std::string& file) {
+  static std::mutex lock;
+  static std::map<std::string, Driver> drivers;
+  const std::lock_guard guard(lock);
+  const std::string named = file.empty() ? standard_file() : file;
+  const auto found = drivers.find(named);
+  return found != drivers.end() ? found->second : drivers.emplace(named, load(named)).first->second;
 }
 
 }  // namespace tinylora::cuda

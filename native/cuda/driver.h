@@ -89,6 +89,7 @@ struct Driver {
   Result (*tensor_map)(void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes,
                        const std::uint64_t* strides, const std::uint32_t* box, const std::uint32_t* steps,
                        int interleave, int swizzle, int promotion, int fill);
+  Result (*event_elapsed)(float* milliseconds, Event from, Event to);
   Result (*error_name)(Result result, const char** name);
   Result (*error_text)(Result result, const char** text);
 
@@ -98,8 +99,8 @@ struct Driver {
   void check(Result result, const std::string& what) const;
 };
 
-/// The driver of this machine, opened and initialised once: libcuda.so.1, or the file that TINYLORA_CUDA_DRIVER names
-/// (the stand-in of test/cudasim). Throws ERR_DEVICE with one sentence where there is none, or where it is too old.
-const Driver& driver();
+/// The driver in `file`, opened and initialised once; without a name that of TINYLORA_CUDA_DRIVER, else libcuda.so.1.
+/// Throws ERR_DEVICE with one sentence where there is none, or where it is too old.
+const Driver& driver(const std::string& file = {});
 
 }  // namespace tinylora::cuda

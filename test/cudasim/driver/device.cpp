@@ -24,6 +24,8 @@ Settings Settings::fromEnvironment() {
   const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
   made.threads = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_THREADS", cores));
   made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);
+  made.sample = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_SAMPLE", 0));
+  if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
   made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
   return made;
 }

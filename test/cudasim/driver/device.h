@@ -59,6 +59,11 @@ struct Settings {
   int multiprocessors = 108;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;
+  /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined.
+   */
+  uint32_t sample = 0;
+  /** A file that gets a line of JSON for each launch. */
+  std::string log;
   uint64_t instructionLimit = 1ull << 32;
   static Settings fromEnvironment();
 };
@@ -69,7 +74,7 @@ class Device {
   ~Device();
 
   std::recursive_mutex lock;
-  const Settings settings = Settings::fromEnvironment();
+  Settings settings = Settings::fromEnvironment();
   GlobalMemory memory;
   bool initialised = false;
   int contextReferences = 0;

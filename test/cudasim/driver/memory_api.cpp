@@ -63,6 +63,7 @@ CUresult fill(Device& device, CUdeviceptr to, T value, size_t count) {
 CUresult allocate(Device& device, CUdeviceptr* address, size_t bytes) {
   if (address == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   *address = device.memory.allocate(bytes);
+  if (*address != 0 && device.settings.sample != 0) device.memory.markDefined(*address, bytes);
   return *address == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
 

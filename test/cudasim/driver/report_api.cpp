@@ -1,9 +1,7 @@
 // What a driver does not have: reports of mistakes, counters, and which forms of a PTX text are missing.
-#include <cstdlib>
-#include <map>
 #include <set>
-#include <sstream>
 
+#include "driver/counters.h"
 #include "driver/device.h"
 #include "ptx/parser.h"
 #include "ptx/scanner.h"
@@ -17,51 +15,6 @@ const char* keep(std::string text) {
   thread_local std::string kept;
   kept = std::move(text);
   return kept.c_str();
-}
-
-std::string object(const SiteCounters& counted) {
-  std::ostringstream out;
-  out << "\"executed\":" << counted.executed;
-  if (counted.wavefronts != 0) {
-    out << ",\"wavefronts\":" << counted.wavefronts << ",\"idealWavefronts\":" << counted.idealWavefronts;
-  }
-  if (counted.sectors != 0) out << ",\"sectors\":" << counted.sectors << ",\"usefulBytes\":" << counted.usefulBytes;
-  return out.str();
-}
-
-/** What one execution of a form by a warp comes to in mma.m16n8k16: a wgmma of N columns is N / 8 of them for each of
- * its four warps. */
-uint64_t mmaOf(const std::string& form) {
-  if (form.rfind("mma.", 0) == 0) return 1;
-  if (form.rfind("wgmma.mma", 0) != 0) return 0;
-  return std::strtoull(form.c_str() + form.find(".m64n") + 5, nullptr, 10) / 8;
-}
-
-std::string describe(const Kernel& kernel) {
-  std::map<std::string, SiteCounters> byForm;
-  SiteCounters all, barriers, local;
-  uint64_t mma = 0;
-  for (size_t pc = 0; pc < kernel.sites.size(); ++pc) {
-    const std::string& form = kernel.program.forms[kernel.program.code[pc].form];
-    byForm[form].add(kernel.sites[pc]);
-    all.add(kernel.sites[pc]);
-    mma += mmaOf(form) * kernel.sites[pc].executed;
-    if (form.rfind("bar", 0) == 0 && form.find("warp") == std::string::npos) barriers.add(kernel.sites[pc]);
-    if (form.find(".local") != std::string::npos) local.add(kernel.sites[pc]);
-  }
-  std::ostringstream out;
-  out << "{\"launches\":" << kernel.launches << "," << object(all) << ",\"mma\":" << mma
-      << ",\"barriers\":" << barriers.executed << ",\"localAccesses\":" << local.executed
-      << ",\"registers\":" << kernel.program.registersUsed << ",\"staticShared\":" << kernel.program.staticShared
-      << ",\"forms\":{";
-  bool first = true;
-  for (const auto& [form, counted] : byForm) {
-    if (counted.executed == 0) continue;
-    out << (first ? "" : ",") << "\"" << form << "\":{" << object(counted) << "}";
-    first = false;
-  }
-  out << "}}";
-  return out.str();
 }
 
 }  // namespace
@@ -81,7 +34,8 @@ CUDASIM_API const char* cudasimCounters() {
   for (const auto& entry : device.modules) {
     for (const auto& [name, kernel] : entry.second->kernels) {
       if (kernel == nullptr || kernel->launches == 0) continue;
-      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + describe(*kernel);
+      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + "{\"launches\":" + std::to_string(kernel->launches) +
+              "," + countersJson(kernel->program, kernel->sites) + "}";
     }
   }
   return keep(text + "}");
@@ -109,6 +63,13 @@ CUDASIM_API void cudasimCountersReset() {
       kernel.second->sites.assign(kernel.second->sites.size(), {});
     }
   }
+}
+
+/** From now on blocks run in a random order; 0: in order. */
+CUDASIM_API void cudasimSetOrder(unsigned long long seed) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.settings.orderSeed = seed;
 }
 
 /** Lines that name each form of the PTX text that the stand-in lacks; "" when it has all. */
