@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cuda/device.h"
+#include "cuda/kernels/weight_gradient.h"
 #include "cuda/scratch.h"
 #include "ops/backend.h"
 
@@ -30,7 +31,7 @@ class CudaWeight final : public Weight {
  public:
   CudaWeight(int rows, int columns, DType type, std::shared_ptr<void> memory);
 
-  const void* data() const { return memory_.get(); }
+  void* data() const { return memory_.get(); }
   const int padded_out;
   const int stride;
 
@@ -85,6 +86,17 @@ class CudaBackend : public Backend {
   void head_backward(const HeadBackwardArgs&) override;
   void head_sample(const HeadSampleArgs&) override;
 
+  bool trains_weights() const override { return true; }
+  void weight_gradient(const WeightGradientArgs&) override;
+  void lora_gradient(const LoraGradientArgs&) override;
+  void gain_gradient(const GainGradientArgs&) override;
+  void head_gain_gradient(const HeadGainGradientArgs&) override;
+  void head_gradient(const HeadGradientArgs&) override;
+  void sum_squares(const SumSquaresArgs&) override;
+  void adamw(const AdamwArgs&) override;
+  void sgd(const SgdArgs&) override;
+  void repack(Weight&, const float* values) override;
+
  private:
   bool bf16() const { return dtype_ == DType::bf16; }
   /// The entry point for this dtype.
@@ -108,6 +120,9 @@ class CudaBackend : public Backend {
                                                bool aligned);
   void add_rank_gradients(std::span<const LinearBackwardArgs> products);
   void low_rank(const RowsOf& x, const cuda::LowRankArgs& args);
+
+  // weight_gradient.cpp
+  void add_outer_product(cuda::WeightGradientKernelArgs args);
 
   DType dtype_;
   std::shared_ptr<cuda::Device> device_;
