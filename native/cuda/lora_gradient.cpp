@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "core/error.h"
+#include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/kernels/lora_gradient.h"
 #include "cuda/kernels/low_rank.h"
@@ -29,13 +30,13 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
   float* s_turned = s + count;
   float* z_turned = s_turned + count;
 
-  cuda::LowRankKernelArgs low_rank{};
-  low_rank.x = args.dy;
-  low_rank.k = args.out;
-  low_rank.backward = 1;
-  low_rank.task[0] = {lora.b, lora.r, lora.adapter, s, s_turned, lora.rank, 0};
-  launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f32"),
-         {.grid = {static_cast<unsigned>(args.rows)}, .block = 128}, low_rank);
+  cuda::LowRankArgs factors{};
+  factors.k = args.out;
+  factors.tasks = 1;
+  factors.backward = 1;
+  factors.vector = cuda::all_aligned(args.dy, lora.b) && args.out % cuda::kGroup == 0;
+  factors.task[0] = {lora.b, lora.r, lora.adapter, s, s_turned, lora.rank, 0};
+  low_rank({args.dy, args.rows, args.out}, factors);
   launch(*device_, "lora_gradient", "turn", {.grid = {ceil_div(count, kBlock)}, .block = kBlock},
          cuda::TurnKernelArgs{args.z, lora.r, lora.adapter, z_turned, args.rows, lora.rank});
 
