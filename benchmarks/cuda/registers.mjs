@@ -39,17 +39,24 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
   const scratch = mkdtempSync(join(tmpdir(), "registers-"));
   try {
     return architectures.flatMap((architecture) =>
-      files.flatMap((file) =>
-        compile(file, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
-          const threads = shapes.get(kernel.name)?.threads ?? kernel.threads;
-          const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
-          return { ...kernel, threads, shared, ...occupancy(architecture, kernel.registers, threads, shared) };
-        }),
-      ),
+      files
+        .filter((file) => isFor(file, architecture))
+        .flatMap((file) =>
+          compile(file, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
+            const threads = shapes.get(kernel.name)?.threads ?? kernel.threads;
+            const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
+            return { ...kernel, threads, shared, ...occupancy(architecture, kernel.registers, threads, shared) };
+          }),
+        ),
     );
   } finally {
     rmSync(scratch, { recursive: true });
   }
+}
+
+/** As cmake/cuda.cmake: a file *_sm90.cu is for sm_90a alone. */
+function isFor(file, architecture) {
+  return !file.endsWith("_sm90.cu") || architecture === "sm_90a";
 }
 
 export function kernelFiles() {

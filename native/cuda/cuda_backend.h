@@ -4,7 +4,9 @@
 // Errors: a kernel that fails shows at the next wait, and then the context is lost; see Device.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,7 @@ namespace tinylora {
 namespace cuda {
 
 struct ProductKernelArgs;  // kernels/product.h
+struct LowRankArgs;        // kernels/low_rank.h
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
 inline constexpr int kPadOut = 64;
@@ -47,11 +50,20 @@ class CudaBackend final : public Backend {
   DType dtype() const override { return dtype_; }
   cuda::Device& device() { return *device_; }
 
+  /// An act array [rows, width] that products read.
+  struct RowsOf {
+    const void* data;
+    int rows;
+    int width;
+  };
+
   std::shared_ptr<void> allocate(std::size_t bytes) override { return device_->allocate(bytes); }
   void upload(void* device, const void* host, std::size_t bytes) override { device_->upload(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { device_->download(host, device, bytes); }
   void zero(void* device, std::size_t bytes) override { device_->zero(device, bytes); }
   void synchronize() override { device_->synchronize(); }
+  void replay(std::shared_ptr<void>& recording, const std::function<void()>& record) override;
+  bool replays() const override { return true; }
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
 
   void embed(const EmbedArgs&) override;
@@ -79,14 +91,31 @@ class CudaBackend final : public Backend {
   const char* pick(const char* bf16_name, const char* f32_name) const { return bf16() ? bf16_name : f32_name; }
   const cuda::CudaWeight& packed(const Weight* weight, const char* op) const;
 
+  void cast_rows(const CastArgs&, LinearBackwardArgs& reader);
+
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);
   void run_products(cuda::ProductKernelArgs& args, bool backward);
 
+  // low_rank.cpp
+  /// What a kernel that writes x, or reads it, makes for those products that have an update and no `left` yet; sets it.
+  /// `aligned`: the kernel's other arrays allow wide moves.
+  cuda::LowRankArgs low_rank_of(const char* op, const RowsOf& x, std::span<LinearArgs> products, cuda::Scratch& memory,
+                                bool aligned);
+  /// The same on the way back, a product to each of the gradients or none at all. dR is still to be added.
+  std::array<cuda::LowRankArgs, 3> low_rank_of(const char* op, std::span<const RowsOf> gradients,
+                                               std::span<LinearBackwardArgs> products, cuda::Scratch& memory,
+                                               bool aligned);
+  void add_rank_gradients(std::span<const LinearBackwardArgs> products);
+  void low_rank(const RowsOf& x, const cuda::LowRankArgs& args);
+
   DType dtype_;
   std::shared_ptr<cuda::Device> device_;
-  cuda::Scratch left_;    // the factors of updates: z R^T, s R and s
+  cuda::Scratch
+      prepared_;          // the factors of updates, made for the next products by the op before them: z R^T, s R and s
+  cuda::Scratch left_;    // the same, made by the products themselves
   cuda::Scratch padded_;  // a copy of x with aligned rows
+  cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
 };
 
 /// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.

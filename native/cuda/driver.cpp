@@ -63,10 +63,18 @@ Driver load() {
   find(library, "cuStreamCreate", api.stream_new);
   find(library, "cuStreamDestroy_v2", api.stream_free);
   find(library, "cuStreamSynchronize", api.stream_wait);
+  find(library, "cuStreamWaitEvent", api.stream_wait_event);
+  find(library, "cuStreamBeginCapture_v2", api.capture_begin);
+  find(library, "cuStreamEndCapture", api.capture_end);
+  find(library, "cuGraphInstantiateWithFlags", api.graph_instantiate);
+  find(library, "cuGraphLaunch", api.graph_launch);
+  find(library, "cuGraphDestroy", api.graph_free);
+  find(library, "cuGraphExecDestroy", api.executable_free);
   find(library, "cuEventCreate", api.event_new);
   find(library, "cuEventDestroy_v2", api.event_free);
   find(library, "cuEventRecord", api.event_record);
   find(library, "cuEventSynchronize", api.event_wait);
+  find(library, "cuTensorMapEncodeTiled", api.tensor_map);
   find(library, "cuGetErrorName", api.error_name);
   find(library, "cuGetErrorString", api.error_text);
 
@@ -92,7 +100,16 @@ std::string Driver::describe(Result result) const {
 }
 
 void Driver::check(Result result, const std::string& what) const {
-  if (result != 0) tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result));
+  if (result == 0) return;
+  if (result == kOutOfMemory) tinylora::fail("ERR_MEMORY", "cuda: ", what, ": no memory is left: ", kLessMemory);
+  tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result),
+                 loses_context(result) ? "; what was on the device is lost, and this process cannot use it again" : "");
+}
+
+bool loses_context(Result result) {
+  constexpr Result kUncorrectable = 214, kTimeout = 702, kAssert = 710;
+  const bool memory_or_code = result == 700 || (result >= 714 && result <= 719);  // CUDA_ERROR_ILLEGAL_ADDRESS, ...
+  return memory_or_code || result == kUncorrectable || result == kTimeout || result == kAssert;
 }
 
 const Driver& driver() {

@@ -89,6 +89,11 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
                       device.settings.instructionLimit,
                       device.settings.orderSeed};
   ++kernel.launches;
+  if (device.planted == kernel.program.kernel) {
+    device.planted.clear();
+    device.sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
+    return CUDA_SUCCESS;
+  }
   if (const auto failure = runGrid(launch, device.settings.threads, kernel.sites)) {
     device.report(failure->report);
     device.sticky = errorOf(failure->kind);
@@ -126,6 +131,8 @@ CUresult launch(Device& device, CUfunction function, const Configuration& with, 
   std::vector<uint8_t> parameters;
   if (const CUresult result = gather(kernel->program, pointers, extra, parameters); result != CUDA_SUCCESS)
     return result;
+  const Stream* target = device.stream(stream);
+  if (target != nullptr && target->capture == nullptr) ++device.launches;
   return device.submit(stream, [&device, kernel, with, parameters] { return run(device, *kernel, with, parameters); });
 }
 

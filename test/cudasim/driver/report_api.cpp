@@ -1,4 +1,5 @@
 // What a driver does not have: reports of mistakes, counters, and which forms of a PTX text are missing.
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <sstream>
@@ -28,19 +29,28 @@ std::string object(const SiteCounters& counted) {
   return out.str();
 }
 
+/** What one execution of a form by a warp comes to in mma.m16n8k16: a wgmma of N columns is N / 8 of them for each of
+ * its four warps. */
+uint64_t mmaOf(const std::string& form) {
+  if (form.rfind("mma.", 0) == 0) return 1;
+  if (form.rfind("wgmma.mma", 0) != 0) return 0;
+  return std::strtoull(form.c_str() + form.find(".m64n") + 5, nullptr, 10) / 8;
+}
+
 std::string describe(const Kernel& kernel) {
   std::map<std::string, SiteCounters> byForm;
-  SiteCounters all, mma, barriers, local;
+  SiteCounters all, barriers, local;
+  uint64_t mma = 0;
   for (size_t pc = 0; pc < kernel.sites.size(); ++pc) {
     const std::string& form = kernel.program.forms[kernel.program.code[pc].form];
     byForm[form].add(kernel.sites[pc]);
     all.add(kernel.sites[pc]);
-    if (form.rfind("mma.", 0) == 0 || form.rfind("wgmma.mma", 0) == 0) mma.add(kernel.sites[pc]);
+    mma += mmaOf(form) * kernel.sites[pc].executed;
     if (form.rfind("bar", 0) == 0 && form.find("warp") == std::string::npos) barriers.add(kernel.sites[pc]);
     if (form.find(".local") != std::string::npos) local.add(kernel.sites[pc]);
   }
   std::ostringstream out;
-  out << "{\"launches\":" << kernel.launches << "," << object(all) << ",\"mma\":" << mma.executed
+  out << "{\"launches\":" << kernel.launches << "," << object(all) << ",\"mma\":" << mma
       << ",\"barriers\":" << barriers.executed << ",\"localAccesses\":" << local.executed
       << ",\"registers\":" << kernel.program.registersUsed << ",\"staticShared\":" << kernel.program.staticShared
       << ",\"forms\":{";
@@ -77,9 +87,21 @@ CUDASIM_API const char* cudasimCounters() {
   return keep(text + "}");
 }
 
+/** Kernels that were launched one by one, and graphs, since the counters were reset. */
+CUDASIM_API uint64_t cudasimLaunches() { return Device::instance().launches; }
+CUDASIM_API uint64_t cudasimGraphLaunches() { return Device::instance().graphLaunches; }
+
+/** The next launch of the kernel fails as one does that reads where nothing is: the context is lost. */
+CUDASIM_API void cudasimFailNext(const char* kernel) { Device::instance().planted = kernel; }
+
+/** From now on no stream may capture, or each may again. */
+CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refusesCaptures = refuse; }
+
 CUDASIM_API void cudasimCountersReset() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.launches = 0;
+  device.graphLaunches = 0;
   for (const auto& entry : device.modules) {
     for (const auto& kernel : entry.second->kernels) {
       if (kernel.second == nullptr) continue;

@@ -67,7 +67,7 @@ class Grid {
         }
         if (!moved && !done()) {
           std::string text = "deadlock: no warp can go on";
-          for (const Block& block : blocks) text += block.positions();
+          for (const Block& block : blocks) text += block.positions() + block.mbarriers.describe();
           throw Fault{FaultKind::Synchronisation, text};
         }
         if (++rounds > launch_.instructionLimit / kTurn) {
