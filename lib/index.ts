@@ -56,9 +56,16 @@ export { readRunInfo } from "./run/folder.js";
 export type { Member } from "./sweep/member.js";
 export type { Candidate, MemberResult, SettingResult, SweepResults } from "./sweep/results-file.js";
 export { readResults } from "./sweep/results-file.js";
-export { type MemberReport, runSweep, type SweepOptions, type SweepOutcome } from "./sweep/run-sweep.js";
+export {
+  DEFAULT_POPULATION,
+  type MemberReport,
+  runSweep,
+  type SweepOptions,
+  type SweepOutcome,
+} from "./sweep/run-sweep.js";
 export { planSweep, type SweepPlan, type SweepSpec } from "./sweep/sweep-file.js";
 export { makeTrained } from "./train/make-trained.js";
+export { Population, type PopulationEngine, type PopulationMember } from "./train/population.js";
 export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
 export { SftTrainer } from "./train/sft-trainer.js";
 export type { TrainablePolicy, Trained } from "./train/trainable.js";
