@@ -3,8 +3,8 @@ import { Engine } from "../engine.js";
 import { findModel } from "../find-model.js";
 
 /** Runs with equal keys can use one engine. */
-export function engineKey({ model, dtype, backend, threads, max_sequences, cache_tokens }: TrainConfig): string {
-  return JSON.stringify([findModel(model), dtype, backend, threads, max_sequences, cache_tokens]);
+export function engineKey({ model, dtype, device, threads, max_sequences, cache_tokens }: TrainConfig): string {
+  return JSON.stringify([findModel(model), dtype, device, threads, max_sequences, cache_tokens]);
 }
 
 /** The engine of one member after another, loaded again only where the next one needs another, or a clean one. */
