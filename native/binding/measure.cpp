@@ -151,8 +151,9 @@ Napi::Value bench_product(const Napi::CallbackInfo& info) {
     const ProductBenchSpec spec = read_product_spec(argument);
     return on_a_thread(info.Env(), [on, spec](const std::atomic<bool>&) -> MakeValue {
       const auto& [kind, ordinal, driver] = on.device;
-      return [result = kind == DeviceKind::cuda ? bench_cuda_product(spec, ordinal, driver)
-                                                : bench_cpu_product(spec, on.threads, on.path)](Napi::Env env) -> Napi::Value {
+      return [result = kind == DeviceKind::cuda
+                           ? bench_cuda_product(spec, ordinal, driver)
+                           : bench_cpu_product(spec, on.threads, on.path)](Napi::Env env) -> Napi::Value {
         Napi::Object object = Napi::Object::New(env);
         object.Set("plain", to_js(env, result.plain));
         object.Set("fused", to_js(env, result.fused));
@@ -170,8 +171,9 @@ Napi::Value bench_limits(const Napi::CallbackInfo& info) {
     const double seconds = read_seconds(spec["seconds"]);
     return on_a_thread(info.Env(), [=](const std::atomic<bool>&) -> MakeValue {
       const auto& [kind, ordinal, driver] = on.device;
-      return [limits = kind == DeviceKind::cuda ? bench_cuda_limits(seconds, ordinal, driver)
-                                                : bench_cpu_limits(on.threads, on.path, seconds)](Napi::Env env) -> Napi::Value {
+      return [limits = kind == DeviceKind::cuda
+                           ? bench_cuda_limits(seconds, ordinal, driver)
+                           : bench_cpu_limits(on.threads, on.path, seconds)](Napi::Env env) -> Napi::Value {
         Napi::Object gflops = Napi::Object::New(env);
         gflops.Set("fp32", limits.gflops_fp32);
         gflops.Set("bf16", limits.gflops_bf16);

@@ -1,5 +1,5 @@
-// The cuda backend measured: ops/bench.h by events of the stream, and what loops reach that touch only registers or only
-// memory (kernels/limits.cu).
+// The cuda backend measured: ops/bench.h by events of the stream, and what loops reach that touch only registers or
+// only memory (kernels/limits.cu).
 #pragma once
 
 #include <string>

@@ -56,8 +56,7 @@ std::shared_ptr<Device> Device::open(int ordinal, const std::string& driver_file
                   "cuda: this build has no CUDA kernels: build it where nvcc is on PATH");
   const std::vector<DeviceInfo> list = list_devices(driver_file);
   const int count = static_cast<int>(list.size());
-  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: no device ", ordinal, ": expected a number below ",
-                  count);
+  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: no device ", ordinal, ": expected a number below ", count);
   const auto chosen = ordinal >= 0 ? list.begin() + ordinal
                                    : std::find_if(list.begin(), list.end(), [](auto& info) { return info.usable(); });
   const DeviceInfo& info = chosen == list.end() ? list.front() : *chosen;

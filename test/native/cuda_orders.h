@@ -1,5 +1,5 @@
-// The cuda backend gives the same bits whatever the order of blocks: what its tests read is hashed, and compared between
-// two random orders on the stand-in (on a GPU, whose order is its own, between two runs).
+// The cuda backend gives the same bits whatever the order of blocks: what its tests read is hashed, and compared
+// between two random orders on the stand-in (on a GPU, whose order is its own, between two runs).
 #pragma once
 
 #include <functional>

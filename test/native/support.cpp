@@ -40,7 +40,8 @@ void add_for_each_backend(Tests& tests, const std::string& name,
     for (const DType dtype : dtypes) {
       const auto once = [=] { body(candidate, dtype); };
       const bool cuda = candidate.name == "cuda";
-      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]", [=] { cuda ? in_two_orders(once) : once(); });
+      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]",
+                [=] { cuda ? in_two_orders(once) : once(); });
     }
   }
 }

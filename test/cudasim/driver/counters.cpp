@@ -30,10 +30,9 @@ std::string countersJson(const Program& program, const std::vector<SiteCounters>
     if (form.find(".local") != std::string::npos) local.add(sites[pc]);
   }
   std::ostringstream out;
-  out << object(all) << ",\"mma\":" << mma.executed
-      << ",\"barriers\":" << barriers.executed << ",\"localAccesses\":" << local.executed
-      << ",\"registers\":" << program.registersUsed << ",\"staticShared\":" << program.staticShared
-      << ",\"forms\":{";
+  out << object(all) << ",\"mma\":" << mma.executed << ",\"barriers\":" << barriers.executed
+      << ",\"localAccesses\":" << local.executed << ",\"registers\":" << program.registersUsed
+      << ",\"staticShared\":" << program.staticShared << ",\"forms\":{";
   bool first = true;
   for (const auto& [form, counted] : byForm) {
     if (counted.executed == 0) continue;

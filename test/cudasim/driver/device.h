@@ -57,7 +57,8 @@ struct Settings {
   int arch = 80;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;
-  /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined. */
+  /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined.
+   */
   uint32_t sample = 0;
   /** A file that gets a line of JSON for each launch. */
   std::string log;

@@ -34,8 +34,8 @@ CUDASIM_API const char* cudasimCounters() {
   for (const auto& entry : device.modules) {
     for (const auto& [name, kernel] : entry.second->kernels) {
       if (kernel == nullptr || kernel->launches == 0) continue;
-      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + "{\"launches\":" + std::to_string(kernel->launches) + "," +
-              countersJson(kernel->program, kernel->sites) + "}";
+      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + "{\"launches\":" + std::to_string(kernel->launches) +
+              "," + countersJson(kernel->program, kernel->sites) + "}";
     }
   }
   return keep(text + "}");
