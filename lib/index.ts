@@ -36,8 +36,8 @@ export {
 } from "./eval/report.js";
 export type { Estimate, PairedDifference } from "./eval/statistics.js";
 export { ggufLora, writeGgufLora } from "./export/gguf-lora.js";
-export { type AttachedBasis, bf16Error, type LoraModule, type PlainLora, plainLora } from "./export/lora.js";
 export { importPeft } from "./export/import-peft.js";
+export { type AttachedBasis, bf16Error, type LoraModule, type PlainLora, plainLora } from "./export/lora.js";
 export { type MergeError, writeMerged } from "./export/merged.js";
 export { writePeftLora } from "./export/peft-lora.js";
 export { writePeftTinyLora } from "./export/peft-tinylora.js";

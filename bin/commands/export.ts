@@ -35,7 +35,10 @@ export function exportCommand(program: Command): void {
     .description("write an adapter in the form that other programs load")
     .requiredOption(ADAPTER_FLAG, ADAPTER_HELP)
     .addOption(
-      new Option("--format <name>", "plain LoRA for PEFT, for llama.cpp, PEFT's TinyLoRA, or a model with the adapter in its weights (in --dtype)")
+      new Option(
+        "--format <name>",
+        "plain LoRA for PEFT, for llama.cpp, PEFT's TinyLoRA, or a model with the adapter in its weights (in --dtype)",
+      )
         .choices(FORMATS)
         .default("lora"),
     )

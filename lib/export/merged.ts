@@ -22,12 +22,7 @@ export interface MergeError {
 }
 
 /** Writes the folder, which must not be there yet: all of it appears at once. Other weights stay as their file has them. */
-export async function writeMerged(
-  folder: string,
-  model: Model,
-  lora: PlainLora,
-  dtype: Exclude<Dtype, "fp16">,
-): Promise<MergeError[]> {
+export async function writeMerged(folder: string, model: Model, lora: PlainLora, dtype: Dtype): Promise<MergeError[]> {
   if (model.format !== "Hugging Face") {
     throw new TinyLoraError("ERR_MODEL", `${model.path}: merging needs a Hugging Face folder, found a GGUF file`);
   }
@@ -44,7 +39,10 @@ export async function writeMerged(
     merged.set(name, { shape: source.shape, values });
     errors.push({ module: part.module.name, ...mergeError(base, sum, values) });
   }
-  const temporary = join(dirname(resolve(folder)), `.${basename(folder)}.${process.pid}.${randomBytes(4).toString("hex")}`);
+  const temporary = join(
+    dirname(resolve(folder)),
+    `.${basename(folder)}.${process.pid}.${randomBytes(4).toString("hex")}`,
+  );
   try {
     await mkdir(temporary, { recursive: true });
     await saveModel(temporary, model, merged, dtype);

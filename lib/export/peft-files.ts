@@ -39,7 +39,10 @@ export function checkPeftConfig<T extends z.ZodType>(source: string, config: unk
   const parsed = schema.safeParse(config);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
-  const found = path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], config);
+  const found = path.reduce<unknown>(
+    (value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key],
+    config,
+  );
   throw refusePeft(join(source, PEFT_CONFIG), `${path.join(".")}: ${message}, found ${JSON.stringify(found)}`);
 }
 

@@ -41,7 +41,9 @@ export async function importPeftLora(source: string, base: AdapterBase, folder: 
   const config = checkPeftConfig(source, await readPeftConfig(source), configSchema);
   const file = join(source, PEFT_TENSORS);
   const tensors = await readPeftTensors(source);
-  const targets = MODULE_TYPES.filter((type) => [...tensors.keys()].some((name) => name.endsWith(`.${type}.lora_A.weight`)));
+  const targets = MODULE_TYPES.filter((type) =>
+    [...tensors.keys()].some((name) => name.endsWith(`.${type}.lora_A.weight`)),
+  );
   const adapted = base.modules.filter(({ type }) => targets.some((target) => target === type));
   const known = new Set(adapted.flatMap(({ name }) => [tensorName(name, "A"), tensorName(name, "B")]));
   const foreign = [...tensors.keys()].find((name) => !known.has(name));
