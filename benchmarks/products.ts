@@ -28,6 +28,7 @@ for (const shape of options.shapes.split(",")) {
         out: outputs,
         rows,
         dtype: options.dtype === "fp32" ? "fp32" : "bf16",
+        device: "cpu",
         path,
         threads: Number(options.threads),
         direction,

@@ -2,7 +2,7 @@ import { Adapter, Engine, findModel, type TrainConfig } from "../lib/index.js";
 import { Progress } from "./progress.js";
 
 /** Schema keys that say which model is loaded, and how. */
-export const ENGINE_KEYS = ["model", "dtype", "backend", "threads", "max_sequences", "cache_tokens"];
+export const ENGINE_KEYS = ["model", "dtype", "device", "threads", "max_sequences", "cache_tokens"];
 
 export const ADAPTER_FLAG = "--adapter <adapter>";
 export const ADAPTER_HELP = "folder, file or run that holds an adapter, or its short string (tl1-...)";
@@ -17,7 +17,7 @@ export async function loadEngine(config: TrainConfig, signal: AbortSignal): Prom
   try {
     return await Engine.load(findModel(config.model), {
       dtype: config.dtype,
-      backend: config.backend,
+      device: config.device,
       threads: config.threads ?? undefined,
       maxSequences: config.max_sequences,
       cacheTokens: config.cache_tokens,

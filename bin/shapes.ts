@@ -1,29 +1,41 @@
+import type { ModelShape } from "../lib/index.js";
+
 export interface Shape {
   readonly module: string;
   readonly out: number;
   readonly in: number;
 }
 
-/** Linear shapes of a layer: width, width of keys and values, width inside the MLP. */
-function layer(hidden: number, keys: number, intermediate: number): Shape[] {
+function shape(
+  family: ModelShape["family"],
+  vocab: number,
+  hidden: number,
+  intermediate: number,
+  [heads, kvHeads, headDim]: [number, number, number],
+): ModelShape {
+  return { family, vocab, hidden, intermediate, heads, kvHeads, headDim };
+}
+
+/** Models whose shapes `bench` knows. */
+export const MODELS: Readonly<Record<string, ModelShape>> = {
+  "smollm2-135m": shape("llama", 49152, 576, 1536, [9, 3, 64]),
+  "smollm2-360m": shape("llama", 49152, 960, 2560, [15, 5, 64]),
+  "smollm2-1.7b": shape("llama", 49152, 2048, 8192, [32, 32, 64]),
+  "qwen2.5-0.5b": shape("qwen2", 151936, 896, 4864, [14, 2, 64]),
+  "qwen2.5-1.5b": shape("qwen2", 151936, 1536, 8960, [12, 2, 128]),
+  "qwen2.5-3b": shape("qwen2", 151936, 2048, 11008, [16, 2, 128]),
+  "qwen2.5-7b": shape("qwen2", 152064, 3584, 18944, [28, 4, 128]),
+  "llama-3.2-1b": shape("llama", 128256, 2048, 8192, [32, 8, 64]),
+  "llama-3.2-3b": shape("llama", 128256, 3072, 8192, [24, 8, 128]),
+  "llama-3.1-8b": shape("llama", 128256, 4096, 14336, [32, 8, 128]),
+};
+
+/** Linear shapes of a layer. */
+export function linearShapes({ hidden, intermediate, heads, kvHeads, headDim }: ModelShape): Shape[] {
   return [
-    { module: "q, o", out: hidden, in: hidden },
-    { module: "k, v", out: keys, in: hidden },
+    { module: "q, o", out: heads * headDim, in: hidden },
+    { module: "k, v", out: kvHeads * headDim, in: hidden },
     { module: "gate, up", out: intermediate, in: hidden },
     { module: "down", out: hidden, in: intermediate },
   ];
 }
-
-/** Models whose shapes `bench` knows. */
-export const SHAPES: Readonly<Record<string, Shape[]>> = {
-  "smollm2-135m": layer(576, 192, 1536),
-  "smollm2-360m": layer(960, 320, 2560),
-  "smollm2-1.7b": layer(2048, 2048, 8192),
-  "qwen2.5-0.5b": layer(896, 128, 4864),
-  "qwen2.5-1.5b": layer(1536, 256, 8960),
-  "qwen2.5-3b": layer(2048, 256, 11008),
-  "qwen2.5-7b": layer(3584, 512, 18944),
-  "llama-3.2-1b": layer(2048, 512, 8192),
-  "llama-3.2-3b": layer(3072, 1024, 8192),
-  "llama-3.1-8b": layer(4096, 1024, 14336),
-};

@@ -1,6 +1,8 @@
 # Kernels of native/cuda/kernels: each .cu becomes machine code or PTX for every architecture, embedded in the library.
 #   TINYLORA_CUDA                AUTO: where nvcc is found; ON: fail without it; OFF: never
 #   TINYLORA_CUDA_ARCHITECTURES  sm_* gives machine code, compute_* gives PTX text, which any later device can run
+# A kernel file *_sm90.cu is for that architecture alone: sm_90a, or compute_90a, which the other files leave out: it is
+# what the stand-in for the driver runs.
 # Without kernels the backend is built all the same and says so when it is asked for.
 set(TINYLORA_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF")
 set(TINYLORA_CUDA_ARCHITECTURES sm_80 sm_90a sm_100 compute_80 CACHE STRING "What the CUDA kernels are compiled for")
@@ -28,7 +30,13 @@ if(NVCC)
   file(MAKE_DIRECTORY ${IMAGE_FOLDER})
   foreach(KERNEL ${KERNELS})
     get_filename_component(NAME ${KERNEL} NAME_WE)
-    foreach(ARCHITECTURE ${TINYLORA_CUDA_ARCHITECTURES})
+    set(ARCHITECTURES ${TINYLORA_CUDA_ARCHITECTURES})
+    if(NAME MATCHES "_sm90$")
+      list(FILTER ARCHITECTURES INCLUDE REGEX "_90a$")
+    else()
+      list(REMOVE_ITEM ARCHITECTURES compute_90a)
+    endif()
+    foreach(ARCHITECTURE ${ARCHITECTURES})
       set(SYMBOL tinylora_image_${NAME}_${ARCHITECTURE})
       if(ARCHITECTURE MATCHES "^compute_")
         set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.ptx)

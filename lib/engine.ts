@@ -2,7 +2,8 @@ import { availableParallelism } from "node:os";
 import type { Adapter } from "./adapter/adapter.js";
 import { buildBasis, matricesBasis } from "./adapter/basis.js";
 import { targetedModules } from "./adapter/modules.js";
-import { basisKey } from "./adapter/spec.js";
+import { Projections } from "./adapter/projections.js";
+import { geometryKey } from "./adapter/spec.js";
 import { cachedSvd } from "./adapter/svd-cache.js";
 import { TinyLoraError } from "./error.js";
 import { type GenerateOptions, Generation, type Prompt, type StreamPiece, streamCompletion } from "./generate.js";
@@ -18,13 +19,15 @@ import type {
   SampleEvent,
   SampleRequest,
 } from "./native/addon.js";
+import { nativeDevice } from "./native/device.js";
 import { type ProgressListener, Session } from "./native/session.js";
 import type { WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
   /** How weights are kept. bf16 takes half the memory. */
   readonly dtype?: Dtype | undefined;
-  readonly backend?: "cpu" | "cuda" | "reference" | undefined;
+  /** Where the model runs: cpu by default, cuda (the first usable GPU), cuda:N, cudasim, reference. */
+  readonly device?: string | undefined;
   /** Compute threads; all cores by default. Results do not depend on it. */
   readonly threads?: number | undefined;
   /** The instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
@@ -56,7 +59,7 @@ export class Engine implements AsyncDisposable {
   /** How weights are kept. */
   readonly dtype: Dtype;
   #session: Session;
-  #basis: { key: string; basis: AdapterBasis } | undefined;
+  #attached: { key: string; basis: AdapterBasis; projections: Projections } | undefined;
 
   private constructor(model: Model, dtype: Dtype, session: Session) {
     this.model = model;
@@ -74,7 +77,7 @@ export class Engine implements AsyncDisposable {
         config: model.config,
         tensors: model.tensors,
         dtype,
-        backend: options.backend ?? "cpu",
+        ...nativeDevice(options.device ?? "cpu"),
         threads: options.threads ?? availableParallelism(),
         ...(options.cpuPath ? { path: options.cpuPath } : {}),
         maxSequences: options.maxSequences ?? 64,
@@ -90,8 +93,9 @@ export class Engine implements AsyncDisposable {
   get tokenizer(): Model["tokenizer"] {
     return this.model.tokenizer;
   }
-  get backend(): string {
-    return this.#session.backend;
+  /** Its name in full: "cpu (avx512-bf16, 2 threads)". */
+  get device(): string {
+    return this.#session.device;
   }
   /** The linear modules that adapters can change. */
   get modules(): LinearModule[] {
@@ -103,39 +107,45 @@ export class Engine implements AsyncDisposable {
   }
   /** How many adapters are attached: slots 0 .. slots - 1. */
   get slots(): number {
-    return this.#basis?.basis.slots ?? 0;
+    return this.#attached?.basis.slots ?? 0;
   }
   memory(): { weights: number; cache: number; activations: number; peakRss: number } {
     return this.#session.memory();
   }
 
   /**
-   * Puts adapters into slots 0, 1, ... in place of those before. They must differ in v only. The SVD that they need is
-   * computed once for a model and rank, then kept on disk. Refused while sequences are being sampled.
+   * Puts adapters into slots 0, 1, ... in place of those before. They must differ in v and projection only. The SVD that
+   * they need is computed once for a model and rank, then kept on disk. Refused while sequences are being sampled.
    */
   async attach(adapters: Adapter | readonly Adapter[], options: PassOptions = {}): Promise<void> {
     const list = Array.isArray(adapters) ? (adapters as readonly Adapter[]) : [adapters as Adapter];
     const first = list[0];
     if (!first) throw new TinyLoraError("ERR_ARGUMENT", "attach: expected at least one adapter");
-    const key = `${list.length} ${first.matrices ? "own matrices" : basisKey(first.spec)}`;
     for (const adapter of list) {
       adapter.checkBase(this);
-      if (basisKey(adapter.spec) !== basisKey(first.spec) || Boolean(adapter.matrices) !== Boolean(first.matrices)) {
-        throw new TinyLoraError("ERR_ADAPTER", "attach: adapters that are used side by side must differ in v only");
+      if (list.length > 1 && !sharesBasis(adapter, first)) {
+        throw new TinyLoraError(
+          "ERR_ADAPTER",
+          "attach: adapters that are used side by side must differ in v and projection only",
+        );
       }
     }
-    if (this.#basis?.key !== key || first.matrices) {
-      const basis = await this.#buildBasis(first, list.length, options);
+    const projections = new Projections(list.map(({ spec }) => spec));
+    const key = first.matrices
+      ? "own matrices"
+      : JSON.stringify(list.map(({ spec }) => [geometryKey(spec), spec.projection]));
+    if (this.#attached?.key !== key || first.matrices) {
+      const basis = await this.#buildBasis(first, projections, list.length, options);
       this.#session.setBasis(basis);
-      this.#basis = { key, basis };
+      this.#attached = { key, basis, projections };
     }
     for (const [slot, adapter] of list.entries()) this.setVector(slot, adapter.v);
   }
 
-  /** A, B, P and tie groups of the attached adapters: `adapter.save(folder, engine.basis())` writes them too. */
-  basis(): { modules: readonly LinearModule[]; basis: AdapterBasis } {
-    if (!this.#basis) throw new TinyLoraError("ERR_ADAPTER", "basis: no adapter is attached");
-    return { modules: this.modules, basis: this.#basis.basis };
+  /** A, B, P and tie groups of an attached adapter: `adapter.save(folder, engine.basis())` writes them too. */
+  basis(slot = 0): { modules: readonly LinearModule[]; basis: AdapterBasis } {
+    const { basis, projections } = this.#adapters(slot);
+    return { modules: this.modules, basis: projections.basisOf(slot, basis) };
   }
 
   /** Samples completions. Await it for all of them in order, or iterate it to get each as soon as it is finished. */
@@ -157,7 +167,7 @@ export class Engine implements AsyncDisposable {
 
   /** v of one slot, [groups * u]. Returns the slot's new version. */
   setVector(slot: number, v: Float32Array): number {
-    return this.#session.setVector(slot, v);
+    return this.#session.setVector(slot, this.#adapters(slot).projections.widen(slot, v));
   }
   /** Queues one prompt; events come as it is sampled. Returns what ends its unfinished completions as "aborted". */
   submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
@@ -173,7 +183,7 @@ export class Engine implements AsyncDisposable {
   }
   /** d(loss)/dv of one slot, [groups * u]. */
   gradient(slot: number): Float64Array {
-    return this.#session.gradient(slot);
+    return this.#adapters(slot).projections.narrow(slot, this.#session.gradient(slot));
   }
   zeroGradients(): void {
     this.#session.zeroGradients();
@@ -195,10 +205,30 @@ export class Engine implements AsyncDisposable {
     this.dispose();
   }
 
-  async #buildBasis(adapter: Adapter, slots: number, options: PassOptions): Promise<AdapterBasis> {
-    if (adapter.matrices) return matricesBasis(adapter.spec, this.modules, adapter.matrices, slots);
-    const adapted = targetedModules(this.modules, adapter.spec.targets);
-    const factors = await cachedSvd(this.#session, adapter.spec.rank, adapted, options);
-    return buildBasis(adapter.spec, this.modules, factors, slots);
+  #adapters(slot: number): { basis: AdapterBasis; projections: Projections } {
+    if (!this.#attached)
+      throw new TinyLoraError("ERR_ADAPTER", "adapter slot: expected an attached adapter, found none");
+    if (Number.isInteger(slot) && slot >= 0 && slot < this.slots) return this.#attached;
+    throw new TinyLoraError("ERR_ARGUMENT", `adapter slot: expected 0 to ${this.slots - 1}, found ${slot}`);
   }
+
+  async #buildBasis(
+    first: Adapter,
+    projections: Projections,
+    slots: number,
+    options: PassOptions,
+  ): Promise<AdapterBasis> {
+    const { spec, matrices } = first;
+    if (matrices) return matricesBasis(spec, this.modules, matrices, slots);
+    const adapted = targetedModules(this.modules, spec.targets);
+    const factors = await cachedSvd(this.#session, spec.rank, adapted, options);
+    return buildBasis(projections.specs, this.modules, factors, slots);
+  }
+}
+
+/** Whether two adapters can be used side by side. Where they brought their matrices, those of one serve both. */
+function sharesBasis(a: Adapter, b: Adapter): boolean {
+  if (geometryKey(a.spec) !== geometryKey(b.spec)) return false;
+  if (!a.matrices && !b.matrices) return true;
+  return Boolean(a.matrices) === Boolean(b.matrices) && new Projections([a.spec, b.spec]).specs.length === 1;
 }

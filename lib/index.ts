@@ -10,6 +10,8 @@ export { adapterOptions } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
+export { byClass, type Launch, type Total, total } from "./cudasim/launches.js";
+export { CountedModel, type LayerCounts, type ModelShape, type ProductCounts, startCounting } from "./cudasim/layer.js";
 export { datasets } from "./data/datasets.js";
 export type { Example } from "./data/example.js";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
@@ -47,6 +49,7 @@ export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } fro
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type * from "./native/addon.js";
+export { nativeDevice } from "./native/device.js";
 export { benchLimits, benchProduct, machine } from "./native/session.js";
 export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";
 export { type Grade, grade, sameAnswer } from "./reward/answer.js";
@@ -55,9 +58,16 @@ export { readRunInfo } from "./run/folder.js";
 export type { Member } from "./sweep/member.js";
 export type { Candidate, MemberResult, SettingResult, SweepResults } from "./sweep/results-file.js";
 export { readResults } from "./sweep/results-file.js";
-export { type MemberReport, runSweep, type SweepOptions, type SweepOutcome } from "./sweep/run-sweep.js";
+export {
+  DEFAULT_POPULATION,
+  type MemberReport,
+  runSweep,
+  type SweepOptions,
+  type SweepOutcome,
+} from "./sweep/run-sweep.js";
 export { planSweep, type SweepPlan, type SweepSpec } from "./sweep/sweep-file.js";
 export { makeTrained } from "./train/make-trained.js";
+export { Population, type PopulationEngine, type PopulationMember } from "./train/population.js";
 export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
 export { SftTrainer } from "./train/sft-trainer.js";
 export type { TrainablePolicy, Trained } from "./train/trainable.js";

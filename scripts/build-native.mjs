@@ -1,7 +1,9 @@
-// Builds the native addon with CMake (Ninja where it is installed) in a tree of its own and copies tinylora.node to the
-// given folder, build/Release by default. The tree is not build/: `node-gyp rebuild` wipes that.
+// Builds the native addon through cmake-js (Ninja where it is installed) in a tree of its own and copies tinylora.node to
+// the given folder, build/Release by default. The tree is not build/: `node-gyp rebuild` wipes that.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -12,12 +14,21 @@ const wanted = { major: 3, minor: 20 };
 export function buildNative(target = join(root, "build", "Release")) {
   const generator = requireTools();
   forgetOtherTree(generator);
-  run("cmake", ["-G", generator, "-S", root, "-B", tree, "-DCMAKE_BUILD_TYPE=Release", "-DTINYLORA_ADDON=ON"]);
-  run("cmake", ["--build", tree, "--config", "Release", "--target", "tinylora", "--parallel"]);
+  const where = ["--directory", root, "--out", tree, "--config", "Release", "--generator", generator];
+  run(process.execPath, [cmakeJs(), "configure", ...where]);
+  run(process.execPath, [
+    cmakeJs(),
+    "build",
+    ...where,
+    "--target",
+    "tinylora",
+    "--parallel",
+    `${availableParallelism()}`,
+  ]);
   mkdirSync(target, { recursive: true });
   // Through a rename: a process that has the old file mapped keeps it.
   const file = join(target, "tinylora.node");
-  copyFileSync(join(tree, "tinylora.node"), `${file}.new`);
+  copyFileSync(join(tree, "Release", "tinylora.node"), `${file}.new`);
   renameSync(`${file}.new`, file);
 }
 
@@ -37,6 +48,12 @@ function requireTools() {
   if (output("ninja", ["--version"])) return "Ninja";
   if (!output("make", ["--version"])) fail(`the native addon needs Ninja or make: install one, ${how("ninja-build")}`);
   return "Unix Makefiles";
+}
+
+/** The command line of cmake-js. */
+function cmakeJs() {
+  const require = createRequire(import.meta.url);
+  return join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
 }
 
 /** CMake refuses a tree that another generator or another checkout made. */

@@ -34,7 +34,10 @@ quietly("cmake", [
   ...(hasNinja ? ["-G", "Ninja"] : []),
   ...["-S", root, "-B", tree],
   ...["-DTINYLORA_ADDON=OFF", "-DTINYLORA_TESTS=ON", `-DTINYLORA_SANITIZE=${sanitize ? "ON" : "OFF"}`],
-  ...[`-DTINYLORA_CUDA=${process.env.TINYLORA_CUDA_DRIVER ? "ON" : "OFF"}`, "-DTINYLORA_CUDA_ARCHITECTURES=compute_80"],
+  ...[
+    `-DTINYLORA_CUDA=${process.env.TINYLORA_CUDA_DRIVER ? "ON" : "OFF"}`,
+    "-DTINYLORA_CUDA_ARCHITECTURES=compute_80;compute_90a",
+  ],
 ]);
 quietly("cmake", ["--build", tree, "--target", "native_tests", "-j", String(availableParallelism())]);
 process.exit(spawnSync(join(tree, "native_tests"), testArguments, { stdio: "inherit" }).status ?? 1);

@@ -21,14 +21,16 @@ const RESERVED = 1024;
 
 /**
  * Dynamic shared memory is chosen at launch, blocks without __launch_bounds__ too: { threads, shared } by kernel, read
- * from the tables of the host code.
+ * from the tables of the host code; of products also the { rows, columns } of a tile.
  */
 export function launchShapes() {
   const shapes = new Map();
   for (const file of readdirSync(join(root, "native", "cuda")).filter((name) => name.endsWith(".cpp"))) {
     const text = readFileSync(join(root, "native", "cuda", file), "utf8");
-    for (const [, name, threads, shared] of text.matchAll(/\{"(\w+)", \d+, \d+, (\d+), (\d+)\}/g)) {
-      shapes.set(name, { threads: Number(threads), shared: Number(shared) });
+    const tables = text.matchAll(/\{"(\w+)", (\d+), (\d+), (\d+), (\d+)\}/g);
+    for (const [, name, ...numbers] of tables) {
+      const [rows, columns, threads, shared] = numbers.map(Number);
+      shapes.set(name, { rows, columns, threads, shared });
     }
   }
   return shapes;
@@ -39,17 +41,24 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
   const scratch = mkdtempSync(join(tmpdir(), "registers-"));
   try {
     return architectures.flatMap((architecture) =>
-      files.flatMap((file) =>
-        compile(file, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
-          const threads = shapes.get(kernel.name)?.threads ?? kernel.threads;
-          const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
-          return { ...kernel, threads, shared, ...occupancy(architecture, kernel.registers, threads, shared) };
-        }),
-      ),
+      files
+        .filter((file) => isFor(file, architecture))
+        .flatMap((file) =>
+          compile(file, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
+            const threads = shapes.get(kernel.name)?.threads ?? kernel.threads;
+            const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
+            return { ...kernel, threads, shared, ...occupancy(architecture, kernel.registers, threads, shared) };
+          }),
+        ),
     );
   } finally {
     rmSync(scratch, { recursive: true });
   }
+}
+
+/** As cmake/cuda.cmake: a file *_sm90.cu is for sm_90a alone. */
+function isFor(file, architecture) {
+  return !file.endsWith("_sm90.cu") || architecture === "sm_90a";
 }
 
 export function kernelFiles() {

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import {
+  type BenchDevice,
   type BenchProductSpec,
   benchLimits,
   benchProduct,
@@ -7,26 +8,34 @@ import {
   type Dtype,
   type MachineLimits,
   machine,
+  nativeDevice,
   TinyLoraError,
 } from "../../lib/index.js";
 import { parseCount, parseCounts, parseNumber } from "../arguments.js";
+import { printCounters } from "../counters.js";
 import { interruptible } from "../exit.js";
 import { table } from "../io.js";
 import { Progress } from "../progress.js";
-import { SHAPES } from "../shapes.js";
+import { linearShapes, MODELS } from "../shapes.js";
 
 const EXAMPLES = `
 Peaks are measured in the same run: products by a loop that touches only registers, memory by one that reads far more
 than the caches hold. "of peak" is the larger of the two shares. Every row is timed with and without the fused update.
 
+On a GPU (--device cuda, cuda:N) times are those of events of its stream. --device cudasim has no times: it prints what the
+kernels do, counted by the stand-in for the CUDA driver on the layers of --shapes.
+
 Examples:
   $ tinylora-native bench
+  $ tinylora-native bench --device cuda --shapes qwen2.5-1.5b
+  $ tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
   $ tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
 
 interface Options {
   shapes: string;
   rows: number[];
   dtype: Dtype;
+  device: string;
   path?: CpuPath;
   threads?: number;
   rank: number;
@@ -54,11 +63,12 @@ export function benchCommand(program: Command): void {
     .description("throughput of the plain and the fused product, forward and backward, next to this machine's limits")
     .addOption(
       new Option("--shapes <model>", "linear shapes of this model")
-        .choices(Object.keys(SHAPES))
+        .choices(Object.keys(MODELS))
         .default("smollm2-135m"),
     )
     .option("--rows <a,b,...>", "row counts", parseCounts, [1, 8, 64, 512, 4096])
     .addOption(new Option("--dtype <dtype>", "type of the weights").choices(["bf16", "fp32"]).default("bf16"))
+    .option("--device <device>", "cpu, cuda (the first usable GPU), cuda:N, or cudasim for counters", "cpu")
     .addOption(
       new Option("--path <path>", "instruction set; the best when not given").choices([
         "amx",
@@ -76,32 +86,28 @@ export function benchCommand(program: Command): void {
 }
 
 async function run(options: Options): Promise<void> {
-  const { cpu, cores, paths } = machine();
-  const path = options.path ?? paths[0];
-  if (path === undefined || !paths.includes(path)) {
-    throw new TinyLoraError("ERR_USAGE", `--path: this machine has ${paths.join(", ") || "none"}, found ${path}`);
-  }
-  const threads = options.threads ?? cores;
-  const shapes = SHAPES[options.shapes]!;
+  if (options.device === "cudasim") return printCounters(options);
+  const on = benchDevice(options);
+  const shapes = linearShapes(MODELS[options.shapes]!);
   const cases = shapes.flatMap((shape) =>
     options.rows.flatMap((rows) =>
       (["forward", "backward"] as const).map((direction) => ({ ...shape, rows, direction })),
     ),
   );
   await interruptible(async (signal) => {
-    const limits = await benchLimits({ threads, path, seconds: Math.max(0.5, options.seconds) });
+    const limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) });
     const progress = new Progress("bench", " cases");
     const results: Row[] = [];
     for (const one of cases) {
       signal.throwIfAborted();
-      results.push(await measure(one, { ...options, path, threads }, limits));
+      results.push(await measure(one, options, on.spec, limits));
       progress.update(results.length, cases.length);
     }
     progress.stop();
     if (options.json) {
       console.log(
         JSON.stringify(
-          { cpu, threads, path, dtype: options.dtype, shapes: options.shapes, rank: options.rank, limits, results },
+          { ...on.description, dtype: options.dtype, shapes: options.shapes, rank: options.rank, limits, results },
           null,
           2,
         ),
@@ -109,7 +115,7 @@ async function run(options: Options): Promise<void> {
       return;
     }
     const { fp32, bf16 } = limits.gflops;
-    console.log(`${cpu}, ${threads} threads, ${path}, ${options.dtype}, rank ${options.rank}`);
+    console.log(`${on.name}, ${options.dtype}, rank ${options.rank}`);
     console.log(
       `limits: ${fp32.toFixed(0)} GFLOP/s fp32, ${bf16.toFixed(0)} GFLOP/s bf16, ${limits.gbytes.toFixed(1)} GB/s\n`,
     );
@@ -131,12 +137,33 @@ async function run(options: Options): Promise<void> {
   });
 }
 
+/** Where products are timed, as native code takes it, as JSON and as a line. */
+function benchDevice(options: Options): { spec: BenchDevice; description: object; name: string } {
+  if (options.device !== "cpu") {
+    if (options.device === "reference") throw new TinyLoraError("ERR_DEVICE", "--device: the reference is not timed");
+    const spec = nativeDevice(options.device);
+    const { devices } = machine();
+    const chosen = options.device === "cuda" ? devices.find(({ gpu, usable }) => gpu && usable) : undefined;
+    const gpu = (chosen ?? devices.find(({ name }) => name === options.device))?.gpu?.name;
+    return { spec, description: { device: options.device, gpu }, name: gpu ?? options.device };
+  }
+  const { cpu, cores, paths } = machine();
+  const path = options.path ?? paths[0];
+  if (path === undefined || !paths.includes(path)) {
+    throw new TinyLoraError("ERR_USAGE", `--path: this machine has ${paths.join(", ") || "none"}, found ${path}`);
+  }
+  const threads = options.threads ?? cores;
+  const spec = { device: "cpu", path, threads };
+  return { spec, description: { cpu, ...spec }, name: `${cpu}, ${threads} threads, ${path}` };
+}
+
 type Case = { module: string; out: number; in: number; rows: number; direction: "forward" | "backward" };
 
 /** Weights come from memory, as in a model whose layers follow one another, not from a warm cache. */
 async function measure(
   { module, out, in: inputs, rows, direction }: Case,
-  { dtype, path, threads, rank, seconds }: Options & { path: CpuPath; threads: number },
+  { dtype, rank, seconds }: Options,
+  on: BenchDevice,
   limits: MachineLimits,
 ): Promise<Row> {
   const spec: BenchProductSpec = {
@@ -144,8 +171,7 @@ async function measure(
     in: inputs,
     rows,
     dtype,
-    path,
-    threads,
+    ...on,
     direction,
     rank,
     seconds,

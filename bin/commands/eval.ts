@@ -191,7 +191,7 @@ function temperatureOf({ temperature, samples }: Options): number {
 
 /** All that completions depend on besides model, adapter and problems. */
 function sampling(config: TrainConfig, options: Options): Record<string, unknown> {
-  const keys = [...PROMPT_KEYS, ...SAMPLING_KEYS, "dtype", "backend"] as (keyof TrainConfig)[];
+  const keys = [...PROMPT_KEYS, ...SAMPLING_KEYS, "dtype", "device"] as (keyof TrainConfig)[];
   const chosen = { samples: options.samples, temperature: temperatureOf(options), limit: options.limit ?? null };
   return { ...chosen, ...Object.fromEntries(keys.map((key) => [key, config[key]])) };
 }

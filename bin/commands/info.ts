@@ -4,7 +4,7 @@ import {
   type Adapter,
   type AdapterSpec,
   adapterOptions,
-  type CudaDevice,
+  type DeviceInfo,
   findModel,
   linearModules,
   type Model,
@@ -122,15 +122,16 @@ function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Ada
 }
 
 function machineText(): string {
-  const { cpu, cores, paths, backends } = machine();
-  const list = backends.map(({ name, usable, reason }) => (usable ? name : `${name} (not here: ${reason})`)).join(", ");
-  const devices = backends.flatMap((backend) => backend.devices ?? []).map(deviceText);
-  return `Machine  ${cpu}, ${cores} cores\n  instruction sets ${paths.join(", ")}; backends ${list}\n${devices.join("")}`;
+  const { cpu, cores, paths, devices } = machine();
+  return `Machine  ${cpu}, ${cores} cores\n  instruction sets ${paths.join(", ")}; devices ${devices.map(deviceText).join(", ")}\n`;
 }
 
-function deviceText({ name, capability, memory, reason }: CudaDevice): string {
-  const size = `${(memory / 2 ** 30).toFixed(1)} GiB`;
-  return `  ${name}, compute capability ${capability}, ${size}${reason ? ` (not usable: ${reason})` : ""}\n`;
+function deviceText({ name, gpu, reason }: DeviceInfo): string {
+  const what = gpu
+    ? [`${gpu.name}, compute capability ${gpu.capability}, ${(gpu.memory / 2 ** 30).toFixed(1)} GiB`]
+    : [];
+  const parts = reason === undefined ? what : [...what, `not here: ${reason}`];
+  return parts.length > 0 ? `${name} (${parts.join("; ")})` : name;
 }
 
 /** Numbers in the weights that are used: a tied head counts once. */

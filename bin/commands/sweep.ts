@@ -1,6 +1,8 @@
 import { basename, extname } from "node:path";
 import type { Command } from "commander";
 import {
+  DEFAULT_POPULATION,
+  type Member,
   type MemberReport,
   planSweep,
   runSweep,
@@ -20,10 +22,12 @@ Examples:
   $ tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
   $ tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
 
-The file (docs/sweeps.md): base, grid, seeds, best_of, metric. Ctrl-C leaves a sweep that the same command goes on with.`;
+The file (docs/sweeps.md): base, grid, seeds, best_of, metric. Members that train v of the same model at the same r, u
+and tying run side by side, each with the bits that it has alone. Ctrl-C leaves a sweep that the same command goes on with.`;
 
 interface Flags {
   folder?: string;
+  population?: number;
   dryRun?: boolean;
 }
 
@@ -32,6 +36,7 @@ export function sweepCommand(program: Command): void {
     .command("sweep <file>")
     .description("train every member of a grid of options, and compare them")
     .option("--folder <folder>", "of the sweep (runs/NAME of the file)")
+    .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, Number)
     .option("--dry-run", "check the file and list its members, run nothing")
     .addHelpText("after", AFTER);
   addFields(command, [...ENGINE_KEYS, "data", "eval_data"]);
@@ -47,19 +52,21 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
     return;
   }
   const folder = flags.folder ?? `runs/${basename(file, extname(file))}`;
-  const progress = new Progress("training", " steps");
+  const progress = new SweepProgress();
   const interrupted = () => console.error("\ninterrupted: saving the last finished step (again to stop at once)");
   await interruptible(async (signal) => {
     const { stopped, results } = await runSweep({
       sweep: file,
       folder,
       changes,
+      ...(flags.population === undefined ? {} : { population: flags.population }),
       signal,
       onMember: (report) => {
-        progress.stop();
+        progress.member(report);
         tell(report);
       },
-      onStep: (_, { step, steps, metrics }: StepReport) => progress.update(step, steps, rewardNote(metrics.reward)),
+      onPopulation: (members, atOnce) => console.log(`${members.length} members side by side, ${atOnce} at a time`),
+      onStep: (member, report) => progress.step(member, report),
       onWarning: (message) => console.error(`warning: ${message}`),
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
@@ -69,6 +76,28 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
     console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${folder}`);
     failIfAnyFailed(results, folder);
   }, interrupted);
+}
+
+/** Steps of the members that are running, all together. */
+class SweepProgress {
+  readonly #bar = new Progress("training", " steps");
+  readonly #running = new Map<Member, { step: number; steps: number }>();
+
+  member({ member, event }: MemberReport): void {
+    this.#bar.stop();
+    if (event === "starts") this.#running.set(member, { step: 0, steps: member.config.max_steps });
+    else this.#running.delete(member);
+  }
+
+  step(member: Member, { step, steps, metrics }: StepReport): void {
+    this.#running.set(member, { step, steps });
+    const sum = (key: "step" | "steps") => [...this.#running.values()].reduce((total, one) => total + one[key], 0);
+    this.#bar.update(sum("step"), sum("steps"), this.#running.size === 1 ? rewardNote(metrics.reward) : "");
+  }
+
+  stop(): void {
+    this.#bar.stop();
+  }
 }
 
 function tell({ member, event, place, members, error }: MemberReport): void {

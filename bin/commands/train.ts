@@ -123,7 +123,7 @@ async function trainConfig(
     const written = file === undefined ? {} : await readConfigFile(file);
     return resolveConfig({ ...written, ...flags }, file ?? "flags");
   }
-  const mayChange = ["model", "threads", "max_steps"];
+  const mayChange = ["model", "device", "threads", "max_steps"];
   const fixed = [
     ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
     ...(file === undefined ? [] : ["config"]),

@@ -8,27 +8,31 @@ import { tieGroups } from "./tying.js";
 
 export type BasisModule = AdapterBasis["modules"][number];
 
-/** A, B, P and the tie group of every adapted module: the frozen part of an adapter. */
+/**
+ * A, B, P and the tie group of every adapted module: the frozen part of adapters. `specs` differ in `projection` alone;
+ * the P of all of them follow one another.
+ */
 export function buildBasis(
-  spec: AdapterSpec,
+  specs: readonly AdapterSpec[],
   modules: readonly LinearModule[],
   factors: readonly SvdFactors[],
   slots: number,
 ): AdapterBasis {
+  const spec = specs[0]!;
   const adapted = targetedModules(modules, spec.targets);
   const groups = tieGroups(spec.tying, adapted);
   const byModule = new Map(factors.map((factor) => [factor.module, factor]));
   const kind = ADAPTER_KINDS[spec.kind];
   return {
     rank: spec.rank,
-    u: spec.u,
+    u: spec.u * specs.length,
     groups: groups.count,
     slots,
     modules: adapted.map(({ index }, place) => ({
       module: index,
       group: groups.of[place]!,
       ...splitFactors(byModule.get(index)!, spec),
-      p: kind.projection(spec, index),
+      p: joined(specs.map((one) => kind.projection(one, index))),
     })),
   };
 }
@@ -59,6 +63,16 @@ export function matricesBasis(
       return { module: index, group: groups.of[place]!, ...own };
     }),
   };
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let start = 0;
+  for (const part of parts) {
+    all.set(part, start);
+    start += part.length;
+  }
+  return all;
 }
 
 /** left: B = U diag(S), A = V^T; sqrt: the root of S goes to either side. */

@@ -88,8 +88,7 @@ function checkWhole(what: string, value: unknown, least: number, most: number): 
   }
 }
 
-/** Adapters with equal keys share A, B, P and the tie groups: they can be used side by side in one batch. */
-export function basisKey({ kind, rank, u, tying, split, projection, targets }: AdapterSpec): string {
-  const { seed, distribution } = projection;
-  return [kind, rank, u, tyingText(tying), split, seed, distribution, ...targets].join(" ");
+/** Adapters with equal keys share A, B and the tie groups: they can be used side by side in one batch. */
+export function geometryKey({ kind, rank, u, tying, split, targets }: AdapterSpec): string {
+  return [kind, rank, u, tyingText(tying), split, ...targets].join(" ");
 }

@@ -17,10 +17,12 @@ export const sections = {
   Model: {
     model: optional(z.string()).describe("folder (Hugging Face) or .gguf file"),
     dtype: z.enum(["bf16", "fp32"]).default("bf16").describe("type that the base weights are kept in"),
-    backend: z
-      .enum(["cpu", "cuda", "reference"])
+    device: z
+      .string()
       .default("cpu")
-      .describe("where the model runs; cuda: the first usable GPU"),
+      .describe(
+        "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference",
+      ),
     threads: optional(count).describe("compute threads; all cores when not given"),
     max_sequences: count.default(64).describe("sequences sampled side by side at most"),
     cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),

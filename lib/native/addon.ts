@@ -20,7 +20,7 @@ export interface Addon {
   projection(spec: ProjectionSpec): Float32Array;
   /** Median seconds of one product, and the machine's limits measured by loops that touch only registers or only memory. */
   benchProduct(spec: BenchProductSpec): Promise<BenchProductResult>;
-  benchLimits(spec: { threads: number; path: CpuPath; seconds: number }): Promise<MachineLimits>;
+  benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits>;
 }
 
 export type Dtype = "fp32" | "bf16";
@@ -31,18 +31,22 @@ export interface MachineInfo {
   readonly cores: number;
   /** Instruction sets this build has and this machine can run, best first. */
   readonly paths: CpuPath[];
-  /** Backends in this build, with the reason where one cannot be used here. */
-  readonly backends: { name: string; usable: boolean; reason?: string; devices?: CudaDevice[] }[];
+  /** What `EngineSpec.device` can name, each GPU by its number; with the reason where one cannot be used here. */
+  readonly devices: DeviceInfo[];
 }
 
-export interface CudaDevice {
+export interface DeviceInfo {
+  /** "cpu", "cuda:0", "reference"; "cuda" where there is no GPU. */
   readonly name: string;
-  /** Compute capability, "8.0". */
-  readonly capability: string;
-  /** Bytes. */
-  readonly memory: number;
   readonly usable: boolean;
   readonly reason?: string;
+  readonly gpu?: {
+    readonly name: string;
+    /** Compute capability, "8.0". */
+    readonly capability: string;
+    /** Bytes. */
+    readonly memory: number;
+  };
 }
 
 /** Names and meanings of Hugging Face's config.json. */
@@ -83,7 +87,10 @@ export interface EngineSpec {
   readonly config: ModelConfig;
   readonly tensors: TensorSource[];
   readonly dtype: Dtype;
-  readonly backend: "cpu" | "cuda" | "reference";
+  /** "cpu", "cuda" (the first usable GPU), "cuda:N", "cudasim" or "reference". */
+  readonly device: string;
+  /** The file that cudasim opens: the stand-in for the CUDA driver (test/cudasim). */
+  readonly driver?: string;
   /** Compute threads, 1 or more. */
   readonly threads: number;
   /** The best the machine has when absent. */
@@ -139,7 +146,8 @@ export interface AdapterBasis {
 }
 
 export interface NativeEngine {
-  readonly backend: string;
+  /** In full: "cpu (avx512-bf16, 2 threads)", "cuda (NVIDIA A100, sm_80)". */
+  readonly device: string;
   readonly modules: LinearModule[];
   /** 16 hex digits over all weights as widened to float: the same for any file format and dtype of the engine. */
   readonly fingerprint: string;
@@ -287,13 +295,19 @@ export interface ProjectionSpec {
   readonly distribution: "normal" | "uniform" | "orthogonal" | "unit";
 }
 
-export interface BenchProductSpec {
+export interface BenchDevice {
+  /** "cpu" (then with `path` and `threads`), "cuda", "cuda:N", or "cudasim" with its driver, whose times say nothing. */
+  readonly device: string;
+  readonly driver?: string;
+  readonly path?: CpuPath;
+  readonly threads?: number;
+}
+
+export interface BenchProductSpec extends BenchDevice {
   readonly out: number;
   readonly in: number;
   readonly rows: number;
   readonly dtype: Dtype;
-  readonly path: CpuPath;
-  readonly threads: number;
   readonly direction: "forward" | "backward";
   /** Rank of the fused update; 0 is the plain product. */
   readonly rank: number;

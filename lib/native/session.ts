@@ -1,9 +1,9 @@
 import { TinyLoraError } from "../error.js";
 import type {
   AdapterBasis,
+  BenchDevice,
   BenchProductResult,
   BenchProductSpec,
-  CpuPath,
   EngineSpec,
   ForwardBatch,
   ForwardResult,
@@ -37,7 +37,7 @@ export function projection(spec: ProjectionSpec): Float32Array {
 export function benchProduct(spec: BenchProductSpec): Promise<BenchProductResult> {
   return withStack(() => loadAddon().benchProduct(spec));
 }
-export function benchLimits(spec: { threads: number; path: CpuPath; seconds: number }): Promise<MachineLimits> {
+export function benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits> {
   return withStack(() => loadAddon().benchLimits(spec));
 }
 
@@ -65,8 +65,8 @@ export class Session {
     return session;
   }
 
-  get backend(): string {
-    return this.#native.backend;
+  get device(): string {
+    return this.#native.device;
   }
   get modules(): LinearModule[] {
     return this.#native.modules;

@@ -21,7 +21,7 @@ import { latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./che
 import { lockFolder } from "./lock.js";
 
 /** Raised when a folder of an older run could not be read as it is any more. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 export interface RunInfo {
   readonly config: TrainConfig;

@@ -1,14 +1,19 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Adapter } from "../adapter/adapter.js";
 import { findModel } from "../find-model.js";
 import { checkpointSteps } from "../run/checkpoint.js";
 import { makeTrained } from "../train/make-trained.js";
+import { Population, type PopulationMember } from "../train/population.js";
 import type { TrainCallbacks } from "../train/run.js";
 import { SftTrainer } from "../train/sft-trainer.js";
-import type { Trained } from "../train/trainable.js";
+import type { TrainablePolicy, Trained } from "../train/trainable.js";
 import { GrpoTrainer } from "../train/trainer.js";
 import type { KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
+
+/** Starts a member's run in this folder, or goes on with it. */
+export type RunMember = (run: string, callbacks: TrainCallbacks) => Promise<"finished" | "aborted">;
 
 /** Its last step is in a checkpoint, which is written after all else that the step leaves. */
 export async function isFinished(run: string, { config }: Member): Promise<boolean> {
@@ -16,24 +21,37 @@ export async function isFinished(run: string, { config }: Member): Promise<boole
   return newest >= config.max_steps;
 }
 
-/** Starts the member's run, or goes on with it. */
-export async function runMember(
-  member: Member,
-  run: string,
+/** What runs each of these members, which can be trained side by side, or is the only one. */
+export async function membersOf(
+  group: readonly Member[],
   engines: KeptEngine,
+  signal: AbortSignal | undefined,
+): Promise<RunMember[]> {
+  const engine = await engines.get(group[0]!.config, signal);
+  const trained = group.map(({ config }) => makeTrained(engine, config));
+  if (group.length === 1) return [(run, callbacks) => train(group[0]!, engine, trained[0]!, run, callbacks)];
+  const policies = await Population.attach(engine, trained as Adapter[], { signal });
+  return policies.map((policy, i) => (run, callbacks) => trainBeside(group[i]!, policy, run, callbacks));
+}
+
+async function trainBeside(member: Member, policy: PopulationMember, run: string, callbacks: TrainCallbacks) {
+  try {
+    return await train(member, policy, policy.adapter, run, callbacks);
+  } finally {
+    policy.leave();
+  }
+}
+
+async function train(
+  member: Member,
+  engine: TrainablePolicy,
+  adapter: Trained,
+  run: string,
   callbacks: TrainCallbacks,
 ): Promise<"finished" | "aborted"> {
   const config = { ...member.config, model: findModel(member.config.model) };
-  try {
-    const engine = await engines.get(config, callbacks.signal);
-    const adapter = makeTrained(engine, config);
-    const Trainer = member.method === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
-    const resume = existsSync(join(run, "config.json"));
-    const { stopped } = await new Trainer({ engine, adapter, config, run, resume }).train(callbacks);
-    if (config.adapter === "full" || config.adapter === "lora") engines.drop();
-    return stopped;
-  } catch (error) {
-    engines.drop();
-    throw error;
-  }
+  const Trainer = member.method === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
+  const resume = existsSync(join(run, "config.json"));
+  const { stopped } = await new Trainer({ engine, adapter, config, run, resume }).train(callbacks);
+  return stopped;
 }

@@ -6,6 +6,7 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { TinyLoraError } from "../error.js";
 import { findModel } from "../find-model.js";
 import { loadReward } from "../reward/rewards.js";
 import { lockFolder } from "../run/lock.js";
@@ -15,7 +16,8 @@ import { KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
 import { collectResults } from "./results.js";
 import { type SweepResults, writeResults } from "./results-file.js";
-import { isFinished, runMember } from "./run-member.js";
+import { isFinished, membersOf, type RunMember } from "./run-member.js";
+import { sideBySide } from "./side-by-side.js";
 import { planSweep, type SweepPlan, type SweepSpec } from "./sweep-file.js";
 
 export interface SweepOptions {
@@ -24,12 +26,19 @@ export interface SweepOptions {
   readonly folder: string;
   /** Options that come over the sweep's base. */
   readonly changes?: Settings;
-  /** Stops within the running step; the same call goes on from the last finished one. */
+  /** Members that are trained side by side at most, DEFAULT_POPULATION when not given; 1: one after another. */
+  readonly population?: number;
+  /** Stops within the running steps; the same call goes on from the last finished one. */
   readonly signal?: AbortSignal;
   readonly onMember?: (report: MemberReport) => void;
+  /** Before the first of `members` that are trained `atOnce` at a time. */
+  readonly onPopulation?: (members: readonly Member[], atOnce: number) => void;
   readonly onStep?: (member: Member, report: StepReport) => void;
   readonly onWarning?: (message: string) => void;
 }
+
+/** Enough to fill the engine's batch with small steps (4 prompts x 4 completions). */
+export const DEFAULT_POPULATION = 16;
 
 export interface MemberReport {
   readonly member: Member;
@@ -46,21 +55,26 @@ export interface SweepOutcome {
 }
 
 /**
- * Runs the members of a sweep one after another. Finished ones are skipped and interrupted ones go on, so that the same
- * call resumes a sweep, also after members were added. One that fails is reported; the others run.
+ * Runs the members of a sweep, side by side where they allow it and one after another elsewhere. Finished ones are
+ * skipped and interrupted ones go on, so that the same call resumes a sweep, also after members were added. One that
+ * fails is reported; the others run.
  *
  * @example await runSweep({ sweep: "sweep.yaml", folder: "runs/sweep", onMember: ({ member, event }) => console.log(member.name, event) })
  */
 export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
+  const { population = DEFAULT_POPULATION } = options;
+  if (!Number.isSafeInteger(population) || population < 1) {
+    throw new TinyLoraError("ERR_ARGUMENT", `population: expected a whole number from 1, found ${population}`);
+  }
   const plan = await planSweep(options.sweep, options.changes);
   await checkSources(plan);
   await mkdir(options.folder, { recursive: true });
   const unlock = await lockFolder(options.folder);
-  const engines = new KeptEngine();
+  const running = new RunningSweep(plan, options);
   try {
-    return await runMembers(plan, options, engines);
+    return await running.run();
   } finally {
-    engines.drop();
+    running.end();
     await unlock();
   }
 }
@@ -72,46 +86,100 @@ async function checkSources({ members }: SweepPlan): Promise<void> {
   for (const reward of new Set(graded.flatMap(({ config }) => config.rewards))) await loadReward(reward);
 }
 
-async function runMembers(plan: SweepPlan, options: SweepOptions, engines: KeptEngine): Promise<SweepOutcome> {
-  const { folder, signal, onMember, onStep, onWarning = () => {} } = options;
-  const failures = new Map<string, Error>();
-  const save = async () => {
-    const results = await collectResults(plan, folder, failures);
-    await writeResults(folder, results);
-    return results;
-  };
-  for (const [i, member] of plan.members.entries()) {
-    const tell = (event: MemberReport["event"], error?: Error) =>
-      onMember?.({ member, event, place: i + 1, members: plan.members.length, ...(error ? { error } : {}) });
-    const run = memberFolder(folder, member);
-    if (await isFinished(run, member)) {
-      tell("skipped");
-      continue;
+class RunningSweep {
+  readonly #plan: SweepPlan;
+  readonly #options: SweepOptions;
+  readonly #engines = new KeptEngine();
+  readonly #failures = new Map<string, Error>();
+  #saved: Promise<unknown> = Promise.resolve();
+
+  constructor(plan: SweepPlan, options: SweepOptions) {
+    this.#plan = plan;
+    this.#options = options;
+  }
+
+  async run(): Promise<SweepOutcome> {
+    const { signal, population = DEFAULT_POPULATION } = this.#options;
+    const open: Member[] = [];
+    for (const member of this.#plan.members) {
+      if (await isFinished(this.#folder(member), member)) this.#tell(member, "skipped");
+      else open.push(member);
     }
+    const groups = population === 1 ? open.map((member) => [member]) : sideBySide(open);
+    for (const group of groups) {
+      if (signal?.aborted) break;
+      await this.#runGroup(group, Math.min(population, group.length));
+    }
+    return { stopped: signal?.aborted ? "aborted" : "finished", results: await this.#save() };
+  }
+
+  end(): void {
+    this.#engines.drop();
+  }
+
+  /** At most `atOnce` at a time; the next one starts when one ends. */
+  async #runGroup(group: readonly Member[], atOnce: number): Promise<void> {
+    const { signal, onPopulation } = this.#options;
+    if (group.length > 1) onPopulation?.(group, atOnce);
+    const failed = this.#failures.size;
+    // Made once, when the first member starts; where that fails, it does for all.
+    let runs: Promise<RunMember[]> | undefined;
+    const next = group.entries();
+    const lane = async () => {
+      for (const [slot, member] of next) {
+        if (signal?.aborted) return;
+        await this.#runMember(member, async () => {
+          runs ??= membersOf(group, this.#engines, signal);
+          return (await runs)[slot]!;
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, lane));
+    // What failed may have left anything behind; weights that were trained are not the model's any more.
+    const { adapter } = group[0]!.config;
+    if (this.#failures.size > failed || adapter === "full" || adapter === "lora") this.#engines.drop();
+  }
+
+  async #runMember(member: Member, make: () => Promise<RunMember>): Promise<void> {
+    const { signal, onStep, onWarning = () => {} } = this.#options;
+    const folder = this.#folder(member);
+    this.#tell(member, "starts");
     try {
-      signal?.throwIfAborted();
-      tell("starts");
-      const stopped = await runMember(member, run, engines, {
+      const run = await make();
+      const stopped = await run(folder, {
         ...(signal ? { signal } : {}),
         onStep: (report) => onStep?.(member, report),
         onWarning: (message) => onWarning(`${member.name}: ${message}`),
       });
-      if (stopped === "finished") tell("finished");
+      if (stopped === "finished") this.#tell(member, "finished");
     } catch (error) {
       if (!signal?.aborted) {
-        failures.set(member.name, error as Error);
-        tell("failed", error as Error);
+        this.#failures.set(member.name, error as Error);
+        this.#tell(member, "failed", error as Error);
       }
     }
-    if (signal?.aborted) {
-      if (!(await isFinished(run, member))) tell("interrupted");
-      break;
-    }
-    await save();
+    if (signal?.aborted && !(await isFinished(folder, member))) this.#tell(member, "interrupted");
+    await this.#save();
   }
-  return { stopped: signal?.aborted ? "aborted" : "finished", results: await save() };
-}
 
-function memberFolder(folder: string, { name }: Member): string {
-  return join(folder, "members", name);
+  /** One after another: members end at any time. */
+  #save(): Promise<SweepResults> {
+    const saved = this.#saved.then(async () => {
+      const results = await collectResults(this.#plan, this.#options.folder, this.#failures);
+      await writeResults(this.#options.folder, results);
+      return results;
+    });
+    this.#saved = saved.catch(() => {});
+    return saved;
+  }
+
+  #tell(member: Member, event: MemberReport["event"], error?: Error): void {
+    const { members } = this.#plan;
+    const place = members.indexOf(member) + 1;
+    this.#options.onMember?.({ member, event, place, members: members.length, ...(error ? { error } : {}) });
+  }
+
+  #folder({ name }: Member): string {
+    return join(this.#options.folder, "members", name);
+  }
 }

@@ -64,7 +64,7 @@ Engine::Engine(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const auto constant = [&](const char* name, Napi::Value value) {
     self.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
   };
-  constant("backend", Napi::String::New(env, core_->backend_name()));
+  constant("device", Napi::String::New(env, core_->device_name()));
   constant("modules", modules_to_js(env, core_->config()));
   constant("fingerprint", Napi::String::New(env, core_->fingerprint()));
 

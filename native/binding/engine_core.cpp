@@ -11,8 +11,9 @@ namespace tinylora::binding {
 namespace {
 
 std::unique_ptr<Backend> make_backend(const EngineSpec& spec) {
-  if (spec.backend == BackendKind::reference) return make_reference_backend(spec.dtype);
-  if (spec.backend == BackendKind::cuda) return make_cuda_backend(spec.dtype);
+  const DeviceChoice& device = spec.device;
+  if (device.kind == DeviceKind::reference) return make_reference_backend(spec.dtype);
+  if (device.kind == DeviceKind::cuda) return make_cuda_backend(spec.dtype, device.ordinal, device.driver);
   return make_cpu_backend(spec.dtype, spec.threads, spec.path);
 }
 

@@ -23,7 +23,7 @@ class EngineCore {
 
   // On any thread:
   const ModelConfig& config() const { return model_->config; }
-  std::string backend_name() const { return backend_->name(); }
+  std::string device_name() const { return backend_->name(); }
   const std::string& fingerprint() const { return model_->fingerprint; }
   std::size_t weight_bytes() const { return model_->weight_bytes; }
   std::size_t activation_bytes() const { return pass_bytes_ + sampler_->activation_bytes(); }

@@ -9,6 +9,7 @@
 #include "binding/specs.h"
 #include "core/error.h"
 #include "cpu/bench.h"
+#include "cuda/bench.h"
 #include "cuda/device.h"
 #include "engine/projection.h"
 
@@ -48,13 +49,25 @@ ProductBenchSpec read_product_spec(const Argument& spec) {
           .in = spec["in"].number_of(1, most),
           .rows = spec["rows"].number_of(1, most),
           .dtype = read_dtype(spec["dtype"]),
-          .path = read_usable_path(spec["path"]),
-          .threads = spec["threads"].number_of(1, kMaxThreads),
           .backward = direction == "backward",
           .rank = spec["rank"].number_of(0, kMaxRank),
           .seconds = read_seconds(spec["seconds"]),
           .footprint = static_cast<std::size_t>(spec["footprint"].integer(0, kMaxSafeInteger))};
 }
+
+/// Where a measurement runs: "cpu" takes `path` and `threads` besides.
+struct BenchDevice {
+  explicit BenchDevice(const Argument& spec) : device(read_device(spec)) {
+    if (device.kind == DeviceKind::reference) spec["device"].refuse("\"cpu\", \"cuda\", \"cuda:N\" or \"cudasim\"");
+    if (device.kind == DeviceKind::cuda) return;
+    path = read_usable_path(spec["path"]);
+    threads = spec["threads"].number_of(1, kMaxThreads);
+  }
+
+  DeviceChoice device;
+  CpuPath path = CpuPath::avx2;
+  int threads = 1;
+};
 
 Napi::Object to_js(Napi::Env env, const Timing& timing) {
   Napi::Object object = Napi::Object::New(env);
@@ -63,34 +76,35 @@ Napi::Object to_js(Napi::Env env, const Timing& timing) {
   return object;
 }
 
-/// The GPUs of this machine, or in one sentence why none can be used.
-Napi::Object cuda_to_js(Napi::Env env) {
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("name", "cuda");
-  std::string reason;
-  bool usable = false;
+/// A device by the name that specs take, with the reason where it cannot be used.
+Napi::Object device_to_js(Napi::Env env, const std::string& name, const std::string& reason) {
+  Napi::Object device = Napi::Object::New(env);
+  device.Set("name", name);
+  device.Set("usable", reason.empty());
+  if (!reason.empty()) device.Set("reason", reason);
+  return device;
+}
+
+/// The GPUs of this machine, or one entry that says why there is none.
+void add_gpus(Napi::Env env, Napi::Array& devices) {
+  std::vector<cuda::DeviceInfo> list;
   try {
-    Napi::Array devices = Napi::Array::New(env);
-    for (const cuda::DeviceInfo& info : cuda::list_devices()) {
-      Napi::Object device = Napi::Object::New(env);
-      device.Set("name", info.name);
-      device.Set("capability", std::to_string(info.major) + "." + std::to_string(info.minor));
-      device.Set("memory", static_cast<double>(info.memory));
-      device.Set("usable", info.usable());
-      if (!info.usable()) device.Set("reason", info.reason);
-      devices.Set(devices.Length(), device);
-      usable = usable || info.usable();
-      if (!info.usable() && reason.empty()) reason = info.name + ": " + info.reason;
-    }
-    result.Set("devices", devices);
+    list = cuda::list_devices();
   } catch (const Error& error) {
-    reason = error.what();
+    std::string reason = error.what();
     constexpr std::string_view kPrefix = "cuda: ";
     if (reason.starts_with(kPrefix)) reason.erase(0, kPrefix.size());
+    devices.Set(devices.Length(), device_to_js(env, "cuda", reason));
   }
-  result.Set("usable", usable);
-  if (!usable) result.Set("reason", reason);
-  return result;
+  for (const cuda::DeviceInfo& info : list) {
+    Napi::Object device = device_to_js(env, "cuda:" + std::to_string(info.ordinal), info.reason);
+    Napi::Object gpu = Napi::Object::New(env);
+    gpu.Set("name", info.name);
+    gpu.Set("capability", std::to_string(info.major) + "." + std::to_string(info.minor));
+    gpu.Set("memory", static_cast<double>(info.memory));
+    device.Set("gpu", gpu);
+    devices.Set(devices.Length(), device);
+  }
 }
 
 /// A promise of what `job` returns, on a thread of its own.
@@ -106,22 +120,15 @@ Napi::Value machine(const Napi::CallbackInfo& info) {
     const std::vector<CpuPath>& usable = usable_paths();
     Napi::Array paths = Napi::Array::New(env);
     for (const CpuPath path : usable) paths.Set(paths.Length(), name_of(path));
-    Napi::Object cpu = Napi::Object::New(env);
-    cpu.Set("name", "cpu");
-    cpu.Set("usable", !usable.empty());
-    if (usable.empty()) cpu.Set("reason", "this processor has no AVX2 with FMA");
-    Napi::Object reference = Napi::Object::New(env);
-    reference.Set("name", "reference");
-    reference.Set("usable", true);
-    Napi::Array backends = Napi::Array::New(env);
-    backends.Set(0U, cpu);
-    backends.Set(1U, cuda_to_js(env));
-    backends.Set(2U, reference);
+    Napi::Array devices = Napi::Array::New(env);
+    devices.Set(0U, device_to_js(env, "cpu", usable.empty() ? "this processor has no AVX2 with FMA" : ""));
+    add_gpus(env, devices);
+    devices.Set(devices.Length(), device_to_js(env, "reference", ""));
     Napi::Object result = Napi::Object::New(env);
     result.Set("cpu", cpu_name());
     result.Set("cores", std::max(1U, std::thread::hardware_concurrency()));
     result.Set("paths", paths);
-    result.Set("backends", backends);
+    result.Set("devices", devices);
     return result;
   });
 }
@@ -139,9 +146,14 @@ Napi::Value projection(const Napi::CallbackInfo& info) {
 
 Napi::Value bench_product(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
-    const ProductBenchSpec spec = read_product_spec({info, 0, "spec"});
-    return on_a_thread(info.Env(), [spec](const std::atomic<bool>&) -> MakeValue {
-      return [result = tinylora::bench_product(spec)](Napi::Env env) -> Napi::Value {
+    const Argument argument(info, 0, "spec");
+    const BenchDevice on(argument);
+    const ProductBenchSpec spec = read_product_spec(argument);
+    return on_a_thread(info.Env(), [on, spec](const std::atomic<bool>&) -> MakeValue {
+      const auto& [kind, ordinal, driver] = on.device;
+      return [result = kind == DeviceKind::cuda
+                           ? bench_cuda_product(spec, ordinal, driver)
+                           : bench_cpu_product(spec, on.threads, on.path)](Napi::Env env) -> Napi::Value {
         Napi::Object object = Napi::Object::New(env);
         object.Set("plain", to_js(env, result.plain));
         object.Set("fused", to_js(env, result.fused));
@@ -155,11 +167,13 @@ Napi::Value bench_product(const Napi::CallbackInfo& info) {
 Napi::Value bench_limits(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
     const Argument spec(info, 0, "spec");
-    const int threads = spec["threads"].number_of(1, kMaxThreads);
-    const CpuPath path = read_usable_path(spec["path"]);
+    const BenchDevice on(spec);
     const double seconds = read_seconds(spec["seconds"]);
     return on_a_thread(info.Env(), [=](const std::atomic<bool>&) -> MakeValue {
-      return [limits = tinylora::bench_limits(threads, path, seconds)](Napi::Env env) -> Napi::Value {
+      const auto& [kind, ordinal, driver] = on.device;
+      return [limits = kind == DeviceKind::cuda
+                           ? bench_cuda_limits(seconds, ordinal, driver)
+                           : bench_cpu_limits(on.threads, on.path, seconds)](Napi::Env env) -> Napi::Value {
         Napi::Object gflops = Napi::Object::New(env);
         gflops.Set("fp32", limits.gflops_fp32);
         gflops.Set("bf16", limits.gflops_bf16);

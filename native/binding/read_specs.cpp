@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <limits>
+#include <string_view>
 
 #include "binding/specs.h"
 #include "core/error.h"
@@ -60,14 +62,6 @@ TokenBytes read_token_bytes(const Argument& argument) {
   return {.bytes = argument["bytes"].bytes(), .offsets = argument["offsets"].uint32s()};
 }
 
-BackendKind read_backend(const Argument& backend) {
-  const std::string name = backend.text();
-  if (name == "cpu") return BackendKind::cpu;
-  if (name == "cuda") return BackendKind::cuda;
-  if (name == "reference") return BackendKind::reference;
-  backend.refuse("\"cpu\", \"cuda\" or \"reference\"");
-}
-
 std::vector<std::string> read_texts(const Argument& argument) {
   std::vector<std::string> texts;
   for (const Argument& element : argument.list(1 << 10)) texts.push_back(element.text());
@@ -81,7 +75,7 @@ EngineSpec read_engine_spec(const Argument& spec) {
   result.config = read_config(spec["config"]);
   for (const Argument& tensor : spec["tensors"].list(kMaxTensors)) result.tensors.push_back(read_tensor(tensor));
   result.dtype = read_dtype(spec["dtype"]);
-  result.backend = read_backend(spec["backend"]);
+  result.device = read_device(spec);
   result.threads = spec["threads"].number_of(1, kMaxThreads);
   const Argument path = spec["path"];
   if (path.given()) result.path = read_path(path);
@@ -89,6 +83,24 @@ EngineSpec read_engine_spec(const Argument& spec) {
   result.cache_tokens = spec["cacheTokens"].number_of(kPageSize, 1 << 28);
   result.token_bytes = read_token_bytes(spec["tokenBytes"]);
   return result;
+}
+
+DeviceChoice read_device(const Argument& spec) {
+  const std::string name = spec["device"].text();
+  if (name == "cpu") return {};
+  if (name == "reference") return {.kind = DeviceKind::reference, .driver = {}};
+  if (name == "cuda") return {.kind = DeviceKind::cuda, .driver = {}};
+  if (name == "cudasim") return {.kind = DeviceKind::cuda, .driver = spec["driver"].text()};
+  constexpr std::string_view kOneGpu = "cuda:";
+  int ordinal = 0;
+  if (name.starts_with(kOneGpu)) {
+    const char* end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + kOneGpu.size(), end, ordinal);
+    if (error == std::errc{} && stop == end && ordinal >= 0) {
+      return {.kind = DeviceKind::cuda, .ordinal = ordinal, .driver = {}};
+    }
+  }
+  spec["device"].refuse("\"cpu\", \"cuda\", \"cuda:N\", \"cudasim\" or \"reference\"");
 }
 
 DType read_dtype(const Argument& dtype) {

@@ -9,6 +9,7 @@
 
 #include "binding/arguments.h"
 #include "cpu/features.h"
+#include "cuda/device.h"
 #include "engine/adapter.h"
 #include "engine/model.h"
 #include "engine/parameters.h"
@@ -18,13 +19,19 @@
 
 namespace tinylora::binding {
 
-enum class BackendKind { cpu, cuda, reference };
+enum class DeviceKind { cpu, cuda, reference };
+
+struct DeviceChoice {
+  DeviceKind kind = DeviceKind::cpu;
+  int ordinal = cuda::kFirstUsable;  // of cuda
+  std::string driver;                // of cuda: the file to open in place of the machine's own
+};
 
 struct EngineSpec {
   ModelConfig config;
   std::vector<TensorSource> tensors;
   DType dtype = DType::f32;
-  BackendKind backend = BackendKind::cpu;
+  DeviceChoice device;
   int threads = 1;
   std::optional<CpuPath> path;
   int max_sequences = 0;
@@ -35,6 +42,8 @@ struct EngineSpec {
 inline constexpr int kMaxThreads = 1024;
 
 EngineSpec read_engine_spec(const Argument& spec);
+/// "cpu", "cuda", "cuda:N", "cudasim" with `driver`, or "reference".
+DeviceChoice read_device(const Argument& spec);
 DType read_dtype(const Argument& dtype);
 CpuPath read_path(const Argument& path);
 

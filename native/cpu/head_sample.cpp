@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
-#include "core/error.h"
 #include "core/philox.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/head.h"
@@ -18,8 +18,8 @@ namespace {
 /// Rows whose logits are held at once when they are cut: scratch is this times the vocabulary.
 constexpr int kCutRows = 16;
 
-bool is_cut(const SampleRow& how) { return how.temperature > 0 && (how.top_k > 0 || how.top_p < 1 || how.min_p > 0); }
 float inverse(float temperature) { return temperature > 0 ? 1 / temperature : 1.0F; }
+bool is_finite(const RowTotal& total) { return std::isfinite(total.sum) && std::isfinite(total.largest); }
 double uniform_of(const SampleRow& how) { return sampling_uniform(how.seed, how.sequence, how.position); }
 
 /// The logits of one row, from one chunk on: the row packed alone gives the bits it has in any batch.
@@ -157,10 +157,13 @@ void CpuBackend::head_sample(const HeadSampleArgs& args) {
       float* weights = own.sums.at_least<float>(std::size_t(chunks));
       const RowStats row_stats = stats_of(stats, static_cast<int>(m), chunks);
       const RowTotal total = total_of(head_, row_stats, chunks, weights);
-      check(std::isfinite(total.sum) && std::isfinite(total.largest), "ERR_NUMERIC", "head_sample: row ", row + m,
-            ": expected finite logits, found NaN or infinity");
       totals[std::size_t(m)] = total;
-      if (is_cut(args.how[row + m])) return;
+      if (!is_finite(total)) {
+        args.token[row + m] = -1;
+        args.logp[row + m] = std::numeric_limits<float>::quiet_NaN();
+        return;
+      }
+      if (args.how[row + m].is_cut()) return;
       const Drawn drawn =
           draw_row(context, args.how[row + m], row_stats, total, weights, x + std::size_t(m) * row_bytes, own);
       args.token[row + m] = drawn.token;
@@ -169,7 +172,7 @@ void CpuBackend::head_sample(const HeadSampleArgs& args) {
 
     std::vector<int> cut;
     for (int m = row; m < row + rows; ++m) {
-      if (is_cut(args.how[m])) cut.push_back(m);
+      if (args.how[m].is_cut() && is_finite(totals[std::size_t(m - row)])) cut.push_back(m);
       if (cut.size() == kCutRows || (m + 1 == row + rows && !cut.empty())) {
         draw_cut_rows(context, args, cut, totals, row);
         cut.clear();

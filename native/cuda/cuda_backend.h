@@ -4,11 +4,14 @@
 // Errors: a kernel that fails shows at the next wait, and then the context is lost; see Device.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "cuda/device.h"
+#include "cuda/kernels/weight_gradient.h"
 #include "cuda/scratch.h"
 #include "ops/backend.h"
 
@@ -17,6 +20,7 @@ namespace tinylora {
 namespace cuda {
 
 struct ProductKernelArgs;  // kernels/product.h
+struct LowRankArgs;        // kernels/low_rank.h
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
 inline constexpr int kPadOut = 64;
@@ -27,7 +31,7 @@ class CudaWeight final : public Weight {
  public:
   CudaWeight(int rows, int columns, DType type, std::shared_ptr<void> memory);
 
-  const void* data() const { return memory_.get(); }
+  void* data() const { return memory_.get(); }
   const int padded_out;
   const int stride;
 
@@ -39,7 +43,7 @@ constexpr int round_up(int value, int multiple) { return (value + multiple - 1) 
 
 }  // namespace cuda
 
-class CudaBackend final : public Backend {
+class CudaBackend : public Backend {
  public:
   CudaBackend(DType dtype, std::shared_ptr<cuda::Device> device);
 
@@ -47,11 +51,20 @@ class CudaBackend final : public Backend {
   DType dtype() const override { return dtype_; }
   cuda::Device& device() { return *device_; }
 
+  /// An act array [rows, width] that products read.
+  struct RowsOf {
+    const void* data;
+    int rows;
+    int width;
+  };
+
   std::shared_ptr<void> allocate(std::size_t bytes) override { return device_->allocate(bytes); }
   void upload(void* device, const void* host, std::size_t bytes) override { device_->upload(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { device_->download(host, device, bytes); }
   void zero(void* device, std::size_t bytes) override { device_->zero(device, bytes); }
   void synchronize() override { device_->synchronize(); }
+  void replay(std::shared_ptr<void>& recording, const std::function<void()>& record) override;
+  bool replays() const override { return true; }
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
 
   void embed(const EmbedArgs&) override;
@@ -73,23 +86,55 @@ class CudaBackend final : public Backend {
   void head_backward(const HeadBackwardArgs&) override;
   void head_sample(const HeadSampleArgs&) override;
 
+  bool trains_weights() const override { return true; }
+  void weight_gradient(const WeightGradientArgs&) override;
+  void lora_gradient(const LoraGradientArgs&) override;
+  void gain_gradient(const GainGradientArgs&) override;
+  void head_gain_gradient(const HeadGainGradientArgs&) override;
+  void head_gradient(const HeadGradientArgs&) override;
+  void sum_squares(const SumSquaresArgs&) override;
+  void adamw(const AdamwArgs&) override;
+  void sgd(const SgdArgs&) override;
+  void repack(Weight&, const float* values) override;
+
  private:
   bool bf16() const { return dtype_ == DType::bf16; }
   /// The entry point for this dtype.
   const char* pick(const char* bf16_name, const char* f32_name) const { return bf16() ? bf16_name : f32_name; }
   const cuda::CudaWeight& packed(const Weight* weight, const char* op) const;
 
+  void cast_rows(const CastArgs&, LinearBackwardArgs& reader);
+
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);
   void run_products(cuda::ProductKernelArgs& args, bool backward);
 
+  // low_rank.cpp
+  /// What a kernel that writes x, or reads it, makes for those products that have an update and no `left` yet; sets it.
+  /// `aligned`: the kernel's other arrays allow wide moves.
+  cuda::LowRankArgs low_rank_of(const char* op, const RowsOf& x, std::span<LinearArgs> products, cuda::Scratch& memory,
+                                bool aligned);
+  /// The same on the way back, a product to each of the gradients or none at all. dR is still to be added.
+  std::array<cuda::LowRankArgs, 3> low_rank_of(const char* op, std::span<const RowsOf> gradients,
+                                               std::span<LinearBackwardArgs> products, cuda::Scratch& memory,
+                                               bool aligned);
+  void add_rank_gradients(std::span<const LinearBackwardArgs> products);
+  void low_rank(const RowsOf& x, const cuda::LowRankArgs& args);
+
+  // weight_gradient.cpp
+  void add_outer_product(cuda::WeightGradientKernelArgs args);
+
   DType dtype_;
   std::shared_ptr<cuda::Device> device_;
-  cuda::Scratch left_;    // the factors of updates: z R^T, s R and s
+  cuda::Scratch
+      prepared_;          // the factors of updates, made for the next products by the op before them: z R^T, s R and s
+  cuda::Scratch left_;    // the same, made by the products themselves
   cuda::Scratch padded_;  // a copy of x with aligned rows
+  cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
 };
 
-/// On device `ordinal`, or on the first usable one. Throws ERR_DEVICE with the reason where there is none.
-std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = -1);
+/// Throws as Device::open does.
+std::unique_ptr<CudaBackend> make_cuda_backend(DType dtype, int ordinal = cuda::kFirstUsable,
+                                               const std::string& driver_file = {});
 
 }  // namespace tinylora

@@ -10,7 +10,6 @@
 namespace tinylora::cuda {
 namespace {
 
-constexpr std::size_t kPinnedBytes = std::size_t{4} << 20;
 constexpr std::size_t kRecentLaunches = 8;
 constexpr int kLeastMajor = 8;
 
@@ -41,8 +40,8 @@ DeviceInfo describe(const Driver& api, int ordinal) {
 
 }  // namespace
 
-std::vector<DeviceInfo> list_devices() {
-  const Driver& api = driver();
+std::vector<DeviceInfo> list_devices(const std::string& driver_file) {
+  const Driver& api = driver(driver_file);
   int count = 0;
   api.check(api.device_count(&count), "cuDeviceGetCount");
   tinylora::check(count > 0, "ERR_DEVICE", "cuda: the NVIDIA driver finds no device");
@@ -51,20 +50,20 @@ std::vector<DeviceInfo> list_devices() {
   return list;
 }
 
-std::shared_ptr<Device> Device::open(int ordinal) {
+std::shared_ptr<Device> Device::open(int ordinal, const std::string& driver_file) {
   tinylora::check(!images().empty(), "ERR_DEVICE",
                   "cuda: this build has no CUDA kernels: build it where nvcc is on PATH");
-  const std::vector<DeviceInfo> list = list_devices();
+  const std::vector<DeviceInfo> list = list_devices(driver_file);
   const int count = static_cast<int>(list.size());
-  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: device ", ordinal, ": this machine has ", count);
+  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: no device ", ordinal, ": expected a number below ", count);
   const auto chosen = ordinal >= 0 ? list.begin() + ordinal
                                    : std::find_if(list.begin(), list.end(), [](auto& info) { return info.usable(); });
   const DeviceInfo& info = chosen == list.end() ? list.front() : *chosen;
   tinylora::check(info.usable(), "ERR_DEVICE", "cuda: ", info.name, " cannot be used: ", info.reason);
-  return std::shared_ptr<Device>(new Device(info));
+  return std::shared_ptr<Device>(new Device(driver(driver_file), info));
 }
 
-Device::Device(const DeviceInfo& info) : api_(driver()), info_(info) {
+Device::Device(const Driver& api, const DeviceInfo& info) : api_(api), info_(info) {
   api_.check(api_.device_get(&device_, info.ordinal), "cuDeviceGet");
   multiprocessors_ = attribute(api_, kMultiprocessors, device_);
   max_shared_bytes_ = attribute(api_, kSharedBytesOptIn, device_);
@@ -72,7 +71,10 @@ Device::Device(const DeviceInfo& info) : api_(driver()), info_(info) {
   api_.check(api_.context_retain(&context_, device_), "cuDevicePrimaryCtxRetain");
   try {
     bind();
-    api_.check(api_.stream_new(&stream_, 1 /* CU_STREAM_NON_BLOCKING */), "cuStreamCreate");
+    for (Stream* stream : {&stream_, &copy_stream_}) {
+      api_.check(api_.stream_new(stream, 1 /* CU_STREAM_NON_BLOCKING */), "cuStreamCreate");
+    }
+    api_.check(api_.event_new(&ordered_, 2 /* CU_EVENT_DISABLE_TIMING */), "cuEventCreate");
     if (pooled_) {
       // What is freed stays with the pool: an engine takes and gives back the same sizes all the time.
       MemoryPool pool = nullptr;
@@ -92,12 +94,15 @@ Device::Device(const DeviceInfo& info) : api_(driver()), info_(info) {
 
 Device::~Device() {
   api_.context_set(context_);
+  api_.stream_wait(copy_stream_);
   api_.stream_wait(stream_);
   for (Pinned& pinned : pinned_) {
     api_.event_free(pinned.free);
     api_.host_free(pinned.memory);
   }
   for (const auto& [file, module] : modules_) api_.module_unload(module);
+  api_.event_free(ordered_);
+  api_.stream_free(copy_stream_);
   api_.stream_free(stream_);
   api_.context_release(device_);
 }
@@ -114,7 +119,7 @@ std::shared_ptr<void> Device::take(std::size_t bytes, bool zeros) {
   Address address = 0;
   const Result result = pooled_ ? api_.memory_new_async(&address, size, stream_) : api_.memory_new(&address, size);
   if (result == kOutOfMemory) fail_out_of_memory(bytes);
-  api_.check(result, "allocating " + std::to_string(bytes) + " bytes" + recent());
+  check(result, "allocating " + std::to_string(bytes) + " bytes");
   std::shared_ptr<void> memory(reinterpret_cast<void*>(address),
                                [self = shared_from_this()](void* pointer) { self->release(address_of(pointer)); });
   if (zeros) zero(memory.get(), size);
@@ -135,7 +140,7 @@ void Device::fail_out_of_memory(std::size_t bytes) const {
   api_.memory_info(&free, &total);
   const auto mib = [](std::size_t size) { return (size + (1 << 20) - 1) >> 20; };
   tinylora::fail("ERR_MEMORY", "cuda: ", info_.name, " has no room for ", mib(bytes), " MiB more (", mib(free), " of ",
-                 mib(total), " MiB free): lower token_budget, cache_tokens or max_sequences, or use dtype bf16");
+                 mib(total), " MiB free): ", kLessMemory);
 }
 
 void Device::upload(void* device, const void* host, std::size_t bytes) {
@@ -144,7 +149,7 @@ void Device::upload(void* device, const void* host, std::size_t bytes) {
     const std::size_t size = std::min(kPinnedBytes, bytes - done);
     Pinned& pinned = next_pinned();
     std::memcpy(pinned.memory, static_cast<const char*>(host) + done, size);
-    api_.check(api_.copy_in(address_of(device) + done, pinned.memory, size, stream_), "upload" + recent());
+    check(api_.copy_in(address_of(device) + done, pinned.memory, size, stream_), "upload");
     api_.check(api_.event_record(pinned.free, stream_), "upload");
     pinned.used = true;
   }
@@ -155,7 +160,7 @@ void Device::download(void* host, const void* device, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes; done += kPinnedBytes) {
     const std::size_t size = std::min(kPinnedBytes, bytes - done);
     Pinned& pinned = next_pinned();
-    api_.check(api_.copy_out(pinned.memory, address_of(device) + done, size, stream_), "download" + recent());
+    check(api_.copy_out(pinned.memory, address_of(device) + done, size, stream_), "download");
     wait();
     std::memcpy(static_cast<char*>(host) + done, pinned.memory, size);
   }
@@ -164,7 +169,7 @@ void Device::download(void* host, const void* device, std::size_t bytes) {
 void Device::zero(void* device, std::size_t bytes) {
   if (bytes == 0) return;
   bind();
-  api_.check(api_.fill(address_of(device), 0, bytes, stream_), "zero" + recent());
+  check(api_.fill(address_of(device), 0, bytes, stream_), "zero");
 }
 
 void Device::synchronize() {
@@ -173,14 +178,14 @@ void Device::synchronize() {
 }
 
 void Device::wait() {
-  api_.check(api_.stream_wait(stream_), "waiting for the device" + recent());
+  check(api_.stream_wait(stream_), "waiting for the device");
   recent_.clear();
 }
 
 /// The staging buffers in turn, each once its last copy is done.
 Device::Pinned& Device::next_pinned() {
   Pinned& pinned = pinned_[turn_++ % pinned_.size()];
-  if (pinned.used) api_.check(api_.event_wait(pinned.free), "waiting for a copy" + recent());
+  if (pinned.used) check(api_.event_wait(pinned.free), "waiting for a copy");
   pinned.used = false;
   return pinned;
 }

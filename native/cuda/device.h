@@ -1,5 +1,5 @@
-// One GPU: its primary context, a stream on which everything runs in order, memory from the stream-ordered pool, pinned
-// staging for copies, and the kernels loaded so far.
+// One GPU: its primary context, a stream on which everything runs in order, a second one on which weights arrive
+// (sending.h), memory from the stream-ordered pool, pinned staging for copies, and the kernels loaded so far.
 #pragma once
 
 #include <array>
@@ -26,12 +26,17 @@ struct DeviceInfo {
 };
 
 /// All devices that the driver shows. Throws as driver() does, and where the driver shows none.
-std::vector<DeviceInfo> list_devices();
+std::vector<DeviceInfo> list_devices(const std::string& driver_file = {});
+
+inline constexpr int kFirstUsable = -1;
+
+/// Of one buffer of pinned memory.
+inline constexpr std::size_t kPinnedBytes = std::size_t{4} << 20;
 
 class Device : public std::enable_shared_from_this<Device> {
  public:
-  /// The device `ordinal`, or without one the first usable. Throws ERR_DEVICE with the reason why it cannot be used.
-  static std::shared_ptr<Device> open(int ordinal = -1);
+  /// The device `ordinal` of that driver, or the first usable. Throws ERR_DEVICE with the reason why it cannot be used.
+  static std::shared_ptr<Device> open(int ordinal = kFirstUsable, const std::string& driver_file = {});
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -40,6 +45,10 @@ class Device : public std::enable_shared_from_this<Device> {
   int multiprocessors() const { return multiprocessors_; }
   int max_shared_bytes() const { return max_shared_bytes_; }
   Stream stream() const { return stream_; }
+  Context context() const { return context_; }
+  /// Counts the moves of scratch memory (scratch.h).
+  int scratch_version() const { return scratch_version_; }
+  void scratch_moved() { ++scratch_version_; }
   const Driver& api() const { return api_; }
 
   /// Zeros, aligned to 256 bytes. Freed in stream order: launches that use it may still be waiting.
@@ -57,8 +66,11 @@ class Device : public std::enable_shared_from_this<Device> {
   /// Remembers that the kernel was launched: an error that shows later names the launches it may come from.
   void launched(const char* kernel);
   void bind() const;  // makes the context current on this thread
+  /// Throws where `result` is an error, and says what ran last.
+  void check(Result result, const std::string& what) const { api_.check(result, what + recent()); }
 
  private:
+  friend class Sending;
   struct Pinned {
     void* memory = nullptr;
     Event free = nullptr;
@@ -69,7 +81,7 @@ class Device : public std::enable_shared_from_this<Device> {
     unsigned shared_bytes = 0;
   };
 
-  explicit Device(const DeviceInfo& info);
+  Device(const Driver& api, const DeviceInfo& info);
   std::shared_ptr<void> take(std::size_t bytes, bool zeros);
   void release(Address address) noexcept;
   [[noreturn]] void fail_out_of_memory(std::size_t bytes) const;
@@ -83,9 +95,12 @@ class Device : public std::enable_shared_from_this<Device> {
   DeviceIndex device_ = 0;
   Context context_ = nullptr;
   Stream stream_ = nullptr;
+  Stream copy_stream_ = nullptr;
+  Event ordered_ = nullptr;  // from one stream to the other
   int multiprocessors_ = 0;
   int max_shared_bytes_ = 0;
   bool pooled_ = false;
+  int scratch_version_ = 0;
   std::array<Pinned, 2> pinned_;
   std::size_t turn_ = 0;
   std::map<std::string, Module, std::less<>> modules_;

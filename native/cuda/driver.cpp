@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <optional>
 
 #include "core/error.h"
@@ -29,9 +31,13 @@ void find(void* library, const char* name, Entry& entry) {
   entry = reinterpret_cast<Entry>(symbol);
 }
 
-Driver load() {
+std::string standard_file() {
   const char* named = std::getenv("TINYLORA_CUDA_DRIVER");
-  void* library = open_library(named != nullptr && *named != '\0' ? named : "libcuda.so.1");
+  return named != nullptr && *named != '\0' ? named : "libcuda.so.1";
+}
+
+Driver load(const std::string& file) {
+  void* library = open_library(file);
   Driver api{};
   find(library, "cuInit", api.init);
   find(library, "cuDriverGetVersion", api.driver_version);
@@ -63,10 +69,19 @@ Driver load() {
   find(library, "cuStreamCreate", api.stream_new);
   find(library, "cuStreamDestroy_v2", api.stream_free);
   find(library, "cuStreamSynchronize", api.stream_wait);
+  find(library, "cuStreamWaitEvent", api.stream_wait_event);
+  find(library, "cuStreamBeginCapture_v2", api.capture_begin);
+  find(library, "cuStreamEndCapture", api.capture_end);
+  find(library, "cuGraphInstantiateWithFlags", api.graph_instantiate);
+  find(library, "cuGraphLaunch", api.graph_launch);
+  find(library, "cuGraphDestroy", api.graph_free);
+  find(library, "cuGraphExecDestroy", api.executable_free);
   find(library, "cuEventCreate", api.event_new);
   find(library, "cuEventDestroy_v2", api.event_free);
   find(library, "cuEventRecord", api.event_record);
   find(library, "cuEventSynchronize", api.event_wait);
+  find(library, "cuTensorMapEncodeTiled", api.tensor_map);
+  find(library, "cuEventElapsedTime", api.event_elapsed);
   find(library, "cuGetErrorName", api.error_name);
   find(library, "cuGetErrorString", api.error_text);
 
@@ -92,12 +107,25 @@ std::string Driver::describe(Result result) const {
 }
 
 void Driver::check(Result result, const std::string& what) const {
-  if (result != 0) tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result));
+  if (result == 0) return;
+  if (result == kOutOfMemory) tinylora::fail("ERR_MEMORY", "cuda: ", what, ": no memory is left: ", kLessMemory);
+  tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result),
+                 loses_context(result) ? "; what was on the device is lost, and this process cannot use it again" : "");
 }
 
-const Driver& driver() {
-  static const Driver api = load();  // an exception leaves it unmade: the next call tries again
-  return api;
+bool loses_context(Result result) {
+  constexpr Result kUncorrectable = 214, kTimeout = 702, kAssert = 710;
+  const bool memory_or_code = result == 700 || (result >= 714 && result <= 719);  // CUDA_ERROR_ILLEGAL_ADDRESS, ...
+  return memory_or_code || result == kUncorrectable || result == kTimeout || result == kAssert;
+}
+
+const Driver& driver(const std::string& file) {
+  static std::mutex lock;
+  static std::map<std::string, Driver> drivers;
+  const std::lock_guard guard(lock);
+  const std::string named = file.empty() ? standard_file() : file;
+  const auto found = drivers.find(named);
+  return found != drivers.end() ? found->second : drivers.emplace(named, load(named)).first->second;
 }
 
 }  // namespace tinylora::cuda

@@ -18,6 +18,8 @@ using Function = struct FunctionOpaque*;
 using Stream = struct StreamOpaque*;
 using Event = struct EventOpaque*;
 using MemoryPool = struct MemoryPoolOpaque*;
+using GraphHandle = struct GraphOpaque*;
+using GraphExecutable = struct GraphExecutableOpaque*;
 
 inline constexpr Result kOutOfMemory = 2;    // CUDA_ERROR_OUT_OF_MEMORY
 inline constexpr Result kNoDevice = 100;     // CUDA_ERROR_NO_DEVICE
@@ -33,6 +35,12 @@ enum DeviceAttribute : int {
   kMemoryPools = 115,
 };
 inline constexpr int kMaxDynamicSharedBytes = 8;
+
+/// What to do where memory runs out.
+inline constexpr char kLessMemory[] = "lower token_budget, cache_tokens or max_sequences, or use dtype bf16";
+
+/// An error after which the driver answers every call of the process with the same.
+bool loses_context(Result result);
 
 struct Driver {
   Result (*init)(unsigned flags);
@@ -67,21 +75,32 @@ struct Driver {
   Result (*stream_new)(Stream* stream, unsigned flags);
   Result (*stream_free)(Stream stream);
   Result (*stream_wait)(Stream stream);
+  Result (*stream_wait_event)(Stream stream, Event event, unsigned flags);
+  Result (*capture_begin)(Stream stream, int mode);
+  Result (*capture_end)(Stream stream, GraphHandle* graph);
+  Result (*graph_instantiate)(GraphExecutable* executable, GraphHandle graph, unsigned long long flags);
+  Result (*graph_launch)(GraphExecutable executable, Stream stream);
+  Result (*graph_free)(GraphHandle graph);
+  Result (*executable_free)(GraphExecutable executable);
   Result (*event_new)(Event* event, unsigned flags);
   Result (*event_free)(Event event);
   Result (*event_record)(Event event, Stream stream);
   Result (*event_wait)(Event event);
+  Result (*tensor_map)(void* map, int type, unsigned rank, void* address, const std::uint64_t* sizes,
+                       const std::uint64_t* strides, const std::uint32_t* box, const std::uint32_t* steps,
+                       int interleave, int swizzle, int promotion, int fill);
+  Result (*event_elapsed)(float* milliseconds, Event from, Event to);
   Result (*error_name)(Result result, const char** name);
   Result (*error_text)(Result result, const char** text);
 
   /// "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered".
   std::string describe(Result result) const;
-  /// Throws ERR_DEVICE "cuda: <what>: <description>" where `result` is an error.
+  /// Throws ERR_DEVICE "cuda: <what>: <description>" where `result` is an error, ERR_MEMORY where memory ran out.
   void check(Result result, const std::string& what) const;
 };
 
-/// The driver of this machine, opened and initialised once: libcuda.so.1, or the file that TINYLORA_CUDA_DRIVER names
-/// (the stand-in of test/cudasim). Throws ERR_DEVICE with one sentence where there is none, or where it is too old.
-const Driver& driver();
+/// The driver in `file`, opened and initialised once; without a name that of TINYLORA_CUDA_DRIVER, else libcuda.so.1.
+/// Throws ERR_DEVICE with one sentence where there is none, or where it is too old.
+const Driver& driver(const std::string& file = {});
 
 }  // namespace tinylora::cuda

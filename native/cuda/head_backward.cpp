@@ -1,5 +1,6 @@
 // The head's way back in groups of chunks: logits again and their gradient g, rounded to act as every product's input
-// is, then dx += g W of the group. g is [kHeadRows, kGroupChunks * kVocabChunk]: tokens x vocabulary never exists.
+// is, then of each group dx += g W (head_backward) or dW += g^T x (head_gradient). g is [kHeadRows, kGroupChunks *
+// kVocabChunk]: tokens x vocabulary never exists.
 #include <algorithm>
 
 #include "cuda/cuda_backend.h"
@@ -10,19 +11,32 @@
 namespace tinylora {
 namespace {
 
+using namespace cuda;
+
 constexpr int kGroupChunks = 32;
 constexpr int kTile = 128;  // of dx: head_product.cu
 
-}  // namespace
+/// Some rows and some tokens of the vocabulary, and g of both.
+struct GradientGroup {
+  const void* x;  // [rows, C] act
+  const void* gradient;
+  int row;
+  int rows;
+  int first_token;
+  int tokens;
+  int stride;  // of g
+};
 
-void CudaBackend::head_backward(const HeadBackwardArgs& args) {
-  using namespace cuda;
-  const CudaWeight& weight = packed(args.weight, "head_backward");
+/// Rows in order, and for each run of them the vocabulary in order: body(group) once g of the group is queued.
+template <class Body>
+void for_each_group(Device& device, DType dtype, const CudaWeight& weight, const HeadBackwardArgs& args,
+                    const Body& body) {
+  const bool half = dtype != DType::f32;
   const int chunks = vocab_chunks(weight.out);
   const int stride = std::min(chunks, kGroupChunks) * kVocabChunk;
-  const TileShape tile = bf16() ? kManyRows : kFloatRows;
-  const std::size_t element = size_of(dtype_);
-  const auto gradient = device_->scratch(std::size_t(std::min(args.rows, kHeadRows)) * std::size_t(stride) * element);
+  const TileShape tile = half ? kManyRows : kFloatRows;
+  const std::size_t element = size_of(dtype);
+  const auto gradient = device.scratch(std::size_t(std::min(args.rows, kHeadRows)) * std::size_t(stride) * element);
 
   for (int row = 0; row < args.rows; row += kHeadRows) {
     const int rows = std::min(kHeadRows, args.rows - row);
@@ -38,31 +52,56 @@ void CudaBackend::head_backward(const HeadBackwardArgs& args) {
       task.gradient = gradient.get();
       task.gradient_stride = stride;
       task.first_chunk = chunk;
-      launch(*device_, "head", pick("head_gradient_bf16", "head_gradient_f32"),
+      launch(device, "head", half ? "head_gradient_bf16" : "head_gradient_f32",
              {.grid = {ceil_div(rows, tile.rows), static_cast<unsigned>(count)},
               .block = static_cast<unsigned>(tile.threads),
               .shared_bytes = tile.shared_bytes},
              task);
-
-      HeadGradientProduct product{};
-      product.gradient = gradient.get();
-      product.weight = weight.data();
-      product.dx = args.dx + std::ptrdiff_t{row} * weight.in;
-      product.rows = rows;
-      product.width = weight.in;
-      product.weight_stride = weight.stride;
-      product.gradient_stride = stride;
-      product.first_token = chunk * kVocabChunk;
-      product.tokens = std::min(count * kVocabChunk, weight.out - product.first_token);
-      product.add = chunk > 0;
-      const int product_rows = bf16() ? kTile : kFloatRows.rows;
-      launch(*device_, "head_product", pick("head_product_bf16", "head_product_f32"),
-             {.grid = {ceil_div(weight.in, kTile), ceil_div(rows, product_rows)},
-              .block = bf16() ? 128U : 256U,
-              .shared_bytes = bf16() ? static_cast<unsigned>(kHeadStages * 2 * kTile * 32 * 2) : 0U},
-             product);
+      const int first_token = chunk * kVocabChunk;
+      const int tokens = std::min(count * kVocabChunk, weight.out - first_token);
+      body(GradientGroup{x, gradient.get(), row, rows, first_token, tokens, stride});
     }
   }
+}
+
+}  // namespace
+
+void CudaBackend::head_backward(const HeadBackwardArgs& args) {
+  const CudaWeight& weight = packed(args.weight, "head_backward");
+  for_each_group(*device_, dtype_, weight, args, [&](const GradientGroup& group) {
+    HeadGradientProduct product{};
+    product.gradient = group.gradient;
+    product.weight = weight.data();
+    product.dx = args.dx + std::ptrdiff_t{group.row} * weight.in;
+    product.rows = group.rows;
+    product.width = weight.in;
+    product.weight_stride = weight.stride;
+    product.gradient_stride = group.stride;
+    product.first_token = group.first_token;
+    product.tokens = group.tokens;
+    product.add = group.first_token > 0;
+    const int product_rows = bf16() ? kTile : kFloatRows.rows;
+    launch(*device_, "head_product", pick("head_product_bf16", "head_product_f32"),
+           {.grid = {ceil_div(weight.in, kTile), ceil_div(group.rows, product_rows)},
+            .block = bf16() ? 128U : 256U,
+            .shared_bytes = bf16() ? static_cast<unsigned>(kHeadStages * 2 * kTile * 32 * 2) : 0U},
+           product);
+  });
+}
+
+void CudaBackend::head_gradient(const HeadGradientArgs& args) {
+  const CudaWeight& weight = packed(args.back->weight, "head_gradient");
+  for_each_group(*device_, dtype_, weight, *args.back, [&](const GradientGroup& group) {
+    WeightGradientKernelArgs product{};
+    product.dy = group.gradient;
+    product.x = group.x;
+    product.d_weight = args.d_weight + std::ptrdiff_t{group.first_token} * weight.in;
+    product.rows = group.rows;
+    product.out = group.tokens;
+    product.in = product.x_stride = weight.in;
+    product.dy_stride = group.stride;
+    add_outer_product(product);
+  });
 }
 
 }  // namespace tinylora

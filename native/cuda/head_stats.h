@@ -7,9 +7,6 @@
 
 namespace tinylora::cuda {
 
-/// Rows whose statistics are held at once: 16 bytes a row and chunk.
-inline constexpr int kHeadRows = 1024;
-
 inline std::size_t stats_bytes(int rows, int chunks) {
   return std::size_t(rows) * std::size_t(chunks) * sizeof(ChunkStats);
 }

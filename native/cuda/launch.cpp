@@ -52,6 +52,7 @@ void launch_packed(Device& device, const char* file, const char* kernel, const S
   const Function function = device.function(file, kernel, shape.shared_bytes);
   const Result result = device.api().launch(function, shape.grid.x, shape.grid.y, shape.grid.z, shape.block, 1, 1,
                                             shape.shared_bytes, device.stream(), values.data(), nullptr);
+  if (loses_context(result)) device.check(result, std::string("before kernel ") + kernel);
   if (result != 0) device.api().check(result, describe(kernel, shape, arguments));
   device.launched(kernel);
 }

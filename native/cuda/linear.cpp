@@ -1,16 +1,20 @@
-// linear and linear_backward: the rank-r factors first (kernels/low_rank.cu), then the product with the update in its
-// epilogue (kernels/product_*.cu), then dR.
+// linear and linear_backward: the rank-r factors first, where no op before has made them (low_rank.cpp), then the
+// product with the update in its epilogue (kernels/product_*.cu).
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "core/error.h"
+#include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/kernels/low_rank.h"
 #include "cuda/kernels/product.h"
 #include "cuda/launch.h"
+#include "cuda/product_sm90.h"
 
 namespace tinylora {
 
+using cuda::aligned;
 using cuda::ceil_div;
 using cuda::CudaWeight;
 using cuda::kMaxTasks;
@@ -43,10 +47,6 @@ constexpr Kernel kF32Backward[] = {{"product_mid_backward_f32", 64, 64, 256, 0},
 constexpr int kSmallRows = 16;
 constexpr int kBlock = 128;
 
-bool aligned(const void* pointer, std::uintptr_t bytes) {
-  return reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0;
-}
-
 /// The biggest tile of which there are enough to keep every multiprocessor busy.
 const Kernel& choose(const Kernel (&kernels)[3], int rows, const cuda::ProductKernelArgs& args, int multiprocessors) {
   if (rows <= kSmallRows) return kernels[0];
@@ -73,6 +73,11 @@ void CudaBackend::set_product_input(cuda::ProductKernelArgs& args, const void* x
 
 void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
   const bool half = bf16();
+  for (int i = 0; i < args.tasks; ++i) {
+    ProductTask& task = args.task[i];
+    task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
+  }
+  if (half && cuda::has_sm90_products(*device_)) return cuda::run_sm90_products(*device_, args, backward);
   const Kernel& kernel = backward
                              ? choose(half ? kBf16Backward : kF32Backward, args.rows, args, device_->multiprocessors())
                              : choose(half ? kBf16 : kF32, args.rows, args, device_->multiprocessors());
@@ -81,7 +86,6 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
     ProductTask& task = args.task[i];
     task.first_tile = static_cast<int>(tiles);
     tiles += ceil_div(task.n, kernel.columns);
-    task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
   }
   launch(
       *device_, half ? "product_bf16" : "product_f32", kernel.name,
@@ -92,86 +96,57 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
 void CudaBackend::linear(std::span<const LinearArgs> products) {
   for (; products.size() > kMaxTasks; products = products.subspan(kMaxTasks)) linear(products.first(kMaxTasks));
   if (products.empty() || products[0].rows == 0) return;
-  const LinearArgs& first = products[0];
-  const int in = first.weight->in;
-  const auto rows = static_cast<std::size_t>(first.rows);
-  std::size_t ranks = 0;
-  for (const LinearArgs& product : products) {
-    check(product.x == first.x && product.rows == first.rows && product.weight->in == in, "ERR_ARGUMENT",
-          "cuda: linear: expected products of one x");
-    check(product.lora.rank >= 0 && product.lora.rank <= cuda::kMaxRank, "ERR_ARGUMENT",
-          "cuda: linear: rank: expected 0 to ", cuda::kMaxRank, ", found ", product.lora.rank);
-    check(product.residual == nullptr || product.y_float, "ERR_ARGUMENT", "cuda: linear: residual: expected a float y");
-    ranks += static_cast<std::size_t>(product.lora.rank);
-  }
-  auto* left = ranks > 0 ? left_.get<float>(*device_, rows * ranks) : nullptr;
+  const int rows = products[0].rows, in = products[0].weight->in;
+  std::array<LinearArgs, kMaxTasks> prepared;
+  std::copy(products.begin(), products.end(), prepared.begin());
+  const std::span<LinearArgs> own = std::span(prepared).first(products.size());
+  const RowsOf x{products[0].x, rows, in};
+  low_rank(x, low_rank_of("linear", x, own, left_, true));
 
-  cuda::LowRankKernelArgs low_rank{};
-  low_rank.x = first.x;
-  low_rank.k = in;
   cuda::ProductKernelArgs args{};
-  unsigned updates = 0;
-  for (const LinearArgs& product : products) {
+  for (const LinearArgs& product : own) {
+    check(product.residual == nullptr || product.y_float, "ERR_ARGUMENT", "cuda: linear: residual: expected a float y");
     const CudaWeight& weight = packed(product.weight, "linear");
-    const LoraArgs& lora = product.lora;
-    ProductTask& task = args.task[args.tasks++];
-    task = {.w = weight.data(),
-            .left = left,
-            .right = lora.b,
-            .bias = product.bias,
-            .residual = product.residual,
-            .y = product.y,
-            .n = weight.out,
-            .n_limit = weight.padded_out,
-            .w_stride = weight.stride,
-            .rank = lora.rank,
-            .first_tile = 0,
-            .y_float = product.y_float,
-            .pairs = 0,
-            .unused = 0};
-    if (lora.rank == 0) continue;
-    low_rank.task[updates++] = {lora.a, lora.r, lora.adapter, product.z, left, lora.rank, 0};
-    left += rows * static_cast<std::size_t>(lora.rank);
+    args.task[args.tasks++] = {.w = weight.data(),
+                               .left = product.left,
+                               .right = product.lora.b,
+                               .bias = product.bias,
+                               .residual = product.residual,
+                               .y = product.y,
+                               .n = weight.out,
+                               .n_limit = weight.padded_out,
+                               .w_stride = weight.stride,
+                               .rank = product.lora.rank,
+                               .first_tile = 0,
+                               .y_float = product.y_float,
+                               .pairs = 0,
+                               .unused = 0};
   }
-  launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f32"),
-         {.grid = {static_cast<unsigned>(first.rows), updates}, .block = kBlock}, low_rank);
-  set_product_input(args, first.x, first.rows, in);
+  set_product_input(args, x.data, rows, in);
   run_products(args, false);
 }
 
 void CudaBackend::linear_backward(const LinearBackwardArgs& args) {
   if (args.rows == 0) return;
   const CudaWeight& weight = packed(args.weight, "linear_backward");
-  const LoraArgs& lora = args.lora;
-  check(lora.rank >= 0 && lora.rank <= cuda::kMaxRank, "ERR_ARGUMENT", "cuda: linear_backward: rank: expected 0 to ",
-        cuda::kMaxRank, ", found ", lora.rank);
-  float* left = nullptr;
-  if (lora.rank > 0) {
-    const std::size_t count = static_cast<std::size_t>(args.rows) * static_cast<std::size_t>(lora.rank);
-    left = left_.get<float>(*device_, 2 * count);
-    float* s = left + count;
-    cuda::LowRankKernelArgs low_rank{};
-    low_rank.x = args.dy;
-    low_rank.k = weight.out;
-    low_rank.backward = 1;
-    low_rank.task[0] = {lora.b, lora.r, lora.adapter, s, left, lora.rank, 0};
-    launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f32"),
-           {.grid = {static_cast<unsigned>(args.rows)}, .block = kBlock}, low_rank);
-    launch(*device_, "low_rank", "rank_gradient", {.grid = {}, .block = 256},
-           cuda::RankGradientKernelArgs{s, args.z, lora.adapter, args.d_r, args.rows, lora.rank});
+  LinearBackwardArgs prepared = args;
+  if (args.left == nullptr) {
+    const RowsOf dy{args.dy, args.rows, weight.out};
+    low_rank(dy, low_rank_of("linear_backward", std::span(&dy, 1), std::span(&prepared, 1), left_, true)[0]);
+    add_rank_gradients(std::span(&prepared, 1));
   }
   cuda::ProductKernelArgs product{};
   product.tasks = 1;
   product.task[0] = {.w = weight.data(),
-                     .left = left,
-                     .right = lora.a,
+                     .left = prepared.left,
+                     .right = args.lora.a,
                      .bias = nullptr,
                      .residual = args.add ? args.dx : nullptr,
                      .y = args.dx,
                      .n = weight.in,
                      .n_limit = weight.stride,
                      .w_stride = weight.stride,
-                     .rank = lora.rank,
+                     .rank = args.lora.rank,
                      .first_tile = 0,
                      .y_float = 1,
                      .pairs = 0,

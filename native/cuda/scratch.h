@@ -8,7 +8,7 @@
 
 namespace tinylora::cuda {
 
-/// Grows, never shrinks.
+/// Grows, never shrinks. Graphs hold its address: when it moves, they are made anew (graph.h).
 class Scratch {
  public:
   void* get(Device& device, std::size_t bytes) {
@@ -16,6 +16,7 @@ class Scratch {
       memory_.reset();
       bytes_ = 0;
       memory_ = device.scratch(bytes);
+      device.scratch_moved();
       bytes_ = bytes;
     }
     return memory_.get();

@@ -147,7 +147,8 @@ LoraArgs Adapters::lora(int module, const std::int32_t* adapter) const {
           .a = static_cast<const float*>(a_[entry].get()),
           .b = static_cast<const float*>(b_[entry].get()),
           .r = static_cast<const float*>(r_.get()) + r_offset(entry),
-          .adapter = adapter};
+          .adapter = adapter,
+          .adapters = basis_.slots};
 }
 
 double* Adapters::d_r(int module) {

@@ -1,6 +1,8 @@
 // The layers of forward.cpp from the last to the first one that is adapted. d_x is the gradient of the residual stream,
 // in float; what goes into a product is rounded to the engine's dtype first. Nothing below the first module that needs
 // a gradient is run. The inputs of modules whose weights are trained are made again, not kept.
+#include <array>
+
 #include "core/error.h"
 #include "engine/activations.h"
 #include "engine/forward.h"
@@ -62,26 +64,34 @@ void weight_gradients(const Pass& pass, int layer, int type, const void* x, cons
   }
 }
 
-/// `x` is read only where the module's weights are trained.
-void linear_backward(const Pass& pass, int layer, int type, const void* x, const void* dy, float* dx, bool add) {
+LinearBackwardArgs backward_args(const Pass& pass, int layer, int type, const void* dy, float* dx, bool add) {
   const auto index = static_cast<std::size_t>(layer);
   const int module = layer * module_types + type;
-  weight_gradients(pass, layer, type, x, dy);
-  pass.backend().linear_backward({.rows = pass.rows(),
-                                  .dy = dy,
-                                  .weight = pass.model.layers[index].linear[type].weight.get(),
-                                  .lora = pass.adapters.lora(module, pass.batch.adapter()),
-                                  .z = pass.activations.layers[index].z[static_cast<std::size_t>(type)],
-                                  .d_r = pass.adapters.d_r(module),
-                                  .dx = dx,
-                                  .add = add});
+  return {.rows = pass.rows(),
+          .dy = dy,
+          .weight = pass.model.layers[index].linear[type].weight.get(),
+          .lora = pass.adapters.lora(module, pass.batch.adapter()),
+          .z = pass.activations.layers[index].z[static_cast<std::size_t>(type)],
+          .d_r = pass.adapters.d_r(module),
+          .dx = dx,
+          .add = add};
 }
 
-/// dy = d_x in the engine's dtype: the gradient of what the last product of a block added to the residual stream.
-const void* rounded_d_x(const Pass& pass) {
+/// `x` is read only where the module's weights are trained.
+void linear_backward(const Pass& pass, int layer, int type, const void* x, const LinearBackwardArgs& args) {
+  weight_gradients(pass, layer, type, x, args.dy);
+  pass.backend().linear_backward(args);
+}
+
+/// The last product of a block, from what it added to the residual stream: dy = d_x in the engine's dtype.
+void last_linear_backward(const Pass& pass, int layer, int type, const void* x, float* dx) {
   void* dy = pass.activations.backward.dy;
-  pass.backend().cast({.count = static_cast<std::int64_t>(pass.rows()) * pass.config().hidden, .x = pass.d_x, .y = dy});
-  return dy;
+  LinearBackwardArgs args = backward_args(pass, layer, type, dy, dx, false);
+  pass.backend().cast({.count = static_cast<std::int64_t>(pass.rows()) * pass.config().hidden,
+                       .x = pass.d_x,
+                       .y = dy,
+                       .reader = &args});
+  linear_backward(pass, layer, type, x, args);
 }
 
 /// The output of a norm, as the forward pass had it.
@@ -126,25 +136,28 @@ void mlp_backward(const Pass& pass, int index, int first) {
     pass.backend().swiglu(
         {.rows = pass.rows(), .width = pass.config().intermediate, .gate = kept.gate, .up = kept.up, .h = scratch.h});
   }
-  linear_backward(pass, index, down_proj, scratch.h, rounded_d_x(pass), scratch.dh, false);
+  last_linear_backward(pass, index, down_proj, scratch.h, scratch.dh);
   if (first >= down_proj) return;
+  std::array gate_up{backward_args(pass, index, gate_proj, scratch.d_gate, scratch.d_norm, false),
+                     backward_args(pass, index, up_proj, scratch.d_up, scratch.d_norm, true)};
   pass.backend().swiglu_backward({.rows = pass.rows(),
                                   .width = pass.config().intermediate,
                                   .gate = kept.gate,
                                   .up = kept.up,
                                   .dh = scratch.dh,
                                   .d_gate = scratch.d_gate,
-                                  .d_up = scratch.d_up});
+                                  .d_up = scratch.d_up,
+                                  .readers = gate_up.data()});
   const bool inputs = wants_inputs(pass, index, gate_proj, up_proj);
   const void* normed = inputs ? normed_again(pass, gain, kept.x_mid, kept.mid_inv_rms) : nullptr;
-  linear_backward(pass, index, gate_proj, normed, scratch.d_gate, scratch.d_norm, false);
-  linear_backward(pass, index, up_proj, normed, scratch.d_up, scratch.d_norm, true);
+  linear_backward(pass, index, gate_proj, normed, gate_up[0]);
+  linear_backward(pass, index, up_proj, normed, gate_up[1]);
   gain_gradient(pass, kept.x_mid, kept.mid_inv_rms, layer_gradient(pass, index).post_norm);
   if (first >= gate_proj) return;
   norm_backward(pass, gain, kept.x_mid, kept.mid_inv_rms);
 }
 
-void rope_backward(const Pass& pass, int index) {
+void rope_backward(const Pass& pass, int index, std::array<LinearBackwardArgs, 3>& qkv) {
   const ModelConfig& config = pass.config();
   const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
@@ -165,7 +178,8 @@ void rope_backward(const Pass& pass, int index) {
                                    .d_values = scratch.d_values,
                                    .dq = scratch.dq,
                                    .dk = scratch.dk,
-                                   .dv = scratch.dv};
+                                   .dv = scratch.dv,
+                                   .readers = qkv.data()};
   pass.backend().rope_store_backward(args);
   const LayerGradient& own = layer_gradient(pass, index);
   if (own.q_norm || own.k_norm) {
@@ -177,7 +191,7 @@ void attention_backward(const Pass& pass, int index, int first) {
   const ModelConfig& config = pass.config();
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const BackwardScratch& scratch = pass.activations.backward;
-  linear_backward(pass, index, o_proj, kept.attention, rounded_d_x(pass), scratch.d_out, false);
+  last_linear_backward(pass, index, o_proj, kept.attention, scratch.d_out);
   if (first >= o_proj) return;
   pass.backend().attention_backward({.layout = &pass.batch.layout(),
                                      .heads = config.heads,
@@ -191,13 +205,16 @@ void attention_backward(const Pass& pass, int index, int first) {
                                      .dq_out = scratch.dq_out,
                                      .d_keys = scratch.d_keys,
                                      .d_values = scratch.d_values});
-  rope_backward(pass, index);
+  std::array qkv{backward_args(pass, index, q_proj, scratch.dq, scratch.d_norm, false),
+                 backward_args(pass, index, k_proj, scratch.dk, scratch.d_norm, true),
+                 backward_args(pass, index, v_proj, scratch.dv, scratch.d_norm, true)};
+  rope_backward(pass, index, qkv);
   const std::shared_ptr<void>& gain = pass.model.layers[static_cast<std::size_t>(index)].input_norm;
   const bool inputs = wants_inputs(pass, index, q_proj, v_proj);
   const void* normed = inputs ? normed_again(pass, gain, kept.x, kept.inv_rms) : nullptr;
-  linear_backward(pass, index, q_proj, normed, scratch.dq, scratch.d_norm, false);
-  linear_backward(pass, index, k_proj, normed, scratch.dk, scratch.d_norm, true);
-  linear_backward(pass, index, v_proj, normed, scratch.dv, scratch.d_norm, true);
+  linear_backward(pass, index, q_proj, normed, qkv[0]);
+  linear_backward(pass, index, k_proj, normed, qkv[1]);
+  linear_backward(pass, index, v_proj, normed, qkv[2]);
   gain_gradient(pass, kept.x, kept.inv_rms, layer_gradient(pass, index).input_norm);
   if (first >= q_proj) return;
   norm_backward(pass, gain, kept.x, kept.inv_rms);

@@ -1,6 +1,7 @@
 #include "engine/batch.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "core/error.h"
 
@@ -34,6 +35,8 @@ void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, 
 
 namespace {
 
+constexpr std::size_t kLeastBytes = std::size_t{1} << 16;
+
 /// Arrays of int32 laid end to end, each from a multiple of 64 bytes.
 class IntBlock {
  public:
@@ -62,8 +65,8 @@ std::vector<std::int32_t> page_table(const Batch& batch, std::size_t width) {
 
 }  // namespace
 
-DeviceBatch::DeviceBatch(Backend& backend, const Batch& batch) {
-  std::size_t max_pages = 0;
+void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least_pages) {
+  std::size_t max_pages = least_pages;
   for (const std::vector<std::int32_t>& pages : batch.span_pages) max_pages = std::max(max_pages, pages.size());
 
   IntBlock block;
@@ -77,7 +80,13 @@ DeviceBatch::DeviceBatch(Backend& backend, const Batch& batch) {
   const std::size_t pages = block.add(page_table(batch, max_pages));
 
   const std::size_t bytes = block.values().size() * sizeof(std::int32_t);
-  memory_ = backend.allocate(bytes);
+  if (bytes > bytes_) {
+    memory_.reset();
+    bytes_ = 0;
+    const std::size_t rounded = std::bit_ceil(std::max(bytes, kLeastBytes));  // so that it seldom moves
+    memory_ = backend.allocate(rounded);
+    bytes_ = rounded;
+  }
   backend.upload(memory_.get(), block.values().data(), bytes);
   const auto* base = static_cast<const std::int32_t*>(memory_.get());
   tokens_ = base + tokens;

@@ -34,13 +34,20 @@ void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, 
 /// A batch on the backend: token, adapter and layout arrays, in one block of memory.
 class DeviceBatch {
  public:
-  DeviceBatch(Backend& backend, const Batch& batch);
+  DeviceBatch() = default;
+  DeviceBatch(Backend& backend, const Batch& batch) { upload(backend, batch); }
+
+  /// Another batch, in the same memory while that is large enough. The arrays of batches of as many rows, stores and
+  /// spans, and a page table of the same width, have the same addresses. The table is `least_pages` wide at least.
+  void upload(Backend& backend, const Batch& batch, std::size_t least_pages = 0);
+  const void* memory() const { return memory_.get(); }
   const SequenceLayout& layout() const { return layout_; }
   const std::int32_t* tokens() const { return tokens_; }
   const std::int32_t* adapter() const { return adapter_; }
 
  private:
   std::shared_ptr<void> memory_;
+  std::size_t bytes_ = 0;
   SequenceLayout layout_;
   const std::int32_t* tokens_ = nullptr;
   const std::int32_t* adapter_ = nullptr;

@@ -4,6 +4,7 @@
 #include "engine/forward.h"
 
 #include <array>
+#include <span>
 
 #include "core/error.h"
 #include "engine/activations.h"
@@ -52,14 +53,16 @@ LinearArgs act_product(const Pass& pass, int layer, int type, const void* x, voi
   return args;
 }
 
-void norm(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, float* inv_rms) {
+void norm(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, float* inv_rms,
+          std::span<LinearArgs> readers) {
   pass.backend().rms_norm({.rows = pass.rows(),
                            .width = pass.config().hidden,
                            .epsilon = pass.config().rms_norm_epsilon,
                            .x = x,
                            .gain = floats(gain),
                            .y = pass.activations.forward.normed,
-                           .inv_rms = inv_rms});
+                           .inv_rms = inv_rms,
+                           .readers = {readers.data(), static_cast<int>(readers.size())}});
 }
 
 void attention_block(const Pass& pass, int index) {
@@ -67,10 +70,11 @@ void attention_block(const Pass& pass, int index) {
   const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const ForwardScratch& scratch = pass.activations.forward;
-  norm(pass, layer.input_norm, kept.x, kept.inv_rms);
-  pass.backend().linear(std::array{float_product(pass, index, q_proj, scratch.normed, kept.q_raw),
-                                   float_product(pass, index, k_proj, scratch.normed, kept.k_raw),
-                                   float_product(pass, index, v_proj, scratch.normed, scratch.v_raw)});
+  std::array qkv{float_product(pass, index, q_proj, scratch.normed, kept.q_raw),
+                 float_product(pass, index, k_proj, scratch.normed, kept.k_raw),
+                 float_product(pass, index, v_proj, scratch.normed, scratch.v_raw)};
+  norm(pass, layer.input_norm, kept.x, kept.inv_rms, qkv);
+  pass.backend().linear(qkv);
   pass.backend().rope_store({.layout = &pass.batch.layout(),
                              .heads = config.heads,
                              .kv_heads = config.kv_heads,
@@ -100,12 +104,18 @@ void mlp_block(const Pass& pass, int index, float* x_next) {
   const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const ForwardScratch& scratch = pass.activations.forward;
-  norm(pass, layer.post_norm, kept.x_mid, kept.mid_inv_rms);
-  pass.backend().linear(std::array{act_product(pass, index, gate_proj, scratch.normed, kept.gate),
-                                   act_product(pass, index, up_proj, scratch.normed, kept.up)});
-  pass.backend().swiglu(
-      {.rows = pass.rows(), .width = pass.config().intermediate, .gate = kept.gate, .up = kept.up, .h = scratch.h});
-  pass.backend().linear(float_product(pass, index, down_proj, scratch.h, x_next, kept.x_mid));
+  std::array gate_up{act_product(pass, index, gate_proj, scratch.normed, kept.gate),
+                     act_product(pass, index, up_proj, scratch.normed, kept.up)};
+  norm(pass, layer.post_norm, kept.x_mid, kept.mid_inv_rms, gate_up);
+  pass.backend().linear(gate_up);
+  LinearArgs down = float_product(pass, index, down_proj, scratch.h, x_next, kept.x_mid);
+  pass.backend().swiglu({.rows = pass.rows(),
+                         .width = pass.config().intermediate,
+                         .gate = kept.gate,
+                         .up = kept.up,
+                         .h = scratch.h,
+                         .readers = {&down, 1}});
+  pass.backend().linear(down);
 }
 
 }  // namespace

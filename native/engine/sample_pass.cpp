@@ -1,5 +1,7 @@
 #include "engine/sample_pass.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -7,90 +9,135 @@
 #include "engine/activations.h"
 
 namespace tinylora {
+namespace {
+
+constexpr std::size_t kMostRecordings = 128;
+
+/// Every row continues a sequence by one token and draws the next.
+bool only_decodes(const Batch& batch, const std::vector<Draw>& draws) {
+  const std::size_t rows = batch.tokens.size();
+  if (batch.span_row.size() != rows || batch.store_row.size() != rows || draws.size() != rows) return false;
+  for (std::size_t i = 0; i < rows; ++i) {
+    if (draws[i].row != static_cast<std::int32_t>(i)) return false;
+  }
+  return true;
+}
+
+/// Of so many, or a few more: four sizes between a power of two and the next.
+std::size_t padded_rows(std::size_t rows) {
+  const std::size_t step = std::max<std::size_t>(1, std::bit_floor(rows) / 4);
+  return (rows + step - 1) / step * step;
+}
+
+int count_cut(const std::vector<Draw>& draws) {
+  return static_cast<int>(std::count_if(draws.begin(), draws.end(), [](const Draw& d) { return d.how.is_cut(); }));
+}
+
+}  // namespace
 
 SamplePass::SamplePass(const Model& model, const Adapters& adapters, int rows, int draws, int pages)
     : model_(model),
       adapters_(adapters),
-      cache_(model, pages),
+      most_draws_(draws),
+      cache_(model, pages + (model.backend->replays() ? 1 : 0)),
       activations_(make_activations(model, adapters, rows, 0)) {
   Arena count;
-  lay_out(count, draws);
+  lay_out(count);
   bytes_ = count.used();
   memory_ = model.backend->allocate(bytes_);
   Arena arena(memory_.get());
-  lay_out(arena, draws);
+  lay_out(arena);
 }
 
-void SamplePass::lay_out(Arena& arena, int draws) {
-  const auto n = static_cast<std::size_t>(draws);
+void SamplePass::lay_out(Arena& arena) {
+  const auto n = static_cast<std::size_t>(most_draws_);
   const std::size_t numbers = n * static_cast<std::size_t>(model_.config.hidden);
+  arena.take(how_, n * sizeof(SampleRow));
   arena.take(rows_, n * sizeof(std::int32_t));
   arena.take(gathered_, numbers * sizeof(float));
   arena.take(inv_rms_, n * sizeof(float));
   arena.take(normed_, numbers * size_of(model_.backend->dtype()));
-  arena.take(tokens_, n * sizeof(std::int32_t));
-  arena.take(logprobs_, n * sizeof(float));
+  arena.take(drawn_, n * (sizeof(std::int32_t) + sizeof(float)));
 }
 
 std::size_t SamplePass::activation_bytes() const { return activations_->bytes + bytes_; }
 
 std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& draws, const std::atomic<bool>& abort) {
-  Backend& backend = *model_.backend;
-  const DeviceBatch device(backend, batch);
-  const float* x = run_layers(model_, adapters_, device, cache_, *activations_, abort);
-  const int count = static_cast<int>(draws.size());
-  if (count == 0) return {};
+  check(!abort, "ERR_ABORTED", "sample: aborted before the pass");
+  if (model_.backend->replays() && only_decodes(batch, draws)) {
+    const std::size_t rows = std::min(padded_rows(draws.size()), static_cast<std::size_t>(most_draws_));
+    repeat(batch, draws, rows, abort);
+    return download(draws.size(), rows);
+  }
+  batch_.upload(*model_.backend, batch);
+  upload_draws(draws);
+  compute(static_cast<int>(draws.size()), count_cut(draws), abort);
+  return download(draws.size(), draws.size());
+}
 
+/// Padded to `rows`: the rows that are added read and write the spare page alone.
+void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort) {
+  std::size_t pages = 1;
+  for (const auto& own : batch.span_pages) pages = std::max(pages, own.size());
+  pages = std::bit_ceil(pages);
+  const auto cut = static_cast<int>(std::bit_ceil(static_cast<unsigned>(count_cut(draws))));
+  const int most_cut = count_cut(draws) == 0 ? 0 : std::min(cut, static_cast<int>(rows));
+  const std::int32_t nothing = 0;
+  while (draws.size() < rows) {
+    draws.push_back({.row = batch.rows(), .how = {.temperature = 0}});
+    append_span(batch, std::span(&nothing, 1), 0, -1, {cache_.pages() - 1});
+  }
+  batch_.upload(*model_.backend, batch, pages);
+  upload_draws(draws);
+
+  const std::tuple<const void*, int, int> now{batch_.memory(), adapters_.basis_version(), model_.version};
+  if (now != recorded_for_ || recordings_.size() == kMostRecordings) recordings_.clear();
+  recorded_for_ = now;
+  model_.backend->replay(recordings_[{rows, pages, most_cut}],
+                         [&] { compute(static_cast<int>(rows), most_cut, abort); });
+}
+
+void SamplePass::upload_draws(const std::vector<Draw>& draws) {
   std::vector<std::int32_t> rows;
   std::vector<SampleRow> how;
   for (const Draw& draw : draws) {
     rows.push_back(draw.row);
     how.push_back(draw.how);
   }
-  backend.upload(rows_, rows.data(), rows.size() * sizeof(std::int32_t));
-  backend.gather_rows({.count = count, .width = model_.config.hidden, .rows = rows_, .x = x, .y = gathered_});
-  backend.rms_norm({.rows = count,
+  model_.backend->upload(rows_, rows.data(), rows.size() * sizeof(std::int32_t));
+  model_.backend->upload(how_, how.data(), how.size() * sizeof(SampleRow));
+}
+
+/// Everything between the uploads and the download: its arguments depend on the shape of the batch alone.
+void SamplePass::compute(int draws, int cut, const std::atomic<bool>& abort) {
+  Backend& backend = *model_.backend;
+  const float* x = run_layers(model_, adapters_, batch_, cache_, *activations_, abort);
+  if (draws == 0) return;
+  backend.gather_rows({.count = draws, .width = model_.config.hidden, .rows = rows_, .x = x, .y = gathered_});
+  backend.rms_norm({.rows = draws,
                     .width = model_.config.hidden,
                     .epsilon = model_.config.rms_norm_epsilon,
                     .x = gathered_,
                     .gain = static_cast<const float*>(model_.final_norm.get()),
                     .y = normed_,
                     .inv_rms = inv_rms_});
-  sample(how, 0, count);
-  return download(count);
+  backend.head_sample({.rows = draws,
+                       .x = normed_,
+                       .weight = &model_.head(),
+                       .how = how_,
+                       .cut = cut,
+                       .token = drawn_,
+                       .logp = reinterpret_cast<float*>(drawn_ + draws)});
 }
 
-/// A backend refuses rows without finite logits: then the rows are drawn one by one, so that one bad adapter does not
-/// fail the requests beside it. The tokens are the same either way (row invariance).
-void SamplePass::sample(const std::vector<SampleRow>& how, int first, int count) {
-  const std::size_t row_bytes = static_cast<std::size_t>(model_.config.hidden) * size_of(model_.backend->dtype());
-  try {
-    model_.backend->head_sample({.rows = count,
-                                 .x = static_cast<std::byte*>(normed_) + static_cast<std::size_t>(first) * row_bytes,
-                                 .weight = &model_.head(),
-                                 .how = how.data() + first,
-                                 .token = tokens_ + first,
-                                 .logp = logprobs_ + first});
-  } catch (const Error& error) {
-    if (error.code() != "ERR_NUMERIC") throw;
-    if (count == 1) {
-      const float none = std::numeric_limits<float>::quiet_NaN();
-      model_.backend->upload(logprobs_ + first, &none, sizeof(none));
-      return;
-    }
-    for (int row = 0; row < count; ++row) sample(how, first + row, 1);
-  }
-}
-
-std::vector<Drawn> SamplePass::download(int count) {
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(count));
-  std::vector<float> logprobs(tokens.size());
-  model_.backend->download(tokens.data(), tokens_, tokens.size() * sizeof(std::int32_t));
-  model_.backend->download(logprobs.data(), logprobs_, logprobs.size() * sizeof(float));
+/// One copy: the tokens and behind them their log-probabilities.
+std::vector<Drawn> SamplePass::download(std::size_t count, std::size_t padded) {
+  std::vector<std::int32_t> words(2 * padded);
+  model_.backend->download(words.data(), drawn_, words.size() * sizeof(std::int32_t));
   std::vector<Drawn> drawn;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (!std::isfinite(logprobs[i])) logprobs[i] = std::numeric_limits<float>::quiet_NaN();
-    drawn.push_back({tokens[i], logprobs[i]});
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto logprob = std::bit_cast<float>(words[padded + i]);
+    drawn.push_back({words[i], std::isfinite(logprob) ? logprob : std::numeric_limits<float>::quiet_NaN()});
   }
   return drawn;
 }

@@ -1,8 +1,14 @@
 // One pass of the sampler: the layers over a packed batch, then a token drawn from each of some of its rows.
+//
+// A pass that only decodes is worth repeating on a backend that can (Backend::replay): its inputs lie at fixed
+// addresses, and it is padded to one of a few shapes by rows that no one reads. They are invariant to each other
+// (ops.h), so the padding changes no bit.
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "engine/arena.h"
@@ -34,24 +40,32 @@ class SamplePass {
   std::size_t activation_bytes() const;
 
  private:
-  void lay_out(Arena& arena, int draws);
-  /// Tokens of rows first .. first + count - 1 of `normed_`.
-  void sample(const std::vector<SampleRow>& how, int first, int count);
-  std::vector<Drawn> download(int count);
+  using Shape = std::tuple<std::size_t, std::size_t, int>;  // rows, pages of a row, rows that are cut
+
+  void lay_out(Arena& arena);
+  void repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort);
+  void upload_draws(const std::vector<Draw>& draws);
+  void compute(int draws, int cut, const std::atomic<bool>& abort);
+  std::vector<Drawn> download(std::size_t count, std::size_t padded);
 
   const Model& model_;
   const Adapters& adapters_;
-  KvCache cache_;
+  int most_draws_;
+  KvCache cache_;  // with a page more than the sampler has, for the rows of the padding
   ActivationsPtr activations_;
   std::shared_ptr<void> memory_;
   std::size_t bytes_ = 0;
+  DeviceBatch batch_;
 
-  std::int32_t* rows_ = nullptr;    // [n]
-  float* gathered_ = nullptr;       // [n, C]
-  float* inv_rms_ = nullptr;        // [n]
-  void* normed_ = nullptr;          // [n, C] act
-  std::int32_t* tokens_ = nullptr;  // [n]
-  float* logprobs_ = nullptr;       // [n]
+  SampleRow* how_ = nullptr;       // [n]
+  std::int32_t* rows_ = nullptr;   // [n]
+  float* gathered_ = nullptr;      // [n, C]
+  float* inv_rms_ = nullptr;       // [n]
+  void* normed_ = nullptr;         // [n, C] act
+  std::int32_t* drawn_ = nullptr;  // [n] tokens, then [n] log-probabilities
+
+  std::map<Shape, std::shared_ptr<void>> recordings_;
+  std::tuple<const void*, int, int> recorded_for_{};  // memory of the batch, versions of the basis and of the weights
 };
 
 }  // namespace tinylora

@@ -47,6 +47,12 @@ class Backend {
   virtual void zero(void* device, std::size_t bytes) = 0;
   virtual void synchronize() {}
 
+  /// Calls `record`, a run of ops on fixed addresses, or has the backend repeat what it queued when it was called
+  /// before. `recording` is empty at first; the caller keeps it, and drops it when an argument of these ops changes.
+  virtual void replay(std::shared_ptr<void>& recording, const std::function<void()>& record);
+  /// Whether `replay` repeats: then batches of like size are worth padding to one size.
+  virtual bool replays() const { return false; }
+
   /// Rounds to dtype() and packs.
   virtual std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) = 0;
 

@@ -21,6 +21,17 @@ class Weight;  // a frozen matrix in the backend's own layout (backend.h)
 /// walks them in this order, one softmax rescale a page.
 inline constexpr int kPageSize = 32;
 
+struct LinearArgs;
+struct LinearBackwardArgs;
+
+/// The products that read what an op writes, told to that op so that it can make their z in the same pass. They stay as
+/// they are until `linear` runs them, but for LinearArgs::left. The op that writes a gradient is told in the same way
+/// of the LinearBackwardArgs that read it. A backend may take no notice.
+struct Readers {
+  LinearArgs* first = nullptr;
+  int count = 0;
+};
+
 /// x[m] = table[token[m]].   x [M, C] float
 struct EmbedArgs {
   int rows;
@@ -34,10 +45,11 @@ struct RmsNormArgs {
   int rows;
   int width;
   float epsilon;
-  const float* x;     // [M, C]
-  const float* gain;  // [C]
-  void* y;            // [M, C] act
-  float* inv_rms;     // [M] kept for the backward pass
+  const float* x;        // [M, C]
+  const float* gain;     // [C]
+  void* y;               // [M, C] act
+  float* inv_rms;        // [M] kept for the backward pass
+  Readers readers = {};  // of y
 };
 
 /// dx += inv_rms * (g - x * inv_rms^2 * mean(g * x)), g = dy * gain.
@@ -59,6 +71,7 @@ struct LoraArgs {
   const float* b = nullptr;               // [r, out]: B transposed
   const float* r = nullptr;               // [adapters, r, r]
   const std::int32_t* adapter = nullptr;  // [M]
+  int adapters = 0;
 };
 
 /// y = residual + x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float, before any
@@ -73,9 +86,11 @@ struct LinearArgs {
   void* y = nullptr;   // [M, out] act, or float when y_float
   bool y_float = false;
   const float* residual = nullptr;  // [M, out] or none; may be y (float y only)
+  const float* left = nullptr;      // [M, r] z R_k^T: set where the op that wrote x made it, and z; else none
 };
 
-/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z (rows ascending).
+/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z, in an order
+/// fixed by the places of those rows in the batch.
 struct LinearBackwardArgs {
   int rows;
   const void* dy;        // [M, out] act
@@ -85,6 +100,7 @@ struct LinearBackwardArgs {
   double* d_r = nullptr;     // [adapters, r, r] +=
   float* dx = nullptr;       // [M, in]
   bool add = false;
+  const float* left = nullptr;  // [M, r] s R_k: set where the op that wrote dy made it, and added to dR; else none
 };
 
 /// Where the rows of a batch stand, shared by every layer. A slot is page * kPageSize + offset in the KV cache.
@@ -142,14 +158,15 @@ struct RopeStoreBackwardArgs {
   const float* q_gain = nullptr;
   const float* k_gain = nullptr;
   float epsilon = 0;
-  const float* q;         // [M, H, D] before norm and rotation; needed only with gains
-  const float* k;         // [M, K, D] likewise
-  const float* dq_out;    // [M, H, D]
-  const float* d_keys;    // [slots, K, D]
-  const float* d_values;  // [slots, K, D]
-  void* dq;               // [M, H, D] act
-  void* dk;               // [M, K, D] act
-  void* dv;               // [M, K, D] act
+  const float* q;                         // [M, H, D] before norm and rotation; needed only with gains
+  const float* k;                         // [M, K, D] likewise
+  const float* dq_out;                    // [M, H, D]
+  const float* d_keys;                    // [slots, K, D]
+  const float* d_values;                  // [slots, K, D]
+  void* dq;                               // [M, H, D] act
+  void* dk;                               // [M, K, D] act
+  void* dv;                               // [M, K, D] act
+  LinearBackwardArgs* readers = nullptr;  // three, of dq, dk and dv, or none
 };
 
 /// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from
@@ -186,19 +203,21 @@ struct AttentionBackwardArgs {
 struct SwigluArgs {
   int rows;
   int width;
-  const void* gate;  // [M, F] act
-  const void* up;    // [M, F] act
-  void* h;           // [M, F] act
+  const void* gate;      // [M, F] act
+  const void* up;        // [M, F] act
+  void* h;               // [M, F] act
+  Readers readers = {};  // of h
 };
 
 struct SwigluBackwardArgs {
   int rows;
   int width;
-  const void* gate;  // [M, F] act
-  const void* up;    // [M, F] act
-  const float* dh;   // [M, F]
-  void* d_gate;      // [M, F] act
-  void* d_up;        // [M, F] act
+  const void* gate;                       // [M, F] act
+  const void* up;                         // [M, F] act
+  const float* dh;                        // [M, F]
+  void* d_gate;                           // [M, F] act
+  void* d_up;                             // [M, F] act
+  LinearBackwardArgs* readers = nullptr;  // two, of d_gate and d_up, or none
 };
 
 /// y = x rounded to act.
@@ -206,6 +225,7 @@ struct CastArgs {
   std::int64_t count;
   const float* x;
   void* y;
+  LinearBackwardArgs* reader = nullptr;  // of y, or none
 };
 
 /// y[i] = x[rows[i]]: the rows that the head reads.
@@ -262,15 +282,19 @@ struct SampleRow {
   std::uint64_t seed = 0;  // with sequence and position the key of the draw: Philox4x32-10
   std::uint64_t sequence = 0;
   std::uint32_t position = 0;  // of the token that is drawn
+
+  bool is_cut() const { return temperature > 0 && (top_k > 0 || top_p < 1 || min_p > 0); }
 };
 
 /// One token a row. logp is the log-probability of the token under the whole distribution at the row's temperature,
-/// with the very bits that the head op gives for the same row and target.
+/// with the very bits that the head op gives for the same row and target. A row whose logits are not finite has no
+/// token: -1, and logp NaN.
 struct HeadSampleArgs {
   int rows;
   const void* x;         // [n, C] act
   const Weight* weight;  // [V, C]
-  const SampleRow* how;  // [n] host memory
+  const SampleRow* how;  // [n]
+  int cut;               // rows that top_k, top_p or min_p cut (is_cut), at most
   std::int32_t* token;   // [n]
   float* logp;           // [n]
 };

@@ -94,6 +94,8 @@ std::unique_ptr<Backend> make_reference_backend(DType dtype) { return std::make_
 
 namespace tinylora {
 
+void Backend::replay(std::shared_ptr<void>&, const std::function<void()>& record) { record(); }
+
 void Backend::lacks(const char* op) const {
   fail("ERR_DEVICE", name(), ": ", op, ": this backend trains vectors only: expected an adapter of kind tinylora or ",
        "lora_xs, or the backend cpu");

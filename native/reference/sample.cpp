@@ -7,6 +7,7 @@
 // logp is that of the whole distribution, before top_k, top_p and min_p.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/philox.h"
@@ -68,11 +69,17 @@ void head_sample(DType dtype, const HeadSampleArgs& args) {
     const SampleRow& how = args.how[m];
     const bool greedy = how.temperature == 0;
     const auto logits = row_logits(x.read(at(m, weight.in), weight.in), weight, greedy ? 1 : 1 / how.temperature);
+    const double lse = log_sum_exp(logits);
+    if (!std::isfinite(lse)) {
+      args.token[m] = -1;
+      args.logp[m] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
     const auto token = greedy
                            ? static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin())
                            : draw(kept_weights(logits, how), sampling_uniform(how.seed, how.sequence, how.position));
     args.token[m] = token;
-    args.logp[m] = static_cast<float>(logits[token] - log_sum_exp(logits));
+    args.logp[m] = static_cast<float>(logits[token] - lse);
   }
 }
 

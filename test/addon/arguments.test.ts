@@ -26,7 +26,12 @@ describe("loadEngine", () => {
     ["threads", { threads: 1.5 }, "Expected a whole number from 1 to 1024 for spec.threads but received 1.5"],
     ["threads", { threads: "2" }, 'Expected a whole number from 1 to 1024 for spec.threads but received "2"'],
     ["dtype", { dtype: "fp64" }, 'Expected "fp32" or "bf16" for spec.dtype but received "fp64"'],
-    ["backend", { backend: "gpu" }, 'Expected "cpu", "cuda" or "reference" for spec.backend but received "gpu"'],
+    [
+      "device",
+      { device: "gpu" },
+      'Expected "cpu", "cuda", "cuda:N", "cudasim" or "reference" for spec.device but received "gpu"',
+    ],
+    ["driver", { device: "cudasim" }, "Expected a string for spec.driver but received undefined"],
     ["path", { path: null }, "Expected a string for spec.path but received null"],
     ["tensors", { tensors: {} }, "Expected an array for spec.tensors but received an object"],
   ])("refuses a bad %s", async (_, changes, message) => {

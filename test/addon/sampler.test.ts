@@ -8,14 +8,14 @@ const addon = loadAddon();
 const model = writeTinyModel();
 afterAll(() => model.remove());
 
-const kinds = (["cpu", "reference"] as const).flatMap((backend) =>
-  (["fp32", "bf16"] as Dtype[]).map((dtype) => ({ backend, dtype })),
+const kinds = (["cpu", "reference"] as const).flatMap((device) =>
+  (["fp32", "bf16"] as Dtype[]).map((dtype) => ({ device, dtype })),
 );
 
 /** Lengths around the 32 positions of a page. */
 const lengths = [1, 3, 31, 32, 33, 64, 100];
 
-describe.each(kinds)("sampler on $backend in $dtype", (kind) => {
+describe.each(kinds)("sampler on $device in $dtype", (kind) => {
   const spec = (changes: Partial<EngineSpec> = {}) => model.spec({ ...kind, ...changes });
   const group = (length: number, changes = {}) =>
     request({ id: length, prompt: prompt(length), count: 4, maxNewTokens: 40, firstSequence: length * 10, ...changes });

@@ -29,7 +29,7 @@ it("makes engines as addon.ts says", async () => {
   const model = writeTinyModel();
   await withEngine(addon, model.spec(), async (engine) => {
     expect(own(engine)).toEqual(members("NativeEngine"));
-    expect(engine.backend).toMatch(/^cpu \(.*, 2 threads\)$/);
+    expect(engine.device).toMatch(/^cpu \(.*, 2 threads\)$/);
     expect(engine.fingerprint).toMatch(/^[0-9a-f]{16}$/);
     expect(engine.modules).toHaveLength(14);
     expect(engine.modules[13]).toEqual({
@@ -54,8 +54,8 @@ it("describes the machine", () => {
   const machine = addon.machine();
   expect(machine.cpu).not.toBe("");
   expect(machine.cores).toBeGreaterThan(0);
-  expect(machine.backends.map(({ name }) => name)).toEqual(["cpu", "cuda", "reference"]);
-  for (const { usable, reason } of machine.backends) expect(reason === undefined).toBe(usable);
+  expect(machine.devices.map(({ name }) => name.replace(/:\d+$/, ""))).toEqual(["cpu", "cuda", "reference"]);
+  for (const { usable, reason } of machine.devices) expect(reason === undefined).toBe(usable);
 });
 
 it("measures products and limits", async () => {
@@ -65,8 +65,7 @@ it("measures products and limits", async () => {
     in: 96,
     rows: 4,
     dtype: "bf16",
-    path,
-    threads: 1,
+    ...{ device: "cpu", path, threads: 1 },
     rank: 2,
     seconds: 0.01,
     footprint: 0,
@@ -77,7 +76,7 @@ it("measures products and limits", async () => {
     expect(plain.median).toBeGreaterThanOrEqual(plain.least);
     expect(fused.least).toBeGreaterThan(0);
   }
-  const limits = await addon.benchLimits({ threads: 1, path, seconds: 0.01 });
+  const limits = await addon.benchLimits({ device: "cpu", threads: 1, path, seconds: 0.01 });
   expect(limits.gflops.fp32).toBeGreaterThan(0);
   expect(limits.gbytes).toBeGreaterThan(0);
 });

@@ -42,7 +42,7 @@ export function writeTinyModel(changes: Partial<ModelConfig> = {}): TinyModel {
       config,
       tensors,
       dtype: "fp32",
-      backend: "cpu",
+      device: "cpu",
       threads: 2,
       maxSequences: 8,
       cacheTokens: 4096,

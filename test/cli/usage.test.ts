@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
 import { lines, runCli } from "./run.js";
 
 const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench"];
@@ -89,6 +90,31 @@ describe("failures: exit code 1 and one line", () => {
     expect(lines(stderr)).toHaveLength(1);
     expect(stderr).toMatch(/^error: /);
     expect(stdout).toBe("");
+    expect(code).toBe(1);
+  });
+
+  const onDevice = (device: string, env: NodeJS.ProcessEnv) =>
+    runCli(["generate", "--model", "embedded", "--device", device, "hello"], { env });
+
+  it.each([
+    ["gpu", {}, 'device: expected cpu, cuda, cuda:N, cudasim or reference, found "gpu"'],
+    ["cuda:x", {}, 'found "cuda:x"'],
+    ["cuda", { TINYLORA_CUDA_DRIVER: "/nowhere.so" }, "no NVIDIA driver: cannot open /nowhere.so"],
+  ])("--device %s %j", async (device, env, message) => {
+    // Without kernels in the build, that is what is said of every GPU.
+    const { code, stderr } = await onDevice(device, env);
+    expect(stderr).toContain(hasNvcc || device !== "cuda" ? message : "this build has no CUDA kernels");
+    expect(lines(stderr)).toHaveLength(1);
+    expect(code).toBe(1);
+  });
+
+  it.skipIf(!hasNvcc).each([
+    ["cuda:7", { TINYLORA_CUDA_DRIVER: cudasimLibrary }, "no device 7: expected a number below 1"],
+    ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer"],
+  ])("--device %s %j", async (device, env, message) => {
+    const { code, stderr } = await onDevice(device, env);
+    expect(stderr).toContain(message);
+    expect(lines(stderr)).toHaveLength(1);
     expect(code).toBe(1);
   });
 

@@ -24,3 +24,16 @@ it.skipIf(!hasNvcc)(
   },
   180_000,
 );
+
+it.skipIf(!hasNvcc)(
+  "no product of sm_90a spills",
+  () => {
+    const kernels: Kernel[] = measure(["sm_90a"], ["product_sm90.cu"]);
+    expect(kernels.map(({ name }) => name)).toContain("product_large_sm90");
+    for (const { name, spills, blocks } of kernels) {
+      expect(spills, name).toBe(0);
+      expect(blocks, name).toBe(name.includes("large") ? 1 : 2);
+    }
+  },
+  180_000,
+);

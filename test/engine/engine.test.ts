@@ -35,9 +35,9 @@ describe("errors", () => {
     );
   });
 
-  it("adapters side by side that differ in more than v", async () => {
+  it("adapters side by side that differ in more than v and projection", async () => {
     await expect(engine.attach([Adapter.create(engine, { u: 3 }), Adapter.create(engine, { u: 4 })])).rejects.toThrow(
-      "must differ in v only",
+      "must differ in v and projection only",
     );
   });
 

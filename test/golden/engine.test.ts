@@ -7,12 +7,12 @@ import { type AdapterCase, floats, golden, noSmollm2, readFixture, smollm2, type
 
 const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "llama3-8k.gguf", "qwen2.gguf"];
 
-describe.each(["cpu", "reference"] as const)("backend %s in fp32", (backend) => {
+describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
   describe.each(NAMES)("%s", (name) => {
     const expected = readFixture<TinyModel>(`models/${name.replace(".gguf", "")}.json`);
     let engine: NativeEngine;
     beforeAll(async () => {
-      engine = await load(golden(`models/${name}`), backend);
+      engine = await load(golden(`models/${name}`), device);
     });
     afterAll(() => engine?.dispose());
 
@@ -60,10 +60,10 @@ describe.skipIf(noSmollm2)("SmolLM2 from its GGUF file in fp32", () => {
   });
 });
 
-async function load(path: string, backend: "cpu" | "reference"): Promise<NativeEngine> {
+async function load(path: string, device: "cpu" | "reference"): Promise<NativeEngine> {
   const { config, tensors } = await openModel(path);
   const threads = availableParallelism();
-  const spec = { config, tensors, dtype: "fp32", backend, threads, maxSequences: 4, cacheTokens: 512 } as const;
+  const spec = { config, tensors, dtype: "fp32", device, threads, maxSequences: 4, cacheTokens: 512 } as const;
   return loadAddon().loadEngine(spec, () => {});
 }
 

@@ -30,7 +30,7 @@ interface Training {
 const LIMIT = 1e-4;
 const cases = readFixture<Record<string, Training>>("training.json");
 
-describe.each(["cpu", "reference"] as const)("backend %s in fp32", (backend) => {
+describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
   describe.each(Object.keys(cases))("%s", (name) => {
     const expected = cases[name]!;
     let model: Model;
@@ -39,7 +39,7 @@ describe.each(["cpu", "reference"] as const)("backend %s in fp32", (backend) => 
       model = await openModel(golden(`models/${name}`));
       const { config, tensors } = model;
       const threads = availableParallelism();
-      const spec = { config, tensors, dtype: "fp32", backend, threads, maxSequences: 4, cacheTokens: 512 } as const;
+      const spec = { config, tensors, dtype: "fp32", device, threads, maxSequences: 4, cacheTokens: 512 } as const;
       engine = await loadAddon().loadEngine(spec, () => {});
     });
     afterAll(() => engine?.dispose());

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <span>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -37,11 +38,12 @@ class Tests {
     for (const auto& test : tests_) std::printf("%s\n", test.name.c_str());
   }
 
-  /// Runs the tests whose name contains the filter; prints `ok NAME` or `FAILED NAME: reason`. Returns the exit code.
-  int run(std::string_view filter) const {
+  /// Runs the tests whose name contains every filter; prints `ok NAME` or `FAILED NAME: reason`. Returns the exit code.
+  int run(std::span<const char* const> filters) const {
     int passed = 0, failed = 0;
     for (const auto& test : tests_) {
-      if (test.name.find(filter) == std::string::npos) continue;
+      const auto holds = [&](const char* filter) { return test.name.find(filter) != std::string::npos; };
+      if (!std::all_of(filters.begin(), filters.end(), holds)) continue;
       const auto start = std::chrono::steady_clock::now();
       share_used() = 0;
       const std::string reason = outcome(test);

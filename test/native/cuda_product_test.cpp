@@ -1,10 +1,18 @@
-// Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose.
+// Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose; on sm_90 it
+// does no more tensor work than its tiles hold.
+#include <dlfcn.h>
+
+#include <algorithm>
 #include <cstdlib>
+#include <deque>
+#include <functional>
+#include <memory>
 #include <optional>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/kernels/product.h"
+#include "cuda/kernels/product_sm90.h"
 #include "cuda/launch.h"
+#include "cuda/product_sm90.h"
 #include "linear_case.h"
 #include "suites.h"
 
@@ -17,42 +25,64 @@ struct Tile {
   unsigned threads, shared_bytes;
 };
 
-/// y of the whole case, [M, n], by one kernel; the factors of the update are given, as low_rank would make them.
-std::vector<float> run(CudaBackend& backend, const Tile& tile, const LinearCase& data, bool backward) {
-  const LinearShape& shape = data.shape;
-  const int n = backward ? shape.in : shape.out, k = backward ? shape.out : shape.in;
-  const auto weight = pack(backend, data);
-  const auto& packed = dynamic_cast<const cuda::CudaWeight&>(*weight);
-  const ActBuffer x(backend, backward ? data.dy : data.x);
-  const std::vector<float> factors(data.x.begin(), data.x.begin() + shape.rows * shape.rank);
-  const Buffer<float> left(backend, factors), right(backend, backward ? data.a : data.b);
-  const Buffer<float> residual(backend, backward ? data.dx : data.y);
-  const Buffer<float> y(backend, static_cast<std::size_t>(shape.rows * n));
+using Run = std::function<void(const cuda::ProductKernelArgs& args, int n)>;
 
+/// One product on the device; the factors of the update are given, as low_rank would make them.
+class DeviceProduct {
+ public:
+  DeviceProduct(CudaBackend& backend, const LinearCase& data, bool backward)
+      : n_(backward ? data.shape.in : data.shape.out),
+        rank_(data.shape.rank),
+        backward_(backward),
+        weight_(pack(backend, data)),
+        left_(backend, {data.x.begin(), data.x.begin() + data.shape.rows * data.shape.rank}),
+        right_(backend, backward ? data.a : data.b),
+        residual_(backend, backward ? data.dx : data.y),
+        y_(backend, static_cast<std::size_t>(data.shape.rows * n_)) {}
+
+  cuda::ProductTask task() const {
+    const auto& packed = dynamic_cast<const cuda::CudaWeight&>(*weight_);
+    cuda::ProductTask task{};
+    task.w = packed.data();
+    task.left = left_.data();
+    task.right = right_.data();
+    task.residual = residual_.data();
+    task.y = y_.data();
+    task.n = n_;
+    task.n_limit = backward_ ? packed.stride : packed.padded_out;
+    task.w_stride = packed.stride;
+    task.rank = rank_;
+    task.y_float = 1;
+    task.pairs = n_ % 2 == 0;
+    return task;
+  }
+  int n() const { return n_; }
+  std::vector<float> y() const { return y_.read(); }
+
+ private:
+  int n_, rank_;
+  bool backward_;
+  std::unique_ptr<Weight> weight_;
+  Buffer<float> left_, right_, residual_, y_;
+};
+
+cuda::ProductKernelArgs args_of(const ActBuffer& x, int rows, int k) {
   cuda::ProductKernelArgs args{};
   args.x = x.data();
   args.x_stride = k;
-  args.rows = shape.rows;
+  args.rows = rows;
   args.k = k;
-  args.tasks = 1;
-  cuda::ProductTask& task = args.task[0];
-  task.w = packed.data();
-  task.left = left.data();
-  task.right = right.data();
-  task.residual = residual.data();
-  task.y = y.data();
-  task.n = n;
-  task.n_limit = backward ? packed.stride : packed.padded_out;
-  task.w_stride = packed.stride;
-  task.rank = shape.rank;
-  task.y_float = 1;
-  task.pairs = 1;
-  cuda::launch(backend.device(), backend.dtype() == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
-               {.grid = {cuda::ceil_div(shape.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
-                .block = tile.threads,
-                .shared_bytes = tile.shared_bytes},
-               args);
-  return y.read();
+  return args;
+}
+
+/// y of the whole case, [M, n], by one kernel.
+std::vector<float> product_by(CudaBackend& backend, const Run& run, const LinearCase& data, bool backward) {
+  const ActBuffer x(backend, backward ? data.dy : data.x);
+  const DeviceProduct product(backend, data, backward);
+  cuda::ProductKernelArgs args = args_of(x, data.shape.rows, backward ? data.shape.out : data.shape.in);
+  args.task[args.tasks++] = product.task();
+  run(args, product.n());
+  return product.y();
 }
 
 void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
@@ -60,9 +90,76 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
   const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 264, .rank = 2, .y_float = true, .add = true});
   std::optional<std::vector<float>> first;
   for (const Tile& tile : tiles) {
-    const std::vector<float> y = run(*backend, tile, data, backward);
+    const auto run = [&](const cuda::ProductKernelArgs& args, int n) {
+      cuda::launch(backend->device(), dtype == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
+                   {.grid = {cuda::ceil_div(args.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
+                    .block = tile.threads,
+                    .shared_bytes = tile.shared_bytes},
+                   args);
+    };
+    const std::vector<float> y = product_by(*backend, run, data, backward);
     if (!first) first = y;
     expect_same_bits(tile.kernel, y, *first);
+  }
+}
+
+/// What the stand-in counted since the last call, in mma.m16n8k16; none on a real device.
+std::optional<std::int64_t> tensor_work(const char* kernel) {
+  void* driver = dlopen(std::getenv("TINYLORA_CUDA_DRIVER"), RTLD_LAZY | RTLD_NOLOAD);
+  const auto counters = reinterpret_cast<const char* (*)()>(dlsym(driver, "cudasimCounters"));
+  const auto reset = reinterpret_cast<void (*)()>(dlsym(driver, "cudasimCountersReset"));
+  if (counters == nullptr || reset == nullptr) return std::nullopt;
+  const std::string all = counters(), key = "\"mma\":";
+  const std::size_t at = all.find(key, std::min(all.find(std::string("\"") + kernel + "\""), all.size()));
+  reset();
+  return at == std::string::npos ? 0 : std::stoll(all.substr(at + key.size()));
+}
+
+/// On a device of sm_90 all products run there; with fewer blocks than tiles the ring goes on from tile to tile.
+void sm90_tilings(bool backward) {
+  const auto backend = make_cuda_backend(DType::bf16);
+  const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 520, .rank = 2, .y_float = true, .add = true});
+  std::optional<std::vector<float>> first;
+  for (const cuda::Sm90Product& kernel : cuda::sm90_products(backward)) {
+    const auto run = [&](const cuda::ProductKernelArgs& args, int) {
+      cuda::run_sm90_product(backend->device(), kernel, args, backward);
+    };
+    tensor_work(kernel.name);
+    const std::vector<float> y = product_by(*backend, run, data, backward);
+    if (!first) first = y;
+    expect_same_bits(kernel.name, y, *first);
+    const auto whole = [](int size, int tile) { return std::int64_t{cuda::round_up(size, tile)}; };
+    const int n = backward ? data.shape.in : data.shape.out, k = backward ? data.shape.out : data.shape.in;
+    const std::int64_t least =
+        whole(data.shape.rows, kernel.rows) * whole(n, kernel.columns) * whole(k, cuda::kSm90Depth) / (16 * 8 * 16);
+    const auto work = tensor_work(kernel.name);
+    expect(!work || *work == least, kernel.name, ": expected ", least, " mma, found ", work.value_or(0));
+  }
+}
+
+/// Products of one x in one launch have the bits of each alone.
+void sm90_tasks() {
+  const auto backend = make_cuda_backend(DType::bf16);
+  const int rows = 70, in = 216;
+  std::vector<LinearCase> cases;
+  std::deque<DeviceProduct> products;
+  for (const int out : {300, 33, 17, 264}) {
+    cases.push_back(make_linear({.rows = rows, .in = in, .out = out, .rank = 2, .y_float = true, .add = true}));
+    products.emplace_back(*backend, cases.back(), false);
+  }
+  const ActBuffer x(*backend, cases[0].x);
+  for (const cuda::Sm90Product& kernel : cuda::sm90_products(false)) {
+    cuda::ProductKernelArgs together = args_of(x, rows, in);
+    for (const DeviceProduct& product : products) together.task[together.tasks++] = product.task();
+    cuda::run_sm90_product(backend->device(), kernel, together, false);
+    std::vector<std::vector<float>> all;
+    for (const DeviceProduct& product : products) all.push_back(product.y());
+    for (std::size_t i = 0; i < products.size(); ++i) {
+      cuda::ProductKernelArgs alone = args_of(x, rows, in);
+      alone.task[alone.tasks++] = products[i].task();
+      cuda::run_sm90_product(backend->device(), kernel, alone, false);
+      expect_same_bits(kernel.name, all[i], products[i].y());
+    }
   }
 }
 
@@ -81,6 +178,10 @@ void add_cuda_product_tests(Tests& tests) {
   tests.add("cuda product: every tiling of the gradient has the same bits [bf16]",
             [=] { tilings(DType::bf16, true, bf16_backward); });
   tests.add("cuda product: every tiling has the same bits [fp32]", [=] { tilings(DType::f32, false, f32); });
+  if (!cuda::has_sm90_products(make_cuda_backend(DType::bf16)->device())) return;
+  tests.add("cuda product: every tiling has the same bits [sm_90a]", [] { sm90_tilings(false); });
+  tests.add("cuda product: products of one x are each alone [sm_90a]", sm90_tasks);
+  tests.add("cuda product: every tiling of the gradient has the same bits [sm_90a]", [] { sm90_tilings(true); });
 }
 
 }  // namespace tinylora::test

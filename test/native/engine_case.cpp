@@ -91,7 +91,9 @@ void append(std::vector<std::uint8_t>& bytes, const std::vector<float>& values, 
 
 }  // namespace
 
-TinyModel::TinyModel(const std::string& family, std::uint64_t seed) : config(tiny_config(family)) {
+TinyModel::TinyModel(const std::string& family, std::uint64_t seed) : TinyModel(tiny_config(family), seed) {}
+
+TinyModel::TinyModel(const ModelConfig& model_config, std::uint64_t seed) : config(model_config) {
   Random random(seed);
   for (const TensorShape& shape : all_shapes(config)) {
     std::vector<float>& values = numbers[shape.name];

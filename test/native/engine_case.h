@@ -26,6 +26,7 @@ class TemporaryFile {
 /// Configuration and weights; awkward sizes. Every number is one that bf16 holds exactly.
 struct TinyModel {
   explicit TinyModel(const std::string& family = "llama", std::uint64_t seed = 1);
+  explicit TinyModel(const ModelConfig& config, std::uint64_t seed = 1);
 
   ModelConfig config;
   std::map<std::string, std::vector<float>> numbers;  // by tensor name

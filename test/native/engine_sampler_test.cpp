@@ -120,6 +120,40 @@ void company_changes_nothing(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// An adapter that overflows fails its own request; the one beside it is sampled as if it were alone.
+void not_finite_fails_one_request(const Candidate& candidate, DType dtype) {
+  TinyModel tiny;
+  Engine engine(candidate.make(dtype, 2), tiny);
+  const Basis basis = set_random_adapters(engine, 1);
+  const SampleRequest good = request(engine.model->config, 20, 1), bad = request(engine.model->config, 5, 0);
+  Sampler alone(*engine.model, *engine.adapters, 8, 256, {});
+  alone.submit(good);
+  const Completions undisturbed = run(alone);
+
+  std::vector<float> vector = random_vector(basis, 0);
+  for (float& value : vector) value *= 1e30F;
+  engine.adapters->set_vector(0, vector);
+  Sampler sampler(*engine.model, *engine.adapters, 8, 256, {});
+  for (int round = 0; round < 2; ++round) {  // the pages that held NaN are used again
+    const std::atomic<bool> abort = false;
+    sampler.submit(bad);
+    sampler.submit(good);
+    int failed = 0, finished = 0;
+    while (!sampler.idle()) {
+      for (const SampleEvent& event : sampler.step(abort)) {
+        if (event.type == SampleEvent::failed) {
+          expect(event.id == bad.id && event.code == "ERR_NUMERIC", event.id, " failed: ", event.code);
+          ++failed;
+          continue;
+        }
+        expect(event.token_ids == undisturbed.at({event.id, event.completion}).token_ids, "other tokens");
+        ++finished;
+      }
+    }
+    expect(failed == 1 && finished == good.count, failed, " failed, ", finished, " finished");
+  }
+}
+
 void an_aborted_step_can_be_taken_again() {
   TinyModel tiny;
   const auto file = tiny.write();
@@ -151,6 +185,7 @@ void add_engine_sampler_tests(Tests& tests) {
   tests.add("sampler: stop strings", stop_matcher_sees_matches_across_tokens);
   add_for_each_backend(tests, "sampler: scored log-probabilities", sampled_are_scored_log_probabilities);
   add_for_each_backend(tests, "sampler: company", company_changes_nothing);
+  add_for_each_backend(tests, "sampler: not finite", not_finite_fails_one_request);
   tests.add("sampler: aborted steps", an_aborted_step_can_be_taken_again);
 }
 

@@ -13,7 +13,12 @@ struct DeviceLora {
         b(backend, data.b),
         r(backend, data.r),
         adapter(backend, rows_of(data.adapter, first, rows, 1)) {
-    args = {.rank = data.shape.rank, .a = a.data(), .b = b.data(), .r = r.data(), .adapter = adapter.data()};
+    args = {.rank = data.shape.rank,
+            .a = a.data(),
+            .b = b.data(),
+            .r = r.data(),
+            .adapter = adapter.data(),
+            .adapters = data.shape.adapters};
   }
   Buffer<float> a, b, r;
   Buffer<std::int32_t> adapter;

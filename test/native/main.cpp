@@ -1,5 +1,6 @@
-// native_tests [--list] [FILTER]: runs the tests whose name contains FILTER.
+// native_tests [--list] [FILTER...]: runs the tests whose name contains every FILTER.
 #include <cstring>
+#include <span>
 
 #include "suites.h"
 
@@ -10,5 +11,5 @@ int main(int count, char** arguments) {
     tests.list();
     return 0;
   }
-  return tests.run(count > 1 ? arguments[1] : "");
+  return tests.run(std::span(arguments, static_cast<std::size_t>(count)).subspan(1));
 }

@@ -8,8 +8,8 @@ import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
 const driver = hasNvcc ? { TINYLORA_CUDA_DRIVER: process.env.TINYLORA_CUDA_DRIVER ?? cudasimLibrary } : {};
 const script = join(import.meta.dirname, "../../scripts/native-tests.mjs");
 
-function nativeTests(...commandArguments: string[]): Promise<{ stdout: string; stderr: string }> {
-  const options = { maxBuffer: 2 ** 26, env: { ...process.env, ...driver } };
+function nativeTests(commandArguments: string[], environment = {}): Promise<{ stdout: string; stderr: string }> {
+  const options = { maxBuffer: 2 ** 26, env: { ...process.env, ...driver, ...environment } };
   return new Promise((resolve) => {
     execFile(process.execPath, [script, ...commandArguments], options, (_error, stdout, stderr) =>
       resolve({ stdout, stderr }),
@@ -17,14 +17,15 @@ function nativeTests(...commandArguments: string[]): Promise<{ stdout: string; s
   });
 }
 
-const listing = await nativeTests("--list");
-const names = listing.stdout.split("\n").filter((name) => name !== "");
+const linesOf = (text: string) => text.split("\n").filter((line) => line !== "");
+const listing = await nativeTests(["--list"]);
+const names = linesOf(listing.stdout);
 
 describe("native", () => {
   const outcomes = new Map<string, string>();
 
   beforeAll(async () => {
-    const { stdout, stderr } = await nativeTests();
+    const { stdout, stderr } = await nativeTests([]);
     for (const line of stdout.split("\n")) {
       const name = /^(?:ok|FAILED) (.*?):?\t/.exec(line)?.[1];
       if (name !== undefined) outcomes.set(name, line);
@@ -41,5 +42,26 @@ describe("native", () => {
 
   it.each(names)("%s", (name) => {
     expect(outcomes.get(name)).toMatch(/^ok /);
+  });
+});
+
+/**
+ * The products of sm_90a, on the stand-in as such a device: with three multiprocessors, so that a block makes many tiles
+ * and the largest tiling is chosen, and with blocks in order and in two others.
+ */
+describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("native, on sm_90", () => {
+  const filters = [
+    ["linear: ", "cuda bf16"],
+    ["lora: ", "cuda bf16"],
+    ["cuda product", "sm_90a"],
+  ];
+  it.each(["0", "1", "2"])("products, order %s", { timeout: 300_000 }, async (order) => {
+    const environment = { CUDASIM_ARCH: "90", CUDASIM_MULTIPROCESSORS: "3", CUDASIM_ORDER: order };
+    for (const filter of filters) {
+      const { stdout } = await nativeTests(filter, environment);
+      expect(linesOf(stdout).filter((line) => !line.startsWith("ok "))).toEqual([
+        expect.stringMatching(/^[1-9]\d* passed, 0 failed$/),
+      ]);
+    }
   });
 });

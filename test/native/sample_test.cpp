@@ -1,6 +1,7 @@
 // head_sample: logp has the bits of head, draws follow the distribution, top_k, top_p and min_p keep what they should,
 // the same draw as the reference.
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "head_case.h"
@@ -152,6 +153,26 @@ void ties(const Candidate& candidate, DType dtype) {
   expect_frequencies("top_p 0.4", draws(candidate, dtype, tied, {.top_p = 0.4F}), renormalised(tied, {1, 3}));
 }
 
+/// A row whose logits are NaN or infinite has no token; its neighbours draw as ever.
+void rows_without_finite_logits(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  HeadCase data = make_head(9, 64, 300);
+  const std::vector<SampleRow> how = many_ways(data.rows);
+  const auto weight = pack(*backend, data);
+  const Sampled whole = head_sample(*backend, *weight, data, how);
+  for (const int bad : {2, 4, 6}) {  // greedy, cut, and neither
+    data.x[static_cast<std::size_t>(bad * data.width + 3)] =
+        bad == 4 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+  }
+  const Sampled got = head_sample(*backend, *weight, data, how);
+  for (int m = 0; m < data.rows; ++m) {
+    const bool bad = m == 2 || m == 4 || m == 6;
+    expect(got.token[m] == (bad ? -1 : whole.token[m]), "row ", m, ": token ", got.token[m]);
+    expect(bad == std::isnan(got.logp[m]), "row ", m, ": logp ", got.logp[m]);
+    if (!bad) expect_same_bits("logp", {got.logp[m]}, {whole.logp[m]});
+  }
+}
+
 }  // namespace
 
 void add_sample_tests(Tests& tests) {
@@ -160,6 +181,7 @@ void add_sample_tests(Tests& tests) {
   add_for_each_backend(tests, "head_sample: frequencies", frequencies);
   add_for_each_backend(tests, "head_sample: supports", supports);
   add_for_each_backend(tests, "head_sample: ties", ties);
+  add_for_each_backend(tests, "head_sample: rows without finite logits", rows_without_finite_logits);
 }
 
 }  // namespace tinylora::test

@@ -12,6 +12,7 @@ void add_elementwise_tests(Tests&);
 void add_norm_tests(Tests&);
 void add_linear_tests(Tests&);
 void add_lora_tests(Tests&);
+void add_reader_tests(Tests&);
 void add_weight_gradient_tests(Tests&);
 void add_cuda_product_tests(Tests&);
 void add_attention_tests(Tests&);
@@ -27,6 +28,7 @@ void add_engine_parameters_tests(Tests&);
 void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
 void add_engine_sampler_tests(Tests&);
+void add_cuda_engine_tests(Tests&);
 
 inline void add_all(Tests& tests) {
   add_core_tests(tests);
@@ -36,6 +38,7 @@ inline void add_all(Tests& tests) {
   add_norm_tests(tests);
   add_linear_tests(tests);
   add_lora_tests(tests);
+  add_reader_tests(tests);
   add_weight_gradient_tests(tests);
   add_cuda_product_tests(tests);
   add_attention_tests(tests);
@@ -51,6 +54,7 @@ inline void add_all(Tests& tests) {
   add_engine_svd_tests(tests);
   add_engine_projection_tests(tests);
   add_engine_sampler_tests(tests);
+  add_cuda_engine_tests(tests);
 }
 
 }  // namespace tinylora::test

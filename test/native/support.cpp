@@ -6,7 +6,7 @@
 #include <numbers>
 
 #include "cpu/cpu_backend.h"
-#include "cuda/cuda_backend.h"
+#include "cuda_orders.h"
 
 namespace tinylora::test {
 
@@ -21,7 +21,7 @@ const std::vector<Candidate>& candidates() {
     }
     const char* driver = std::getenv("TINYLORA_CUDA_DRIVER");
     if (driver != nullptr && *driver != '\0') {
-      found.push_back({"cuda", [](DType dtype, int) { return make_cuda_backend(dtype); }});
+      found.push_back({"cuda", [](DType dtype, int) { return make_hashed_cuda_backend(dtype); }});
     }
     return found;
   }();
@@ -38,7 +38,10 @@ void add_for_each_backend(Tests& tests, const std::string& name,
   backend_tests().push_back({name, body});
   for (const Candidate& candidate : candidates()) {
     for (const DType dtype : dtypes) {
-      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]", [=] { body(candidate, dtype); });
+      const auto once = [=] { body(candidate, dtype); };
+      const bool cuda = candidate.name == "cuda";
+      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]",
+                [=] { cuda ? in_two_orders(once) : once(); });
     }
   }
 }

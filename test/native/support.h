@@ -31,7 +31,7 @@ struct BackendTest {
 /// All that add_for_each_backend has seen.
 std::vector<BackendTest>& backend_tests();
 
-/// Adds `name [candidate dtype]` for every candidate and dtype.
+/// Adds `name [candidate dtype]` for every candidate and dtype; cuda runs it in two orders of blocks (cuda_orders.h).
 void add_for_each_backend(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body,
                           const std::vector<DType>& dtypes = {DType::f32, DType::bf16});

@@ -6,6 +6,7 @@ import { buildBasis } from "../../lib/adapter/basis.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
 import { randomUniform } from "../../lib/data/philox.js";
 import type { Dtype, LinearModule, ModelConfig, TensorSource } from "../../lib/native/addon.js";
+import { nativeDevice } from "../../lib/native/device.js";
 import { Session } from "../../lib/native/session.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
 import { GrpoTrainer } from "../../lib/train/trainer.js";
@@ -60,6 +61,12 @@ async function writeWeights(folder: string): Promise<TensorSource[]> {
   return tensors;
 }
 
+interface PolicyOptions {
+  readonly dtype: Dtype;
+  readonly threads: number;
+  readonly device?: string | undefined;
+}
+
 export class TinyPolicy implements TrainablePolicy {
   readonly model = { config };
   readonly tokenizer = {
@@ -74,9 +81,9 @@ export class TinyPolicy implements TrainablePolicy {
     this.#session = session;
   }
 
-  static async open(folder: string, options: { dtype: Dtype; threads: number }): Promise<TinyPolicy> {
+  static async open(folder: string, { device = "cpu", ...options }: PolicyOptions): Promise<TinyPolicy> {
     const tensors = await writeWeights(folder);
-    const spec = { config, tensors, ...options, backend: "cpu" as const, maxSequences: 6, cacheTokens: 512 };
+    const spec = { config, tensors, ...options, ...nativeDevice(device), maxSequences: 8, cacheTokens: 1024 };
     return new TinyPolicy(await Session.open(spec));
   }
 
@@ -92,7 +99,7 @@ export class TinyPolicy implements TrainablePolicy {
   async attach(adapter: Adapter): Promise<void> {
     const modules = this.modules.map(({ index }) => index);
     const factors = await this.#session.computeSvd({ rank: adapter.spec.rank, modules });
-    this.#session.setBasis(buildBasis(adapter.spec, this.modules, factors, 1));
+    this.#session.setBasis(buildBasis([adapter.spec], this.modules, factors, 1));
     this.setVector(0, adapter.v);
   }
   adapter(): Adapter {
@@ -110,15 +117,17 @@ export class TinyPolicy implements TrainablePolicy {
   zeroGradients: TrainablePolicy["zeroGradients"] = () => this.#session.zeroGradients();
 }
 
-export type TinyOptions = TrainOptions & { dtype: Dtype; threads: number };
+export type TinyOptions = TrainOptions & PolicyOptions;
 
-/** A whole run over sums of one step, rewarded for vowels. */
+/** A whole run over sums of one step, rewarded for vowels. `sampled`: puts its own in place of the policy's sampling. */
 export async function runTiny(
   run: string,
   mode: "start" | "resume",
-  { dtype, threads, ...config }: TinyOptions,
+  { dtype, threads, device, ...config }: TinyOptions,
+  sampled: (submit: TrainablePolicy["submit"]) => TrainablePolicy["submit"] = (submit) => submit,
 ): Promise<void> {
-  const policy = await TinyPolicy.open(`${run}-model`, { dtype, threads });
+  const policy = await TinyPolicy.open(`${run}-model`, { dtype, threads, device });
+  policy.submit = sampled(policy.submit);
   const problems = Array.from({ length: 7 }, (_, i) => {
     return { id: `tiny/${i + 1}`, question: `${i} + ${i}`, answer: `${2 * i}`, row: {} };
   });

@@ -14,3 +14,9 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
+
+/// The value that a store to such a pointer leaves.
+__device__ inline float rounded(float value, const float*) { return value; }
+__device__ inline float rounded(float value, const __nv_bfloat16*) {
+  return __bfloat162float(__float2bfloat16_rn(value));
+}

@@ -4,9 +4,12 @@
 
 #include <cstdint>
 
+#include "ops/ops.h"
+
 namespace tinylora::cuda {
 
 inline constexpr int kVocabChunk = 128;  // tokens of a tile, and of one set of statistics
+inline constexpr int kHeadRows = 1024;   // rows of a pass: their statistics are 16 bytes a row and chunk
 inline constexpr int kTotalRuns = 128;   // a row's chunks are summed in this many runs, then the runs in order
 inline constexpr int kLogitStride = kVocabChunk + 8;  // of a tile in shared memory: rows start 8 banks apart
 
@@ -94,26 +97,23 @@ struct HeadGradientProduct {
   bool add;
 };
 
-/// SampleRow, prepared: inv_temperature 1 and greedy for temperature 0; place of the kept logits of a row that top_k,
-/// top_p or min_p cut, -1 of the others.
-struct SampleTaskRow {
-  std::uint64_t seed;
-  std::uint64_t sequence;
-  std::uint32_t position;
-  float top_p;
-  float min_p;
-  std::int32_t top_k;
-  std::int32_t kept;
-  std::int32_t greedy;
+/// Of the rows of one pass: 1 / temperature (1 for greedy rows), and a place for the logits of each row that top_k,
+/// top_p or min_p cut, in order of the rows; -1 for the others.
+struct SampleRowsTask {
+  const SampleRow* how;
+  int rows;  // kHeadRows at most
+  float* inv_temperature;
+  std::int32_t* kept;
 };
 
-/// A token of each row, -1 where the logits are not finite.
+/// A token of each row, -1 (and logp NaN) where the logits are not finite.
 struct HeadSampleTask {
   HeadProduct product;
   const float* inv_temperature;
   const ChunkStats* stats;
-  const SampleTaskRow* how;
-  const float* logits;  // kept rows
+  const SampleRow* how;
+  const std::int32_t* kept;  // as SampleRowsTask has it
+  const float* logits;       // kept rows
   std::int32_t* token;
   float* logp;
 };

@@ -2,6 +2,7 @@
 // them up, finds the chunk in which the draw falls (greedy: the first that holds the maximum), computes that chunk's
 // logits again with the tile of few rows, and draws inside it. So no logits are kept, and W is read once and 128 rows
 // of it per sampled row: for 64 rows and 151,936 tokens 5 % more bytes.
+// sample_rows comes first, one block: what the sampled rows ask for, as the head's kernels take it.
 // logp is (l of the token) - lse with the sums of head_total.cuh: the bits of the head op.
 #include "head.h"
 #include "head_tile.cuh"
@@ -101,17 +102,18 @@ __device__ void head_sample(const HeadSampleTask& task) {
   __shared__ TotalScratch scratch;
   __shared__ Place place;
   const int row = static_cast<int>(blockIdx.x);
-  const SampleTaskRow how = task.how[row];
-  if (how.kept >= 0) return;  // truncated_draw.cu
+  const SampleRow how = task.how[row];
+  const bool greedy = !(how.temperature > 0);
+  if (task.kept[row] >= 0) return;  // truncated_draw.cu
 
   const int chunks = (task.product.vocab + kVocabChunk - 1) / kVocabChunk;
   const ChunkStats* stats = task.stats + static_cast<long long>(row) * chunks;
   const RowTotal total = row_total(stats, chunks, scratch);
   if (!isfinite(total.sum) || !isfinite(total.largest)) {
-    if (threadIdx.x == 0) task.token[row] = -1;
+    if (threadIdx.x == 0) no_token(task, row);
     return;
   }
-  if (how.greedy != 0) {
+  if (greedy) {
     const int chunk = first_largest(stats, chunks, total.largest);
     if (threadIdx.x == 0) place = {chunk, 0};
   } else if (threadIdx.x == 0) {
@@ -129,14 +131,29 @@ __device__ void head_sample(const HeadSampleTask& task) {
   const float scale = task.inv_temperature[row];
   for (int i = static_cast<int>(threadIdx.x); i < count; i += 32) l[i] *= scale;
   __syncwarp();
-  const int token =
-      how.greedy != 0 ? most_likely(l, count, total.largest) : draw_in_chunk(l, count, total.largest, place.left);
+  const int token = greedy ? most_likely(l, count, total.largest) : draw_in_chunk(l, count, total.largest, place.left);
   if (threadIdx.x != 0) return;
   task.token[row] = first + token;
   task.logp[row] = total.logp(l[token]);
 }
 
 }  // namespace
+
+extern "C" __global__ __launch_bounds__(kHeadRows) void sample_rows(SampleRowsTask task) {
+  __shared__ int of_warp[kHeadRows / 32];
+  const int row = static_cast<int>(threadIdx.x), lane = row % 32;
+  const SampleRow how = row < task.rows ? task.how[row] : SampleRow{};
+  const bool greedy = !(how.temperature > 0);
+  const bool cut = !greedy && (how.top_k > 0 || how.top_p < 1 || how.min_p > 0);
+  const unsigned ballot = __ballot_sync(kWholeWarp, cut);
+  if (lane == 0) of_warp[row / 32] = __popc(static_cast<int>(ballot));
+  __syncthreads();
+  int place = __popc(static_cast<int>(ballot & ((1U << lane) - 1)));
+  for (int warp = 0; warp < row / 32; ++warp) place += of_warp[warp];
+  if (row >= task.rows) return;
+  task.inv_temperature[row] = greedy ? 1.0F : 1 / how.temperature;
+  task.kept[row] = cut ? place : -1;
+}
 
 extern "C" __global__ __launch_bounds__(128) void head_sample_bf16(HeadSampleTask task) { head_sample<FewRows>(task); }
 extern "C" __global__ __launch_bounds__(256) void head_sample_f32(HeadSampleTask task) { head_sample<FloatTile>(task); }

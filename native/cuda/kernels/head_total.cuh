@@ -20,6 +20,12 @@ struct RowTotal {
   __device__ float entropy() const { return static_cast<float>(log(sum) - weighted / sum); }
 };
 
+/// The row's logits are not finite.
+__device__ inline void no_token(const HeadSampleTask& task, int row) {
+  task.token[row] = -1;
+  task.logp[row] = __int_as_float(0x7fc00000);
+}
+
 /// Shared memory of row_total.
 struct TotalScratch {
   float largest[32];        // of each warp

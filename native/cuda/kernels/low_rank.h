@@ -1,4 +1,4 @@
-// Arguments of kernels/low_rank.cu.
+// Arguments of the rank-r side of products: low_rank.cu, and the kernels that make z or s beside the rows they write.
 #pragma once
 
 #include <stdint.h>
@@ -8,6 +8,9 @@
 namespace tinylora::cuda {
 
 inline constexpr int kMaxRank = 16;
+inline constexpr int kRowThreads = 256;  // a block of this many threads owns a row
+inline constexpr int kGroup = 8;         // neighbouring elements that a thread takes at a time
+inline constexpr int kRankGradientThreads = 512;
 
 /// inner = x right^T, left = inner R^T (forward) or inner R (backward) with the row's own R.
 struct LowRankTask {
@@ -20,20 +23,33 @@ struct LowRankTask {
   int unused;
 };
 
-struct LowRankKernelArgs {
-  const void* x;  // [M, k] act
+/// What is made of the rows of one x [M, k]. No tasks: the rows alone.
+struct LowRankArgs {
   int k;
+  int tasks;
   int backward;
+  int vector;  // k is a multiple of kGroup, and every array that is read or written in groups is aligned to 16 bytes
   LowRankTask task[kMaxTasks];
 };
 
-struct RankGradientKernelArgs {
+struct LowRankKernelArgs {
+  const void* x;  // [M, k] act
+  LowRankArgs low_rank;
+};
+
+struct RankGradientTask {
   const float* s;          // [M, rank]
   const float* z;          // [M, rank]
   const int32_t* adapter;  // [M]
   double* d_r;             // [adapters, rank, rank] +=
-  int rows;
   int rank;
+  int unused;
+};
+
+struct RankGradientKernelArgs {
+  int rows;
+  int tasks;
+  RankGradientTask task[kMaxTasks];
 };
 
 struct PadRowsKernelArgs {

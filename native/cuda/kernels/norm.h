@@ -1,17 +1,18 @@
 // Arguments of kernels/norm.cu.
 #pragma once
 
+#include "low_rank.h"
+
 namespace tinylora::cuda {
 
-inline constexpr int kNormThreads = 256;
-
 struct RmsNormKernelArgs {
-  const float* x;     // [M, width]
-  const float* gain;  // [width]
-  void* y;            // [M, width] act
-  float* inv_rms;     // [M]
+  const float* x;        // [M, width]
+  const float* gain;     // [width]
+  void* y;               // [M, width] act
+  float* inv_rms;        // [M]
+  LowRankArgs low_rank;  // of y; k = width
   float epsilon;
-  int width;
+  int unused;
 };
 
 struct RmsNormBackwardKernelArgs {

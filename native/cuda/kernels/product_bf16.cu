@@ -1,5 +1,5 @@
 // Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right
-// (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cu makes left
+// (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cuh makes left
 // beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
 // the epilogue.
 //
@@ -22,7 +22,7 @@
 // blocks of one column tile follow each other. Shared reads of a large warp tile: 6 ldmatrix.x4 (24 cycles) for 16 mma
 // (32 cycles on sm_80). Limit: tensor cores for large M, memory for small M.
 #include "mma.cuh"
-#include "product_tail.cuh"
+#include "product_pair.cuh"
 
 using namespace tinylora::cuda;
 
@@ -112,27 +112,6 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
 #pragma unroll
       for (int j = 0; j < T::kTilesN; ++j) multiply_add(sum[i][j], a[i], b[j][0], b[j][1]);
     }
-  }
-}
-
-/// Two neighbouring outputs, stored at once where their addresses allow it.
-__device__ void finish_pair(const ProductTask& task, int row, int column, float first, float second) {
-  if (!task.pairs) {
-    finish<__nv_bfloat16>(task, row, column, first);
-    finish<__nv_bfloat16>(task, row, column + 1, second);
-    return;
-  }
-  if (column >= task.n) return;
-  const int64_t index = int64_t{row} * task.n + column;
-  if (task.bias != nullptr) first += task.bias[column], second += task.bias[column + 1];
-  if (task.residual != nullptr) {
-    const float2 residual = *reinterpret_cast<const float2*>(task.residual + index);
-    first = residual.x + first, second = residual.y + second;
-  }
-  if (task.y_float) {
-    *reinterpret_cast<float2*>(static_cast<float*>(task.y) + index) = make_float2(first, second);
-  } else {
-    *reinterpret_cast<uint32_t*>(static_cast<__nv_bfloat16*>(task.y) + index) = pack_bf16(first, second);
   }
 }
 

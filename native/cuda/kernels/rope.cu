@@ -5,13 +5,16 @@
 // is read once, turned in registers and written once, in runs of 64 or 128 bytes. The sums of the norm are taken over a
 // lane's pairs ascending, then over the warp in a butterfly: an order fixed by D. Bytes moved: 4 in, 2 or 4 out per
 // element, and the angles, which all heads of a row share through the cache; nothing but memory can limit it.
-#include "act.cuh"
+// On the way back a block owns a row, so that it can make s of q_proj, k_proj and v_proj (low_rank.cuh) from what it
+// has just written, in L2.
+#include "low_rank.cuh"
 #include "rope.h"
 #include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {
 
+static_assert(kRopeWarps * 32 == kRowThreads);
 constexpr int kPairs = 4;  // of one lane
 
 struct Head {
@@ -160,24 +163,12 @@ __device__ void add(Head& sum, const Head& term) {
   }
 }
 
-/// Warps 0 .. rows * heads - 1 turn dq back; the next rows * kv_heads gather dk and dv.
+/// dk and dv of one head, from all slots its row was stored in.
 template <typename T>
-__device__ void rope_store_backward(const RopeStoreBackwardTask& task) {
+__device__ void gather_key_and_value(const RopeStoreBackwardTask& task, int row, int kv_head, int lane) {
   const RopeStoreBackwardArgs& args = task.args;
   const int dim = args.head_dim, half = dim / 2;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  long long item = static_cast<long long>(blockIdx.x) * kRopeWarps + threadIdx.x / 32;
-  const long long queries = static_cast<long long>(task.layout.rows) * args.heads;
-  if (item < queries) {
-    Head head = load_head(args.dq_out + item * dim, half, lane);
-    turn_back(head, args, args.q_gain, args.q + item * dim, task.layout.position[item / args.heads], lane);
-    store_head(head, static_cast<T*>(args.dq) + item * dim, half, lane);
-    return;
-  }
-  item -= queries;
-  const int row = static_cast<int>(item / args.kv_heads);
-  if (row >= task.layout.rows) return;
-  const int kv_head = static_cast<int>(item % args.kv_heads);
+  const long long item = static_cast<long long>(row) * args.kv_heads + kv_head;
   Head d_key = {}, d_value = {};
   for (int i = first_store(task.layout, row); i < task.layout.stores && task.layout.store_row[i] == row; ++i) {
     const long long from = (static_cast<long long>(task.layout.store_slot[i]) * args.kv_heads + kv_head) * dim;
@@ -187,6 +178,37 @@ __device__ void rope_store_backward(const RopeStoreBackwardTask& task) {
   turn_back(d_key, args, args.k_gain, args.k + item * dim, task.layout.position[row], lane);
   store_head(d_key, static_cast<T*>(args.dk) + item * dim, half, lane);
   store_head(d_value, static_cast<T*>(args.dv) + item * dim, half, lane);
+}
+
+/// s of one of the three gradients; `x` [M, k].
+template <typename T>
+__device__ void sum_row(const LowRankArgs& low_rank, const void* x, long long row) {
+  if (low_rank.tasks == 0) return;
+  const T* from = static_cast<const T*>(x) + row * low_rank.k;
+  low_rank_row(low_rank, row, [&](int i, bool, float(&values)[kGroup]) { load_group(low_rank, from, i, values); });
+}
+
+/// Warps turn the row's query heads back, then gather its key and value heads.
+template <typename T>
+__device__ void rope_store_backward(const RopeStoreBackwardTask& task) {
+  const RopeStoreBackwardArgs& args = task.args;
+  const int dim = args.head_dim, half = dim / 2;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int row = static_cast<int>(blockIdx.x);
+  for (int i = static_cast<int>(threadIdx.x / 32); i < args.heads + args.kv_heads; i += kRopeWarps) {
+    if (i >= args.heads) {
+      gather_key_and_value<T>(task, row, i - args.heads, lane);
+      continue;
+    }
+    const long long item = static_cast<long long>(row) * args.heads + i;
+    Head head = load_head(args.dq_out + item * dim, half, lane);
+    turn_back(head, args, args.q_gain, args.q + item * dim, task.layout.position[row], lane);
+    store_head(head, static_cast<T*>(args.dq) + item * dim, half, lane);
+  }
+  __syncthreads();
+  sum_row<T>(task.of_q, args.dq, row);
+  sum_row<T>(task.of_k, args.dk, row);
+  sum_row<T>(task.of_v, args.dv, row);
 }
 
 }  // namespace

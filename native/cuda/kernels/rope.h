@@ -1,6 +1,7 @@
 // Arguments of rope.cu. The layout is passed by value: the pointer inside the op's own arguments is one of the host.
 #pragma once
 
+#include "low_rank.h"
 #include "ops/ops.h"
 
 namespace tinylora::cuda {
@@ -13,8 +14,9 @@ struct RopeStoreTask {
 struct RopeStoreBackwardTask {
   SequenceLayout layout;
   RopeStoreBackwardArgs args;
+  LowRankArgs of_q, of_k, of_v;  // of dq, dk and dv
 };
 
-inline constexpr int kRopeWarps = 8;  // heads a block, one a warp
+inline constexpr int kRopeWarps = 8;  // heads a block works on at once, one a warp
 
 }  // namespace tinylora::cuda

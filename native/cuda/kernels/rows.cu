@@ -2,11 +2,12 @@
 // gather_rows       y[i] = x[rows[i]]
 // scatter_add_rows  y[rows[i]] += x[i], i ascending
 // cast              y = x rounded to act
+// cast_rows         the same, and s of the product that reads y (low_rank.cuh): a block of 256 threads a row
 //
 // Copies: one thread an element and step, a block a row (embed, gather) or a column of blocks over all rows (scatter:
 // repeated rows are added by the thread that owns the column, one after the other, so no order is left to chance).
 // Bytes moved are those of the arguments; limit: memory.
-#include "act.cuh"
+#include "low_rank.cuh"
 #include "rows.h"
 
 using namespace tinylora::cuda;
@@ -21,6 +22,19 @@ __device__ void embed(const EmbedKernelArgs& args) {
   const Act* from = static_cast<const Act*>(args.table) + row * args.stride;
   float* to = args.x + int64_t{blockIdx.x} * args.width;
   for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = load(from + i);
+}
+
+template <typename Act>
+__device__ void cast_rows(const CastRowsKernelArgs& args) {
+  const LowRankArgs& low_rank = args.low_rank;
+  const int64_t row = blockIdx.x;
+  const float* x = args.x + row * low_rank.k;
+  Act* y = static_cast<Act*>(args.y) + row * low_rank.k;
+  low_rank_row(low_rank, row, [&](int i, bool first, float(&values)[kGroup]) {
+    if (!first) return load_group(low_rank, y, i, values);
+    load_group(low_rank, x, i, values);
+    store_group(low_rank, y, i, values);
+  });
 }
 
 }  // namespace
@@ -54,4 +68,11 @@ extern "C" __global__ void cast_f32(CastKernelArgs args) {
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.count; i += step) {
     static_cast<float*>(args.y)[i] = args.x[i];
   }
+}
+
+extern "C" __global__ void __launch_bounds__(kRowThreads) cast_rows_bf16(CastRowsKernelArgs args) {
+  cast_rows<__nv_bfloat16>(args);
+}
+extern "C" __global__ void __launch_bounds__(kRowThreads) cast_rows_f32(CastRowsKernelArgs args) {
+  cast_rows<float>(args);
 }

@@ -1,7 +1,7 @@
 // Arguments of kernels/rows.cu.
 #pragma once
 
-#include <stdint.h>
+#include "low_rank.h"
 
 namespace tinylora::cuda {
 
@@ -26,6 +26,12 @@ struct CastKernelArgs {
   const float* x;
   void* y;
   int64_t count;
+};
+
+struct CastRowsKernelArgs {
+  const float* x;        // [M, k]
+  void* y;               // [M, k] act
+  LowRankArgs low_rank;  // of y
 };
 
 }  // namespace tinylora::cuda

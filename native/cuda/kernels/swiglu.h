@@ -1,26 +1,25 @@
-// Arguments of kernels/swiglu.cu.
+// Arguments of kernels/swiglu.cu; the width of a row is the k of what is made beside it.
 #pragma once
 
-#include <stdint.h>
+#include "low_rank.h"
 
 namespace tinylora::cuda {
 
 struct SwigluKernelArgs {
-  const void* gate;  // [count] act
-  const void* up;    // [count] act
-  void* h;           // [count] act
-  int64_t count;
-  int vector;  // all three start at a multiple of 16 bytes
+  const void* gate;      // [M, F] act
+  const void* up;        // [M, F] act
+  void* h;               // [M, F] act
+  LowRankArgs low_rank;  // of h
 };
 
 struct SwigluBackwardKernelArgs {
-  const void* gate;  // [count] act
-  const void* up;    // [count] act
-  const float* dh;   // [count]
-  void* d_gate;      // [count] act
-  void* d_up;        // [count] act
-  int64_t count;
-  int vector;
+  const void* gate;     // [M, F] act
+  const void* up;       // [M, F] act
+  const float* dh;      // [M, F]
+  void* d_gate;         // [M, F] act
+  void* d_up;           // [M, F] act
+  LowRankArgs of_gate;  // of d_gate
+  LowRankArgs of_up;    // of d_up
 };
 
 }  // namespace tinylora::cuda

@@ -87,7 +87,7 @@ struct Kept {
   float least_e = 0;
 };
 
-__device__ Kept cut(const Row& row, const SampleTaskRow& how) {
+__device__ Kept cut(const Row& row, const SampleRow& how) {
   Kept kept;
   if (how.top_k > 0 && how.top_k < row.vocab) {
     kept.key = cut_key(row, static_cast<Mass>(how.top_k), 0, [](float) { return Mass{1}; });
@@ -213,15 +213,16 @@ __device__ int draw_in_run(const Row& row, const Kept& kept, Draw draw) {
 extern "C" __global__ __launch_bounds__(kTruncatedThreads) void truncated_draw(HeadSampleTask task) {
   __shared__ TotalScratch scratch;
   const int row = static_cast<int>(blockIdx.x);
-  const SampleTaskRow how = task.how[row];
-  if (how.kept < 0) return;
+  const SampleRow how = task.how[row];
+  const int place = task.kept[row];
+  if (place < 0) return;
   const int vocab = task.product.vocab, chunks = (vocab + kVocabChunk - 1) / kVocabChunk;
   const RowTotal total = row_total(task.stats + static_cast<long long>(row) * chunks, chunks, scratch);
   if (!isfinite(total.sum) || !isfinite(total.largest)) {
-    if (threadIdx.x == 0) task.token[row] = -1;
+    if (threadIdx.x == 0) no_token(task, row);
     return;
   }
-  const Row own = {task.logits + static_cast<long long>(how.kept) * vocab, vocab, total.largest};
+  const Row own = {task.logits + static_cast<long long>(place) * vocab, vocab, total.largest};
   const Kept kept = cut(own, how);
   const Draw draw = find_run(own, kept, sampling_uniform(how.seed, how.sequence, how.position));
   if (threadIdx.x >= 32) return;

@@ -8,6 +8,9 @@ CUDASIM_API CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice devic
 CUDASIM_API CUresult cuDevicePrimaryCtxReset_v2(CUdevice device);
 CUDASIM_API CUresult cuCtxSetCurrent(CUcontext context);
 CUDASIM_API CUresult cuCtxSynchronize();
+CUDASIM_API CUresult cuStreamSynchronize(CUstream stream);
+CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream);
+CUDASIM_API CUresult cuMemAllocHost_v2(void** address, size_t bytes);
 CUDASIM_API CUresult cuModuleLoadData(CUmodule* module, const void* image);
 CUDASIM_API CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name);
 CUDASIM_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes);
@@ -29,4 +32,11 @@ CUDASIM_API CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t cou
 CUDASIM_API const char* cudasimLastReport();
 CUDASIM_API const char* cudasimCounters();
 CUDASIM_API void cudasimCountersReset();
+CUDASIM_API uint64_t cudasimLaunches();
+CUDASIM_API uint64_t cudasimGraphLaunches();
+CUDASIM_API void cudasimFailNext(const char* kernel);
 CUDASIM_API const char* cudasimMissingForms(const char* ptx);
+CUDASIM_API CUresult cuTensorMapEncodeTiled(CUtensorMap* out, int type, unsigned rank, void* address,
+                                            const uint64_t* sizes, const uint64_t* strides, const uint32_t* boxes,
+                                            const uint32_t* steps, int interleave, int swizzle, int promotion,
+                                            int fill);

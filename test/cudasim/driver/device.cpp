@@ -19,9 +19,13 @@ uint64_t fromEnvironment(const char* name, uint64_t otherwise) {
 Settings Settings::fromEnvironment() {
   Settings made;
   made.arch = static_cast<int>(cudasim::fromEnvironment("CUDASIM_ARCH", 80));
+  const uint64_t usual = made.arch >= 90 ? 132 : 108;
+  made.multiprocessors = static_cast<int>(cudasim::fromEnvironment("CUDASIM_MULTIPROCESSORS", usual));
   const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
   made.threads = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_THREADS", cores));
   made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);
+  made.sample = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_SAMPLE", 0));
+  if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
   made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
   return made;
 }
@@ -64,6 +68,17 @@ CUresult Device::submit(CUstream handle, Work work) {
     return CUDA_SUCCESS;
   }
   return work();
+}
+
+CUresult Device::refusedByCapture(const char* call) {
+  CUresult result = CUDA_SUCCESS;
+  for (const auto& [handle, own] : streams) {
+    if (own->capture == nullptr) continue;
+    own->capture->broken = true;
+    result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    report(std::string(call) + " while a stream captures");
+  }
+  return result;
 }
 
 CUresult ready() {

@@ -24,6 +24,7 @@ using Work = std::function<CUresult()>;
 
 struct Graph {
   std::vector<Work> work;
+  bool broken = false;  // by a call that a capture does not allow
 };
 
 struct Stream {
@@ -55,8 +56,14 @@ struct Module {
 /** What the environment says, once. */
 struct Settings {
   int arch = 80;
+  int multiprocessors = 108;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;
+  /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined.
+   */
+  uint32_t sample = 0;
+  /** A file that gets a line of JSON for each launch. */
+  std::string log;
   uint64_t instructionLimit = 1ull << 32;
   static Settings fromEnvironment();
 };
@@ -67,11 +74,15 @@ class Device {
   ~Device();
 
   std::recursive_mutex lock;
-  const Settings settings = Settings::fromEnvironment();
+  Settings settings = Settings::fromEnvironment();
   GlobalMemory memory;
   bool initialised = false;
   int contextReferences = 0;
   CUresult sticky = CUDA_SUCCESS;
+  bool refusesCaptures = false;
+  std::string planted;    // the kernel whose next launch fails
+  uint64_t launches = 0;  // of kernels, one by one
+  uint64_t graphLaunches = 0;
   std::string lastReport;
 
   Stream defaultStream;
@@ -91,6 +102,8 @@ class Device {
   Stream* stream(CUstream handle);
   /** Runs the work, or records it when the stream captures. */
   CUresult submit(CUstream stream, Work work);
+  /** For calls that would wait or take memory: refused while any stream captures, and the capture is lost. */
+  CUresult refusedByCapture(const char* call);
 
  private:
   Device() = default;
@@ -109,6 +122,15 @@ CUresult guarded(F body) {
   const std::lock_guard guard(device.lock);
   if (const CUresult state = ready(); state != CUDA_SUCCESS) return state;
   return body(device);
+}
+
+/** The same for a call that no capture allows. */
+template <class F>
+CUresult guardedOutsideCapture(const char* call, F body) {
+  return guarded([&](Device& device) {
+    const CUresult refused = device.refusedByCapture(call);
+    return refused != CUDA_SUCCESS ? refused : body(device);
+  });
 }
 
 }  // namespace cudasim

@@ -37,7 +37,7 @@ int attribute(int which, const Settings& settings) {
     case 13:
       return 1000000;  // CLOCK_RATE, kHz
     case 16:
-      return hopper ? 132 : 108;  // MULTIPROCESSOR_COUNT
+      return settings.multiprocessors;  // MULTIPROCESSOR_COUNT
     case 17:
       return 0;  // KERNEL_EXEC_TIMEOUT
     case 18:
@@ -162,7 +162,10 @@ CUDASIM_API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
   Device& sim = Device::instance();
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
   if (sim.contextReferences == 0) return CUDA_ERROR_INVALID_CONTEXT;
-  if (--sim.contextReferences == 0) sim.sticky = CUDA_SUCCESS;  // the context and its error are gone
+  if (--sim.contextReferences == 0 && sim.sticky != CUDA_SUCCESS) {  // the context, its error and its memory are gone
+    sim.sticky = CUDA_SUCCESS;
+    sim.memory.releaseUnnamed();
+  }
   return CUDA_SUCCESS;
 }
 
@@ -201,7 +204,7 @@ CUDASIM_API CUresult cuCtxGetDevice(CUdevice* device) {
 }
 
 CUDASIM_API CUresult cuCtxSynchronize() {
-  return guarded([](Device&) { return CUDA_SUCCESS; });
+  return guardedOutsideCapture("cuCtxSynchronize", [](Device&) { return CUDA_SUCCESS; });
 }
 
 CUDASIM_API CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {

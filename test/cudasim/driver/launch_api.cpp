@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <fstream>
 
+#include "driver/counters.h"
 #include "driver/device.h"
 #include "machine/grid.h"
 
@@ -74,6 +76,16 @@ CUresult errorOf(FaultKind kind) {
   }
 }
 
+void logLaunch(const std::string& file, const Program& program, const Configuration& with,
+               const std::vector<SiteCounters>& sites) {
+  const auto sides = [](const Dim3& size) {
+    return "[" + std::to_string(size.x) + "," + std::to_string(size.y) + "," + std::to_string(size.z) + "]";
+  };
+  std::ofstream(file, std::ios::app) << "{\"kernel\":\"" << program.kernel << "\",\"grid\":" << sides(with.grid)
+                                     << ",\"block\":" << sides(with.block) << "," << countersJson(program, sites)
+                                     << "}\n";
+}
+
 /** The error shows at the next call, as the driver's does. */
 CUresult run(Device& device, Kernel& kernel, const Configuration& with, const std::vector<uint8_t>& parameters) {
   const uint64_t at = device.parameterSpace();
@@ -87,9 +99,19 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
                       with.dynamicShared,
                       at,
                       device.settings.instructionLimit,
-                      device.settings.orderSeed};
+                      device.settings.orderSeed,
+                      device.settings.sample};
   ++kernel.launches;
-  if (const auto failure = runGrid(launch, device.settings.threads, kernel.sites)) {
+  if (device.planted == kernel.program.kernel) {
+    device.planted.clear();
+    device.sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
+    return CUDA_SUCCESS;
+  }
+  std::vector<SiteCounters> sites(kernel.sites.size());
+  const auto failure = runGrid(launch, device.settings.threads, sites);
+  for (size_t pc = 0; pc < sites.size(); ++pc) kernel.sites[pc].add(sites[pc]);
+  if (!device.settings.log.empty()) logLaunch(device.settings.log, kernel.program, with, sites);
+  if (failure) {
     device.report(failure->report);
     device.sticky = errorOf(failure->kind);
   }
@@ -126,6 +148,8 @@ CUresult launch(Device& device, CUfunction function, const Configuration& with, 
   std::vector<uint8_t> parameters;
   if (const CUresult result = gather(kernel->program, pointers, extra, parameters); result != CUDA_SUCCESS)
     return result;
+  const Stream* target = device.stream(stream);
+  if (target != nullptr && target->capture == nullptr) ++device.launches;
   return device.submit(stream, [&device, kernel, with, parameters] { return run(device, *kernel, with, parameters); });
 }
 

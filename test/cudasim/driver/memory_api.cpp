@@ -63,6 +63,7 @@ CUresult fill(Device& device, CUdeviceptr to, T value, size_t count) {
 CUresult allocate(Device& device, CUdeviceptr* address, size_t bytes) {
   if (address == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   *address = device.memory.allocate(bytes);
+  if (*address != 0 && device.settings.sample != 0) device.memory.markDefined(*address, bytes);
   return *address == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
 
@@ -83,18 +84,18 @@ CUDASIM_API CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
 }
 
 CUDASIM_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
-  return guarded([=](Device& device) { return allocate(device, address, bytes); });
+  return guardedOutsideCapture("cuMemAlloc", [=](Device& device) { return allocate(device, address, bytes); });
 }
 
 CUDASIM_API CUresult cuMemFree_v2(CUdeviceptr address) {
-  return guarded([=](Device& device) { return release(device, address); });
+  return guardedOutsideCapture("cuMemFree", [=](Device& device) { return release(device, address); });
 }
 
 CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
   return guarded([=](Device& device) {
     const Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return target->capture != nullptr ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : allocate(device, address, bytes);
+    return target->capture != nullptr ? device.refusedByCapture("cuMemAllocAsync") : allocate(device, address, bytes);
   });
 }
 
@@ -134,7 +135,7 @@ CUDASIM_API CUresult cuMemPoolGetAttribute(CUmemoryPool, int, void* value) {
 CUDASIM_API CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
 
 CUDASIM_API CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) {
-  return guarded([=](Device& device) {
+  return guardedOutsideCapture("cuMemHostAlloc", [=](Device& device) {
     auto block = std::make_unique<uint8_t[]>(bytes + 64);
     *address = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(block.get()) + 63) / 64 * 64);
     device.memory.adopt(reinterpret_cast<uint64_t>(*address), bytes);
@@ -146,7 +147,7 @@ CUDASIM_API CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) {
 CUDASIM_API CUresult cuMemAllocHost_v2(void** address, size_t bytes) { return cuMemHostAlloc(address, bytes, 0); }
 
 CUDASIM_API CUresult cuMemFreeHost(void* address) {
-  return guarded([=](Device& device) {
+  return guardedOutsideCapture("cuMemFreeHost", [=](Device& device) {
     if (device.pinned.erase(address) == 0) return CUDA_ERROR_INVALID_VALUE;
     device.memory.release(reinterpret_cast<uint64_t>(address));
     return CUDA_SUCCESS;
@@ -184,15 +185,15 @@ CUDASIM_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size
 }
 
 CUDASIM_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
-  return cuMemcpyHtoDAsync_v2(to, from, bytes, nullptr);
+  return guardedOutsideCapture("cuMemcpyHtoD", [=](Device& device) { return copyIn(device, to, from, bytes); });
 }
 
 CUDASIM_API CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes) {
-  return cuMemcpyDtoHAsync_v2(to, from, bytes, nullptr);
+  return guardedOutsideCapture("cuMemcpyDtoH", [=](Device& device) { return copyOut(device, to, from, bytes); });
 }
 
 CUDASIM_API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
-  return cuMemcpyDtoDAsync_v2(to, from, bytes, nullptr);
+  return guardedOutsideCapture("cuMemcpyDtoD", [=](Device& device) { return copyWithin(device, to, from, bytes); });
 }
 
 CUDASIM_API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream stream) {

@@ -83,7 +83,7 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
 
 CUDASIM_API CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned count, int* options,
                                         void** values) {
-  return guarded([=](Device& device) {
+  return guardedOutsideCapture("cuModuleLoadData", [=](Device& device) {
     std::string log;
     const CUresult result = load(device, module, image, log);
     if (log.empty()) return result;

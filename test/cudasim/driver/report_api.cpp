@@ -1,8 +1,7 @@
 // What a driver does not have: reports of mistakes, counters, and which forms of a PTX text are missing.
-#include <map>
 #include <set>
-#include <sstream>
 
+#include "driver/counters.h"
 #include "driver/device.h"
 #include "ptx/parser.h"
 #include "ptx/scanner.h"
@@ -16,42 +15,6 @@ const char* keep(std::string text) {
   thread_local std::string kept;
   kept = std::move(text);
   return kept.c_str();
-}
-
-std::string object(const SiteCounters& counted) {
-  std::ostringstream out;
-  out << "\"executed\":" << counted.executed;
-  if (counted.wavefronts != 0) {
-    out << ",\"wavefronts\":" << counted.wavefronts << ",\"idealWavefronts\":" << counted.idealWavefronts;
-  }
-  if (counted.sectors != 0) out << ",\"sectors\":" << counted.sectors << ",\"usefulBytes\":" << counted.usefulBytes;
-  return out.str();
-}
-
-std::string describe(const Kernel& kernel) {
-  std::map<std::string, SiteCounters> byForm;
-  SiteCounters all, mma, barriers, local;
-  for (size_t pc = 0; pc < kernel.sites.size(); ++pc) {
-    const std::string& form = kernel.program.forms[kernel.program.code[pc].form];
-    byForm[form].add(kernel.sites[pc]);
-    all.add(kernel.sites[pc]);
-    if (form.rfind("mma.", 0) == 0 || form.rfind("wgmma.mma", 0) == 0) mma.add(kernel.sites[pc]);
-    if (form.rfind("bar", 0) == 0 && form.find("warp") == std::string::npos) barriers.add(kernel.sites[pc]);
-    if (form.find(".local") != std::string::npos) local.add(kernel.sites[pc]);
-  }
-  std::ostringstream out;
-  out << "{\"launches\":" << kernel.launches << "," << object(all) << ",\"mma\":" << mma.executed
-      << ",\"barriers\":" << barriers.executed << ",\"localAccesses\":" << local.executed
-      << ",\"registers\":" << kernel.program.registersUsed << ",\"staticShared\":" << kernel.program.staticShared
-      << ",\"forms\":{";
-  bool first = true;
-  for (const auto& [form, counted] : byForm) {
-    if (counted.executed == 0) continue;
-    out << (first ? "" : ",") << "\"" << form << "\":{" << object(counted) << "}";
-    first = false;
-  }
-  out << "}}";
-  return out.str();
 }
 
 }  // namespace
@@ -71,15 +34,28 @@ CUDASIM_API const char* cudasimCounters() {
   for (const auto& entry : device.modules) {
     for (const auto& [name, kernel] : entry.second->kernels) {
       if (kernel == nullptr || kernel->launches == 0) continue;
-      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + describe(*kernel);
+      text += (text.size() > 1 ? ",\"" : "\"") + name + "\":" + "{\"launches\":" + std::to_string(kernel->launches) +
+              "," + countersJson(kernel->program, kernel->sites) + "}";
     }
   }
   return keep(text + "}");
 }
 
+/** Kernels that were launched one by one, and graphs, since the counters were reset. */
+CUDASIM_API uint64_t cudasimLaunches() { return Device::instance().launches; }
+CUDASIM_API uint64_t cudasimGraphLaunches() { return Device::instance().graphLaunches; }
+
+/** The next launch of the kernel fails as one does that reads where nothing is: the context is lost. */
+CUDASIM_API void cudasimFailNext(const char* kernel) { Device::instance().planted = kernel; }
+
+/** From now on no stream may capture, or each may again. */
+CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refusesCaptures = refuse; }
+
 CUDASIM_API void cudasimCountersReset() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.launches = 0;
+  device.graphLaunches = 0;
   for (const auto& entry : device.modules) {
     for (const auto& kernel : entry.second->kernels) {
       if (kernel.second == nullptr) continue;
@@ -87,6 +63,13 @@ CUDASIM_API void cudasimCountersReset() {
       kernel.second->sites.assign(kernel.second->sites.size(), {});
     }
   }
+}
+
+/** From now on blocks run in a random order; 0: in order. */
+CUDASIM_API void cudasimSetOrder(unsigned long long seed) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.settings.orderSeed = seed;
 }
 
 /** Lines that name each form of the PTX text that the stand-in lacks; "" when it has all. */

@@ -40,7 +40,7 @@ CUDASIM_API CUresult cuStreamSynchronize(CUstream stream) {
   return guarded([=](Device& device) {
     const Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return target->capture != nullptr ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
+    return target->capture != nullptr ? device.refusedByCapture("cuStreamSynchronize") : CUDA_SUCCESS;
   });
 }
 
@@ -90,8 +90,9 @@ CUDASIM_API CUresult cuEventRecord(CUevent event, CUstream stream) {
 }
 
 CUDASIM_API CUresult cuEventSynchronize(CUevent event) {
-  return guarded(
-      [=](Device& device) { return find(device, event) != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE; });
+  return guardedOutsideCapture("cuEventSynchronize", [=](Device& device) {
+    return find(device, event) != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  });
 }
 
 CUDASIM_API CUresult cuEventQuery(CUevent event) { return cuEventSynchronize(event); }
@@ -108,7 +109,7 @@ CUDASIM_API CUresult cuEventElapsedTime(float* milliseconds, CUevent from, CUeve
 CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int) {
   return guarded([=](Device& device) {
     Stream* target = device.stream(stream);
-    if (target == nullptr || target->capture != nullptr || target == &device.defaultStream) {
+    if (target == nullptr || target->capture != nullptr || target == &device.defaultStream || device.refusesCaptures) {
       return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     target->capture = std::make_unique<Graph>();
@@ -129,8 +130,11 @@ CUDASIM_API CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   return guarded([=](Device& device) {
     Stream* target = device.stream(stream);
     if (target == nullptr || target->capture == nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-    Graph* made = target->capture.get();
-    device.graphs[made] = std::move(target->capture);
+    std::unique_ptr<Graph> captured = std::move(target->capture);
+    *graph = nullptr;
+    if (captured->broken) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+    Graph* made = captured.get();
+    device.graphs[made] = std::move(captured);
     *graph = reinterpret_cast<CUgraph>(made);
     return CUDA_SUCCESS;
   });
@@ -151,6 +155,7 @@ CUDASIM_API CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
   return guarded([=](Device& device) {
     const Graph* graph = find(device, static_cast<void*>(executable));
     if (graph == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    ++device.graphLaunches;
     for (const Work& work : graph->work) {
       if (const CUresult result = device.submit(stream, work); result != CUDA_SUCCESS) return result;
     }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
+#include <random>
 
 #include "machine/special_registers.h"
 
@@ -23,6 +25,7 @@ Block::Block(Worker& w)
       threads(static_cast<uint32_t>(w.launch.block.count())),
       localBytes_(w.program.localBytes),
       local_(size_t{threads} * localBytes_),
+      order_(warpsOf(w.launch)),
       copies_(warpsOf(w.launch)) {
   const uint32_t warps = warpsOf(w.launch);
   const size_t stride =
@@ -38,22 +41,30 @@ Block::Block(Worker& w)
 void Block::start(Dim3 blockIndex) {
   index = blockIndex;
   shared.reset(static_cast<uint32_t>(warps_.size()));
+  mbarriers.reset();
   barriers_ = {};
+  cluster_ = {};
   doneWarps_ = 0;
   running_ = nullptr;
+  std::iota(order_.begin(), order_.end(), 0u);
+  if (const uint64_t seed = worker.launch.orderSeed; seed != 0) {
+    std::shuffle(order_.begin(), order_.end(), std::mt19937_64(seed + index.x + 977 * index.y + 31337 * index.z));
+  }
   for (auto& copies : copies_) copies.clear();
   std::fill(local_.begin(), local_.end(), uint8_t{0xCC});
   for (Warp& warp : warps_) {
     const uint32_t lanes = std::min(kLanes, threads - kLanes * warp.index);
     warp.start(lanes == kLanes ? kAllLanes : (1u << lanes) - 1);
     for (const Slot slot : worker.program.undefinedMasks) warp.predicate(slot) = kAllLanes;
+    for (const Slot slot : worker.program.productWords) *warp.reg<ProductWord>(slot) = {};
     setSpecialRegisters(warp);
   }
 }
 
 bool Block::run(uint32_t turn) {
   bool moved = false;
-  for (Warp& warp : warps_) {
+  for (const uint32_t next : order_) {
+    Warp& warp = warps_[next];
     if (warp.state != WarpState::Ready) continue;
     const uint64_t before = warp.progress;
     running_ = &warp;
@@ -117,10 +128,73 @@ void Block::completeIfFull(Barrier& barrier) {
 
 void Block::warpEnded(Warp& warp) {
   ++doneWarps_;
+  if (!warp.stores.empty()) {
+    throw Fault{FaultKind::Synchronisation,
+                "the warp ended without a wait for its bulk stores, which still read shared memory"};
+  }
+  const uint32_t agent = kProductAgents + warp.index;
+  if (warp.products != 0 && (warp.uncommitted || !shared.knows(warp.index, agent, shared.nextClock(agent) - 1))) {
+    throw Fault{FaultKind::Synchronisation, "the warp ended without wgmma.wait_group for its products"};
+  }
+  if (done()) {
+    mbarriers.checkOver();
+    checkGroups();
+  }
+  completeCluster();
   copies_[warp.index].clear();  // nobody is left who could read them
   for (Barrier& barrier : barriers_) {
     if (barrier.expectedWarps == 0) completeIfFull(barrier);
   }
+}
+
+void Block::checkClusterOfOne() const {
+  const uint64_t size = worker.launch.cluster.count();
+  if (size == 1) return;
+  throw Fault{FaultKind::IllegalInstruction,
+              "a cluster of " + std::to_string(size) + " blocks: cudasim runs this for clusters of one block only"};
+}
+
+void Block::checkAgents() const {
+  checkClusterOfOne();
+  if (warps_.size() <= kAgentWarps) return;
+  throw Fault{FaultKind::IllegalInstruction, "mbarriers, bulk copies and wgmma in a block of " +
+                                                 std::to_string(warps_.size()) + " warps: cudasim follows up to " +
+                                                 std::to_string(kAgentWarps)};
+}
+
+void Block::checkGroups() const {
+  for (const Warp& warp : warps_) {
+    const Warp& first = warps_[warp.index / 4 * 4];
+    if (warp.products == first.products) continue;
+    throw Fault{FaultKind::Synchronisation, "warps " + std::to_string(first.index) + " and " +
+                                                std::to_string(warp.index) + " of one warpgroup ended after " +
+                                                std::to_string(first.products) + " and " +
+                                                std::to_string(warp.products) + " wgmma"};
+  }
+}
+
+void Block::arriveCluster(Warp& warp) {
+  checkClusterOfOne();
+  if (warp.clusterPhase > cluster_.phase) {
+    throw Fault{FaultKind::Synchronisation, "barrier.cluster.arrive twice without a wait"};
+  }
+  warp.clusterPhase = cluster_.phase + 1;
+  ++cluster_.arrived;
+  shared.release(warp.index, cluster_.arrivals);
+  completeCluster();
+}
+
+void Block::completeCluster() {
+  if (cluster_.arrived == 0 || cluster_.arrived < warps_.size() - doneWarps_) return;
+  ++cluster_.phase;
+  cluster_.arrived = 0;
+  cluster_.completed = cluster_.arrivals;
+}
+
+bool Block::waitCluster(Warp& warp) {
+  if (warp.clusterPhase > cluster_.phase) return false;
+  shared.acquire(warp.index, cluster_.completed);
+  return true;
 }
 
 void Block::copyAsync(uint32_t thread, uint32_t group, uint32_t address, const uint8_t* data, uint32_t bytes) {

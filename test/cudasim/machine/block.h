@@ -6,6 +6,7 @@
 #include <deque>
 #include <vector>
 
+#include "machine/mbarrier.h"
 #include "machine/shared_memory.h"
 #include "machine/warp.h"
 #include "machine/worker.h"
@@ -31,6 +32,12 @@ class Block {
   void arrive(Warp& warp, const Instr& instr, uint32_t mask, uint32_t id, uint32_t threads, bool waits,
               Reduction reduction);
   void warpEnded(Warp& warp);
+  /** barrier.cluster of a cluster of one block: arrive, and later whether all warps have. */
+  void arriveCluster(Warp& warp);
+  bool waitCluster(Warp& warp);
+  void checkClusterOfOne() const;
+  /** mbarriers, bulk copies and wgmma are followed in blocks of up to 16 warps. */
+  void checkAgents() const;
   /** `data`: 16 bytes, of which the first `bytes` count. */
   void copyAsync(uint32_t thread, uint32_t group, uint32_t address, const uint8_t* data, uint32_t bytes);
   /** Lets the copies of these lanes arrive whose group is below below[lane]. */
@@ -41,6 +48,7 @@ class Block {
 
   Worker& worker;
   SharedMemory shared;
+  Mbarriers mbarriers{shared};
   Dim3 index;
   uint32_t threads;
   std::string positions() const;
@@ -66,13 +74,21 @@ class Block {
   };
 
   void completeIfFull(Barrier& barrier);
+  void completeCluster();
+  /** The four warps of a warpgroup must have run the same products. */
+  void checkGroups() const;
 
   uint32_t localBytes_;
   std::vector<uint8_t> local_;
   std::vector<uint8_t> registers_;
   std::deque<Warp> warps_;
+  std::vector<uint32_t> order_;  // of turns
   std::array<Barrier, 16> barriers_;
   std::vector<std::vector<Copy>> copies_;  // by warp
+  struct {
+    uint32_t arrived = 0, phase = 0;
+    VectorClock arrivals{}, completed{};
+  } cluster_;
   size_t doneWarps_ = 0;
   const Warp* running_ = nullptr;
 };

@@ -94,7 +94,46 @@ void barrier(Warp& warp, const Instr& instr, uint32_t mask) {
   warp.block.arrive(warp, instr, mask, id, count, Waits, R);
 }
 
+void clusterBarrier(Form& form) {
+  form.ignore({"aligned", "acquire", "release", "relaxed"});
+  if (form.has("arrive")) {
+    return form.finish([](Warp& warp, const Instr& instr, uint32_t mask) {
+      if (converged(warp, instr, mask)) warp.block.arriveCluster(warp);
+    });
+  }
+  if (!form.has("wait")) form.unknown();
+  form.finish([](Warp& warp, const Instr& instr, uint32_t mask) {
+    if (converged(warp, instr, mask) && !warp.block.waitCluster(warp)) warp.retryLater(instr);
+  });
+}
+
+/** fence.proxy.async and fence.mbarrier_init; the others order what here is in order anyway. */
+void fence(Form& form) {
+  const bool proxy = form.has("proxy") && form.has("async");
+  const bool barriers = form.has("mbarrier_init");
+  while (!form.next().empty()) {
+  }
+  if (proxy) {
+    return form.finish([](Warp& warp, const Instr&, uint32_t mask) {
+      warp.block.mbarriers.publish(warp.index);
+      warp.block.shared.proxyFence(warp.index, mask == warp.live);
+    });
+  }
+  if (barriers) {
+    return form.finish([](Warp& warp, const Instr&, uint32_t) { warp.block.mbarriers.publish(warp.index); });
+  }
+  form.finish([](Warp&, const Instr&, uint32_t) {});
+}
+
+void setRegisters(Form& form) {
+  form.ignore({"inc", "dec", "sync", "aligned", "u32"});
+  const uint64_t count = form.constant(form.operand(0));
+  if (count < 24 || count > 256 || count % 8 != 0) form.unknown("a multiple of 8 from 24 to 256");
+  form.finish([](Warp& warp, const Instr& instr, uint32_t mask) { converged(warp, instr, mask); });
+}
+
 void blockBarrier(Form& form) {
+  if (form.has("cluster")) return clusterBarrier(form);
   form.ignore({"cta", "aligned"});
   if (form.has("warp")) {
     form.has("sync");
@@ -145,8 +184,10 @@ void addControlForms(FormTable& table) {
   table["trap"] = trap;
   table["bar"] = blockBarrier;
   table["barrier"] = blockBarrier;
-  for (const char* idle : {"nanosleep", "membar", "fence", "prefetch", "prefetchu", "discard", "brkpt", "pmevent",
-                           "setmaxnreg", "griddepcontrol"}) {
+  table["fence"] = fence;
+  table["setmaxnreg"] = setRegisters;
+  for (const char* idle :
+       {"nanosleep", "membar", "prefetch", "prefetchu", "discard", "brkpt", "pmevent", "griddepcontrol"}) {
     table[idle] = nothing;
   }
 }

@@ -57,6 +57,7 @@ void wait(Warp& warp, uint32_t mask, uint32_t pendingGroups, bool uncommittedToo
 
 void copyForm(Form& form) {
   if (!form.has("async")) form.unknown();
+  if (form.has("bulk")) return bulkCopyForm(form);
   if (form.has("commit_group")) {
     return form.finish([](Warp& warp, const Instr&, uint32_t mask) {
       forEachLane(mask, [&](uint32_t lane) { ++warp.committed[lane]; });

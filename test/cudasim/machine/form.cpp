@@ -115,6 +115,8 @@ const FormTable& formTable() {
     addAtomicForms(made);
     addMatrixForms(made);
     addCopyForms(made);
+    addMbarrierForms(made);
+    addProductForms(made);
     return made;
   }();
   return table;

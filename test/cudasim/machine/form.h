@@ -71,7 +71,8 @@ class Form {
   Instr instr;
   std::vector<Reference> references;
   Flow flow = Flow::Next;
-  bool copies = false;  // moves undefined bits on instead of using them
+  bool copies = false;    // moves undefined bits on instead of using them
+  uint32_t products = 0;  // so many references are registers that a wgmma uses until it is waited for
   /** Checks that every modifier was consumed. */
   void finish(Handler handler);
 

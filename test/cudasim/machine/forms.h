@@ -19,6 +19,11 @@ void addMemoryForms(FormTable& table);
 void addAtomicForms(FormTable& table);
 void addMatrixForms(FormTable& table);
 void addCopyForms(FormTable& table);
+void addMbarrierForms(FormTable& table);
+void addProductForms(FormTable& table);
+
+/** cp.async.bulk */
+void bulkCopyForm(Form& form);
 
 /** add.cc, sub.cc, mad.cc: false, and nothing done, when the instruction has no carry. */
 bool carryForm(Form& form, Type type);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
+#include <vector>
 
 #include "machine/fault.h"
 
@@ -68,6 +69,17 @@ bool GlobalMemory::release(uint64_t begin) {
     }
   }
   return true;
+}
+
+void GlobalMemory::releaseUnnamed() {
+  std::vector<uint64_t> begins;
+  {
+    const std::lock_guard guard(lock_);
+    for (const auto& [begin, allocation] : live_) {
+      if (allocation.name.empty() && !allocation.hostVisible) begins.push_back(begin);
+    }
+  }
+  for (const uint64_t begin : begins) release(begin);
 }
 
 std::optional<Allocation> GlobalMemory::find(uint64_t address, uint64_t bytes) const {

@@ -29,6 +29,8 @@ class GlobalMemory {
   void adopt(uint64_t begin, uint64_t bytes);
   /** False when nothing begins there. */
   bool release(uint64_t begin);
+  /** What the program allocated and never freed. */
+  void releaseUnnamed();
 
   /** The allocation that holds all of [address, address + bytes). */
   std::optional<Allocation> find(uint64_t address, uint64_t bytes) const;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <deque>
 #include <mutex>
-#include <numeric>
 #include <random>
 #include <thread>
 
@@ -20,8 +19,7 @@ class Grid {
   Grid(const Launch& launch, std::vector<SiteCounters>& sites) : launch_(launch), sites_(sites) {
     const Dim3 &grid = launch.grid, &cluster = launch.cluster;
     clusters_ = {grid.x / cluster.x, grid.y / cluster.y, grid.z / cluster.z};
-    order_.resize(clusters_.count());
-    std::iota(order_.begin(), order_.end(), 0u);
+    chooseClusters();
     if (launch.orderSeed != 0) std::shuffle(order_.begin(), order_.end(), std::mt19937_64(launch.orderSeed));
   }
 
@@ -40,9 +38,47 @@ class Grid {
     Worker worker(launch_);
     std::deque<Block> blocks;
     for (uint64_t i = 0; i < launch_.cluster.count(); ++i) blocks.emplace_back(worker);
-    for (uint64_t next = next_++; next < order_.size() && !failed_; next = next_++) runCluster(blocks, order_[next]);
+    for (uint64_t next = next_++; next < order_.size() && !failed_; next = next_++) {
+      runCluster(blocks, order_[next].cluster);
+      if (launch_.sample != 0) keep(worker, order_[next].weight);
+    }
+    keep(worker, 1);
+  }
+
+  void keep(Worker& worker, uint32_t weight) {
     const std::lock_guard guard(lock_);
-    for (size_t pc = 0; pc < sites_.size(); ++pc) sites_[pc].add(worker.sites[pc]);
+    for (size_t pc = 0; pc < sites_.size(); ++pc) sites_[pc].add(worker.sites[pc], weight);
+    std::fill(worker.sites.begin(), worker.sites.end(), SiteCounters{});
+  }
+
+  struct Share {
+    uint32_t cluster;
+    uint32_t weight;  // how many clusters it stands for
+  };
+
+  /** All clusters, or a few: along each axis the last, which may be cut short, and the middles of equal runs. */
+  void chooseClusters() {
+    const auto along = [&](uint32_t count) {
+      std::vector<Share> chosen;
+      const uint32_t others = count - 1, runs = launch_.sample == 0 ? others : std::min(launch_.sample, others);
+      for (uint32_t i = 0; i < runs; ++i) {
+        const auto begin = static_cast<uint32_t>(uint64_t{others} * i / runs);
+        const auto end = static_cast<uint32_t>(uint64_t{others} * (i + 1) / runs);
+        chosen.push_back({(begin + end) / 2, end - begin});
+      }
+      chosen.push_back({others, 1});
+      return chosen;
+    };
+    const auto xs = along(clusters_.x), ys = along(clusters_.y), zs = along(clusters_.z);
+    order_.reserve(xs.size() * ys.size() * zs.size());
+    for (const Share& z : zs) {
+      for (const Share& y : ys) {
+        for (const Share& x : xs) {
+          order_.push_back(
+              {(z.cluster * clusters_.y + y.cluster) * clusters_.x + x.cluster, x.weight * y.weight * z.weight});
+        }
+      }
+    }
   }
 
   void runCluster(std::deque<Block>& blocks, uint64_t cluster) {
@@ -67,7 +103,7 @@ class Grid {
         }
         if (!moved && !done()) {
           std::string text = "deadlock: no warp can go on";
-          for (const Block& block : blocks) text += block.positions();
+          for (const Block& block : blocks) text += block.positions() + block.mbarriers.describe();
           throw Fault{FaultKind::Synchronisation, text};
         }
         if (++rounds > launch_.instructionLimit / kTurn) {
@@ -103,7 +139,7 @@ class Grid {
   const Launch& launch_;
   std::vector<SiteCounters>& sites_;
   Dim3 clusters_;
-  std::vector<uint32_t> order_;
+  std::vector<Share> order_;
   std::atomic<uint64_t> next_{0};
   std::atomic<bool> failed_{false};
   std::mutex lock_;

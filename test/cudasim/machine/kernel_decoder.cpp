@@ -139,6 +139,7 @@ void KernelDecoder::decodeOne(const ptx::Instruction& in, int frame) {
   draft.references = std::move(form.references);
   draft.flow = form.flow;
   draft.copies = form.copies;
+  draft.products = form.products;
   drafts_.push_back(std::move(draft));
   program_.positions.push_back({in.line, in.source});
 }
@@ -232,8 +233,11 @@ RegisterId KernelDecoder::registerFor(const Form& form, const Operand& operand, 
     Operand address = operand;  // the address of a variable
     const Base found = base(form, address, ptx::sizeOf(type) == 4);
     if (found.id == parameterBase_) {
-      if (found.offset != 0) form.unknown("the address of a parameter that is not the first");
-      return found.id;
+      if (found.offset == 0) return found.id;
+      const std::string place = std::string(kParameters) + "+" + std::to_string(found.offset);
+      const auto [entry, isNew] = specials_.try_emplace(place, 0);
+      if (isNew) entry->second = add({Type::b64, true, 0, place});
+      return entry->second;
     }
     const VirtualRegister& symbol = registers_[found.id];
     return constant(symbol.bits + static_cast<uint64_t>(found.offset), type);

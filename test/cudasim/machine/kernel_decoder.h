@@ -34,6 +34,7 @@ struct Draft {  // an instruction before its registers have places
   RegisterId guard = kNoSlot;
   Flow flow = Flow::Next;
   bool copies = false;
+  uint32_t products = 0;  // of the references
 };
 
 class KernelDecoder {

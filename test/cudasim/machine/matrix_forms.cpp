@@ -4,119 +4,18 @@
 //             n = g; C: row g + 8 (i >= 2), column 2t + i % 2
 //   m16n8k8   the first half of that for 16-bit types; tf32: A value i: row g + 8 (i odd), column t + 4 (i >= 2);
 //             B: k = t + 4 i, n = g
-#include <immintrin.h>
-
 #include <cstring>
-#include <type_traits>
 
 #include "machine/forms.h"
-#include "machine/half.h"
 #include "machine/handlers.h"
+#include "machine/matrix_tile.h"
 #include "machine/memory_counters.h"
 #include "machine/memory_forms.h"
 
 namespace cudasim {
 namespace {
 
-void wholeWarp(const Warp& warp, uint32_t mask) {
-  if (mask == kAllLanes) return;
-  const int lane = mask == 0 ? -1 : __builtin_ctz(mask);
-  throw Fault{FaultKind::Synchronisation,
-              "a matrix operation that only lanes " + hex(mask) + " of " + hex(warp.started) + " reach", lane};
-}
-
-/** Waits for the whole warp; false when it must. */
-bool allHere(Warp& warp, const Instr& instr, uint32_t mask) {
-  if (mask == kAllLanes) return true;
-  if (mask == warp.mask && (mask | ~warp.live) != kAllLanes) {
-    warp.waitForLanes(instr);
-    return false;
-  }
-  wholeWarp(warp, mask);
-  return false;
-}
-
-/** Eight columns of one row as one vector of the host. */
-using Row = float __attribute__((vector_size(32)));
-
-template <uint32_t K>
-struct Tile {
-  alignas(64) float a[16][K];
-  Row b[K];
-  Row c[16];
-};
-
-template <uint32_t K>
-void multiply(Tile<K>& tile) {
-  for (uint32_t row = 0; row < 16; row += 8) {  // eight rows at once hide the latency of the sums
-    Row sum[8];
-    for (uint32_t r = 0; r < 8; ++r) sum[r] = tile.c[row + r];
-#pragma GCC unroll 4
-    for (uint32_t k = 0; k < K; ++k) {
-#pragma GCC unroll 8
-      for (uint32_t r = 0; r < 8; ++r) {
-        const __m256 vector = _mm256_broadcast_ss(&tile.a[row + r][k]);
-        sum[r] = reinterpret_cast<Row>(
-            _mm256_fmadd_ps(vector, reinterpret_cast<__m256>(tile.b[k]), reinterpret_cast<__m256>(sum[r])));
-      }
-    }
-    for (uint32_t r = 0; r < 8; ++r) tile.c[row + r] = sum[r];
-  }
-}
-
 // slots: d (4), a, b, c (4).
-// Lanes 4g to 4g + 3 of a pair of registers of C hold row g, even columns in one and odd ones in the other.
-
-template <uint32_t K>
-void loadSums(Warp& warp, const Slot* c, Tile<K>& tile) {
-  for (uint32_t half = 0; half < 2; ++half) {
-    const float *even = warp.reg<float>(c[2 * half]), *odd = warp.reg<float>(c[2 * half + 1]);
-    for (uint32_t g = 0; g < 8; ++g) {
-      const __m128 e = _mm_load_ps(even + 4 * g), o = _mm_load_ps(odd + 4 * g);
-      const __m256 row = _mm256_set_m128(_mm_unpackhi_ps(e, o), _mm_unpacklo_ps(e, o));
-      tile.c[8 * half + g] = reinterpret_cast<Row>(row);
-    }
-  }
-}
-
-template <uint32_t K>
-void storeSums(Warp& warp, const Slot* d, const Tile<K>& tile) {
-  for (uint32_t half = 0; half < 2; ++half) {
-    float *even = warp.reg<float>(d[2 * half]), *odd = warp.reg<float>(d[2 * half + 1]);
-    for (uint32_t g = 0; g < 8; ++g) {
-      const auto row = reinterpret_cast<__m256>(tile.c[8 * half + g]);
-      const __m128 low = _mm256_castps256_ps128(row), high = _mm256_extractf128_ps(row, 1);
-      _mm_store_ps(even + 4 * g, _mm_shuffle_ps(low, high, 0x88));
-      _mm_store_ps(odd + 4 * g, _mm_shuffle_ps(low, high, 0xDD));
-    }
-  }
-}
-
-/** Eight 16-bit numbers, as lanes 4g to 4g + 3 hold them side by side. */
-template <class H>
-__m256 widen(const uint32_t* from) {
-  const __m128i halves = _mm_load_si128(reinterpret_cast<const __m128i*>(from));
-  if constexpr (std::is_same_v<H, Half>) return _mm256_cvtph_ps(halves);
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
-}
-
-void transpose(__m256 (&rows)[8]) {
-  __m256 pairs[8], quads[8];
-  for (uint32_t i = 0; i < 8; i += 2) {
-    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
-    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
-  }
-  for (uint32_t i = 0; i < 8; i += 4) {
-    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
-    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
-    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
-    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
-  }
-  for (uint32_t i = 0; i < 4; ++i) {
-    rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
-    rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
-  }
-}
 
 /** K = 16 or 8, 16-bit inputs; a has K / 4 registers of two values, b K / 8. */
 template <class H, uint32_t K>
@@ -255,6 +154,53 @@ void loadMatrixForm(Form& form) {
   form.finish(transposed ? loadMatrix<true> : loadMatrix<false>);
 }
 
+/** stmatrix, the way back. slots: address, sources. */
+template <bool Transposed>
+void storeMatrix(Warp& warp, const Instr& instr, uint32_t mask) {
+  if (!allHere(warp, instr, mask)) return;
+  alignas(64) uint64_t address[kLanes];
+  laneAddresses(warp, instr, instr.slots[0], address);
+  if (static_cast<Space>(instr.modifier >> 8) == Space::Generic) {
+    for (uint64_t& a : address) a -= kSharedWindow;
+  }
+  const uint32_t matrices = instr.modifier & 0xFF, lanes = 8 * matrices;
+  const uint32_t named = matrices == 4 ? kAllLanes : (1u << lanes) - 1;
+  checkSharedLanes(warp, named, address, 16);
+  countWavefronts(warp, instr, named, address, 16);
+  SharedMemory& shared = warp.block.shared;
+  for (uint32_t m = 0; m < matrices; ++m) {
+    alignas(16) uint8_t rows[128];
+    const auto* from = warp.reg<uint8_t>(instr.slots[1 + m]);
+    if constexpr (Transposed) {
+      transposeHalves(from, rows);
+    } else {
+      std::memcpy(rows, from, 128);
+    }
+    for (uint32_t row = 0; row < 8; ++row) {
+      const auto at = static_cast<uint32_t>(address[8 * m + row]);
+      shared.write(at, 16, kLanes * warp.index + 8 * m + row, AccessKind::Plain);
+      std::memcpy(shared.at(at), rows + 16 * row, 16);
+      std::memset(shared.definedAt(at), 1, 16);
+    }
+  }
+}
+
+void storeMatrixForm(Form& form) {
+  form.ignore({"sync", "aligned"});
+  if (!form.has("m8n8")) form.unknown("shape");
+  const uint32_t count = form.has("x4") ? 4 : form.has("x2") ? 2 : form.has("x1") ? 1 : 0;
+  if (count == 0) form.unknown("number of matrices");
+  const bool transposed = form.has("trans");
+  const std::string space = readSpace(form);
+  form.type();
+  const std::string where = useAddress(form, form.operand(0), space);
+  const Operand& from = form.operand(1);
+  const std::vector<Operand> single{from};
+  for (const Operand& item : from.kind == Operand::Kind::Vector ? from.items : single) form.use(item, Type::b32);
+  form.instr.modifier = count | static_cast<uint32_t>(spaceNamed(form, where)) << 8;
+  form.finish(transposed ? storeMatrix<true> : storeMatrix<false>);
+}
+
 /** movmatrix: the transposed 8 by 8 matrix that the warp holds. slots: result, source. */
 void transposeMatrix(Warp& warp, const Instr& instr, uint32_t mask) {
   if (!allHere(warp, instr, mask)) return;
@@ -273,6 +219,7 @@ void transposeForm(Form& form) {
 void addMatrixForms(FormTable& table) {
   table["mma"] = multiplyForm;
   table["ldmatrix"] = loadMatrixForm;
+  table["stmatrix"] = storeMatrixForm;
   table["movmatrix"] = transposeForm;
 }
 

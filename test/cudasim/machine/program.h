@@ -44,8 +44,15 @@ struct Instr {
 /** A register that some path reads before it is written: which lanes still lack a value is kept beside it. */
 struct Tracking {
   Slot guardMask = kNoSlot;
-  std::vector<Slot> reads, writes;  // of `undefined` masks
-  bool copies = false;              // passes the lack on instead of reporting it
+  std::vector<Slot> reads, writes;                // of `undefined` masks
+  bool copies = false;                            // passes the lack on instead of reporting it
+  std::vector<Slot> productReads, productWrites;  // of ProductWords
+};
+
+/** Beside a register that some wgmma uses: as a sum or as A, until which of the warp's product clocks, and before which
+ * wgmma.fence it was written (0: never). */
+struct ProductWord {
+  uint32_t until = 0, isSum = 0, written = 0;
 };
 
 struct SpecialRegister {
@@ -72,6 +79,7 @@ struct Program {
   std::vector<std::vector<Slot>> operands;  // what Instr::slots points into
   std::vector<Tracking> tracking;           // by pc, empty when nothing is tracked
   std::vector<Slot> undefinedMasks;         // start as all ones
+  std::vector<Slot> productWords;           // start as zeros
   std::vector<uint8_t> constants;           // the beginning of a register file
   std::vector<SpecialRegister> specials;
   std::vector<std::vector<uint32_t>> branchTables;

@@ -23,7 +23,9 @@ RegisterAllocation::RegisterAllocation(const std::vector<VirtualRegister>& regis
       ranges_(registers.size()),
       tracked_(registers.size()),
       slots_(registers.size(), kNoSlot),
-      masks_(registers.size(), kNoSlot) {
+      masks_(registers.size(), kNoSlot),
+      inProducts_(registers.size()),
+      words_(registers.size(), kNoSlot) {
   findBlocks();
   findLiveness();
   findRanges();
@@ -118,15 +120,24 @@ void RegisterAllocation::spreadTracking() {
   for (RegisterId id = 0; id < registers_.size(); ++id) {
     tracked_[id] = !registers_[id].fixed && !blocks_.empty() && test(blocks_[0].liveIn, id);
   }
-  for (bool changed = true; changed;) {  // a copy of what may lack a value may lack it too
+  for (const Draft& draft : drafts_) {
+    for (uint32_t i = 0; i < draft.products; ++i) inProducts_[draft.references[i].id] = true;
+  }
+  spread(tracked_);
+  spread(inProducts_);
+}
+
+/** What holds of a register may hold of its copies too. */
+void RegisterAllocation::spread(std::vector<bool>& marked) const {
+  for (bool changed = true; changed;) {
     changed = false;
     for (const Draft& draft : drafts_) {
       if (!draft.copies) continue;
-      const bool lacks = std::any_of(draft.references.begin(), draft.references.end(),
-                                     [&](const Reference& r) { return r.isUse && tracked_[r.id]; });
+      const bool holds = std::any_of(draft.references.begin(), draft.references.end(),
+                                     [&](const Reference& r) { return r.isUse && marked[r.id]; });
       for (const Reference& reference : draft.references) {
-        if (!lacks || !reference.isDefinition || tracked_[reference.id]) continue;
-        tracked_[reference.id] = changed = true;
+        if (!holds || !reference.isDefinition || marked[reference.id]) continue;
+        marked[reference.id] = changed = true;
       }
     }
   }
@@ -145,6 +156,9 @@ void RegisterAllocation::assignSlots() {
     if (registers_[id].fixed && registers_[id].special.empty()) slots_[id] = take(bytesOf(registers_[id]));
   }
   constantsEnd_ = end_;
+  for (RegisterId id = 0; id < registers_.size(); ++id) {
+    if (inProducts_[id]) words_[id] = take(16);
+  }
   std::vector<RegisterId> order;
   for (RegisterId id = 0; id < registers_.size(); ++id) {
     if (registers_[id].fixed) {
@@ -190,6 +204,7 @@ void RegisterAllocation::apply(Program& program) {
   for (RegisterId id = 0; id < registers_.size(); ++id) {
     const VirtualRegister& reg = registers_[id];
     if (masks_[id] != kNoSlot) program.undefinedMasks.push_back(masks_[id]);
+    if (words_[id] != kNoSlot) program.productWords.push_back(words_[id]);
     if (!reg.fixed) continue;
     if (!reg.special.empty()) {
       program.specials.push_back({slots_[id], reg.special});
@@ -200,7 +215,7 @@ void RegisterAllocation::apply(Program& program) {
       std::memcpy(program.constants.data() + slots_[id] + at, &reg.bits, std::min(size, 8u));
     }
   }
-  const bool anyTracked = !program.undefinedMasks.empty();
+  const bool anyTracked = !program.undefinedMasks.empty() || !program.productWords.empty();
   program.operands.resize(drafts_.size());
   if (anyTracked) program.tracking.resize(drafts_.size());
   for (size_t at = 0; at < drafts_.size(); ++at) {
@@ -208,18 +223,33 @@ void RegisterAllocation::apply(Program& program) {
     Instr& instr = program.code.emplace_back(draft.instr);
     if (draft.guard != kNoSlot) instr.guard = slots_[draft.guard];
     for (const Reference& reference : draft.references) program.operands[at].push_back(slots_[reference.id]);
+    for (uint32_t i = 0; i < draft.products; ++i) program.operands[at].push_back(words_[draft.references[i].id]);
     instr.slots = program.operands[at].data();
     if (!anyTracked) continue;
     Tracking& tracking = program.tracking[at];
     tracking.copies = draft.copies;
     if (draft.guard != kNoSlot) tracking.guardMask = masks_[draft.guard];
     instr.tracked = tracking.guardMask != kNoSlot;
+    noteProducts(draft, instr, tracking);
     for (const Reference& reference : draft.references) {
       if (masks_[reference.id] == kNoSlot) continue;
       instr.tracked = true;
-      if (reference.isUse) tracking.reads.push_back(masks_[reference.id]);
+      const bool isSum = reference.isDefinition && draft.products != 0;  // wgmma itself knows whether it reads it
+      if (reference.isUse && !isSum) tracking.reads.push_back(masks_[reference.id]);
       if (reference.isDefinition) tracking.writes.push_back(masks_[reference.id]);
     }
+  }
+}
+
+/** wgmma looks after the registers of its products itself. */
+void RegisterAllocation::noteProducts(const Draft& draft, Instr& instr, Tracking& tracking) const {
+  for (size_t i = draft.products; i < draft.references.size(); ++i) {
+    const Reference& reference = draft.references[i];
+    const Slot word = words_[reference.id];
+    if (word == kNoSlot) continue;
+    instr.tracked = true;
+    if (reference.isUse) tracking.productReads.push_back(word);
+    if (reference.isDefinition) tracking.productWrites.push_back(word);
   }
 }
 

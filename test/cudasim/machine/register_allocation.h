@@ -38,6 +38,8 @@ class RegisterAllocation {
   void findLiveness();
   void findRanges();
   void spreadTracking();
+  void spread(std::vector<bool>& marked) const;
+  void noteProducts(const Draft& draft, Instr& instr, Tracking& tracking) const;
   void assignSlots();
   Slot take(uint32_t bytes);
 
@@ -49,6 +51,8 @@ class RegisterAllocation {
   std::vector<bool> tracked_;
   std::vector<Slot> slots_;
   std::vector<Slot> masks_;  // of tracked registers
+  std::vector<bool> inProducts_;
+  std::vector<Slot> words_;  // of registers in products
   Slot end_ = 0;
   uint32_t constantsEnd_ = 0, mostAlive_ = 0;
 };

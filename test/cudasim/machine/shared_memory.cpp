@@ -47,45 +47,69 @@ void SharedMemory::reset(uint32_t warps) {
   std::fill(writers_.begin(), writers_.end(), 0);
   std::fill(readers_.begin(), readers_.end(), 0);
   std::fill(otherReaders_.begin(), otherReaders_.end(), 0);
+  asyncReads_.clear();
   clocks_.fill(1);
-  for (VectorClock& known : known_) known.fill(0);
+  known_.fill({});
   knownByAll_.fill(0);
+  agentClocks_.fill(kAgentClock);
+}
+
+/** Clocks start again; who was where is forgotten. */
+void SharedMemory::forget() {
+  for (std::vector<uint32_t>* list : {&writers_, &readers_, &otherReaders_}) {
+    for (uint32_t& entry : *list) entry = clockOf(entry) == kPendingClock ? entry : 0;
+  }
+  asyncReads_.clear();
+  clocks_.fill(1);
+  known_.fill({});
+  knownByAll_.fill(0);
+  agentClocks_.fill(kAgentClock);
 }
 
 void SharedMemory::advance(uint32_t warp) {
-  if (++clocks_[warp] == kPendingClock) {  // clocks start again; who was where is forgotten
-    for (std::vector<uint32_t>* list : {&writers_, &readers_, &otherReaders_}) {
-      for (uint32_t& entry : *list) entry = clockOf(entry) == kPendingClock ? entry : 0;
-    }
-    clocks_.fill(1);
-    for (VectorClock& known : known_) known.fill(0);
-    knownByAll_.fill(0);
+  if (++clocks_[warp] == kAgentClock) {
+    forget();
     clocks_[warp] = 2;
   }
-  known_[warp][warp] = clocks_[warp] - 1;
+  known_[warp].warps[warp] = clocks_[warp] - 1;
 }
 
 void SharedMemory::release(uint32_t warp, VectorClock& into) {
   advance(warp);
-  for (uint32_t other = 0; other < kMaxWarps; ++other) into[other] = std::max(into[other], known_[warp][other]);
+  const VectorClock& known = known_[warp];
+  for (uint32_t other = 0; other < kMaxWarps; ++other) {
+    into.warps[other] = std::max(into.warps[other], known.warps[other]);
+    into.proxied[other] = std::max(into.proxied[other], known.proxied[other]);
+  }
+  for (uint32_t agent = 0; agent < kAgents; ++agent) {
+    into.agents[agent] = std::max(into.agents[agent], known.agents[agent]);
+  }
 }
 
 void SharedMemory::acquire(uint32_t warp, const VectorClock& from) {
   VectorClock& known = known_[warp];
   uint32_t lowest = kPendingClock;
   for (uint32_t other = 0; other < warps_; ++other) {
-    known[other] = std::max(known[other], std::min(from[other], clocks_[other] - 1));
-    lowest = std::min(lowest, known[other]);
+    known.warps[other] = std::max(known.warps[other], std::min(from.warps[other], clocks_[other] - 1));
+    known.proxied[other] = std::max(known.proxied[other], std::min(from.proxied[other], clocks_[other] - 1));
+    lowest = std::min(lowest, known.warps[other]);
+  }
+  for (uint32_t agent = 0; agent < kAgents; ++agent) {
+    known.agents[agent] = std::max(known.agents[agent], std::min(from.agents[agent], agentClocks_[agent]));
   }
   knownByAll_[warp] = lowest;
 }
 
 void SharedMemory::race(const char* what, uint32_t entry, uint32_t word, uint32_t thread) const {
-  const bool pending = clockOf(entry) == kPendingClock;
   std::string text =
       std::string(what) + " shared address " + hex(kSharedBase + 4 * word) + " by thread " + std::to_string(thread);
-  text += pending ? " while an asynchronous copy of thread " + std::to_string(threadOf(entry)) + " to it is under way"
-                  : " with no barrier since thread " + std::to_string(threadOf(entry)) + " was there";
+  if (clockOf(entry) == kPendingClock) {
+    text += " while an asynchronous copy of thread " + std::to_string(threadOf(entry)) + " to it is under way";
+  } else if (isAgent(entry)) {
+    text += " without a wait for the phase of the mbarrier at which a bulk copy to it arrived";
+  } else {
+    text += " with no barrier since thread " + std::to_string(threadOf(entry)) + " was there";
+  }
   throw Fault{FaultKind::Race, text, static_cast<int>(thread % 32)};
 }
 
@@ -110,6 +134,7 @@ void SharedMemory::read(uint32_t address, uint32_t bytes, uint32_t thread, Acces
 }
 
 void SharedMemory::write(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind) {
+  if (!asyncReads_.empty()) judgeAsyncReads(address, bytes, thread);
   const uint32_t offset = address - kSharedBase;
   for (uint32_t word = offset / 4; word <= (offset + bytes - 1) / 4; ++word) {
     const uint32_t byteMask = bytes >= 4 ? 15u : ((1u << bytes) - 1) << (offset & 3);
@@ -127,7 +152,7 @@ void SharedMemory::write(uint32_t address, uint32_t bytes, uint32_t thread, Acce
 /** Judges eight entries at once for accesses of one warp. */
 struct SharedMemory::Judge {
   Judge(const SharedMemory& shared, uint32_t warp)
-      : known(reinterpret_cast<const int*>(shared.known_[warp].data())),
+      : known(reinterpret_cast<const int*>(shared.known_[warp].warps.data())),
         limit(_mm256_set1_epi32(static_cast<int>(((shared.knownByAll_[warp] + 1) << kClockShift) - 1))) {}
 
   /** Lanes all ones: over for everybody, so that nothing later needs to know of it. */
@@ -224,6 +249,7 @@ void SharedMemory::readRow(uint32_t address, uint32_t bytes, uint32_t warp) {
 }
 
 void SharedMemory::writeRow(uint32_t address, uint32_t bytes, uint32_t warp) {
+  if (!asyncReads_.empty()) judgeAsyncReads(address, 32 * bytes, 32 * warp);
   const uint32_t word = (address - kSharedBase) / 4;
   if (bytes == 4 ? writeWords<1>(word, warp) : bytes == 8 ? writeWords<2>(word, warp) : writeWords<4>(word, warp)) {
     return;
@@ -235,7 +261,7 @@ void SharedMemory::readAsOne(uint32_t address, uint32_t bytes, uint32_t warp) {
   const uint32_t first = (address - kSharedBase) / 4;
   bool simple = bytes >= 4;
   for (uint32_t word = first; simple && word < first + bytes / 4; ++word) {
-    simple = clockOf(writers_[word]) <= known_[warp][threadOf(writers_[word]) / 32];
+    simple = clockOf(writers_[word]) <= known_[warp].warps[threadOf(writers_[word]) / 32];
   }
   // The last lane is the one that is remembered.
   for (uint32_t lane = simple ? 31 : 0; lane < 32; ++lane) read(address, bytes, 32 * warp + lane, AccessKind::Plain);
@@ -261,6 +287,7 @@ void SharedMemory::readChunks(const uint32_t* address, uint32_t count, uint32_t 
 }
 
 void SharedMemory::beginCopy(uint32_t address, uint32_t bytes, uint32_t thread) {
+  if (!asyncReads_.empty()) judgeAsyncReads(address, bytes, thread);
   const uint32_t first = (address - kSharedBase) / 4;
   const uint32_t pending = kPendingClock << kClockShift | thread << 4 | 15;
   if (bytes == 16) {

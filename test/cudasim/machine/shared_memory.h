@@ -19,8 +19,19 @@ constexpr uint32_t kSharedBase = 1024;
 /** True when all bytes are 1, of bytes that are 0 or 1; their number is 1, 2, 4, 8 or a multiple of 16. */
 bool allSet(const uint8_t* flags, size_t bytes);
 
-/** For each warp: up to which of its clocks its accesses are known to be over. */
-using VectorClock = std::array<uint32_t, kMaxWarps>;
+/** Who touches shared memory beside the threads, each with a clock of its own: the copies that arrive at one mbarrier
+ * (writes), the products and the bulk stores that one warp has under way (reads). */
+constexpr uint32_t kBarrierAgents = 64, kProductAgents = kBarrierAgents, kStoreAgents = kProductAgents + 16,
+                   kAgents = kStoreAgents + 16;
+/** Blocks with more warps than this have no agents: their entries stand where those of threads 512.. would. */
+constexpr uint32_t kAgentWarps = 16;
+
+/** What is known to be over: for each warp and agent up to which of its clocks. */
+struct VectorClock {
+  std::array<uint32_t, kMaxWarps> warps{};
+  std::array<uint32_t, kMaxWarps> proxied{};  // of warps: what fence.proxy.async has passed on to the async proxy
+  std::array<uint32_t, kAgents> agents{};
+};
 
 enum class AccessKind { Plain, Strong };  // Strong: atomic or volatile, not a race among themselves
 
@@ -56,6 +67,22 @@ class SharedMemory {
   /** It has arrived, as if `thread` had written now. */
   void endCopy(uint32_t address, uint32_t bytes, uint32_t thread);
 
+  // The async proxy: TMA, bulk copies, wgmma. `thread` issues; addresses and sizes are multiples of 16.
+  /** As beginCopy; what generic accesses wrote there must have been passed on. */
+  void beginBulk(uint32_t address, uint32_t bytes, uint32_t thread);
+  /** The copy has arrived, as the next of the agent's clocks. */
+  void endBulk(uint32_t address, uint32_t bytes, uint32_t agent);
+  /** A product or a bulk store of the warp reads 16 bytes, over at the agent's clock `until`. */
+  void readAsync(uint32_t address, uint32_t warp, uint32_t agent, uint32_t until);
+  /** The next clock of an agent. */
+  uint32_t nextClock(uint32_t agent) const { return agentClocks_[agent] + 1; }
+  void advanceAgent(uint32_t agent);
+  /** The warp has seen the end of what the agent did up to this clock. */
+  void learn(uint32_t warp, uint32_t agent, uint32_t clock);
+  bool knows(uint32_t warp, uint32_t agent, uint32_t clock) const { return known_[warp].agents[agent] >= clock; }
+  /** fence.proxy.async; `whole`: by all lanes of the warp. */
+  void proxyFence(uint32_t warp, bool whole);
+
   /** What this warp did becomes known to whoever acquires `into`. */
   void release(uint32_t warp, VectorClock& into);
   void acquire(uint32_t warp, const VectorClock& from);
@@ -67,14 +94,26 @@ class SharedMemory {
   static constexpr uint32_t kClockShift = 15, kPendingClock = (1u << 17) - 1;
   static uint32_t clockOf(uint32_t entry) { return entry >> kClockShift; }
   static uint32_t threadOf(uint32_t entry) { return entry >> 4 & 1023; }
+  static constexpr uint32_t kFirstAgent = 32 * kAgentWarps;  // as a thread
+  // Clocks of warps stay below those of agents, so that no comparison with a warp's clock takes an agent's for over.
+  static constexpr uint32_t kAgentClock = 1u << 16;
+  bool isAgent(uint32_t entry) const { return warps_ <= kAgentWarps && threadOf(entry) >= kFirstAgent; }
   static bool isStrong(uint32_t entry) { return (entry & 1u << 14) != 0; }
   uint32_t entry(uint32_t thread, AccessKind kind, uint32_t byteMask) const {
     return clocks_[thread / 32] << kClockShift | (kind == AccessKind::Strong ? 1u << 14 : 0) | thread << 4 | byteMask;
   }
   bool ordered(uint32_t entry, uint32_t thread) const {
-    return clockOf(entry) <= known_[thread / 32][threadOf(entry) / 32] || threadOf(entry) == thread;
+    if (isAgent(entry)) return clockOf(entry) <= known_[thread / 32].agents[threadOf(entry) - kFirstAgent];
+    return clockOf(entry) <= known_[thread / 32].warps[threadOf(entry) / 32] || threadOf(entry) == thread;
   }
   void advance(uint32_t warp);
+  void forget();
+  /** Asynchronous reads of these bytes must be over when a thread writes them. */
+  void judgeAsyncReads(uint32_t address, uint32_t bytes, uint32_t thread) const;
+  /** True when the async proxy sees what the thread of this entry wrote. */
+  bool passedOn(uint32_t entry, uint32_t warp) const {
+    return isAgent(entry) || clockOf(entry) <= known_[warp].proxied[threadOf(entry) / 32];
+  }
   void noteReader(uint32_t word, uint32_t made);
   // Eight words at once.
   struct Judge;
@@ -90,6 +129,9 @@ class SharedMemory {
   std::array<uint32_t, kMaxWarps> clocks_;                  // of each warp, from 1
   std::array<VectorClock, kMaxWarps> known_;
   std::array<uint32_t, kMaxWarps> knownByAll_;  // lower bound over known_[warp]
+  std::array<uint32_t, kAgents> agentClocks_;
+  std::vector<uint32_t> asyncReads_;  // [bytes / kReadGrain, agents that read]: their clock; empty before the first
+  static constexpr uint32_t kReadGrain = 32, kReaders = kAgents - kProductAgents;
 };
 
 }  // namespace cudasim

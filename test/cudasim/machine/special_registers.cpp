@@ -69,8 +69,10 @@ uint32_t specialRegisterBytes(const std::string& name) { return table().contains
 
 void setSpecialRegisters(Warp& warp) {
   for (const SpecialRegister& special : warp.block.worker.program.specials) {
-    if (special.name == kParameters) {
-      std::fill_n(warp.reg<uint64_t>(special.slot), kLanes, warp.block.worker.launch.parameters);
+    if (const std::string_view name = special.name; name.starts_with(kParameters)) {
+      const size_t plus = name.find('+');
+      const uint64_t offset = plus == name.npos ? 0 : std::stoull(special.name.substr(plus + 1));
+      std::fill_n(warp.reg<uint64_t>(special.slot), kLanes, warp.block.worker.launch.parameters + offset);
       continue;
     }
     const Value& value = table().at(special.name);

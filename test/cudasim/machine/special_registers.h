@@ -6,7 +6,7 @@
 
 namespace cudasim {
 
-/** Not of PTX: the address of the kernel's parameters, 64 bits. */
+/** Not of PTX: the address of the kernel's parameters, 64 bits; "parameters+128" inside them. */
 inline constexpr const char* kParameters = "parameters";
 
 /** Bytes of the special register of that name (%tid.x, %laneid); 0 when the stand-in lacks it. */

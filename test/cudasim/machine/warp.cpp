@@ -21,6 +21,11 @@ void Warp::start(uint32_t lanes) {
   reschedule = false;
   waiting.clear();
   committed.assign(kLanes, 0);
+  bulkCommitted.assign(kLanes, 0);
+  stores.clear();
+  clusterPhase = fences = 0;
+  products = 0;
+  uncommitted = false;
   sinceSwitch_ = 0;
 }
 
@@ -60,6 +65,29 @@ void Warp::checkDefined(Worker& worker, const Instr& instr, uint32_t active) {
     throw Fault{FaultKind::Undefined, "register read that was never written", __builtin_ctz(lacking)};
   }
   for (const Slot slot : tracking.writes) assignPredicate(*this, slot, active, lacking);
+  if (active != 0) checkProducts(tracking, active);
+}
+
+/** A copy of a sum under way is no use of it: ptxas makes one register of the two. */
+void Warp::checkProducts(const Tracking& tracking, uint32_t active) {
+  const auto underWay = [&](const ProductWord& word) {
+    return !block.shared.knows(index, kProductAgents + index, word.until);
+  };
+  ProductWord passed{0, 0, fences + 1};
+  for (const Slot slot : tracking.productReads) {
+    const ProductWord& word = *reg<ProductWord>(slot);
+    if (tracking.copies) passed = word;
+    if (tracking.copies || word.isSum == 0 || !underWay(word)) continue;
+    throw Fault{FaultKind::Synchronisation, "a sum of wgmma is read before wgmma.wait_group", __builtin_ctz(active)};
+  }
+  for (const Slot slot : tracking.productWrites) {
+    ProductWord& word = *reg<ProductWord>(slot);
+    if (underWay(word)) {
+      throw Fault{FaultKind::Synchronisation, "a register of a wgmma is written before wgmma.wait_group",
+                  __builtin_ctz(active)};
+    }
+    word = passed;
+  }
 }
 
 void Warp::mergeArrivals() {
@@ -145,6 +173,13 @@ void Warp::retryLater(const Instr& instr) {
   pc = instr.pc;
   yielded = true;
   --progress;
+  for (Group& group : waiting) {  // lanes elsewhere may go on meanwhile
+    if (group.blocked) continue;
+    std::swap(group.pc, pc);
+    std::swap(group.mask, mask);
+    holds_ = kPatience;
+    return;
+  }
 }
 
 bool Warp::gathered(const Instr& instr, uint32_t active, uint32_t members) {

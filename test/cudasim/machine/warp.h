@@ -19,6 +19,11 @@ struct Group {
   bool blocked;  // at a warp-wide operation that waits for more lanes
 };
 
+/** A bulk store that may still read shared memory: until it is waited for, past this clock of the warp's stores. */
+struct BulkStore {
+  uint32_t lane, group, until;
+};
+
 enum class WarpState { Ready, AtBarrier, Done };
 
 class Warp {
@@ -44,7 +49,13 @@ class Warp {
   bool reschedule = false;  // the running group is no longer the one to run
   bool yielded = false;     // it waits for another warp: its turn is over
   std::vector<Group> waiting;
-  std::vector<uint32_t> committed;  // cp.async groups, by lane
+  std::vector<uint32_t> committed;      // cp.async groups, by lane
+  std::vector<uint32_t> bulkCommitted;  // cp.async.bulk groups, by lane
+  std::vector<BulkStore> stores;
+  uint32_t clusterPhase = 0;  // of barrier.cluster, that the warp waits for
+  uint32_t fences = 0;        // wgmma.fence done
+  uint64_t products = 0;      // wgmma done
+  bool uncommitted = false;   // some since the last commit
 
   /** Executes until the warp blocks, ends, or has used up its turn. */
   void run(Worker& worker, uint32_t turn);
@@ -64,6 +75,7 @@ class Warp {
   void mergeArrivals();
   void switchGroup();
   void checkDefined(Worker& worker, const Instr& instr, uint32_t mask);
+  void checkProducts(const Tracking& tracking, uint32_t active);
 
   uint8_t* registers_;
   uint32_t sinceSwitch_ = 0;  // instructions of the running group while others wait

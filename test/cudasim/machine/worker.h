@@ -24,6 +24,7 @@ struct Launch {
   uint64_t parameters = 0;        // address
   uint64_t instructionLimit = 0;  // of one block
   uint64_t orderSeed = 0;         // 0: blocks and warps in order
+  uint32_t sample = 0;            // blocks along each axis that stand for all; 0: all of them run
 };
 
 /** What one instruction did, over all warps. */
@@ -32,12 +33,12 @@ struct SiteCounters {
   uint64_t wavefronts = 0, idealWavefronts = 0;  // shared memory
   uint64_t sectors = 0, usefulBytes = 0;         // global memory; a sector is 32 bytes
 
-  void add(const SiteCounters& other) {
-    executed += other.executed;
-    wavefronts += other.wavefronts;
-    idealWavefronts += other.idealWavefronts;
-    sectors += other.sectors;
-    usefulBytes += other.usefulBytes;
+  void add(const SiteCounters& other, uint64_t times = 1) {
+    executed += other.executed * times;
+    wavefronts += other.wavefronts * times;
+    idealWavefronts += other.idealWavefronts * times;
+    sectors += other.sectors * times;
+    usefulBytes += other.usefulBytes * times;
   }
 };
 

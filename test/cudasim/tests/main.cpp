@@ -1,5 +1,6 @@
 // cudasim_tests <folder of PTX> [--list]: one line a test, "ok NAME" or "FAILED NAME: why".
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -26,6 +27,7 @@ void expectSuccess(CUresult result, const char* what) {
 }
 
 void setUp() {
+  setenv("CUDASIM_ARCH", "90", 0);  // runs the kernels of sm_80 too
   expectSuccess(cuInit(0), "cuInit");
   CUcontext context;
   expectSuccess(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
@@ -34,7 +36,7 @@ void setUp() {
 
 CUfunction function(const std::string& name) {
   static std::map<std::string, CUmodule> modules;
-  for (const char* file : {"basic", "gemm", "mistakes"}) {
+  for (const char* file : {"basic", "gemm", "mistakes", "bulk_copy_sm90", "wgmma_sm90"}) {
     CUmodule& module = modules[file];
     if (module == nullptr) expectSuccess(cuModuleLoadData(&module, text(file).c_str()), "cuModuleLoadData");
     CUfunction found;

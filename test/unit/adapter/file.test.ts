@@ -108,7 +108,7 @@ describe("basis", () => {
 
   it.each(["left", "sqrt"] as const)("B A = U diag(S) V^T whatever the split (%s)", (split) => {
     const { spec } = Adapter.create(base, { rank: 2, u: 1, split });
-    const { modules } = buildBasis(spec, MODULES, factors, 1);
+    const { modules } = buildBasis([spec], MODULES, factors, 1);
     const { a, b } = modules[0]!;
     const { u, vt } = factors[0]!;
     const inputs = MODULES[0]!.in;

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -5,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter, Engine, GrpoTrainer, planSweep, readResults, runSweep, type SweepSpec } from "../../../lib/index.js";
 import { readMetrics } from "../../../lib/run/metrics-file.js";
+import { sideBySide } from "../../../lib/sweep/side-by-side.js";
 import { writeTinyModel } from "../../tiny-model.js";
 
 let folder: string;
@@ -103,10 +105,15 @@ describe("running a sweep", () => {
     const { stopped, results } = await runSweep({
       sweep,
       folder: join(folder, "out"),
+      population: 3,
+      onPopulation: (members, atOnce) => events.push(`${members.length} members, ${atOnce} at a time`),
       onMember: ({ event, place, members }) => events.push(`${place}/${members} ${event}`),
     });
     expect(stopped).toBe("finished");
-    expect(events.slice(0, 3)).toEqual(["1/8 starts", "1/8 finished", "2/8 starts"]);
+    // Of u = 1, then of u = 3.
+    expect(events.slice(0, 4)).toEqual(["4 members, 3 at a time", "1/8 starts", "2/8 starts", "5/8 starts"]);
+    expect(events.indexOf("6/8 starts")).toBeGreaterThan(events.findIndex((event) => event.endsWith("finished")));
+    expect(events.slice(9, 13)).toEqual(["4 members, 3 at a time", "3/8 starts", "4/8 starts", "7/8 starts"]);
     expect(results.members.map(({ status }) => status)).toEqual(Array(8).fill("finished"));
     expect(results.settings.map(({ method, parameters }) => [method, parameters])).toEqual([
       ["grpo", 1],
@@ -149,7 +156,8 @@ describe("running a sweep", () => {
     const switchFile = join(folder, "well");
     await writeFile(
       reward,
-      `import { existsSync } from "node:fs";
+      `import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
        export default () => { if (!existsSync(${JSON.stringify(switchFile)})) throw new Error("in a mood"); return 1; };`,
     );
     const sweep: SweepSpec = { base, grid: { rewards: [[reward], ["format"]] } };
@@ -162,7 +170,7 @@ describe("running a sweep", () => {
     await writeFile(switchFile, "");
     const events: string[] = [];
     const second = await runSweep({ sweep, folder: join(folder, "out"), onMember: ({ event }) => events.push(event) });
-    expect(events).toEqual(["starts", "finished", "skipped"]);
+    expect(events).toEqual(["skipped", "starts", "finished"]);
     expect(second.results.members.map(({ status }) => status)).toEqual(["finished", "finished"]);
   });
 
@@ -191,6 +199,76 @@ describe("running a sweep", () => {
       const metrics = (out: string) => readMetrics(join(folder, out, "members", name));
       expect(await metrics("out")).toEqual(await metrics("whole"));
     }
+  });
+
+  it("goes on after Ctrl-C in the middle of a population, to the same results", async () => {
+    const sweep: SweepSpec = { base, grid: { projection_seed: [0, 1], learning_rate: [0.01, 0.1] } };
+    const whole = await runSweep({ sweep, folder: join(folder, "whole"), population: 1 });
+    const controller = new AbortController();
+    const events: string[] = [];
+    const stopped = await runSweep({
+      sweep,
+      folder: join(folder, "out"),
+      population: 3,
+      signal: controller.signal,
+      onMember: ({ event }) => events.push(event),
+      onStep: (_, { step }) => {
+        if (step === 1) controller.abort();
+      },
+    });
+    expect(stopped.stopped).toBe("aborted");
+    expect(events).toEqual([...Array(3).fill("starts"), ...Array(3).fill("interrupted")]);
+    expect(stopped.results.members.at(-1)!.status).toBe("waiting");
+
+    const resumed = await runSweep({ sweep, folder: join(folder, "out") });
+    expect(resumed.results).toEqual(whole.results);
+    for (const { name } of whole.results.members) {
+      const metrics = (out: string) => readMetrics(join(folder, out, "members", name));
+      expect(await metrics("out")).toEqual(await metrics("whole"));
+    }
+  });
+
+  it("goes on after kill -9 in the middle of a population, to the same results", async () => {
+    const sweep: SweepSpec = { base: { ...base, max_steps: 6 }, grid: { projection_seed: [0, 1] }, seeds: [1, 2] };
+    const whole = await runSweep({ sweep, folder: join(folder, "whole"), population: 1 });
+    const script = join(import.meta.dirname, "run-sweep.ts");
+    const out = join(folder, "out");
+    const child = spawn(process.execPath, ["--import", "tsx", script, JSON.stringify(sweep), out, "3"]);
+    await new Promise<void>((resolve) => child.stdout.once("data", () => resolve())); // three steps were made
+    child.kill("SIGKILL");
+    await new Promise((resolve) => child.once("close", resolve));
+
+    const resumed = await runSweep({ sweep, folder: out });
+    expect(resumed.results).toEqual(whole.results);
+    for (const { name } of whole.results.members) {
+      const metrics = (of: string) => readMetrics(join(of, "members", name));
+      expect(await metrics(out)).toEqual(await metrics(join(folder, "whole")));
+    }
+  });
+
+  it("trains side by side what shares U, S, V, and the rest one after another", async () => {
+    const grid = [
+      { u: [1, 2], projection_seed: [0, 1] },
+      { adapter: ["lora", "full"], learning_rate: [0.1, 0.2] },
+      { adapter: "lora_xs", r: 2, method: "sft" },
+    ];
+    const { members } = await planSweep({ base, grid, seeds: [1, 2] });
+    const names = sideBySide(members).map((group) => group.map(({ settings }) => Object.values(settings).join(" ")));
+    expect(names).toEqual([
+      ["1 0", "1 0", "1 1", "1 1"],
+      ["2 0", "2 0", "2 1", "2 1"],
+      ...["lora 0.1", "lora 0.1", "lora 0.2", "lora 0.2"].map((name) => [name]),
+      ...["full 0.1", "full 0.1", "full 0.2", "full 0.2"].map((name) => [name]),
+      ["lora_xs 2 sft", "lora_xs 2 sft"],
+    ]);
+    const wide = await planSweep({
+      base,
+      grid: { r: 16, u: 4096, projection_seed: Array.from({ length: 18 }, (_, i) => i) },
+    });
+    expect(sideBySide(wide.members).map((group) => group.length)).toEqual([16, 2]);
+    await expect(runSweep({ sweep: { base }, folder, population: 0 })).rejects.toThrow(
+      /population: expected .* found 0/,
+    );
   });
 
   it("starts nothing where a model or a reward of some member is missing", async () => {

@@ -1,0 +1,85 @@
+/** What `bench --device cudasim` prints: counters of the products of one layer, plain and with the update fused in. */
+import { CountedModel, type LayerCounts, type ProductCounts, startCounting, total } from "../lib/index.js";
+import { table } from "./io.js";
+import { MODELS } from "./shapes.js";
+
+export interface CounterRow {
+  readonly pass: "forward" | "backward";
+  readonly modules: string;
+  readonly out: number;
+  readonly in: number;
+  readonly rows: number;
+  readonly kernel: string;
+  readonly launches: number;
+  /** Warp instructions of the plain product. */
+  readonly instructions: number;
+  /** Tensor instructions over M N K / 2048. */
+  readonly mma: number;
+  /** Passes over shared memory over those without conflicts. */
+  readonly shared: number;
+  /** Bytes of global memory asked for by warps. */
+  readonly bytes: number;
+  readonly barriers: number;
+  /** The fused update's share more of the product and of what makes its input: instructions, bytes, launches. */
+  readonly fusion: { readonly instructions: number; readonly bytes: number; readonly launches: number };
+}
+
+export async function printCounters(options: {
+  shapes: string;
+  rows: readonly number[];
+  rank: number;
+  json?: true;
+}): Promise<void> {
+  startCounting();
+  using model = await CountedModel.load(MODELS[options.shapes]!);
+  const results: CounterRow[] = [];
+  for (const rows of options.rows) {
+    results.push(...counterRows(rows, await model.count(rows, 0), await model.count(rows, options.rank)));
+  }
+  if (options.json) {
+    console.log(JSON.stringify({ device: "cudasim", shapes: options.shapes, rank: options.rank, results }, null, 2));
+    return;
+  }
+  console.log(`${options.shapes}, one layer on the stand-in for the CUDA driver, rank ${options.rank}\n`);
+  process.stdout.write(table(COUNTER_HEADS, results.map(counterCells)));
+}
+
+export function counterRows(rows: number, plain: LayerCounts, fused: LayerCounts): CounterRow[] {
+  return (["forward", "backward"] as const).flatMap((pass) =>
+    plain[pass].map((one, i) => rowOf(pass, rows, one, fused[pass][i]!)),
+  );
+}
+
+function rowOf(pass: CounterRow["pass"], rows: number, plain: ProductCounts, fused: ProductCounts): CounterRow {
+  const product = total([plain.product]);
+  const [without, with_] = [plain, fused].map(({ before, product }) => total([...before, product]));
+  const out = plain.outs.reduce((sum, one) => sum + one, 0);
+  return {
+    ...{ pass, modules: plain.modules, out, in: plain.in, rows, kernel: plain.product.kernel },
+    launches: without!.launches,
+    instructions: product.instructions,
+    mma: product.mma / ((rows * out * plain.in) / 2048),
+    shared: product.wavefronts / product.idealWavefronts,
+    bytes: 32 * product.sectors,
+    barriers: product.barriers,
+    fusion: {
+      instructions: with_!.instructions / without!.instructions - 1,
+      bytes: with_!.sectors / without!.sectors - 1,
+      launches: with_!.launches - without!.launches,
+    },
+  };
+}
+
+export const COUNTER_HEADS = [
+  ...["pass", "modules", "n x k", "rows", "kernel", "instructions", "mma / min", "shared / ideal", "MB"],
+  ...["fusion: instructions", "bytes", "launches"],
+];
+
+export function counterCells(row: CounterRow): (string | number)[] {
+  const more = (share: number) => `${share >= 0 ? "+" : ""}${(100 * share).toFixed(1)} %`;
+  return [
+    ...[row.pass, row.modules, `${row.out} x ${row.in}`, row.rows, row.kernel.replace(/^product_/, "")],
+    ...[`${(row.instructions / 1e6).toFixed(2)} M`, row.mma.toFixed(2), row.shared.toFixed(2)],
+    ...[(row.bytes / 1e6).toFixed(1), more(row.fusion.instructions), more(row.fusion.bytes), `+${row.fusion.launches}`],
+  ];
+}

@@ -1,0 +1,125 @@
+/**
+ * Runs side by side on one engine: one copy of the weights and of U, S, V, and one sampling batch for all of them.
+ *
+ * A member trains by the same loop and step as alone, on a policy of its own whose slot 0 is its slot of the engine.
+ * Requests of all members are sampled in one continuous batch; passes keep their own packing and come one member's at a
+ * time, between sampling steps. So all of a member's bits are those of the run alone: rows do not depend on their
+ * company, and its gradient is added up over the same passes in the same order.
+ *
+ * Passes of several members are not joined: at 700 rows and more a joined pass was no faster, and needs more memory.
+ */
+import type { Adapter } from "../adapter/adapter.js";
+import { TinyLoraError } from "../error.js";
+import type { ForwardBatch, ForwardResult, SampleEvent, SampleRequest } from "../native/addon.js";
+import type { Policy } from "./policy.js";
+import type { TrainablePolicy } from "./trainable.js";
+
+/** What members share. Engine is one. */
+export interface PopulationEngine extends Policy {
+  attach(adapters: readonly Adapter[], options?: { signal?: AbortSignal | undefined }): Promise<void>;
+}
+
+/**
+ * @example
+ * const members = await Population.attach(engine, [1, 2].map((seed) => Adapter.create(engine, { projection: { seed, distribution: "normal" } })));
+ * await Promise.all(members.map((policy, i) => new GrpoTrainer({ engine: policy, adapter: policy.adapter, run: `runs/${i}` }).train()));
+ */
+export class Population {
+  /** Whose gradients the engine is adding up; the others wait in the order they came. */
+  #turn: Promise<void> = Promise.resolve();
+
+  /** Adapters that differ in v and projection alone; slot k is that of member k. */
+  static async attach(
+    engine: PopulationEngine,
+    adapters: readonly Adapter[],
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<PopulationMember[]> {
+    await engine.attach(adapters, options);
+    const population = new Population();
+    return adapters.map((adapter, slot) => new PopulationMember(engine, population, adapter, slot));
+  }
+
+  /** Resolves with what ends the turn. */
+  async takeTurn(): Promise<() => void> {
+    const before = this.#turn;
+    let end = () => {};
+    this.#turn = new Promise((resolve) => {
+      end = resolve;
+    });
+    await before;
+    return end;
+  }
+}
+
+/** The engine as one member sees it. */
+export class PopulationMember implements TrainablePolicy {
+  readonly adapter: Adapter;
+  readonly #engine: PopulationEngine;
+  readonly #population: Population;
+  readonly #slot: number;
+  /** From the first kept pass until the gradient is read. */
+  #endTurn: (() => void) | undefined;
+  #gradient: Float64Array | undefined;
+
+  constructor(engine: PopulationEngine, population: Population, adapter: Adapter, slot: number) {
+    this.adapter = adapter;
+    this.#engine = engine;
+    this.#population = population;
+    this.#slot = slot;
+  }
+
+  get model(): Policy["model"] {
+    return this.#engine.model;
+  }
+  get tokenizer(): Policy["tokenizer"] {
+    return this.#engine.tokenizer;
+  }
+  memory(): ReturnType<Policy["memory"]> {
+    return this.#engine.memory();
+  }
+
+  /** The population did it; what it was attached with can be nothing else. */
+  async attach(adapter: Adapter): Promise<void> {
+    if (adapter !== this.adapter) {
+      throw new TinyLoraError("ERR_ADAPTER", "attach: expected the adapter that the population was made with");
+    }
+  }
+  setVector(slot: number, v: Float32Array): number {
+    this.leave();
+    return this.#engine.setVector(this.#own(slot), v);
+  }
+  submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
+    return this.#engine.submit({ ...request, slot: this.#own(request.slot) }, onEvent);
+  }
+
+  async forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
+    if (batch.keep && !this.#endTurn) {
+      this.#endTurn = await this.#population.takeTurn();
+      this.#engine.zeroGradients();
+    }
+    return this.#engine.forward({ ...batch, slots: batch.slots.map((slot) => this.#own(slot)) }, signal);
+  }
+  backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
+    return this.#engine.backward(dLogprobs, signal);
+  }
+  /** Zeros without a kept pass since they were zeroed. */
+  gradient(slot: number): Float64Array {
+    this.#gradient ??= this.#endTurn ? this.#engine.gradient(this.#own(slot)) : new Float64Array(this.adapter.v.length);
+    this.leave();
+    return this.#gradient;
+  }
+  zeroGradients(): void {
+    this.#gradient = undefined;
+    if (this.#endTurn) this.#engine.zeroGradients();
+  }
+
+  /** Gives up what was added to the gradient, so that the others go on. To be called when the member's run has ended. */
+  leave(): void {
+    this.#endTurn?.();
+    this.#endTurn = undefined;
+  }
+
+  #own(slot: number): number {
+    return slot < 0 ? slot : this.#slot;
+  }
+}

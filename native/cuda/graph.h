@@ -1,0 +1,33 @@
+// A run of launches that the device repeats in one call. The driver records what is queued on the stream while the
+// graph is captured, with the very addresses and numbers; nothing runs meanwhile.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "cuda/device.h"
+
+namespace tinylora::cuda {
+
+class Graph {
+ public:
+  explicit Graph(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  /// Captured, and every address in it is still what it was.
+  bool valid() const { return executable_ != nullptr && scratch_version_ == device_->scratch_version(); }
+  /// False where the driver does not allow it; then nothing has run. What `record` throws is passed on.
+  bool capture(const std::function<void()>& record);
+  void launch();
+
+ private:
+  void clear() noexcept;
+
+  std::shared_ptr<Device> device_;
+  GraphExecutable executable_ = nullptr;
+  int scratch_version_ = 0;
+};
+
+}  // namespace tinylora::cuda

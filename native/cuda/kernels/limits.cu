@@ -1,0 +1,54 @@
+// What a device can do at most, for `bench`: loops that touch only registers, and one that only reads memory.
+//
+//   limit_mma_bf16  kLimitMmas independent mma.sync.m16n8k16 a warp and round: 32 warps a multiprocessor hide the
+//   latency limit_fma_f32   kLimitFmas fmaf a thread and round, in 16 chains limit_read      all of `bytes` once a
+//   round, 16 bytes a thread, which is far more than the L2 cache holds
+//
+// Every result could be written, under a condition that never holds, so that no loop is left out. The limit of wgmma is
+// higher than that of mma.sync on sm_90.
+#include "limits.h"
+#include "mma.cuh"
+
+using namespace tinylora::cuda;
+
+extern "C" __global__ void __launch_bounds__(kLimitThreads) limit_mma_bf16(float* out, int rounds) {
+  float c[kLimitMmas][4] = {};
+  const std::uint32_t a[4] = {};
+  for (int round = 0; round < rounds; ++round) {
+#pragma unroll
+    for (int i = 0; i < kLimitMmas; ++i) multiply_add(c[i], a, 0, 0);
+  }
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kLimitMmas; ++i) sum += c[i][0] + c[i][1] + c[i][2] + c[i][3];
+  if (sum != 0) out[threadIdx.x] = sum;
+}
+
+extern "C" __global__ void __launch_bounds__(kLimitThreads) limit_fma_f32(float* out, int rounds) {
+  constexpr int kChains = 16;
+  float c[kChains];
+#pragma unroll
+  for (int i = 0; i < kChains; ++i) c[i] = static_cast<float>(threadIdx.x + i);
+  for (int round = 0; round < rounds; ++round) {
+#pragma unroll
+    for (int i = 0; i < kLimitFmas; ++i) c[i % kChains] = fmaf(c[i % kChains], 0.5f, 1.0f);
+  }
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kChains; ++i) sum += c[i];
+  if (sum < 0) out[threadIdx.x] = sum;
+}
+
+extern "C" __global__ void __launch_bounds__(kLimitThreads) limit_read(float* memory, int rounds, std::size_t bytes) {
+  const auto* from = reinterpret_cast<const float4*>(memory);
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  float sum = 0;
+  for (int round = 0; round < rounds; ++round) {
+#pragma unroll 4
+    for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < bytes / 16; i += step) {
+      const float4 v = __ldcg(from + i);
+      sum += v.x + v.y + v.z + v.w;
+    }
+  }
+  if (sum < 0) memory[threadIdx.x] = sum;
+}

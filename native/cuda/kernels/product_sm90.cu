@@ -1,0 +1,232 @@
+// product_bf16.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
+//
+//   tile               consumers   columns a wgmma   stages x bytes   registers         for
+//   64 x 16    small   1           16                8 x 10 KiB       48                M <= 64: W streams by once
+//   64 x 128   mid     1           128               4 x 24 KiB       120               few tiles; two blocks an SM
+//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM
+//
+// One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
+// tile, 64 k each, which arrive at the stage's "full" barrier. Each consumer warpgroup owns 64 rows and all columns of
+// the tile: it waits for "full", starts four wgmma of 16 k, and gives the stage before back ("empty") once its products
+// are done, so that one stage is always being multiplied. Blocks are persistent: block b makes tiles b, b + blocks, ...
+// (row tiles first, so that a W tile in L2 serves all rows), and the producer fills the ring for the next tile during
+// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers.
+//
+// Contract (docs/method.md, row invariance): an output is one chain of m64nNk16, k ascending from 0, one sum, rows of x
+// always as A (padded to 64 with zeros that TMA supplies, which cost no memory traffic), outputs always as B, and K is
+// never split. On a device with compute capability 9.0 these kernels serve every number of rows, so that no row meets
+// both mma.sync and wgmma, whose sums over 16 k may differ in the last bit. That N = 16, 128 and 256 sum alike is an
+// assumption about the hardware: test/native/cuda_product_test.cpp compares the tilings bit for bit where it runs.
+//
+// Tiles lie in shared memory as 128-byte rows with the 128-byte swizzle, which TMA writes and wgmma reads without bank
+// conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
+// the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
+// Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, a row's 32 bytes of float
+// or 16 of bf16 at a time. Limit expected, by estimate: for large M, L2. A stage of the large tiling is 1,024 cycles of
+// tensor cores and 48 KiB: 48 bytes a cycle and SM, where L2 gives all SMs at once about 30. Clusters of two blocks
+// that share W by multicast would lower that to 32; they are left out until they can be tried. For M <= 64, memory: the
+// two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block.
+#include "mbarrier.cuh"
+#include "product_pair.cuh"
+#include "product_sm90.h"
+#include "wgmma.cuh"
+
+using namespace tinylora::cuda;
+
+namespace {
+
+template <int kConsumers_, int kColumns_, int kStages_, bool kTransposed_>
+struct Tiling {
+  static constexpr int kConsumers = kConsumers_, kColumns = kColumns_, kStages = kStages_;
+  static constexpr bool kTransposed = kTransposed_;  // W is read as [k, n]
+  static constexpr int kRows = 64 * kConsumers;
+  static constexpr bool kMovesRegisters = kConsumers > 1;  // then the producer's warpgroup must be whole
+  static constexpr int kBytesX = kRows * 128, kBytesW = kColumns * 128, kStageBytes = kBytesX + kBytesW;
+  static constexpr int kSums = kColumns / 2;
+  static_assert(kSm90Depth == 64 && kStageBytes % 1024 == 0 && !(kTransposed && kColumns % 64 != 0));
+};
+
+/// A stage of the ring and the parity of its turn.
+template <int kStages>
+struct Place {
+  int stage = 0, parity = 0;
+  __device__ void next() {
+    if (++stage < kStages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+template <typename T>
+struct Ring {
+  unsigned char* stages;  // kStages of an x tile and a W tile
+  std::uint64_t* full;    // [kStages] the copies of a stage have arrived
+  std::uint64_t* empty;   // [kStages] all consumer warps are done with it
+
+  __device__ explicit Ring(unsigned char* shared) {
+    stages = shared + (1024 - (shared_address(shared) & 1023) & 1023);
+    full = reinterpret_cast<std::uint64_t*>(stages + T::kStages * T::kStageBytes);
+    empty = full + T::kStages;
+  }
+  __device__ unsigned char* x(int stage) const { return stages + stage * T::kStageBytes; }
+  __device__ unsigned char* w(int stage) const { return x(stage) + T::kBytesX; }
+};
+
+struct Tile {
+  int task, row, column;  // first of each
+};
+
+template <typename T>
+__device__ Tile find_tile(const ProductSm90Args& args, int index) {
+  const int row_tile = index % args.row_tiles, column_tile = index / args.row_tiles;
+  Tile tile{0, row_tile * T::kRows, column_tile * T::kColumns};
+#pragma unroll
+  for (int i = 1; i < kMaxTasks; ++i) {
+    if (i < args.product.tasks && column_tile >= args.product.task[i].first_tile) {
+      tile = {i, tile.row, (column_tile - args.product.task[i].first_tile) * T::kColumns};
+    }
+  }
+  return tile;
+}
+
+template <typename T>
+__device__ void produce(const ProductSm90Args& args, const Ring<T>& ring) {
+  Place<T::kStages> place;
+  for (int index = blockIdx.x; index < args.tiles; index += gridDim.x) {
+    const Tile tile = find_tile<T>(args, index);
+    const TensorMap& w = args.w[tile.task];
+    for (int depth = 0; depth < args.product.k; depth += kSm90Depth) {
+      std::uint64_t* full = ring.full + place.stage;
+      wait_phase(ring.empty + place.stage, place.parity ^ 1);
+      arrive_expecting(full, T::kStageBytes);
+      copy_tile(ring.x(place.stage), args.x, depth, tile.row, full);
+      if constexpr (T::kTransposed) {
+#pragma unroll
+        for (int block = 0; block < T::kColumns / 64; ++block) {
+          copy_tile(ring.w(place.stage) + block * 8192, w, tile.column + 64 * block, depth, full);
+        }
+      } else {
+        copy_tile(ring.w(place.stage), w, depth, tile.column, full);
+      }
+      place.next();
+    }
+  }
+}
+
+template <typename T>
+__device__ void multiply_stage(float (&sum)[T::kSums], const unsigned char* x, const unsigned char* w) {
+  constexpr int kStepX = 32, kStepW = T::kTransposed ? 2048 : 32;  // bytes of 16 k
+#pragma unroll
+  for (int step = 0; step < kSm90Depth / 16; ++step) {
+    multiply_add<T::kTransposed>(sum, tile_descriptor(x + step * kStepX, 16),
+                                 tile_descriptor(w + step * kStepW, T::kTransposed ? 8192 : 16));
+  }
+}
+
+/// sum += left right, then the outputs. `row` and `column` are the first of the warp.
+template <typename T>
+__device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task, float (&sum)[T::kSums], int row,
+                         int column) {
+  const int group = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
+  const int rows[2] = {row + group, row + group + 8};
+  for (int r = 0; r < task.rank; ++r) {
+    float left[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) left[i] = rows[i] < args.rows ? task.left[int64_t{rows[i]} * task.rank + r] : 0;
+    const float* right = task.right + int64_t{r} * task.n;
+#pragma unroll
+    for (int j = 0; j < T::kColumns / 8; ++j) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int n = column + 8 * j + pair + h;
+        const float factor = n < task.n ? right[n] : 0;
+        sum[4 * j + h] = fmaf(left[0], factor, sum[4 * j + h]);
+        sum[4 * j + 2 + h] = fmaf(left[1], factor, sum[4 * j + 2 + h]);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (rows[i] >= args.rows) break;
+#pragma unroll
+    for (int j = 0; j < T::kColumns / 8; ++j) {
+      finish_pair(task, rows[i], column + 8 * j + pair, sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]);
+    }
+  }
+}
+
+template <typename T>
+__device__ void consume(const ProductSm90Args& args, const Ring<T>& ring) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = warp / 4;
+  Place<T::kStages> place;
+  for (int index = blockIdx.x; index < args.tiles; index += gridDim.x) {
+    const Tile tile = find_tile<T>(args, index);
+    float sum[T::kSums] = {};
+    int before = -1;
+    for (int depth = 0; depth < args.product.k; depth += kSm90Depth) {
+      wait_phase(ring.full + place.stage, place.parity);
+      hold(sum);
+      begin_products();
+      multiply_stage<T>(sum, ring.x(place.stage) + group * 8192, ring.w(place.stage));
+      commit_products();
+      wait_for_products<1>();
+      if (before >= 0 && lane == 0) arrive(ring.empty + before);
+      before = place.stage;
+      place.next();
+    }
+    wait_for_products<0>();
+    hold(sum);
+    if (lane == 0) arrive(ring.empty + before);
+    epilogue<T>(args.product, args.product.task[tile.task], sum, tile.row + 16 * warp, tile.column);
+  }
+}
+
+constexpr int kLaunched = 168, kProducer = 40, kConsumer = 232;  // registers of a thread of the large tilings
+static_assert(128 * kProducer + 256 * kConsumer <= 384 * kLaunched);
+
+template <typename T>
+__device__ void product(const ProductSm90Args& args) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  const Ring<T> ring(shared);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < T::kStages; ++i) {
+      init_barrier(ring.full + i, 1);
+      init_barrier(ring.empty + i, 4 * T::kConsumers);
+    }
+    publish_barriers();
+  }
+  __syncthreads();
+  if (threadIdx.x >= 128 * T::kConsumers) {
+    if constexpr (T::kMovesRegisters) give_registers<kProducer>();
+    if (threadIdx.x == 128 * T::kConsumers) produce<T>(args, ring);
+  } else {
+    if constexpr (T::kMovesRegisters) take_registers<kConsumer>();
+    consume<T>(args, ring);
+  }
+}
+
+using Small = Tiling<1, 16, 8, false>;
+using Mid = Tiling<1, 128, 4, false>;
+using Large = Tiling<2, 256, 4, false>;
+using MidBackward = Tiling<1, 128, 4, true>;
+using LargeBackward = Tiling<2, 256, 4, true>;
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(160, 2) product_small_sm90(const __grid_constant__ ProductSm90Args args) {
+  product<Small>(args);
+}
+extern "C" __global__ void __launch_bounds__(160, 2) product_mid_sm90(const __grid_constant__ ProductSm90Args args) {
+  product<Mid>(args);
+}
+extern "C" __global__ void __launch_bounds__(384, 1) product_large_sm90(const __grid_constant__ ProductSm90Args args) {
+  product<Large>(args);
+}
+extern "C" __global__ void __launch_bounds__(160, 2)
+    product_mid_backward_sm90(const __grid_constant__ ProductSm90Args args) {
+  product<MidBackward>(args);
+}
+extern "C" __global__ void __launch_bounds__(384, 1)
+    product_large_backward_sm90(const __grid_constant__ ProductSm90Args args) {
+  product<LargeBackward>(args);
+}

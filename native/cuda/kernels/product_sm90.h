@@ -1,0 +1,19 @@
+// Arguments of kernels/product_sm90.cu: those of the products of sm_80, and where TMA finds x and the weights.
+#pragma once
+
+#include "product.h"
+#include "tensor_map.h"
+
+namespace tinylora::cuda {
+
+inline constexpr int kSm90Depth = 64;  // k of a stage: 128 bytes, the widest swizzle
+
+struct ProductSm90Args {
+  TensorMap x;             // [M, x_stride], box [rows of a tile, 64]
+  TensorMap w[kMaxTasks];  // [padded out, w_stride], box [columns of a tile, 64]; backward [64, 64]
+  ProductKernelArgs product;
+  int row_tiles;
+  int tiles;  // row_tiles x column tiles of all tasks
+};
+
+}  // namespace tinylora::cuda

@@ -1,0 +1,118 @@
+// The factors of updates, left = z R^T or s R, and dR: made by the op that writes the input of the products, when it is
+// told of them, else by linear and linear_backward (kernels/low_rank.cu). The kernels share low_rank.cuh, so the bits
+// are the same.
+#include "cuda/kernels/low_rank.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "cuda/alignment.h"
+#include "cuda/cuda_backend.h"
+#include "cuda/launch.h"
+
+namespace tinylora {
+
+using cuda::kMaxTasks;
+using cuda::LowRankArgs;
+
+namespace {
+
+std::size_t numbers(int rows, int rank) { return static_cast<std::size_t>(rows) * static_cast<std::size_t>(rank); }
+
+void check_rank(const char* op, const LoraArgs& lora) {
+  check(lora.rank >= 0 && lora.rank <= cuda::kMaxRank, "ERR_ARGUMENT", "cuda: ", op, ": rank: expected 0 to ",
+        cuda::kMaxRank, ", found ", lora.rank);
+}
+
+void add_task(LowRankArgs& args, const cuda::LowRankTask& task) {
+  args.task[args.tasks++] = task;
+  if (!cuda::all_aligned(task.right)) args.vector = 0;
+}
+
+LowRankArgs without_tasks(const CudaBackend::RowsOf& x, bool aligned) {
+  LowRankArgs args{};
+  args.k = x.width;
+  args.vector = aligned && cuda::all_aligned(x.data) && x.width % cuda::kGroup == 0;
+  return args;
+}
+
+}  // namespace
+
+LowRankArgs CudaBackend::low_rank_of(const char* op, const RowsOf& x, std::span<LinearArgs> products,
+                                     cuda::Scratch& memory, bool aligned) {
+  check(products.size() <= kMaxTasks, "ERR_ARGUMENT", "cuda: ", op, ": expected at most ", kMaxTasks,
+        " products of one x, found ", products.size());
+  std::size_t count = 0;
+  for (const LinearArgs& product : products) {
+    check(product.x == x.data && product.rows == x.rows && product.weight->in == x.width, "ERR_ARGUMENT", "cuda: ", op,
+          ": expected products of one x");
+    check_rank(op, product.lora);
+    if (product.left == nullptr) count += numbers(product.rows, product.lora.rank);
+  }
+  LowRankArgs args = without_tasks(x, aligned);
+  auto* left = count > 0 ? memory.get<float>(*device_, count) : nullptr;
+  for (LinearArgs& product : products) {
+    const LoraArgs& lora = product.lora;
+    if (lora.rank == 0 || product.left != nullptr) continue;
+    add_task(args, {lora.a, lora.r, lora.adapter, product.z, left, lora.rank, 0});
+    product.left = left;
+    left += numbers(product.rows, lora.rank);
+  }
+  return args;
+}
+
+std::array<LowRankArgs, 3> CudaBackend::low_rank_of(const char* op, std::span<const RowsOf> gradients,
+                                                    std::span<LinearBackwardArgs> products, cuda::Scratch& memory,
+                                                    bool aligned) {
+  std::array<LowRankArgs, 3> all{};
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    all[i] = without_tasks(gradients[i], aligned);
+    all[i].backward = 1;
+  }
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const LinearBackwardArgs& product = products[i];
+    const RowsOf& dy = gradients[i];
+    check(product.dy == dy.data && product.rows == dy.rows && product.weight->out == dy.width, "ERR_ARGUMENT",
+          "cuda: ", op, ": expected the product that reads this gradient");
+    check_rank(op, product.lora);
+    count += 2 * numbers(product.rows, product.lora.rank);
+  }
+  auto* left = count > 0 ? memory.get<float>(*device_, count) : nullptr;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    LinearBackwardArgs& product = products[i];
+    const LoraArgs& lora = product.lora;
+    if (lora.rank == 0) continue;
+    float* s = left + numbers(product.rows, lora.rank);
+    add_task(all[i], {lora.b, lora.r, lora.adapter, s, left, lora.rank, 0});
+    product.left = left;
+    left += 2 * numbers(product.rows, lora.rank);
+  }
+  return all;
+}
+
+void CudaBackend::add_rank_gradients(std::span<const LinearBackwardArgs> products) {
+  cuda::RankGradientKernelArgs args{};
+  unsigned adapters = 0, ranks = 0;
+  for (const LinearBackwardArgs& product : products) {
+    const LoraArgs& lora = product.lora;
+    if (lora.rank == 0) continue;
+    args.rows = product.rows;
+    const float* s = product.left + numbers(product.rows, lora.rank);
+    args.task[args.tasks++] = {s, product.z, lora.adapter, product.d_r, lora.rank, 0};
+    adapters = std::max(adapters, static_cast<unsigned>(lora.adapters));
+    ranks = std::max(ranks, static_cast<unsigned>(lora.rank));
+  }
+  cuda::launch(*device_, "low_rank", "rank_gradient",
+               {.grid = {adapters, ranks, static_cast<unsigned>(args.tasks)}, .block = cuda::kRankGradientThreads},
+               args);
+}
+
+void CudaBackend::low_rank(const RowsOf& x, const LowRankArgs& args) {
+  if (args.tasks == 0) return;
+  cuda::launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f32"),
+               {.grid = {static_cast<unsigned>(x.rows)}, .block = cuda::kRowThreads},
+               cuda::LowRankKernelArgs{x.data, args});
+}
+
+}  // namespace tinylora

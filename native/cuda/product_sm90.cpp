@@ -1,0 +1,94 @@
+// The products of a device with compute capability 9.0 (kernels/product_sm90.cu): which tiling, and the tensor maps
+// through which TMA reads x and the weights.
+#include "cuda/product_sm90.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "cuda/cuda_backend.h"
+#include "cuda/images.h"
+#include "cuda/kernels/product_sm90.h"
+#include "cuda/launch.h"
+
+namespace tinylora::cuda {
+namespace {
+
+// As kernels/product_sm90.cu has them.
+constexpr Sm90Product kForward[] = {{"product_small_sm90", 64, 16, 160, 83072},
+                                    {"product_mid_sm90", 64, 128, 160, 99392},
+                                    {"product_large_sm90", 128, 256, 384, 197696}};
+constexpr Sm90Product kBackward[] = {{"product_mid_backward_sm90", 64, 128, 160, 99392},
+                                     {"product_mid_backward_sm90", 64, 128, 160, 99392},
+                                     {"product_large_backward_sm90", 128, 256, 384, 197696}};
+
+constexpr int kSmallRows = 64;
+/// Blocks of a multiprocessor, by shared memory.
+constexpr unsigned resident(const Sm90Product& kernel) { return kernel.threads > 256 ? 1 : 2; }
+
+constexpr int kBf16Elements = 9;  // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+constexpr int kSwizzle128 = 3;    // CU_TENSOR_MAP_SWIZZLE_128B
+constexpr int kPromoteTo256 = 3;  // CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+
+/// A row-major bf16 matrix [rows, stride] read in boxes of 64 columns; zeros outside.
+void encode(const Driver& api, TensorMap& map, const void* data, int rows, int stride, int box_rows) {
+  const std::array<std::uint64_t, 2> sizes{static_cast<std::uint64_t>(stride), static_cast<std::uint64_t>(rows)};
+  const std::array<std::uint64_t, 1> strides{2 * sizes[0]};
+  const std::array<std::uint32_t, 2> box{kSm90Depth, static_cast<std::uint32_t>(box_rows)}, steps{1, 1};
+  api.check(api.tensor_map(&map, kBf16Elements, 2, const_cast<void*>(data), sizes.data(), strides.data(), box.data(),
+                           steps.data(), 0, kSwizzle128, kPromoteTo256, 0),
+            "cuTensorMapEncodeTiled");
+}
+
+std::int64_t tiles_of(const ProductKernelArgs& args, const Sm90Product& kernel) {
+  std::int64_t columns = 0;
+  for (int i = 0; i < args.tasks; ++i) columns += ceil_div(args.task[i].n, kernel.columns);
+  return columns * ceil_div(args.rows, kernel.rows);
+}
+
+/// The biggest tile of which there are enough to keep every multiprocessor busy.
+const Sm90Product& choose(std::span<const Sm90Product> kernels, const ProductKernelArgs& args, int multiprocessors) {
+  if (args.rows <= kSmallRows) return kernels[0];
+  return tiles_of(args, kernels[2]) >= multiprocessors ? kernels[2] : kernels[1];
+}
+
+}  // namespace
+
+bool has_sm90_products(const Device& device) {
+  const auto all = images();
+  return device.info().major == 9 && device.info().minor == 0 &&
+         std::any_of(all.begin(), all.end(),
+                     [](const Image& image) { return std::string_view(image.file) == "product_sm90"; });
+}
+
+std::span<const Sm90Product> sm90_products(bool backward) { return backward ? kBackward : kForward; }
+
+void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, bool backward) {
+  ProductSm90Args args{};
+  args.product = product;
+  args.row_tiles = static_cast<int>(ceil_div(product.rows, kernel.rows));
+  args.tiles = static_cast<int>(tiles_of(product, kernel));
+  device.bind();
+  encode(device.api(), args.x, product.x, product.rows, product.x_stride, kernel.rows);
+  int first = 0;
+  for (int i = 0; i < product.tasks; ++i) {
+    ProductTask& task = args.product.task[i];
+    task.first_tile = first;
+    first += static_cast<int>(ceil_div(task.n, kernel.columns));
+    // Rows of W are outputs, or k in the backward product.
+    const int rows = round_up(backward ? product.k : task.n, kPadOut);
+    encode(device.api(), args.w[i], task.w, rows, task.w_stride, backward ? kSm90Depth : kernel.columns);
+  }
+  const unsigned most = static_cast<unsigned>(device.multiprocessors()) * resident(kernel);
+  launch(device, "product_sm90", kernel.name,
+         {.grid = {std::min(static_cast<unsigned>(args.tiles), most)},
+          .block = kernel.threads,
+          .shared_bytes = kernel.shared_bytes},
+         args);
+}
+
+void run_sm90_products(Device& device, const ProductKernelArgs& product, bool backward) {
+  run_sm90_product(device, choose(sm90_products(backward), product, device.multiprocessors()), product, backward);
+}
+
+}  // namespace tinylora::cuda

@@ -1,0 +1,28 @@
+// The products of kernels/product_sm90.cu, one by one: run_products chooses, tests compare them all.
+#pragma once
+
+#include <span>
+
+#include "cuda/device.h"
+#include "cuda/kernels/product.h"
+
+namespace tinylora::cuda {
+
+struct Sm90Product {
+  const char* name;
+  int rows;     // of a tile
+  int columns;  // of a tile
+  unsigned threads;
+  unsigned shared_bytes;  // the stages and their barriers, and what aligning them may skip
+};
+
+/// wgmma is of sm_90a alone: later devices have other tensor cores.
+bool has_sm90_products(const Device& device);
+/// The smallest tile first.
+std::span<const Sm90Product> sm90_products(bool backward);
+/// Fills in what depends on the tiling, and launches.
+void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, bool backward);
+/// With the tiling that suits the number of rows.
+void run_sm90_products(Device& device, const ProductKernelArgs& product, bool backward);
+
+}  // namespace tinylora::cuda

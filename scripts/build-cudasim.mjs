@@ -1,0 +1,30 @@
+// Builds the stand-in for the CUDA driver (test/cudasim): node scripts/build-cudasim.mjs [--tests]
+// --tests: its own tests too, whose kernels nvcc compiles. Silent; where it fails the last line says why.
+import { spawnSync } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const tree = join(root, ".cache", "cudasim");
+const target = process.argv.includes("--tests") ? "cudasim_tests" : "cudasim";
+const has = (command) => spawnSync(command, ["--version"]).status === 0;
+
+if (!has("cmake") || !["c++", process.env.CXX].some((compiler) => compiler && has(compiler))) {
+  fail("the stand-in for the CUDA driver has to be built, which takes CMake and a C++20 compiler");
+}
+const generator = has("ninja") ? ["-G", "Ninja"] : [];
+const options = ["-DCMAKE_BUILD_TYPE=Release", "-DTINYLORA_ADDON=OFF", "-DTINYLORA_CUDASIM=ON"];
+run([...generator, "-S", root, "-B", tree, ...options]);
+run(["--build", tree, "--target", target, "-j", "2"]);
+
+function run(step) {
+  const { status, stdout, stderr } = spawnSync("cmake", step, { cwd: root, encoding: "utf8", maxBuffer: 2 ** 26 });
+  if (status === 0) return;
+  process.stderr.write(`${stdout}${stderr}`);
+  fail(`\`cmake ${step.join(" ")}\` failed`);
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}

@@ -1,0 +1,93 @@
+// Gates on what can be counted without a GPU: the products of a layer, run by the real engine on the stand-in for the
+// CUDA driver, of each launch a few blocks for all. Left out without nvcc.
+import { describe, expect, it } from "vitest";
+// @ts-expect-error plain JavaScript
+import { launchShapes } from "../../benchmarks/cuda/registers.mjs";
+import { MODELS } from "../../bin/shapes.js";
+import { CountedModel, type LayerCounts, type ProductCounts, startCounting, total } from "../../lib/index.js";
+import { hasNvcc } from "../cudasim/build.js";
+
+const tiles: Map<string, { rows: number; columns: number }> = launchShapes();
+// A vocabulary of its own: the head is not under test here, and loading it would take most of the time.
+const shape = { ...MODELS["qwen2.5-1.5b"]!, vocab: 512 };
+const RANK = 2;
+
+const counts = new Map<string, LayerCounts>();
+if (hasNvcc) {
+  startCounting();
+  using model = await CountedModel.load(shape);
+  for (const rows of [512, 1]) {
+    for (const rank of [0, RANK]) counts.set(`${rows} ${rank}`, await model.count(rows, rank));
+  }
+}
+
+const passes = (["forward", "backward"] as const).flatMap((pass) => [512, 1].map((rows) => ({ pass, rows })));
+const of = (rows: number, rank: number) => counts.get(`${rows} ${rank}`)!;
+
+/** Tiles that the outputs are cut into, and the sectors that these must read and write. */
+function least(
+  { product, outs, in: k, modules }: ProductCounts,
+  pass: "forward" | "backward",
+  rows: number,
+  rank: number,
+) {
+  const { rows: high, columns: wide } = tiles.get(product.kernel)!;
+  const down = Math.ceil(rows / high);
+  const sums = { mma: 0, bytes: 0 };
+  for (const out of outs) {
+    const across = Math.ceil(out / wide);
+    sums.mma += down * across * (high / 16) * (wide / 8) * Math.ceil(k / 16);
+    const wideOutput = pass === "backward" || modules !== "gate up";
+    const added = pass === "forward" ? modules === "o" || modules === "down" : ["up", "k", "v"].includes(modules);
+    const outputs = rows * out * (wideOutput ? 4 : 2) + (added ? 4 * rows * out : 0);
+    const factors = 4 * rank * (rows * across + out * down);
+    const bias = pass === "forward" && modules === "q k v" ? 4 * out * down : 0;
+    sums.bytes += 2 * k * (rows * across + out * down) + outputs + factors + bias;
+  }
+  return { mma: sums.mma, sectors: sums.bytes / 32 };
+}
+
+describe.skipIf(!hasNvcc)(hasNvcc ? "products of Qwen2.5-1.5B" : "products (left out: there is no nvcc)", () => {
+  describe.each(passes)("$pass, $rows rows", ({ pass, rows }) => {
+    it("multiply no more than their tiles take, with the adapter as without", () => {
+      for (const rank of [0, RANK]) {
+        for (const one of of(rows, rank)[pass]) {
+          expect(one.product.mma, `${one.modules}, rank ${rank}`).toBe(least(one, pass, rows, rank).mma);
+        }
+      }
+    });
+
+    it("have no conflicts of shared memory in the main loop", () => {
+      for (const { product, modules } of of(rows, RANK)[pass]) {
+        const main = Object.entries(product.forms).filter(([form]) => /^(?:ldmatrix|cp\.async)/.test(form));
+        const [passesTaken, ideal] = [main, main].map((forms, i) =>
+          forms.reduce((sum, [, one]) => sum + ((i === 0 ? one.wavefronts : one.idealWavefronts) ?? 0), 0),
+        );
+        expect(ideal, modules).toBeGreaterThan(0);
+        expect(passesTaken, modules).toBe(ideal);
+      }
+    });
+
+    it("move at most 1.05 of the bytes that their tiles must", () => {
+      for (const rank of [0, RANK]) {
+        for (const one of of(rows, rank)[pass]) {
+          const share = one.product.sectors! / least(one, pass, rows, rank).sectors;
+          expect(share, `${one.modules}, rank ${rank}`).toBeLessThanOrEqual(1.05);
+          expect(share, `${one.modules}, rank ${rank}`).toBeGreaterThan(0.95);
+        }
+      }
+    });
+  });
+
+  it.each([
+    { pass: "forward", rows: 512, instructions: 1.02, bytes: 1.01 },
+    { pass: "backward", rows: 512, instructions: 1.02, bytes: 1.01 },
+    { pass: "forward", rows: 1, instructions: 1.02, bytes: 1.03 },
+    { pass: "decode", rows: 1, instructions: 1.02, bytes: 1.03 },
+  ] as const)("the fused update costs next to nothing: $pass, $rows rows", ({ pass, rows, instructions, bytes }) => {
+    const all = (rank: number) => total(of(rows, rank)[pass].flatMap(({ product, before }) => [...before, product]));
+    const [plain, fused] = [all(0), all(RANK)];
+    expect(fused.instructions / plain.instructions).toBeLessThanOrEqual(instructions);
+    expect(fused.sectors / plain.sectors).toBeLessThanOrEqual(bytes);
+  });
+});

@@ -1,0 +1,56 @@
+// `npm run gpu` as far as it goes without a GPU: what it says there, its report, and the timing of products by events.
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { report } from "../../benchmarks/cuda/gpu-report.js";
+import { loadAddon } from "../../lib/native/load.js";
+import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
+
+function gpu(args: string[], env: NodeJS.ProcessEnv) {
+  const root = join(import.meta.dirname, "../..");
+  const script = ["--import", "tsx", "benchmarks/cuda/gpu.ts", ...args];
+  return spawnSync(process.execPath, script, { cwd: root, encoding: "utf8", env: { ...process.env, ...env } });
+}
+
+it("says in one sentence that there is no GPU", () => {
+  const { status, stdout, stderr } = gpu([], { TINYLORA_CUDA_DRIVER: "/nowhere/libcuda.so.1" });
+  expect(stderr).toMatch(/^gpu: no GPU that can be used: .*\/nowhere\/libcuda\.so\.1.*\n$/);
+  expect(stdout).toBe("");
+  expect(status).toBe(1);
+});
+
+it("refuses shapes that it does not know", () => {
+  const { status, stderr } = gpu(["--shapes", "gpt-5"], {});
+  expect(stderr).toMatch(/^gpu: --shapes: expected one of smollm2-135m, .*, found gpt-5\n$/);
+  expect(status).toBe(1);
+});
+
+it("reports ours beside cuBLAS", () => {
+  const row = { module: "q, o", direction: "forward", out: 64, in: 32, rows: 8 };
+  const measured = { gflops: 2000, gbytes: 500, overhead: 0.015, share: 0.5, seconds: { plain: 2e-6, fused: 2.03e-6 } };
+  const ours = { limits: { gflops: { bf16: 4000 }, gbytes: 1000 }, results: [{ ...row, ...measured }] };
+  const found = { gpu: "GPU", driver: "libcuda.so.1", tests: { passed: 3, failed: 0 }, ours };
+  const line = "| q, o | forward | 64 x 32 | 8 | 2.0 | 2.0 | 500 | 50 % | +1.5 % |";
+  expect(report({ ...found, cublas: [{ ...row, seconds: 1.5e-6 }] })).toContain(`${line} 75 % |`);
+  expect(report({ ...found, cublas: [{ ...row, rows: 9, seconds: 1 }] })).toContain(`${line} - |`);
+  expect(report({ ...found, cublas: null, tests: null })).toContain("Suite: not run");
+});
+
+describe.skipIf(!hasNvcc)(hasNvcc ? "timing on cudasim" : "timing on cudasim (left out: there is no nvcc)", () => {
+  const on = { device: "cudasim", driver: cudasimLibrary };
+
+  it("times products by events", async () => {
+    const shape = { ...on, out: 64, in: 64, rows: 4, dtype: "bf16", rank: 2, seconds: 0, footprint: 0 } as const;
+    for (const direction of ["forward", "backward"] as const) {
+      const { plain, fused, calls } = await loadAddon().benchProduct({ ...shape, direction });
+      expect(calls).toBe(16);
+      expect(plain.least).toBeGreaterThan(0);
+      expect(fused.median).toBeGreaterThanOrEqual(fused.least);
+    }
+  });
+
+  it("measures limits", async () => {
+    const { gflops, gbytes } = await loadAddon().benchLimits({ ...on, seconds: 0 });
+    for (const limit of [gflops.bf16, gflops.fp32, gbytes]) expect(limit).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,199 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  Adapter,
+  Engine,
+  GrpoTrainer,
+  makeTrained,
+  Population,
+  type Reward,
+  resolveConfig,
+  SftTrainer,
+  type TrainablePolicy,
+  type TrainOptions,
+} from "../../lib/index.js";
+import { readMetrics } from "../../lib/run/metrics-file.js";
+import { writeTinyModel } from "../tiny-model.js";
+
+let folder: string;
+let engine: Engine;
+let base: TrainOptions;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-population-"));
+  process.env.TINYLORA_CACHE = join(folder, "cache");
+  // Few sequences at a time, so that members wait for one another in the middle of a group.
+  const model = await writeTinyModel(join(folder, "model"));
+  engine = await Engine.load(model, { threads: 2, maxSequences: 7, cacheTokens: 2048 });
+  const data = join(folder, "sums.jsonl");
+  const rows = Array.from({ length: 20 }, (_, i) => ({
+    question: `${i}+1?`,
+    solution: `${"so ".repeat(i % 4)}#### ${i + 1}`,
+  }));
+  await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  base = {
+    ...{ data, shots: 0, prompt_style: "text", num_prompts: 3, num_generations: 4, max_completion_length: 8 },
+    ...{ max_steps: 3, eval_steps: 2, eval_examples: 3, rewards: ["digits"], learning_rate: 0.05 },
+    token_budget: 48, // so small that a step takes several passes, and groups are parted
+  };
+});
+afterAll(async () => {
+  engine.dispose();
+  await rm(folder, { recursive: true });
+});
+
+interface Member {
+  readonly method?: "grpo" | "sft";
+  readonly options: TrainOptions;
+  readonly reward?: Reward;
+}
+
+function adapterOf({ options }: Member): Adapter {
+  return makeTrained(engine, resolveConfig({ ...base, ...options })) as Adapter;
+}
+
+async function train(member: Member, policy: TrainablePolicy, adapter: Adapter, run: string): Promise<void> {
+  const { method = "grpo", options, reward } = member;
+  const common = { engine: policy, adapter, config: { ...base, ...options }, run };
+  const trainer =
+    method === "sft" ? new SftTrainer(common) : new GrpoTrainer({ ...common, ...(reward && { rewards: { reward } }) });
+  await trainer.train();
+}
+
+/** Trains the members side by side; of each, the error that ended it. */
+async function trainTogether(members: readonly Member[], name: string): Promise<(Error | undefined)[]> {
+  const policies = await Population.attach(engine, members.map(adapterOf));
+  return Promise.all(
+    policies.map((policy, i) =>
+      train(members[i]!, policy, policy.adapter, join(folder, `${name}-${i}`))
+        .then(() => undefined)
+        .catch((error: Error) => error)
+        .finally(() => policy.leave()),
+    ),
+  );
+}
+
+/** All that a run leaves, but for seconds and memory. */
+async function trail(run: string, steps = 3) {
+  const read = (...path: string[]) => readFile(join(run, ...path), "base64");
+  return {
+    metrics: await readMetrics(run),
+    completions: await read("completions", "step-3.jsonl").catch(() => null),
+    state: await read("checkpoints", `step-${steps}`, "state.json"),
+    adapter: await read("adapter", "adapter.safetensors"),
+  };
+}
+
+async function expectAsAlone(members: readonly Member[], name: string): Promise<void> {
+  for (const [i, member] of members.entries()) {
+    const alone = join(folder, `${name}-${i}-alone`);
+    await train(member, engine, await attached(member), alone);
+    const expected = await trail(alone, member.options.max_steps);
+    expect(expected.metrics.some(({ grad_norm }) => Number(grad_norm) > 0)).toBe(true);
+    expect(await trail(join(folder, `${name}-${i}`), member.options.max_steps), `member ${i}`).toEqual(expected);
+  }
+}
+
+async function attached(member: Member): Promise<Adapter> {
+  const adapter = adapterOf(member);
+  await engine.attach(adapter);
+  return adapter;
+}
+
+describe("members have the bits that they have alone", () => {
+  it.each([1, 13])("with their own seeds, rates, projections, lengths and losses (u = %i)", async (u) => {
+    const members: Member[] = [
+      { options: { u, seed: 1 } },
+      { options: { u, seed: 2, learning_rate: 0.2 } },
+      { options: { u, seed: 1, projection_seed: 5 } },
+      { options: { u, seed: 3, projection_seed: 6, max_completion_length: 14, token_budget: 2048, num_prompts: 2 } },
+      { options: { u, seed: 4, beta: 0.1, num_iterations: 2, v_dtype: "bf16", max_steps: 2 } },
+      { options: { u, seed: 5, optim: "sgd", projection: "uniform", temperature: 0.7 } },
+    ];
+    expect(await trainTogether(members, `grpo-${u}`)).toEqual(members.map(() => undefined));
+    await expectAsAlone(members, `grpo-${u}`);
+  });
+
+  it("with one v a module, and beside supervised fine-tuning", async () => {
+    const members: Member[] = [
+      { options: { u: 2, tying: "none", seed: 1 } },
+      { method: "sft", options: { u: 2, tying: "none", seed: 1, projection_seed: 9 } },
+      { method: "sft", options: { u: 2, tying: "none", seed: 2 } },
+    ];
+    expect(await trainTogether(members, "mixed")).toEqual([undefined, undefined, undefined]);
+    await expectAsAlone(members, "mixed");
+  });
+});
+
+describe("a member that fails", () => {
+  const steady: Member[] = [{ options: { u: 3, seed: 1 } }, { options: { u: 3, seed: 2, projection_seed: 1 } }];
+
+  it.each<[string, Member, RegExp]>([
+    [
+      "by its reward",
+      {
+        options: { u: 3, seed: 7 },
+        reward: () => {
+          throw new Error("in a mood");
+        },
+      },
+      /in a mood/,
+    ],
+    ["by a v that overflows", { options: { u: 3, seed: 8, learning_rate: 1e38, max_grad_norm: 0 } }, /finite/],
+  ])("%s leaves the others what they are", async (name, failing, message) => {
+    const members = [steady[0]!, failing, steady[1]!];
+    const [first, error, last] = await trainTogether(members, name);
+    expect([first, last]).toEqual([undefined, undefined]);
+    expect(error?.message).toMatch(message);
+    for (const [i, member] of [members[0]!, members[2]!].entries()) {
+      const alone = join(folder, `${name}-${i}-alone`);
+      await train(member, engine, await attached(member), alone);
+      expect(await trail(join(folder, `${name}-${2 * i}`))).toEqual(await trail(alone));
+    }
+  });
+
+  it("while the gradient is its turn lets the others go on", async () => {
+    const [first, second] = await Population.attach(engine, [Adapter.create(engine), Adapter.create(engine)]);
+    const batch = {
+      tokens: Int32Array.of(1, 2, 3),
+      starts: Int32Array.of(0, 3),
+      parents: Int32Array.of(-1),
+      slots: Int32Array.of(0),
+      scored: Uint8Array.of(1),
+      temperatures: Float32Array.of(1),
+      keep: true,
+    };
+    await first!.forward(batch);
+    const order: string[] = [];
+    const waiting = second!.forward(batch).then(() => order.push("second"));
+    await first!.backward(new Float32Array(3).fill(1));
+    order.push("first");
+    first!.leave();
+    await waiting;
+    expect(order).toEqual(["first", "second"]);
+    await second!.backward(new Float32Array(3).fill(0));
+    expect(second!.gradient(0)).toEqual(new Float64Array(13));
+  });
+});
+
+describe("adapters with projections of their own, side by side", () => {
+  it("are saved whole as they are alone", async () => {
+    const make = (seed: number) => {
+      const adapter = Adapter.create(engine, {
+        u: 2,
+        tying: { kind: "none" },
+        projection: { seed, distribution: "normal" },
+      });
+      return adapter.withVector(adapter.v.map((_, i) => 0.01 * (i - 3)));
+    };
+    await engine.attach([make(1), make(2), make(1)]);
+    const prompt = ["Two and two"];
+    const together = [await engine.logprobs(prompt, { adapter: 1 }), engine.basis(1), engine.basis(2)] as const;
+    await engine.attach(make(2));
+    expect(together[0]).toEqual(await engine.logprobs(prompt));
+    expect(together[1].basis.modules).toEqual(engine.basis().basis.modules);
+    await engine.attach(make(1));
+    expect(together[2].basis.modules).toEqual(engine.basis().basis.modules);
+  });
+});

@@ -1,0 +1,21 @@
+#include "simulated_driver.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+
+namespace tinylora::test {
+
+SimulatedDriver SimulatedDriver::find() {
+  const char* file = std::getenv("TINYLORA_CUDA_DRIVER");
+  void* library = file != nullptr && *file != '\0' ? dlopen(file, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  SimulatedDriver found;
+  if (library == nullptr) return found;
+  found.launches = reinterpret_cast<decltype(found.launches)>(dlsym(library, "cudasimLaunches"));
+  found.graph_launches = reinterpret_cast<decltype(found.graph_launches)>(dlsym(library, "cudasimGraphLaunches"));
+  found.fail_next = reinterpret_cast<decltype(found.fail_next)>(dlsym(library, "cudasimFailNext"));
+  found.refuse_captures = reinterpret_cast<decltype(found.refuse_captures)>(dlsym(library, "cudasimRefuseCaptures"));
+  return found;
+}
+
+}  // namespace tinylora::test

@@ -1,0 +1,19 @@
+// What the stand-in for the CUDA driver counts and can be told (test/cudasim), where TINYLORA_CUDA_DRIVER names it.
+#pragma once
+
+#include <cstdint>
+
+namespace tinylora::test {
+
+/// Null where the driver is another one.
+struct SimulatedDriver {
+  std::uint64_t (*launches)() = nullptr;            // kernels that were launched one by one
+  std::uint64_t (*graph_launches)() = nullptr;      // graphs
+  void (*fail_next)(const char* kernel) = nullptr;  // its next launch is the end of the context
+  void (*refuse_captures)(bool refuse) = nullptr;
+
+  static SimulatedDriver find();
+  explicit operator bool() const { return launches != nullptr; }
+};
+
+}  // namespace tinylora::test
