@@ -38,9 +38,11 @@ export {
 } from "./eval/report.js";
 export type { Estimate, PairedDifference } from "./eval/statistics.js";
 export { ggufLora, writeGgufLora } from "./export/gguf-lora.js";
+export { importPeft } from "./export/import-peft.js";
 export { type AttachedBasis, bf16Error, type LoraModule, type PlainLora, plainLora } from "./export/lora.js";
+export { type MergeError, writeMerged } from "./export/merged.js";
 export { writePeftLora } from "./export/peft-lora.js";
-export { importPeftTinyLora, writePeftTinyLora } from "./export/peft-tinylora.js";
+export { writePeftTinyLora } from "./export/peft-tinylora.js";
 export { writeFileAtomic } from "./files.js";
 export { EMBEDDED, findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";

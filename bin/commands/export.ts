@@ -2,9 +2,11 @@ import { type Command, Option } from "commander";
 import {
   bf16Error,
   findModel,
+  type MergeError,
   plainLora,
   TinyLoraError,
   writeGgufLora,
+  writeMerged,
   writePeftLora,
   writePeftTinyLora,
 } from "../../lib/index.js";
@@ -16,9 +18,10 @@ const EXAMPLES = `
 Examples:
   $ tinylora-native export --adapter runs/a --format lora --output out/lora        PEFT, transformers, vLLM, SGLang, TGI
   $ tinylora-native export --adapter runs/a --format gguf --output out/lora.gguf   llama.cpp
-  $ tinylora-native export --adapter runs/a --format peft --output out/tinylora    PEFT's own TinyLoRA: goes on training there`;
+  $ tinylora-native export --adapter runs/a --format peft --output out/tinylora    PEFT's own TinyLoRA: goes on training there
+  $ tinylora-native export --adapter runs/a --format merged --dtype fp32 --output out/model    the model with the adapter in its weights`;
 
-const FORMATS = ["lora", "gguf", "peft"] as const;
+const FORMATS = ["lora", "gguf", "peft", "merged"] as const;
 
 interface Options {
   adapter: string;
@@ -32,11 +35,14 @@ export function exportCommand(program: Command): void {
     .description("write an adapter in the form that other programs load")
     .requiredOption(ADAPTER_FLAG, ADAPTER_HELP)
     .addOption(
-      new Option("--format <name>", "plain LoRA for PEFT, for llama.cpp, or PEFT's TinyLoRA")
+      new Option(
+        "--format <name>",
+        "plain LoRA for PEFT, for llama.cpp, PEFT's TinyLoRA, or a model with the adapter in its weights (in --dtype)",
+      )
         .choices(FORMATS)
         .default("lora"),
     )
-    .requiredOption("--output <path>", "folder (lora, peft) or file (gguf)")
+    .requiredOption("--output <path>", "folder (lora, peft, merged) or file (gguf)")
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((options: Options) => run(command, options));
@@ -54,6 +60,10 @@ async function run(command: Command, { adapter: source, format, output }: Option
     withEngine(config, adapter, signal, async (engine) => {
       if (format === "peft") return writePeftTinyLora(output, adapter, engine.basis(), model);
       const lora = plainLora(engine.basis(), adapter.v);
+      if (format === "merged") {
+        const errors = await writeMerged(output, engine.model, lora, engine.dtype);
+        return console.error(mergeNote(errors, engine.dtype));
+      }
       if (format === "gguf") await writeGgufLora(output, lora, engine.model.config);
       else await writePeftLora(output, lora, model);
       console.error(
@@ -62,4 +72,12 @@ async function run(command: Command, { adapter: source, format, output }: Option
     }),
   );
   console.log(output);
+}
+
+/** The worst module of each measure. */
+function mergeNote(errors: readonly MergeError[], dtype: string): string {
+  const worst = (key: "largest" | "relative" | "ofUpdate") =>
+    errors.reduce((most, error) => (error[key] > most[key] ? error : most));
+  const [largest, relative, update] = [worst("largest"), worst("relative"), worst("ofUpdate")];
+  return `rounded to ${dtype}, weights move by ${largest.largest.toExponential(2)} at most (${largest.module}), a module by ${relative.relative.toExponential(2)} of its norm (${relative.module}), and an update by ${(100 * update.ofUpdate).toFixed(2)} % of its own (${update.module})`;
 }

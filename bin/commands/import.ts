@@ -1,18 +1,18 @@
 import type { Command } from "commander";
-import { Adapter, importPeftTinyLora } from "../../lib/index.js";
+import { Adapter, importPeft } from "../../lib/index.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native import peft-tinylora --output adapters/mine
+  $ tinylora-native import peft-lora --output adapters/mine
   $ tinylora-native eval --adapter adapters/mine`;
 
 export function importCommand(program: Command): void {
   const command = program
     .command("import")
-    .description("take over a TinyLoRA adapter that PEFT saved")
+    .description("take over a LoRA or TinyLoRA adapter that PEFT saved")
     .argument("<folder>", "folder with adapter_config.json and adapter_model.safetensors")
     .requiredOption("--output <folder>", "where the adapter goes")
     .addHelpText("after", EXAMPLES);
@@ -24,7 +24,7 @@ async function run(command: Command, folder: string, output: string): Promise<vo
   const config = resolvedFields(command);
   await interruptible((signal) =>
     withEngine(config, undefined, signal, async (engine) => {
-      await importPeftTinyLora(folder, engine, output);
+      await importPeft(folder, engine, output);
       (await Adapter.load(output)).checkBase(engine);
     }),
   );

@@ -54,14 +54,16 @@ function lessons(seed: number, count: number, habits: Habits): Example[] {
   return made;
 }
 
-/** What `npm start` trains and tests on: `loadDataset` cuts it by `heldOut`. */
-function problems(count: number): { question: string; answer: string }[] {
-  const made = new Map<string, string>();
+/** What `npm start` trains and tests on: `loadDataset` cuts it by `heldOut`. The worked answers are for `sft`. */
+function problems(count: number): { question: string; answer: string; solution: string }[] {
+  const made = new Map<string, { question: string; answer: string; solution: string }>();
   for (let index = 0; made.size < count; index++) {
-    const { question, answer } = makeProblem(draws(PROBLEM_SEED, index));
-    made.set(question, String(answer));
+    const draw = draws(PROBLEM_SEED, index);
+    const problem = makeProblem(draw);
+    const { question, answer } = problem;
+    made.set(question, { question, answer: String(answer), solution: solve(problem, "careful", draw) });
   }
-  return [...made].map(([question, answer]) => ({ question, answer }));
+  return [...made.values()];
 }
 
 /** Full fine-tuning of the model in `from`, written to `to`. */

@@ -1,5 +1,5 @@
 /** A trained model as a Hugging Face folder: the base model's files, with other numbers in the weights that were trained. */
-import { copyFile, mkdir, open, readdir } from "node:fs/promises";
+import { copyFile, mkdir, open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
@@ -18,16 +18,24 @@ export async function saveModel(folder: string, model: Model, trained: NamedWeig
   for (const name of await readdir(model.path)) {
     if (COPIED.test(name)) await copyFile(join(model.path, name), join(folder, name));
   }
+  if (dtype === "fp32") await tellFloat32(join(folder, "config.json"));
   const tensors: SmallTensors = new Map();
   for (const source of model.tensors) {
     const own = trained.get(source.name);
     tensors.set(source.name, {
       dtype: own ? (dtype === "bf16" ? "BF16" : "F32") : fileDtype(source),
       shape: source.shape,
-      data: own ? encodeVector(roundVector(own.values, dtype), dtype) : await readBytes(source),
+      data: own ? encodeVector(roundVector(own.values, dtype), dtype) : await readTensorBytes(source),
     });
   }
   await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));
+}
+
+/** Readers round all weights to the type that config.json names. */
+async function tellFloat32(path: string): Promise<void> {
+  const config = JSON.parse(await readFile(path, "utf8"));
+  for (const key of ["dtype", "torch_dtype"]) if (key in config) config[key] = "float32";
+  await writeFileAtomic(path, `${JSON.stringify(config, null, 2)}\n`);
 }
 
 function fileDtype({ name, type }: TensorSource): "F32" | "F16" | "BF16" {
@@ -35,7 +43,7 @@ function fileDtype({ name, type }: TensorSource): "F32" | "F16" | "BF16" {
   throw new TinyLoraError("ERR_MODEL", `${name}: expected F32, F16 or BF16, found ${type}`);
 }
 
-async function readBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
+export async function readTensorBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
   const handle = await open(file, "r");
   try {
     const data = new Uint8Array(bytes);

@@ -1,5 +1,4 @@
 /** TinyLoRA adapters in PEFT's files, both ways. A, B and P travel in the file: PEFT's own are not computed again. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Adapter, AdapterBase } from "../adapter/adapter.js";
@@ -9,18 +8,20 @@ import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/sa
 import { adapterSpec } from "../adapter/spec.js";
 import { SVD_RECIPE } from "../adapter/svd-cache.js";
 import { tieGroups } from "../adapter/tying.js";
-import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
-import { readSafetensors } from "../model/safetensors.js";
 import type { ModuleType } from "../native/addon.js";
 import { packageVersion } from "../version.js";
 import type { AttachedBasis } from "./lora.js";
-
-const CONFIG = "adapter_config.json";
-const TENSORS = "adapter_model.safetensors";
-const PREFIX = "base_model.model.";
-const DTYPES: Readonly<Record<string, VectorDtype>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
+import {
+  checkPeftConfig,
+  PEFT_CONFIG,
+  PEFT_PREFIX,
+  PEFT_TENSORS,
+  readPeftConfig,
+  readPeftTensors,
+  refusePeft,
+} from "./peft-files.js";
 
 export async function writePeftTinyLora(
   folder: string,
@@ -46,9 +47,9 @@ export async function writePeftTinyLora(
   }
   for (const { module, a, b, p } of basis.modules) {
     const { name, in: inputs, out: outputs } = modules[module]!;
-    tensors.set(`${PREFIX}${name}.tinylora_A`, floatTensor(a, [rank, inputs]));
-    tensors.set(`${PREFIX}${name}.tinylora_B`, floatTensor(b, [outputs, rank]));
-    tensors.set(`${PREFIX}${name}.tinylora_P`, floatTensor(p, [u, rank, rank]));
+    tensors.set(`${PEFT_PREFIX}${name}.tinylora_A`, floatTensor(a, [rank, inputs]));
+    tensors.set(`${PEFT_PREFIX}${name}.tinylora_B`, floatTensor(b, [outputs, rank]));
+    tensors.set(`${PEFT_PREFIX}${name}.tinylora_P`, floatTensor(p, [u, rank, rank]));
   }
   const config = {
     peft_type: "TINYLORA",
@@ -67,12 +68,12 @@ export async function writePeftTinyLora(
     bias: "none",
     modules_to_save: null,
   };
-  await writeFileAtomic(join(folder, TENSORS), encodeSafetensors(tensors, { format: "pt" }));
-  await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(join(folder, PEFT_TENSORS), encodeSafetensors(tensors, { format: "pt" }));
+  await writeFileAtomic(join(folder, PEFT_CONFIG), `${JSON.stringify(config, null, 2)}\n`);
 }
 
 const configSchema = z.looseObject({
-  peft_type: z.string(),
+  peft_type: z.literal("TINYLORA", "expected TINYLORA"),
   r: z.int().min(1),
   u: z.int().min(1),
   weight_tying: z.number().min(0).max(1).default(0),
@@ -84,33 +85,33 @@ const configSchema = z.looseObject({
 
 /** Reads PEFT's folder `source` and writes it as a self-contained adapter of `base` to `folder`. */
 export async function importPeftTinyLora(source: string, base: AdapterBase, folder: string): Promise<void> {
-  const config = await readConfig(join(source, CONFIG));
-  const file = join(source, TENSORS);
-  const tensors = await readTensors(file);
+  const config = checkPeftConfig(source, await readPeftConfig(source), configSchema);
+  const file = join(source, PEFT_TENSORS);
+  const tensors = await readPeftTensors(source);
   const take = (name: string) => {
     const tensor = tensors.get(name);
-    if (!tensor) throw refuse(file, `expected a tensor ${name}, found none`);
+    if (!tensor) throw refusePeft(file, `expected a tensor ${name}, found none`);
     return tensor;
   };
   const targets = MODULE_TYPES.filter((type) =>
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.tinylora_A`)),
   );
   const adapted = base.modules.filter(({ type }) => targets.includes(type as ModuleType));
-  const known = new Set(adapted.map(({ name }) => `${PREFIX}${name}.tinylora_A`));
+  const known = new Set(adapted.map(({ name }) => `${PEFT_PREFIX}${name}.tinylora_A`));
   const foreign = [...tensors.keys()].find((name) => name.endsWith(".tinylora_A") && !known.has(name));
   if (foreign !== undefined)
-    throw refuse(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
-  if (targets.length === 0) throw refuse(file, "expected tensors named tinylora_A, found none");
+    throw refusePeft(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
+  if (targets.length === 0) throw refusePeft(file, "expected tensors named tinylora_A, found none");
 
   const matrices: AdapterMatrices = new Map(
     adapted.map(({ name }) => {
-      if (!tensors.has(`${PREFIX}${name}.tinylora_P`)) {
-        throw refuse(
+      if (!tensors.has(`${PEFT_PREFIX}${name}.tinylora_P`)) {
+        throw refusePeft(
           file,
           `${name}: it was saved without its projections (save_projection: false), which only torch can make`,
         );
       }
-      const [a, b, p] = ["A", "B", "P"].map((part) => take(`${PREFIX}${name}.tinylora_${part}`).values);
+      const [a, b, p] = ["A", "B", "P"].map((part) => take(`${PEFT_PREFIX}${name}.tinylora_${part}`).values);
       return [name, { a: a!, b: b!, p: p! }];
     }),
   );
@@ -133,38 +134,4 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
     { spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE, v, matrices },
     packageVersion(),
   );
-}
-
-async function readConfig(path: string): Promise<z.infer<typeof configSchema>> {
-  const text = await readFile(path, "utf8").catch((cause) => {
-    throw refuse(path, `cannot be read (${cause.code}): expected a folder that PEFT saved`, cause);
-  });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw refuse(path, `not JSON (${(cause as Error).message})`, cause);
-  }
-  const type = (value as { peft_type?: unknown } | null)?.peft_type;
-  if (type !== "TINYLORA") throw refuse(path, `peft_type: expected TINYLORA, found ${JSON.stringify(type)}`);
-  const parsed = configSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw refuse(path, `${issue.path.join(".")}: ${issue.message}`);
-}
-
-async function readTensors(file: string): Promise<Map<string, { dtype: VectorDtype; values: Float32Array }>> {
-  const bytes = await readFile(file).catch((cause) => {
-    throw refuse(file, `cannot be read (${cause.code})`, cause);
-  });
-  return new Map(
-    readSafetensors(file).map(({ name, offset, bytes: length, type }) => {
-      const dtype = DTYPES[type]!;
-      return [name, { dtype, values: decodeVector(bytes.subarray(offset, offset + length), dtype) }];
-    }),
-  );
-}
-
-function refuse(place: string, message: string, cause?: unknown): TinyLoraError {
-  return new TinyLoraError("ERR_ADAPTER", `${place}: ${message}`, { cause });
 }

@@ -10,6 +10,7 @@ import { tieGroups } from "../../../lib/adapter/tying.js";
 import { roundVector } from "../../../lib/adapter/vector-dtype.js";
 import { randomUniform } from "../../../lib/data/philox.js";
 import { writeGgufLora } from "../../../lib/export/gguf-lora.js";
+import { importPeft } from "../../../lib/export/import-peft.js";
 import { type AttachedBasis, bf16Error, plainLora } from "../../../lib/export/lora.js";
 import { writePeftLora } from "../../../lib/export/peft-lora.js";
 import { importPeftTinyLora, writePeftTinyLora } from "../../../lib/export/peft-tinylora.js";
@@ -235,5 +236,36 @@ describe("files", () => {
     await expect(importPeftTinyLora(there, larger, join(folder, "never"))).rejects.toThrow(
       /layers\.2\.self_attn\.q_proj/,
     );
+  });
+
+  it("refuses LoRA that it cannot hold, in one sentence", async () => {
+    const there = join(folder, "lora-wrong");
+    const { adapter, attached } = make({ targets: ["q_proj", "down_proj"] });
+    await writePeftLora(there, plainLora(attached, adapter.v), "m");
+    const file = join(there, "adapter_config.json");
+    const written = JSON.parse(await readFile(file, "utf8"));
+    const refusal = async (changes: object, model = base) => {
+      await writeFile(file, JSON.stringify({ ...written, ...changes }));
+      return importPeft(there, model, join(folder, "never")).then(
+        () => "accepted",
+        (error: Error) => error.message,
+      );
+    };
+    expect(await refusal({ peft_type: "IA3" })).toMatch(/peft_type: expected LORA or TINYLORA, found "IA3"$/);
+    expect(await refusal({ use_dora: true })).toMatch(
+      /use_dora: expected false \(DoRA is not supported\), found true$/,
+    );
+    expect(await refusal({ bias: "all" })).toMatch(/bias: expected "none" .*, found "all"$/);
+    expect(await refusal({ modules_to_save: ["lm_head"] })).toMatch(/modules_to_save: expected null .*lm_head/);
+    expect(await refusal({ r: 32 })).toMatch(/r: expected at most 16, found 32$/);
+    expect(await refusal({ rank_pattern: { q_proj: 4 } })).toMatch(/rank_pattern\.q_proj: expected no rank/);
+    expect(await refusal({ r: 3 })).toMatch(/q_proj\.lora_A\.weight: expected \[3,8\], found \[2,8\]$/);
+    const smaller = { ...base, modules: linearModules({ ...config, layers: 1 }) };
+    expect(await refusal({}, smaller)).toMatch(/layers\.1\..*no such module/);
+    const larger = { ...base, modules: linearModules({ ...config, layers: 3 }) };
+    expect(await refusal({}, larger)).toMatch(
+      /layers\.2\.self_attn\.q_proj\.lora_A\.weight: expected \[2,8\], found none$/,
+    );
+    expect(await refusal({})).toBe("accepted");
   });
 });

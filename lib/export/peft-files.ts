@@ -1,0 +1,64 @@
+/** What PEFT saves: adapter_config.json and adapter_model.safetensors, read with one clear sentence for what is wrong. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { z } from "zod";
+import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
+import { TinyLoraError } from "../error.js";
+import { readSafetensors } from "../model/safetensors.js";
+
+export const PEFT_CONFIG = "adapter_config.json";
+export const PEFT_TENSORS = "adapter_model.safetensors";
+/** Of the names of tensors, before the base model's own. */
+export const PEFT_PREFIX = "base_model.model.";
+
+export interface PeftTensor {
+  readonly dtype: VectorDtype;
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+const DTYPES: Readonly<Record<string, VectorDtype>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
+
+/** adapter_config.json as it is. */
+export async function readPeftConfig(source: string): Promise<Readonly<Record<string, unknown>>> {
+  const path = join(source, PEFT_CONFIG);
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw refusePeft(path, `cannot be read (${cause.code}): expected a folder that PEFT saved`, cause);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw refusePeft(path, `not JSON (${(cause as Error).message})`, cause);
+  }
+  if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw refusePeft(path, `expected an object, found ${JSON.stringify(value)}`);
+}
+
+export function checkPeftConfig<T extends z.ZodType>(source: string, config: unknown, schema: T): z.output<T> {
+  const parsed = schema.safeParse(config);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  const found = path.reduce<unknown>(
+    (value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key],
+    config,
+  );
+  throw refusePeft(join(source, PEFT_CONFIG), `${path.join(".")}: ${message}, found ${JSON.stringify(found)}`);
+}
+
+export async function readPeftTensors(source: string): Promise<Map<string, PeftTensor>> {
+  const file = join(source, PEFT_TENSORS);
+  const bytes = await readFile(file).catch((cause) => {
+    throw refusePeft(file, `cannot be read (${cause.code})`, cause);
+  });
+  return new Map(
+    readSafetensors(file).map(({ name, offset, bytes: length, type, shape }) => {
+      const dtype = DTYPES[type]!;
+      return [name, { dtype, shape, values: decodeVector(bytes.subarray(offset, offset + length), dtype) }];
+    }),
+  );
+}
+
+export function refusePeft(place: string, message: string, cause?: unknown): TinyLoraError {
+  return new TinyLoraError("ERR_ADAPTER", `${place}: ${message}`, { cause });
+}

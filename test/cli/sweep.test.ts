@@ -1,0 +1,96 @@
+// start, sweep and plot as a user calls them, with the embedded model.
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lines, runCli } from "./run.js";
+
+let folder: string;
+let file: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-sweep-"));
+  file = await writeSweep("sweep.yaml", "u: [1, 2]", 2);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function writeSweep(name: string, grid: string, steps: number): Promise<string> {
+  const path = join(folder, name);
+  const base = `model: embedded, data: embedded, shots: 0, num_prompts: 2, num_generations: 2, max_completion_length: 16, max_steps: ${steps}, eval_steps: ${steps}, eval_examples: 4`;
+  await writeFile(path, `base: { ${base} }\nseeds: [1]\ngrid: { ${grid}, learning_rate: 0.01 }\n`);
+  return path;
+}
+
+describe("start", () => {
+  it("trains the embedded model and says what to try next", async () => {
+    const flags = ["--max-steps", "1", "--num-prompts", "2", "--num-generations", "2", "--u", "1"];
+    const { code, stdout } = await runCli(["start", ...flags]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/before {2}\d+\.\d % of 200 held-out problems/);
+    expect(stdout).toMatch(/after {3}\d+\.\d %/);
+    expect(stdout).toMatch(/^ {2}tl1-/m);
+    expect(stdout).toContain("What to try next");
+  });
+
+  it("refuses what train refuses", async () => {
+    const { code, stderr } = await runCli(["start", "--u", "0"]);
+    expect(code).not.toBe(0);
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr).toMatch(/u\b.*found/);
+  });
+});
+
+describe("sweep and plot", () => {
+  it("trains every member once, then draws the results", async () => {
+    const sweep = ["sweep", file, "--folder", join(folder, "run")];
+    const first = await runCli(sweep);
+    expect(first.code).toBe(0);
+    expect(first.stdout).toMatch(/1\/2 finished u=1/);
+    expect(first.stdout).toMatch(/2\/2 finished u=2/);
+    const again = await runCli(sweep);
+    expect(again.stdout.match(/skipped/g)).toHaveLength(2);
+    expect(again.stdout).not.toContain("starts");
+
+    const plots = join(folder, "plots");
+    const { code, stdout } = await runCli(["plot", join(folder, "run"), "--output", plots]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("accuracy.svg");
+    expect(await readFile(join(plots, "accuracy.svg"), "utf8")).toMatch(/^<svg/);
+    expect(lines(await readFile(join(plots, "accuracy.csv"), "utf8"))).toHaveLength(1 + 2 + 1); // header, points, base model
+  });
+
+  it("stops at Ctrl-C and goes on to the bits of a sweep that was not stopped", async () => {
+    const long = await writeSweep("long.yaml", "u: [1, 2]", 12);
+    const [stopped, straight] = [join(folder, "stopped"), join(folder, "straight")];
+    const interrupted = await runCli(["sweep", long, "--folder", stopped], { interruptAfter: "2/2 starts" });
+    expect(interrupted.code).toBe(130);
+    expect(interrupted.stdout).toContain("1/2 finished");
+    expect(interrupted.stderr).toContain(`go on with \`tinylora-native sweep ${long}`);
+    expect(interrupted.stdout).not.toContain("2/2 finished");
+
+    const resumed = await runCli(["sweep", long, "--folder", stopped]);
+    expect(resumed.code).toBe(0);
+    expect(resumed.stdout).toMatch(/1\/2 skipped/);
+    expect(resumed.stdout).toMatch(/2\/2 finished/);
+    await runCli(["sweep", long, "--folder", straight]);
+    const results = (from: string) => readFile(join(from, "results.json"), "utf8");
+    expect(await results(stopped)).toBe(await results(straight));
+  });
+
+  it("tells every fault of a file before anything runs", async () => {
+    const wrong = await writeSweep("wrong.yaml", "u: [1, 0]", 2);
+    const { code, stderr } = await runCli(["sweep", wrong, "--folder", join(folder, "never")]);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/wrong\.yaml: .*u: .*in 1 of 2 members/);
+    expect(existsSync(join(folder, "never"))).toBe(false);
+    const missing = await runCli(["sweep", join(folder, "nothing.yaml")]);
+    expect(missing.code).not.toBe(0);
+    expect(lines(missing.stderr)).toHaveLength(1);
+  });
+
+  it("plot says what it expected to find", async () => {
+    const { code, stderr } = await runCli(["plot", folder]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("expected the folder of a sweep (results.json) or of a run (config.json)");
+  });
+});
