@@ -1,10 +1,11 @@
 // lora_gradient: s and s R_k as for the product back (kernels/low_rank.cu), z R_k^T, then the sums over rows.
+#include "cuda/kernels/lora_gradient.h"
+
 #include <cstdint>
 
 #include "core/error.h"
 #include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
-#include "cuda/kernels/lora_gradient.h"
 #include "cuda/kernels/low_rank.h"
 #include "cuda/launch.h"
 
@@ -45,8 +46,8 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
     const std::size_t numbers = static_cast<std::size_t>(lora.rank) * static_cast<std::size_t>(width);
     const auto sums = device_->scratch(runs * numbers * sizeof(float));
     const bool pairs = width % 2 == 0 && reinterpret_cast<std::uintptr_t>(x) % 8 == 0;
-    const cuda::LoraGradientKernelArgs kernel{x, left, static_cast<float*>(sums.get()), d, args.rows, width, lora.rank,
-                                              pairs};
+    const cuda::LoraGradientKernelArgs kernel{x,         left, static_cast<float*>(sums.get()), d, args.rows, width,
+                                              lora.rank, pairs};
     const char* name = lora.rank <= 8 ? pick("lora_gradient_8_bf16", "lora_gradient_8_f32")
                                       : pick("lora_gradient_16_bf16", "lora_gradient_16_f32");
     launch(*device_, "lora_gradient", name,

@@ -55,7 +55,8 @@ void CudaBackend::add_outer_product(WeightGradientKernelArgs args) {
   args.x = x.data;
   args.x_stride = x.stride;
   // The biggest tile of which there are enough to keep every multiprocessor busy; the bits are the same.
-  const bool large = ceil_div(args.out, 128) * ceil_div(args.in, 128) >= static_cast<unsigned>(device_->multiprocessors());
+  const bool large =
+      ceil_div(args.out, 128) * ceil_div(args.in, 128) >= static_cast<unsigned>(device_->multiprocessors());
   if (large) {
     launch(*device_, "weight_gradient", "weight_gradient_large_bf16",
            {.grid = {ceil_div(args.out, 128), ceil_div(args.in, 128)}, .block = 256, .shared_bytes = 65536}, args);

@@ -2,8 +2,8 @@
 // gain_gradient  d_gain += sum over rows of dy * x * inv_rms
 //
 // A block owns 32 columns; warp w of 16 sums rows w, w + 16, ... in double, then the warps are added in their order: an
-// order that depends on the number of rows alone. Bytes: those of the arguments, each once; limit: memory (latency where
-// the width is small: width / 32 blocks).
+// order that depends on the number of rows alone. Bytes: those of the arguments, each once; limit: memory (latency
+// where the width is small: width / 32 blocks).
 #include "act.cuh"
 #include "gain_gradient.h"
 

@@ -1,7 +1,8 @@
 // The gradients of A and B: d += left^T x with left = s R_k and x (dA), left = z R_k^T and x = dy (dB transposed).
 //
 // turn                 left = z R_k^T, one thread a number
-// lora_gradient_*      a block sums a run of 256 rows over 256 columns, a thread two neighbours: left of the run lies in
+// lora_gradient_*      a block sums a run of 256 rows over 256 columns, a thread two neighbours: left of the run lies
+// in
 //                      shared memory and is read as broadcasts, x streams by once; kRanks (8 or 16) x 2 sums a thread
 // lora_gradient_sum    the runs of each element in order, on top of d
 //
@@ -59,12 +60,12 @@ __device__ void sum_run(const LoraGradientKernelArgs& args) {
 
 }  // namespace
 
-#define TINYLORA_LORA_GRADIENT(name, act)                                                                              \
-  extern "C" __global__ void __launch_bounds__(kLoraThreads) lora_gradient_8_##name(LoraGradientKernelArgs args) {     \
-    sum_run<act, 8>(args);                                                                                             \
-  }                                                                                                                    \
-  extern "C" __global__ void __launch_bounds__(kLoraThreads) lora_gradient_16_##name(LoraGradientKernelArgs args) {    \
-    sum_run<act, 16>(args);                                                                                            \
+#define TINYLORA_LORA_GRADIENT(name, act)                                                                           \
+  extern "C" __global__ void __launch_bounds__(kLoraThreads) lora_gradient_8_##name(LoraGradientKernelArgs args) {  \
+    sum_run<act, 8>(args);                                                                                          \
+  }                                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(kLoraThreads) lora_gradient_16_##name(LoraGradientKernelArgs args) { \
+    sum_run<act, 16>(args);                                                                                         \
   }
 TINYLORA_LORA_GRADIENT(bf16, __nv_bfloat16)
 TINYLORA_LORA_GRADIENT(f32, float)

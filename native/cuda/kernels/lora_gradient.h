@@ -5,7 +5,7 @@
 
 namespace tinylora::cuda {
 
-inline constexpr int kLoraRun = 256;       // rows whose sum one block makes
+inline constexpr int kLoraRun = 256;  // rows whose sum one block makes
 inline constexpr int kLoraThreads = 128;
 inline constexpr int kLoraColumns = 2 * kLoraThreads;  // a block
 

@@ -10,8 +10,8 @@
 //
 // Both operands lie with rows down and the dimension that an mma tile spans across, so both are read with
 // ldmatrix.trans from swizzled tiles that cp.async fills: no transposed copy exists. Shared reads of a large warp tile
-// (64 x 32): 6 ldmatrix.x4 for 16 mma, as in the product. Bytes of a block: (BM + BN) M 2 in, BM BN 4 in and out. Limit:
-// tensor cores where M is some hundreds; below that the 8 out in bytes of dW.
+// (64 x 32): 6 ldmatrix.x4 for 16 mma, as in the product. Bytes of a block: (BM + BN) M 2 in, BM BN 4 in and out.
+// Limit: tensor cores where M is some hundreds; below that the 8 out in bytes of dW.
 #include "mma.cuh"
 #include "weight_gradient.h"
 

@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) weight_gradient_f32(Weigh
 
   float sum[4][4] = {};
   for (int row = 0; row < args.rows; row += kDepth) {
-    const auto fill = [&](const void* from, int first, int width, int stride, float (&tile)[kDepth][kTile]) {
+    const auto fill = [&](const void* from, int first, int width, int stride, float(&tile)[kDepth][kTile]) {
 #pragma unroll
       for (int i = static_cast<int>(threadIdx.x); i < kDepth * kTile; i += kThreads) {
         const int line = i / kTile, column = first + i % kTile;
