@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { Adapter, type AdapterBase } from "../adapter/adapter.js";
+import { LARGEST_RANK } from "../adapter/basis.js";
 import type { AdapterMatrices } from "../adapter/file.js";
 import { MODULE_TYPES } from "../adapter/modules.js";
 import type { LinearModule } from "../native/addon.js";
@@ -14,9 +15,6 @@ import {
   readPeftTensors,
   refusePeft,
 } from "./peft-files.js";
-
-/** The native engine's: its products hold z of a row in registers. */
-const LARGEST_RANK = 16;
 
 const off = (what: string) => z.literal(false, `expected false (${what} is not supported)`).default(false);
 const empty = z.record(z.string(), z.never("expected no rank or alpha of its own for a module")).nullish();
