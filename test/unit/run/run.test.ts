@@ -138,7 +138,7 @@ describe("run folder", () => {
     await expect(RunFolder.open(folder)).rejects.toThrow(/expected the folder of a run, found no config\.json/);
     await writeFile(join(folder, "config.json"), "{}");
     await expect(RunFolder.open(folder)).rejects.toThrow(/config\.json: not the config of a run/);
-    await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 2, package_version: "9" }));
-    await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 1, found 2/);
+    await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 1, package_version: "9" }));
+    await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 2, found 1/);
   });
 });
