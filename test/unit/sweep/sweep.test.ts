@@ -94,7 +94,8 @@ describe("the files of the paper's figures", () => {
   it("are whole", async () => {
     const files = (await readdir(paper)).sort();
     expect(files.length).toBeGreaterThan(8);
-    for (const file of files) expect((await planSweep(join(paper, file))).members.length, file).toBeGreaterThanOrEqual(5);
+    for (const file of files)
+      expect((await planSweep(join(paper, file))).members.length, file).toBeGreaterThanOrEqual(5);
   });
 });
 
