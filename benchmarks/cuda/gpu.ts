@@ -4,7 +4,7 @@
  * python of TINYLORA_PYTHON (python3) has torch. Writes benchmarks/cuda/results/DATE.json and .md.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { linearShapes, MODELS } from "../../bin/shapes.js";
@@ -44,12 +44,14 @@ process.exitCode = tests && tests.failed > 0 ? 1 : 0;
 /** The suite with the device's own driver in place of the stand-in. */
 function suite(): { passed: number; failed: number } {
   const file = join(root, ".cache", "gpu-report.json");
+  rmSync(file, { force: true });
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   spawnSync(process.execPath, [vitest, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${file}`], {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, TINYLORA_CUDA_DRIVER: driver },
   });
+  if (!existsSync(file)) fail("the suite ended without a report: its message is above");
   const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(file, "utf8")) as Record<string, number>;
   return { passed: numPassedTests ?? 0, failed: numFailedTests ?? 0 };
 }

@@ -16,6 +16,13 @@ const MULTIPROCESSOR = {
   sm_90a: { threads: 2048, blocks: 32, registers: 65536, shared: 228 * 1024 },
   sm_100: { threads: 2048, blocks: 32, registers: 65536, shared: 228 * 1024 },
 };
+/** Of the headers, by name: none is there twice. */
+const CONSTANTS = constantsOf(
+  readdirSync(folder)
+    .filter((name) => /\.(?:h|cuh)$/.test(name))
+    .map((name) => readFileSync(join(folder, name), "utf8"))
+    .join("\n"),
+);
 /** Shared memory that the driver keeps for itself, of every block. */
 const RESERVED = 1024;
 
@@ -91,17 +98,22 @@ function compile(file, architecture, target) {
     spills: Number(stores) + Number(loads),
     stack: Number(stack),
     shared: Number(/(\d+) bytes smem/.exec(rest)?.[1] ?? 0),
-    threads: bounds.get(name) ?? 256,
+    threads: bounds(name) ?? 256,
   }));
 }
 
-/** Threads of a block by kernel, where __launch_bounds__ says so as a number or a constant of the same file. */
+/** Threads of a block by kernel, from __launch_bounds__; its constants may stand in a header, its kernel in a macro. */
 function launchBounds(text) {
-  const constants = new Map(
-    [...text.matchAll(/constexpr int (\w+) = (\d+);/g)].map(([, name, value]) => [name, value]),
-  );
-  const found = text.matchAll(/__launch_bounds__\((\w+)[^)]*\)\s+(\w+)\(/g);
-  return new Map([...found].map(([, size, name]) => [name, Number(constants.get(size) ?? size) || 256]));
+  const bounds = /__launch_bounds__\((\w+)(?: \* (\d+))?[^)]*\)\s+(?:void\s+)?([\w#]+)\(/g;
+  const found = [...text.matchAll(bounds)].map(([, size, times = "1", name]) => ({
+    pattern: new RegExp(`^${name.replace(/##\w+/g, "\\w+")}$`),
+    threads: Number(constantsOf(text).get(size) ?? CONSTANTS.get(size) ?? size) * Number(times),
+  }));
+  return (name) => found.find(({ pattern }) => pattern.test(name))?.threads;
+}
+
+function constantsOf(text) {
+  return new Map([...text.matchAll(/constexpr int (\w+) = (\d+);/g)].map(([, name, value]) => [name, value]));
 }
 
 function occupancy(architecture, registers, threads, shared) {

@@ -120,10 +120,12 @@ describe("grade", () => {
     expect(grade("I do not know", "8")).toEqual({ strict: false, lenient: false, format: false, answer: null });
   });
 
-  it("reads long lines without hanging", () => {
+  it("reads a long line of digits in no time", () => {
+    const start = performance.now();
     grade("1".repeat(20_000) + ",".repeat(20_000) + "1,".repeat(20_000), "8");
     grade("\\boxed{".repeat(2_000), "8");
     grade("- ".repeat(50_000), "8");
     grade(" ".repeat(50_000), "8");
+    expect(performance.now() - start).toBeLessThan(2000);
   });
 });

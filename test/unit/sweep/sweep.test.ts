@@ -94,8 +94,10 @@ describe("the files of the paper's figures", () => {
   it("are whole", async () => {
     const files = (await readdir(paper)).sort();
     expect(files.length).toBeGreaterThan(8);
-    for (const file of files)
-      expect((await planSweep(join(paper, file))).members.length, file).toBeGreaterThanOrEqual(5);
+    for (const file of files) {
+      const fewest = file === "accuracy-smollm2.yaml" ? 5 : 9;
+      expect((await planSweep(join(paper, file))).members.length, file).toBeGreaterThanOrEqual(fewest);
+    }
   });
 });
 
