@@ -98,7 +98,7 @@ export function encodePrompt(
   if (needed > model.config.context) {
     throw new TinyLoraError(
       "ERR_DATA",
-      `${id}: the prompt's ${tokens.length} tokens and ${maxNewTokens} of the completion exceed the model's context of ${model.config.context}`,
+      `${id}: the prompt's ${tokens.length} tokens and ${maxNewTokens} of the completion exceed the model's context of ${model.config.context}: lower max_completion_length`,
     );
   }
   return tokens;
