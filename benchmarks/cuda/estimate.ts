@@ -8,6 +8,7 @@
  *   - mma.sync reaches the whole tensor rate on sm_80 and 62 % of it on sm_90
  *   - a warp's chain of mma takes 33 clocks a link, and so many blocks run at once as registers and shared memory allow
  *   - a launch costs 1.5 us
+ * The persistent products of sm_90a have a model of their own: estimate-wgmma.ts.
  */
 import type { Launch } from "../../lib/index.js";
 
@@ -18,6 +19,8 @@ export interface Gpu {
   /** Tensor multiply-adds a clock and multiprocessor, in bf16, and the share of it that mma.sync reaches. */
   readonly tensor: number;
   readonly mmaSync: number;
+  /** The same of wgmma; 0 without. */
+  readonly wgmma: number;
   /** Bytes a second of memory. */
   readonly bandwidth: number;
   readonly architecture: "sm_80" | "sm_90a";
@@ -30,6 +33,7 @@ export const GPUS: readonly Gpu[] = [
     hertz: 1.41e9,
     tensor: 1024,
     mmaSync: 1,
+    wgmma: 0,
     bandwidth: 2.04e12,
     architecture: "sm_80",
   },
@@ -39,6 +43,7 @@ export const GPUS: readonly Gpu[] = [
     hertz: 1.83e9,
     tensor: 2048,
     mmaSync: 0.62,
+    wgmma: 0.95,
     bandwidth: 3.35e12,
     architecture: "sm_90a",
   },
@@ -48,6 +53,7 @@ export const GPUS: readonly Gpu[] = [
     hertz: 1.83e9,
     tensor: 2048,
     mmaSync: 0.62,
+    wgmma: 0.95,
     bandwidth: 4.8e12,
     architecture: "sm_90a",
   },
@@ -59,9 +65,14 @@ export interface Estimate {
   readonly limit: string;
 }
 
-const MMA = 16 * 8 * 16;
-const CHAIN_CLOCKS = 33;
-const LAUNCH_SECONDS = 1.5e-6;
+/** Multiply-adds of an mma.m16n8k16, in which tensor work is counted. */
+export const MMA = 16 * 8 * 16;
+/** Bytes a clock and multiprocessor. */
+export const L2 = 32;
+export const CHAIN_CLOCKS = 33;
+export const LAUNCH_SECONDS = 1.5e-6;
+export const SECTOR = 32;
+export const MEMORY_SHARE = 0.9;
 
 /** `compulsory`: bytes that must come from or go to memory; `chain`: links of one warp; `resident`: blocks that fit on one multiprocessor. */
 export function estimate(gpu: Gpu, launch: Launch, compulsory: number, chain: number, resident: number): Estimate {
@@ -72,8 +83,8 @@ export function estimate(gpu: Gpu, launch: Launch, compulsory: number, chain: nu
     "tensor cores": clocks((launch.mma * MMA) / (gpu.tensor * gpu.mmaSync)),
     issue: clocks(launch.executed / 4),
     "shared memory": clocks(launch.wavefronts ?? 0),
-    L2: ((launch.sectors ?? 0) * 32) / (32 * gpu.multiprocessors * gpu.hertz),
-    memory: compulsory / (0.9 * gpu.bandwidth),
+    L2: ((launch.sectors ?? 0) * SECTOR) / (L2 * gpu.multiprocessors * gpu.hertz),
+    memory: compulsory / (MEMORY_SHARE * gpu.bandwidth),
     latency: (Math.ceil(blocks / (gpu.multiprocessors * resident)) * chain * CHAIN_CLOCKS) / gpu.hertz,
   };
   const [limit, seconds] = Object.entries(parts).reduce((most, part) => (part[1] > most[1] ? part : most));

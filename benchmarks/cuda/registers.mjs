@@ -28,16 +28,16 @@ const RESERVED = 1024;
 
 /**
  * Dynamic shared memory is chosen at launch, blocks without __launch_bounds__ too: { threads, shared } by kernel, read
- * from the tables of the host code; of products also the { rows, columns } of a tile.
+ * from the tables of the host code; of products also the { rows, columns } of a tile, and blocks of a cluster.
  */
 export function launchShapes() {
   const shapes = new Map();
   for (const file of readdirSync(join(root, "native", "cuda")).filter((name) => name.endsWith(".cpp"))) {
     const text = readFileSync(join(root, "native", "cuda", file), "utf8");
-    const tables = text.matchAll(/\{"(\w+)", (\d+), (\d+), (\d+), (\d+)\}/g);
+    const tables = text.matchAll(/\{"(\w+)", (\d+), (\d+), (\d+), (\d+)(?:, (\d+))?\}/g);
     for (const [, name, ...numbers] of tables) {
-      const [rows, columns, threads, shared] = numbers.map(Number);
-      shapes.set(name, { rows, columns, threads, shared });
+      const [rows, columns, threads, shared, cluster = 1] = numbers.filter((one) => one !== undefined).map(Number);
+      shapes.set(name, { rows, columns, threads, shared, cluster });
     }
   }
   return shapes;

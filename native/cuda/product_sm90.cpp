@@ -15,12 +15,12 @@ namespace tinylora::cuda {
 namespace {
 
 // As kernels/product_sm90.cu has them.
-constexpr Sm90Product kForward[] = {{"product_small_sm90", 64, 16, 160, 83072},
-                                    {"product_mid_sm90", 64, 128, 160, 99392},
-                                    {"product_large_sm90", 128, 256, 384, 197696}};
-constexpr Sm90Product kBackward[] = {{"product_mid_backward_sm90", 64, 128, 160, 99392},
-                                     {"product_mid_backward_sm90", 64, 128, 160, 99392},
-                                     {"product_large_backward_sm90", 128, 256, 384, 197696}};
+constexpr Sm90Product kForward[] = {{"product_small_sm90", 64, 16, 160, 83072, 1},
+                                    {"product_mid_sm90", 64, 128, 160, 99392, 1},
+                                    {"product_large_sm90", 128, 256, 384, 197696, 2}};
+constexpr Sm90Product kBackward[] = {{"product_mid_backward_sm90", 64, 128, 160, 99392, 1},
+                                     {"product_mid_backward_sm90", 64, 128, 160, 99392, 1},
+                                     {"product_large_backward_sm90", 128, 256, 384, 197696, 2}};
 
 constexpr int kSmallRows = 64;
 /// Blocks of a multiprocessor, by shared memory.
@@ -40,16 +40,17 @@ void encode(const Driver& api, TensorMap& map, const void* data, int rows, int s
             "cuTensorMapEncodeTiled");
 }
 
-std::int64_t tiles_of(const ProductKernelArgs& args, const Sm90Product& kernel) {
-  std::int64_t columns = 0;
-  for (int i = 0; i < args.tasks; ++i) columns += ceil_div(args.task[i].n, kernel.columns);
-  return columns * ceil_div(args.rows, kernel.rows);
+std::int64_t column_tiles(const ProductKernelArgs& args, const Sm90Product& kernel) {
+  std::int64_t tiles = 0;
+  for (int i = 0; i < args.tasks; ++i) tiles += ceil_div(args.task[i].n, kernel.columns);
+  return tiles;
 }
 
 /// The biggest tile of which there are enough to keep every multiprocessor busy.
 const Sm90Product& choose(std::span<const Sm90Product> kernels, const ProductKernelArgs& args, int multiprocessors) {
   if (args.rows <= kSmallRows) return kernels[0];
-  return tiles_of(args, kernels[2]) >= multiprocessors ? kernels[2] : kernels[1];
+  return column_tiles(args, kernels[2]) * ceil_div(args.rows, kernels[2].rows) >= multiprocessors ? kernels[2]
+                                                                                                 : kernels[1];
 }
 
 }  // namespace
@@ -66,8 +67,8 @@ std::span<const Sm90Product> sm90_products(bool backward) { return backward ? kB
 void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, bool backward) {
   ProductSm90Args args{};
   args.product = product;
-  args.row_tiles = static_cast<int>(ceil_div(product.rows, kernel.rows));
-  args.tiles = static_cast<int>(tiles_of(product, kernel));
+  args.row_tiles = static_cast<int>(ceil_div(product.rows, kernel.rows * kernel.cluster));
+  args.tiles = args.row_tiles * static_cast<int>(column_tiles(product, kernel));
   device.bind();
   encode(device.api(), args.x, product.x, product.rows, product.x_stride, kernel.rows);
   int first = 0;
@@ -77,11 +78,13 @@ void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKe
     first += static_cast<int>(ceil_div(task.n, kernel.columns));
     // Rows of W are outputs, or k in the backward product.
     const int rows = round_up(backward ? product.k : task.n, kPadOut);
-    encode(device.api(), args.w[i], task.w, rows, task.w_stride, backward ? kSm90Depth : kernel.columns);
+    encode(device.api(), args.w[i], task.w, rows, task.w_stride, backward ? kSm90Depth : kernel.columns / kernel.cluster);
   }
-  const unsigned most = static_cast<unsigned>(device.multiprocessors()) * resident(kernel);
+  const auto cluster = static_cast<unsigned>(kernel.cluster);
+  const unsigned resident_clusters =
+      std::max(1U, static_cast<unsigned>(device.multiprocessors()) * resident(kernel) / cluster);
   launch(device, "product_sm90", kernel.name,
-         {.grid = {std::min(static_cast<unsigned>(args.tiles), most)},
+         {.grid = {cluster * std::min(static_cast<unsigned>(args.tiles), resident_clusters)},
           .block = kernel.threads,
           .shared_bytes = kernel.shared_bytes},
          args);

@@ -14,6 +14,7 @@ struct Sm90Product {
   int columns;  // of a tile
   unsigned threads;
   unsigned shared_bytes;  // the stages and their barriers, and what aligning them may skip
+  int cluster;            // blocks, one row tile each, that share a W tile
 };
 
 /// wgmma is of sm_90a alone: later devices have other tensor cores.

@@ -9,11 +9,12 @@ const program = join(cudasimFolder, "cudasim_tests");
 function run(
   command: string,
   commandArguments: string[],
-): Promise<{ stdout: string; stderr: string; failed: boolean }> {
-  const options = { maxBuffer: 2 ** 26 };
+  environment = {},
+): Promise<{ stdout: string; stderr: string; status: number }> {
+  const options = { maxBuffer: 2 ** 26, env: { ...process.env, ...environment } };
   return new Promise((resolve) => {
     execFile(command, commandArguments, options, (error, stdout, stderr) =>
-      resolve({ stdout, stderr, failed: error !== null }),
+      resolve({ stdout, stderr, status: typeof error?.code === "number" ? error.code : error ? -1 : 0 }),
     );
   });
 }
@@ -23,10 +24,12 @@ const names = listing?.stdout.split("\n").filter((name) => name !== "") ?? [];
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no nvcc)", () => {
   const outcomes = new Map<string, string>();
+  let leaked: boolean;
 
   beforeAll(async () => {
     if (names.length === 0) return;
-    const { stdout, stderr } = await run(program, [cudasimFolder]);
+    const { stdout, stderr, status } = await run(program, [cudasimFolder], { CUDASIM_LEAK_STATUS: "86" });
+    leaked = status === 86;
     for (const line of stdout.split("\n")) {
       const name = names.find((candidate) => line === `ok ${candidate}` || line.startsWith(`FAILED ${candidate}: `));
       if (name !== undefined) outcomes.set(name, line);
@@ -38,6 +41,20 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
 
   it("has tests", () => {
     expect(names).not.toHaveLength(0);
+  });
+
+  it("leaves nothing on the device", () => {
+    expect(leaked).toBe(false);
+  });
+
+  it("ends with the status of a process that leaves memory, a module and the context behind", async () => {
+    const leaving = [cudasimFolder, "--leak"];
+    const found = await run(program, leaving, { CUDASIM_LEAK_STATUS: "86" });
+    expect(found.status).toBe(86);
+    expect(found.stderr).toBe(
+      "cudasim: never given back: 1 device allocation, 1 module, 1 reference to the context\n",
+    );
+    expect((await run(program, leaving, { CUDASIM_LEAK_STATUS: "0" })).status).toBe(0);
   });
 
   it.each(names)("%s", (name) => {

@@ -11,6 +11,7 @@ struct SimulatedDriver {
   std::uint64_t (*graph_launches)() = nullptr;      // graphs
   void (*fail_next)(const char* kernel) = nullptr;  // its next launch is the end of the context
   void (*refuse_captures)(bool refuse) = nullptr;
+  const char* (*leaks)() = nullptr;  // what has not been given back, "" when there is nothing
 
   static SimulatedDriver find();
   explicit operator bool() const { return launches != nullptr; }

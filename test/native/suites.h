@@ -29,6 +29,7 @@ void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
 void add_engine_sampler_tests(Tests&);
 void add_cuda_engine_tests(Tests&);
+void add_cuda_leak_tests(Tests&);
 
 inline void add_all(Tests& tests) {
   add_core_tests(tests);
@@ -55,6 +56,7 @@ inline void add_all(Tests& tests) {
   add_engine_projection_tests(tests);
   add_engine_sampler_tests(tests);
   add_cuda_engine_tests(tests);
+  add_cuda_leak_tests(tests);  // last: it looks at what the others left
 }
 
 }  // namespace tinylora::test

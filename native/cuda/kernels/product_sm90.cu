@@ -3,14 +3,17 @@
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
 //   64 x 16    small   1           16                8 x 10 KiB       48                M <= 64: W streams by once
 //   64 x 128   mid     1           128               4 x 24 KiB       120               few tiles; two blocks an SM
-//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM
+//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM,
+//                                                                                       in clusters of two blocks
 //
 // One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
 // tile, 64 k each, which arrive at the stage's "full" barrier. Each consumer warpgroup owns 64 rows and all columns of
 // the tile: it waits for "full", starts four wgmma of 16 k, and gives the stage before back ("empty") once its products
 // are done, so that one stage is always being multiplied. Blocks are persistent: block b makes tiles b, b + blocks, ...
 // (row tiles first, so that a W tile in L2 serves all rows), and the producer fills the ring for the next tile during
-// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers.
+// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers, and two blocks, one below
+// the other, share W: each loads half of its tile for both (multicast), so a stage is empty when the consumers of both
+// are done with it. An odd last row tile has a neighbour past the end, which computes with zeros and stores nothing.
 //
 // Contract (docs/method.md, row invariance): an output is one chain of m64nNk16, k ascending from 0, one sum, rows of x
 // always as A (padded to 64 with zeros that TMA supplies, which cost no memory traffic), outputs always as B, and K is
@@ -22,10 +25,10 @@
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
 // the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
 // Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, a row's 32 bytes of float
-// or 16 of bf16 at a time. Limit expected, by estimate: for large M, L2. A stage of the large tiling is 1,024 cycles of
-// tensor cores and 48 KiB: 48 bytes a cycle and SM, where L2 gives all SMs at once about 30. Clusters of two blocks
-// that share W by multicast would lower that to 32; they are left out until they can be tried. For M <= 64, memory: the
-// two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block.
+// or 16 of bf16 at a time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared memory
+// alike. A stage of the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle and SM (48
+// without multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <= 64, memory:
+// the two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block.
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
@@ -35,15 +38,17 @@ using namespace tinylora::cuda;
 
 namespace {
 
-template <int kConsumers_, int kColumns_, int kStages_, bool kTransposed_>
+template <int kConsumers_, int kColumns_, int kStages_, bool kTransposed_, int kCluster_>
 struct Tiling {
   static constexpr int kConsumers = kConsumers_, kColumns = kColumns_, kStages = kStages_;
+  static constexpr int kCluster = kCluster_;         // blocks, one row tile each, that share a W tile
   static constexpr bool kTransposed = kTransposed_;  // W is read as [k, n]
   static constexpr int kRows = 64 * kConsumers;
   static constexpr bool kMovesRegisters = kConsumers > 1;  // then the producer's warpgroup must be whole
   static constexpr int kBytesX = kRows * 128, kBytesW = kColumns * 128, kStageBytes = kBytesX + kBytesW;
   static constexpr int kSums = kColumns / 2;
-  static_assert(kSm90Depth == 64 && kStageBytes % 1024 == 0 && !(kTransposed && kColumns % 64 != 0));
+  static constexpr int kColumnsLoaded = kColumns / kCluster;  // of the W tile, by each block
+  static_assert(kSm90Depth == 64 && kStageBytes % 1024 == 0 && !(kTransposed && kColumnsLoaded % 64 != 0));
 };
 
 /// A stage of the ring and the parity of its turn.
@@ -61,7 +66,7 @@ template <typename T>
 struct Ring {
   unsigned char* stages;  // kStages of an x tile and a W tile
   std::uint64_t* full;    // [kStages] the copies of a stage have arrived
-  std::uint64_t* empty;   // [kStages] all consumer warps are done with it
+  std::uint64_t* empty;   // [kStages] all consumer warps of the cluster are done with it
 
   __device__ explicit Ring(unsigned char* shared) {
     stages = shared + (1024 - (shared_address(shared) & 1023) & 1023);
@@ -76,9 +81,18 @@ struct Tile {
   int task, row, column;  // first of each
 };
 
+/// The block's place in its cluster.
+template <typename T>
+__device__ int rank_of_block() {
+  if constexpr (T::kCluster == 1) return 0;
+  return static_cast<int>(blockIdx.x) % T::kCluster;
+}
+
+/// The block's part of tile `index`, which is of kCluster row tiles.
 template <typename T>
 __device__ Tile find_tile(const ProductSm90Args& args, int index) {
-  const int row_tile = index % args.row_tiles, column_tile = index / args.row_tiles;
+  const int row_tile = index % args.row_tiles * T::kCluster + rank_of_block<T>();
+  const int column_tile = index / args.row_tiles;
   Tile tile{0, row_tile * T::kRows, column_tile * T::kColumns};
 #pragma unroll
   for (int i = 1; i < kMaxTasks; ++i) {
@@ -89,10 +103,28 @@ __device__ Tile find_tile(const ProductSm90Args& args, int index) {
   return tile;
 }
 
+/// The W tile of a stage, or the block's share of it for all blocks of the cluster.
+template <typename T>
+__device__ void copy_w(const Ring<T>& ring, int stage, const TensorMap& w, int column, int depth) {
+  constexpr int kBlocks = T::kTransposed ? T::kColumnsLoaded / 64 : 1;  // of 64 columns, or all at once
+  const int rank = rank_of_block<T>();
+  unsigned char* to = ring.w(stage) + rank * (T::kBytesW / T::kCluster);
+  const int first = column + rank * T::kColumnsLoaded;
+#pragma unroll
+  for (int block = 0; block < kBlocks; ++block) {
+    const int x = T::kTransposed ? first + 64 * block : depth, y = T::kTransposed ? depth : first;
+    if constexpr (T::kCluster == 1) {
+      copy_tile(to + block * 8192, w, x, y, ring.full + stage);
+    } else {
+      copy_tile_to_cluster(to + block * 8192, w, x, y, ring.full + stage, (1 << T::kCluster) - 1);
+    }
+  }
+}
+
 template <typename T>
 __device__ void produce(const ProductSm90Args& args, const Ring<T>& ring) {
   Place<T::kStages> place;
-  for (int index = blockIdx.x; index < args.tiles; index += gridDim.x) {
+  for (int index = blockIdx.x / T::kCluster; index < args.tiles; index += gridDim.x / T::kCluster) {
     const Tile tile = find_tile<T>(args, index);
     const TensorMap& w = args.w[tile.task];
     for (int depth = 0; depth < args.product.k; depth += kSm90Depth) {
@@ -100,14 +132,7 @@ __device__ void produce(const ProductSm90Args& args, const Ring<T>& ring) {
       wait_phase(ring.empty + place.stage, place.parity ^ 1);
       arrive_expecting(full, T::kStageBytes);
       copy_tile(ring.x(place.stage), args.x, depth, tile.row, full);
-      if constexpr (T::kTransposed) {
-#pragma unroll
-        for (int block = 0; block < T::kColumns / 64; ++block) {
-          copy_tile(ring.w(place.stage) + block * 8192, w, tile.column + 64 * block, depth, full);
-        }
-      } else {
-        copy_tile(ring.w(place.stage), w, depth, tile.column, full);
-      }
+      copy_w<T>(ring, place.stage, w, tile.column, depth);
       place.next();
     }
   }
@@ -155,11 +180,21 @@ __device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task,
   }
 }
 
+/// The warp is done with a stage: lane i tells block i.
+template <typename T>
+__device__ void give_back(const Ring<T>& ring, int stage, int lane) {
+  if constexpr (T::kCluster == 1) {
+    if (lane == 0) arrive(ring.empty + stage);
+  } else {
+    if (lane < T::kCluster) arrive_in_block(ring.empty + stage, lane);
+  }
+}
+
 template <typename T>
 __device__ void consume(const ProductSm90Args& args, const Ring<T>& ring) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = warp / 4;
   Place<T::kStages> place;
-  for (int index = blockIdx.x; index < args.tiles; index += gridDim.x) {
+  for (int index = blockIdx.x / T::kCluster; index < args.tiles; index += gridDim.x / T::kCluster) {
     const Tile tile = find_tile<T>(args, index);
     float sum[T::kSums] = {};
     int before = -1;
@@ -170,13 +205,13 @@ __device__ void consume(const ProductSm90Args& args, const Ring<T>& ring) {
       multiply_stage<T>(sum, ring.x(place.stage) + group * 8192, ring.w(place.stage));
       commit_products();
       wait_for_products<1>();
-      if (before >= 0 && lane == 0) arrive(ring.empty + before);
+      if (before >= 0) give_back<T>(ring, before, lane);
       before = place.stage;
       place.next();
     }
     wait_for_products<0>();
     hold(sum);
-    if (lane == 0) arrive(ring.empty + before);
+    give_back<T>(ring, before, lane);
     epilogue<T>(args.product, args.product.task[tile.task], sum, tile.row + 16 * warp, tile.column);
   }
 }
@@ -191,11 +226,12 @@ __device__ void product(const ProductSm90Args& args) {
   if (threadIdx.x == 0) {
     for (int i = 0; i < T::kStages; ++i) {
       init_barrier(ring.full + i, 1);
-      init_barrier(ring.empty + i, 4 * T::kConsumers);
+      init_barrier(ring.empty + i, 4 * T::kConsumers * T::kCluster);
     }
     publish_barriers();
   }
   __syncthreads();
+  if constexpr (T::kCluster > 1) meet_cluster();
   if (threadIdx.x >= 128 * T::kConsumers) {
     if constexpr (T::kMovesRegisters) give_registers<kProducer>();
     if (threadIdx.x == 128 * T::kConsumers) produce<T>(args, ring);
@@ -203,13 +239,15 @@ __device__ void product(const ProductSm90Args& args) {
     if constexpr (T::kMovesRegisters) take_registers<kConsumer>();
     consume<T>(args, ring);
   }
+  // The other blocks arrive at the barriers of this one until they are done.
+  if constexpr (T::kCluster > 1) meet_cluster();
 }
 
-using Small = Tiling<1, 16, 8, false>;
-using Mid = Tiling<1, 128, 4, false>;
-using Large = Tiling<2, 256, 4, false>;
-using MidBackward = Tiling<1, 128, 4, true>;
-using LargeBackward = Tiling<2, 256, 4, true>;
+using Small = Tiling<1, 16, 8, false, 1>;
+using Mid = Tiling<1, 128, 4, false, 1>;
+using Large = Tiling<2, 256, 4, false, 2>;
+using MidBackward = Tiling<1, 128, 4, true, 1>;
+using LargeBackward = Tiling<2, 256, 4, true, 2>;
 
 }  // namespace
 
@@ -219,14 +257,15 @@ extern "C" __global__ void __launch_bounds__(160, 2) product_small_sm90(const __
 extern "C" __global__ void __launch_bounds__(160, 2) product_mid_sm90(const __grid_constant__ ProductSm90Args args) {
   product<Mid>(args);
 }
-extern "C" __global__ void __launch_bounds__(384, 1) product_large_sm90(const __grid_constant__ ProductSm90Args args) {
+extern "C" __global__ void __cluster_dims__(2, 1, 1)
+    __launch_bounds__(384, 1) product_large_sm90(const __grid_constant__ ProductSm90Args args) {
   product<Large>(args);
 }
 extern "C" __global__ void __launch_bounds__(160, 2)
     product_mid_backward_sm90(const __grid_constant__ ProductSm90Args args) {
   product<MidBackward>(args);
 }
-extern "C" __global__ void __launch_bounds__(384, 1)
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)
     product_large_backward_sm90(const __grid_constant__ ProductSm90Args args) {
   product<LargeBackward>(args);
 }

@@ -10,10 +10,10 @@ inline constexpr int kSm90Depth = 64;  // k of a stage: 128 bytes, the widest sw
 
 struct ProductSm90Args {
   TensorMap x;             // [M, x_stride], box [rows of a tile, 64]
-  TensorMap w[kMaxTasks];  // [padded out, w_stride], box [columns of a tile, 64]; backward [64, 64]
+  TensorMap w[kMaxTasks];  // [padded out, w_stride], box [columns that a block loads, 64]; backward [64, 64]
   ProductKernelArgs product;
-  int row_tiles;
-  int tiles;  // row_tiles x column tiles of all tasks
+  int row_tiles;  // of a cluster
+  int tiles;      // row_tiles x column tiles of all tasks
 };
 
 }  // namespace tinylora::cuda

@@ -28,8 +28,11 @@ CUDASIM_API CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgrap
 CUDASIM_API CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream);
 CUDASIM_API CUresult cuGraphDestroy(CUgraph graph);
 CUDASIM_API CUresult cuGraphExecDestroy(CUgraphExec executable);
+CUDASIM_API CUresult cuModuleUnload(CUmodule module);
+CUDASIM_API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device);
 CUDASIM_API CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, CUstream stream);
 CUDASIM_API const char* cudasimLastReport();
+CUDASIM_API const char* cudasimLeaks();
 CUDASIM_API const char* cudasimCounters();
 CUDASIM_API void cudasimCountersReset();
 CUDASIM_API uint64_t cudasimLaunches();

@@ -26,6 +26,7 @@ Settings Settings::fromEnvironment() {
   made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);
   made.sample = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_SAMPLE", 0));
   if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
+  made.leakStatus = static_cast<int>(cudasim::fromEnvironment("CUDASIM_LEAK_STATUS", 0));
   made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
   return made;
 }
@@ -35,17 +36,34 @@ Device& Device::instance() {
   return device;
 }
 
-Device::~Device() { reportLeaks(); }
+Device::~Device() {
+  const std::string left = leaks();
+  if (left.empty()) return;
+  report("never given back: " + left);
+  if (settings.leakStatus == 0) return;
+  std::fflush(nullptr);
+  std::_Exit(settings.leakStatus);
+}
 
 void Device::report(const std::string& text) {
   lastReport = text;
   std::fprintf(stderr, "cudasim: %s\n", text.c_str());
 }
 
-void Device::reportLeaks() {
-  if (const size_t count = memory.liveAllocations(); count != 0) {
-    report(std::to_string(count) + " allocations of device memory were never freed");
-  }
+std::string Device::leaks() const {
+  std::string text;
+  const auto count = [&](size_t number, const char* what) {
+    if (number == 0) return;
+    text += (text.empty() ? "" : ", ") + std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+  };
+  count(memory.liveAllocations(), "device allocation");
+  count(pinned.size(), "pinned buffer");
+  count(modules.size(), "module");
+  count(streams.size(), "stream");
+  count(events.size(), "event");
+  count(graphs.size(), "graph");
+  count(static_cast<size_t>(contextReferences), "reference to the context");
+  return text;
 }
 
 uint64_t Device::parameterSpace() {

@@ -65,6 +65,8 @@ struct Settings {
   /** A file that gets a line of JSON for each launch. */
   std::string log;
   uint64_t instructionLimit = 1ull << 32;
+  /** What the process ends with where something was never given back; 0: as it would. */
+  int leakStatus = 0;
   static Settings fromEnvironment();
 };
 
@@ -97,7 +99,8 @@ class Device {
   uint64_t parameterSpace();
   /** Prints what the program did wrong and keeps it for cudasimLastReport. */
   void report(const std::string& text);
-  void reportLeaks();
+  /** What the program has not given back: "2 allocations of device memory, 1 module", or "". */
+  std::string leaks() const;
 
   Stream* stream(CUstream handle);
   /** Runs the work, or records it when the stream captures. */

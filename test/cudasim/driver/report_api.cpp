@@ -26,6 +26,13 @@ CUDASIM_API const char* cudasimLastReport() {
   return keep(device.lastReport);
 }
 
+/** What the program has not given back so far, "" when there is nothing. */
+CUDASIM_API const char* cudasimLeaks() {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  return keep(device.leaks());
+}
+
 /** JSON: by kernel what its launches did. */
 CUDASIM_API const char* cudasimCounters() {
   Device& device = Device::instance();

@@ -19,8 +19,10 @@ uint32_t warpsOf(const Launch& launch) {
 
 }  // namespace
 
-Block::Block(Worker& w)
+Block::Block(Worker& w, Cluster& c, uint32_t r)
     : worker(w),
+      cluster(c),
+      rank(r),
       shared(w.program.staticShared + w.launch.dynamicShared),
       threads(static_cast<uint32_t>(w.launch.block.count())),
       localBytes_(w.program.localBytes),
@@ -41,9 +43,8 @@ Block::Block(Worker& w)
 void Block::start(Dim3 blockIndex) {
   index = blockIndex;
   shared.reset(static_cast<uint32_t>(warps_.size()));
-  mbarriers.reset();
+  mbarriers.reset(cluster.blocks.size() == kClusterBlocks ? &cluster.blocks[1 - rank]->shared : nullptr);
   barriers_ = {};
-  cluster_ = {};
   doneWarps_ = 0;
   running_ = nullptr;
   std::iota(order_.begin(), order_.end(), 0u);
@@ -147,15 +148,8 @@ void Block::warpEnded(Warp& warp) {
   }
 }
 
-void Block::checkClusterOfOne() const {
-  const uint64_t size = worker.launch.cluster.count();
-  if (size == 1) return;
-  throw Fault{FaultKind::IllegalInstruction,
-              "a cluster of " + std::to_string(size) + " blocks: cudasim runs this for clusters of one block only"};
-}
-
 void Block::checkAgents() const {
-  checkClusterOfOne();
+  checkCluster();
   if (warps_.size() <= kAgentWarps) return;
   throw Fault{FaultKind::IllegalInstruction, "mbarriers, bulk copies and wgmma in a block of " +
                                                  std::to_string(warps_.size()) + " warps: cudasim follows up to " +
@@ -171,30 +165,6 @@ void Block::checkGroups() const {
                                                 std::to_string(first.products) + " and " +
                                                 std::to_string(warp.products) + " wgmma"};
   }
-}
-
-void Block::arriveCluster(Warp& warp) {
-  checkClusterOfOne();
-  if (warp.clusterPhase > cluster_.phase) {
-    throw Fault{FaultKind::Synchronisation, "barrier.cluster.arrive twice without a wait"};
-  }
-  warp.clusterPhase = cluster_.phase + 1;
-  ++cluster_.arrived;
-  shared.release(warp.index, cluster_.arrivals);
-  completeCluster();
-}
-
-void Block::completeCluster() {
-  if (cluster_.arrived == 0 || cluster_.arrived < warps_.size() - doneWarps_) return;
-  ++cluster_.phase;
-  cluster_.arrived = 0;
-  cluster_.completed = cluster_.arrivals;
-}
-
-bool Block::waitCluster(Warp& warp) {
-  if (warp.clusterPhase > cluster_.phase) return false;
-  shared.acquire(warp.index, cluster_.completed);
-  return true;
 }
 
 void Block::copyAsync(uint32_t thread, uint32_t group, uint32_t address, const uint8_t* data, uint32_t bytes) {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <vector>
 
+#include "machine/cluster.h"
 #include "machine/mbarrier.h"
 #include "machine/shared_memory.h"
 #include "machine/warp.h"
@@ -21,7 +22,8 @@ enum class Reduction { None, Count, And, Or };
 
 class Block {
  public:
-  explicit Block(Worker& worker);
+  /** Block `rank` of the cluster, which lists it already or will. */
+  Block(Worker& worker, Cluster& cluster, uint32_t rank);
 
   void start(Dim3 index);
   /** Lets every warp that can have a turn; false when none could. */
@@ -32,10 +34,12 @@ class Block {
   void arrive(Warp& warp, const Instr& instr, uint32_t mask, uint32_t id, uint32_t threads, bool waits,
               Reduction reduction);
   void warpEnded(Warp& warp);
-  /** barrier.cluster of a cluster of one block: arrive, and later whether all warps have. */
+  /** barrier.cluster: arrive, and later whether all warps of the cluster have. */
   void arriveCluster(Warp& warp);
   bool waitCluster(Warp& warp);
-  void checkClusterOfOne() const;
+  void checkCluster() const;
+  /** Another block of the cluster, or this one, which must not have ended. */
+  Block& inCluster(uint32_t rank);
   /** mbarriers, bulk copies and wgmma are followed in blocks of up to 16 warps. */
   void checkAgents() const;
   /** `data`: 16 bytes, of which the first `bytes` count. */
@@ -47,6 +51,8 @@ class Block {
   uint32_t localBytes() const { return localBytes_; }
 
   Worker& worker;
+  Cluster& cluster;
+  const uint32_t rank;
   SharedMemory shared;
   Mbarriers mbarriers{shared};
   Dim3 index;
@@ -85,10 +91,6 @@ class Block {
   std::vector<uint32_t> order_;  // of turns
   std::array<Barrier, 16> barriers_;
   std::vector<std::vector<Copy>> copies_;  // by warp
-  struct {
-    uint32_t arrived = 0, phase = 0;
-    VectorClock arrivals{}, completed{};
-  } cluster_;
   size_t doneWarps_ = 0;
   const Warp* running_ = nullptr;
 };

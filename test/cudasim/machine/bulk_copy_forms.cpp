@@ -11,6 +11,8 @@
 namespace cudasim {
 namespace {
 
+constexpr uint32_t kMulticast = 1u << 9;  // of the modifier
+
 [[noreturn]] void refuse(uint32_t lane, const std::string& why) {
   throw Fault{FaultKind::IllegalInstruction, why, static_cast<int>(lane)};
 }
@@ -94,7 +96,7 @@ std::vector<uint8_t> loadBox(Warp& warp, const Instr& instr, uint32_t lane, cons
   return box;
 }
 
-/** slots: shared address, map, mbarrier, coordinates. */
+/** slots: shared address, map, mbarrier, coordinates, with multicast the ranks that get it, one bit each. */
 void loadTensor(Warp& warp, const Instr& instr, uint32_t mask) {
   warp.block.checkAgents();
   const uint32_t rank = instr.modifier & 0xFF;
@@ -105,8 +107,18 @@ void loadTensor(Warp& warp, const Instr& instr, uint32_t mask) {
     for (uint32_t d = 0; d < rank; ++d) start[d] = warp.reg<int32_t>(instr.slots[3 + d])[lane];
     const uint32_t to = sharedAddress(warp, instr, lane, instr.slots[0], 128, map.boxBytes());
     const uint32_t at = sharedAddress(warp, instr, lane, instr.slots[2], 8, 8), thread = kLanes * warp.index + lane;
-    Mbarriers& all = warp.block.mbarriers;
-    all.addCopy(all.at(at, thread), {to, loadBox(warp, instr, lane, map, start, to)}, thread);
+    const BulkCopy copy{to, loadBox(warp, instr, lane, map, start, to)};
+    if ((instr.modifier & kMulticast) == 0) {
+      Mbarriers& all = warp.block.mbarriers;
+      return all.addCopy(all.at(at, thread), copy, thread);
+    }
+    uint32_t ranks = warp.reg<uint16_t>(instr.slots[3 + rank])[lane];
+    if (ranks == 0) refuse(lane, "a multicast to no block");
+    for (; ranks != 0; ranks &= ranks - 1) {
+      Block& block = warp.block.inCluster(static_cast<uint32_t>(__builtin_ctz(ranks)));
+      const uint32_t there = &block == &warp.block ? thread : threadAbroad(thread);
+      block.mbarriers.addCopy(block.mbarriers.at(at, there), copy, there);
+    }
   });
 }
 
@@ -242,10 +254,15 @@ void tensorForm(Form& form) {
   }
   form.ignore({"shared::cluster", "shared::cta", "global"});
   if (!form.has("mbarrier::complete_tx::bytes")) form.unknown();
+  const bool multicast = form.has("multicast::cluster");
   useShared(form, form.operand(0));
   useMap(form, form.operand(1), rank);
   useShared(form, form.operand(2));
   useCoordinates(form.operand(1));
+  if (multicast) {
+    form.instr.modifier |= kMulticast;
+    form.use(form.operand(3), Type::u16);
+  }
   form.finish(loadTensor);
 }
 

@@ -37,8 +37,12 @@ class Grid {
   void work() {
     Worker worker(launch_);
     std::deque<Block> blocks;
-    for (uint64_t i = 0; i < launch_.cluster.count(); ++i) blocks.emplace_back(worker);
+    Cluster cluster;
+    for (uint32_t i = 0; i < launch_.cluster.count(); ++i) {
+      cluster.blocks.push_back(&blocks.emplace_back(worker, cluster, i));
+    }
     for (uint64_t next = next_++; next < order_.size() && !failed_; next = next_++) {
+      cluster.reset();
       runCluster(blocks, order_[next].cluster);
       if (launch_.sample != 0) keep(worker, order_[next].weight);
     }

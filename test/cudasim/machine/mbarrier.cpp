@@ -26,8 +26,7 @@ void Mbarriers::initialise(uint32_t address, uint32_t expected, uint32_t thread)
                     .agent = made_++ % kBarrierAgents,
                     .expected = expected,
                     .pending = expected,
-                    .initialiser = thread / 32,
-                    .arrivals = {}};
+                    .initialiser = thread / 32};
 }
 
 void Mbarriers::invalidate(uint32_t address, uint32_t thread) {
@@ -44,7 +43,11 @@ void Mbarriers::publish(uint32_t warp) {
 Mbarrier& Mbarriers::at(uint64_t address, uint32_t thread) {
   const auto found = live_.find(static_cast<uint32_t>(address));
   if (found == live_.end()) fail("no mbarrier was initialised at " + hex(address), thread);
-  shared_.read(found->first, 8, thread, AccessKind::Strong);
+  if (isAbroad(thread)) {
+    shared_.readAbroad(found->first, 8, thread);
+  } else {
+    shared_.read(found->first, 8, thread, AccessKind::Strong);
+  }
   return found->second;
 }
 
@@ -66,7 +69,7 @@ uint64_t Mbarriers::arrive(Mbarrier& barrier, uint32_t count, uint32_t thread, b
   const bool alone = count == barrier.expected && barrier.bytes == 0;
   barrier.pending -= count;
   if (drops) barrier.expected -= count;
-  shared_.release(warp, barrier.arrivals);
+  release(warp, barrier.arrivals);
   completeIfOver(barrier);
   // Nobody else could have ended the phase.
   if (alone && barrier.phase != phase) shared_.learn(warp, barrier.agent, completedClock + 1);
@@ -88,6 +91,8 @@ void Mbarriers::addCopy(Mbarrier& barrier, BulkCopy copy, uint32_t thread) {
          thread);
   }
   shared_.beginBulk(copy.address, static_cast<uint32_t>(copy.data.size()), thread);
+  // A copy from another block comes after all that its thread had seen, and so does who waits for the copy.
+  if (isAbroad(thread)) release(thread / 32, barrier.arrivals);
   barrier.copies.push_back(std::move(copy));
 }
 
@@ -112,15 +117,25 @@ void Mbarriers::completeIfOver(Mbarrier& barrier) {
   ++barrier.phase;
   barrier.pending = barrier.expected;
   shared_.advanceAgent(barrier.agent);
-  barrier.arrivals.agents[barrier.agent] = shared_.nextClock(barrier.agent) - 1;
+  barrier.arrivals.own.agents[barrier.agent] = shared_.nextClock(barrier.agent) - 1;
   barrier.completed = barrier.arrivals;
 }
 
 bool Mbarriers::wait(Mbarrier& barrier, uint64_t phase, uint32_t warp) {
   if (barrier.phase <= phase && barrier.pending == 0) deliver(barrier);
   if (barrier.phase <= phase) return false;
-  shared_.acquire(warp, barrier.completed);
+  acquire(warp, barrier.completed);
   return true;
+}
+
+void Mbarriers::release(uint32_t warp, ClusterClock& into) {
+  shared_.release(warp, into.own);
+  if (peer_ != nullptr) peer_->release(warpAbroad(warp), into.peer);
+}
+
+void Mbarriers::acquire(uint32_t warp, const ClusterClock& from) {
+  shared_.acquire(warp, from.own);
+  if (peer_ != nullptr) peer_->acquire(warpAbroad(warp), from.peer);
 }
 
 std::string Mbarriers::describe() const {

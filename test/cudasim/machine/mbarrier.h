@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "machine/cluster.h"
 #include "machine/shared_memory.h"
 
 namespace cudasim {
@@ -17,6 +18,11 @@ struct BulkCopy {
   std::vector<uint8_t> data;
 };
 
+/** What arrivals have seen: of the block's own memory, and of the other's in a cluster of two. */
+struct ClusterClock {
+  VectorClock own{}, peer{};
+};
+
 struct Mbarrier {
   uint32_t address, agent;
   uint32_t expected, pending;  // arrivals of a phase
@@ -24,7 +30,7 @@ struct Mbarrier {
   uint64_t phase = 0;          // phases completed
   uint32_t initialiser;        // warp
   bool published = false;      // to the async proxy
-  VectorClock arrivals, completed{};
+  ClusterClock arrivals{}, completed{};
   std::vector<BulkCopy> copies{};
 };
 
@@ -32,15 +38,17 @@ class Mbarriers {
  public:
   explicit Mbarriers(SharedMemory& shared) : shared_(shared) {}
 
-  void reset() {
+  /** `peer`: memory of the other block of a cluster of two. */
+  void reset(SharedMemory* peer) {
     live_.clear();
     made_ = 0;
+    peer_ = peer;
   }
   void initialise(uint32_t address, uint32_t expected, uint32_t thread);
   void invalidate(uint32_t address, uint32_t thread);
   /** fence.mbarrier_init or fence.proxy.async of the warp. */
   void publish(uint32_t warp);
-  /** The object at this address, checked to be one, and known to the thread. */
+  /** The object at this address, checked to be one, and known to the thread, which may be one of another block. */
   Mbarrier& at(uint64_t address, uint32_t thread);
 
   /** The phase that the arrival belongs to. */
@@ -60,7 +68,11 @@ class Mbarriers {
   void deliver(Mbarrier& barrier);
   void completeIfOver(Mbarrier& barrier);
 
+  void release(uint32_t warp, ClusterClock& into);
+  void acquire(uint32_t warp, const ClusterClock& from);
+
   SharedMemory& shared_;
+  SharedMemory* peer_ = nullptr;
   std::map<uint32_t, Mbarrier> live_;  // by address
   uint32_t made_ = 0;
 };

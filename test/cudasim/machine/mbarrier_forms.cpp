@@ -1,4 +1,4 @@
-// mbarrier.* on barriers of the block itself.
+// mbarrier.* on barriers of the block itself; arrivals and expected bytes also of another block of the cluster.
 #include "machine/block.h"
 #include "machine/forms.h"
 #include "machine/handlers.h"
@@ -9,20 +9,37 @@ namespace {
 
 // slots: address, then what the operation has. The modifier: 1 for a generic address.
 
-uint64_t laneAddress(Warp& warp, const Instr& instr, uint32_t lane, Slot slot) {
-  uint64_t address = instr.wideAddress ? warp.reg<uint64_t>(slot)[lane] + static_cast<uint64_t>(instr.offset)
-                                       : warp.reg<uint32_t>(slot)[lane] + static_cast<uint32_t>(instr.offset);
-  if ((instr.modifier & 1) != 0) address -= kSharedWindow;
+uint64_t rawAddress(Warp& warp, const Instr& instr, uint32_t lane, Slot slot) {
+  const uint64_t address = instr.wideAddress ? warp.reg<uint64_t>(slot)[lane] + static_cast<uint64_t>(instr.offset)
+                                             : warp.reg<uint32_t>(slot)[lane] + static_cast<uint32_t>(instr.offset);
+  return (instr.modifier & 1) != 0 ? address - kSharedWindow : address;
+}
+
+uint64_t checkedAddress(Warp& warp, uint32_t lane, uint64_t address) {
   if (address % 8 != 0) misaligned(lane, address, 8);
   checkShared(warp, lane, address, 8);
   return address;
 }
 
+uint64_t laneAddress(Warp& warp, const Instr& instr, uint32_t lane, Slot slot) {
+  return checkedAddress(warp, lane, rawAddress(warp, instr, lane, slot));
+}
+
+/** f(barriers of a block, the barrier, lane, its thread as that block counts it). */
 template <class F>
 void forEachBarrier(Warp& warp, const Instr& instr, uint32_t mask, F f) {
   forEachLane(mask, [&](uint32_t lane) {
-    const uint32_t thread = kLanes * warp.index + lane;
-    f(warp.block.mbarriers.at(laneAddress(warp, instr, lane, instr.slots[0]), thread), lane, thread);
+    const uint64_t address = rawAddress(warp, instr, lane, instr.slots[0]);
+    const auto rank = static_cast<uint32_t>(address >> kRankShift);
+    const uint32_t own = kLanes * warp.index + lane;
+    if (rank == 0 || rank > warp.block.cluster.blocks.size()) {
+      Mbarriers& all = warp.block.mbarriers;
+      return f(all, all.at(checkedAddress(warp, lane, address), own), lane, own);
+    }
+    Block& block = warp.block.inCluster(rank - 1);
+    const uint32_t thread = &block == &warp.block ? own : threadAbroad(own);
+    const uint64_t inside = checkedAddress(warp, lane, address & ((1u << kRankShift) - 1));
+    f(block.mbarriers, block.mbarriers.at(inside, thread), lane, thread);
   });
 }
 
@@ -45,20 +62,20 @@ constexpr uint32_t kExpects = 2, kDrops = 4;  // bits of the modifier
 
 /** slots: address, state, count or bytes. */
 void arrive(Warp& warp, const Instr& instr, uint32_t mask) {
-  forEachBarrier(warp, instr, mask, [&](Mbarrier& barrier, uint32_t lane, uint32_t thread) {
+  forEachBarrier(warp, instr, mask, [&](Mbarriers& all, Mbarrier& barrier, uint32_t lane, uint32_t thread) {
     const uint32_t number = warp.reg<uint32_t>(instr.slots[2])[lane];
     const bool expects = (instr.modifier & kExpects) != 0;
-    if (expects) warp.block.mbarriers.expect(barrier, number);
+    if (expects) all.expect(barrier, number);
     warp.reg<uint64_t>(instr.slots[1])[lane] =
-        warp.block.mbarriers.arrive(barrier, expects ? 1 : number, thread, (instr.modifier & kDrops) != 0);
+        all.arrive(barrier, expects ? 1 : number, thread, (instr.modifier & kDrops) != 0);
   });
 }
 
 template <bool Expects>
 void transaction(Warp& warp, const Instr& instr, uint32_t mask) {
-  forEachBarrier(warp, instr, mask, [&](Mbarrier& barrier, uint32_t lane, uint32_t) {
+  forEachBarrier(warp, instr, mask, [&](Mbarriers& all, Mbarrier& barrier, uint32_t lane, uint32_t) {
     const uint32_t bytes = warp.reg<uint32_t>(instr.slots[1])[lane];
-    Expects ? warp.block.mbarriers.expect(barrier, bytes) : warp.block.mbarriers.complete(barrier, bytes);
+    Expects ? all.expect(barrier, bytes) : all.complete(barrier, bytes);
   });
 }
 
@@ -66,7 +83,10 @@ void transaction(Warp& warp, const Instr& instr, uint32_t mask) {
 template <bool Parity, bool Sleeps>
 void wait(Warp& warp, const Instr& instr, uint32_t mask) {
   uint32_t over = 0;
-  forEachBarrier(warp, instr, mask, [&](Mbarrier& barrier, uint32_t lane, uint32_t) {
+  forEachBarrier(warp, instr, mask, [&](Mbarriers& all, Mbarrier& barrier, uint32_t lane, uint32_t thread) {
+    if (isAbroad(thread)) {
+      throw Fault{FaultKind::IllegalInstruction, "a wait at an mbarrier of another block", static_cast<int>(lane)};
+    }
     uint64_t phase;
     if constexpr (Parity) {  // of the phase under way, or else of one that is over
       const uint32_t parity = warp.reg<uint32_t>(instr.slots[2])[lane];
@@ -79,7 +99,7 @@ void wait(Warp& warp, const Instr& instr, uint32_t mask) {
     } else {
       phase = warp.reg<uint64_t>(instr.slots[2])[lane];
     }
-    if (warp.block.mbarriers.wait(barrier, phase, warp.index)) over |= 1u << lane;
+    if (all.wait(barrier, phase, warp.index)) over |= 1u << lane;
   });
   if (over != mask) {
     if (Sleeps) return warp.retryLater(instr);
@@ -130,7 +150,7 @@ void barrierForm(Form& form) {
   form.unknown();
 }
 
-/** mapa: the address of a variable in another block of the cluster, here always the own. slots: result, source, rank */
+/** mapa: the address of a variable in another block of the cluster. slots: result, source, rank */
 void mapAddress(Form& form) {
   form.has("shared::cluster");
   const Type type = form.type();
@@ -140,15 +160,13 @@ void mapAddress(Form& form) {
   form.finish(forBits(form, type, [](auto zero) -> Handler {
     using T = decltype(zero);
     return [](Warp& warp, const Instr& instr, uint32_t mask) {
-      warp.block.checkClusterOfOne();
       const uint32_t* rank = warp.reg<uint32_t>(instr.slots[2]);
-      forEachLane(mask, [&](uint32_t lane) {
-        if (rank[lane] == 0) return;
-        throw Fault{FaultKind::IllegalInstruction, "block " + std::to_string(rank[lane]) + " of a cluster of 1",
-                    static_cast<int>(lane)};
-      });
+      forEachLane(mask, [&](uint32_t lane) { warp.block.inCluster(rank[lane]); });
       const T* from = warp.reg<T>(instr.slots[1]);
-      assign<T>(warp, instr.slots[0], mask, [=](uint32_t i) { return from[i]; });
+      const uint32_t own = warp.block.rank;
+      assign<T>(warp, instr.slots[0], mask, [=](uint32_t i) {
+        return rank[i] == own ? from[i] : static_cast<T>(from[i] + (uint64_t{rank[i] + 1} << kRankShift));
+      });
     };
   }));
 }

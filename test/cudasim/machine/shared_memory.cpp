@@ -101,8 +101,9 @@ void SharedMemory::acquire(uint32_t warp, const VectorClock& from) {
 }
 
 void SharedMemory::race(const char* what, uint32_t entry, uint32_t word, uint32_t thread) const {
-  std::string text =
-      std::string(what) + " shared address " + hex(kSharedBase + 4 * word) + " by thread " + std::to_string(thread);
+  const bool abroad = warps_ <= kAgentWarps && thread >= kFirstAgent;
+  std::string text = std::string(what) + " shared address " + hex(kSharedBase + 4 * word) + " by thread " +
+                     std::to_string(abroad ? thread - kFirstAgent : thread) + (abroad ? " of another block" : "");
   if (clockOf(entry) == kPendingClock) {
     text += " while an asynchronous copy of thread " + std::to_string(threadOf(entry)) + " to it is under way";
   } else if (isAgent(entry)) {
@@ -130,6 +131,15 @@ void SharedMemory::read(uint32_t address, uint32_t bytes, uint32_t thread, Acces
       race("race: read of", writer, word, thread);
     }
     noteReader(word, entry(thread, kind, byteMask));
+  }
+}
+
+void SharedMemory::readAbroad(uint32_t address, uint32_t bytes, uint32_t thread) const {
+  const uint32_t first = (address - kSharedBase) / 4;
+  for (uint32_t word = first; word < first + bytes / 4; ++word) {
+    if (writers_[word] != 0 && !ordered(writers_[word], thread)) {
+      race("race: read from another block of", writers_[word], word, thread);
+    }
   }
 }
 

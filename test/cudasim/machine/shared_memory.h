@@ -51,6 +51,8 @@ class SharedMemory {
   /** Records and judges accesses of `bytes` at `address` by one thread; bytes of a word count where they are fewer. */
   void read(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind);
   void write(uint32_t address, uint32_t bytes, uint32_t thread, AccessKind kind);
+  /** Judges a read by a thread of another block of the cluster, and keeps no record of it. */
+  void readAbroad(uint32_t address, uint32_t bytes, uint32_t thread) const;
   /** The same for `bytes` (4, 8, 16) a lane of a full warp, side by side. */
   void readRow(uint32_t address, uint32_t bytes, uint32_t warp);
   void writeRow(uint32_t address, uint32_t bytes, uint32_t warp);

@@ -1,4 +1,5 @@
-// cudasim_tests <folder of PTX> [--list]: one line a test, "ok NAME" or "FAILED NAME: why".
+// cudasim_tests <folder of PTX> [--list]: one line a test, "ok NAME" or "FAILED NAME: why". With --leak instead: no test,
+// and memory, a module and the context are left behind.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -34,9 +35,10 @@ void setUp() {
   expectSuccess(cuCtxSetCurrent(context), "cuCtxSetCurrent");
 }
 
+std::map<std::string, CUmodule> modules;
+
 CUfunction function(const std::string& name) {
-  static std::map<std::string, CUmodule> modules;
-  for (const char* file : {"basic", "gemm", "mistakes", "bulk_copy_sm90", "wgmma_sm90"}) {
+  for (const char* file : {"basic", "gemm", "mistakes", "bulk_copy_sm90", "wgmma_sm90", "cluster_sm90"}) {
     CUmodule& module = modules[file];
     if (module == nullptr) expectSuccess(cuModuleLoadData(&module, text(file).c_str()), "cuModuleLoadData");
     CUfunction found;
@@ -104,6 +106,11 @@ int main(int count, char** arguments) {
   if (count < 2) return 2;
   folder = arguments[1];
   setUp();
+  if (count > 2 && std::strcmp(arguments[2], "--leak") == 0) {
+    function("integers");
+    CUdeviceptr left;
+    return cuMemAlloc_v2(&left, 16) == CUDA_SUCCESS ? 0 : 1;
+  }
   int failed = 0;
   for (const Test& test : tests()) {
     try {
@@ -115,5 +122,7 @@ int main(int count, char** arguments) {
     }
     std::fflush(stdout);
   }
+  for (const auto& [name, module] : modules) cuModuleUnload(module);
+  cuDevicePrimaryCtxRelease_v2(0);
   return failed != 0;
 }
