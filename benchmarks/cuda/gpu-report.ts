@@ -15,7 +15,9 @@ export interface Ours {
   }[];
 }
 
-export interface Peer {
+/** A line of peers.py. */
+export interface PeerTime {
+  readonly peer: "cublas" | "peft";
   readonly out: number;
   readonly in: number;
   readonly rows: number;
@@ -23,34 +25,48 @@ export interface Peer {
   readonly seconds: number;
 }
 
+/** What peers.py printed, and why some of it is missing. */
+export interface Peers {
+  readonly times: readonly PeerTime[];
+  readonly missing?: string;
+}
+
 export interface Found {
   readonly gpu: string;
   readonly driver: string;
   readonly tests: { readonly passed: number; readonly failed: number } | null;
   readonly ours: Ours;
-  readonly cublas: readonly Peer[] | null;
+  readonly peers: Peers;
 }
 
-export function report({ gpu, driver, tests, ours, cublas }: Found): string {
+export function report({ gpu, driver, tests, ours, peers }: Found): string {
   const { gflops, gbytes } = ours.limits;
   const lines = ours.results.map((row) => {
-    const same = cublas?.find(
-      (one) => one.out === row.out && one.in === row.in && one.rows === row.rows && one.direction === row.direction,
-    );
+    const seconds = (peer: PeerTime["peer"]) =>
+      peers.times.find(
+        (one) =>
+          one.peer === peer &&
+          one.out === row.out &&
+          one.in === row.in &&
+          one.rows === row.rows &&
+          one.direction === row.direction,
+      )?.seconds;
+    const [cublas, peft] = [seconds("cublas"), seconds("peft")];
     const cells = [
       ...[row.module, row.direction, `${row.out} x ${row.in}`, row.rows, (1e6 * row.seconds.plain).toFixed(1)],
       ...[(row.gflops / 1e3).toFixed(1), row.gbytes.toFixed(0), `${(100 * row.share).toFixed(0)} %`],
       `${row.overhead >= 0 ? "+" : ""}${(100 * row.overhead).toFixed(1)} %`,
-      same ? `${((100 * same.seconds) / row.seconds.plain).toFixed(0)} %` : "-",
+      cublas === undefined ? "-" : `${((100 * cublas) / row.seconds.plain).toFixed(0)} %`,
+      peft === undefined ? "-" : `${(peft / row.seconds.fused).toFixed(1)} x`,
     ];
     return `| ${cells.join(" | ")} |`;
   });
   return `# ${gpu}
 
-Driver ${driver}. Suite: ${tests ? `${tests.passed} passed, ${tests.failed} failed` : "not run"}. Limits measured in the same run: ${(gflops.bf16 / 1e3).toFixed(1)} TFLOP/s (mma.sync, bf16, registers only), ${gbytes.toFixed(0)} GB/s.${cublas ? "" : " cuBLAS: no python with torch and a GPU."}
+Driver ${driver}. Suite: ${tests ? `${tests.passed} passed, ${tests.failed} failed` : "not run"}. Limits measured in the same run: ${(gflops.bf16 / 1e3).toFixed(1)} TFLOP/s (mma.sync, bf16, registers only), ${gbytes.toFixed(0)} GB/s.${peers.missing ? ` Peers left out: ${peers.missing}.` : ""}
 
-| module | direction | out x in | rows | us | TFLOP/s | GB/s | of the limits | fusion | speed against cuBLAS |
-|---|---|---|---|---|---|---|---|---|---|
+| module | direction | out x in | rows | us | TFLOP/s | GB/s | of the limits | fusion | plain, speed against cuBLAS | fused, against PEFT |
+|---|---|---|---|---|---|---|---|---|---|---|
 ${lines.join("\n")}
 `;
 }

@@ -1,7 +1,8 @@
 /**
  * Everything for a machine with a GPU, in one command: npm run gpu [-- --shapes MODEL --rows 1,512,4096 --skip-tests]
- * Builds, runs the whole suite on the device, then times our products (events) beside cuBLAS through torch, where the
- * python of TINYLORA_PYTHON (python3) has torch. Writes benchmarks/cuda/results/DATE.json and .md.
+ * Builds, runs the whole suite on the device, then times our products (events) beside cuBLAS and PEFT's TinyLoRA layer
+ * through torch, where the python of TINYLORA_PYTHON (python3) has them. Writes benchmarks/cuda/results/DATE.json and .md,
+ * or in the folder of --results.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,7 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { linearShapes, MODELS } from "../../bin/shapes.js";
 import { machine } from "../../lib/index.js";
-import { type Ours, type Peer, report } from "./gpu-report.js";
+import { type Ours, type Peers, type PeerTime, report } from "./gpu-report.js";
 
 const root = join(import.meta.dirname, "../..");
 const driver = process.env.TINYLORA_CUDA_DRIVER ?? "libcuda.so.1";
@@ -19,6 +20,8 @@ const { values: options } = parseArgs({
     shapes: { type: "string", default: "qwen2.5-1.5b" },
     rows: { type: "string", default: "1,64,512,4096" },
     device: { type: "string", default: "cuda" },
+    seconds: { type: "string", default: "0.2" },
+    results: { type: "string", default: join(import.meta.dirname, "results") },
     "skip-tests": { type: "boolean", default: false },
   },
 });
@@ -31,12 +34,12 @@ if (!gpu) fail(`no GPU that can be used: ${gpus[0]?.reason ?? `${options.device}
 
 const tests = options["skip-tests"] ? null : suite();
 const ours = products();
-const cublas = peer();
-const text = report({ gpu: gpu.gpu!.name, driver, tests, ours, cublas });
-const folder = join(import.meta.dirname, "results");
+const peers = measurePeers();
+const text = report({ gpu: gpu.gpu!.name, driver, tests, ours, peers });
+const folder = options.results;
 const name = new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, "").replace("T", "-");
 mkdirSync(folder, { recursive: true });
-writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ gpu, tests, ours, cublas }, null, 1)}\n`);
+writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ gpu, tests, ours, peers }, null, 1)}\n`);
 writeFileSync(join(folder, `${name}.md`), text);
 console.log(text);
 process.exitCode = tests && tests.failed > 0 ? 1 : 0;
@@ -58,25 +61,27 @@ function suite(): { passed: number; failed: number } {
 
 function products(): Ours {
   const bench = join(root, "dist", "bin", "tinylora-native.js");
-  const flags = ["--device", options.device, "--shapes", options.shapes, "--rows", options.rows, "--json"];
+  const on = ["--device", options.device, "--shapes", options.shapes, "--rows", options.rows];
+  const flags = [...on, "--seconds", options.seconds, "--json"];
   const { status, stdout, stderr } = spawnSync(process.execPath, [bench, "bench", ...flags], { encoding: "utf8" });
   if (status !== 0) fail(stderr.trim());
   return JSON.parse(stdout) as Ours;
 }
 
-/** null where there is no torch with a GPU. */
-function peer(): Peer[] | null {
+function measurePeers(): Peers {
   const python = process.env.TINYLORA_PYTHON ?? "python3";
   const shapes = linearShapes(model!).map(({ out, in: inputs }) => `${out}x${inputs}`);
-  const script = join(import.meta.dirname, "cublas.py");
-  const { status, stdout } = spawnSync(python, [script, [...new Set(shapes)].join(","), options.rows], {
+  const script = join(import.meta.dirname, "peers.py");
+  const { status, stdout, stderr, error } = spawnSync(python, [script, [...new Set(shapes)].join(","), options.rows], {
     encoding: "utf8",
   });
-  if (status !== 0) return null;
-  return stdout
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Peer);
+  if (status !== 0) {
+    return { times: [], missing: `${python}: ${error?.message ?? stderr.trim().split("\n").at(-1)}` };
+  }
+  const lines = stdout.trim().split("\n");
+  const found = lines.map((line) => JSON.parse(line) as PeerTime | { missing: string });
+  const missing = found.find((line) => "missing" in line)?.missing;
+  return { times: found.filter((line) => "peer" in line), ...(missing ? { missing } : {}) };
 }
 
 function fail(message: string): never {

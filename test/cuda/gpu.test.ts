@@ -25,15 +25,21 @@ it("refuses shapes that it does not know", () => {
   expect(status).toBe(1);
 });
 
-it("reports ours beside cuBLAS", () => {
+it("reports ours beside cuBLAS and PEFT", () => {
   const row = { module: "q, o", direction: "forward", out: 64, in: 32, rows: 8 };
   const measured = { gflops: 2000, gbytes: 500, overhead: 0.015, share: 0.5, seconds: { plain: 2e-6, fused: 2.03e-6 } };
   const ours = { limits: { gflops: { bf16: 4000 }, gbytes: 1000 }, results: [{ ...row, ...measured }] };
   const found = { gpu: "GPU", driver: "libcuda.so.1", tests: { passed: 3, failed: 0 }, ours };
   const line = "| q, o | forward | 64 x 32 | 8 | 2.0 | 2.0 | 500 | 50 % | +1.5 % |";
-  expect(report({ ...found, cublas: [{ ...row, seconds: 1.5e-6 }] })).toContain(`${line} 75 % |`);
-  expect(report({ ...found, cublas: [{ ...row, rows: 9, seconds: 1 }] })).toContain(`${line} - |`);
-  expect(report({ ...found, cublas: null, tests: null })).toContain("Suite: not run");
+  const [cublas, peft] = [
+    { ...row, peer: "cublas", seconds: 1.5e-6 },
+    { ...row, peer: "peft", seconds: 20.3e-6 },
+  ] as const;
+  expect(report({ ...found, peers: { times: [cublas, peft] } })).toContain(`${line} 75 % | 10.0 x |`);
+  const elsewhere = { times: [{ ...cublas, rows: 9 }, peft], missing: "peft: no module" };
+  expect(report({ ...found, peers: elsewhere })).toContain(`${line} - | 10.0 x |`);
+  expect(report({ ...found, peers: elsewhere })).toContain("Peers left out: peft: no module.");
+  expect(report({ ...found, peers: { times: [] }, tests: null })).toContain("Suite: not run");
 });
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "timing on cudasim" : "timing on cudasim (left out: there is no nvcc)", () => {

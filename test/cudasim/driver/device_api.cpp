@@ -162,9 +162,16 @@ CUDASIM_API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
   Device& sim = Device::instance();
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
   if (sim.contextReferences == 0) return CUDA_ERROR_INVALID_CONTEXT;
-  if (--sim.contextReferences == 0 && sim.sticky != CUDA_SUCCESS) {  // the context, its error and its memory are gone
+  // A context that a failed kernel broke gives nothing back call by call: it ends with all that is in it.
+  if (--sim.contextReferences == 0 && sim.sticky != CUDA_SUCCESS) {
     sim.sticky = CUDA_SUCCESS;
     sim.memory.releaseUnnamed();
+    sim.modules.clear();
+    sim.streams.clear();
+    sim.events.clear();
+    sim.graphs.clear();
+    for (const auto& [address, block] : sim.pinned) sim.memory.release(reinterpret_cast<uint64_t>(address));
+    sim.pinned.clear();
   }
   return CUDA_SUCCESS;
 }
