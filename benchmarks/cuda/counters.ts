@@ -1,8 +1,8 @@
 /**
  * All evidence that needs no GPU, in one command: npx tsx benchmarks/cuda/counters.ts [--models a,b] [--rows 1,512]
  * What the CUDA kernels do on layers of real shapes, counted by the stand-in for the driver as an A100 and as an H100, what
- * that comes to on a GPU (estimate.ts, estimate-wgmma.ts), and what ptxas makes of every kernel (registers.mjs).
- * Writes benchmarks/cuda/counters.json and the tables of docs/performance.md between its markers. Needs nvcc.
+ * that comes to on a GPU (estimate.ts, estimate-wgmma.ts), what ptxas makes of every kernel (registers.mjs), and how fast the
+ * stand-in is on this machine. Writes benchmarks/cuda/counters.json and the tables of docs/performance.md between its markers. Needs nvcc.
  * Of each launch two blocks along each axis of the grid run, the last and a middle one; the middle one stands for all
  * others.
  */
@@ -16,6 +16,7 @@ import { countAs } from "./layer-counts.js";
 import { productTime, residents, timeWithInputs } from "./product-time.js";
 // @ts-expect-error plain JavaScript
 import { measure } from "./registers.mjs";
+import { standInTimes } from "./stand-in.js";
 import { type Kernel, tables } from "./tables.js";
 
 const { values: options } = parseArgs({
@@ -30,13 +31,14 @@ const wanted = { models: options.models.split(","), rows: options.rows.split(","
 const root = join(import.meta.dirname, "../..");
 
 const kernels: Kernel[] = measure();
+const instructions = standInTimes();
 const blocks = residents();
 const counts = { sm_80: countAs(80, wanted), sm_90a: countAs(90, wanted) };
 const results = counts.sm_80.layers.map((_, i) => summary(i));
 const cube = cubeShares();
 const file = join(import.meta.dirname, "counters.json");
 const sample = "a middle block and the last along each axis";
-writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels }, null, 1)}\n`);
+writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels, instructions }, null, 1)}\n`);
 writeTables();
 
 export type Summary = ReturnType<typeof summary>;
@@ -107,5 +109,5 @@ function writeTables(): void {
   const [begin, end] = ["<!-- counters: written by benchmarks/cuda/counters.ts -->", "<!-- /counters -->"];
   const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
   if (from < begin.length || to < from) throw new Error(`${page}: expected the markers ${begin} and ${end}`);
-  writeFileSync(page, `${text.slice(0, from)}\n\n${tables(results, cube, kernels).join("\n\n")}\n\n${text.slice(to)}`);
+  writeFileSync(page, `${text.slice(0, from)}\n\n${tables(results, cube, kernels, instructions).join("\n\n")}\n\n${text.slice(to)}`);
 }

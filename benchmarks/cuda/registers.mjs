@@ -2,7 +2,7 @@
 // one multiprocessor. node benchmarks/cuda/registers.mjs [--json] [--architectures sm_80,sm_90a,sm_100] [kernel files]
 // Prints Markdown; needs nvcc, no GPU. Leaves with 1 where a kernel spills.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -47,17 +47,20 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
   const shapes = launchShapes();
   const scratch = mkdtempSync(join(tmpdir(), "registers-"));
   try {
-    return architectures.flatMap((architecture) =>
-      files
-        .filter((file) => isFor(file, architecture))
-        .flatMap((file) =>
-          compile(file, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
-            const threads = shapes.get(kernel.name)?.threads ?? kernel.threads;
+    return files.flatMap((file) => {
+      const ptx = ptxOf(file, scratch);
+      const bounds = launchBounds(readFileSync(join(folder, file), "utf8"));
+      return architectures
+        .filter((architecture) => isFor(file, architecture))
+        .flatMap((architecture) =>
+          assemble(ptx, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
+            const threads = shapes.get(kernel.name)?.threads ?? bounds(kernel.name) ?? 256;
             const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
-            return { ...kernel, threads, shared, ...occupancy(architecture, kernel.registers, threads, shared) };
+            const fits = occupancy(architecture, kernel.registers, threads, shared);
+            return { file, ...kernel, threads, shared, ...fits };
           }),
-        ),
-    );
+        );
+    });
   } finally {
     rmSync(scratch, { recursive: true });
   }
@@ -72,33 +75,37 @@ export function kernelFiles() {
   return readdirSync(folder).filter((name) => name.endsWith(".cu"));
 }
 
-function compile(file, architecture, target) {
-  const source = join(folder, file);
-  const flags = [
-    "-std=c++17",
-    "-O3",
-    "--fmad=false",
-    `-I${join(root, "native")}`,
-    "-cubin",
-    `-arch=${architecture}`,
-    "-Xptxas",
-    "-v",
-  ];
-  const { status, stdout, stderr, error } = spawnSync("nvcc", [...flags, source, "-o", target], { encoding: "utf8" });
+function nvcc(args) {
+  const { status, stdout, stderr, error } = spawnSync("nvcc", args, { encoding: "utf8" });
   if (error) throw new Error("nvcc is not on PATH");
-  if (status !== 0) throw new Error(`nvcc ${file} for ${architecture}:\n${stdout}${stderr}`);
-  const bounds = launchBounds(readFileSync(source, "utf8"));
+  if (status !== 0) throw new Error(`nvcc ${args.join(" ")}:\n${stdout}${stderr}`);
+  return `${stdout}${stderr}`;
+}
+
+/** The PTX that the addon embeds, where its build is up to date; else the same made here. */
+function ptxOf(file, scratch) {
+  const virtual = file.endsWith("_sm90.cu") ? "compute_90a" : "compute_80";
+  const name = `${basename(file, ".cu")}.${virtual}.ptx`;
+  const built = join(root, ".cache", "cmake", "cuda", name);
+  const sources = [file, ...readdirSync(folder).filter((one) => /\.(?:h|cuh)$/.test(one))];
+  const newest = Math.max(...sources.map((one) => statSync(join(folder, one)).mtimeMs));
+  if (existsSync(built) && statSync(built).mtimeMs > newest) return built;
+  const flags = ["-std=c++17", "-O3", "--fmad=false", `-I${join(root, "native")}`, "-ptx", `-arch=${virtual}`];
+  nvcc([...flags, join(folder, file), "-o", join(scratch, name)]);
+  return join(scratch, name);
+}
+
+function assemble(ptx, architecture, target) {
+  const said = nvcc(["-cubin", `-arch=${architecture}`, "-Xptxas", "-v", ptx, "-o", target]);
   const pattern =
     /Function properties for (\w+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\s+ptxas info\s+: Used (\d+) registers(.*)/g;
-  return [...`${stdout}${stderr}`.matchAll(pattern)].map(([, name, stack, stores, loads, registers, rest]) => ({
-    file: basename(file),
+  return [...said.matchAll(pattern)].map(([, name, stack, stores, loads, registers, rest]) => ({
     architecture,
     name,
     registers: Number(registers),
     spills: Number(stores) + Number(loads),
     stack: Number(stack),
     shared: Number(/(\d+) bytes smem/.exec(rest)?.[1] ?? 0),
-    threads: bounds(name) ?? 256,
   }));
 }
 

@@ -1,6 +1,7 @@
 /** The tables of counters.ts for docs/performance.md. */
 import type { CubeShare, Summary } from "./counters.js";
 import { GPUS } from "./estimate.js";
+import type { InstructionTime } from "./stand-in.js";
 
 /** What registers.mjs says of a kernel. */
 export interface Kernel {
@@ -19,8 +20,15 @@ export function tables(
   results: readonly Summary[],
   cube: readonly CubeShare[],
   kernels: readonly Kernel[],
+  instructions: readonly InstructionTime[],
 ): readonly string[] {
-  return [layerTable(results), partsTable(results), estimateTable(results), cubeTable(cube), registersTable(kernels)];
+  return [
+    ...[layerTable(results), partsTable(results), estimateTable(results), cubeTable(cube), registersTable(kernels)],
+    markdown(
+      ["the stand-in itself: an instruction of a warp", "ns"],
+      instructions.map(({ instruction, nanoseconds }) => [instruction, nanoseconds.toFixed(1)]),
+    ),
+  ];
 }
 
 function markdown(head: readonly string[], lines: readonly (readonly (string | number)[])[]): string {

@@ -141,6 +141,15 @@ void loadParameter(Warp& warp, const Instr& instr, uint32_t mask) {
   instr.transfer(warp, instr, mask, data);
 }
 
+/** ld.param by an address in a register: parameters lie in constant banks, so that no sector of global memory counts. */
+void loadParameterAt(Warp& warp, const Instr& instr, uint32_t mask) {
+  SiteCounters& site = warp.block.worker.sites[instr.pc];
+  const uint64_t sectors = site.sectors, usefulBytes = site.usefulBytes;
+  transferMemory<false>(warp, instr, mask);
+  site.sectors = sectors;
+  site.usefulBytes = usefulBytes;
+}
+
 template <class T>
 Transfer transferFor(const Form& form, uint32_t width, bool writes) {
   const auto pick = [&]<class R>(R) { return writes ? pack<T, R> : unpack<T, R>; };
@@ -228,7 +237,8 @@ void memoryForm(Form& form) {
   form.instr.modifier = Shape{ptx::sizeOf(type), count, spaceNamed(form, space == "param" ? "" : space), kind}.packed();
   const bool isParameter = space == "param" && form.decoder.isParameters(form.references.front().id);
   if (isParameter && Writes) form.unknown("a store to a kernel parameter");
-  form.finish(isParameter ? loadParameter : transferMemory<Writes>);
+  if (isParameter) return form.finish(loadParameter);
+  form.finish(!Writes && space == "param" ? loadParameterAt : transferMemory<Writes>);
 }
 
 void isSpace(Form& form) {

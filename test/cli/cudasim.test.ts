@@ -1,0 +1,84 @@
+// LoRA and full fine-tuning, by GRPO and by SFT, through the command line on the CUDA kernels, which the stand-in for the
+// driver interprets, and the same on the CPU. Left out without nvcc.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
+import { hasNvcc } from "../cudasim/build.js";
+import { writeTinyModel } from "../tiny-model.js";
+import { runCli } from "./run.js";
+
+const STEPS = 2;
+let folder: string;
+let model: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-cli-cudasim-"));
+  model = await writeTinyModel(join(folder, "model"));
+  const rows = Array.from({ length: 6 }, (_, i) => ({ question: `${i} + 1?`, answer: `${i + 1}`, solution: `${i + 1}.` }));
+  await writeFile(join(folder, "sums.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+  await writeFile(join(folder, "reward.mjs"), "export default (text) => ((text.charCodeAt(0) || 0) % 7) / 7;\n");
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** What is trained, by name, and the metrics of each step. A leak on the device is an error. */
+async function run(method: "train" | "sft", adapter: "lora" | "full", device: string) {
+  const to = join(folder, `${method}-${adapter}-${device}`);
+  const args = [
+    ...[method, "--device", device, "--dtype", "fp32", "--data", join(folder, "sums.jsonl"), "--run", to],
+    ...["--adapter", adapter, "--max-steps", String(STEPS), "--eval-steps", "0", "--shots", "0", "--threads", "2"],
+    ...["--num-prompts", "2", "--optim", "sgd", "--max-grad-norm", "0", "--learning-rate", "0.5"],
+  ];
+  const sampled = ["--num-generations", "4", "--max-completion-length", "8", "--rewards", join(folder, "reward.mjs")];
+  const env = { TINYLORA_MODEL: model, TINYLORA_CACHE: join(folder, "cache"), CUDASIM_LEAK_STATUS: "86" };
+  const { code, stderr } = await runCli(method === "train" ? [...args, ...sampled] : args, { env });
+  expect(stderr).not.toContain("cudasim:");
+  expect(code, stderr).toBe(0);
+  const lines = (await readFile(join(to, "metrics.jsonl"), "utf8")).trim().split("\n");
+  const metrics = lines.map((line) => JSON.parse(line) as Record<string, number>);
+  const trained = adapter === "lora" ? ["adapter", "adapter.safetensors"] : ["model", "model.safetensors"];
+  const tensors = await weights(join(to, ...trained));
+  if (adapter === "lora") for (const name of tensors.keys()) if (!name.endsWith(".B")) tensors.delete(name);
+  return { tensors, metrics };
+}
+
+async function weights(file: string): Promise<Map<string, Float32Array>> {
+  const { tensors } = decodeSafetensors(await readFile(file), file);
+  return new Map([...tensors].map(([name, tensor]) => [name, tensorFloats(tensor)]));
+}
+
+/** How far b went another way than a, against how far a went from its start: that of LoRA's B is 0. */
+function difference(a: Map<string, Float32Array>, b: Map<string, Float32Array>, start: Map<string, Float32Array>) {
+  let [apart, moved] = [0, 0];
+  for (const [name, values] of a) {
+    for (const [i, value] of values.entries()) {
+      apart += (value - b.get(name)![i]!) ** 2;
+      moved += (value - (start.get(name)?.[i] ?? 0)) ** 2;
+    }
+  }
+  expect(moved).toBeGreaterThan(0);
+  return Math.sqrt(apart / moved);
+}
+
+describe.skipIf(!hasNvcc)(hasNvcc ? "train on cudasim" : "train on cudasim (left out: there is no nvcc)", () => {
+  it.each([
+    ["sft", "lora"],
+    ["sft", "full"],
+    ["train", "lora"],
+    ["train", "full"],
+  ] as const)(
+    "%s, %s: two steps come to the CPU's weights",
+    async (method, adapter) => {
+      const [cuda, cpu] = [await run(method, adapter, "cudasim"), await run(method, adapter, "cpu")];
+      expect(cuda.metrics).toHaveLength(STEPS);
+      for (const [i, { grad_norm }] of cuda.metrics.entries()) {
+        expect(grad_norm).toBeGreaterThan(0);
+        expect(Math.abs(grad_norm! / cpu.metrics[i]!.grad_norm! - 1)).toBeLessThan(1e-5);
+        if (method === "train") expect(cuda.metrics[i]!["sampling/max_abs_dlogp"]).toBe(0);
+      }
+      const start = adapter === "full" ? await weights(join(model, "model.safetensors")) : new Map<string, Float32Array>();
+      expect(difference(cpu.tensors, cuda.tensors, start)).toBeLessThan(1e-5);
+    },
+    240_000,
+  );
+});
