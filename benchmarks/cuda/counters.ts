@@ -109,5 +109,8 @@ function writeTables(): void {
   const [begin, end] = ["<!-- counters: written by benchmarks/cuda/counters.ts -->", "<!-- /counters -->"];
   const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
   if (from < begin.length || to < from) throw new Error(`${page}: expected the markers ${begin} and ${end}`);
-  writeFileSync(page, `${text.slice(0, from)}\n\n${tables(results, cube, kernels, instructions).join("\n\n")}\n\n${text.slice(to)}`);
+  writeFileSync(
+    page,
+    `${text.slice(0, from)}\n\n${tables(results, cube, kernels, instructions).join("\n\n")}\n\n${text.slice(to)}`,
+  );
 }

@@ -11,7 +11,9 @@ export interface InstructionTime {
 export function standInTimes(): InstructionTime[] {
   const folder = join(cudasimLibrary(), "..");
   run("cmake", ["--build", join(folder, "../.."), "--target", "cudasim_bench"]);
-  const lines = run(join(folder, "cudasim_bench"), [join(folder, "bench", "cudasim.ptx")]).trim().split("\n");
+  const lines = run(join(folder, "cudasim_bench"), [join(folder, "bench", "cudasim.ptx")])
+    .trim()
+    .split("\n");
   return lines.map((line) => {
     const [, instruction, nanoseconds] = /^(\w+) +([\d.]+) ns$/.exec(line)!;
     return { instruction: instruction!, nanoseconds: Number(nanoseconds) };

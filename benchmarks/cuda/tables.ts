@@ -152,11 +152,7 @@ function registersTable(kernels: readonly Kernel[]): string {
     return found ? `${found.registers} / ${found.spills} / ${found.shared} / ${found.blocks} (${found.warps})` : "-";
   };
   return markdown(
-    [
-      "kernel (threads): registers / spilled bytes / shared bytes / blocks (warps) an SM",
-      "file",
-      ...architectures,
-    ],
+    ["kernel (threads): registers / spilled bytes / shared bytes / blocks (warps) an SM", "file", ...architectures],
     names.map(({ name, threads, file }) => [
       `${name} (${threads})`,
       file,

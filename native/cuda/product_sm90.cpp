@@ -50,7 +50,7 @@ std::int64_t column_tiles(const ProductKernelArgs& args, const Sm90Product& kern
 const Sm90Product& choose(std::span<const Sm90Product> kernels, const ProductKernelArgs& args, int multiprocessors) {
   if (args.rows <= kSmallRows) return kernels[0];
   return column_tiles(args, kernels[2]) * ceil_div(args.rows, kernels[2].rows) >= multiprocessors ? kernels[2]
-                                                                                                 : kernels[1];
+                                                                                                  : kernels[1];
 }
 
 }  // namespace
@@ -78,7 +78,8 @@ void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKe
     first += static_cast<int>(ceil_div(task.n, kernel.columns));
     // Rows of W are outputs, or k in the backward product.
     const int rows = round_up(backward ? product.k : task.n, kPadOut);
-    encode(device.api(), args.w[i], task.w, rows, task.w_stride, backward ? kSm90Depth : kernel.columns / kernel.cluster);
+    encode(device.api(), args.w[i], task.w, rows, task.w_stride,
+           backward ? kSm90Depth : kernel.columns / kernel.cluster);
   }
   const auto cluster = static_cast<unsigned>(kernel.cluster);
   const unsigned resident_clusters =

@@ -15,7 +15,11 @@ let model: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-cli-cudasim-"));
   model = await writeTinyModel(join(folder, "model"));
-  const rows = Array.from({ length: 6 }, (_, i) => ({ question: `${i} + 1?`, answer: `${i + 1}`, solution: `${i + 1}.` }));
+  const rows = Array.from({ length: 6 }, (_, i) => ({
+    question: `${i} + 1?`,
+    answer: `${i + 1}`,
+    solution: `${i + 1}.`,
+  }));
   await writeFile(join(folder, "sums.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
   await writeFile(join(folder, "reward.mjs"), "export default (text) => ((text.charCodeAt(0) || 0) % 7) / 7;\n");
 });
@@ -76,7 +80,8 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "train on cudasim" : "train on cudasim (left
         expect(Math.abs(grad_norm! / cpu.metrics[i]!.grad_norm! - 1)).toBeLessThan(1e-5);
         if (method === "train") expect(cuda.metrics[i]!["sampling/max_abs_dlogp"]).toBe(0);
       }
-      const start = adapter === "full" ? await weights(join(model, "model.safetensors")) : new Map<string, Float32Array>();
+      const start =
+        adapter === "full" ? await weights(join(model, "model.safetensors")) : new Map<string, Float32Array>();
       expect(difference(cpu.tensors, cuda.tensors, start)).toBeLessThan(1e-5);
     },
     240_000,

@@ -36,19 +36,22 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "4096 cubed" : "4096 cubed (left out: there 
     },
   );
 
-  it.each(PASSES)("sm_90a, %s: tiles of 128 x 256 in pairs, no more work than they hold, W asked for once a pair", (pass) => {
-    for (const kind of ["plain", "fused"] as const) {
-      const one = product("sm_90a", pass, kind);
-      expect(one.product.kernel).toMatch(/^product_large_\w*sm90$/);
-      const tiling = tilingOf(one, N, 1);
-      expect(tiling).toEqual({ tiles: 32 * 16, cluster: 2, resident: 1, k: N });
-      const counted = countedTiles(one.product, tiling);
-      expect(one.product.mma / counted).toBe((128 * 256 * N) / (16 * 8 * 16));
-      const copies = Object.entries(one.product.forms).filter(([form]) => form.startsWith("cp.async.bulk"));
-      const sectors = copies.reduce((sum, [, { sectors: own = 0 }]) => sum + own, 0);
-      expect((32 * sectors) / counted).toBe(2 * N * (128 + 256 / 2));
-    }
-  });
+  it.each(PASSES)(
+    "sm_90a, %s: tiles of 128 x 256 in pairs, no more work than they hold, W asked for once a pair",
+    (pass) => {
+      for (const kind of ["plain", "fused"] as const) {
+        const one = product("sm_90a", pass, kind);
+        expect(one.product.kernel).toMatch(/^product_large_\w*sm90$/);
+        const tiling = tilingOf(one, N, 1);
+        expect(tiling).toEqual({ tiles: 32 * 16, cluster: 2, resident: 1, k: N });
+        const counted = countedTiles(one.product, tiling);
+        expect(one.product.mma / counted).toBe((128 * 256 * N) / (16 * 8 * 16));
+        const copies = Object.entries(one.product.forms).filter(([form]) => form.startsWith("cp.async.bulk"));
+        const sectors = copies.reduce((sum, [, { sectors: own = 0 }]) => sum + own, 0);
+        expect((32 * sectors) / counted).toBe(2 * N * (128 + 256 / 2));
+      }
+    },
+  );
 
   it("sm_90a: the main loop keeps tensor cores, L2 and shared memory busy alike", () => {
     const one = product("sm_90a", "forward", "plain");

@@ -51,9 +51,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
     const leaving = [cudasimFolder, "--leak"];
     const found = await run(program, leaving, { CUDASIM_LEAK_STATUS: "86" });
     expect(found.status).toBe(86);
-    expect(found.stderr).toBe(
-      "cudasim: never given back: 1 device allocation, 1 module, 1 reference to the context\n",
-    );
+    expect(found.stderr).toBe("cudasim: never given back: 1 device allocation, 1 module, 1 reference to the context\n");
     expect((await run(program, leaving, { CUDASIM_LEAK_STATUS: "0" })).status).toBe(0);
   });
 

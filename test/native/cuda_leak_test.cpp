@@ -14,7 +14,8 @@ void nothing_is_left(const SimulatedDriver& driver) {
     const auto backend = make_cuda_backend(DType::f32);
     const Buffer<float> kept(*backend, 4);
     const std::string held = driver.leaks();  // what a test would find that kept them
-    for (const char* what : {"1 device allocation,", "pinned buffer", "stream", "event", "1 reference to the context"}) {
+    for (const char* what :
+         {"1 device allocation,", "pinned buffer", "stream", "event", "1 reference to the context"}) {
       expect(held.find(what) != std::string::npos, "expected ", what, ", found ", held);
     }
   }

@@ -130,8 +130,8 @@ void sm90_tilings(bool backward) {
     expect_same_bits(kernel.name, y, *first);
     const auto whole = [](int size, int tile) { return std::int64_t{cuda::round_up(size, tile)}; };
     const int n = backward ? data.shape.in : data.shape.out, k = backward ? data.shape.out : data.shape.in;
-    const std::int64_t least =
-        whole(data.shape.rows, kernel.rows * kernel.cluster) * whole(n, kernel.columns) * whole(k, cuda::kSm90Depth) / (16 * 8 * 16);
+    const std::int64_t least = whole(data.shape.rows, kernel.rows * kernel.cluster) * whole(n, kernel.columns) *
+                               whole(k, cuda::kSm90Depth) / (16 * 8 * 16);
     const auto work = tensor_work(kernel.name);
     expect(!work || *work == least, kernel.name, ": expected ", least, " mma, found ", work.value_or(0));
   }

@@ -11,9 +11,10 @@
 // the tile: it waits for "full", starts four wgmma of 16 k, and gives the stage before back ("empty") once its products
 // are done, so that one stage is always being multiplied. Blocks are persistent: block b makes tiles b, b + blocks, ...
 // (row tiles first, so that a W tile in L2 serves all rows), and the producer fills the ring for the next tile during
-// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers, and two blocks, one below
-// the other, share W: each loads half of its tile for both (multicast), so a stage is empty when the consumers of both
-// are done with it. An odd last row tile has a neighbour past the end, which computes with zeros and stores nothing.
+// the epilogue. In the large tiling the producer's warpgroup gives registers to the consumers, and two blocks, one
+// below the other, share W: each loads half of its tile for both (multicast), so a stage is empty when the consumers of
+// both are done with it. An odd last row tile has a neighbour past the end, which computes with zeros and stores
+// nothing.
 //
 // Contract (docs/method.md, row invariance): an output is one chain of m64nNk16, k ascending from 0, one sum, rows of x
 // always as A (padded to 64 with zeros that TMA supplies, which cost no memory traffic), outputs always as B, and K is
@@ -25,10 +26,11 @@
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
 // the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
 // Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, a row's 32 bytes of float
-// or 16 of bf16 at a time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared memory
-// alike. A stage of the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle and SM (48
-// without multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <= 64, memory:
-// the two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block.
+// or 16 of bf16 at a time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared
+// memory alike. A stage of the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle
+// and SM (48 without multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <=
+// 64, memory: the two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the
+// same block.
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
@@ -257,8 +259,8 @@ extern "C" __global__ void __launch_bounds__(160, 2) product_small_sm90(const __
 extern "C" __global__ void __launch_bounds__(160, 2) product_mid_sm90(const __grid_constant__ ProductSm90Args args) {
   product<Mid>(args);
 }
-extern "C" __global__ void __cluster_dims__(2, 1, 1)
-    __launch_bounds__(384, 1) product_large_sm90(const __grid_constant__ ProductSm90Args args) {
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)
+    product_large_sm90(const __grid_constant__ ProductSm90Args args) {
   product<Large>(args);
 }
 extern "C" __global__ void __launch_bounds__(160, 2)

@@ -18,9 +18,7 @@ __device__ uint32_t in_block(uint32_t address, uint32_t rank) {
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(address), "r"(rank));
   return address;
 }
-__device__ void meet() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
+__device__ void meet() { asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory"); }
 
 /// Thread 32 loads, warp 0 adds up: out[block, lane] = sum over steps of both halves, 128 words each.
 template <Slip kSlip>
@@ -63,9 +61,9 @@ __device__ void ring(const Map& map, float* out, int steps) {
       if (threadIdx.x == 0) {
         for (uint32_t block = 0; block < 2; ++block) {
           if (kSlip == kOwnRelease && block != rank) continue;
-          asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(
-                           in_block(shared(empty + s), block))
-                       : "memory");
+          asm volatile(
+              "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(in_block(shared(empty + s), block))
+              : "memory");
         }
       }
     }
@@ -74,10 +72,10 @@ __device__ void ring(const Map& map, float* out, int steps) {
   if (kSlip != kNoEnd) meet();
 }
 
-#define RING(name, slip)                                                                                           \
-  extern "C" __global__ void __cluster_dims__(2, 1, 1)                                                             \
-      __launch_bounds__(64) name(const __grid_constant__ Map map, float* out, int steps) {                         \
-    ring<slip>(map, out, steps);                                                                                   \
+#define RING(name, slip)                                                     \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(64) \
+      name(const __grid_constant__ Map map, float* out, int steps) {         \
+    ring<slip>(map, out, steps);                                             \
   }
 RING(cluster_ring_right, kNone)
 RING(cluster_ring_no_start, kNoStart)

@@ -7,10 +7,10 @@ namespace cudasim {
 void Block::checkCluster() const {
   const uint64_t size = worker.launch.cluster.count();
   if (size == 1 || (size <= kClusterBlocks && warps_.size() <= kAgentWarps)) return;
-  throw Fault{FaultKind::IllegalInstruction, "a cluster of " + std::to_string(size) + " blocks of " +
-                                                 std::to_string(warps_.size()) + " warps: cudasim runs this for up to " +
-                                                 std::to_string(kClusterBlocks) + " blocks of " +
-                                                 std::to_string(kAgentWarps)};
+  throw Fault{FaultKind::IllegalInstruction,
+              "a cluster of " + std::to_string(size) + " blocks of " + std::to_string(warps_.size()) +
+                  " warps: cudasim runs this for up to " + std::to_string(kClusterBlocks) + " blocks of " +
+                  std::to_string(kAgentWarps)};
 }
 
 Block& Block::inCluster(uint32_t of) {

@@ -1,5 +1,6 @@
 // Blocks that run together and may use each other's shared memory: mapa, arrivals at mbarriers of another block,
-// multicast bulk copies, barrier.cluster. Clusters of one or two blocks; larger ones run as long as they use none of it.
+// multicast bulk copies, barrier.cluster. Clusters of one or two blocks; larger ones run as long as they use none of
+// it.
 #pragma once
 
 #include <array>

@@ -141,7 +141,8 @@ void loadParameter(Warp& warp, const Instr& instr, uint32_t mask) {
   instr.transfer(warp, instr, mask, data);
 }
 
-/** ld.param by an address in a register: parameters lie in constant banks, so that no sector of global memory counts. */
+/** ld.param by an address in a register: parameters lie in constant banks, so that no sector of global memory counts.
+ */
 void loadParameterAt(Warp& warp, const Instr& instr, uint32_t mask) {
   SiteCounters& site = warp.block.worker.sites[instr.pc];
   const uint64_t sectors = site.sectors, usefulBytes = site.usefulBytes;

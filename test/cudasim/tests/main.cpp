@@ -1,5 +1,5 @@
-// cudasim_tests <folder of PTX> [--list]: one line a test, "ok NAME" or "FAILED NAME: why". With --leak instead: no test,
-// and memory, a module and the context are left behind.
+// cudasim_tests <folder of PTX> [--list]: one line a test, "ok NAME" or "FAILED NAME: why". With --leak instead: no
+// test, and memory, a module and the context are left behind.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
