@@ -99,7 +99,9 @@ function assemble(ptx, architecture, target) {
   const said = nvcc(["-cubin", `-arch=${architecture}`, "-Xptxas", "-v", ptx, "-o", target]);
   const pattern =
     /Function properties for (\w+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\s+ptxas info\s+: Used (\d+) registers(.*)/g;
-  return [...said.matchAll(pattern)].map(([, name, stack, stores, loads, registers, rest]) => ({
+  const kernels = [...said.matchAll(pattern)];
+  if (kernels.length === 0) throw new Error(`ptxas -v says nothing of ${basename(ptx)} for ${architecture}`);
+  return kernels.map(([, name, stack, stores, loads, registers, rest]) => ({
     architecture,
     name,
     registers: Number(registers),

@@ -62,7 +62,7 @@ it.skipIf(!hasPeers)(hasPeers ? name : `${name} (left out: ${python} has no torc
     expect(line).toMatchObject({ out: 64, in: 32, rows: 2 });
     expect(line.seconds).toBeGreaterThan(0);
   }
-});
+}, 300_000);
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "timing on cudasim" : "timing on cudasim (left out: there is no nvcc)", () => {
   const on = { device: "cudasim", driver: cudasimLibrary };
