@@ -74,6 +74,7 @@ grid:
     ["grid: { u: [1, many] }", /u: expected .*found "many" \(in 1 of 2 members, first in u=many seed=42\)/],
     ["grid: { tying: [all, tiled] }", /n_tie: expected a number of modules.*\(in 1 of 2 members, first in tying=tiled/],
     ["grid: { rewards: [answer] }", /rewards: expected a list, found "answer"/],
+    ["grid: { adapter: lora, r: [16, 32] }", /rank: expected at most 16.*found 32 \(in 1 of 2 members/],
     ["grid: { u: [] }", /grid: u: expected at least one value/],
     ["grid: [7]", /grid: expected keys and values, found 7/],
     ["grid: { u: 1, grid: { u: 2 } }", /grid: u: found in a block and again/],
