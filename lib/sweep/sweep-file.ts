@@ -8,7 +8,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { checkRank } from "../adapter/basis.js";
+import { checkLargestRank } from "../adapter/basis.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
@@ -122,7 +122,7 @@ function checkedMethod(method: unknown): Method {
 function checkedConfig(options: Settings): TrainConfig {
   const config = resolveConfig(options, "options");
   const adapter = adapterOptions(config);
-  if (adapter) checkRank(adapter, []); // against the weights' sizes too, once there are any
+  if (adapter) checkLargestRank(adapter);
   if (config.eval_steps > 0) return config;
   throw new TinyLoraError(
     "ERR_CONFIG",
