@@ -214,7 +214,7 @@ const Mutation kMutations[] = {
     {"head_gradient", Harm::wrong, "head gradient: numerics"},
     {"head_gradient", Harm::by_threads, "head gradient: numerics"},
     {"sum_squares", Harm::wrong, "optimisers: numerics"},
-    {"sum_squares", Harm::by_threads, "optimisers: numerics"},
+    {"sum_squares", Harm::by_threads, "sum of squares: in order"},
     {"adamw", Harm::wrong, "optimisers: numerics"},
     {"adamw", Harm::by_threads, "optimisers: numerics"},
     {"adamw's first moment", Harm::wrong, "optimisers: numerics"},

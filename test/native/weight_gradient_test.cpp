@@ -224,6 +224,23 @@ void optimisers_match(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// More chunks than a block of the cuda backend sums at once (256). The order is given, so the bits are too.
+void squares_are_summed_in_order(const Candidate& candidate, DType dtype) {
+  constexpr std::size_t kCount = 260 * 4096 + 77;
+  const std::vector<float> values = Random(12).normals(kCount);
+  const auto run = [&](Backend& backend) {
+    const Buffer<float> x(backend, values);
+    const Buffer<double> sum(backend, 1);
+    backend.sum_squares({.count = static_cast<std::int64_t>(kCount), .x = x.data(), .sum = sum.data()});
+    return sum.read()[0];
+  };
+  const double want = run(*make_reference_backend(dtype));
+  for (const int threads : {1, 5}) {
+    const double got = run(*candidate.make(dtype, threads));
+    expect(got == want, "squares: expected ", want, ", found ", got, " with ", threads, " threads");
+  }
+}
+
 void repacked_is_packed(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2);
   const LinearCase data = make_linear({.rows = 5, .in = 111, .out = 70});
@@ -243,6 +260,7 @@ void add_weight_gradient_tests(Tests& tests) {
   add_for_each_backend(tests, "head gradient: finite differences", head_is_that_of_differences, {DType::f32});
   add_for_each_backend(tests, "gain gradient: numerics", gains_match);
   add_for_each_backend(tests, "optimisers: numerics", optimisers_match);
+  add_for_each_backend(tests, "sum of squares: in order", squares_are_summed_in_order, {DType::f32});
   add_for_each_backend(tests, "repack: as packed", repacked_is_packed);
 }
 

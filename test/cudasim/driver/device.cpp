@@ -26,6 +26,7 @@ Settings Settings::fromEnvironment() {
   made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);
   made.sample = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_SAMPLE", 0));
   if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
+  if (const char* file = std::getenv("CUDASIM_PTX"); file != nullptr) made.replacement = file;
   made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
   return made;
 }

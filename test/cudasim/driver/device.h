@@ -65,6 +65,8 @@ struct Settings {
   /** A file that gets a line of JSON for each launch. */
   std::string log;
   uint64_t instructionLimit = 1ull << 32;
+  /** PTX that takes the place of every module with a kernel of its first kernel's name: to plant mistakes. */
+  std::string replacement;
   static Settings fromEnvironment();
 };
 
