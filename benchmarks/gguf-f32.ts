@@ -1,10 +1,10 @@
 /** The numbers of a GGUF file in fp32, so that another program can be compared without its quantised products. */
 import { createWriteStream, readFileSync } from "node:fs";
 import { finished } from "node:stream/promises";
+import { pad, padded, text, u32, u64 } from "../lib/export/gguf-bytes.js";
 import { type GgufTensor, readGgufHeader } from "../lib/model/gguf-header.js";
 import { tensorSource } from "../lib/model/gguf-tensors.js";
 
-const ALIGNMENT = 32;
 const BLOCK = 32; // numbers
 
 /** Formats of the shared model; d, m and the values as native/engine/dequantize.cpp has them, each step rounded. */
@@ -27,20 +27,13 @@ export async function writeGgufF32(source: string, target: string): Promise<void
   const header = readGgufHeader(source);
   const bytes = readFileSync(source);
   const first = header.tensors[0]!;
-  const metadata = bytes.subarray(0, bytes.indexOf(Buffer.concat([u64(first.name.length), Buffer.from(first.name)])));
+  const metadata = bytes.subarray(0, bytes.indexOf(text(first.name)));
   const file = createWriteStream(target);
   let offset = 0;
   const infos = header.tensors.map(({ name, dimensions }) => {
     const place = u64(offset);
     offset += padded(4 * dimensions.reduce((all, size) => all * size));
-    return Buffer.concat([
-      u64(name.length),
-      Buffer.from(name),
-      u32(dimensions.length),
-      ...dimensions.map(u64),
-      u32(0),
-      place,
-    ]);
+    return Buffer.concat([text(name), u32(dimensions.length), ...dimensions.map(u64), u32(0), place]);
   });
   file.write(pad(Buffer.concat([metadata, ...infos])));
   for (const tensor of header.tensors) {
@@ -69,21 +62,4 @@ function half(view: DataView, at: number): number {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
   const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
   return bits & 0x8000 ? -size : size;
-}
-
-function padded(length: number): number {
-  return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
-}
-function pad(bytes: Buffer): Buffer {
-  return Buffer.concat([bytes, Buffer.alloc(padded(bytes.length) - bytes.length)]);
-}
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
 }
