@@ -41,8 +41,8 @@ void numerics(const Candidate& candidate, DType dtype) {
     expect_near("dq", got.dq, want.dq, in_act);
     expect_near("dk", got.dk, want.dk, in_act);
     expect_near("dv", got.dv, want.dv, in_act);
-    // A sum over the heads of all rows, times normed elements of about 1, of what is wrong in dq_out: signs at random, and
-    // on average an eighth of what one may be off.
+    // A sum over the heads of all rows, times normed elements of about 1, of what is wrong in dq_out: signs at random,
+    // and on average an eighth of what one may be off.
     const double terms = std::sqrt(static_cast<double>(data.q.size()) / shape.head_dim);
     const Tolerance summed = {in_float.absolute / 8 * terms, 0x1.0p-18};
     expect_near("d_q_gain", got.d_q_gain, want.d_q_gain, summed);
