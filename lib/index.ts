@@ -6,7 +6,7 @@ export { type ParameterRow, type ParameterTable, parameterTable } from "./adapte
 export { type AdapterSpec, adapterSpec } from "./adapter/spec.js";
 export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
-export { adapterOptions } from "./config/adapter-options.js";
+export { adapterOptions, optionsOf } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";

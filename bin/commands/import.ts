@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { Adapter, importPeft } from "../../lib/index.js";
+import { Adapter, importPeft, optionsOf } from "../../lib/index.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
@@ -7,7 +7,8 @@ import { addFields, resolvedFields } from "../flags.js";
 const EXAMPLES = `
 Examples:
   $ tinylora-native import peft-lora --output adapters/mine
-  $ tinylora-native eval --adapter adapters/mine`;
+  $ tinylora-native eval --adapter adapters/mine
+  $ tinylora-native train --start-from adapters/mine --adapter lora --r 8     with the options that import prints`;
 
 export function importCommand(program: Command): void {
   const command = program
@@ -25,7 +26,10 @@ async function run(command: Command, folder: string, output: string): Promise<vo
   await interruptible((signal) =>
     withEngine(config, undefined, signal, async (engine) => {
       await importPeft(folder, engine, output);
-      (await Adapter.load(output)).checkBase(engine);
+      const adapter = await Adapter.load(output);
+      adapter.checkBase(engine);
+      const flags = Object.entries(optionsOf(adapter)).map(([key, value]) => `--${key.replaceAll("_", "-")} ${value}`);
+      console.error(`to train it: --start-from ${output} ${flags.join(" ")}`);
     }),
   );
   console.log(output);

@@ -27,6 +27,7 @@ Examples:
   $ tinylora-native train --model Qwen2.5-0.5B-Instruct --data svamp --max-steps 100
   $ tinylora-native train --config run.yaml --learning-rate 1e-3     flags over the file
   $ tinylora-native train --adapter lora --r 8 --learning-rate 1e-4  or lora_xs, full
+  $ tinylora-native train --adapter lora --r 8 --start-from adapters/mine    go on from an adapter, as \`import\` makes them
   $ tinylora-native train --resume runs/svamp               go on where it stopped, bit for bit
 ${AFTER}`;
 
@@ -80,7 +81,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
   await interruptible(async (signal) => {
     const engine = await loadEngine(config, signal);
     try {
-      const adapter = makeTrained(engine, config);
+      const adapter = await makeTrained(engine, config);
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
       const Trainer = method === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
       const trainer = new Trainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });

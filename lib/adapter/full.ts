@@ -50,7 +50,7 @@ export class FullWeights {
     return new FullWeights(this.#base, this.names, weights);
   }
 
-  /** Writes a model's folder: the trained weights in the engine's dtype, the others as they were. */
+  /** Writes a model's folder: trained matrices in the engine's dtype, gains and biases in fp32, the rest as it was. */
   save(folder: string): Promise<void> {
     return saveModel(folder, this.#base.model, this.#weights ?? new Map(), this.#base.dtype);
   }

@@ -12,7 +12,7 @@ import { encodeVector, roundVector } from "./vector-dtype.js";
 const COPIED =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^chat_template\.(json|jinja)$/;
 
-/** Trained weights are written in `dtype`, the others as their file has them. */
+/** Trained matrices are written in `dtype`, trained gains and biases in fp32, the others as their file has them. */
 export async function saveModel(folder: string, model: Model, trained: NamedWeights, dtype: Dtype): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(model.path)) {
@@ -22,10 +22,11 @@ export async function saveModel(folder: string, model: Model, trained: NamedWeig
   const tensors: SmallTensors = new Map();
   for (const source of model.tensors) {
     const own = trained.get(source.name);
+    const kept = source.shape.length > 1 ? dtype : "fp32"; // as the engine keeps them
     tensors.set(source.name, {
-      dtype: own ? (dtype === "bf16" ? "BF16" : "F32") : fileDtype(source),
+      dtype: own ? (kept === "bf16" ? "BF16" : "F32") : fileDtype(source),
       shape: source.shape,
-      data: own ? encodeVector(roundVector(own.values, dtype), dtype) : await readTensorBytes(source),
+      data: own ? encodeVector(roundVector(own.values, kept), kept) : await readTensorBytes(source),
     });
   }
   await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));

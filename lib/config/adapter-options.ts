@@ -1,3 +1,4 @@
+import type { Adapter } from "../adapter/adapter.js";
 import { type AdapterKindName, type AdapterSpec, adapterSpec } from "../adapter/spec.js";
 import type { Tying } from "../adapter/tying.js";
 import type { TrainConfig } from "./schema.js";
@@ -26,4 +27,21 @@ export function adapterOptions(config: TrainConfig): (AdapterSpec & { readonly a
 function tyingOptions({ n_tie, weight_tying }: TrainConfig, tying: Tying["kind"]): Tying {
   if (tying === "tiled" || tying === "structured") return { kind: tying, nTie: n_tie! };
   return tying === "ratio" ? { kind: tying, ratio: weight_tying! } : { kind: tying };
+}
+
+/** The options that describe this adapter, but for its numbers: those that mean something for its kind. */
+export function optionsOf({ spec, v }: Pick<Adapter, "spec" | "v">): Readonly<Record<string, unknown>> {
+  const { kind, rank, u, tying, split, projection, targets, dtype } = spec;
+  const common = { adapter: kind, r: rank, target_modules: targets };
+  if (kind === "lora") return { ...common, lora_alpha: v[0]! * rank };
+  const shared = {
+    ...common,
+    tying: tying.kind,
+    ...("nTie" in tying ? { n_tie: tying.nTie } : {}),
+    ...("ratio" in tying ? { weight_tying: tying.ratio } : {}),
+    split,
+    v_dtype: dtype,
+  };
+  if (kind === "lora_xs") return shared;
+  return { ...shared, u, projection: projection.distribution, projection_seed: projection.seed };
 }

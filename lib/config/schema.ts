@@ -89,6 +89,9 @@ export const sections = {
     target_modules: optional(z.array(z.enum(MODULE_TYPES)).min(1)).describe(
       "linear modules of each layer that are trained; all when not given, with full also embeddings, norms and head",
     ),
+    start_from: optional(z.string()).describe(
+      "adapter whose numbers training starts from (folder, run or tl1-...), such as an imported one; the other options describe it",
+    ),
     init: z.enum(["zero", "uniform"]).default("zero").describe("v at the start: zero, or uniform in +-0.02"),
     v_dtype: z
       .enum(VECTOR_DTYPES)
@@ -216,6 +219,12 @@ function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
   only("lora", "lora_alpha", config.adapter !== "lora" && config.lora_alpha !== null);
   only("tinylora and lora_xs", "tying", !vector && config.tying !== null);
   only("tinylora and lora_xs", "v_dtype", !vector && config.v_dtype !== "fp32");
+  if (config.start_from !== null && config.adapter === "full") {
+    found.push(["start_from", "expected nothing, since adapter is full: model names the weights it starts from"]);
+  }
+  if (config.start_from !== null && config.init !== "zero") {
+    found.push(["init", "expected zero, since start_from gives the numbers"]);
+  }
   if (config.adapter === "full" && config.beta > 0) {
     found.push([
       "beta",

@@ -1,5 +1,6 @@
 import { writeFileAtomic } from "../files.js";
 import type { LinearModule, ModelConfig } from "../native/addon.js";
+import { bytesOf, f32, pad, padded, text, u32, u64 } from "./gguf-bytes.js";
 import type { PlainLora } from "./lora.js";
 
 const NAMES: Readonly<Record<LinearModule["type"], string>> = {
@@ -11,7 +12,6 @@ const NAMES: Readonly<Record<LinearModule["type"], string>> = {
   up_proj: "ffn_up",
   down_proj: "ffn_down",
 };
-const ALIGNMENT = 32;
 const F32 = 0;
 
 /** The file that llama.cpp takes as --lora, for a base model of the same shape. */
@@ -66,32 +66,4 @@ function permutedRows(b: Float32Array, rank: number, { type }: LinearModule, con
     rows.set(b.subarray(row * rank, (row + 1) * rank), place * rank);
   }
   return rows;
-}
-
-function bytesOf(values: Float32Array): Buffer {
-  return Buffer.from(values.buffer, values.byteOffset, values.byteLength);
-}
-function padded(length: number): number {
-  return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
-}
-function pad(bytes: Buffer): Buffer {
-  return Buffer.concat([bytes, Buffer.alloc(padded(bytes.length) - bytes.length)]);
-}
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-}
-function f32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeFloatLE(value);
-  return bytes;
-}
-function text(value: string): Buffer {
-  return Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);
 }

@@ -54,7 +54,10 @@ export async function readPeftTensors(source: string): Promise<Map<string, PeftT
   return new Map(
     readSafetensors(file).map(({ name, offset, bytes: length, type, shape }) => {
       const dtype = DTYPES[type]!;
-      return [name, { dtype, shape, values: decodeVector(bytes.subarray(offset, offset + length), dtype) }];
+      const values = decodeVector(bytes.subarray(offset, offset + length), dtype);
+      const broken = values.find((value) => !Number.isFinite(value));
+      if (broken !== undefined) throw refusePeft(file, `${name}: expected finite numbers, found ${broken}`);
+      return [name, { dtype, shape, values }];
     }),
   );
 }

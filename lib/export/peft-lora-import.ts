@@ -17,6 +17,9 @@ import {
 } from "./peft-files.js";
 
 const off = (what: string) => z.literal(false, `expected false (${what} is not supported)`).default(false);
+const absent = (what: string) => z.null(`expected null (${what} is not supported)`).default(null);
+/** Other ways to begin (pissa, olora, corda, ...) change the base model's own weights, and PEFT does so again on loading. */
+const BEGINNINGS = ["gaussian", "eva", "orthogonal"] as const;
 const empty = z.record(z.string(), z.never("expected no rank or alpha of its own for a module")).nullish();
 
 const configSchema = z.looseObject({
@@ -28,6 +31,11 @@ const configSchema = z.looseObject({
   use_qalora: off("QALoRA"),
   lora_bias: off("a bias of B"),
   fan_in_fan_out: off("a transposed weight"),
+  init_lora_weights: z
+    .union([z.boolean(), z.enum(BEGINNINGS)], `expected true, false, ${BEGINNINGS.join(" or ")} (others change W)`)
+    .default(true),
+  alora_invocation_tokens: absent("a LoRA that wakes at some tokens"),
+  layer_replication: absent("a model of repeated layers"),
   bias: z.literal("none", 'expected "none" (trained biases are not supported)').default("none"),
   modules_to_save: z.null("expected null (whole modules in an adapter are not supported)").default(null),
   rank_pattern: empty,

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { Adapter, AdapterBase } from "../adapter/adapter.js";
+import { LARGEST_RANK } from "../adapter/basis.js";
 import { type AdapterMatrices, writeAdapterFile } from "../adapter/file.js";
 import { MODULE_TYPES } from "../adapter/modules.js";
 import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
@@ -74,7 +75,7 @@ export async function writePeftTinyLora(
 
 const configSchema = z.looseObject({
   peft_type: z.literal("TINYLORA", "expected TINYLORA"),
-  r: z.int().min(1),
+  r: z.int().min(1).max(LARGEST_RANK, `expected at most ${LARGEST_RANK}`),
   u: z.int().min(1),
   weight_tying: z.number().min(0).max(1).default(0),
   projection_seed: z.int().min(0).default(42),

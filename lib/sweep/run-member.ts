@@ -28,7 +28,7 @@ export async function membersOf(
   signal: AbortSignal | undefined,
 ): Promise<RunMember[]> {
   const engine = await engines.get(group[0]!.config, signal);
-  const trained = group.map(({ config }) => makeTrained(engine, config));
+  const trained = await Promise.all(group.map(({ config }) => makeTrained(engine, config)));
   if (group.length === 1) return [(run, callbacks) => train(group[0]!, engine, trained[0]!, run, callbacks)];
   const policies = await Population.attach(engine, trained as Adapter[], { signal });
   return policies.map((policy, i) => (run, callbacks) => trainBeside(group[i]!, policy, run, callbacks));

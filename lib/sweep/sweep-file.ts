@@ -8,6 +8,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { checkLargestRank } from "../adapter/basis.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
@@ -120,7 +121,8 @@ function checkedMethod(method: unknown): Method {
 
 function checkedConfig(options: Settings): TrainConfig {
   const config = resolveConfig(options, "options");
-  adapterOptions(config);
+  const adapter = adapterOptions(config);
+  if (adapter) checkLargestRank(adapter);
   if (config.eval_steps > 0) return config;
   throw new TinyLoraError(
     "ERR_CONFIG",

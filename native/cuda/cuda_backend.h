@@ -86,7 +86,6 @@ class CudaBackend : public Backend {
   void head_backward(const HeadBackwardArgs&) override;
   void head_sample(const HeadSampleArgs&) override;
 
-  bool trains_weights() const override { return true; }
   void weight_gradient(const WeightGradientArgs&) override;
   void lora_gradient(const LoraGradientArgs&) override;
   void gain_gradient(const GainGradientArgs&) override;

@@ -20,6 +20,14 @@ bool aligned(const void* pointer, std::uintptr_t bytes) {
   return reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0;
 }
 
+struct Tile {
+  const char* kernel;
+  int out, in;
+  unsigned threads, shared_bytes;
+};
+constexpr Tile kMid = {"weight_gradient_mid_bf16", 64, 64, 128, 32768};
+constexpr Tile kLarge = {"weight_gradient_large_bf16", 128, 128, 256, 65536};
+
 /// Rows that cp.async can read: a copy with a stride of a multiple of 8 where they are not; lives as long as this.
 struct AlignedRows {
   AlignedRows(cuda::Device& device, const void* from, int rows, int width, int from_stride)
@@ -55,15 +63,14 @@ void CudaBackend::add_outer_product(WeightGradientKernelArgs args) {
   args.x = x.data;
   args.x_stride = x.stride;
   // The biggest tile of which there are enough to keep every multiprocessor busy; the bits are the same.
-  const bool large =
-      ceil_div(args.out, 128) * ceil_div(args.in, 128) >= static_cast<unsigned>(device_->multiprocessors());
-  if (large) {
-    launch(*device_, "weight_gradient", "weight_gradient_large_bf16",
-           {.grid = {ceil_div(args.out, 128), ceil_div(args.in, 128)}, .block = 256, .shared_bytes = 65536}, args);
-  } else {
-    launch(*device_, "weight_gradient", "weight_gradient_mid_bf16",
-           {.grid = {ceil_div(args.out, 64), ceil_div(args.in, 64)}, .block = 128, .shared_bytes = 32768}, args);
-  }
+  const bool large = ceil_div(args.out, kLarge.out) * ceil_div(args.in, kLarge.in) >=
+                     static_cast<unsigned>(device_->multiprocessors());
+  const Tile& tile = large ? kLarge : kMid;
+  launch(*device_, "weight_gradient", tile.kernel,
+         {.grid = {ceil_div(args.out, tile.out), ceil_div(args.in, tile.in)},
+          .block = tile.threads,
+          .shared_bytes = tile.shared_bytes},
+         args);
 }
 
 void CudaBackend::weight_gradient(const WeightGradientArgs& args) {

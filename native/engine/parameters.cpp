@@ -66,7 +66,6 @@ void Parameters::clear() { replace({}, no_gradient(*model_), false); }
 void Parameters::train_basis() {
   const std::vector<Adapters::Factors> factors = adapters_->factors();
   check(!factors.empty(), "ERR_ARGUMENT", "train: expected an adapter basis first, found none");
-  check_backend();
   ModelGradient targets = no_gradient(*model_);
   std::vector<Entry> entries;
   for (const Adapters::Factors& factor : factors) {
@@ -86,7 +85,6 @@ void Parameters::train_basis() {
 
 void Parameters::train_weights(const std::vector<std::string>& names, const std::vector<TensorSource>& sources) {
   check(!names.empty(), "ERR_ARGUMENT", "train: expected at least one weight");
-  check_backend();
   std::vector<std::string> left = names;
   ModelGradient targets = no_gradient(*model_);
   std::vector<Entry> entries;
@@ -258,11 +256,6 @@ void Parameters::publish(const Entry& entry) {
 void Parameters::changed() {
   if (!basis_) ++model_->version;
   adapters_->changed();
-}
-
-void Parameters::check_backend() const {
-  check(model_->backend->trains_weights(), "ERR_DEVICE", model_->backend->name(),
-        ": trains vectors only: expected an adapter of kind tinylora or lora_xs, or the backend cpu");
 }
 
 }  // namespace tinylora

@@ -80,7 +80,6 @@ class Parameters {
   void publish(const Entry& entry);
   /// What was sampled or kept before is another model's.
   void changed();
-  void check_backend() const;
 
   Model* model_;
   Adapters* adapters_;

@@ -75,24 +75,18 @@ class Backend {
   virtual void head(const HeadArgs&) = 0;
   virtual void head_backward(const HeadBackwardArgs&) = 0;
   virtual void head_sample(const HeadSampleArgs&) = 0;
+  virtual void weight_gradient(const WeightGradientArgs&) = 0;
+  virtual void lora_gradient(const LoraGradientArgs&) = 0;
+  virtual void gain_gradient(const GainGradientArgs&) = 0;
+  virtual void head_gain_gradient(const HeadGainGradientArgs&) = 0;
+  virtual void head_gradient(const HeadGradientArgs&) = 0;
+  virtual void sum_squares(const SumSquaresArgs&) = 0;
+  virtual void adamw(const AdamwArgs&) = 0;
+  virtual void sgd(const SgdArgs&) = 0;
+  /// Packs `values` [out, in] of the backend's memory into a weight that this backend packed before.
+  virtual void repack(Weight&, const float* values) = 0;
 
   void linear(const LinearArgs& product) { linear(std::span(&product, 1)); }
-
-  // The ops that train weights. A backend without them can run and train every adapter that trains v alone.
-  virtual bool trains_weights() const { return false; }
-  virtual void weight_gradient(const WeightGradientArgs&) { lacks("weight_gradient"); }
-  virtual void lora_gradient(const LoraGradientArgs&) { lacks("lora_gradient"); }
-  virtual void gain_gradient(const GainGradientArgs&) { lacks("gain_gradient"); }
-  virtual void head_gain_gradient(const HeadGainGradientArgs&) { lacks("head_gain_gradient"); }
-  virtual void head_gradient(const HeadGradientArgs&) { lacks("head_gradient"); }
-  virtual void sum_squares(const SumSquaresArgs&) { lacks("sum_squares"); }
-  virtual void adamw(const AdamwArgs&) { lacks("adamw"); }
-  virtual void sgd(const SgdArgs&) { lacks("sgd"); }
-  /// Packs `values` [out, in] of the backend's memory into a weight that this backend packed before.
-  virtual void repack(Weight&, const float*) { lacks("repack"); }
-
- private:
-  [[noreturn]] void lacks(const char* op) const;
 };
 
 /// Plain C++, one thread, every op written as its formula.

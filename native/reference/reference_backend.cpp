@@ -62,7 +62,6 @@ class ReferenceBackend final : public Backend {
   void head_backward(const HeadBackwardArgs& args) override { reference::head_backward(dtype_, args); }
   void head_sample(const HeadSampleArgs& args) override { reference::head_sample(dtype_, args); }
 
-  bool trains_weights() const override { return true; }
   void weight_gradient(const WeightGradientArgs& args) override { reference::weight_gradient(dtype_, args); }
   void lora_gradient(const LoraGradientArgs& args) override { reference::lora_gradient(dtype_, args); }
   void gain_gradient(const GainGradientArgs& args) override { reference::gain_gradient(args); }
@@ -95,11 +94,6 @@ std::unique_ptr<Backend> make_reference_backend(DType dtype) { return std::make_
 namespace tinylora {
 
 void Backend::replay(std::shared_ptr<void>&, const std::function<void()>& record) { record(); }
-
-void Backend::lacks(const char* op) const {
-  fail("ERR_DEVICE", name(), ": ", op, ": this backend trains vectors only: expected an adapter of kind tinylora or ",
-       "lora_xs, or the backend cpu");
-}
 
 }  // namespace tinylora
 

@@ -9,6 +9,7 @@ interface Kernel {
   file: string;
   name: string;
   spills: number;
+  shared: number;
   blocks: number;
 }
 
@@ -29,6 +30,12 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no 
     const products = ampere.filter(({ file }) => file === "product_bf16.cu");
     expect(products.map(({ name }) => name)).toContain("product_large_bf16");
     for (const { name, blocks } of products) expect(blocks, name).toBeGreaterThanOrEqual(2);
+  });
+
+  it("dW has its two tilings, and two blocks of each fit on sm_80", () => {
+    const tilings = ampere.filter(({ name }) => /^weight_gradient_(mid|large)_bf16$/.test(name));
+    expect(tilings.map(({ shared }) => shared).sort()).toEqual([32768, 65536]);
+    for (const { name, blocks } of tilings) expect(blocks, name).toBeGreaterThanOrEqual(2);
   });
 
   it("products of sm_90a spill nothing; the large one has a multiprocessor for itself", () => {

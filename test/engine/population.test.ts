@@ -49,8 +49,8 @@ interface Member {
   readonly reward?: Reward;
 }
 
-function adapterOf({ options }: Member): Adapter {
-  return makeTrained(engine, resolveConfig({ ...base, ...options })) as Adapter;
+async function adapterOf({ options }: Member): Promise<Adapter> {
+  return (await makeTrained(engine, resolveConfig({ ...base, ...options }))) as Adapter;
 }
 
 async function train(member: Member, policy: TrainablePolicy, adapter: Adapter, run: string): Promise<void> {
@@ -63,7 +63,7 @@ async function train(member: Member, policy: TrainablePolicy, adapter: Adapter, 
 
 /** Trains the members side by side; of each, the error that ended it. */
 async function trainTogether(members: readonly Member[], name: string): Promise<(Error | undefined)[]> {
-  const policies = await Population.attach(engine, members.map(adapterOf));
+  const policies = await Population.attach(engine, await Promise.all(members.map(adapterOf)));
   return Promise.all(
     policies.map((policy, i) =>
       train(members[i]!, policy, policy.adapter, join(folder, `${name}-${i}`))
@@ -96,7 +96,7 @@ async function expectAsAlone(members: readonly Member[], name: string): Promise<
 }
 
 async function attached(member: Member): Promise<Adapter> {
-  const adapter = adapterOf(member);
+  const adapter = await adapterOf(member);
   await engine.attach(adapter);
   return adapter;
 }

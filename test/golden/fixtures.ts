@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { AdapterKindName } from "../../lib/adapter/spec.js";
 import type { Message } from "../../lib/model/open.js";
 
 export const golden = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -33,6 +34,22 @@ export interface AdapterCase {
   readonly logprobs: number[];
   readonly coefficients: string;
   readonly gradients: number[][];
+}
+
+/** Log-probabilities under LoRA files that were exported from random-adapter.ts. */
+export interface LlamaCppFixture {
+  readonly version: string;
+  readonly cases: readonly {
+    /** A .gguf file among the fixtures. */
+    readonly model: string;
+    readonly kind: AdapterKindName;
+    readonly ids: number[];
+    /** Of the exported file. */
+    readonly sha256: string;
+    /** llama.cpp's of ids[1 ..], with the file and without. */
+    readonly logprobs: number[];
+    readonly base: number[];
+  }[];
 }
 
 export function readFixture<T>(name: string): T {

@@ -41,6 +41,12 @@ void numerics(const Candidate& candidate, DType dtype) {
     expect_near("dq", got.dq, want.dq, in_act);
     expect_near("dk", got.dk, want.dk, in_act);
     expect_near("dv", got.dv, want.dv, in_act);
+    // A sum over the heads of all rows, times normed elements of about 1, of what is wrong in dq_out: signs at random,
+    // and on average an eighth of what one may be off.
+    const double terms = std::sqrt(static_cast<double>(data.q.size()) / shape.head_dim);
+    const Tolerance summed = {in_float.absolute / 8 * terms, 0x1.0p-18};
+    expect_near("d_q_gain", got.d_q_gain, want.d_q_gain, summed);
+    expect_near("d_k_gain", got.d_k_gain, want.d_k_gain, summed);
   }
 }
 
@@ -61,6 +67,9 @@ void gradient(const Candidate& candidate, DType dtype) {
     expect_gradient("dq", data.q, gradients.dq, loss(&AttentionCase::q));
     expect_gradient("dk", data.k, gradients.dk, loss(&AttentionCase::k));
     expect_gradient("dv", data.v, gradients.dv, loss(&AttentionCase::v));
+    if (!gains) continue;
+    expect_gradient("d_q_gain", data.q_gain, gradients.d_q_gain, loss(&AttentionCase::q_gain));
+    expect_gradient("d_k_gain", data.k_gain, gradients.d_k_gain, loss(&AttentionCase::k_gain));
   }
 }
 
@@ -76,6 +85,8 @@ void any_number_of_threads(const Candidate& candidate, DType dtype) {
       expect_same_bits("dq", got.dq, want.dq);
       expect_same_bits("dk", got.dk, want.dk);
       expect_same_bits("dv", got.dv, want.dv);
+      expect_same_bits("d_q_gain", got.d_q_gain, want.d_q_gain);
+      expect_same_bits("d_k_gain", got.d_k_gain, want.d_k_gain);
     }
   }
 }

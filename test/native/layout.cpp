@@ -194,24 +194,37 @@ AttentionGradients attend_backward(Backend& backend, const AttentionCase& data) 
                               .d_values = d_values.data()});
 
   const ActBuffer dq(backend, data.q.size()), dk(backend, data.k.size()), dv(backend, data.v.size());
-  backend.rope_store_backward({.layout = device.layout.view(),
-                               .heads = shape.heads,
-                               .kv_heads = shape.kv_heads,
-                               .head_dim = shape.head_dim,
-                               .cos = device.cos.data(),
-                               .sin = device.sin.data(),
-                               .q_gain = shape.gains ? device.q_gain.data() : nullptr,
-                               .k_gain = shape.gains ? device.k_gain.data() : nullptr,
-                               .epsilon = 1e-5F,
-                               .q = device.q.data(),
-                               .k = device.k.data(),
-                               .dq_out = dq_out.data(),
-                               .d_keys = d_keys.data(),
-                               .d_values = d_values.data(),
-                               .dq = dq.data(),
-                               .dk = dk.data(),
-                               .dv = dv.data()});
-  return {dq_out.read(), d_keys.read(), d_values.read(), dq.read(), dk.read(), dv.read()};
+  const RopeStoreBackwardArgs back{.layout = device.layout.view(),
+                                   .heads = shape.heads,
+                                   .kv_heads = shape.kv_heads,
+                                   .head_dim = shape.head_dim,
+                                   .cos = device.cos.data(),
+                                   .sin = device.sin.data(),
+                                   .q_gain = shape.gains ? device.q_gain.data() : nullptr,
+                                   .k_gain = shape.gains ? device.k_gain.data() : nullptr,
+                                   .epsilon = 1e-5F,
+                                   .q = device.q.data(),
+                                   .k = device.k.data(),
+                                   .dq_out = dq_out.data(),
+                                   .d_keys = d_keys.data(),
+                                   .d_values = d_values.data(),
+                                   .dq = dq.data(),
+                                   .dk = dk.data(),
+                                   .dv = dv.data()};
+  backend.rope_store_backward(back);
+  const auto gain_size = static_cast<std::size_t>(shape.gains ? shape.head_dim : 0);
+  const Buffer<float> d_q_gain(backend, gain_size), d_k_gain(backend, gain_size);
+  if (shape.gains) {
+    backend.head_gain_gradient({.back = &back, .d_q_gain = d_q_gain.data(), .d_k_gain = d_k_gain.data()});
+  }
+  return {.dq_out = dq_out.read(),
+          .d_keys = d_keys.read(),
+          .d_values = d_values.read(),
+          .dq = dq.read(),
+          .dk = dk.read(),
+          .dv = dv.read(),
+          .d_q_gain = d_q_gain.read(),
+          .d_k_gain = d_k_gain.read()};
 }
 
 }  // namespace tinylora::test

@@ -68,6 +68,7 @@ struct AttentionResult {
 struct AttentionGradients {
   std::vector<float> dq_out, d_keys, d_values;  // attention_backward
   std::vector<float> dq, dk, dv;                // rope_store_backward
+  std::vector<float> d_q_gain, d_k_gain;        // head_gain_gradient; empty without gains
 };
 
 /// rope_store, then attention, over a cache that may hold earlier tokens.

@@ -11,7 +11,7 @@ namespace {
 enum class Harm {
   wrong,       // the last output is off by 1e-4
   by_rows,     // in calls of fewer than 8 rows the last output is the next float
-  by_threads,  // with 3 threads the last output is the next float
+  by_threads,  // with 5 threads the last output is the next float
 };
 
 /// The fp32 reference with one harmed op.
@@ -96,13 +96,58 @@ class Mutant final : public Backend {
     inner_->head_sample(args);
     harm("head_sample", args.rows, args.logp, args.rows);
   }
+  void weight_gradient(const WeightGradientArgs& args) override {
+    inner_->weight_gradient(args);
+    harm("weight_gradient", args.rows, args.d_weight, args.out * args.in);
+    harm("weight_gradient of the bias", args.rows, args.d_bias, args.out);
+  }
+  void lora_gradient(const LoraGradientArgs& args) override {
+    inner_->lora_gradient(args);
+    harm("lora_gradient of A", args.rows, args.d_a, args.lora.rank * args.in);
+    harm("lora_gradient of B", args.rows, args.d_b, args.lora.rank * args.out);
+  }
+  void gain_gradient(const GainGradientArgs& args) override {
+    inner_->gain_gradient(args);
+    harm("gain_gradient", args.rows, args.d_gain, args.width);
+  }
+  void head_gain_gradient(const HeadGainGradientArgs& args) override {
+    inner_->head_gain_gradient(args);
+    harm("head_gain_gradient of q", args.back->layout->rows, args.d_q_gain, args.back->head_dim);
+    harm("head_gain_gradient of k", args.back->layout->rows, args.d_k_gain, args.back->head_dim);
+  }
+  void head_gradient(const HeadGradientArgs& args) override {
+    inner_->head_gradient(args);
+    harm("head_gradient", args.back->rows, args.d_weight, args.back->weight->out * args.back->weight->in);
+  }
+  void sum_squares(const SumSquaresArgs& args) override {
+    inner_->sum_squares(args);
+    if (op_ != "sum_squares") return;
+    if (harm_ == Harm::wrong) *args.sum *= 1 + 1e-4;
+    if (harm_ == Harm::by_threads && threads_ == 5) *args.sum = std::nextafter(*args.sum, INFINITY);
+  }
+  void adamw(const AdamwArgs& args) override {
+    inner_->adamw(args);
+    harm("adamw", 0, args.weight, static_cast<int>(args.count));
+    harm("adamw's first moment", 0, args.first, static_cast<int>(args.count));
+    harm("adamw's second moment", 0, args.second, static_cast<int>(args.count));
+  }
+  void sgd(const SgdArgs& args) override {
+    inner_->sgd(args);
+    harm("sgd", 0, args.weight, static_cast<int>(args.count));
+    harm("sgd's buffer", 0, args.buffer, static_cast<int>(args.count));
+  }
+  void repack(Weight& weight, const float* values) override {
+    std::vector<float> changed(values, values + std::ptrdiff_t{weight.out} * weight.in);
+    harm("repack", 0, changed.data(), static_cast<int>(changed.size()));
+    inner_->repack(weight, changed.data());
+  }
 
  private:
   void harm(const std::string& op, int rows, void* output, int count) const {
-    if (op != op_ || count == 0) return;
+    if (op != op_ || count == 0 || output == nullptr) return;
     float& last = static_cast<float*>(output)[count - 1];
     if (harm_ == Harm::wrong) last += 1e-4F * (1 + std::abs(last));
-    if ((harm_ == Harm::by_rows && rows < 8) || (harm_ == Harm::by_threads && threads_ == 3)) {
+    if ((harm_ == Harm::by_rows && rows < 8) || (harm_ == Harm::by_threads && threads_ == 5)) {
       last = std::nextafter(last, INFINITY);
     }
   }
@@ -152,6 +197,32 @@ const Mutation kMutations[] = {
     {"head_backward", Harm::by_threads, "head: invariance"},
     {"head_sample", Harm::by_rows, "head_sample: logp is that of the head"},
     {"head_sample", Harm::wrong, "head_sample: logp is that of the head"},
+    {"weight_gradient", Harm::wrong, "weight gradient: numerics"},
+    {"weight_gradient", Harm::by_threads, "weight gradient: threads"},
+    {"weight_gradient of the bias", Harm::wrong, "weight gradient: numerics"},
+    {"weight_gradient of the bias", Harm::by_threads, "weight gradient: threads"},
+    {"lora_gradient of A", Harm::wrong, "lora gradient: numerics"},
+    {"lora_gradient of A", Harm::by_threads, "lora gradient: numerics"},
+    {"lora_gradient of B", Harm::wrong, "lora gradient: numerics"},
+    {"lora_gradient of B", Harm::by_threads, "lora gradient: numerics"},
+    {"gain_gradient", Harm::wrong, "gain gradient: numerics"},
+    {"gain_gradient", Harm::by_threads, "gain gradient: numerics"},
+    {"head_gain_gradient of q", Harm::wrong, "attention backward: numerics"},
+    {"head_gain_gradient of q", Harm::by_threads, "attention backward: threads"},
+    {"head_gain_gradient of k", Harm::wrong, "attention backward: numerics"},
+    {"head_gain_gradient of k", Harm::by_threads, "attention backward: threads"},
+    {"head_gradient", Harm::wrong, "head gradient: numerics"},
+    {"head_gradient", Harm::by_threads, "head gradient: numerics"},
+    {"sum_squares", Harm::wrong, "optimisers: numerics"},
+    {"sum_squares", Harm::by_threads, "sum of squares: in order"},
+    {"adamw", Harm::wrong, "optimisers: numerics"},
+    {"adamw", Harm::by_threads, "optimisers: numerics"},
+    {"adamw's first moment", Harm::wrong, "optimisers: numerics"},
+    {"adamw's second moment", Harm::wrong, "optimisers: numerics"},
+    {"sgd", Harm::wrong, "optimisers: numerics"},
+    {"sgd", Harm::by_threads, "optimisers: numerics"},
+    {"sgd's buffer", Harm::wrong, "optimisers: numerics"},
+    {"repack", Harm::wrong, "repack: as packed"},
 };
 
 void expect_caught(const Mutation& mutation) {

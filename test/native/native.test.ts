@@ -1,8 +1,11 @@
 // Builds the native tests and reports each of them as a test of its own.
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
+import { compileMutant, KERNEL_MUTANTS } from "./kernel-mutants.js";
 
 /** With nvcc there are kernels, and the cuda backend is one more candidate: on the stand-in, unless a GPU is named. */
 const driver = hasNvcc ? { TINYLORA_CUDA_DRIVER: process.env.TINYLORA_CUDA_DRIVER ?? cudasimLibrary } : {};
@@ -63,5 +66,24 @@ describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("nat
         expect.stringMatching(/^[1-9]\d* passed, 0 failed$/),
       ]);
     }
+  });
+});
+
+/** The tests under test: a kernel with one mistake must fail what it is tested by, and must not without. */
+describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("planted in a kernel", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tinylora-mutants-"));
+  const ptx = join(folder, "kernel.ptx");
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  describe.each(KERNEL_MUTANTS)("$file, by $test", ({ file, test, mistakes }) => {
+    it.each([["nothing", undefined], ...Object.entries(mistakes)] as const)(
+      "%s",
+      { timeout: 300_000 },
+      async (_, mistake) => {
+        compileMutant(file, mistake, ptx);
+        const { stdout } = await nativeTests([...test], { CUDASIM_PTX: ptx });
+        expect(linesOf(stdout).at(-1)).toBe(mistake ? "0 passed, 1 failed" : "1 passed, 0 failed");
+      },
+    );
   });
 });

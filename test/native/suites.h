@@ -15,6 +15,7 @@ void add_lora_tests(Tests&);
 void add_reader_tests(Tests&);
 void add_weight_gradient_tests(Tests&);
 void add_cuda_product_tests(Tests&);
+void add_cuda_weight_gradient_tests(Tests&);
 void add_attention_tests(Tests&);
 void add_attention_gradient_tests(Tests&);
 void add_head_tests(Tests&);
@@ -42,6 +43,7 @@ inline void add_all(Tests& tests) {
   add_reader_tests(tests);
   add_weight_gradient_tests(tests);
   add_cuda_product_tests(tests);
+  add_cuda_weight_gradient_tests(tests);
   add_attention_tests(tests);
   add_attention_gradient_tests(tests);
   add_head_tests(tests);

@@ -46,17 +46,6 @@ void add_for_each_backend(Tests& tests, const std::string& name,
   }
 }
 
-void add_for_each_weight_trainer(Tests& tests, const std::string& name,
-                                 const std::function<void(const Candidate&, DType)>& body,
-                                 const std::vector<DType>& dtypes) {
-  for (const Candidate& candidate : candidates()) {
-    for (const DType dtype : dtypes) {
-      if (!candidate.make(dtype, 1)->trains_weights()) continue;
-      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]", [=] { body(candidate, dtype); });
-    }
-  }
-}
-
 double Random::uniform() {
   const PhiloxBlock block = philox(seed_, {drawn_++, 0, 0, 0});
   return philox_uniform(block[0], block[1]);

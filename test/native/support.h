@@ -36,11 +36,6 @@ void add_for_each_backend(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body,
                           const std::vector<DType>& dtypes = {DType::f32, DType::bf16});
 
-/// The same for the backends that train weights, which the cuda backend does not yet.
-void add_for_each_weight_trainer(Tests& tests, const std::string& name,
-                                 const std::function<void(const Candidate&, DType)>& body,
-                                 const std::vector<DType>& dtypes = {DType::f32, DType::bf16});
-
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
 

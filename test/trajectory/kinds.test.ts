@@ -63,7 +63,7 @@ interface Train {
 async function train(method: Method, options: TrainOptions, { run, resume = false, threads = 2, stop }: Train) {
   await using engine = await Engine.load(MODEL, { dtype: "bf16", threads, cacheTokens: 1024 });
   const config = { ...common, ...options };
-  const adapter: Trained = makeTrained(engine, resolveConfig(config));
+  const adapter: Trained = await makeTrained(engine, resolveConfig(config));
   const all = { engine, adapter, data, config, run: join(folder, run), resume };
   // A reward that always tells completions apart.
   const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };

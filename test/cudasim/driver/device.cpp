@@ -27,6 +27,7 @@ Settings Settings::fromEnvironment() {
   made.sample = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_SAMPLE", 0));
   if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
   made.leakStatus = static_cast<int>(cudasim::fromEnvironment("CUDASIM_LEAK_STATUS", 0));
+  if (const char* file = std::getenv("CUDASIM_PTX"); file != nullptr) made.replacement = file;
   made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
   return made;
 }

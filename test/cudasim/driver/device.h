@@ -67,6 +67,8 @@ struct Settings {
   uint64_t instructionLimit = 1ull << 32;
   /** What the process ends with where something was never given back; 0: as it would. */
   int leakStatus = 0;
+  /** PTX that takes the place of every module with a kernel of its first kernel's name: to plant mistakes. */
+  std::string replacement;
   static Settings fromEnvironment();
 };
 

@@ -1,6 +1,8 @@
 // Modules: PTX text in, kernels and variables out. Kernels are decoded when they are first asked for.
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "driver/device.h"
 #include "machine/fault.h"
@@ -53,6 +55,21 @@ bool placeVariables(Device& device, Module& module) {
   return true;
 }
 
+/** What Settings::replacement has for this module; the module itself where it has nothing. */
+ptx::Module replaced(ptx::Module module, const std::string& file) {
+  if (file.empty()) return module;
+  std::ifstream stream(file);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (!stream) throw ptx::SyntaxError(0, "CUDASIM_PTX: cannot read " + file);
+  ptx::Module other = ptx::parse(text);
+  const auto isKernel = [](const ptx::Function& function) { return function.isKernel; };
+  const auto first = std::find_if(other.functions.begin(), other.functions.end(), isKernel);
+  const auto isFirst = [&](const ptx::Function& function) {
+    return function.isKernel && first != other.functions.end() && function.name == first->name;
+  };
+  return std::any_of(module.functions.begin(), module.functions.end(), isFirst) ? std::move(other) : std::move(module);
+}
+
 CUresult load(Device& device, CUmodule* handle, const void* image, std::string& log) {
   if (image == nullptr || handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
   uint32_t magic;
@@ -63,7 +80,7 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
   }
   auto module = std::make_unique<Module>();
   try {
-    module->text = ptx::parse(static_cast<const char*>(image));
+    module->text = replaced(ptx::parse(static_cast<const char*>(image)), device.settings.replacement);
   } catch (const ptx::SyntaxError& error) {
     log = error.what();
     return CUDA_ERROR_INVALID_PTX;

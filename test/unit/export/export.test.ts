@@ -5,9 +5,10 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
 import { linearModules, targetedModules } from "../../../lib/adapter/modules.js";
+import { decodeSafetensors, encodeSafetensors, floatTensor, tensorFloats } from "../../../lib/adapter/safetensors.js";
 import type { AdapterSpec } from "../../../lib/adapter/spec.js";
 import { tieGroups } from "../../../lib/adapter/tying.js";
-import { roundVector } from "../../../lib/adapter/vector-dtype.js";
+import { encodeVector, roundVector } from "../../../lib/adapter/vector-dtype.js";
 import { randomUniform } from "../../../lib/data/philox.js";
 import { writeGgufLora } from "../../../lib/export/gguf-lora.js";
 import { importPeft } from "../../../lib/export/import-peft.js";
@@ -238,6 +239,67 @@ describe("files", () => {
     );
   });
 
+  it.each([
+    ["BF16", "bf16"],
+    ["F16", "fp16"],
+  ] as const)("LoRA saved in %s comes with the numbers that it holds", async (name, dtype) => {
+    const there = join(folder, `lora-${dtype}`);
+    const { adapter, attached } = make({ rank: 3 });
+    const lora = plainLora(attached, adapter.v);
+    await writePeftLora(there, lora, "m");
+    const file = join(there, "adapter_model.safetensors");
+    const { tensors } = decodeSafetensors(await readFile(file), file);
+    const halves = [...tensors].map(([key, tensor]) => {
+      const data = encodeVector(roundVector(tensorFloats(tensor), dtype), dtype);
+      return [key, { dtype: name, shape: tensor.shape, data }] as const;
+    });
+    await writeFile(file, encodeSafetensors(new Map(halves)));
+    const own = join(folder, `own-${dtype}`);
+    await importPeft(there, base, own);
+    const { matrices, spec, v } = await Adapter.load(own);
+    expect(spec).toMatchObject({ kind: "lora", rank: 3, dtype: "fp32" });
+    expect([...v]).toEqual([1]);
+    for (const { module, a, b } of lora.modules) {
+      const found = matrices!.get(module.name)!;
+      expect(found.a).toEqual(roundVector(a, dtype));
+      expect(found.b).toEqual(roundVector(b, dtype));
+    }
+  });
+
+  it("says what is wrong with the tensors of an adapter", async () => {
+    const there = join(folder, "lora-tensors");
+    const { adapter, attached } = make();
+    await writePeftLora(there, plainLora(attached, adapter.v), "m");
+    const file = join(there, "adapter_model.safetensors");
+    const { tensors } = decodeSafetensors(await readFile(file), file);
+    const key = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight";
+    const refusal = async (bytes: Uint8Array) => {
+      await writeFile(file, bytes);
+      return importPeft(there, base, join(folder, "never")).then(
+        () => "accepted",
+        (error: Error) => error.message,
+      );
+    };
+    const values = tensorFloats(tensors.get(key)!);
+    const changed = (value: number) =>
+      encodeSafetensors(new Map([...tensors, [key, floatTensor(values.with(5, value), [12, 2])]]));
+    expect(await refusal(changed(Number.NaN))).toMatch(/up_proj\.lora_B\.weight: expected finite numbers, found NaN$/);
+    expect(await refusal(changed(Number.POSITIVE_INFINITY))).toMatch(/expected finite numbers, found Infinity$/);
+    const whole = encodeSafetensors(tensors);
+    expect(await refusal(whole.subarray(0, whole.length - 1))).toContain(file);
+    const integers = Buffer.from(
+      Buffer.from(whole).toString("latin1").replace('"dtype":"F32"', '"dtype":"I32"'),
+      "latin1",
+    );
+    expect(await refusal(integers)).toMatch(/dtype: expected F32, F16 or BF16, found "I32"$/);
+    const renamed = new Map([...tensors].map(([name, tensor]) => [name.replace("up_proj", "lm_head"), tensor]));
+    expect(await refusal(encodeSafetensors(renamed))).toMatch(/no such module, or it cannot be adapted$/);
+    expect(await refusal(encodeSafetensors(new Map()))).toMatch(/expected tensors named lora_A, found none$/);
+    await rm(file);
+    await expect(importPeft(there, base, join(folder, "never"))).rejects.toThrow(/cannot be read \(ENOENT\)$/);
+    expect(await refusal(whole)).toBe("accepted");
+  });
+
   it("refuses LoRA that it cannot hold, in one sentence", async () => {
     const there = join(folder, "lora-wrong");
     const { adapter, attached } = make({ targets: ["q_proj", "down_proj"] });
@@ -257,6 +319,10 @@ describe("files", () => {
     );
     expect(await refusal({ bias: "all" })).toMatch(/bias: expected "none" .*, found "all"$/);
     expect(await refusal({ modules_to_save: ["lm_head"] })).toMatch(/modules_to_save: expected null .*lm_head/);
+    for (const beginning of ["pissa", "olora", "corda", "loftq"]) {
+      expect(await refusal({ init_lora_weights: beginning })).toMatch(/init_lora_weights: expected .*others change W/);
+    }
+    expect(await refusal({ alora_invocation_tokens: [1, 2] })).toMatch(/alora_invocation_tokens: expected null/);
     expect(await refusal({ r: 32 })).toMatch(/r: expected at most 16, found 32$/);
     expect(await refusal({ rank_pattern: { q_proj: 4 } })).toMatch(/rank_pattern\.q_proj: expected no rank/);
     expect(await refusal({ r: 3 })).toMatch(/q_proj\.lora_A\.weight: expected \[3,8\], found \[2,8\]$/);

@@ -74,6 +74,7 @@ grid:
     ["grid: { u: [1, many] }", /u: expected .*found "many" \(in 1 of 2 members, first in u=many seed=42\)/],
     ["grid: { tying: [all, tiled] }", /n_tie: expected a number of modules.*\(in 1 of 2 members, first in tying=tiled/],
     ["grid: { rewards: [answer] }", /rewards: expected a list, found "answer"/],
+    ["grid: { adapter: lora, r: [16, 32] }", /rank: expected at most 16.*found 32 \(in 1 of 2 members/],
     ["grid: { u: [] }", /grid: u: expected at least one value/],
     ["grid: [7]", /grid: expected keys and values, found 7/],
     ["grid: { u: 1, grid: { u: 2 } }", /grid: u: found in a block and again/],
@@ -135,6 +136,37 @@ describe("running a sweep", () => {
     const alone = await readMetrics(join(folder, "alone"));
     expect(alone).toHaveLength(3);
     expect(await readMetrics(join(folder, "out", "members", last.name))).toEqual(alone);
+  });
+
+  it("starts members from an adapter, side by side as alone, and says which has none to start from", async () => {
+    const start = join(folder, "start");
+    await using engine = await Engine.load(String(base.model), { threads: 1 });
+    const adapter = Adapter.create(engine, { u: 3 }).withVector([0.1, -0.2, 0.3]);
+    await adapter.save(start);
+    const grid = { start_from: [start, null, join(folder, "nowhere")], learning_rate: [0.001, 0.002] };
+    const out = join(folder, "out");
+    const { results } = await runSweep({ sweep: { base: { ...base, method: "sft", u: 3 }, grid }, folder: out });
+    const { members } = await planSweep({ base: { ...base, method: "sft", u: 3 }, grid });
+    expect(sideBySide(members).map((group) => group.length)).toEqual([2, 2, 2]);
+    expect(results.members.map(({ status }) => status)).toEqual([
+      ...["finished", "finished", "finished", "finished", "failed", "failed"],
+    ]);
+    for (const [place, { name, config }] of members.slice(0, 4).entries()) {
+      const { v } = await Adapter.load(join(out, "members", name));
+      const from = place < 2 ? adapter.v : new Float32Array(3);
+      v.forEach((value, i) => {
+        const moved = Math.abs(value - from[i]!);
+        expect(moved).toBeGreaterThan(0);
+        expect(moved).toBeLessThan(1.01 * config.max_steps * config.learning_rate); // AdamW's first steps are of the rate
+      });
+    }
+    const alone = await runSweep({
+      sweep: { base: { ...base, method: "sft", u: 3, start_from: start, learning_rate: 0.002 } },
+      folder: join(folder, "alone"),
+    });
+    expect(await readMetrics(join(out, "members", members[1]!.name))).toEqual(
+      await readMetrics(join(folder, "alone", "members", alone.results.members[0]!.name)),
+    );
   });
 
   it("gives later members a clean model after one that trained the weights themselves", async () => {

@@ -1,0 +1,110 @@
+// A merged model gives what the adapter gives over its base: every kind, both dtypes; and the rounding error told is true.
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FullWeights, trainableNames } from "../../lib/adapter/full.js";
+import { readTensorBytes } from "../../lib/adapter/save-model.js";
+import { decodeVector } from "../../lib/adapter/vector-dtype.js";
+import { randomUniform } from "../../lib/data/philox.js";
+import { Engine } from "../../lib/engine.js";
+import { plainLora } from "../../lib/export/lora.js";
+import { writeMerged } from "../../lib/export/merged.js";
+import { type Model, openModel } from "../../lib/model/open.js";
+import type { Dtype } from "../../lib/native/addon.js";
+import { golden } from "./fixtures.js";
+import { KIND_NAMES, randomAdapter } from "./random-adapter.js";
+
+const MODELS = ["llama-tied", "qwen2", "qwen3"];
+const tokens = Int32Array.from({ length: 32 }, (_, i) => 2 + Math.floor(288 * randomUniform(4, "init", 0, i)));
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-merged-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const load = (path: string, dtype: Dtype) => Engine.load(path, { dtype, threads: 1 });
+async function score(engine: Engine, adapter: number | "base"): Promise<number[]> {
+  const [scored] = await engine.logprobs([tokens], { adapter });
+  return [...scored!.logprobs.subarray(1)];
+}
+const distance = (one: readonly number[], other: readonly number[]) =>
+  Math.max(...one.map((value, i) => Math.abs(value - other[i]!)));
+
+async function weight({ tensors }: Model, name: string): Promise<Float32Array> {
+  const source = tensors.find((tensor) => tensor.name === name)!;
+  return decodeVector(await readTensorBytes(source), source.type === "BF16" ? "bf16" : "fp32");
+}
+
+describe.each(MODELS)("%s", (model) => {
+  // Scored in fp32 either way: in bf16 all that differs is the rounding of W', half of 2^-8 of a weight at most.
+  it.each([
+    ["fp32", 1e-4],
+    ["bf16", 0.1],
+  ] as const)("every kind of adapter, merged in %s", async (dtype, share) => {
+    await using engine = await load(golden(`models/${model}`), "fp32");
+    const base = await score(engine, "base");
+    for (const kind of KIND_NAMES) {
+      const adapter = randomAdapter(engine, kind, 0.5);
+      await engine.attach(adapter);
+      const on = await score(engine, 0);
+      expect(distance(on, base), kind).toBeGreaterThan(0.5);
+
+      const path = join(folder, `${model}-${kind}-${dtype}`);
+      const lora = plainLora(engine.basis(), adapter.v);
+      const errors = await writeMerged(path, engine.model, lora, dtype);
+      await using merged = await load(path, "fp32");
+      expect(distance(await score(merged, "base"), on) / distance(on, base), kind).toBeLessThan(share);
+
+      // The error of one module, from the files alone.
+      const [part, told] = [lora.modules.at(-1)!, errors.at(-1)!];
+      expect(told.module).toBe(part.module.name);
+      const [before, after] = [
+        await weight(engine.model, `${told.module}.weight`),
+        await weight(await openModel(path), `${told.module}.weight`),
+      ];
+      let [largest, error, whole, update] = [0, 0, 0, 0];
+      for (const [at, value] of before.entries()) {
+        const [row, column] = [Math.floor(at / part.module.in), at % part.module.in];
+        let added = 0;
+        for (let k = 0; k < lora.rank; k++) added += part.b[row * lora.rank + k]! * part.a[k * part.module.in + column]!;
+        const off = after[at]! - (value + added);
+        largest = Math.max(largest, Math.abs(off));
+        error += off ** 2;
+        whole += (value + added) ** 2;
+        update += added ** 2;
+      }
+      expect(told.largest).toBeCloseTo(largest, 12);
+      expect(told.relative).toBeCloseTo(Math.sqrt(error / whole), 9);
+      expect(told.ofUpdate).toBeCloseTo(Math.sqrt(error / update), 6);
+      const unit = dtype === "bf16" ? 2 ** -8 : 2 ** -24; // a weight is off by half of it at most
+      for (const { module, relative } of errors) {
+        expect(relative, module).toBeLessThan(unit / 2);
+        expect(relative, module).toBeGreaterThan(unit / 4);
+      }
+    }
+    expect((await readdir(folder)).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  it.each(["fp32", "bf16"] as const)("fully trained weights, saved in %s, have the same bits", async (dtype) => {
+    await using engine = await load(golden(`models/${model}`), dtype);
+    const base = await score(engine, "base");
+    const names = trainableNames(engine.model);
+    const trained = new Map(
+      engine.weights.trainWeights(names).map(({ name, shape }, index) => {
+        const values = engine.weights
+          .readParameter(index, "master")
+          .map((value, i) => value + 0.02 * (2 * randomUniform(6, "init", index, i) - 1));
+        engine.weights.writeParameter(index, "master", values);
+        return [name, { shape, values }];
+      }),
+    );
+    const on = await score(engine, "base");
+    expect(distance(on, base)).toBeGreaterThan(0.1);
+    const path = join(folder, `${model}-full-${dtype}`);
+    await FullWeights.of(engine).withWeights(trained).save(path);
+    await using saved = await load(path, dtype);
+    expect(await score(saved, "base")).toEqual(on);
+  });
+});

@@ -1,0 +1,120 @@
+/** Mistakes planted in the kernels that train weights, and the native tests that each must fail on the stand-in. */
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
+
+export interface KernelMutants {
+  /** Of native/cuda/kernels. */
+  readonly file: string;
+  /** What a native test's name must contain, all of it. */
+  readonly test: readonly string[];
+  /** Text of the file, which is there once, and what it becomes. */
+  readonly mistakes: Readonly<Record<string, Mistake>>;
+}
+
+export const KERNEL_MUTANTS: readonly KernelMutants[] = [
+  {
+    file: "weight_gradient",
+    test: ["weight gradient: every tiling has the same bits", "cuda"],
+    mistakes: {
+      "wait off by one": ["wait_for_copies<kStages - 2>();", "wait_for_copies<kStages - 1>();"],
+      "barrier removed": ["    __syncthreads();\n    request_step", "    request_step"],
+      "the large tiling's warps misplaced": ["warp / T::kWarpsN * T::kTilesM * 16", "warp / T::kWarpsN * 32"],
+      "edge of the weight dropped": ["if (out >= args.out || in >= args.in) return;", ""],
+    },
+  },
+  {
+    file: "weight_gradient",
+    test: ["weight gradient: numerics", "cuda bf16"],
+    mistakes: {
+      "rows past the end read": ["row + line < rows && column", "column"],
+      "swizzle dropped from one operand": ["x + swizzled<T::kPiecesX>(line, piece)", "x + line * T::kPiecesX + piece"],
+      "operands of two tiles swapped": ["sum[i][j + 1], a[i], b[2], b[3]", "sum[i][j + 1], a[i], b[0], b[1]"],
+      "a gradient that was there lost": ["to[0] += first;", "to[0] = first;"],
+    },
+  },
+  {
+    file: "weight_gradient_f32",
+    test: ["weight gradient: numerics", "cuda fp32"],
+    mistakes: {
+      "second barrier removed": ["    }\n    __syncthreads();\n  }", "    }\n  }"],
+      "a gradient that was there lost": ["+ c] += sum[i][j]", "+ c] = sum[i][j]"],
+    },
+  },
+  {
+    file: "lora_gradient",
+    test: ["lora gradient: numerics", "cuda bf16"],
+    mistakes: {
+      "barrier removed": ["  __syncthreads();\n\n  const int column", "  const int column"],
+      "the last run lost": ["run * kLoraRun < args.rows", "(run + 1) * kLoraRun < args.rows"],
+      "rows without adapter turned": ["if (adapter >= 0) {", "{"],
+      "R for its transpose": ["fmaf(r[j], args", "fmaf(r[(j - i) * args.rank + i], args"],
+    },
+  },
+  {
+    file: "gain_gradient",
+    test: ["gain gradient: numerics", "cuda fp32"],
+    mistakes: {
+      "barrier removed": ["  __syncthreads();\n  if (warp", "  if (warp"],
+      "one warp's rows lost": ["i < kWarps; ++i) total", "i < kWarps - 1; ++i) total"],
+    },
+  },
+  {
+    file: "head_gain_gradient",
+    test: ["attention backward: numerics", "cuda fp32"],
+    mistakes: {
+      "turned the wrong way": ["b * c - a * s", "b * c + a * s"],
+      "the last run lost": ["run * kHeadGainRun < task.count", "(run + 1) * kHeadGainRun < task.count"],
+    },
+  },
+  {
+    file: "optimizer",
+    test: ["optimisers: numerics", "cuda fp32"],
+    mistakes: {
+      "first moment not corrected": ["first / args.correction1", "first"],
+      "the gradient not scaled": [
+        "args.gradient[i] * args.scale;\n    args.buffer",
+        "args.gradient[i];\n    args.buffer",
+      ],
+      "a warp's barrier removed": ["    }\n    __syncwarp();\n#pragma", "    }\n#pragma"],
+    },
+  },
+  {
+    file: "optimizer",
+    test: ["sum of squares: in order", "cuda fp32"],
+    mistakes: { "a block's barrier removed": ["sum += own[i];\n    __syncthreads();", "sum += own[i];"] },
+  },
+  {
+    file: "optimizer",
+    test: ["repack: as packed", "cuda bf16"],
+    mistakes: { "rows of the wrong length": ["(row) * args.in;", "(row) * args.stride;"] },
+  },
+  {
+    file: "head",
+    test: ["head gradient: numerics", "cuda bf16"],
+    mistakes: {
+      "the target left out": ["(token == target ? 1.0F : 0.0F)", "0.0F"],
+      "the temperature left out": ["task.d_logp[row] * task.inv_temperature[row]", "task.d_logp[row]"],
+    },
+  },
+];
+
+export type Mistake = readonly [from: string, to: string];
+
+/** The file's PTX, with the mistake if there is one, written to `target`; compiled as cmake/cuda.cmake does. */
+export function compileMutant(file: string, mistake: Mistake | undefined, target: string): void {
+  const text = readFileSync(join(kernels, `${file}.cu`), "utf8");
+  const [from, to] = mistake ?? ["", ""];
+  if (mistake && text.split(from).length !== 2) throw new Error(`${file}.cu: expected once: ${from}`);
+  const source = target.replace(/ptx$/, "cu");
+  writeFileSync(
+    source,
+    text.replace(from, () => to),
+  );
+  const flags = ["-std=c++17", "-O3", "--fmad=false", "-lineinfo", "-ptx", "-arch=compute_80"];
+  const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
+  const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`nvcc: ${stderr}`);
+}
