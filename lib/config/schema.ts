@@ -8,6 +8,11 @@ import { DISTRIBUTIONS, KIND_NAMES, SPLITS } from "../adapter/spec.js";
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
 
+/** Of options that are null when not given. */
+export const DEFAULT_SIGMA = 0.02;
+export const DEFAULT_FISHER_DAMPING = 0.01;
+export const DEFAULT_FISHER_DECAY = 0.9;
+
 const positive = z.number().positive();
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -139,7 +144,25 @@ export const sections = {
       .describe("updates made from each batch of completions; together they are one step"),
   },
   Optimiser: {
-    optim: z.enum(["adamw", "sgd"]).default("adamw").describe("optimiser"),
+    estimator: z
+      .enum(["policy_gradient", "evolution_strategies"])
+      .default("policy_gradient")
+      .describe(
+        "where the gradient of v comes from: the pass back, or the rewards of completions that were each sampled from their own perturbed v, without any pass",
+      ),
+    sigma: optional(positive).describe(
+      `standard deviation of evolution_strategies' perturbations of v; ${DEFAULT_SIGMA} when not given`,
+    ),
+    optim: z
+      .enum(["adamw", "sgd", "natural"])
+      .default("adamw")
+      .describe("optimiser; natural: along the inverse Fisher matrix of v, from every completion's own gradient"),
+    fisher_damping: optional(z.number().min(0)).describe(
+      `natural: added to the Fisher matrix's diagonal, as a share of its mean there; ${DEFAULT_FISHER_DAMPING} when not given`,
+    ),
+    fisher_decay: optional(z.number().min(0).lt(1)).describe(
+      `natural: what the running mean of Fisher matrices keeps of itself in a step; ${DEFAULT_FISHER_DECAY} when not given`,
+    ),
     learning_rate: positive.default(2e-3).describe("largest learning rate"),
     lr_scheduler_type: z.enum(["constant", "cosine"]).default("constant").describe("learning rate after the warm-up"),
     warmup_steps: z.int().min(0).default(0).describe("steps over which the learning rate rises linearly"),
@@ -148,7 +171,11 @@ export const sections = {
     adam_beta2: z.number().min(0).lt(1).default(0.999).describe("decay of AdamW's second moment"),
     adam_epsilon: positive.default(1e-8).describe("added to AdamW's denominator"),
     weight_decay: z.number().min(0).default(0).describe("decoupled decay of v"),
-    max_grad_norm: z.number().min(0).default(1).describe("the gradient's norm is cut to this; 0: never"),
+    max_grad_norm: z
+      .number()
+      .min(0)
+      .default(1)
+      .describe("the gradient's norm (natural: in the metric of the inverse Fisher matrix) is cut to this; 0: never"),
     token_budget: count.default(2048).describe("rows (prompt and completion tokens) of one forward and backward pass"),
   },
   Run: {
@@ -231,8 +258,45 @@ function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
   if (config.optim !== "sgd" && config.momentum !== 0) {
     found.push(["momentum", `expected 0, since optim is ${config.optim}`]);
   }
+  found.push(...naturalContradictions(config, vector), ...evolutionContradictions(config, vector));
   if (config.warmup_steps > config.max_steps) {
     found.push(["warmup_steps", `expected at most max_steps (${config.max_steps})`]);
+  }
+  return found;
+}
+
+/** Its gradient is a sum of the completions' own, each times one number: what a loss at the sampling policy has. */
+function naturalContradictions(config: TrainConfig, vector: boolean): [keyof TrainConfig, string][] {
+  const { optim, fisher_damping, fisher_decay } = config;
+  const found: [keyof TrainConfig, string][] = [];
+  if (optim !== "natural") {
+    const given = { fisher_damping, fisher_decay };
+    for (const [key, value] of Object.entries(given)) {
+      if (value !== null) found.push([key as keyof typeof given, `expected nothing, since optim is ${optim}`]);
+    }
+    return found;
+  }
+  if (!vector) found.push(["optim", `expected adamw or sgd, since adapter is ${config.adapter}: natural trains v alone`]);
+  if (config.num_iterations > 1) found.push(["num_iterations", "expected 1, since optim is natural"]);
+  if (config.beta > 0) found.push(["beta", "expected 0, since optim is natural"]);
+  return found;
+}
+
+/** It has no pass, so nothing of a loss but the advantages. */
+function evolutionContradictions(config: TrainConfig, vector: boolean): [keyof TrainConfig, string][] {
+  const { estimator } = config;
+  const found: [keyof TrainConfig, string][] = [];
+  if (estimator !== "evolution_strategies") {
+    if (config.sigma !== null) found.push(["sigma", `expected nothing, since estimator is ${estimator}`]);
+    return found;
+  }
+  const since = `since estimator is ${estimator}`;
+  if (!vector) found.push(["estimator", `expected policy_gradient, since adapter is ${config.adapter}: v alone is perturbed`]);
+  if (config.optim === "natural") found.push(["optim", `expected adamw or sgd, ${since}`]);
+  if (config.num_iterations > 1) found.push(["num_iterations", `expected 1, ${since}`]);
+  if (config.beta > 0) found.push(["beta", `expected 0, ${since}`]);
+  if (config.num_generations % 2 === 1) {
+    found.push(["num_generations", `expected an even number, ${since}: perturbations come in pairs`]);
   }
   return found;
 }

@@ -1,4 +1,5 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
+import { checkMethod, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type Dataset, loadDataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
@@ -19,14 +20,16 @@ export function checkResume({ resume, run }: Pick<TrainerOptions<Trained>, "resu
 export async function runConfig(
   { run, resume, config }: TrainerOptions<Trained>,
   given: TrainConfig,
+  method: Method,
 ): Promise<TrainConfig> {
+  checkMethod(method, given);
   if (!resume || run === undefined) return given;
   const info = await readRunInfo(run);
   return { ...info.config, ...(config?.max_steps === undefined ? {} : { max_steps: given.max_steps }) };
 }
 
 export async function trainingData(
-  options: TrainerOptions<Trained>,
+  options: Pick<TrainerOptions<Trained>, "data">,
   config: TrainConfig,
   { signal, onWarning = () => {} }: TrainCallbacks,
 ): Promise<Dataset> {
@@ -51,13 +54,14 @@ export async function trainRun<T extends Trained>(
   config: TrainConfig,
   data: Dataset,
   callbacks: TrainCallbacks,
+  method: Method,
   makeStep: (trainable: Trainable) => Step,
 ): Promise<TrainResult<T>> {
   const { engine: policy, adapter, run: path, resume = false } = options;
   const trainable = makeTrainable(policy, adapter, config);
   await trainable.attach(callbacks.signal);
   const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
-  const run = await openRun(path, resume, config, trainable, changes);
+  const run = await openRun(path, resume, config, trainable, changes, { method, device: policy.device });
   try {
     const result = await runSteps(
       { policy, trainable, config, heldOut: data.test, step: makeStep(trainable) },

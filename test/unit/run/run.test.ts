@@ -102,7 +102,8 @@ describe("lock", () => {
 });
 
 describe("run folder", () => {
-  const info = { config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
+  const run = { method: "grpo", arithmetic: "cpu (avx2)" } as const;
+  const info = { ...run, config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
   const kept = {
     save: async (_: unknown, path: string) => void (await mkdir(path, { recursive: true })),
     load: nothing,
@@ -113,6 +114,7 @@ describe("run folder", () => {
     const run = await RunFolder.create(folder, info);
     for (const step of [0, 1, 2, 3]) {
       await run.appendMetrics({ step, reward: Number.NaN });
+      await run.appendState(state(step));
       await run.writeCompletions(step, [{ step }]);
       if (step === 2) await run.saveCheckpoint(state(2), kept);
     }
