@@ -276,7 +276,8 @@ function naturalContradictions(config: TrainConfig, vector: boolean): [keyof Tra
     }
     return found;
   }
-  if (!vector) found.push(["optim", `expected adamw or sgd, since adapter is ${config.adapter}: natural trains v alone`]);
+  if (!vector)
+    found.push(["optim", `expected adamw or sgd, since adapter is ${config.adapter}: natural trains v alone`]);
   if (config.num_iterations > 1) found.push(["num_iterations", "expected 1, since optim is natural"]);
   if (config.beta > 0) found.push(["beta", "expected 0, since optim is natural"]);
   return found;
@@ -291,7 +292,8 @@ function evolutionContradictions(config: TrainConfig, vector: boolean): [keyof T
     return found;
   }
   const since = `since estimator is ${estimator}`;
-  if (!vector) found.push(["estimator", `expected policy_gradient, since adapter is ${config.adapter}: v alone is perturbed`]);
+  if (!vector)
+    found.push(["estimator", `expected policy_gradient, since adapter is ${config.adapter}: v alone is perturbed`]);
   if (config.optim === "natural") found.push(["optim", `expected adamw or sgd, ${since}`]);
   if (config.num_iterations > 1) found.push(["num_iterations", `expected 1, ${since}`]);
   if (config.beta > 0) found.push(["beta", `expected 0, ${since}`]);

@@ -151,7 +151,6 @@ export class RunFolder {
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
   }
-
 }
 
 /** Leaves lines of steps up to `step`, of a file that is there. */

@@ -20,14 +20,19 @@ import { rollout } from "./rollout.js";
 import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
 
-export async function evolutionStep(context: StepContext, state: TrainState, signal?: AbortSignal): Promise<StepResult> {
+export async function evolutionStep(
+  context: StepContext,
+  state: TrainState,
+  signal?: AbortSignal,
+): Promise<StepResult> {
   const { policy, trainable, config } = context;
   const clock = new Clock();
   const step = state.step + 1;
   const places = examplesOfStep(state.step, config.num_prompts, context.examples.length, config.seed);
   const examples = places.map((place) => context.examples[place]!);
   const center = trainable.result(state.optimizer);
-  if (!(center instanceof Adapter)) throw new TinyLoraError("ERR_CONFIG", "estimator: expected an adapter that trains v");
+  if (!(center instanceof Adapter))
+    throw new TinyLoraError("ERR_CONFIG", "estimator: expected an adapter that trains v");
 
   trainable.use(state.optimizer);
   const perturbed = perturbation(center.v.length, step, config);

@@ -40,7 +40,8 @@ export class GradientParts {
     }
     if (this.#of === "none") return policy.backward(dLogprobs, signal);
     const parts = await policy.backwardParts(dLogprobs, pass.parts, pass.batch.slots[0]!, signal);
-    const partOf = (i: number) => parts.subarray(pass.partOf[i]! * this.#numbers, (pass.partOf[i]! + 1) * this.#numbers);
+    const partOf = (i: number) =>
+      parts.subarray(pass.partOf[i]! * this.#numbers, (pass.partOf[i]! + 1) * this.#numbers);
     for (const [i, { group }] of pass.sequences.entries()) {
       if (this.#of === "sequence") {
         this.#scores.push(partOf(i));

@@ -55,7 +55,11 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const { engine, adapter, run, step } = options;
   const info = await readRunInfo(run);
   const trainable = makeTrainable(engine, adapter, info.config);
-  checkSameRun(run, info, { method: info.method, fingerprint: trainable.fingerprint, parameters: trainable.parameters });
+  checkSameRun(run, info, {
+    method: info.method,
+    fingerprint: trainable.fingerprint,
+    parameters: trainable.parameters,
+  });
   checkArithmetic(run, info, engine);
   const states = await readHistory(run);
   const [before, after] = [states.get(step - 1), states.get(step)];

@@ -11,8 +11,8 @@ import { TinyLoraError } from "../error.js";
 import type { Estimate, Parts } from "./gradient-parts.js";
 import { NativeTrainable } from "./native-trainable.js";
 import { fisherMatrix, MOST_NATURAL } from "./natural.js";
-import { attachMembers } from "./perturbation.js";
 import { clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
+import { attachMembers } from "./perturbation.js";
 import type { Policy } from "./policy.js";
 
 /** What trainers are given to train. */
@@ -96,7 +96,8 @@ class VectorTrainable implements Trainable<Adapter> {
     return this.#adapter.fingerprint;
   }
   attach(signal?: AbortSignal): Promise<void> {
-    if (this.#config.estimator === "evolution_strategies") return attachMembers(this.#policy, this.#adapter, this.#config, signal);
+    if (this.#config.estimator === "evolution_strategies")
+      return attachMembers(this.#policy, this.#adapter, this.#config, signal);
     return this.#policy.attach(this.#adapter, { signal });
   }
   firstState(): OptimizerState {

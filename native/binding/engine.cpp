@@ -221,8 +221,8 @@ Napi::Value Engine::backward(const Napi::CallbackInfo& info) {
     EngineCore* engine = &core();
     auto d_logprobs = std::make_shared<const std::vector<float>>(Argument(info, 0, "dLogprobs").floats());
     const Argument given(info, 1, "parts");
-    auto parts = std::make_shared<const std::vector<std::int32_t>>(given.given() ? given.int32s()
-                                                                                 : std::vector<std::int32_t>());
+    auto parts =
+        std::make_shared<const std::vector<std::int32_t>>(given.given() ? given.int32s() : std::vector<std::int32_t>());
     return run(info, {}, [&](Key) {
       return [=](const std::atomic<bool>& abort) -> MakeValue {
         const auto gradients = std::make_shared<std::vector<double>>(engine->backward(*d_logprobs, *parts, abort));

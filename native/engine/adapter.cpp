@@ -102,8 +102,8 @@ int Adapters::set_vector(int slot, std::span<const float> v) {
 
 std::vector<std::int32_t> Adapters::set_vectors(int first, std::span<const float> v) {
   const std::size_t numbers = static_cast<std::size_t>(basis_.groups) * static_cast<std::size_t>(basis_.u);
-  check(numbers > 0 && !v.empty() && v.size() % numbers == 0, "ERR_ADAPTER",
-        "adapter vectors: expected a multiple of ", numbers, " numbers, found ", v.size());
+  check(numbers > 0 && !v.empty() && v.size() % numbers == 0, "ERR_ADAPTER", "adapter vectors: expected a multiple of ",
+        numbers, " numbers, found ", v.size());
   const int count = static_cast<int>(v.size() / numbers);
   check_slot(first);
   check_slot(first + count - 1);
@@ -136,9 +136,7 @@ void Adapters::make_r(int slot, std::span<const float> v) {
   }
 }
 
-void Adapters::upload_r() {
-  model_->backend->upload(r_.get(), r_host_.data(), r_host_.size() * sizeof(float));
-}
+void Adapters::upload_r() { model_->backend->upload(r_.get(), r_host_.data(), r_host_.size() * sizeof(float)); }
 
 int Adapters::version(int slot) const {
   if (slot == -1) return model_->version;
@@ -193,7 +191,8 @@ std::vector<double> Adapters::gradient_of(std::span<const double> d_r, int count
   std::vector<double> gradient(static_cast<std::size_t>(basis_.groups) * u);
   for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
     const BasisModule& module = basis_.modules[entry];
-    const double* d = d_r.data() + (entry * static_cast<std::size_t>(count) + static_cast<std::size_t>(index)) * square();
+    const double* d =
+        d_r.data() + (entry * static_cast<std::size_t>(count) + static_cast<std::size_t>(index)) * square();
     for (std::size_t i = 0; i < u; ++i) {
       double sum = 0;
       for (std::size_t cell = 0; cell < square(); ++cell) {

@@ -50,7 +50,8 @@ const float* run_layers(const Model& model, const Adapters& adapters, const Devi
                         Activations& activations, const std::atomic<bool>& abort);
 
 /// The way back from d_x [M, C] (gradient of the residual stream after the last layer; overwritten) to the adapters'
-/// dR, to that of `parts` where there are some, and to the weights in `gradient`. `activations` must hold a kept pass over the same batch and cache.
+/// dR, to that of `parts` where there are some, and to the weights in `gradient`. `activations` must hold a kept pass
+/// over the same batch and cache.
 void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
                          const PartGradients* parts, const DeviceBatch& batch, const KvCache& cache,
                          Activations& activations, float* d_x, const std::atomic<bool>& abort);

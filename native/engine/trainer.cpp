@@ -50,8 +50,8 @@ struct KeptPass {
   PackedScore packed;
   DeviceBatch device;
   std::vector<std::int32_t> parents;  // of the sequences
-  std::vector<std::int32_t> slots;  // of the rows, each once
-  std::vector<int> versions;        // of those slots
+  std::vector<std::int32_t> slots;    // of the rows, each once
+  std::vector<int> versions;          // of those slots
   int basis_version;
   int parameters_version;
 };
@@ -63,9 +63,8 @@ KeptPass keep_pass(const Adapters& adapters, const Parameters& parameters, Packe
   slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
   std::vector<int> versions;
   for (const std::int32_t slot : slots) versions.push_back(adapters.version(slot));
-  return {std::move(packed),   std::move(device),        parents,
-          std::move(slots),    std::move(versions),      adapters.basis_version(),
-          parameters.version()};
+  return {std::move(packed),        std::move(device),   parents, std::move(slots), std::move(versions),
+          adapters.basis_version(), parameters.version()};
 }
 
 void check_unchanged(const Adapters& adapters, const Parameters& parameters, const KeptPass& pass) {
@@ -151,8 +150,9 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   }
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),
                      .entropies = spread(result.entropies, packed.scored, batch.tokens.size())};
-  if (batch.keep) state.pass.emplace(keep_pass(state.adapters, state.parameters, std::move(packed), std::move(device),
-                                            batch.parents));
+  if (batch.keep)
+    state.pass.emplace(
+        keep_pass(state.adapters, state.parameters, std::move(packed), std::move(device), batch.parents));
   return scores;
 }
 

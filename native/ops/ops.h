@@ -107,7 +107,7 @@ struct LinearBackwardArgs {
   const float* z = nullptr;  // [M, r] from the forward pass
   double* d_r = nullptr;     // [adapters, r, r] +=
   GradientParts parts = {};
-  float* dx = nullptr;       // [M, in]
+  float* dx = nullptr;  // [M, in]
   bool add = false;
   const float* left = nullptr;  // [M, r] s R_k: set where the op that wrote dy made it, and added to dR; else none
 };

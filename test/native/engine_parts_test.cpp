@@ -51,7 +51,8 @@ Joined join(const std::vector<Part>& parts) {
     const ScoreBatch& own = parts[p].batch;
     const auto first = static_cast<std::int32_t>(joined.parts.size());
     for (std::size_t i = 0; i < own.parents.size(); ++i) {
-      const std::vector<std::int32_t> tokens(own.tokens.begin() + own.starts[i], own.tokens.begin() + own.starts[i + 1]);
+      const std::vector<std::int32_t> tokens(own.tokens.begin() + own.starts[i],
+                                             own.tokens.begin() + own.starts[i + 1]);
       add_sequence(joined.batch, tokens, own.parents[i] < 0 ? -1 : first + own.parents[i], own.slots[i], true);
       joined.parts.push_back(static_cast<std::int32_t>(p));
     }
