@@ -54,6 +54,7 @@ export interface Replay {
 export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const { engine, adapter, run, step } = options;
   const info = await readRunInfo(run);
+  const states = await readHistory(run);
   const trainable = makeTrainable(engine, adapter, info.config);
   checkSameRun(run, info, {
     method: info.method,
@@ -61,7 +62,6 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
     parameters: trainable.parameters,
   });
   checkArithmetic(run, info, engine);
-  const states = await readHistory(run);
   const [before, after] = [states.get(step - 1), states.get(step)];
   if (!before || !after) {
     throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${Math.max(...states.keys())}, found ${step}`);
