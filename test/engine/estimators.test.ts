@@ -165,29 +165,6 @@ describe("evolution strategies", () => {
     submit.mockRestore();
   });
 
-  it("finds the gradient that the pass back finds", async () => {
-    // Many completions and a small sigma: the estimate points where the policy gradient does.
-    const many: TrainOptions = { num_prompts: 2, num_generations: 400, max_steps: 1, eval_steps: 0, u: 1 };
-    const wide = {
-      ...many,
-      token_budget: 4096,
-      scale_rewards: "none" as const,
-      max_grad_norm: 0,
-      optim: "sgd" as const,
-    };
-    const v = async (name: string, options: TrainOptions) => {
-      const run = await train(name, { ...wide, ...options });
-      const states = (await readFile(join(run, "states.jsonl"), "utf8")).trim().split("\n");
-      const { state } = JSON.parse(states[1]!) as { state: { last_gradient: string } };
-      return Buffer.from(state.last_gradient, "base64").readDoubleLE(0);
-    };
-    const [exact, estimate] = [
-      await v("exact", { loss_type: "luspo", importance_sampling_level: "sequence" }),
-      await v("estimate", { estimator: "evolution_strategies", sigma: 0.5 }),
-    ];
-    expect(Math.sign(estimate)).toBe(Math.sign(exact));
-  });
-
   it("is refused to a member of a population", async () => {
     const config = { ...base, estimator: "evolution_strategies" as const };
     const adapter = makeTrained(engine, resolveConfig(config)) as Adapter;
