@@ -73,10 +73,11 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   trainable.hold(state.optimizer);
   for (let iteration = 0; iteration < config.num_iterations; iteration++) {
     if (iteration > 0) trainable.use(optimizer);
-    const parts = new GradientParts(trainable.parts, trainable.parameters, groups);
+    const told = iteration === 0 ? trainable.parts : "none";
+    const parts = new GradientParts(told, trainable.parameters, groups);
     const own = iteration === 0 ? passes : passes.filter(learns);
     await clock.time("training", () => addGradients(context, own, reference, batch, statistics, parts, signal));
-    if (iteration === 0 && trainable.parts !== "none") noise = noiseScale(parts.shares());
+    if (told !== "none") noise = noiseScale(parts.shares());
     last = trainable.update(optimizer, rate, parts.estimate(sequences));
     optimizer = last.state;
   }

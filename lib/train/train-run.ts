@@ -4,7 +4,15 @@ import type { TrainConfig } from "../config/schema.js";
 import { type Dataset, loadDataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
-import { openRun, runSteps, type StepOutcome, type TrainCallbacks, type TrainResult, type TrainState } from "./run.js";
+import {
+  arithmeticOf,
+  openRun,
+  runSteps,
+  type StepOutcome,
+  type TrainCallbacks,
+  type TrainResult,
+  type TrainState,
+} from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
 
@@ -62,6 +70,12 @@ export async function trainRun<T extends Trained>(
   await trainable.attach(callbacks.signal);
   const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
   const run = await openRun(path, resume, config, trainable, changes, { method, device: policy.device });
+  const arithmetic = arithmeticOf(policy.device);
+  if (run && run.info.arithmetic !== arithmetic) {
+    callbacks.onWarning?.(
+      `${path}: begun with the arithmetic of ${run.info.arithmetic}, goes on with that of ${arithmetic}: not with the same bits`,
+    );
+  }
   try {
     const result = await runSteps(
       { policy, trainable, config, heldOut: data.test, step: makeStep(trainable) },

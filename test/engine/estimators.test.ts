@@ -217,20 +217,29 @@ describe("replay", () => {
     stranger.dispose();
     const reference = await Engine.load(model, { device: "reference" });
     await expect(again(name, 1, reference)).rejects.toThrow(/expected the arithmetic of cpu \(.*\), found reference/);
+    await cp(join(folder, name), join(folder, "moved"), { recursive: true });
+    const warnings: string[] = [];
+    const config: TrainOptions = { ...base, max_steps: 4, eval_steps: 0 };
+    const moved = { engine: reference, adapter: makeTrained(reference, resolveConfig(base)) as Adapter, config };
+    const trainer = new GrpoTrainer({ ...moved, run: join(folder, "moved"), resume: true });
+    await trainer.train({ onWarning: (message) => warnings.push(message) });
+    expect(warnings).toEqual([
+      expect.stringMatching(/begun with the arithmetic of cpu .*, goes on with that of reference/),
+    ]);
     reference.dispose();
 
-    const config: TrainOptions = { ...base, adapter: "full", u: undefined, target_modules: ["q_proj"], max_steps: 1 };
+    const full: TrainOptions = { ...base, adapter: "full", u: undefined, target_modules: ["q_proj"], max_steps: 1 };
     const run = join(folder, "full");
     const own = await Engine.load(model, { threads: 2 });
     try {
       await new GrpoTrainer<FullWeights>({
         engine: own,
         adapter: FullWeights.of(own, ["q_proj"]),
-        config,
+        config: full,
         run,
       }).train();
-      const full = { engine: own, adapter: FullWeights.of(own, ["q_proj"]), run, step: 1 };
-      await expect(replayStep(full)).rejects.toThrow(/expected the states of the run's steps, found none/);
+      const replayed = { engine: own, adapter: FullWeights.of(own, ["q_proj"]), run, step: 1 };
+      await expect(replayStep(replayed)).rejects.toThrow(/expected the states of the run's steps, found none/);
     } finally {
       own.dispose();
     }
