@@ -62,10 +62,14 @@ for (let turn = 0; turn <= Number(options.turns); turn++) {
     if (turn > 0) seconds.get(kind)!.push(taken); // the first warms up
   }
 }
-const whole = median(seconds.get("whole")!);
+const least = (kind: Kind) => Math.min(...seconds.get(kind)!);
 console.log(`${engine.device}, ${options.model}, r ${options.r}, u ${options.u}, ${sequences.length} completions`);
+console.log("               least      median     of the whole: least, median");
 for (const kind of kinds) {
-  const taken = median(seconds.get(kind)!);
-  console.log(`${kind.padEnd(14)} ${taken.toFixed(4)} s   ${(taken / whole).toFixed(3)} x`);
+  const middle = median(seconds.get(kind)!);
+  const share = [least(kind) / least("whole"), middle / median(seconds.get("whole")!)];
+  console.log(
+    `${kind.padEnd(14)} ${least(kind).toFixed(4)} s   ${middle.toFixed(4)} s   ${share.map((x) => x.toFixed(3)).join(", ")}`,
+  );
 }
 engine.dispose();
