@@ -31,6 +31,7 @@ const engine = await Engine.load(options.model, {
 const adapter = Adapter.create(engine, { rank: 2, u: 13, tying: { kind: "all" } });
 /** The engine, but nothing stops a completion early: the work is the same for whoever is compared. */
 const unstopped: TrainablePolicy = {
+  device: engine.device,
   model: engine.model,
   tokenizer: engine.tokenizer,
   memory: () => engine.memory(),
@@ -39,6 +40,7 @@ const unstopped: TrainablePolicy = {
   submit: (request, onEvent) => engine.submit({ ...request, stopTokens: new Int32Array(0), stopStrings: [] }, onEvent),
   forward: (batch, signal) => engine.forward(batch, signal),
   backward: (dLogprobs, signal) => engine.backward(dLogprobs, signal),
+  backwardParts: (dLogprobs, parts, slot, signal) => engine.backwardParts(dLogprobs, parts, slot, signal),
   gradient: (slot) => engine.gradient(slot),
   zeroGradients: () => engine.zeroGradients(),
 };

@@ -8,6 +8,7 @@ import { generateCommand } from "./commands/generate.js";
 import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
 import { plotCommand } from "./commands/plot.js";
+import { replayCommand } from "./commands/replay.js";
 import { scoreCommand } from "./commands/score.js";
 import { startCommand } from "./commands/start.js";
 import { sweepCommand } from "./commands/sweep.js";
@@ -26,6 +27,7 @@ for (const add of [
   trainCommand,
   sftCommand,
   sweepCommand,
+  replayCommand,
   plotCommand,
   evalCommand,
   generateCommand,

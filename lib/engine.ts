@@ -21,7 +21,7 @@ import type {
 } from "./native/addon.js";
 import { nativeDevice } from "./native/device.js";
 import { type ProgressListener, Session } from "./native/session.js";
-import type { WeightTraining } from "./train/policy.js";
+import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
   /** How weights are kept. bf16 takes half the memory. */
@@ -139,7 +139,10 @@ export class Engine implements AsyncDisposable {
       this.#session.setBasis(basis);
       this.#attached = { key, basis, projections };
     }
-    for (const [slot, adapter] of list.entries()) this.setVector(slot, adapter.v);
+    this.setVectors(
+      0,
+      list.map(({ v }) => v),
+    );
   }
 
   /** A, B, P and tie groups of an attached adapter: `adapter.save(folder, engine.basis())` writes them too. */
@@ -169,6 +172,14 @@ export class Engine implements AsyncDisposable {
   setVector(slot: number, v: Float32Array): number {
     return this.#session.setVector(slot, this.#adapters(slot).projections.widen(slot, v));
   }
+  /** Vectors of slots first, first + 1, ..., in one go. Returns the slots' new versions. */
+  setVectors(first: number, vectors: readonly Float32Array[]): Int32Array {
+    const { projections } = this.#adapters(first);
+    const wide = vectors.map((v, i) => projections.widen(first + i, v));
+    const all = new Float32Array(wide.reduce((sum, v) => sum + v.length, 0));
+    for (const [i, v] of wide.entries()) all.set(v, i * v.length);
+    return this.#session.setVectors(first, all);
+  }
   /** Queues one prompt; events come as it is sampled. Returns what ends its unfinished completions as "aborted". */
   submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
     return this.#session.submit(request, onEvent);
@@ -181,12 +192,29 @@ export class Engine implements AsyncDisposable {
   backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
     return this.#session.backward(dLogprobs, signal);
   }
+  /**
+   * The same, and d(loss)/dv of each part of the batch, [parts, groups * u]: `parts` names that of every sequence, 0 and
+   * up, one after another, a child's that of its parent. All sequences must be of `slot`.
+   */
+  async backwardParts(
+    dLogprobs: Float32Array,
+    parts: Int32Array,
+    slot: number,
+    signal?: AbortSignal,
+  ): Promise<Float64Array> {
+    const { projections } = this.#adapters(slot);
+    return projections.narrow(slot, await this.#session.backwardParts(dLogprobs, parts, signal));
+  }
   /** d(loss)/dv of one slot, [groups * u]. */
   gradient(slot: number): Float64Array {
     return this.#adapters(slot).projections.narrow(slot, this.#session.gradient(slot));
   }
   zeroGradients(): void {
     this.#session.zeroGradients();
+  }
+  /** What samples from many vectors side by side. */
+  get vectors(): ManyVectors {
+    return this;
   }
   /** What trains weights (LoRA, full fine-tuning) in native memory. */
   get weights(): WeightTraining {

@@ -3,6 +3,7 @@ import {
   Adapter,
   findModel,
   GrpoTrainer,
+  type Method,
   makeTrained,
   readConfigFile,
   readRunInfo,
@@ -37,8 +38,6 @@ Examples:
   $ tinylora-native sft --data lessons.jsonl --adapter lora --r 8    rows with "question" and "solution"
   $ tinylora-native eval --model runs/lessons/model --data gsm8k     what full fine-tuning leaves is a model
 ${AFTER}`;
-
-type Method = "grpo" | "sft";
 
 export interface TrainingFlags {
   config?: string;
@@ -83,7 +82,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
     try {
       const adapter = await makeTrained(engine, config);
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
-      const Trainer = method === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
+      const Trainer = (await methodOf(method, options)) === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
       const trainer = new Trainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });
       const progress = new Progress("training", " steps");
       console.error(`training ${config.adapter} on ${config.data}: ${path}`);
@@ -113,6 +112,11 @@ export async function runTraining(command: Command, method: Method, options: Tra
       engine.dispose();
     }
   }, interrupted);
+}
+
+/** A run that is resumed goes on by its own. */
+async function methodOf(method: Method, { resume }: TrainingFlags): Promise<Method> {
+  return resume === undefined ? method : (await readRunInfo(resume)).method;
 }
 
 /** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */

@@ -7,6 +7,12 @@ import { MODULE_TYPES } from "../adapter/modules.js";
 import { DISTRIBUTIONS, KIND_NAMES, SPLITS } from "../adapter/spec.js";
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
+import { contradictions } from "./contradictions.js";
+
+/** Of options that are null when not given. */
+export const DEFAULT_SIGMA = 0.02;
+export const DEFAULT_FISHER_DAMPING = 0.01;
+export const DEFAULT_FISHER_DECAY = 0.9;
 
 const positive = z.number().positive();
 const count = z.int().min(1);
@@ -142,7 +148,25 @@ export const sections = {
       .describe("updates made from each batch of completions; together they are one step"),
   },
   Optimiser: {
-    optim: z.enum(["adamw", "sgd"]).default("adamw").describe("optimiser"),
+    estimator: z
+      .enum(["policy_gradient", "evolution_strategies"])
+      .default("policy_gradient")
+      .describe(
+        "where the gradient of v comes from: the pass back, or the rewards of completions that were each sampled from their own perturbed v, without any pass",
+      ),
+    sigma: optional(positive).describe(
+      `standard deviation of evolution_strategies' perturbations of v; ${DEFAULT_SIGMA} when not given`,
+    ),
+    optim: z
+      .enum(["adamw", "sgd", "natural"])
+      .default("adamw")
+      .describe("optimiser; natural: along the inverse Fisher matrix of v, from every completion's own gradient"),
+    fisher_damping: optional(z.number().min(0)).describe(
+      `natural: added to the Fisher matrix's diagonal, as a share of its mean there; ${DEFAULT_FISHER_DAMPING} when not given`,
+    ),
+    fisher_decay: optional(z.number().min(0).lt(1)).describe(
+      `natural: what the running mean of Fisher matrices keeps of itself in a step; ${DEFAULT_FISHER_DECAY} when not given`,
+    ),
     learning_rate: positive.default(2e-3).describe("largest learning rate"),
     lr_scheduler_type: z.enum(["constant", "cosine"]).default("constant").describe("learning rate after the warm-up"),
     warmup_steps: z.int().min(0).default(0).describe("steps over which the learning rate rises linearly"),
@@ -151,7 +175,11 @@ export const sections = {
     adam_beta2: z.number().min(0).lt(1).default(0.999).describe("decay of AdamW's second moment"),
     adam_epsilon: positive.default(1e-8).describe("added to AdamW's denominator"),
     weight_decay: z.number().min(0).default(0).describe("decoupled decay of v"),
-    max_grad_norm: z.number().min(0).default(1).describe("the gradient's norm is cut to this; 0: never"),
+    max_grad_norm: z
+      .number()
+      .min(0)
+      .default(1)
+      .describe("the gradient's norm (natural: in the metric of the inverse Fisher matrix) is cut to this; 0: never"),
     token_budget: count.default(2048).describe("rows (prompt and completion tokens) of one forward and backward pass"),
   },
   Run: {
@@ -194,54 +222,3 @@ export const trainSchema = options.check((context) => {
     context.issues.push({ code: "custom", path: [key], message, input: context.value[key] });
   }
 });
-
-/** Options that are fine alone and wrong together. */
-function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
-  const found: [keyof TrainConfig, string][] = [];
-  const { rewards, reward_weights, n_tie, weight_tying, epsilon, epsilon_high, delta } = config;
-  const tying = config.tying ?? (config.adapter === "lora_xs" ? "none" : "all");
-  if (reward_weights !== null && reward_weights.length !== rewards.length) {
-    found.push(["reward_weights", `expected ${rewards.length} numbers, one for each of rewards`]);
-  }
-  const counted = tying === "tiled" || tying === "structured";
-  if (counted !== (n_tie !== null)) {
-    found.push(["n_tie", `expected ${counted ? "a number of modules" : "nothing"}, since tying is ${tying}`]);
-  }
-  if ((tying === "ratio") !== (weight_tying !== null)) {
-    found.push(["weight_tying", `expected ${tying === "ratio" ? "a share" : "nothing"}, since tying is ${tying}`]);
-  }
-  const vector = config.adapter === "tinylora" || config.adapter === "lora_xs";
-  const only = (kind: string, key: keyof TrainConfig, given: boolean) => {
-    if (given) found.push([key, `expected nothing, since adapter is ${config.adapter}: it is ${kind}'s`]);
-  };
-  only("tinylora", "u", config.adapter !== "tinylora" && config.u !== null);
-  only("tinylora", "projection", config.adapter !== "tinylora" && config.projection !== null);
-  only("lora", "lora_alpha", config.adapter !== "lora" && config.lora_alpha !== null);
-  only("tinylora and lora_xs", "tying", !vector && config.tying !== null);
-  only("tinylora and lora_xs", "v_dtype", !vector && config.v_dtype !== "fp32");
-  if (config.start_from !== null && config.adapter === "full") {
-    found.push(["start_from", "expected nothing, since adapter is full: model names the weights it starts from"]);
-  }
-  if (config.start_from !== null && config.init !== "zero") {
-    found.push(["init", "expected zero, since start_from gives the numbers"]);
-  }
-  if (config.adapter === "full" && config.beta > 0) {
-    found.push([
-      "beta",
-      "expected 0, since adapter is full: its reference model would be a second copy of the weights",
-    ]);
-  }
-  if (delta !== null && delta <= 1 + (epsilon_high ?? epsilon)) {
-    found.push(["delta", "expected more than 1 + epsilon_high, or the clip never applies"]);
-  }
-  if (config.loss_type === "luspo" && config.importance_sampling_level !== "sequence") {
-    found.push(["importance_sampling_level", "expected sequence, since loss_type is luspo"]);
-  }
-  if (config.optim !== "sgd" && config.momentum !== 0) {
-    found.push(["momentum", `expected 0, since optim is ${config.optim}`]);
-  }
-  if (config.warmup_steps > config.max_steps) {
-    found.push(["warmup_steps", `expected at most max_steps (${config.max_steps})`]);
-  }
-  return found;
-}

@@ -4,7 +4,7 @@
  */
 
 /** What a stream of numbers is for: different purposes never share a number. */
-export type Purpose = "order" | "sampling" | "init" | "evaluation" | "rounding" | "problem";
+export type Purpose = "order" | "sampling" | "init" | "evaluation" | "rounding" | "problem" | "perturbation";
 const purposes: Record<Purpose, number> = {
   order: 1,
   sampling: 2,
@@ -12,6 +12,7 @@ const purposes: Record<Purpose, number> = {
   evaluation: 4,
   rounding: 5,
   problem: 6,
+  perturbation: 7,
 };
 
 /** A whole number in [0, 2^53) for (seed, purpose, a, b). a and b are below 2^32. */

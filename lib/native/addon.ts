@@ -161,6 +161,8 @@ export interface NativeEngine {
   setBasis(basis: AdapterBasis): void;
   /** v of one slot, [groups * u]. Refused while sequences of this slot are being sampled. Returns the slot's new version. */
   setVector(slot: number, v: Float32Array): number;
+  /** v of slots first, first + 1, ..., [n, groups * u], at once. Refused while sequences are being sampled. Returns their versions. */
+  setVectors(first: number, v: Float32Array): Int32Array;
 
   /** Queues one prompt and its completions. Events come in the order of sampling, on the JavaScript thread. */
   submit(request: SampleRequest, onEvent: (event: SampleEvent) => void): void;
@@ -169,8 +171,12 @@ export interface NativeEngine {
 
   /** Log-probabilities of a packed batch. With `keep`, holds the activations for one `backward`. */
   forward(batch: ForwardBatch): Promise<ForwardResult>;
-  /** Adds the gradient of `sum_t dLogprobs[t] * logprobs[t]` to the gradients of the slots of the last kept batch. */
-  backward(dLogprobs: Float32Array): Promise<void>;
+  /**
+   * Adds the gradient of `sum_t dLogprobs[t] * logprobs[t]` to the gradients of the slots of the last kept batch.
+   * `parts`: the part of each of its sequences, 0 and up, one after another; each of one slot, a child's that of its
+   * parent. Resolves with d(loss)/dv of every part, [parts, groups * u]; they add up to what the slots got.
+   */
+  backward(dLogprobs: Float32Array, parts?: Int32Array): Promise<Float64Array>;
   /** d(loss)/dv of one slot, [groups * u]. */
   gradient(slot: number): Float64Array;
   zeroGradients(): void;

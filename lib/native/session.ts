@@ -92,11 +92,18 @@ export class Session {
     return this.#call(() => this.#native.setVector(slot, v));
   }
 
+  setVectors(first: number, v: Float32Array): Int32Array {
+    return this.#call(() => this.#native.setVectors(first, v));
+  }
+
   forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
     return this.#pass(() => this.#native.forward(batch), signal);
   }
-  backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
-    return this.#pass(() => this.#native.backward(dLogprobs), signal);
+  async backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
+    await this.#pass(() => this.#native.backward(dLogprobs), signal);
+  }
+  backwardParts(dLogprobs: Float32Array, parts: Int32Array, signal?: AbortSignal): Promise<Float64Array> {
+    return this.#pass(() => this.#native.backward(dLogprobs, parts), signal);
   }
   gradient(slot: number): Float64Array {
     return this.#call(() => this.#native.gradient(slot));

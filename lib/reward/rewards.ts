@@ -15,6 +15,15 @@ export const rewards: Readonly<Record<string, Reward>> = {
   digits: digitsReward,
 };
 
+/** Those that were given, else what the names stand for. */
+export async function namedRewards(
+  given: Readonly<Record<string, Reward>> | undefined,
+  names: readonly string[],
+): Promise<NamedReward[]> {
+  if (!given) return Promise.all(names.map(loadReward));
+  return Object.entries(given).map(([name, reward]) => ({ name, reward }));
+}
+
 /** A built-in reward by name, or the default export of a module by path (it must contain a / or end in .js or .mjs). */
 export async function loadReward(source: string): Promise<NamedReward> {
   const builtIn = rewards[source];

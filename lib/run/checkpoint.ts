@@ -34,7 +34,7 @@ export async function writeCheckpoint(
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary);
     await saveRest(temporary);
-    await writeFileAtomic(join(temporary, "state.json"), encodeState(state));
+    await writeFileAtomic(join(temporary, "state.json"), `${JSON.stringify(encodeState(state), null, 2)}\n`);
     await rename(temporary, target);
     await syncFolder(folder);
   }
@@ -86,11 +86,9 @@ async function removeCheckpoint(folder: string, step: number): Promise<void> {
 async function readCheckpoint(folder: string, step: number): Promise<TrainState> {
   const path = join(folder, `step-${step}`, "state.json");
   try {
-    const file = fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
-    if (checksum(file.state) !== file.sha256) throw new Error("the checksum does not fit");
-    const state = stateSchema.parse(file.state);
+    const state = decodeState(JSON.parse(await readFile(path, "utf8")));
     if (state.step !== step) throw new Error(`expected step ${step}, found ${state.step}`);
-    return decodeState(state);
+    return state;
   } catch (cause) {
     throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: ${(cause as Error).message}`, {
       cause,
@@ -98,7 +96,8 @@ async function readCheckpoint(folder: string, step: number): Promise<TrainState>
   }
 }
 
-function encodeState({ step, tokens, optimizer, lastGradient }: TrainState): string {
+/** What training goes on from, as JSON, with a checksum. */
+export function encodeState({ step, tokens, optimizer, lastGradient }: TrainState): object {
   const state: z.infer<typeof stateSchema> = {
     step,
     tokens,
@@ -107,10 +106,17 @@ function encodeState({ step, tokens, optimizer, lastGradient }: TrainState): str
     moments: optimizer.moments.map((moment) => toBase64(moment, 8)),
     last_gradient: lastGradient && toBase64(lastGradient, 8),
   };
-  return `${JSON.stringify({ sha256: checksum(state), state }, null, 2)}\n`;
+  return { sha256: checksum(state), state };
 }
 
-function decodeState(state: z.infer<typeof stateSchema>): TrainState {
+/** Throws where it is not whole. */
+export function decodeState(encoded: unknown): TrainState {
+  const file = fileSchema.parse(encoded);
+  if (checksum(file.state) !== file.sha256) throw new Error("the checksum does not fit");
+  return toState(stateSchema.parse(file.state));
+}
+
+function toState(state: z.infer<typeof stateSchema>): TrainState {
   return {
     step: state.step,
     tokens: state.tokens,

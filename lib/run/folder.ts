@@ -1,16 +1,18 @@
 /**
  * The folder of a run:
- *   config.json          the resolved options, the base model, versions
+ *   config.json          the method, the resolved options, the base model, what computed it, versions
  *   metrics.jsonl        one line a step; `measured` holds what differs from run to run: seconds, rates, memory
+ *   states.jsonl         v and the optimiser's state after every step: see history.ts
  *   completions/         step-N.jsonl: what was sampled in a step, with rewards
  *   checkpoints/         step-N: see checkpoint.ts
  *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
-import { access, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { access, appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { resolveConfig } from "../config/config.js";
+import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
@@ -18,12 +20,16 @@ import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
 import { latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./checkpoint.js";
+import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
 import { lockFolder } from "./lock.js";
 
 /** Raised when a folder of an older run could not be read as it is any more. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 export interface RunInfo {
+  readonly method: Method;
+  /** What computed it, "cpu (avx512-bf16)": other hardware has other last bits. */
+  readonly arithmetic: string;
   readonly config: TrainConfig;
   /** Of the base model's weights, 16 hex digits. */
   readonly fingerprint: string;
@@ -34,6 +40,8 @@ export interface RunInfo {
 const infoSchema = z.object({
   format: z.number(),
   package_version: z.string(),
+  method: z.enum(METHODS),
+  arithmetic: z.string(),
   fingerprint: z.string(),
   parameters: z.int(),
   config: z.record(z.string(), z.unknown()),
@@ -88,7 +96,8 @@ export class RunFolder {
     const state = await latestCheckpoint(join(this.path, "checkpoints"), warn, load);
     const step = state?.step ?? -1;
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
-    await this.#truncateMetrics(step);
+    await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
+    await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
     for (const name of await readdir(join(this.path, "completions")).catch(() => [] as string[])) {
       const found = /^step-(\d+)\.jsonl$/.exec(name);
       if (!found || Number(found[1]) > step) await rm(join(this.path, "completions", name), { force: true });
@@ -104,6 +113,12 @@ export class RunFolder {
     } finally {
       await file.close();
     }
+  }
+
+  /** Beside metrics, for `replay`; nothing where the state is not kept here or too large. */
+  async appendState(state: TrainState): Promise<void> {
+    const line = historyLine(state);
+    if (line !== null) await appendFile(join(this.path, HISTORY_FILE), line);
   }
 
   async writeCompletions(step: number, lines: readonly object[]): Promise<void> {
@@ -124,25 +139,27 @@ export class RunFolder {
   }
 
   async #writeInfo(): Promise<void> {
-    const { config, fingerprint, parameters } = this.info;
+    const { method, arithmetic, config, fingerprint, parameters } = this.info;
     const info: z.infer<typeof infoSchema> = {
       format: FORMAT,
       package_version: packageVersion(),
+      method,
+      arithmetic,
       fingerprint,
       parameters,
       config,
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
   }
+}
 
-  async #truncateMetrics(step: number): Promise<void> {
-    const path = join(this.path, "metrics.jsonl");
-    const text = await readFile(path, "utf8").catch(() => "");
-    const lines = text.split("\n").slice(0, -1); // what follows the last line break was cut off in the middle
-    const kept = lines.filter((line) => stepOf(line) <= step);
-    const result = kept.map((line) => `${line}\n`).join("");
-    if (result !== text) await writeFileAtomic(path, result);
-  }
+/** Leaves lines of steps up to `step`, of a file that is there. */
+async function truncateSteps(path: string, step: number, stepOf: (line: string) => number): Promise<void> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  const lines = text.split("\n").slice(0, -1); // what follows the last line break was cut off in the middle
+  const kept = lines.filter((line) => stepOf(line) <= step);
+  const result = kept.map((line) => `${line}\n`).join("");
+  if (result !== text) await writeFileAtomic(path, result);
 }
 
 /** What config.json of a run says. */
@@ -163,8 +180,8 @@ export async function readRunInfo(path: string): Promise<RunInfo> {
   if (parsed.format !== FORMAT) {
     throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
   }
-  const { fingerprint, parameters } = parsed;
-  return { config: resolveConfig(parsed.config, file), fingerprint, parameters };
+  const { method, arithmetic, fingerprint, parameters } = parsed;
+  return { method, arithmetic, config: resolveConfig(parsed.config, file), fingerprint, parameters };
 }
 
 function stepOf(line: string): number {

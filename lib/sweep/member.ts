@@ -1,9 +1,7 @@
 import { createHash } from "node:crypto";
+import type { Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { Settings } from "./grid.js";
-
-export const METHODS = ["grpo", "sft"] as const;
-export type Method = (typeof METHODS)[number];
 
 /** One run of a sweep. */
 export interface Member {

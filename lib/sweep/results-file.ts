@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { METHODS } from "../config/method.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
-import { METHODS } from "./member.js";
 import { resultsTable } from "./results-table.js";
 
 /** Raised when results of an older package could not be read as they are any more. */

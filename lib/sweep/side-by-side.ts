@@ -7,12 +7,13 @@ import type { Member } from "./member.js";
 
 /**
  * Members that can be trained side by side, together: they train v, on the same engine, of adapters that share U, S, V
- * and the tie groups, and start from the same adapter if from any. All else may differ. The rest of the members are groups of one.
+ * and the tie groups, and start from the same adapter if from any. All else may differ. The rest of the members, and
+ * those of evolution strategies, which fill the slots themselves, are groups of one.
  */
 export function sideBySide(members: readonly Member[]): Member[][] {
   return groupBy(members, ({ name, config }) => {
     const adapter = adapterOptions(config);
-    if (!adapter || adapter.kind === "lora") return name;
+    if (!adapter || adapter.kind === "lora" || config.estimator === "evolution_strategies") return name;
     return JSON.stringify([engineKey(config), geometryKey(adapter), config.start_from]);
   }).flatMap(inReach);
 }

@@ -12,11 +12,12 @@ import { checkLargestRank } from "../adapter/basis.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
+import { checkMethod, METHODS, type Method } from "../config/method.js";
 import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { expandGrid, type Settings } from "./grid.js";
-import { METHODS, type Member, type Method, makeMember, memberLabel } from "./member.js";
+import { type Member, makeMember, memberLabel } from "./member.js";
 
 const METRICS = ["eval/lenient", "eval/strict", "eval/format"] as const;
 
@@ -94,7 +95,9 @@ function checkedMembers(runs: readonly Run[], source: string): Member[] {
   for (const { settings, options } of runs) {
     const { method = "grpo", ...rest } = options as { method?: unknown };
     try {
-      const member = makeMember(checkedMethod(method), settings, checkedConfig(rest));
+      const config = checkedConfig(rest);
+      checkMethod(checkedMethod(method), config);
+      const member = makeMember(checkedMethod(method), settings, config);
       if (!members.has(member.name)) members.set(member.name, member);
     } catch (error) {
       if (!(error instanceof TinyLoraError)) throw error;

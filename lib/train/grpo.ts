@@ -12,8 +12,10 @@ import { examplesOfStep } from "../data/order.js";
 import type { NamedReward } from "../reward/reward.js";
 import { advantagesOf } from "./advantage.js";
 import { Clock } from "./clock.js";
+import { GradientParts } from "./gradient-parts.js";
 import { type Denominators, passLoss } from "./loss.js";
 import { type Metrics, PassStatistics, rolloutMetrics } from "./metrics.js";
+import { noiseScale } from "./noise-scale.js";
 import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
 import type { Policy } from "./policy.js";
 import type { ProgressListener } from "./progress.js";
@@ -48,12 +50,13 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   const examples = places.map((place) => context.examples[place]!);
   const version = trainable.use(state.optimizer);
 
-  const groups = await clock.time("sampling", () => rollout(context, examples, step, version, signal));
+  const samplers = [{ slot: trainable.slot, version }];
+  const groups = await clock.time("sampling", () => rollout(context, examples, step, samplers, signal));
   const scores = groups.flatMap(({ completions }) => completions.map((completion) => completion.rewards));
   const weights = config.reward_weights ?? context.rewards.map(() => 1);
   const advantages = advantagesOf(scores, weights, config.num_generations, config);
   const sequences = toSequences(groups, advantages.advantages, config);
-  const passes = plan(sequences, config, trainable.slot);
+  const passes = plan(sequences, config, trainable);
   const reference = config.beta > 0 ? await clock.time("reference", () => scoreBase(policy, passes, signal)) : null;
 
   const rate = learningRate(step, config);
@@ -66,13 +69,16 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   const statistics = new PassStatistics();
   let optimizer = state.optimizer;
   let last: Update | undefined;
+  let noise: Metrics = {};
   trainable.hold(state.optimizer);
   for (let iteration = 0; iteration < config.num_iterations; iteration++) {
     if (iteration > 0) trainable.use(optimizer);
-    await clock.time("training", () =>
-      addGradients(context, iteration === 0 ? passes : passes.filter(learns), reference, batch, statistics, signal),
-    );
-    last = trainable.update(optimizer, rate);
+    const told = iteration === 0 ? trainable.parts : "none";
+    const parts = new GradientParts(told, trainable.parameters, groups);
+    const own = iteration === 0 ? passes : passes.filter(learns);
+    await clock.time("training", () => addGradients(context, own, reference, batch, statistics, parts, signal));
+    if (told !== "none") noise = noiseScale(parts.shares());
+    last = trainable.update(optimizer, rate, parts.estimate(sequences));
     optimizer = last.state;
   }
 
@@ -89,6 +95,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     ),
     ...statistics.metrics(),
     grad_norm: last!.norm,
+    ...noise,
     ...(last!.gradient && {
       grad_cosine: cosine(last!.gradient, state.lastGradient),
       v_norm: trainable.norm(optimizer),
@@ -98,7 +105,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, groups, sequences, metrics, clock };
 }
 
-function toSequences(groups: Group[], advantages: number[], config: TrainConfig): Sequence[] {
+export function toSequences(groups: Group[], advantages: number[], config: TrainConfig): Sequence[] {
   return groups.flatMap((group, g) =>
     group.completions.map((completion, i): Sequence => {
       const advantage = advantages[g * config.num_generations + i]!;
@@ -109,12 +116,14 @@ function toSequences(groups: Group[], advantages: number[], config: TrainConfig)
 }
 
 /** Those that learn first and by themselves; bnpo's weights depend on the pass, so it takes them as they come. */
-function plan(sequences: Sequence[], config: TrainConfig, slot: number): Pass[] {
+function plan(sequences: Sequence[], config: TrainConfig, { slot, parts: told }: Trainable): Pass[] {
+  const { token_budget: tokenBudget, temperature } = config;
+  const packing = { tokenBudget, temperature, slot, ownPrompts: told === "sequence" };
   const parts =
     config.loss_type === "bnpo"
       ? [sequences]
       : [sequences.filter((sequence) => sequence.learns), sequences.filter((sequence) => !sequence.learns)];
-  return parts.flatMap((part) => packPasses(part, config.token_budget, config.temperature, slot));
+  return parts.flatMap((part) => packPasses(part, packing));
 }
 
 function learns(pass: Pass): boolean {
@@ -138,12 +147,13 @@ async function addGradients(
   reference: Map<Pass, Float32Array> | null,
   batch: Denominators,
   statistics: PassStatistics,
+  parts: GradientParts,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   policy.zeroGradients();
   for (const [index, pass] of passes.entries()) {
     onProgress({ phase: "training", done: index, total: passes.length });
-    const { logprobs, entropies } = await policy.forward({ ...pass.batch, keep: learns(pass) }, signal);
+    const { logprobs, entropies } = await policy.forward({ ...pass.batch, keep: parts.wants(learns(pass)) }, signal);
     const losses = passLoss(
       pass.sequences.map(({ completion, advantage, masked }, i) => ({
         logprobs: valuesOf(pass, i, logprobs),
@@ -159,16 +169,13 @@ async function addGradients(
       checkFinite([losses[i]!.loss], `the loss of ${sequence.group.example.id}`);
       statistics.add(sequence, losses[i]!, valuesOf(pass, i, logprobs), valuesOf(pass, i, entropies));
     }
-    if (!learns(pass)) continue;
-    const dLogprobs = new Float32Array(pass.rows);
-    for (const [i, { gradient }] of losses.entries()) dLogprobs.set(gradient, pass.offsets[i]!);
-    await policy.backward(dLogprobs, signal);
+    if (parts.wants(learns(pass))) await parts.backward(policy, pass, losses, signal);
   }
   statistics.endIteration();
 }
 
 /** Of the angle between two gradients; NaN when one is missing or zero. */
-function cosine(a: Float64Array, b: Float64Array | null): number {
+export function cosine(a: Float64Array, b: Float64Array | null): number {
   if (b === null || b.length !== a.length) return Number.NaN;
   const dot = a.reduce((sum, value, i) => sum + value * b[i]!, 0);
   return dot / (Math.hypot(...a) * Math.hypot(...b));

@@ -93,7 +93,9 @@ export function measuredMetrics(clock: Clock, sequences: Sequence[], iterations:
     step_time: clock.total,
     ...Object.fromEntries(seconds),
     "tokens_per_second/sampling": sampled / clock.seconds.sampling!,
-    "tokens_per_second/training": (trained * iterations) / clock.seconds.training!,
+    ...(clock.seconds.training && {
+      "tokens_per_second/training": (trained * iterations) / clock.seconds.training,
+    }),
     "memory/peak_rss": peakRss,
   };
 }

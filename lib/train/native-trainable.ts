@@ -28,6 +28,7 @@ const WEIGHTS_FILE = "weights.safetensors";
  */
 export class NativeTrainable implements Trainable {
   readonly slot: 0 | -1;
+  readonly parts = "none";
   readonly #policy: TrainablePolicy;
   readonly #trained: Trained;
   readonly #config: TrainConfig;
@@ -93,7 +94,7 @@ export class NativeTrainable implements Trainable {
     const config = this.#config;
     const updates = state.updates + 1;
     const norm = this.#weights.updateParameters({
-      optim: config.optim,
+      optim: config.optim === "sgd" ? "sgd" : "adamw", // the schema has refused natural
       rate,
       decay: config.weight_decay,
       maxNorm: config.max_grad_norm,

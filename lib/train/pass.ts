@@ -19,18 +19,33 @@ export interface Pass {
   /** [sequences]: where each one's tokens start in the batch. */
   readonly offsets: number[];
   readonly rows: number;
+  /** [sequences of the batch]: a prompt and what shares it are a part. */
+  readonly parts: Int32Array;
+  /** [sequences]: the part of each. */
+  readonly partOf: number[];
   /** Without `keep`. */
   readonly batch: Omit<ForwardBatch, "keep">;
 }
 
-/** `slot` -1 is the base model. Sequences of one group must be neighbours. */
-export function packPasses(sequences: readonly Sequence[], tokenBudget: number, temperature: number, slot = 0): Pass[] {
+export interface Packing {
+  /** Most rows of a pass. */
+  readonly tokenBudget: number;
+  readonly temperature: number;
+  /** -1 is the base model. */
+  readonly slot: number;
+  /** Every sequence has a prompt of its own: the gradient of a shared one cannot be told apart by sequence. */
+  readonly ownPrompts?: boolean;
+}
+
+/** Sequences of one group must be neighbours. */
+export function packPasses(sequences: readonly Sequence[], packing: Packing): Pass[] {
+  const { tokenBudget, ownPrompts = false } = packing;
   const passes: Sequence[][] = [];
   let rows = 0;
   for (const sequence of sequences) {
     const { group, completion } = sequence;
     const current = passes.at(-1);
-    const shared = current?.at(-1)?.group === group;
+    const shared = !ownPrompts && current?.at(-1)?.group === group;
     const alone = group.prompt.length + completion.tokens.length;
     if (alone > tokenBudget) {
       throw new TinyLoraError(
@@ -47,18 +62,21 @@ export function packPasses(sequences: readonly Sequence[], tokenBudget: number, 
       rows = alone;
     }
   }
-  return passes.map((members) => toPass(members, temperature, slot));
+  return passes.map((members) => toPass(members, packing));
 }
 
-function toPass(sequences: Sequence[], temperature: number, slot: number): Pass {
+function toPass(sequences: Sequence[], { temperature, slot, ownPrompts = false }: Packing): Pass {
   const tokens: number[] = [];
   const starts: number[] = [];
   const parents: number[] = [];
   const offsets: number[] = [];
+  const parts: number[] = [];
+  const partOf: number[] = [];
   let prompt = -1;
   for (const [i, { group, completion }] of sequences.entries()) {
-    if (i === 0 || sequences[i - 1]!.group !== group) {
+    if (i === 0 || ownPrompts || sequences[i - 1]!.group !== group) {
       prompt = parents.length;
+      parts.push(i === 0 ? 0 : parts.at(-1)! + 1);
       starts.push(tokens.length);
       parents.push(-1);
       for (const token of group.prompt) tokens.push(token);
@@ -66,6 +84,8 @@ function toPass(sequences: Sequence[], temperature: number, slot: number): Pass 
     offsets.push(tokens.length);
     starts.push(tokens.length);
     parents.push(prompt);
+    parts.push(parts.at(-1)!);
+    partOf.push(parts.at(-1)!);
     for (const token of completion.tokens) tokens.push(token);
   }
   const count = parents.length;
@@ -73,6 +93,8 @@ function toPass(sequences: Sequence[], temperature: number, slot: number): Pass 
     sequences,
     offsets,
     rows: tokens.length,
+    parts: Int32Array.from(parts),
+    partOf,
     batch: {
       tokens: Int32Array.from(tokens),
       starts: Int32Array.from([...starts, tokens.length]),

@@ -1,3 +1,4 @@
+import type { Adapter } from "../adapter/adapter.js";
 import type { Message } from "../data/prompt.js";
 import type { ForwardBatch, ForwardResult, NativeEngine, SampleEvent, SampleRequest } from "../native/addon.js";
 
@@ -14,8 +15,18 @@ export type WeightTraining = Pick<
   | "restoreParameters"
 >;
 
+/** Adapters that differ in v alone, used side by side in one sampling batch. */
+export interface ManyVectors {
+  /** Into slots 0, 1, ... */
+  attach(adapters: readonly Adapter[], options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** v of slots first, first + 1, ... Returns their versions. */
+  setVectors(first: number, vectors: readonly Float32Array[]): ArrayLike<number>;
+}
+
 /** What training and evaluation need of a model. Engine is one; tests use another. */
 export interface Policy {
+  /** Its name in full, the instruction set among it: "cpu (avx512-bf16, 2 threads)". */
+  readonly device: string;
   readonly model: { readonly config: { readonly context: number } };
   readonly tokenizer: {
     encode(text: string, options?: { readonly addSpecialTokens?: boolean }): ArrayLike<number>;
@@ -31,8 +42,12 @@ export interface Policy {
   submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void;
   forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult>;
   backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void>;
+  /** The same, and the gradient of v by parts of the batch, all of one slot: [parts, numbers of v]. */
+  backwardParts(dLogprobs: Float32Array, parts: Int32Array, slot: number, signal?: AbortSignal): Promise<Float64Array>;
   gradient(slot: number): Float64Array;
   zeroGradients(): void;
+  /** Missing where one v alone can be sampled from at a time. */
+  readonly vectors?: ManyVectors;
   /** Missing where v alone can be trained. */
   readonly weights?: WeightTraining;
 }

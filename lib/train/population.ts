@@ -68,6 +68,9 @@ export class PopulationMember implements TrainablePolicy {
     this.#slot = slot;
   }
 
+  get device(): string {
+    return this.#engine.device;
+  }
   get model(): Policy["model"] {
     return this.#engine.model;
   }
@@ -101,6 +104,9 @@ export class PopulationMember implements TrainablePolicy {
   }
   backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
     return this.#engine.backward(dLogprobs, signal);
+  }
+  backwardParts(dLogprobs: Float32Array, parts: Int32Array, slot: number, signal?: AbortSignal): Promise<Float64Array> {
+    return this.#engine.backwardParts(dLogprobs, parts, this.#own(slot), signal);
   }
   /** Zeros without a kept pass since they were zeroed. */
   gradient(slot: number): Float64Array {

@@ -25,37 +25,49 @@ export interface Group {
   readonly completions: Completion[];
 }
 
-/** Samples from the trainable's slot, which must be of `version`. Every draw is fixed by (seed, step, place in the batch). */
+/** What completions are sampled from: a slot, whose v must be of this version. */
+export interface Sampler {
+  readonly slot: number;
+  readonly version: number;
+}
+
+/** `samplers`: one for all completions, or one for each. Every draw is fixed by (seed, step, place in the batch). */
 export async function rollout(
-  { policy, trainable, rewards, config, onProgress }: StepContext,
+  { policy, rewards, config, onProgress }: StepContext,
   examples: readonly Example[],
   step: number,
-  version: number,
+  samplers: readonly Sampler[],
   signal?: AbortSignal,
 ): Promise<Group[]> {
+  const size = config.num_generations;
+  const samplerOf = (sequence: number) => samplers[samplers.length === 1 ? 0 : sequence]!;
+  const count = samplers.length === 1 ? size : 1; // completions of a request
   const groups = examples.map((example): Group => {
     const prompt = encodePrompt(policy, toPrompt(example.question, config), example.id, config.max_completion_length);
     return { example, prompt, completions: [] };
   });
   const seed = randomInteger(config.seed, "sampling", step);
-  const requests = groups.map(({ prompt }, place) => ({
-    prompt,
-    slot: trainable.slot,
-    count: config.num_generations,
+  const firsts = Array.from({ length: (groups.length * size) / count }, (_, request) => request * count);
+  const requests = firsts.map((first) => ({
+    prompt: groups[Math.floor(first / size)]!.prompt,
+    slot: samplerOf(first).slot,
+    count,
     maxNewTokens: config.max_completion_length,
     temperature: config.temperature,
     topP: config.top_p,
     topK: config.top_k,
     minP: config.min_p,
     seed,
-    firstSequence: place * config.num_generations,
+    firstSequence: first,
     stopTokens: Int32Array.from(policy.tokenizer.stopTokens),
     stopStrings: [...stopStrings(config), ...config.stop],
     stream: false,
   }));
   let done = 0;
   const finish = async (sampled: Sampled) => {
-    const { example, completions } = groups[sampled.request]!;
+    const sequence = firsts[sampled.request]! + sampled.completion;
+    const { example, completions } = groups[Math.floor(sequence / size)]!;
+    const { version } = samplerOf(sequence);
     if (sampled.version !== version) {
       throw new TinyLoraError("ERR_STATE", `sampling: expected version ${version} of v, found ${sampled.version}`);
     }
@@ -63,8 +75,8 @@ export async function rollout(
     const text = policy.tokenizer.decode(tokens);
     const scores = await score(rewards, text, example, config.reward_timeout);
     const graded = grade(text, example.answer);
-    completions[sampled.completion] = { tokens, logprobs, truncated, text, rewards: scores, grade: graded };
-    onProgress({ phase: "sampling", done: ++done, total: groups.length * config.num_generations });
+    completions[sequence % size] = { tokens, logprobs, truncated, text, rewards: scores, grade: graded };
+    onProgress({ phase: "sampling", done: ++done, total: groups.length * size });
   };
   await sampleAll(policy, requests, finish, signal);
   return groups;

@@ -2,12 +2,13 @@
  * The loop that every trainer shares: step, metrics, evaluation, checkpoint, and what is left behind after Ctrl-C or an
  * error.
  */
+import type { Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { spread } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
 import { evaluate, greedy } from "../eval/evaluate.js";
-import { RunFolder } from "../run/folder.js";
+import { RunFolder, type RunInfo } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
@@ -74,17 +75,39 @@ export async function openRun(
   config: TrainConfig,
   trainable: Trainable,
   changes: { max_steps?: number },
+  { method, device }: { method: Method; device: string },
 ): Promise<RunFolder | null> {
   if (path === undefined) return null;
   const { fingerprint, parameters } = trainable;
-  if (!resume) return RunFolder.create(path, { config, fingerprint, parameters });
+  const info = { method, arithmetic: arithmeticOf(device), config, fingerprint, parameters };
+  if (!resume) return RunFolder.create(path, info);
   const run = await RunFolder.open(path, changes);
-  if (run.info.fingerprint === fingerprint && run.info.parameters === parameters) return run;
-  await run.close();
-  throw new TinyLoraError(
-    "ERR_RUN",
-    `${path}: expected to train ${run.info.parameters} numbers of the model ${run.info.fingerprint}, found ${parameters} of ${fingerprint}`,
-  );
+  try {
+    checkSameRun(path, run.info, info);
+  } catch (error) {
+    await run.close();
+    throw error;
+  }
+  return run;
+}
+
+/** Whether a run goes on as what it was: ERR_RUN. */
+export function checkSameRun(path: string, recorded: RunInfo, found: Omit<RunInfo, "config" | "arithmetic">): void {
+  const { method, fingerprint, parameters } = found;
+  if (recorded.method !== method) {
+    throw new TinyLoraError("ERR_RUN", `${path}: expected to go on by ${recorded.method}, found ${method}`);
+  }
+  if (recorded.fingerprint !== fingerprint || recorded.parameters !== parameters) {
+    throw new TinyLoraError(
+      "ERR_RUN",
+      `${path}: expected to train ${recorded.parameters} numbers of the model ${recorded.fingerprint}, found ${parameters} of ${fingerprint}`,
+    );
+  }
+}
+
+/** What decides the bits, of an engine's device: all but its threads. */
+export function arithmeticOf(device: string): string {
+  return device.replace(/,? ?\d+ threads?\)$/, ")").replace(/ \(\)$/, "");
 }
 
 /** Runs to max_steps, or until the signal. */
@@ -107,6 +130,7 @@ export async function runSteps(
     if (state === null) {
       const held = await evaluateStep(options, first, onProgress, signal);
       if (held) await report(0, held.metrics, held.measured);
+      await run?.appendState(first);
       await save(first);
       state = first;
     }
@@ -115,6 +139,7 @@ export async function runSteps(
       const { state: next, metrics, measured, lines } = await options.step(state, signal);
       const held = await evaluateStep(options, next, onProgress, signal);
       if (lines.length > 0) await run?.writeCompletions(next.step, lines);
+      await run?.appendState(next);
       await report(next.step, { ...metrics, ...held?.metrics }, { ...measured, ...held?.measured });
       state = next;
       if (state.step % config.save_steps === 0 || state.step === config.max_steps) await save(state);

@@ -27,10 +27,10 @@ export class SftTrainer<T extends Trained = Adapter> {
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */
   async train(callbacks: TrainCallbacks = {}): Promise<TrainResult<T>> {
     const { engine: policy } = this.#options;
-    const config = await runConfig(this.#options, this.#config);
+    const config = await runConfig(this.#options, this.#config, "sft");
     const data = await trainingData(this.#options, config, callbacks);
     const onProgress = callbacks.onProgress ?? (() => {});
-    return trainRun(this.#options, config, data, callbacks, (trainable) => (state, signal) => {
+    return trainRun(this.#options, config, data, callbacks, "sft", (trainable) => (state, signal) => {
       return sftStep({ policy, trainable, examples: data.train, config, onProgress }, state, signal);
     });
   }

@@ -1,9 +1,18 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
+import { checkMethod, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type Dataset, loadDataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
-import { openRun, runSteps, type StepOutcome, type TrainCallbacks, type TrainResult, type TrainState } from "./run.js";
+import {
+  arithmeticOf,
+  openRun,
+  runSteps,
+  type StepOutcome,
+  type TrainCallbacks,
+  type TrainResult,
+  type TrainState,
+} from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
 
@@ -19,14 +28,16 @@ export function checkResume({ resume, run }: Pick<TrainerOptions<Trained>, "resu
 export async function runConfig(
   { run, resume, config }: TrainerOptions<Trained>,
   given: TrainConfig,
+  method: Method,
 ): Promise<TrainConfig> {
+  checkMethod(method, given);
   if (!resume || run === undefined) return given;
   const info = await readRunInfo(run);
   return { ...info.config, ...(config?.max_steps === undefined ? {} : { max_steps: given.max_steps }) };
 }
 
 export async function trainingData(
-  options: TrainerOptions<Trained>,
+  options: Pick<TrainerOptions<Trained>, "data">,
   config: TrainConfig,
   { signal, onWarning = () => {} }: TrainCallbacks,
 ): Promise<Dataset> {
@@ -51,13 +62,20 @@ export async function trainRun<T extends Trained>(
   config: TrainConfig,
   data: Dataset,
   callbacks: TrainCallbacks,
+  method: Method,
   makeStep: (trainable: Trainable) => Step,
 ): Promise<TrainResult<T>> {
   const { engine: policy, adapter, run: path, resume = false } = options;
   const trainable = makeTrainable(policy, adapter, config);
   await trainable.attach(callbacks.signal);
   const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
-  const run = await openRun(path, resume, config, trainable, changes);
+  const run = await openRun(path, resume, config, trainable, changes, { method, device: policy.device });
+  const arithmetic = arithmeticOf(policy.device);
+  if (run && run.info.arithmetic !== arithmetic) {
+    callbacks.onWarning?.(
+      `${path}: begun with the arithmetic of ${run.info.arithmetic}, goes on with that of ${arithmetic}: not with the same bits`,
+    );
+  }
   try {
     const result = await runSteps(
       { policy, trainable, config, heldOut: data.test, step: makeStep(trainable) },

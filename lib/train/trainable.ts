@@ -8,8 +8,11 @@ import { roundStochastically, roundVector } from "../adapter/vector-dtype.js";
 import type { TrainConfig } from "../config/schema.js";
 import { randomUniform } from "../data/philox.js";
 import { TinyLoraError } from "../error.js";
+import type { Estimate, Parts } from "./gradient-parts.js";
 import { NativeTrainable } from "./native-trainable.js";
+import { fisherMatrix, MOST_NATURAL } from "./natural.js";
 import { clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
+import { attachMembers } from "./perturbation.js";
 import type { Policy } from "./policy.js";
 
 /** What trainers are given to train. */
@@ -35,14 +38,16 @@ export interface Trainable<T extends Trained = Trained> {
   readonly fingerprint: string;
   /** Of the sequences that it changes. */
   readonly slot: 0 | -1;
+  /** How far its gradient is to be told apart in the passes of a step. */
+  readonly parts: Parts;
   attach(signal?: AbortSignal): Promise<void>;
   firstState(): OptimizerState;
   /** Makes the model the one of this state: the newest, or the one that `hold` was called with. Returns its version. */
   use(state: OptimizerState): number;
   /** Before updates that may have to be taken back by `use`. */
   hold(state: OptimizerState): void;
-  /** One step of the optimiser along the policy's gradients. ERR_NUMERIC where they are not finite. */
-  update(state: OptimizerState, rate: number): Update;
+  /** One step of the optimiser along the estimate, else along the policy's gradients. ERR_NUMERIC where not finite. */
+  update(state: OptimizerState, rate: number, estimate?: Estimate): Update;
   /** Euclidean norm of v as it is used; NaN where that is not known here. */
   norm(state: OptimizerState): number;
   /** What the training of `state` made. */
@@ -59,6 +64,9 @@ export function makeTrainable(policy: TrainablePolicy, trained: Trained, config:
   return new VectorTrainable(policy, trained, config);
 }
 
+/** Numbers of v up to which telling gradients apart costs next to nothing. */
+const FEW_NUMBERS = 128;
+
 class VectorTrainable implements Trainable<Adapter> {
   readonly slot = 0;
   readonly #policy: TrainablePolicy;
@@ -69,8 +77,18 @@ class VectorTrainable implements Trainable<Adapter> {
     this.#policy = policy;
     this.#adapter = adapter;
     this.#config = config;
+    if (config.optim === "natural" && this.parameters > MOST_NATURAL) {
+      throw new TinyLoraError(
+        "ERR_CONFIG",
+        `optim: expected at most ${MOST_NATURAL} trained numbers for natural, found ${this.parameters}: lower u, or tie more modules`,
+      );
+    }
   }
 
+  get parts(): Parts {
+    if (this.#config.optim === "natural") return "sequence";
+    return this.parameters <= FEW_NUMBERS ? "group" : "none";
+  }
   get parameters(): number {
     return this.#adapter.v.length;
   }
@@ -78,6 +96,8 @@ class VectorTrainable implements Trainable<Adapter> {
     return this.#adapter.fingerprint;
   }
   attach(signal?: AbortSignal): Promise<void> {
+    if (this.#config.estimator === "evolution_strategies")
+      return attachMembers(this.#policy, this.#adapter, this.#config, signal);
     return this.#policy.attach(this.#adapter, { signal });
   }
   firstState(): OptimizerState {
@@ -90,11 +110,13 @@ class VectorTrainable implements Trainable<Adapter> {
     return this.#policy.setVector(0, this.#rounded(state));
   }
   hold(): void {}
-  update(state: OptimizerState, rate: number): Update {
-    const raw = this.#policy.gradient(0);
+  update(state: OptimizerState, rate: number, estimate?: Estimate): Update {
+    const raw = estimate?.gradient ?? this.#policy.gradient(0);
     checkFinite(raw, "the gradient");
-    const { gradient, norm } = clipNorm(raw, this.#config.max_grad_norm);
-    const next = update(state, gradient, rate, this.#config);
+    const { scores, tokens } = estimate ?? {};
+    const fisher = scores && tokens ? fisherMatrix(scores, tokens) : undefined;
+    const { gradient, norm } = clipNorm(raw, fisher ? 0 : this.#config.max_grad_norm);
+    const next = update(state, gradient, rate, this.#config, fisher);
     checkFinite(next.master, "v");
     return { state: next, norm, gradient };
   }

@@ -2,11 +2,9 @@ import type { Adapter } from "../adapter/adapter.js";
 import { resolveConfig } from "../config/config.js";
 import type { TrainConfig, TrainOptions } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
-import type { NamedReward, Reward } from "../reward/reward.js";
-import { loadReward } from "../reward/rewards.js";
-import { grpoStep } from "./grpo.js";
-import { measuredMetrics } from "./metrics.js";
-import type { Sequence } from "./pass.js";
+import type { Reward } from "../reward/reward.js";
+import { namedRewards } from "../reward/rewards.js";
+import { grpoOutcome } from "./grpo-outcome.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
 import type { TrainablePolicy, Trained } from "./trainable.js";
@@ -59,44 +57,14 @@ export class GrpoTrainer<T extends Trained = Adapter> {
   async train(callbacks: TrainCallbacks = {}): Promise<TrainResult<T>> {
     const { engine } = this.#options;
     // Problems and rewards first: where they cannot be had, nothing is written.
-    const config = await runConfig(this.#options, this.#config);
+    const config = await runConfig(this.#options, this.#config, "grpo");
     const data = await trainingData(this.#options, config, callbacks);
-    const rewards = await this.#rewards(config);
+    const rewards = await namedRewards(this.#options.rewards, config.rewards);
     const watch = new Watch(rewards, callbacks.onWarning ?? (() => {}));
-    return trainRun(this.#options, config, data, callbacks, (trainable) => async (state, signal) => {
-      const context = {
-        policy: engine,
-        trainable,
-        examples: data.train,
-        rewards,
-        config,
-        onProgress: callbacks.onProgress ?? (() => {}),
-      };
-      const result = await grpoStep(context, state, signal);
-      watch.see(result);
-      const measured = measuredMetrics(result.clock, result.sequences, config.num_iterations, engine.memory().peakRss);
-      return { state: result.state, metrics: result.metrics, measured, lines: result.sequences.map(readable) };
+    const onProgress = callbacks.onProgress ?? (() => {});
+    return trainRun(this.#options, config, data, callbacks, "grpo", (trainable) => {
+      const context = { policy: engine, trainable, examples: data.train, rewards, config, onProgress };
+      return (state, signal) => grpoOutcome(context, state, signal, (result) => watch.see(result));
     });
   }
-
-  async #rewards(config: TrainConfig): Promise<NamedReward[]> {
-    const { rewards } = this.#options;
-    if (!rewards) return Promise.all(config.rewards.map(loadReward));
-    return Object.entries(rewards).map(([name, reward]) => ({ name, reward }));
-  }
-}
-
-/** A line of completions/step-N.jsonl. */
-function readable({ group, completion, advantage }: Sequence): object {
-  return {
-    id: group.example.id,
-    question: group.example.question,
-    expected: group.example.answer,
-    completion: completion.text,
-    tokens: completion.tokens.length,
-    truncated: completion.truncated,
-    rewards: completion.rewards,
-    advantage,
-    ...completion.grade,
-  };
 }

@@ -18,8 +18,8 @@ export class Watch {
 
   see({ sequences, metrics }: StepResult): void {
     this.#seeRewards(sequences);
-    const difference = metrics["sampling/max_abs_dlogp"]!;
-    if (difference !== 0) {
+    const difference = metrics["sampling/max_abs_dlogp"];
+    if (difference !== undefined && difference !== 0) {
       this.#once(
         "dlogp",
         `log-probabilities of sampling and training differ by up to ${difference}: expected 0 with this engine`,

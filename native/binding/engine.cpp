@@ -12,6 +12,7 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod<&Engine::compute_svd>("computeSvd"),
                       InstanceMethod<&Engine::set_basis>("setBasis"),
                       InstanceMethod<&Engine::set_vector>("setVector"),
+                      InstanceMethod<&Engine::set_vectors>("setVectors"),
                       InstanceMethod<&Engine::submit>("submit"),
                       InstanceMethod<&Engine::cancel>("cancel"),
                       InstanceMethod<&Engine::forward>("forward"),
@@ -169,6 +170,18 @@ Napi::Value Engine::set_vector(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value Engine::set_vectors(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    EngineCore& engine = core();
+    const int first = Argument(info, 0, "first").number_of(0, 1 << 16);
+    const std::vector<float> v = Argument(info, 1, "v").floats();
+    check(engine.sampler().idle(), "ERR_ARGUMENT", "setVectors: expected no unfinished requests");
+    std::vector<std::int32_t> versions;
+    worker_->call([&] { versions = engine.adapters().set_vectors(first, v); });
+    return to_js(info.Env(), versions);
+  });
+}
+
 void Engine::submit(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     EngineCore& engine = core();
@@ -207,10 +220,13 @@ Napi::Value Engine::backward(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
     EngineCore* engine = &core();
     auto d_logprobs = std::make_shared<const std::vector<float>>(Argument(info, 0, "dLogprobs").floats());
+    const Argument given(info, 1, "parts");
+    auto parts =
+        std::make_shared<const std::vector<std::int32_t>>(given.given() ? given.int32s() : std::vector<std::int32_t>());
     return run(info, {}, [&](Key) {
       return [=](const std::atomic<bool>& abort) -> MakeValue {
-        engine->backward(*d_logprobs, abort);
-        return [](Napi::Env env) -> Napi::Value { return env.Undefined(); };
+        const auto gradients = std::make_shared<std::vector<double>>(engine->backward(*d_logprobs, *parts, abort));
+        return [=](Napi::Env env) -> Napi::Value { return to_js(env, *gradients); };
       };
     });
   });

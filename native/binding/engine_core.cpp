@@ -52,8 +52,9 @@ ScoreResult EngineCore::forward(const ScoreBatch& batch, const std::atomic<bool>
   return result;
 }
 
-void EngineCore::backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort) {
-  trainer_->backward(d_logprobs, abort);
+std::vector<double> EngineCore::backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,
+                                         const std::atomic<bool>& abort) {
+  return trainer_->backward(d_logprobs, parts, abort);
 }
 
 void EngineCore::set_basis(const Basis& basis) {

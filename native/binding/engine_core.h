@@ -19,7 +19,8 @@ class EngineCore {
   std::vector<Svd> compute_svd(int rank, const std::vector<int>& modules, const Progress& progress,
                                const std::atomic<bool>& abort) const;
   ScoreResult forward(const ScoreBatch& batch, const std::atomic<bool>& abort);
-  void backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort);
+  std::vector<double> backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,
+                               const std::atomic<bool>& abort);
 
   // On any thread:
   const ModelConfig& config() const { return model_->config; }

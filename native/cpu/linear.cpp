@@ -133,13 +133,28 @@ struct PlannedProduct {
   std::int64_t first_item;
 };
 
+/// d += s^T z of one row.
+void add_outer(int rank, const float* s, const float* z, double* d) {
+  for (int i = 0; i < rank; ++i) {
+    for (int j = 0; j < rank; ++j) d[i * rank + j] += static_cast<double>(s[i]) * static_cast<double>(z[j]);
+  }
+}
+
 /// dR[k] += s^T z, rows ascending.
 void add_d_r(int rows, int rank, const std::int32_t* adapter, const float* s, const float* z, double* d_r) {
   for (int m = 0; m < rows; ++m, s += rank, z += rank) {
-    if (adapter[m] < 0) continue;
-    double* d = d_r + std::ptrdiff_t{adapter[m]} * rank * rank;
-    for (int i = 0; i < rank; ++i) {
-      for (int j = 0; j < rank; ++j) d[i * rank + j] += static_cast<double>(s[i]) * static_cast<double>(z[j]);
+    if (adapter[m] >= 0) add_outer(rank, s, z, d_r + std::ptrdiff_t{adapter[m]} * rank * rank);
+  }
+}
+
+/// The same by parts; s and z are those of the batch's rows from `first` on.
+void add_part_d_r(int first, int rows, int rank, const float* s, const float* z, const GradientParts& parts) {
+  for (int part = 0; part < parts.count; ++part) {
+    const int from = std::max(first, parts.rows[part]), to = std::min(first + rows, parts.rows[part + 1]);
+    double* d = parts.d_r + std::ptrdiff_t{part} * rank * rank;
+    for (int m = from; m < to; ++m) {
+      const std::ptrdiff_t place = std::ptrdiff_t{m - first} * rank;
+      add_outer(rank, s + place, z + place, d);
     }
   }
 }
@@ -209,10 +224,13 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
     whole.residual = args.add ? dx : nullptr;
 
     const Split split = split_backward(product_, rows, panels, pool_.threads());
-    const int reductions = lora.rank > 0 ? 1 : 0;  // dR is the first item, beside the panels
+    // dR is the first item, that of the parts the second, beside the panels.
+    const int reductions = lora.rank == 0 ? 0 : args.parts.count == 0 ? 1 : 2;
     pool_.run(split.items() + reductions, [&](std::int64_t item, int thread) {
       if (item < reductions) {
-        add_d_r(rows, lora.rank, adapter, s, args.z + std::ptrdiff_t{row} * lora.rank, args.d_r);
+        const float* z = args.z + std::ptrdiff_t{row} * lora.rank;
+        if (item == 0) add_d_r(rows, lora.rank, adapter, s, z, args.d_r);
+        if (item == 1) add_part_d_r(row, rows, lora.rank, s, z, args.parts);
         return;
       }
       ProductScratch::Thread& own = scratch_->threads[std::size_t(thread)];

@@ -92,20 +92,30 @@ std::array<LowRankArgs, 3> CudaBackend::low_rank_of(const char* op, std::span<co
 }
 
 void CudaBackend::add_rank_gradients(std::span<const LinearBackwardArgs> products) {
-  cuda::RankGradientKernelArgs args{};
-  unsigned adapters = 0, ranks = 0;
+  cuda::RankGradientKernelArgs args{}, by_part{};
+  unsigned adapters = 0, ranks = 0, parts = 0;
   for (const LinearBackwardArgs& product : products) {
     const LoraArgs& lora = product.lora;
     if (lora.rank == 0) continue;
     args.rows = product.rows;
     const float* s = product.left + numbers(product.rows, lora.rank);
     args.task[args.tasks++] = {s, product.z, lora.adapter, product.d_r, lora.rank, 0};
+    if (product.parts.count > 0) {
+      parts = static_cast<unsigned>(product.parts.count);
+      by_part.rows = product.rows;
+      by_part.part_rows = product.parts.rows;
+      by_part.task[by_part.tasks++] = {s, product.z, lora.adapter, product.parts.d_r, lora.rank, 0};
+    }
     adapters = std::max(adapters, static_cast<unsigned>(lora.adapters));
     ranks = std::max(ranks, static_cast<unsigned>(lora.rank));
   }
   cuda::launch(*device_, "low_rank", "rank_gradient",
                {.grid = {adapters, ranks, static_cast<unsigned>(args.tasks)}, .block = cuda::kRankGradientThreads},
                args);
+  if (by_part.tasks == 0) return;
+  cuda::launch(*device_, "low_rank", "rank_gradient",
+               {.grid = {parts, ranks, static_cast<unsigned>(by_part.tasks)}, .block = cuda::kRankGradientThreads},
+               by_part);
 }
 
 void CudaBackend::low_rank(const RowsOf& x, const LowRankArgs& args) {

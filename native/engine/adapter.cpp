@@ -95,6 +95,26 @@ void Adapters::set_basis(const Basis& basis) {
 }
 
 int Adapters::set_vector(int slot, std::span<const float> v) {
+  make_r(slot, v);
+  upload_r();
+  return ++versions_[static_cast<std::size_t>(slot)];
+}
+
+std::vector<std::int32_t> Adapters::set_vectors(int first, std::span<const float> v) {
+  const std::size_t numbers = static_cast<std::size_t>(basis_.groups) * static_cast<std::size_t>(basis_.u);
+  check(numbers > 0 && !v.empty() && v.size() % numbers == 0, "ERR_ADAPTER", "adapter vectors: expected a multiple of ",
+        numbers, " numbers, found ", v.size());
+  const int count = static_cast<int>(v.size() / numbers);
+  check_slot(first);
+  check_slot(first + count - 1);
+  for (int i = 0; i < count; ++i) make_r(first + i, v.subspan(static_cast<std::size_t>(i) * numbers, numbers));
+  upload_r();
+  std::vector<std::int32_t> versions;
+  for (int i = 0; i < count; ++i) versions.push_back(++versions_[static_cast<std::size_t>(first + i)]);
+  return versions;
+}
+
+void Adapters::make_r(int slot, std::span<const float> v) {
   check_slot(slot);
   const auto u = static_cast<std::size_t>(basis_.u);
   const std::size_t expected = static_cast<std::size_t>(basis_.groups) * u;
@@ -114,9 +134,9 @@ int Adapters::set_vector(int slot, std::span<const float> v) {
       r[cell] = static_cast<float>(sum);
     }
   }
-  model_->backend->upload(r_.get(), r_host_.data(), r_host_.size() * sizeof(float));
-  return ++versions_[static_cast<std::size_t>(slot)];
 }
+
+void Adapters::upload_r() { model_->backend->upload(r_.get(), r_host_.data(), r_host_.size() * sizeof(float)); }
 
 int Adapters::version(int slot) const {
   if (slot == -1) return model_->version;
@@ -163,12 +183,16 @@ void Adapters::zero_gradients() {
 
 std::vector<double> Adapters::gradient(int slot) const {
   check_slot(slot);
+  return gradient_of(download_d_r(), basis_.slots, slot);
+}
+
+std::vector<double> Adapters::gradient_of(std::span<const double> d_r, int count, int index) const {
   const auto u = static_cast<std::size_t>(basis_.u);
-  const std::vector<double> d_r = download_d_r();
   std::vector<double> gradient(static_cast<std::size_t>(basis_.groups) * u);
   for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
     const BasisModule& module = basis_.modules[entry];
-    const double* d = d_r.data() + r_offset(entry) + static_cast<std::size_t>(slot) * square();
+    const double* d =
+        d_r.data() + (entry * static_cast<std::size_t>(count) + static_cast<std::size_t>(index)) * square();
     for (std::size_t i = 0; i < u; ++i) {
       double sum = 0;
       for (std::size_t cell = 0; cell < square(); ++cell) {

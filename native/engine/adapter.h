@@ -39,6 +39,8 @@ class Adapters {
   void set_basis(const Basis& basis);
   /// v [groups * u]; R is computed in double, rounded once. Returns the slot's new version, from 1.
   int set_vector(int slot, std::span<const float> v);
+  /// The vectors of slots first, first + 1, ..., [n, groups * u]. Returns their new versions.
+  std::vector<std::int32_t> set_vectors(int first, std::span<const float> v);
   /// Of slot -1: the model's.
   int version(int slot) const;
   int slots() const { return basis_.slots; }
@@ -67,6 +69,16 @@ class Adapters {
   void zero_gradients();
   /// dv_i = <P_i, dR> summed over the group's modules, module ascending. [groups * u]
   std::vector<double> gradient(int slot) const;
+  /// The same of any dR [entries, count, r, r] at `index` of count.
+  std::vector<double> gradient_of(std::span<const double> d_r, int count, int index) const;
+  /// How many numbers such a dR has, and where those of a module that is adapted start.
+  std::size_t d_r_numbers(int count) const {
+    return basis_.modules.size() * static_cast<std::size_t>(count) * square();
+  }
+  std::size_t d_r_place(int module, int count) const {
+    const auto entry = static_cast<std::size_t>(entry_of_module_[static_cast<std::size_t>(module)]);
+    return entry * static_cast<std::size_t>(count) * square();
+  }
   /// No NaN or infinity in any slot's accumulators.
   bool gradients_finite() const;
 
@@ -75,6 +87,9 @@ class Adapters {
   std::size_t r_offset(std::size_t entry) const { return entry * static_cast<std::size_t>(basis_.slots) * square(); }
   std::size_t r_count() const { return r_offset(basis_.modules.size()); }
   std::vector<double> download_d_r() const;
+  /// R of one slot, on the host; checks v.
+  void make_r(int slot, std::span<const float> v);
+  void upload_r();
   void check_slot(int slot) const;
 
   Model* model_;

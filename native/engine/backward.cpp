@@ -14,6 +14,7 @@ struct Pass {
   const Model& model;
   Adapters& adapters;
   const ModelGradient& gradient;
+  const PartGradients* parts;
   const DeviceBatch& batch;
   const KvCache& cache;
   Activations& activations;
@@ -73,6 +74,7 @@ LinearBackwardArgs backward_args(const Pass& pass, int layer, int type, const vo
           .lora = pass.adapters.lora(module, pass.batch.adapter()),
           .z = pass.activations.layers[index].z[static_cast<std::size_t>(type)],
           .d_r = pass.adapters.d_r(module),
+          .parts = pass.parts ? pass.parts->of_module(module) : GradientParts{},
           .dx = dx,
           .add = add};
 }
@@ -223,11 +225,11 @@ void attention_backward(const Pass& pass, int index, int first) {
 }  // namespace
 
 void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
-                         const DeviceBatch& batch, const KvCache& cache, Activations& activations, float* d_x,
-                         const std::atomic<bool>& abort) {
+                         const PartGradients* parts, const DeviceBatch& batch, const KvCache& cache,
+                         Activations& activations, float* d_x, const std::atomic<bool>& abort) {
   check(activations.basis_version == adapters.basis_version(), "ERR_ARGUMENT",
         "backward: expected the adapter basis of the forward pass, found another one");
-  const Pass pass{model, adapters, gradient, batch, cache, activations, d_x};
+  const Pass pass{model, adapters, gradient, parts, batch, cache, activations, d_x};
   const int first_module = gradient.first_module;
   for (int layer = model.config.layers - 1; layer >= 0 && layer * module_types + down_proj >= first_module; --layer) {
     check(!abort, "ERR_ABORTED", "backward: aborted before layer ", layer);

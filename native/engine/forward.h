@@ -9,6 +9,7 @@
 #include "engine/batch.h"
 #include "engine/gradients.h"
 #include "engine/model.h"
+#include "engine/part_gradients.h"
 
 namespace tinylora {
 
@@ -49,9 +50,10 @@ const float* run_layers(const Model& model, const Adapters& adapters, const Devi
                         Activations& activations, const std::atomic<bool>& abort);
 
 /// The way back from d_x [M, C] (gradient of the residual stream after the last layer; overwritten) to the adapters'
-/// dR and to the weights in `gradient`. `activations` must hold a kept pass over the same batch and cache.
+/// dR, to that of `parts` where there are some, and to the weights in `gradient`. `activations` must hold a kept pass
+/// over the same batch and cache.
 void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
-                         const DeviceBatch& batch, const KvCache& cache, Activations& activations, float* d_x,
-                         const std::atomic<bool>& abort);
+                         const PartGradients* parts, const DeviceBatch& batch, const KvCache& cache,
+                         Activations& activations, float* d_x, const std::atomic<bool>& abort);
 
 }  // namespace tinylora

@@ -49,20 +49,22 @@ void Workspace::fit(const Model& model, const Adapters& adapters, const Paramete
 struct KeptPass {
   PackedScore packed;
   DeviceBatch device;
-  std::vector<std::int32_t> slots;  // of the rows, each once
-  std::vector<int> versions;        // of those slots
+  std::vector<std::int32_t> parents;  // of the sequences
+  std::vector<std::int32_t> slots;    // of the rows, each once
+  std::vector<int> versions;          // of those slots
   int basis_version;
   int parameters_version;
 };
 
-KeptPass keep_pass(const Adapters& adapters, const Parameters& parameters, PackedScore packed, DeviceBatch device) {
+KeptPass keep_pass(const Adapters& adapters, const Parameters& parameters, PackedScore packed, DeviceBatch device,
+                   const std::vector<std::int32_t>& parents) {
   std::vector<std::int32_t> slots = packed.batch.adapter;
   std::sort(slots.begin(), slots.end());
   slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
   std::vector<int> versions;
   for (const std::int32_t slot : slots) versions.push_back(adapters.version(slot));
-  return {std::move(packed),   std::move(device),        std::move(slots),
-          std::move(versions), adapters.basis_version(), parameters.version()};
+  return {std::move(packed),        std::move(device),   parents, std::move(slots), std::move(versions),
+          adapters.basis_version(), parameters.version()};
 }
 
 void check_unchanged(const Adapters& adapters, const Parameters& parameters, const KeptPass& pass) {
@@ -72,6 +74,29 @@ void check_unchanged(const Adapters& adapters, const Parameters& parameters, con
   }
   check(same, "ERR_ARGUMENT",
         "backward: expected the adapters of the forward pass, found that they were changed since");
+}
+
+/// The first row of every part, and the row after the last one.
+std::vector<std::int32_t> rows_of_parts(const KeptPass& pass, const std::vector<std::int32_t>& parts) {
+  const Batch& batch = pass.packed.batch;
+  check(parts.size() == pass.parents.size(), "ERR_ARGUMENT", "backward: parts: expected ", pass.parents.size(),
+        " numbers, one a sequence, found ", parts.size());
+  std::vector<std::int32_t> rows;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto next = static_cast<std::int32_t>(rows.size());
+    const bool starts = parts[i] == next;
+    check(starts || (i > 0 && parts[i] == next - 1), "ERR_ARGUMENT", "backward: parts: sequence ", i,
+          ": expected the part of the one before or ", next, ", found ", parts[i]);
+    if (starts) rows.push_back(batch.span_row[i]);
+    const std::int32_t parent = pass.parents[i];
+    check(parent < 0 || parts[static_cast<std::size_t>(parent)] == parts[i], "ERR_ARGUMENT",
+          "backward: parts: sequence ", i, ": expected the part of its parent, found ", parts[i]);
+    const std::int32_t slot = batch.adapter[static_cast<std::size_t>(batch.span_row[i])];
+    check(slot >= 0 && slot == batch.adapter[static_cast<std::size_t>(rows.back())], "ERR_ARGUMENT",
+          "backward: parts: sequence ", i, ": expected a part to be of one adapter, found slot ", slot);
+  }
+  rows.push_back(batch.rows());
+  return rows;
 }
 
 /// One number a token, NaN where it is not scored.
@@ -125,11 +150,14 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   }
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),
                      .entropies = spread(result.entropies, packed.scored, batch.tokens.size())};
-  if (batch.keep) state.pass.emplace(keep_pass(state.adapters, state.parameters, std::move(packed), std::move(device)));
+  if (batch.keep)
+    state.pass.emplace(
+        keep_pass(state.adapters, state.parameters, std::move(packed), std::move(device), batch.parents));
   return scores;
 }
 
-void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort) {
+std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,
+                                      const std::atomic<bool>& abort) {
   State& state = *state_;
   check(state.pass.has_value(), "ERR_ARGUMENT", "backward: expected a kept forward pass before it");
   const std::vector<std::int32_t>& tokens = state.pass->packed.scored.token;
@@ -142,17 +170,23 @@ void Trainer::backward(const std::vector<float>& d_logprobs, const std::atomic<b
   check(all_finite(scored), "ERR_NUMERIC",
         "backward: expected finite gradients of the log-probabilities, found NaN or infinity");
 
+  std::vector<std::int32_t> part_rows;
+  if (!parts.empty()) part_rows = rows_of_parts(*state.pass, parts);
+
   const KeptPass pass = std::move(*state.pass);
   state.pass.reset();
   try {
+    std::optional<PartGradients> by_part;
+    if (!parts.empty()) by_part.emplace(state.adapters, *state.model.backend, part_rows);
     auto* d_x = static_cast<float*>(state.kept.d_x.get());
     state.model.backend->zero(d_x, rows * static_cast<std::size_t>(state.model.config.hidden) * sizeof(float));
     const ModelGradient gradient = state.parameters.gradients();
     state.kept.head->backward(scored, gradient, d_x);
-    run_layers_backward(state.model, state.adapters, gradient, pass.device, *state.kept.cache, *state.kept.activations,
-                        d_x, abort);
+    run_layers_backward(state.model, state.adapters, gradient, by_part ? &*by_part : nullptr, pass.device,
+                        *state.kept.cache, *state.kept.activations, d_x, abort);
     check(state.adapters.gradients_finite(), "ERR_NUMERIC",
           "backward: the gradient of the adapters is NaN or infinite");
+    return by_part ? by_part->gradients() : std::vector<double>();
   } catch (...) {
     state.adapters.zero_gradients();
     state.parameters.zero_gradients();

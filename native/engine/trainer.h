@@ -28,7 +28,10 @@ class Trainer {
   /// accumulators and those of the trained weights. Needs a kept forward, of the basis, vectors and weights that the
   /// model still has; uses it up. A NaN or infinity in d_logprobs or in the adapters' gradient is ERR_NUMERIC. The
   /// accumulators are zero after an error on the way.
-  void backward(const std::vector<float>& d_logprobs, const std::atomic<bool>& abort);
+  /// `parts`: none, or the part of each sequence: 0 and up, one after another, each of one slot, a child's that of its
+  /// parent. The gradient of v of each comes back, [parts, groups * u]; they add up to what the accumulators got.
+  std::vector<double> backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,
+                               const std::atomic<bool>& abort);
   std::size_t activation_bytes() const;
 
  private:

@@ -89,8 +89,16 @@ struct LinearArgs {
   const float* left = nullptr;      // [M, r] z R_k^T: set where the op that wrote x made it, and z; else none
 };
 
+/// Runs of rows whose dR are wanted one by one, besides those of the adapters: part p has the rows rows[p] ..
+/// rows[p + 1] - 1 of the batch, at least one, all of one adapter that is not -1.
+struct GradientParts {
+  int count = 0;
+  const std::int32_t* rows = nullptr;  // [count + 1]
+  double* d_r = nullptr;               // [count, r, r] +=
+};
+
 /// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z, in an order
-/// fixed by the places of those rows in the batch.
+/// fixed by the places of those rows in the batch; dR of a part in one fixed by their places in the part.
 struct LinearBackwardArgs {
   int rows;
   const void* dy;        // [M, out] act
@@ -98,7 +106,8 @@ struct LinearBackwardArgs {
   LoraArgs lora;
   const float* z = nullptr;  // [M, r] from the forward pass
   double* d_r = nullptr;     // [adapters, r, r] +=
-  float* dx = nullptr;       // [M, in]
+  GradientParts parts = {};
+  float* dx = nullptr;  // [M, in]
   bool add = false;
   const float* left = nullptr;  // [M, r] s R_k: set where the op that wrote dy made it, and added to dR; else none
 };

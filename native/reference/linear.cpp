@@ -1,6 +1,6 @@
 // embed            x = table[token]
 // linear           z = x A^T,  y = residual + x W^T + bias + (z R_k^T) B^T
-// linear_backward  s = dy B,  dx (+)= dy W + (s R_k) A,  dR_k += s^T z  (rows ascending)
+// linear_backward  s = dy B,  dx (+)= dy W + (s R_k) A,  dR_k += s^T z  (rows ascending), and so that of each part
 // A [r, in], B transposed [r, out], R_k [r, r]; a row with adapter -1 has no update.
 #include <algorithm>
 
@@ -56,6 +56,7 @@ void linear_backward(DType dtype, const LinearBackwardArgs& args) {
   const LoraArgs& lora = args.lora;
   const int rank = lora.rank;
   const ActIn dy_all(dtype, args.dy);
+  int part = 0;
 
   for (int m = 0; m < args.rows; ++m) {
     const std::vector<float> dy = dy_all.read(at(m, weight.out), weight.out);
@@ -70,10 +71,14 @@ void linear_backward(DType dtype, const LinearBackwardArgs& args) {
       const float* r = lora.r + at(k, rank * rank);
       double* d_r = args.d_r + at(k, rank * rank);
       const float* z = args.z + at(m, rank);
+      while (part < args.parts.count && args.parts.rows[part + 1] <= m) ++part;
+      const bool in_part = part < args.parts.count && args.parts.rows[part] <= m;
+      double* part_d_r = in_part ? args.parts.d_r + at(part, rank * rank) : nullptr;
       for (int i = 0; i < rank; ++i) {
         const double s = dot(dy.data(), lora.b + at(i, weight.out), weight.out);
         for (int j = 0; j < rank; ++j) {
           d_r[i * rank + j] += s * double{z[j]};
+          if (in_part) part_d_r[i * rank + j] += s * double{z[j]};
           const double sr = s * double{r[i * rank + j]};
           const float* a = lora.a + at(j, weight.in);
           for (int n = 0; n < weight.in; ++n) dx[n] += sr * double{a[n]};

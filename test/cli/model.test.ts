@@ -169,6 +169,33 @@ describe("with a model", () => {
     expect(code).toBe(1);
   }, 120_000);
 
+  it("replays steps, by either method, and says where a bit differs", async () => {
+    const run = join(folder, "replayed");
+    const last = ["--max-steps", "2", "--run", run];
+    await ok([...train, ...last, "--optim", "natural", "--fisher-damping", "0.1"]);
+    const told = await ok(["replay", run, "--step", "2", "--threads", "2"]);
+    expect(told).toMatch(/completions +4 compared .*: all the same/);
+    expect(lines(told).at(-1)).toBe("the same bits");
+
+    const missing = await runCli(["replay", run, "--step", "3"], { env });
+    expect([missing.code, missing.stderr]).toEqual([1, `error: ${run}: step: expected 1 to 2, found 3\n`]);
+    const elsewhere = await runCli(["replay", run, "--step", "1", "--device", "reference"], { env });
+    expect(elsewhere.stderr).toMatch(/expected the arithmetic of cpu \(.*\), found reference/);
+    expect(elsewhere.code).toBe(1);
+    const path = join(run, "completions", "step-1.jsonl");
+    await writeFile(path, (await readFile(path, "utf8")).replace(/"digest":"./, '"digest":"x'));
+    const changed = await runCli(["replay", run, "--step", "1"], { env });
+    expect(changed.stdout).toContain("    completion 1: digest\n");
+    expect(changed.stderr).toContain("step 1 differs from what the run kept");
+    expect(changed.code).toBe(1);
+
+    const sft = join(folder, "lessons");
+    const lessons = ["sft", "--data", join(folder, "sums.jsonl"), "--num-prompts", "2", "--eval-steps", "0"];
+    await ok([...lessons, "--max-steps", "1", "--run", sft, "--threads", "1"]);
+    expect(await ok(["train", "--resume", sft, "--max-steps", "2"])).toContain("step 2/2  loss");
+    expect(lines(await ok(["replay", sft, "--step", "2"])).at(-1)).toBe("the same bits");
+  });
+
   it("refuses another model's adapter, a run that is there, and flags that a resumed run has of its own", async () => {
     const run = join(folder, "mine");
     await ok([...train, "--max-steps", "1", "--run", run]);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
 import { lines, runCli } from "./run.js";
 
-const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench"];
+const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench", "replay"];
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
@@ -33,6 +33,9 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["eval", "--samples", "2", "--k", "1,4"], /--k: expected at most --samples \(2\), found 4/],
     [["export", "--output", "x"], /required option '--adapter <adapter>' not specified/],
     [["export", "--adapter", "x", "--output", "x", "--format", "onnx"], /Allowed choices are lora, gguf, peft/],
+    [["replay", "x"], /required option '--step <n>' not specified/],
+    [["train", "--optim", "natural", "--adapter", "lora"], /optim: expected adamw or sgd, since adapter is lora/],
+    [["train", "--sigma", "0.1"], /sigma: expected nothing, since estimator is policy_gradient, found 0.1/],
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
     [["bench", "--path", "sse2"], /Allowed choices are amx/],

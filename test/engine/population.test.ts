@@ -110,6 +110,7 @@ describe("members have the bits that they have alone", () => {
       { options: { u, seed: 3, projection_seed: 6, max_completion_length: 14, token_budget: 2048, num_prompts: 2 } },
       { options: { u, seed: 4, beta: 0.1, num_iterations: 2, v_dtype: "bf16", max_steps: 2 } },
       { options: { u, seed: 5, optim: "sgd", projection: "uniform", temperature: 0.7 } },
+      { options: { u, seed: 6, optim: "natural", projection_seed: 5, learning_rate: 0.3 } },
     ];
     expect(await trainTogether(members, `grpo-${u}`)).toEqual(members.map(() => undefined));
     await expectAsAlone(members, `grpo-${u}`);

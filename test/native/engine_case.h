@@ -50,7 +50,9 @@ struct Engine {
   std::atomic<bool> abort{false};
 
   ScoreResult forward(const ScoreBatch& batch) { return trainer->forward(batch, abort); }
-  void backward(const std::vector<float>& d_logprobs) { trainer->backward(d_logprobs, abort); }
+  std::vector<double> backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts = {}) {
+    return trainer->backward(d_logprobs, parts, abort);
+  }
 };
 
 /// Rank 2, u 3, two slots; `groups` tie groups, modules dealt to them in runs.

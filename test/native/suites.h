@@ -25,6 +25,7 @@ void add_engine_dequantize_tests(Tests&);
 void add_engine_load_tests(Tests&);
 void add_engine_score_tests(Tests&);
 void add_engine_gradient_tests(Tests&);
+void add_engine_parts_tests(Tests&);
 void add_engine_parameters_tests(Tests&);
 void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
@@ -53,6 +54,7 @@ inline void add_all(Tests& tests) {
   add_engine_load_tests(tests);
   add_engine_score_tests(tests);
   add_engine_gradient_tests(tests);
+  add_engine_parts_tests(tests);
   add_engine_parameters_tests(tests);
   add_engine_svd_tests(tests);
   add_engine_projection_tests(tests);

@@ -87,6 +87,9 @@ export class TinyPolicy implements TrainablePolicy {
     return new TinyPolicy(await Session.open(spec));
   }
 
+  get device(): string {
+    return this.#session.device;
+  }
   get fingerprint(): string {
     return this.#session.fingerprint;
   }
@@ -113,6 +116,8 @@ export class TinyPolicy implements TrainablePolicy {
   submit: TrainablePolicy["submit"] = (request, onEvent) => this.#session.submit(request, onEvent);
   forward: TrainablePolicy["forward"] = (batch, signal) => this.#session.forward(batch, signal);
   backward: TrainablePolicy["backward"] = (dLogprobs, signal) => this.#session.backward(dLogprobs, signal);
+  backwardParts: TrainablePolicy["backwardParts"] = (dLogprobs, parts, _slot, signal) =>
+    this.#session.backwardParts(dLogprobs, parts, signal);
   gradient: TrainablePolicy["gradient"] = (slot) => this.#session.gradient(slot);
   zeroGradients: TrainablePolicy["zeroGradients"] = () => this.#session.zeroGradients();
 }

@@ -1,6 +1,6 @@
 // The rank-r side of a product, beside its main loop:
 //   low_rank       z = x A^T, left = z R_k^T (forward);  s = dy B, left = s R_k (backward), of rows that are there
-//   rank_gradient  dR_k += sum over rows of adapter k of s^T z, in double
+//   rank_gradient  dR_k += sum over rows of adapter k of s^T z, in double; or over the rows of part k
 //   pad_rows       rows of bf16 copied to a stride that cp.async can read
 //
 // low_rank: a block a row (low_rank.cuh), for an x that no pass could do it for: attention writes rows in pieces.
@@ -8,7 +8,8 @@
 //
 // rank_gradient: a block an adapter, task and row i of dR. Thread (lane, j) adds the products s_i z_j, exact in double,
 // of rows lane, lane + L, lane + 2 L, ... of the batch that have the adapter, L = 512 / rank; then the lanes fold in
-// halves. The order is that of the rows' places in the batch: no other rows, no grid changes it. Each block reads all
+// halves. The order is that of the rows' places in the batch: no other rows, no grid changes it. Of a part the lanes
+// start at its first row, so its bits are those of the part alone in a batch. Each block reads all
 // numbers of adapters, from L2, and of s and z what is its own. Limit: latency of M / L loads, four under way at once.
 #include "low_rank.cuh"
 
@@ -40,15 +41,18 @@ extern "C" __global__ void __launch_bounds__(kRankGradientThreads) rank_gradient
   for (int t = 1; t < kMaxTasks; ++t) {
     if (blockIdx.z == t) task = args.task[t];
   }
-  const int rank = task.rank, i = static_cast<int>(blockIdx.y), adapter = static_cast<int>(blockIdx.x);
+  const int rank = task.rank, i = static_cast<int>(blockIdx.y), run = static_cast<int>(blockIdx.x);
   if (i >= rank) return;
   const int lanes = kRankGradientThreads / rank;
   const int lane = static_cast<int>(threadIdx.x) / rank, j = static_cast<int>(threadIdx.x) % rank;
+  const bool by_part = args.part_rows != nullptr;
+  const int first = by_part ? args.part_rows[run] : 0, last = by_part ? args.part_rows[run + 1] : args.rows;
+  const int adapter = by_part ? task.adapter[first] : run;
   double sum = 0;
   bool found = false;
   if (lane < lanes) {
 #pragma unroll 4
-    for (int row = lane; row < args.rows; row += lanes) {
+    for (int row = first + lane; row < last; row += lanes) {
       if (task.adapter[row] != adapter) continue;
       const double left = task.s[int64_t{row} * rank + i], right = task.z[int64_t{row} * rank + j];
       sum += left * right;
@@ -63,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(kRankGradientThreads) rank_gradient
     if (lane < count - half) sums[lane * rank + j] += sums[(lane + half) * rank + j];
     count = half;
   }
-  if (lane == 0) task.d_r[(int64_t{adapter} * rank + i) * rank + j] += sums[j];
+  if (lane == 0) task.d_r[(int64_t{run} * rank + i) * rank + j] += sums[j];
 }
 
 extern "C" __global__ void pad_rows(PadRowsKernelArgs args) {

@@ -41,7 +41,7 @@ struct RankGradientTask {
   const float* s;          // [M, rank]
   const float* z;          // [M, rank]
   const int32_t* adapter;  // [M]
-  double* d_r;             // [adapters, rank, rank] +=
+  double* d_r;             // [adapters, rank, rank] +=, or [parts, rank, rank]
   int rank;
   int unused;
 };
@@ -49,6 +49,7 @@ struct RankGradientTask {
 struct RankGradientKernelArgs {
   int rows;
   int tasks;
+  const int32_t* part_rows;  // [parts + 1]: first rows of parts (ops.h, GradientParts); none: by adapter
   RankGradientTask task[kMaxTasks];
 };
 

@@ -6,7 +6,9 @@ import { adapterOptions } from "../../../lib/config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../../../lib/config/config.js";
 import { environment } from "../../../lib/config/env.js";
 import { fields, parseFlag } from "../../../lib/config/fields.js";
+import { checkMethod } from "../../../lib/config/method.js";
 import { nearest } from "../../../lib/config/nearest.js";
+import type { TrainOptions } from "../../../lib/config/schema.js";
 
 describe("resolveConfig", () => {
   it("refuses what is wrong, naming the key, what was expected and what was found", () => {
@@ -34,10 +36,40 @@ describe("resolveConfig", () => {
       [{ delta: 1.1 }, /delta: expected more than 1 \+ epsilon_high/],
       [{ loss_type: "luspo" }, /importance_sampling_level: expected sequence/],
       [{ momentum: 0.9 }, /momentum: expected 0, since optim is adamw/],
+      [{ fisher_damping: 0.1 }, /fisher_damping: expected nothing, since optim is adamw, found 0.1/],
+      [{ fisher_decay: 0.1 }, /fisher_decay: expected nothing, since optim is adamw/],
+      [{ optim: "natural", fisher_decay: 1 }, /fisher_decay: expected less than 1, found 1/],
+      [{ optim: "natural", adapter: "lora" }, /optim: expected adamw or sgd, since adapter is lora/],
+      [{ optim: "natural", adapter: "full" }, /optim: expected adamw or sgd, since adapter is full/],
+      [{ optim: "natural", beta: 0.1 }, /beta: expected 0, since optim is natural/],
+      [{ optim: "natural", num_iterations: 2 }, /num_iterations: expected 1, since optim is natural/],
+      [{ sigma: 0.1 }, /sigma: expected nothing, since estimator is policy_gradient/],
+      ...(
+        [
+          [{ sigma: 0 }, /sigma: expected more than 0/],
+          [{ adapter: "lora" }, /estimator: expected policy_gradient, since adapter is lora/],
+          [{ optim: "natural" }, /optim: expected adamw or sgd, since estimator is evolution_strategies/],
+          [{ num_iterations: 2 }, /num_iterations: expected 1, since estimator/],
+          [{ beta: 0.1 }, /beta: expected 0, since estimator/],
+          [{ num_generations: 5 }, /num_generations: expected an even number/],
+        ] as [Record<string, unknown>, RegExp][]
+      ).map(([options, message]): [Record<string, unknown>, RegExp] => [
+        { estimator: "evolution_strategies", ...options },
+        message,
+      ]),
       [{ warmup_steps: 200 }, /warmup_steps: expected at most max_steps \(150\)/],
       [{ mask_truncated_completions: "yes" }, /mask_truncated_completions: expected true or false, found "yes"/],
     ];
     for (const [options, message] of cases) expect(() => resolveConfig(options, "flags")).toThrow(message);
+  });
+
+  it("refuses what supervised fine-tuning does not have", () => {
+    const refused = (options: TrainOptions) => () => checkMethod("sft", resolveConfig(options));
+    expect(refused({ optim: "natural" })).toThrow(/optim: expected adamw or sgd, since the method is sft/);
+    expect(refused({ estimator: "evolution_strategies" })).toThrow(
+      /estimator: expected policy_gradient, since the method/,
+    );
+    expect(refused({ optim: "sgd" })).not.toThrow();
   });
 
   it("names every wrong key at once", () => {

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import { checkpointSteps, latestCheckpoint, writeCheckpoint } from "../../../lib/run/checkpoint.js";
 import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
+import { historyLine, MOST_KEPT, readHistory } from "../../../lib/run/history.js";
 import { lockFolder } from "../../../lib/run/lock.js";
 import type { TrainState } from "../../../lib/train/run.js";
 
@@ -101,8 +102,31 @@ describe("lock", () => {
   });
 });
 
+describe("states of a run", () => {
+  it("are those of v, where they are not too many", () => {
+    const of = (numbers: number): TrainState => ({
+      ...state(1),
+      optimizer: { updates: 1, master: new Float32Array(numbers), moments: [] },
+    });
+    expect(historyLine(of(0))).toBeNull();
+    expect(historyLine(of(MOST_KEPT + 1))).toBeNull();
+    expect(historyLine(of(MOST_KEPT))!.length).toBeLessThan(11 * MOST_KEPT);
+  });
+
+  it("refuses a line that was changed, and a run without any", async () => {
+    await expect(readHistory(folder)).rejects.toThrow(/expected the states of the run's steps, found none/);
+    const line = historyLine(state(1))!;
+    await writeFile(
+      join(folder, "states.jsonl"),
+      historyLine(state(0))! + line.replace('"tokens":100', '"tokens":101'),
+    );
+    await expect(readHistory(folder)).rejects.toThrow(/line 2: not a state: the checksum does not fit/);
+  });
+});
+
 describe("run folder", () => {
-  const info = { config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
+  const run = { method: "grpo", arithmetic: "cpu (avx2)" } as const;
+  const info = { ...run, config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
   const kept = {
     save: async (_: unknown, path: string) => void (await mkdir(path, { recursive: true })),
     load: nothing,
@@ -113,6 +137,7 @@ describe("run folder", () => {
     const run = await RunFolder.create(folder, info);
     for (const step of [0, 1, 2, 3]) {
       await run.appendMetrics({ step, reward: Number.NaN });
+      await run.appendState(state(step));
       await run.writeCompletions(step, [{ step }]);
       if (step === 2) await run.saveCheckpoint(state(2), kept);
     }
@@ -125,6 +150,7 @@ describe("run folder", () => {
     expect(await readFile(join(folder, "metrics.jsonl"), "utf8")).toBe(
       [0, 1, 2].map((step) => `{"step":${step},"reward":null}\n`).join(""),
     );
+    expect(await readHistory(folder)).toEqual(new Map([0, 1, 2].map((step) => [step, state(step)])));
     expect((await readdir(join(folder, "completions"))).sort()).toEqual([
       "step-0.jsonl",
       "step-1.jsonl",
@@ -138,7 +164,7 @@ describe("run folder", () => {
     await expect(RunFolder.open(folder)).rejects.toThrow(/expected the folder of a run, found no config\.json/);
     await writeFile(join(folder, "config.json"), "{}");
     await expect(RunFolder.open(folder)).rejects.toThrow(/config\.json: not the config of a run/);
-    await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 1, package_version: "9" }));
-    await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 2, found 1/);
+    await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 2, package_version: "9" }));
+    await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 3, found 2/);
   });
 });

@@ -16,6 +16,7 @@ const U = 5;
 
 export class FakePolicy implements TrainablePolicy {
   readonly model = { config: { context: 256 } };
+  readonly device = "fake (1 thread)";
   readonly fingerprint = "0123456789abcdef";
   readonly modules = linearModules({
     family: "llama",
@@ -128,18 +129,31 @@ export class FakePolicy implements TrainablePolicy {
   }
 
   async backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
+    await this.backwardParts(dLogprobs, new Int32Array(this.#kept?.parents.length ?? 0), 0, signal);
+  }
+
+  async backwardParts(
+    dLogprobs: Float32Array,
+    parts: Int32Array,
+    _slot: number,
+    signal?: AbortSignal,
+  ): Promise<Float64Array> {
     await new Promise((resolve) => setTimeout(resolve));
     signal?.throwIfAborted();
     const batch = this.#kept;
     if (!batch) throw new Error("backward: expected a kept forward");
     this.#kept = undefined;
-    for (const { t, before, temperature } of scored(batch)) {
+    const byPart = new Float64Array(U * (1 + (parts.at(-1) ?? 0)));
+    for (const { t, before, temperature, sequence } of scored(batch)) {
       const logs = logProbabilities(before, this.#vector, temperature);
       for (let i = 0; i < U; i++) {
         const expected = logs.reduce((sum, log, c) => sum + Math.exp(log) * feature(i, before, c), 0);
-        this.#gradient[i]! += (dLogprobs[t]! * (feature(i, before, batch.tokens[t]!) - expected)) / temperature;
+        const added = (dLogprobs[t]! * (feature(i, before, batch.tokens[t]!) - expected)) / temperature;
+        this.#gradient[i]! += added;
+        byPart[U * parts[sequence]! + i]! += added;
       }
     }
+    return byPart;
   }
   gradient(): Float64Array {
     return this.#gradient.slice();
@@ -156,7 +170,7 @@ function* scored({ tokens, starts, parents, slots, scored, temperatures }: Forwa
     for (let t = starts[s]!; t < starts[s + 1]!; t++) {
       const parent = parents[s]!;
       const before = t > starts[s]! ? tokens[t - 1]! : parent < 0 ? undefined : tokens[starts[parent + 1]! - 1]!;
-      if (before !== undefined) yield { t, before, slot: slots[s]!, temperature: temperatures[s]! };
+      if (before !== undefined) yield { t, before, slot: slots[s]!, temperature: temperatures[s]!, sequence: s };
     }
   }
 }

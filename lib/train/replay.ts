@@ -1,0 +1,156 @@
+/**
+ * Makes a step of a run again, from the state that the run kept before it, and compares what comes out with what the run
+ * folder says: tokens, log-probabilities, rewards, advantages, metrics, v and the optimiser's state, bit for bit.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Dataset } from "../data/load.js";
+import { TinyLoraError } from "../error.js";
+import type { Reward } from "../reward/reward.js";
+import { namedRewards } from "../reward/rewards.js";
+import { type RunInfo, readRunInfo } from "../run/folder.js";
+import { readHistory } from "../run/history.js";
+import { grpoOutcome } from "./grpo-outcome.js";
+import type { Metrics } from "./metrics.js";
+import type { ProgressListener } from "./progress.js";
+import { arithmeticOf, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
+import { sftStep } from "./sft.js";
+import { trainingData } from "./train-run.js";
+import { makeTrainable, type Trainable, type TrainablePolicy, type Trained } from "./trainable.js";
+
+export interface ReplayOptions {
+  readonly engine: TrainablePolicy;
+  /** What the run began with: \`makeTrained(engine, config)\` of its config, unless it was given another one. */
+  readonly adapter: Trained;
+  /** Folder of the run. */
+  readonly run: string;
+  /** From 1. */
+  readonly step: number;
+  /** Where the run was not given those of its config. */
+  readonly data?: Dataset;
+  readonly rewards?: Readonly<Record<string, Reward>>;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: ProgressListener;
+}
+
+/** What was compared, and what of it differs, in words. */
+export interface Comparison {
+  readonly compared: number;
+  readonly differences: readonly string[];
+}
+
+export interface Replay {
+  readonly method: RunInfo["method"];
+  /** Lines of completions/step-N.jsonl; of sft none. */
+  readonly completions: Comparison;
+  readonly metrics: Comparison;
+  /** v, the optimiser's numbers, the gradient. */
+  readonly state: Comparison;
+  /** Nothing differs. */
+  readonly same: boolean;
+}
+
+/** ERR_RUN where the run cannot be replayed here: it has no such step, or had another model, other hardware. */
+export async function replayStep(options: ReplayOptions): Promise<Replay> {
+  const { engine, adapter, run, step } = options;
+  const info = await readRunInfo(run);
+  const states = await readHistory(run);
+  const trainable = makeTrainable(engine, adapter, info.config);
+  checkSameRun(run, info, {
+    method: info.method,
+    fingerprint: trainable.fingerprint,
+    parameters: trainable.parameters,
+  });
+  checkArithmetic(run, info, engine);
+  const [before, after] = [states.get(step - 1), states.get(step)];
+  if (!before || !after) {
+    throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${Math.max(...states.keys())}, found ${step}`);
+  }
+  await trainable.attach(options.signal);
+  const outcome = await makeAgain(options, info, trainable, before);
+  const completions = compareLines(await recordedCompletions(run, step), outcome.lines);
+  const metrics = compareMetrics(await recordedMetrics(run, step), outcome.metrics);
+  const state = compareStates(after, outcome.state);
+  const same = [completions, metrics, state].every(({ differences }) => differences.length === 0);
+  return { method: info.method, completions, metrics, state, same };
+}
+
+async function makeAgain(
+  options: ReplayOptions,
+  { method, config }: RunInfo,
+  trainable: Trainable,
+  state: TrainState,
+): Promise<StepOutcome> {
+  const { engine: policy, signal, onProgress = () => {} } = options;
+  const data = await trainingData(options, config, signal ? { signal } : {});
+  const context = { policy, trainable, examples: data.train, config, onProgress };
+  if (method === "sft") return sftStep(context, state, signal);
+  const rewards = await namedRewards(options.rewards, config.rewards);
+  return grpoOutcome({ ...context, rewards }, state, signal);
+}
+
+function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: TrainablePolicy): void {
+  const found = arithmeticOf(device);
+  if (found === arithmetic) return;
+  throw new TinyLoraError(
+    "ERR_RUN",
+    `${run}: expected the arithmetic of ${arithmetic}, found ${found}: its last bits are others`,
+  );
+}
+
+async function recordedCompletions(run: string, step: number): Promise<string[]> {
+  const text = await readFile(join(run, "completions", `step-${step}.jsonl`), "utf8").catch(() => "");
+  return text.split("\n").slice(0, -1);
+}
+
+async function recordedMetrics(run: string, step: number): Promise<Record<string, unknown>> {
+  const path = join(run, "metrics.jsonl");
+  const lines = (await readFile(path, "utf8").catch(() => "")).split("\n").slice(0, -1);
+  const found = lines.map((line) => JSON.parse(line) as Record<string, unknown>).find((line) => line.step === step);
+  if (!found) throw new TinyLoraError("ERR_RUN", `${path}: expected a line of step ${step}, found none`);
+  return found;
+}
+
+function compareLines(recorded: readonly string[], found: readonly object[]): Comparison {
+  const differences: string[] = [];
+  if (recorded.length !== found.length) {
+    differences.push(`expected ${recorded.length} completions, found ${found.length}`);
+  }
+  for (const [i, line] of found.entries()) {
+    const expected = recorded[i];
+    if (expected === undefined || expected === JSON.stringify(line)) continue;
+    const keys = Object.entries(line).flatMap(([key, value]) => {
+      const old = (JSON.parse(expected) as Record<string, unknown>)[key];
+      return JSON.stringify(old) === JSON.stringify(value) ? [] : [key];
+    });
+    differences.push(`completion ${i + 1}: ${keys.join(", ")}`);
+  }
+  return { compared: found.length, differences };
+}
+
+/** Those of the step itself: an evaluation after it is not made again. */
+function compareMetrics(recorded: Readonly<Record<string, unknown>>, metrics: Metrics): Comparison {
+  const written = JSON.parse(JSON.stringify(metrics)) as Record<string, unknown>; // NaN is null there
+  const differences = Object.entries(written).flatMap(([key, value]) =>
+    recorded[key] === value ? [] : [`${key}: expected ${recorded[key]}, found ${value}`],
+  );
+  return { compared: Object.keys(written).length, differences };
+}
+
+function compareStates(recorded: TrainState, found: TrainState): Comparison {
+  const of = (state: TrainState) => ({
+    v: [...state.optimizer.master],
+    optimiser: [state.optimizer.updates, ...state.optimizer.moments.flatMap((moment) => [...moment])],
+    gradient: state.lastGradient && [...state.lastGradient],
+    tokens: [state.tokens],
+  });
+  const [old, now] = [of(recorded), of(found)];
+  const compared = Object.keys(old) as (keyof typeof old)[];
+  const differences = compared.filter((key) => !sameBits(old[key], now[key]));
+  return { compared: compared.length, differences };
+}
+
+function sameBits(a: readonly number[] | null, b: readonly number[] | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.length === b.length && a.every((value, i) => Object.is(value, b[i]));
+}

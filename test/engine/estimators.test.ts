@@ -1,0 +1,250 @@
+/** Natural gradient, evolution strategies and parts of the gradient on the native engine, and steps made again. */
+import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import {
+  type Adapter,
+  Engine,
+  FullWeights,
+  GrpoTrainer,
+  makeTrained,
+  Population,
+  type Replay,
+  replayStep,
+  resolveConfig,
+  SftTrainer,
+  type TrainOptions,
+} from "../../lib/index.js";
+import { readMetrics } from "../../lib/run/metrics-file.js";
+import { writeTinyModel } from "../tiny-model.js";
+
+let folder: string;
+let model: string;
+let engine: Engine;
+let base: TrainOptions;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-estimators-"));
+  process.env.TINYLORA_CACHE = join(folder, "cache");
+  model = await writeTinyModel(join(folder, "model"));
+  engine = await Engine.load(model, { threads: 2, maxSequences: 7, cacheTokens: 2048 });
+  const data = join(folder, "sums.jsonl");
+  const rows = Array.from({ length: 20 }, (_, i) => ({ question: `${i}+1?`, solution: `#### ${i + 1}` }));
+  await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  base = {
+    ...{ data, shots: 0, prompt_style: "text", num_prompts: 3, num_generations: 4, max_completion_length: 8, u: 5 },
+    ...{ max_steps: 3, eval_steps: 2, eval_examples: 3, rewards: ["digits"], learning_rate: 0.05, token_budget: 60 },
+  };
+});
+afterAll(async () => {
+  engine.dispose();
+  await rm(folder, { recursive: true });
+});
+
+const estimators: [string, TrainOptions][] = [
+  ["policy gradient", {}],
+  ["natural gradient", { optim: "natural", learning_rate: 0.5 }],
+  ["evolution strategies", { estimator: "evolution_strategies", sigma: 0.05 }],
+];
+
+async function train(name: string, options: TrainOptions, { resume = false, on = engine } = {}): Promise<string> {
+  const run = join(folder, name);
+  const config = { ...base, ...options };
+  const adapter = makeTrained(on, resolveConfig(config)) as Adapter;
+  await new GrpoTrainer({ engine: on, adapter, config, run, resume }).train();
+  return run;
+}
+
+async function trail(run: string) {
+  return {
+    metrics: await readMetrics(run),
+    states: await readFile(join(run, "states.jsonl"), "utf8"),
+    completions: await readFile(join(run, "completions", "step-3.jsonl"), "utf8"),
+    adapter: await readFile(join(run, "adapter", "adapter.safetensors"), "base64"),
+  };
+}
+
+describe.each(estimators)("%s", (name, options) => {
+  it("changes v, and goes on after a stop with the same bits", async () => {
+    const whole = await trail(await train(`${name}-whole`, options));
+    expect(whole.metrics.at(-1)!.v_norm).toBeGreaterThan(0);
+    await train(`${name}-parted`, { ...options, max_steps: 1 });
+    // An evaluation after a last step that is not the whole run's last is not in the whole run.
+    const parted = await trail(await train(`${name}-parted`, { ...options, max_steps: 3 }, { resume: true }));
+    const plain = (metrics: typeof whole.metrics) =>
+      metrics.map((line) => Object.fromEntries(Object.entries(line).filter(([key]) => !key.startsWith("eval/"))));
+    expect({ ...parted, metrics: plain(parted.metrics) }).toEqual({ ...whole, metrics: plain(whole.metrics) });
+  });
+
+  it("does not depend on threads or on how many are sampled at a time", async () => {
+    const other = await Engine.load(model, { threads: 1, maxSequences: 3, cacheTokens: 1024 });
+    try {
+      expect(await trail(await train(`${name}-other`, options, { on: other }))).toEqual(
+        await trail(join(folder, `${name}-whole`)),
+      );
+    } finally {
+      other.dispose();
+    }
+  });
+
+  it("has steps that can be made again", async () => {
+    for (const step of [1, 3]) {
+      const replay = await again(`${name}-whole`, step);
+      expect(replay).toMatchObject({ method: "grpo", same: true });
+      expect(replay.completions).toEqual({ compared: 12, differences: [] });
+      expect(replay.state.compared).toBe(4);
+    }
+  });
+
+  it("tells how noisy the gradient is", async () => {
+    const metrics = await readMetrics(join(folder, `${name}-whole`));
+    const told = metrics.filter((line) => line["gradient/variance"]! > 0);
+    expect(told.length).toBeGreaterThan(0);
+    for (const line of told) {
+      // |g|^2 = |G|^2 + tr / n
+      expect(line["gradient/squared_norm"]! + line["gradient/variance"]! / 3).toBeCloseTo(line.grad_norm! ** 2, 10);
+    }
+  });
+});
+
+describe("the gradient of v by completion", () => {
+  it("adds up to that of the pass back from the loss", async () => {
+    const [plain] = await readMetrics(await train("by-loss", { max_steps: 1, eval_steps: 0, token_budget: 2048 }));
+    const natural: TrainOptions = { optim: "natural", max_steps: 1, eval_steps: 0, token_budget: 2048 };
+    const [told] = await readMetrics(await train("by-completion", natural));
+    expect(plain!.grad_norm).toBeGreaterThan(0);
+    for (const key of ["grad_norm", "gradient/variance", "gradient/squared_norm"]) {
+      expect(Math.abs(told![key]! / plain![key]! - 1), key).toBeLessThan(2e-2); // bf16: another packing, other roundings
+    }
+  });
+
+  it("refuses too many numbers for a Fisher matrix", async () => {
+    await expect(train("many", { optim: "natural", u: 513 })).rejects.toThrow(
+      /optim: expected at most 512 trained numbers for natural, found 513/,
+    );
+  });
+
+  it("is narrowed to the projection of each member of a population", async () => {
+    const seeds = [0, 5, 6];
+    const adapters = seeds.map(
+      (projection_seed) => makeTrained(engine, resolveConfig({ ...base, projection_seed })) as Adapter,
+    );
+    const vectors = seeds.map((_, i) => Float32Array.from({ length: 5 }, (_, j) => 0.1 * (i + 1) * (j - 2)));
+    const gradients = async (slot: number) => {
+      const tokens = Int32Array.from({ length: 24 }, (_, i) => (7 * i) % 250);
+      const batch = { tokens, starts: Int32Array.of(0, 8, 14, 24), parents: Int32Array.of(-1, 0, -1), keep: true };
+      const slots = new Int32Array(3).fill(slot);
+      await engine.forward({
+        ...batch,
+        slots,
+        scored: Uint8Array.of(0, 1, 1),
+        temperatures: new Float32Array(3).fill(1),
+      });
+      return engine.backwardParts(new Float32Array(24).fill(1), Int32Array.of(0, 0, 1), slot);
+    };
+    const alone: Float64Array[] = [];
+    for (const [i, adapter] of adapters.entries()) {
+      await engine.attach(adapter);
+      engine.setVector(0, vectors[i]!);
+      alone.push(await gradients(0));
+    }
+    await Population.attach(engine, adapters);
+    engine.setVectors(0, vectors);
+    for (const [slot, want] of alone.entries()) {
+      expect(want).toHaveLength(10);
+      expect(await gradients(slot)).toEqual(want);
+    }
+  });
+});
+
+describe("evolution strategies", () => {
+  it("samples every completion from a slot of its own, in one batch", async () => {
+    const submit = vi.spyOn(engine, "submit");
+    await train("slots", { estimator: "evolution_strategies", max_steps: 1, eval_steps: 0 });
+    expect(submit.mock.calls.map(([request]) => request.slot)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    submit.mockRestore();
+  });
+
+  it("is refused to a member of a population", async () => {
+    const config = { ...base, estimator: "evolution_strategies" as const };
+    const adapter = makeTrained(engine, resolveConfig(config)) as Adapter;
+    const [member] = await Population.attach(engine, [adapter]);
+    await expect(new GrpoTrainer({ engine: member!, adapter, config }).train()).rejects.toThrow(
+      /estimator: expected an engine of its own/,
+    );
+  });
+});
+
+function again(name: string, step: number, on = engine): Promise<Replay> {
+  return replayStep({ engine: on, adapter: makeTrained(on, resolveConfig(base)), run: join(folder, name), step });
+}
+
+describe("replay", () => {
+  it("makes a step of supervised fine-tuning again", async () => {
+    const run = join(folder, "sft");
+    const adapter = makeTrained(engine, resolveConfig(base)) as Adapter;
+    await new SftTrainer({ engine, adapter, config: base, run }).train();
+    const replay = await again("sft", 2);
+    expect(replay).toMatchObject({ method: "sft", same: true, completions: { compared: 0 } });
+    await expect(train("sft", {}, { resume: true })).rejects.toThrow(/expected to go on by sft, found grpo/);
+  });
+
+  it("says what differs", async () => {
+    await cp(join(folder, "policy gradient-whole"), join(folder, "changed"), { recursive: true });
+    const path = join(folder, "changed", "completions", "step-2.jsonl");
+    const lines = (await readFile(path, "utf8")).split("\n");
+    const first = JSON.parse(lines[0]!) as { digest: string; rewards: number[] };
+    lines[0] = JSON.stringify({ ...first, digest: "0", rewards: [7] });
+    await writeFile(path, lines.join("\n"));
+    const metrics = join(folder, "changed", "metrics.jsonl");
+    await writeFile(metrics, (await readFile(metrics, "utf8")).replaceAll(/"reward":[\d.]+/g, '"reward":9'));
+    const replay = await again("changed", 2);
+    expect(replay.same).toBe(false);
+    expect(replay.completions.differences).toEqual(["completion 1: digest, rewards"]);
+    expect(replay.metrics.differences).toEqual([expect.stringMatching(/^reward: expected 9, found 0/)]);
+    expect(replay.state.differences).toEqual([]);
+  });
+
+  it("refuses a step that is not there, another model, another instruction set, and runs without states", async () => {
+    const name = "policy gradient-whole";
+    for (const step of [0, 4, 1.5]) {
+      await expect(again(name, step)).rejects.toThrow(`step: expected 1 to 3, found ${step}`);
+    }
+    const stranger = await Engine.load(await writeTinyModel(join(folder, "stranger"), 2), { threads: 1 });
+    await expect(again(name, 1, stranger)).rejects.toThrow(
+      /expected to train 5 numbers of the model [0-9a-f]{16}, found 5 of/,
+    );
+    stranger.dispose();
+    const reference = await Engine.load(model, { device: "reference" });
+    await expect(again(name, 1, reference)).rejects.toThrow(/expected the arithmetic of cpu \(.*\), found reference/);
+    await cp(join(folder, name), join(folder, "moved"), { recursive: true });
+    const warnings: string[] = [];
+    const config: TrainOptions = { ...base, max_steps: 4, eval_steps: 0 };
+    const moved = { engine: reference, adapter: makeTrained(reference, resolveConfig(base)) as Adapter, config };
+    const trainer = new GrpoTrainer({ ...moved, run: join(folder, "moved"), resume: true });
+    await trainer.train({ onWarning: (message) => warnings.push(message) });
+    expect(warnings).toEqual([
+      expect.stringMatching(/begun with the arithmetic of cpu .*, goes on with that of reference/),
+    ]);
+    reference.dispose();
+
+    const full: TrainOptions = { ...base, adapter: "full", u: undefined, target_modules: ["q_proj"], max_steps: 1 };
+    const run = join(folder, "full");
+    const own = await Engine.load(model, { threads: 2 });
+    try {
+      await new GrpoTrainer<FullWeights>({
+        engine: own,
+        adapter: FullWeights.of(own, ["q_proj"]),
+        config: full,
+        run,
+      }).train();
+      const replayed = { engine: own, adapter: FullWeights.of(own, ["q_proj"]), run, step: 1 };
+      await expect(replayStep(replayed)).rejects.toThrow(/expected the states of the run's steps, found none/);
+    } finally {
+      own.dispose();
+    }
+    await cp(join(folder, name), join(folder, "broken"), { recursive: true });
+    await appendFile(join(folder, "broken", "states.jsonl"), "{}\n");
+    await expect(again("broken", 1)).rejects.toThrow(/states\.jsonl: line 5: not a state/);
+  });
+});
