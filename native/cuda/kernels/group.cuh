@@ -1,5 +1,5 @@
-// kGroup neighbouring elements of a row at a time: 16 or 32 bytes in one or two moves where the arrays allow it, else
-// one by one, zeros past the end of the row.
+// kGroup neighbouring elements of a row at a time: 8 or 16 bytes in one move where the arrays allow it, else one by one,
+// zeros past the end of the row.
 #pragma once
 
 #include "act.cuh"
@@ -7,53 +7,69 @@
 
 namespace tinylora::cuda {
 
-__device__ inline void load_whole(const float* p, float (&values)[kGroup]) {
-  const float4 low = reinterpret_cast<const float4*>(p)[0], high = reinterpret_cast<const float4*>(p)[1];
-  values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
-  values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+__device__ inline void unpack(const float4& words, float (&values)[kGroup]) {
+  values[0] = words.x, values[1] = words.y, values[2] = words.z, values[3] = words.w;
+}
+__device__ inline void unpack(const uint2& words, float (&values)[kGroup]) {
+  values[0] = __uint_as_float(words.x << 16), values[1] = __uint_as_float(words.x & 0xffff0000U);
+  values[2] = __uint_as_float(words.y << 16), values[3] = __uint_as_float(words.y & 0xffff0000U);
 }
 
-__device__ inline void load_whole(const __nv_bfloat16* p, float (&values)[kGroup]) {
-  const uint4 words = *reinterpret_cast<const uint4*>(p);
-  const uint32_t word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    values[2 * i] = __uint_as_float(word[i] << 16);
-    values[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000U);
-  }
-}
+__device__ inline const float4* words_of(const float* p) { return reinterpret_cast<const float4*>(p); }
+__device__ inline const uint2* words_of(const __nv_bfloat16* p) { return reinterpret_cast<const uint2*>(p); }
 
 __device__ inline void store_whole(float* p, const float (&values)[kGroup]) {
-  reinterpret_cast<float4*>(p)[0] = make_float4(values[0], values[1], values[2], values[3]);
-  reinterpret_cast<float4*>(p)[1] = make_float4(values[4], values[5], values[6], values[7]);
+  *reinterpret_cast<float4*>(p) = make_float4(values[0], values[1], values[2], values[3]);
 }
-
 __device__ inline void store_whole(__nv_bfloat16* p, const float (&values)[kGroup]) {
-  *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]),
-                                            pack_bf16(values[4], values[5]), pack_bf16(values[6], values[7]));
+  *reinterpret_cast<uint2*>(p) = make_uint2(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]));
 }
 
-/// Elements i .. i + 7 of a row of `args.k`.
-template <typename T>
-__device__ void load_group(const LowRankArgs& args, const T* row, int i, float (&values)[kGroup]) {
-  if (args.vector) return load_whole(row + i, values);
-#pragma unroll
-  for (int e = 0; e < kGroup; ++e) values[e] = i + e < args.k ? load(row + i + e) : 0.0F;
-}
+/// How the rows of one launch are moved: kWide where LowRankArgs::vector says so, by a branch outside of all loops.
+template <bool kWide_>
+struct Groups {
+  static constexpr bool kWide = kWide_;
+  int k;  // elements of a row
 
-/// Stores them, and leaves in `values` what was stored: rounded where T is.
-template <typename T>
-__device__ void store_group(const LowRankArgs& args, T* row, int i, float (&values)[kGroup]) {
-  if (args.vector) {
-    store_whole(row + i, values);
-  } else {
-#pragma unroll
-    for (int e = 0; e < kGroup; ++e) {
-      if (i + e < args.k) store(row + i + e, values[e]);
+  /// Elements i .. i + 3 of a row.
+  template <typename T>
+  __device__ void load(const T* row, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      unpack(*words_of(row + i), values);
+    } else {
+      load_each(row, i, values);
     }
   }
+  /// The same of a row that no thread writes in this kernel: such loads may pass stores.
+  template <typename T>
+  __device__ void load_fixed(const T* row, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      unpack(__ldg(words_of(row + i)), values);
+    } else {
+      load_each(row, i, values);
+    }
+  }
+  /// Stores them, and leaves in `values` what was stored: rounded where T is.
+  template <typename T>
+  __device__ void store(T* row, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      store_whole(row + i, values);
+    } else {
 #pragma unroll
-  for (int e = 0; e < kGroup; ++e) values[e] = rounded(values[e], row);
-}
+      for (int e = 0; e < kGroup; ++e) {
+        if (i + e < k) ::store(row + i + e, values[e]);
+      }
+    }
+#pragma unroll
+    for (int e = 0; e < kGroup; ++e) values[e] = rounded(values[e], row);
+  }
+
+ private:
+  template <typename T>
+  __device__ void load_each(const T* row, int i, float (&values)[kGroup]) const {
+#pragma unroll
+    for (int e = 0; e < kGroup; ++e) values[e] = i + e < k ? ::load(row + i + e) : 0.0F;
+  }
+};
 
 }  // namespace tinylora::cuda
