@@ -15,15 +15,18 @@ __device__ inline void unpack(const uint2& words, float (&values)[kGroup]) {
   values[2] = __uint_as_float(words.y << 16), values[3] = __uint_as_float(words.y & 0xffff0000U);
 }
 
+__device__ inline float4 packed(const float (&values)[kGroup], const float*) {
+  return make_float4(values[0], values[1], values[2], values[3]);
+}
+__device__ inline uint2 packed(const float (&values)[kGroup], const __nv_bfloat16*) {
+  return make_uint2(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]));
+}
+
 __device__ inline const float4* words_of(const float* p) { return reinterpret_cast<const float4*>(p); }
 __device__ inline const uint2* words_of(const __nv_bfloat16* p) { return reinterpret_cast<const uint2*>(p); }
 
-__device__ inline void store_whole(float* p, const float (&values)[kGroup]) {
-  *reinterpret_cast<float4*>(p) = make_float4(values[0], values[1], values[2], values[3]);
-}
-__device__ inline void store_whole(__nv_bfloat16* p, const float (&values)[kGroup]) {
-  *reinterpret_cast<uint2*>(p) = make_uint2(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]));
-}
+__device__ inline float4* words_of(float* p) { return reinterpret_cast<float4*>(p); }
+__device__ inline uint2* words_of(__nv_bfloat16* p) { return reinterpret_cast<uint2*>(p); }
 
 /// How the rows of one launch are moved: kWide where LowRankArgs::vector says so, by a branch outside of all loops.
 template <bool kWide_>
@@ -49,19 +52,20 @@ struct Groups {
       load_each(row, i, values);
     }
   }
-  /// Stores them, and leaves in `values` what was stored: rounded where T is.
+  /// Stores them where `real`, and leaves in `values` what was stored: rounded where T is.
   template <typename T>
-  __device__ void store(T* row, int i, float (&values)[kGroup]) const {
+  __device__ void store(bool real, T* row, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
-      store_whole(row + i, values);
+      const auto words = packed(values, row);
+      if (real) *words_of(row + i) = words;
+      unpack(words, values);
     } else {
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) {
-        if (i + e < k) ::store(row + i + e, values[e]);
+        if (real && i + e < k) ::store(row + i + e, values[e]);
+        values[e] = rounded(values[e], row);
       }
     }
-#pragma unroll
-    for (int e = 0; e < kGroup; ++e) values[e] = rounded(values[e], row);
   }
 
  private:

@@ -81,14 +81,20 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
       right[t][j] = task.right + int64_t{max(0, min(first + j, task.rank - 1))} * args.k;
     }
   }
+  // Nor is a sum of a row past the last, which is that of the last again.
+  int m[kOwned];
+  bool real[kOwned];
+#pragma unroll
+  for (int i = 0; i < kOwned; ++i) {
+    m[i] = Tile::first_row() + Tile::own(i);
+    real[i] = !Tile::kTall || m[i] < args.rows;
+    if (!real[i]) m[i] = args.rows - 1;
+  }
 #pragma unroll(kUnroll)
   for (int column = Tile::column(); column < args.k; column += kSweep) {
-    float values[kOwned][kSets][kGroup] = {};
+    float values[kOwned][kSets][kGroup];
 #pragma unroll
-    for (int i = 0; i < kOwned; ++i) {
-      const int m = Tile::first_row() + Tile::own(i);
-      if (m < args.rows) make(groups, m, column, first == 0, values[i]);
-    }
+    for (int i = 0; i < kOwned; ++i) make(groups, m[i], real[i], column, first == 0, values[i]);
 #pragma unroll
     for (int t = 0; t < kTasks; ++t) {
 #pragma unroll
@@ -136,8 +142,8 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
   add_rows<Tile, true, kSets, kMost>(args, sums, first, make);
 }
 
-/// `make(groups, m, column, first, values)` gives elements column .. column + 3 of row m, of kSets matrices, by Groups;
-/// with `first` it is the first to ask for them, and may make and store them. With one matrix it is that of all tasks, at
+/// `make(groups, m, real, column, first, values)` gives elements column .. column + 3 of row m, of kSets matrices, by
+/// Groups; with `first` it is the first to ask for them, and may make and, where `real`, store them. With one matrix it is that of all tasks, at
 /// most kMost, 1 or kMaxTasks; else task t is of matrix t. All threads of the block must call; the rows are gone through
 /// once even without tasks.
 template <class Tile, int kSets, int kMost, class Make>

@@ -18,14 +18,17 @@ __device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile
   constexpr int kUnroll = kWide ? Tile::kUnroll : 1;
   const int width = args.low_rank.k;
   const Groups<kWide> groups{width};
+  const float* x[Tile::kOwned];
+#pragma unroll
+  for (int i = 0; i < Tile::kOwned; ++i) {
+    x[i] = args.x + int64_t{min(Tile::first_row() + Tile::own(i), args.low_rank.rows - 1)} * width;
+  }
 #pragma unroll(kUnroll)
   for (int column = Tile::column(); column < width; column += kSweep) {
 #pragma unroll
     for (int i = 0; i < Tile::kOwned; ++i) {
-      const int m = Tile::first_row() + Tile::own(i);
-      if (m >= args.low_rank.rows) break;
       float values[kGroup];
-      groups.load_fixed(args.x + int64_t{m} * width, column, values);
+      groups.load_fixed(x[i], column, values);
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) squares[i] = fmaf(values[e], values[e], squares[i]);
     }
@@ -60,7 +63,7 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
     if (m < low_rank.rows) args.inv_rms[m] = inverse;
   }
   __syncthreads();
-  low_rank_rows<Tile, 1, kMaxTasks>(low_rank, [&](const auto& groups, int m, int column, bool first, float(&values)[1][kGroup]) {
+  low_rank_rows<Tile, 1, kMaxTasks>(low_rank, [&](const auto& groups, int m, bool real, int column, bool first, float(&values)[1][kGroup]) {
     Act* y = static_cast<Act*>(args.y) + int64_t{m} * width;
     if (!first) return groups.load(y, column, values[0]);
     const float inverse = of_row[m - row0];
@@ -69,7 +72,7 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
     groups.load_fixed(args.gain, column, gain);
 #pragma unroll
     for (int e = 0; e < kGroup; ++e) values[0][e] = values[0][e] * inverse * gain[e];
-    groups.store(y, column, values[0]);
+    groups.store(real, y, column, values[0]);
   });
 }
 

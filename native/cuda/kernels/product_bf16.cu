@@ -40,7 +40,7 @@ struct Tiling {
   static constexpr int kPiecesW = kTransposed ? kColumns / 8 : kDepth / 8;  // of the w tile
   static constexpr int kLinesW = kTransposed ? kDepth : kColumns;
   static constexpr int kBytesX = kRows * kPiecesX * 16, kStageBytes = kBytesX + kLinesW * kPiecesW * 16;
-  static_assert(kDepth % 16 == 0 && (kTilesN == 1 || kTilesN % 2 == 0) && !(kTransposed && kTilesN == 1));
+  static_assert(kDepth % 16 == 0 && kThreads % kColumns == 0 && (kTilesN == 1 || kTilesN % 2 == 0) && !(kTransposed && kTilesN == 1));
 };
 
 /// Starts the copies of the stage that begins at `depth` of k.
@@ -116,45 +116,63 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
   }
 }
 
-/// The factors of the update of a block's outputs, from global memory: left [rank, kRows] transposed, then right
-/// [rank, kColumns], zeros past the end. They are there for all at the next barrier.
+/// The factors of the update of a block's outputs, from global memory: left [kRows, rank], then right [rank, kColumns],
+/// zeros past the end. They are there for all at the next barrier.
 template <typename T>
 __device__ void load_factors(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0,
                              float* factors) {
-  const int rank = task.rank, lefts = rank * min(T::kRows, args.rows - row0);
+  const int rank = task.rank, rows = rank * T::kRows, real = rank * (args.rows - row0);
   const float* left = task.left + int64_t{row0} * rank;
-  float* right = factors + rank * T::kRows;
-  for (int i = threadIdx.x; i < rank * T::kRows; i += T::kThreads) {
-    factors[i % rank * T::kRows + i / rank] = i < lefts ? left[i] : 0;
-  }
+#pragma unroll 1
+  for (int i = threadIdx.x; i < rows; i += T::kThreads) factors[i] = i < real ? left[i] : 0;
+  const int n = column0 + static_cast<int>(threadIdx.x) % T::kColumns;
+#pragma unroll 1
   for (int i = threadIdx.x; i < rank * T::kColumns; i += T::kThreads) {
-    const int n = column0 + i % T::kColumns;
-    right[i] = n < task.n ? task.right[int64_t{i / T::kColumns} * task.n + n] : 0;
+    factors[rows + i] = n < task.n ? task.right[int64_t{i / T::kColumns} * task.n + n] : 0;
   }
 }
 
-/// sum += left right. `factors` begins at the warp's first row, `right` at its first column.
-template <typename T>
-__device__ void add_update(int rank, float (&sum)[T::kTilesM][T::kTilesN][4], const float* factors,
-                           const float* right) {
-  const int group = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
-  for (int r = 0; r < rank; ++r) {
-    float2 b[T::kTilesN];
+/// sum += left right of kTogether of the rank. `left` begins at the thread's row, `right` at its pair of columns.
+template <typename T, int kTogether>
+__device__ void add_terms(float (&sum)[T::kTilesM][T::kTilesN][4], const float* left, int stride, const float* right) {
+  float2 b[kTogether][T::kTilesN];
+#pragma unroll
+  for (int r = 0; r < kTogether; ++r) {
 #pragma unroll
     for (int j = 0; j < T::kTilesN; ++j) {
-      b[j] = *reinterpret_cast<const float2*>(right + r * T::kColumns + 8 * j + pair);
+      b[r][j] = *reinterpret_cast<const float2*>(right + r * T::kColumns + 8 * j);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 2 * T::kTilesM; ++i) {
+    float a[kTogether];
+    if constexpr (kTogether == 2) {
+      const float2 both = *reinterpret_cast<const float2*>(left + 8 * i * stride);
+      a[0] = both.x, a[1] = both.y;
+    } else {
+      a[0] = left[8 * i * stride];
     }
 #pragma unroll
-    for (int i = 0; i < 2 * T::kTilesM; ++i) {
-      const float a = factors[r * T::kRows + 8 * i + group];
+    for (int r = 0; r < kTogether; ++r) {
 #pragma unroll
       for (int j = 0; j < T::kTilesN; ++j) {
         float(&c)[4] = sum[i / 2][j];
-        c[2 * (i % 2)] = fmaf(a, b[j].x, c[2 * (i % 2)]);
-        c[2 * (i % 2) + 1] = fmaf(a, b[j].y, c[2 * (i % 2) + 1]);
+        c[2 * (i % 2)] = fmaf(a[r], b[r][j].x, c[2 * (i % 2)]);
+        c[2 * (i % 2) + 1] = fmaf(a[r], b[r][j].y, c[2 * (i % 2) + 1]);
       }
     }
   }
+}
+
+/// sum += left right, r ascending. `left` begins at the warp's first row, `right` at its first column.
+template <typename T>
+__device__ void add_update(int rank, float (&sum)[T::kTilesM][T::kTilesN][4], const float* left, const float* right) {
+  const int lane = threadIdx.x % 32;
+  left += lane / 4 * rank;
+  right += 2 * (lane % 4);
+  if (rank == 2) return add_terms<T, 2>(sum, left, 2, right);
+#pragma unroll 1
+  for (int r = 0; r < rank; ++r) add_terms<T, 1>(sum, left + r, rank, right + r * T::kColumns);
 }
 
 /// `row` and `column` are the warp's first.
@@ -203,7 +221,9 @@ __device__ void product(const ProductKernelArgs& args) {
     commit_copies();
     multiply_stage<T>(sum, shared + s % T::kStages * T::kStageBytes, row, column);
   }
-  add_update<T>(task.rank, sum, factors + row, factors + task.rank * T::kRows + column);
+  if (task.rank > 0) {
+    add_update<T>(task.rank, sum, factors + row * task.rank, factors + task.rank * T::kRows + column);
+  }
   store_outputs<T>(args, task, sum, row0 + row, column0 + column);
 }
 

@@ -25,7 +25,7 @@ struct RowTile {
   static constexpr int kThreads = kTall ? kTallThreads : kFlatThreads;
   static constexpr int kRows = kTall ? kTallRows : 1;
   static constexpr int kOwned = kTall ? kTallRows / 8 : 1;  // rows of one thread
-  static constexpr int kUnroll = kTall ? 1 : 4;             // groups that a thread of few should ask for at once
+  static constexpr int kUnroll = kTall ? 2 : 4;             // groups that a thread of few should ask for at once
 
   static __device__ int part() { return static_cast<int>(threadIdx.x) / (kTall ? 32 : kChains); }
   /// The thread's first column; the next are kSweep apart.

@@ -15,7 +15,7 @@ __device__ float sigmoid(float g) { return 1 / (1 + expf(-g)); }
 template <typename Act, class Tile>
 __device__ void swiglu(const SwigluKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
-  low_rank_rows<Tile, 1, 1>(low_rank, [&](const auto& groups, int m, int column, bool first, float(&values)[1][kGroup]) {
+  low_rank_rows<Tile, 1, 1>(low_rank, [&](const auto& groups, int m, bool real, int column, bool first, float(&values)[1][kGroup]) {
     const int64_t begin = int64_t{m} * low_rank.k;
     Act* h = static_cast<Act*>(args.h) + begin;
     if (!first) return groups.load(h, column, values[0]);
@@ -24,14 +24,14 @@ __device__ void swiglu(const SwigluKernelArgs& args) {
     groups.load_fixed(static_cast<const Act*>(args.up) + begin, column, u);
 #pragma unroll
     for (int e = 0; e < kGroup; ++e) values[0][e] = g[e] * sigmoid(g[e]) * u[e];
-    groups.store(h, column, values[0]);
+    groups.store(real, h, column, values[0]);
   });
 }
 
 template <typename Act, class Tile>
 __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
-  low_rank_rows<Tile, 2, 2>(low_rank, [&](const auto& groups, int m, int column, bool first, float(&values)[2][kGroup]) {
+  low_rank_rows<Tile, 2, 2>(low_rank, [&](const auto& groups, int m, bool real, int column, bool first, float(&values)[2][kGroup]) {
     const int64_t begin = int64_t{m} * low_rank.k;
     Act* d_gate = static_cast<Act*>(args.d_gate) + begin;
     Act* d_up = static_cast<Act*>(args.d_up) + begin;
@@ -49,8 +49,8 @@ __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
       values[0][e] = d[e] * u[e] * sigma * fmaf(g[e], 1 - sigma, 1.0F);
       values[1][e] = d[e] * (g[e] * sigma);
     }
-    groups.store(d_gate, column, values[0]);
-    groups.store(d_up, column, values[1]);
+    groups.store(real, d_gate, column, values[0]);
+    groups.store(real, d_up, column, values[1]);
   });
 }
 
