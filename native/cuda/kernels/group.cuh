@@ -11,8 +11,11 @@ __device__ inline void unpack(const float4& words, float (&values)[kGroup]) {
   values[0] = words.x, values[1] = words.y, values[2] = words.z, values[3] = words.w;
 }
 __device__ inline void unpack(const uint2& words, float (&values)[kGroup]) {
-  values[0] = __uint_as_float(words.x << 16), values[1] = __uint_as_float(words.x & 0xffff0000U);
-  values[2] = __uint_as_float(words.y << 16), values[3] = __uint_as_float(words.y & 0xffff0000U);
+  // Written so that no moves between integers and floats are left in PTX.
+  asm("shl.b32 %0, %1, 16;" : "=f"(values[0]) : "r"(words.x));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(values[1]) : "r"(words.x));
+  asm("shl.b32 %0, %1, 16;" : "=f"(values[2]) : "r"(words.y));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(values[3]) : "r"(words.y));
 }
 
 __device__ inline float4 packed(const float (&values)[kGroup], const float*) {
@@ -28,51 +31,59 @@ __device__ inline const uint2* words_of(const __nv_bfloat16* p) { return reinter
 __device__ inline float4* words_of(float* p) { return reinterpret_cast<float4*>(p); }
 __device__ inline uint2* words_of(__nv_bfloat16* p) { return reinterpret_cast<uint2*>(p); }
 
+/// Four neighbours of a row.
+struct Place {
+  int m;       // the row
+  int column;  // the first of the four
+  int64_t at;  // m k + column
+  bool real;   // else a row past the last, for which m is the last: not to be stored
+};
+
 /// How the rows of one launch are moved: kWide where LowRankArgs::vector says so, by a branch outside of all loops.
 template <bool kWide_>
 struct Groups {
   static constexpr bool kWide = kWide_;
   int k;  // elements of a row
 
-  /// Elements i .. i + 3 of a row.
+  /// Elements i .. i + 3 of a row, at `from`.
   template <typename T>
-  __device__ void load(const T* row, int i, float (&values)[kGroup]) const {
+  __device__ void load(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
-      unpack(*words_of(row + i), values);
+      unpack(*words_of(from), values);
     } else {
-      load_each(row, i, values);
+      load_each(from, i, values);
     }
   }
   /// The same of a row that no thread writes in this kernel: such loads may pass stores.
   template <typename T>
-  __device__ void load_fixed(const T* row, int i, float (&values)[kGroup]) const {
+  __device__ void load_fixed(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
-      unpack(__ldg(words_of(row + i)), values);
+      unpack(__ldg(words_of(from)), values);
     } else {
-      load_each(row, i, values);
+      load_each(from, i, values);
     }
   }
   /// Stores them where `real`, and leaves in `values` what was stored: rounded where T is.
   template <typename T>
-  __device__ void store(bool real, T* row, int i, float (&values)[kGroup]) const {
+  __device__ void store(bool real, T* to, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
-      const auto words = packed(values, row);
-      if (real) *words_of(row + i) = words;
+      const auto words = packed(values, to);
+      if (real) *words_of(to) = words;
       unpack(words, values);
     } else {
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) {
-        if (real && i + e < k) ::store(row + i + e, values[e]);
-        values[e] = rounded(values[e], row);
+        if (real && i + e < k) ::store(to + e, values[e]);
+        values[e] = rounded(values[e], to);
       }
     }
   }
 
  private:
   template <typename T>
-  __device__ void load_each(const T* row, int i, float (&values)[kGroup]) const {
+  __device__ void load_each(const T* from, int i, float (&values)[kGroup]) const {
 #pragma unroll
-    for (int e = 0; e < kGroup; ++e) values[e] = i + e < k ? ::load(row + i + e) : 0.0F;
+    for (int e = 0; e < kGroup; ++e) values[e] = i + e < k ? ::load(from + e) : 0.0F;
   }
 };
 

@@ -19,8 +19,8 @@ namespace {
 template <typename Act, class Tile>
 __device__ void low_rank(const LowRankKernelArgs& args) {
   const Act* x = static_cast<const Act*>(args.x);
-  low_rank_rows<Tile, 1, kMaxTasks>(args.low_rank, [&](const auto& groups, int m, bool, int column, bool, float(&values)[1][kGroup]) {
-    groups.load_fixed(x + int64_t{m} * args.low_rank.k, column, values[0]);
+  low_rank_rows<Tile, 1, kMaxTasks>(args.low_rank, [&](const auto& groups, const Place& place, bool, float(&values)[1][kGroup]) {
+    groups.load_fixed(x + place.at, place.column, values[0]);
   });
 }
 

@@ -13,6 +13,12 @@ namespace tinylora::cuda {
 
 constexpr int kTogether = 2;
 
+/// The same pointer, which the compiler then keeps as it is: it adds one offset a load, not all that the pointer is of.
+__device__ inline const float* hold(const float* pointer) {
+  asm("" : "+l"(pointer));
+  return pointer;
+}
+
 template <class Tile>
 struct LowRankSums {
   // A row of floats more than the parts take, against conflicts of the threads that add them up.
@@ -78,29 +84,33 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
     const LowRankTask& task = args.task[t < args.tasks ? t : 0];
 #pragma unroll
     for (int j = 0; j < kTogether; ++j) {
-      right[t][j] = task.right + int64_t{max(0, min(first + j, task.rank - 1))} * args.k;
+      right[t][j] = hold(task.right + int64_t{max(0, min(first + j, task.rank - 1))} * args.k);
     }
   }
   // Nor is a sum of a row past the last, which is that of the last again.
-  int m[kOwned];
-  bool real[kOwned];
+  Place place[kOwned];
 #pragma unroll
   for (int i = 0; i < kOwned; ++i) {
-    m[i] = Tile::first_row() + Tile::own(i);
-    real[i] = !Tile::kTall || m[i] < args.rows;
-    if (!real[i]) m[i] = args.rows - 1;
+    const int m = Tile::first_row() + Tile::own(i);
+    place[i].real = !Tile::kTall || m < args.rows;
+    place[i].m = place[i].real ? m : args.rows - 1;
+    place[i].at = int64_t{place[i].m} * args.k + Tile::column();
   }
 #pragma unroll(kUnroll)
   for (int column = Tile::column(); column < args.k; column += kSweep) {
     float values[kOwned][kSets][kGroup];
 #pragma unroll
-    for (int i = 0; i < kOwned; ++i) make(groups, m[i], real[i], column, first == 0, values[i]);
+    for (int i = 0; i < kOwned; ++i) {
+      place[i].column = column;
+      make(groups, place[i], first == 0, values[i]);
+      place[i].at += kSweep;
+    }
 #pragma unroll
     for (int t = 0; t < kTasks; ++t) {
 #pragma unroll
       for (int j = 0; j < kTogether; ++j) {
         float factors[kGroup];
-        groups.load_fixed(right[t][j], column, factors);
+        groups.load_fixed(right[t][j] + column, column, factors);
 #pragma unroll
         for (int i = 0; i < kOwned; ++i) {
 #pragma unroll
@@ -142,8 +152,8 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
   add_rows<Tile, true, kSets, kMost>(args, sums, first, make);
 }
 
-/// `make(groups, m, real, column, first, values)` gives elements column .. column + 3 of row m, of kSets matrices, by
-/// Groups; with `first` it is the first to ask for them, and may make and, where `real`, store them. With one matrix it is that of all tasks, at
+/// `make(groups, place, first, values)` gives the elements of a place, of kSets matrices, by Groups; with `first` it is the
+/// first to ask for them, and may make and, where the row is real, store them. With one matrix it is that of all tasks, at
 /// most kMost, 1 or kMaxTasks; else task t is of matrix t. All threads of the block must call; the rows are gone through
 /// once even without tasks.
 template <class Tile, int kSets, int kMost, class Make>

@@ -28,7 +28,7 @@ __device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile
 #pragma unroll
     for (int i = 0; i < Tile::kOwned; ++i) {
       float values[kGroup];
-      groups.load_fixed(x[i], column, values);
+      groups.load_fixed(x[i] + column, column, values);
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) squares[i] = fmaf(values[e], values[e], squares[i]);
     }
@@ -63,16 +63,16 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
     if (m < low_rank.rows) args.inv_rms[m] = inverse;
   }
   __syncthreads();
-  low_rank_rows<Tile, 1, kMaxTasks>(low_rank, [&](const auto& groups, int m, bool real, int column, bool first, float(&values)[1][kGroup]) {
-    Act* y = static_cast<Act*>(args.y) + int64_t{m} * width;
-    if (!first) return groups.load(y, column, values[0]);
-    const float inverse = of_row[m - row0];
+  low_rank_rows<Tile, 1, kMaxTasks>(low_rank, [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
+    Act* y = static_cast<Act*>(args.y) + place.at;
+    if (!first) return groups.load(y, place.column, values[0]);
+    const float inverse = of_row[place.m - row0];
     float gain[kGroup];
-    groups.load_fixed(args.x + int64_t{m} * width, column, values[0]);
-    groups.load_fixed(args.gain, column, gain);
+    groups.load_fixed(args.x + place.at, place.column, values[0]);
+    groups.load_fixed(args.gain + place.column, place.column, gain);
 #pragma unroll
     for (int e = 0; e < kGroup; ++e) values[0][e] = values[0][e] * inverse * gain[e];
-    groups.store(real, y, column, values[0]);
+    groups.store(place.real, y, place.column, values[0]);
   });
 }
 
