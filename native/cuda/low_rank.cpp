@@ -24,8 +24,7 @@ void check_rank(const char* op, const LoraArgs& lora) {
         cuda::kMaxRank, ", found ", lora.rank);
 }
 
-constexpr cuda::RowKernel kLowRank{"low_rank", "low_rank_bf16", "low_rank_f32", "low_rank_tall_bf16",
-                                   "low_rank_tall_f32"};
+constexpr cuda::RowKernel kLowRank{"low_rank", "low_rank_bf16", "low_rank_f32", "low_rank_tall_bf16"};
 
 void add_task(LowRankArgs& args, const cuda::LowRankTask& task) {
   args.task[args.tasks++] = task;
@@ -114,7 +113,7 @@ void CudaBackend::add_rank_gradients(std::span<const LinearBackwardArgs> product
 
 void CudaBackend::low_rank(const RowsOf& x, const LowRankArgs& args) {
   if (args.tasks == 0) return;
-  cuda::launch_rows(*device_, kLowRank, bf16(), x.rows, cuda::LowRankKernelArgs{x.data, args});
+  cuda::launch_rows(*device_, kLowRank, bf16(), x.rows, cuda::LowRankKernelArgs{x.data, args}, args.tasks);
 }
 
 }  // namespace tinylora

@@ -9,7 +9,7 @@ namespace tinylora {
 
 namespace {
 
-constexpr cuda::RowKernel kRmsNorm{"norm", "rms_norm_bf16", "rms_norm_f32", "rms_norm_tall_bf16", "rms_norm_tall_f32"};
+constexpr cuda::RowKernel kRmsNorm{"norm", "rms_norm_bf16", "rms_norm_f32", "rms_norm_tall_bf16"};
 
 }  // namespace
 

@@ -16,8 +16,7 @@ using cuda::launch;
 namespace {
 
 constexpr int kBlock = 256;
-constexpr cuda::RowKernel kCastRows{"rows", "cast_rows_bf16", "cast_rows_f32", "cast_rows_tall_bf16",
-                                    "cast_rows_tall_f32"};
+constexpr cuda::RowKernel kCastRows{"rows", "cast_rows_bf16", "cast_rows_f32", "cast_rows_tall_bf16"};
 
 }  // namespace
 

@@ -10,9 +10,9 @@ namespace tinylora {
 
 namespace {
 
-constexpr cuda::RowKernel kSwiglu{"swiglu", "swiglu_bf16", "swiglu_f32", "swiglu_tall_bf16", "swiglu_tall_f32"};
+constexpr cuda::RowKernel kSwiglu{"swiglu", "swiglu_bf16", "swiglu_f32", "swiglu_tall_bf16"};
 constexpr cuda::RowKernel kSwigluBackward{"swiglu", "swiglu_backward_bf16", "swiglu_backward_f32",
-                                          "swiglu_backward_tall_bf16", "swiglu_backward_tall_f32"};
+                                          "swiglu_backward_tall_bf16"};
 
 /// Two gradients that one kernel makes, with at most one product each: both with a task or neither, of rank 0 where
 /// there is no update.

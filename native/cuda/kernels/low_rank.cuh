@@ -1,8 +1,9 @@
 // z = x A^T and left = z R_k^T (backward: s = dy B, left = s R_k) of the rows of one tile (row_tile.cuh), made by the
 // block that writes them, or by low_rank.cu from rows that are there.
 //
-// Order: that of row_tile.cuh, the same whoever makes the row and in whatever tile. kTogether sums of each task are taken
-// at once; with a larger rank the row is gone through again. Bytes beside the row's own: rank k floats of A or B a task
+// Order: that of row_tile.cuh, of each chain the parts ascending, then the 4 chains in a butterfly; the same whoever makes
+// the row and in whatever tile. kTogether sums of each task are taken at once; with a larger rank the row is gone through
+// again. Bytes beside the row's own: rank k floats of A or B a task
 // and block, from L2; a tall block asks for them once for its 16 rows.
 #pragma once
 
@@ -21,29 +22,28 @@ __device__ inline const float* hold(const float* pointer) {
 
 template <class Tile>
 struct LowRankSums {
-  // A row of floats more than the parts take, against conflicts of the threads that add them up.
-  float of_part[kMaxTasks * kTogether][kParts + 1][Tile::kRows];
+  static constexpr int kLanes = Tile::kThreads / kParts;  // that share a part
+  float of_chain[Tile::kOwned * kTogether][kParts][kLanes];
   float inner[kMaxTasks][kMaxRank][Tile::kRows];
 };
 
-/// Elements first .. first + kTogether - 1 of z: thread (task, element, row) adds the parts. Without z of its own a
-/// thread goes by.
+/// Elements first .. first + kTogether - 1 of z of one task: a thread adds one chain's parts, then come the chains.
 template <class Tile>
-__device__ void add_parts(const LowRankArgs& args, LowRankSums<Tile>& sums, int first) {
-  const int own = static_cast<int>(threadIdx.x) / Tile::kRows, row = static_cast<int>(threadIdx.x) % Tile::kRows;
-  const int task = own / kTogether, i = first + own % kTogether, m = Tile::first_row() + row;
-  int rank = 0;
-  float* inner = nullptr;
-#pragma unroll
-  for (int t = 0; t < kMaxTasks; ++t) {
-    if (t == task && t < args.tasks) rank = args.task[t].rank, inner = args.task[t].inner;
-  }
-  if (i >= rank) return;
+__device__ void add_parts(const LowRankArgs& args, const LowRankTask& task, LowRankSums<Tile>& sums,
+                          float (&inner)[kMaxRank][Tile::kRows], int first) {
+  constexpr int kLanes = LowRankSums<Tile>::kLanes, kValues = Tile::kOwned * kTogether;
+  static_assert(kLanes * kValues % 32 == 0 || kLanes * kValues < 32);
+  if (threadIdx.x >= max(32, kLanes * kValues)) return;
+  const int lane = static_cast<int>(threadIdx.x % kLanes), value = static_cast<int>(threadIdx.x / kLanes) % kValues;
   float total = 0;
-#pragma unroll
-  for (int part = 0; part < kParts; ++part) total += sums.of_part[own][part][row];
-  sums.inner[task][i][row] = total;
-  if (m < args.rows) inner[int64_t{m} * rank + i] = total;
+#pragma unroll 8
+  for (int part = 0; part < kParts; ++part) total += sums.of_chain[value][part][lane];
+  total = chain_sum(total);
+  const int row = lane / kChains + 8 * (value % Tile::kOwned), i = first + value / Tile::kOwned;
+  if (threadIdx.x % kChains != 0 || i >= task.rank || threadIdx.x >= kLanes * kValues) return;
+  const int m = Tile::first_row() + row;
+  inner[i][row] = total;
+  if (m < args.rows) task.inner[int64_t{m} * task.rank + i] = total;
 }
 
 /// left of the tile's rows: thread (task, i, row) makes element i.
@@ -71,21 +71,21 @@ __device__ void finish_low_rank(const LowRankArgs& args, const LowRankSums<Tile>
   task.left[int64_t{m} * task.rank + i] = left;
 }
 
-/// Goes through the tile's rows: the parts' sums of elements first .. first + kTogether - 1 of each of kTasks tasks.
+/// Goes through the tile's rows: elements first .. first + kTogether - 1 of z of each of kTasks tasks.
 template <class Tile, bool kWide, int kSets, int kTasks, class Make>
 __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int first, const Make& make) {
   constexpr int kOwned = Tile::kOwned, kUnroll = kWide ? Tile::kUnroll : 1;
   const Groups<kWide> groups{args.k};
   // A sum past a task's rank, or past the tasks, is one of another row of factors, and is not used.
+  const int64_t from = int64_t{first} * args.k;
   const float* right[kTasks + 1][kTogether];
   float sum[kTasks + 1][kTogether][kOwned] = {};
 #pragma unroll
   for (int t = 0; t < kTasks; ++t) {
     const LowRankTask& task = args.task[t < args.tasks ? t : 0];
-#pragma unroll
-    for (int j = 0; j < kTogether; ++j) {
-      right[t][j] = hold(task.right + int64_t{max(0, min(first + j, task.rank - 1))} * args.k);
-    }
+    static_assert(kTogether == 2);
+    right[t][0] = hold(task.right + (first < task.rank ? from : 0));
+    right[t][1] = hold(right[t][0] + (first + 1 < task.rank ? args.k : 0));
   }
   // Nor is a sum of a row past the last, which is that of the last again.
   Place place[kOwned];
@@ -109,6 +109,8 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
     for (int t = 0; t < kTasks; ++t) {
 #pragma unroll
       for (int j = 0; j < kTogether; ++j) {
+        // Single elements of all factors at once would be more than there are registers.
+        if constexpr (!kWide) asm volatile("" ::: "memory");
         float factors[kGroup];
         groups.load_fixed(right[t][j] + column, column, factors);
 #pragma unroll
@@ -124,14 +126,17 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
   if constexpr (kTasks > 0) {
 #pragma unroll
     for (int t = 0; t < kTasks; ++t) {
+      if (t >= args.tasks) break;
 #pragma unroll
       for (int j = 0; j < kTogether; ++j) {
 #pragma unroll
         for (int i = 0; i < kOwned; ++i) {
-          const float total = chain_sum(sum[t][j][i]);
-          if (Tile::speaks()) sums.of_part[t * kTogether + j][Tile::part()][Tile::own(i)] = total;
+          sums.of_chain[j * kOwned + i][Tile::part()][threadIdx.x % LowRankSums<Tile>::kLanes] = sum[t][j][i];
         }
       }
+      __syncthreads();
+      add_parts(args, args.task[t], sums, sums.inner[t], first);
+      __syncthreads();
     }
   }
 }
@@ -168,12 +173,8 @@ __device__ void low_rank_rows(const LowRankArgs& args, const Make& make) {
 #pragma unroll 1
   for (int first = 0; first == 0 || first < most; first += kTogether) {
     add_rows<Tile, kSets, kMost>(args, sums, first, make);
-    if (args.tasks == 0) return;
-    __syncthreads();
-    add_parts(args, sums, first);
-    __syncthreads();
   }
-  finish_low_rank(args, sums);
+  if (args.tasks > 0) finish_low_rank(args, sums);
 }
 
 }  // namespace tinylora::cuda

@@ -87,9 +87,6 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_f32(RmsNormK
 extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_f32(RmsNormKernelArgs args) {
-  rms_norm<float, Tall>(args);
-}
 
 extern "C" __global__ void __launch_bounds__(kNormBackwardThreads) rms_norm_backward(RmsNormBackwardKernelArgs args) {
   __shared__ float slots[kNormBackwardThreads / 32];

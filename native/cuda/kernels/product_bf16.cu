@@ -121,13 +121,14 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
 template <typename T>
 __device__ void load_factors(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0,
                              float* factors) {
-  const int rank = task.rank, rows = rank * T::kRows, real = rank * (args.rows - row0);
-  const float* left = task.left + int64_t{row0} * rank;
+  const unsigned rank = static_cast<unsigned>(task.rank), rows = rank * T::kRows;
+  const unsigned real = rank * static_cast<unsigned>(args.rows - row0);
+  const float* left = task.left + int64_t{row0} * task.rank;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < rows; i += T::kThreads) factors[i] = i < real ? left[i] : 0;
-  const int n = column0 + static_cast<int>(threadIdx.x) % T::kColumns;
+  for (unsigned i = threadIdx.x; i < rows; i += T::kThreads) factors[i] = i < real ? left[i] : 0;
+  const int n = column0 + static_cast<int>(threadIdx.x % T::kColumns);
 #pragma unroll 1
-  for (int i = threadIdx.x; i < rank * T::kColumns; i += T::kThreads) {
+  for (unsigned i = threadIdx.x; i < rank * T::kColumns; i += T::kThreads) {
     factors[rows + i] = n < task.n ? task.right[int64_t{i / T::kColumns} * task.n + n] : 0;
   }
 }
@@ -167,9 +168,8 @@ __device__ void add_terms(float (&sum)[T::kTilesM][T::kTilesN][4], const float* 
 /// sum += left right, r ascending. `left` begins at the warp's first row, `right` at its first column.
 template <typename T>
 __device__ void add_update(int rank, float (&sum)[T::kTilesM][T::kTilesN][4], const float* left, const float* right) {
-  const int lane = threadIdx.x % 32;
-  left += lane / 4 * rank;
-  right += 2 * (lane % 4);
+  left += static_cast<int>(threadIdx.x % 32 / 4) * rank;
+  right += 2 * (threadIdx.x % 4);
   if (rank == 2) return add_terms<T, 2>(sum, left, 2, right);
 #pragma unroll 1
   for (int r = 0; r < rank; ++r) add_terms<T, 1>(sum, left + r, rank, right + r * T::kColumns);

@@ -226,9 +226,6 @@ extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_f
 extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
   rope_store_backward<__nv_bfloat16, Flat>(task);
 }
-extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_f32(RopeStoreBackwardTask task) {
-  rope_store_backward<float, Tall>(task);
-}
 extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_bf16(RopeStoreBackwardTask task) {
   rope_store_backward<__nv_bfloat16, Tall>(task);
 }

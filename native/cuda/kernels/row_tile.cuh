@@ -4,10 +4,10 @@
 //   tall  16 rows   1024 threads, a warp's chains those of 16 rows: what depends on the column alone (gains, factors of
 //                   updates) is asked for once by 16 rows, half a sector to none
 //
-// Order of a sum over a row, the same in both: the columns are dealt out in groups of four neighbours, in turn to 128
-// chains, 4 to each of 32 parts; a chain goes through its groups ascending; then the 4 chains of a part are added in a
-// butterfly, then the parts, ascending. It depends on k alone. A part is a warp of a tall block, whose lanes are 8 rows
-// x 4 chains, twice; it is 4 neighbouring lanes of a flat one.
+// Order of a sum over a row: the columns are dealt out in groups of four neighbours, in turn to 128 chains, 4 to each of
+// 32 parts; a chain goes through its groups ascending; the chains are then added in an order of the kernel's own, by part
+// and chain. It depends on k alone, in neither shape on anything else. A part is a warp of a tall block, whose lanes are
+// 8 rows x 4 chains, twice; it is 4 neighbouring lanes of a flat one.
 #pragma once
 
 #include "low_rank.h"
@@ -25,13 +25,13 @@ struct RowTile {
   static constexpr int kThreads = kTall ? kTallThreads : kFlatThreads;
   static constexpr int kRows = kTall ? kTallRows : 1;
   static constexpr int kOwned = kTall ? kTallRows / 8 : 1;  // rows of one thread
-  static constexpr int kUnroll = kTall ? 2 : 4;             // groups that a thread of few should ask for at once
+  static constexpr int kUnroll = kTall ? 1 : 4;             // groups that a thread of few should ask for at once
 
-  static __device__ int part() { return static_cast<int>(threadIdx.x) / (kTall ? 32 : kChains); }
+  static __device__ int part() { return static_cast<int>(threadIdx.x / (kTall ? 32 : kChains)); }
   /// The thread's first column; the next are kSweep apart.
-  static __device__ int column() { return (part() * kChains + static_cast<int>(threadIdx.x) % kChains) * kGroup; }
+  static __device__ int column() { return (part() * kChains + static_cast<int>(threadIdx.x % kChains)) * kGroup; }
   /// The thread's i-th row within the tile.
-  static __device__ int own(int i) { return kTall ? static_cast<int>(threadIdx.x) % 32 / kChains + 8 * i : 0; }
+  static __device__ int own(int i) { return kTall ? static_cast<int>(threadIdx.x % 32 / kChains) + 8 * i : 0; }
   static __device__ int first_row() { return static_cast<int>(blockIdx.x) * kRows; }
   /// Of the threads that share a part and a row, the one that speaks for them.
   static __device__ bool speaks() { return threadIdx.x % kChains == 0; }

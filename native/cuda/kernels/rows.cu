@@ -77,6 +77,3 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f32(CastRow
 extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_bf16(CastRowsKernelArgs args) {
   cast_rows<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_f32(CastRowsKernelArgs args) {
-  cast_rows<float, Tall>(args);
-}

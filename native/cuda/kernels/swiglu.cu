@@ -63,9 +63,6 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_f32(SwigluKern
 extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_bf16(SwigluKernelArgs args) {
   swiglu<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_f32(SwigluKernelArgs args) {
-  swiglu<float, Tall>(args);
-}
 extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_backward_bf16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__nv_bfloat16, Flat>(args);
 }
@@ -74,7 +71,4 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_backward_f32(S
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_backward_tall_bf16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__nv_bfloat16, Tall>(args);
-}
-extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_backward_tall_f32(SwigluBackwardKernelArgs args) {
-  swiglu_backward<float, Tall>(args);
 }
