@@ -1,4 +1,4 @@
-// No kernel that the products of every layer run may spill registers. Needs nvcc, no GPU; left out without nvcc.
+// No product of a layer, nor a pass that makes the input of one, may spill registers. Needs nvcc, no GPU; left out without nvcc.
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
 // @ts-expect-error plain JavaScript
@@ -21,6 +21,16 @@ it.skipIf(!hasNvcc)(
       expect(spills, name).toBe(0);
       expect(blocks, name).toBeGreaterThanOrEqual(2);
     }
+  },
+  180_000,
+);
+
+it.skipIf(!hasNvcc)(
+  "no pass that makes the input of a product spills on sm_80",
+  () => {
+    const kernels: Kernel[] = measure(["sm_80"], ["norm.cu", "swiglu.cu", "low_rank.cu", "rope.cu", "rows.cu"]);
+    expect(kernels.map(({ name }) => name)).toContain("rms_norm_tall_bf16");
+    for (const { name, spills } of kernels) expect(spills, name).toBe(0);
   },
   180_000,
 );
