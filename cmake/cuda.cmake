@@ -1,11 +1,11 @@
-# Kernels of native/cuda/kernels: each .cu becomes machine code or PTX for every architecture, embedded in the library.
+# Kernels of native/cuda/kernels, embedded in the library. nvcc makes PTX of each .cu once, with source lines named from
+# the root of the sources; machine code comes from that PTX.
 #   TINYLORA_CUDA                AUTO: where nvcc is found; ON: fail without it; OFF: never
-#   TINYLORA_CUDA_ARCHITECTURES  sm_* gives machine code, compute_* gives PTX text, which any later device can run
-# A kernel file *_sm90.cu is for that architecture alone: sm_90a, or compute_90a, which the other files leave out: it is
-# what the stand-in for the driver runs.
-# Without kernels the backend is built all the same and says so when it is asked for.
+#   TINYLORA_CUDA_MACHINE_CODE   sm_*: architectures to embed machine code of; PTX, which any later device can run, is always there
+# A kernel file *_sm90.cu is for that architecture alone, compute_90a and sm_90a; its PTX is what the stand-in for the
+# driver runs. Without kernels the backend is built all the same and says so when it is asked for.
 set(TINYLORA_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF")
-set(TINYLORA_CUDA_ARCHITECTURES sm_80 sm_90a sm_100 compute_80 CACHE STRING "What the CUDA kernels are compiled for")
+set(TINYLORA_CUDA_MACHINE_CODE sm_80 sm_90a sm_100 CACHE STRING "What the CUDA kernels are compiled for")
 
 set(NVCC NVCC-NOTFOUND)
 if(TINYLORA_CUDA)
@@ -19,9 +19,25 @@ endif()
 # Nothing is contracted behind our back (--fmad=false), as in the C++ code: a fused multiply-add is written as fmaf.
 set(NVCC_FLAGS -std=c++17 -O3 --fmad=false -Werror all-warnings)
 set(IMAGE_FILES)
+set(IMAGE_GLOBALS)
 set(IMAGE_ASSEMBLY)
 set(IMAGE_DECLARATIONS)
 set(IMAGE_TABLE)
+
+# Embeds the file of an image that is built: the machine code, or the PTX, of one kernel file.
+macro(embed NAME ARCHITECTURE IMAGE)
+  set(SYMBOL tinylora_image_${NAME}_${ARCHITECTURE})
+  list(APPEND IMAGE_FILES ${IMAGE})
+  string(APPEND IMAGE_GLOBALS "    \".global ${SYMBOL}\\n.global ${SYMBOL}_end\\n\"\n")
+  string(APPEND IMAGE_ASSEMBLY
+    "    \".balign 64\\n${SYMBOL}:\\n.incbin \\\"${IMAGE}\\\"\\n${SYMBOL}_end:\\n.byte 0\\n\"\n")
+  string(APPEND IMAGE_DECLARATIONS
+    "extern const char ${SYMBOL}[] __attribute__((visibility(\"hidden\")));\n"
+    "extern const char ${SYMBOL}_end[] __attribute__((visibility(\"hidden\")));\n")
+  string(APPEND IMAGE_TABLE
+    "      {\"${NAME}\", \"${ARCHITECTURE}\", ${SYMBOL}, static_cast<std::size_t>(${SYMBOL}_end - ${SYMBOL})},\n")
+endmacro()
+
 if(NVCC)
   file(GLOB KERNELS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.cu)
   file(GLOB KERNEL_HEADERS CONFIGURE_DEPENDS
@@ -30,36 +46,24 @@ if(NVCC)
   file(MAKE_DIRECTORY ${IMAGE_FOLDER})
   foreach(KERNEL ${KERNELS})
     get_filename_component(NAME ${KERNEL} NAME_WE)
-    set(ARCHITECTURES ${TINYLORA_CUDA_ARCHITECTURES})
+    set(ARCHITECTURES ${TINYLORA_CUDA_MACHINE_CODE})
+    set(VIRTUAL compute_80)
     if(NAME MATCHES "_sm90$")
       list(FILTER ARCHITECTURES INCLUDE REGEX "_90a$")
-    else()
-      list(REMOVE_ITEM ARCHITECTURES compute_90a)
+      set(VIRTUAL compute_90a)
     endif()
+    set(PTX ${IMAGE_FOLDER}/${NAME}.${VIRTUAL}.ptx)
+    add_custom_command(OUTPUT ${PTX}
+      COMMAND ${NVCC} ${NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/native -ptx -lineinfo -arch=${VIRTUAL} ${KERNEL} -o ${PTX}
+      COMMAND ${CMAKE_COMMAND} -DPTX=${PTX} -DROOT=${CMAKE_CURRENT_SOURCE_DIR} -P ${CMAKE_CURRENT_LIST_DIR}/relative-lines.cmake
+      DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${VIRTUAL}" VERBATIM)
+    embed(${NAME} ${VIRTUAL} ${PTX})
     foreach(ARCHITECTURE ${ARCHITECTURES})
-      set(SYMBOL tinylora_image_${NAME}_${ARCHITECTURE})
-      if(ARCHITECTURE MATCHES "^compute_")
-        set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.ptx)
-        set(KIND -ptx)
-        if(TINYLORA_TESTS)
-          list(APPEND KIND -lineinfo)  # names source files of this machine: not in what is shipped
-        endif()
-      else()
-        set(IMAGE ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.cubin)
-        set(KIND -cubin)
-      endif()
-      add_custom_command(OUTPUT ${IMAGE}
-        COMMAND ${NVCC} ${NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/native ${KIND} -arch=${ARCHITECTURE} ${KERNEL} -o ${IMAGE}
-        DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${ARCHITECTURE}" VERBATIM)
-      list(APPEND IMAGE_FILES ${IMAGE})
-      string(APPEND IMAGE_ASSEMBLY
-        "    \".balign 64\\n${SYMBOL}:\\n.incbin \\\"${IMAGE}\\\"\\n${SYMBOL}_end:\\n.byte 0\\n\"\n")
-      string(APPEND IMAGE_DECLARATIONS
-        "extern const char ${SYMBOL}[] __attribute__((visibility(\"hidden\")));\n"
-        "extern const char ${SYMBOL}_end[] __attribute__((visibility(\"hidden\")));\n")
-      string(APPEND IMAGE_GLOBALS "    \".global ${SYMBOL}\\n.global ${SYMBOL}_end\\n\"\n")
-      string(APPEND IMAGE_TABLE
-        "      {\"${NAME}\", \"${ARCHITECTURE}\", ${SYMBOL}, static_cast<std::size_t>(${SYMBOL}_end - ${SYMBOL})},\n")
+      set(CUBIN ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.cubin)
+      add_custom_command(OUTPUT ${CUBIN}
+        COMMAND ${NVCC} -cubin -arch=${ARCHITECTURE} -Xptxas --suppress-debug-info ${PTX} -o ${CUBIN}
+        DEPENDS ${PTX} COMMENT "ptxas ${NAME} for ${ARCHITECTURE}" VERBATIM)
+      embed(${NAME} ${ARCHITECTURE} ${CUBIN})
     endforeach()
   endforeach()
 endif()

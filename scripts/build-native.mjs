@@ -12,24 +12,23 @@ const tree = join(root, ".cache", "cmake");
 const wanted = { major: 3, minor: 20 };
 
 export function buildNative(target = join(root, "build", "Release")) {
+  const built = buildTarget("tinylora", join("Release", "tinylora.node"));
+  mkdirSync(target, { recursive: true });
+  // Through a rename: a process that has the old file mapped keeps it.
+  const file = join(target, "tinylora.node");
+  copyFileSync(built, `${file}.new`);
+  renameSync(`${file}.new`, file);
+}
+
+/** Builds one target of CMakeLists.txt; the path of the `file` it makes in the tree. */
+export function buildTarget(target, file) {
   const generator = requireTools();
   forgetOtherTree(generator);
   const where = ["--directory", root, "--out", tree, "--config", "Release", "--generator", generator];
   run(process.execPath, [cmakeJs(), "configure", ...where]);
-  run(process.execPath, [
-    cmakeJs(),
-    "build",
-    ...where,
-    "--target",
-    "tinylora",
-    "--parallel",
-    `${availableParallelism()}`,
-  ]);
-  mkdirSync(target, { recursive: true });
-  // Through a rename: a process that has the old file mapped keeps it.
-  const file = join(target, "tinylora.node");
-  copyFileSync(join(tree, "Release", "tinylora.node"), `${file}.new`);
-  renameSync(`${file}.new`, file);
+  const parallel = ["--parallel", `${availableParallelism()}`];
+  run(process.execPath, [cmakeJs(), "build", ...where, "--target", target, ...parallel]);
+  return join(tree, file);
 }
 
 /** The generator to use; ends with one line where a tool is missing. */
@@ -84,7 +83,7 @@ function run(command, args) {
   const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
   if (result.status !== 0) {
     process.stderr.write(`${result.stdout}${result.stderr}`);
-    fail(`building the native addon failed: ${command} ${args.join(" ")}`);
+    fail(`building native code failed: ${command} ${args.join(" ")}`);
   }
 }
 
