@@ -28,7 +28,7 @@ struct Kernel {
   int rows;     // of a tile
   int columns;  // of a tile
   unsigned threads;
-  unsigned shared_bytes;
+  unsigned shared_bytes;  // without the factors of an update
 };
 
 // As kernels/product_bf16.cu and product_f32.cu have them.
@@ -82,14 +82,19 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
                              ? choose(half ? kBf16Backward : kF32Backward, args.rows, args, device_->multiprocessors())
                              : choose(half ? kBf16 : kF32, args.rows, args, device_->multiprocessors());
   unsigned tiles = 0;
+  int rank = 0;
   for (int i = 0; i < args.tasks; ++i) {
     ProductTask& task = args.task[i];
     task.first_tile = static_cast<int>(tiles);
     tiles += ceil_div(task.n, kernel.columns);
+    rank = std::max(rank, task.rank);
   }
+  const unsigned factors = half ? cuda::product_factor_bytes(rank, kernel.rows, kernel.columns) : 0;
   launch(
       *device_, half ? "product_bf16" : "product_f32", kernel.name,
-      {.grid = {ceil_div(args.rows, kernel.rows), tiles}, .block = kernel.threads, .shared_bytes = kernel.shared_bytes},
+      {.grid = {ceil_div(args.rows, kernel.rows), tiles},
+       .block = kernel.threads,
+       .shared_bytes = kernel.shared_bytes + factors},
       args);
 }
 

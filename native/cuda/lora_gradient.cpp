@@ -32,6 +32,7 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
   float* z_turned = s_turned + count;
 
   cuda::LowRankArgs factors{};
+  factors.rows = args.rows;
   factors.k = args.out;
   factors.tasks = 1;
   factors.backward = 1;

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
-#include "cuda/launch.h"
+#include "cuda/row_kernel.h"
 
 namespace tinylora {
 
@@ -24,6 +24,8 @@ void check_rank(const char* op, const LoraArgs& lora) {
         cuda::kMaxRank, ", found ", lora.rank);
 }
 
+constexpr cuda::RowKernel kLowRank{"low_rank", "low_rank_bf16", "low_rank_f32", "low_rank_tall_bf16"};
+
 void add_task(LowRankArgs& args, const cuda::LowRankTask& task) {
   args.task[args.tasks++] = task;
   if (!cuda::all_aligned(task.right)) args.vector = 0;
@@ -31,6 +33,7 @@ void add_task(LowRankArgs& args, const cuda::LowRankTask& task) {
 
 LowRankArgs without_tasks(const CudaBackend::RowsOf& x, bool aligned) {
   LowRankArgs args{};
+  args.rows = x.rows;
   args.k = x.width;
   args.vector = aligned && cuda::all_aligned(x.data) && x.width % cuda::kGroup == 0;
   return args;
@@ -120,9 +123,7 @@ void CudaBackend::add_rank_gradients(std::span<const LinearBackwardArgs> product
 
 void CudaBackend::low_rank(const RowsOf& x, const LowRankArgs& args) {
   if (args.tasks == 0) return;
-  cuda::launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f32"),
-               {.grid = {static_cast<unsigned>(x.rows)}, .block = cuda::kRowThreads},
-               cuda::LowRankKernelArgs{x.data, args});
+  cuda::launch_rows(*device_, kLowRank, bf16(), x.rows, cuda::LowRankKernelArgs{x.data, args}, args.tasks);
 }
 
 }  // namespace tinylora

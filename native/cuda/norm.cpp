@@ -3,12 +3,15 @@
 
 #include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
-#include "cuda/launch.h"
+#include "cuda/row_kernel.h"
 
 namespace tinylora {
 
-using cuda::kRowThreads;
-using cuda::launch;
+namespace {
+
+constexpr cuda::RowKernel kRmsNorm{"norm", "rms_norm_bf16", "rms_norm_f32", "rms_norm_tall_bf16"};
+
+}  // namespace
 
 void CudaBackend::rms_norm(const RmsNormArgs& args) {
   const std::span readers(args.readers.first, static_cast<std::size_t>(args.readers.count));
@@ -21,14 +24,13 @@ void CudaBackend::rms_norm(const RmsNormArgs& args) {
       low_rank_of("rms_norm", y, readers, prepared_, cuda::all_aligned(args.x, args.gain)),
       args.epsilon,
       0};
-  launch(*device_, "norm", pick("rms_norm_bf16", "rms_norm_f32"),
-         {.grid = {static_cast<unsigned>(args.rows)}, .block = kRowThreads}, kernel);
+  cuda::launch_rows(*device_, kRmsNorm, bf16(), args.rows, kernel);
 }
 
 void CudaBackend::rms_norm_backward(const RmsNormBackwardArgs& args) {
   const cuda::RmsNormBackwardKernelArgs kernel{args.x, args.gain, args.inv_rms, args.dy, args.dx, args.width};
-  launch(*device_, "norm", "rms_norm_backward", {.grid = {static_cast<unsigned>(args.rows)}, .block = kRowThreads},
-         kernel);
+  cuda::launch(*device_, "norm", "rms_norm_backward",
+               {.grid = {static_cast<unsigned>(args.rows)}, .block = cuda::kNormBackwardThreads}, kernel);
 }
 
 }  // namespace tinylora

@@ -1,10 +1,17 @@
 #include "cuda/kernels/rope.h"
 
 #include "cuda/cuda_backend.h"
-#include "cuda/launch.h"
+#include "cuda/row_kernel.h"
 #include "cuda/shapes.h"
 
 namespace tinylora {
+
+namespace {
+
+constexpr cuda::RowKernel kRopeStoreBackward{"rope", "rope_store_backward_bf16", "rope_store_backward_f32",
+                                             "rope_store_backward_tall_bf16"};
+
+}  // namespace
 
 void CudaBackend::rope_store(const RopeStoreArgs& args) {
   cuda::check_heads("rope_store", args.heads, args.kv_heads, args.head_dim);
@@ -21,9 +28,8 @@ void CudaBackend::rope_store_backward(const RopeStoreBackwardArgs& args) {
   const int rows = args.layout->rows, width = args.heads * args.head_dim, kv_width = args.kv_heads * args.head_dim;
   const RowsOf gradients[] = {{args.dq, rows, width}, {args.dk, rows, kv_width}, {args.dv, rows, kv_width}};
   const auto low_rank = low_rank_of("rope_store_backward", gradients, readers, prepared_, true);
-  cuda::launch(*device_, "rope", pick("rope_store_backward_bf16", "rope_store_backward_f32"),
-               {.grid = {static_cast<unsigned>(rows)}, .block = cuda::kRopeWarps * 32},
-               cuda::RopeStoreBackwardTask{*args.layout, args, low_rank[0], low_rank[1], low_rank[2]});
+  cuda::launch_rows(*device_, kRopeStoreBackward, bf16(), rows,
+                    cuda::RopeStoreBackwardTask{*args.layout, args, low_rank[0], low_rank[1], low_rank[2]});
   add_rank_gradients(readers);
 }
 

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
-#include "cuda/launch.h"
+#include "cuda/row_kernel.h"
 
 namespace tinylora {
 
@@ -16,6 +16,7 @@ using cuda::launch;
 namespace {
 
 constexpr int kBlock = 256;
+constexpr cuda::RowKernel kCastRows{"rows", "cast_rows_bf16", "cast_rows_f32", "cast_rows_tall_bf16"};
 
 }  // namespace
 
@@ -39,7 +40,7 @@ void CudaBackend::scatter_add_rows(const ScatterAddRowsArgs& args) {
 }
 
 void CudaBackend::cast(const CastArgs& args) {
-  if (args.reader != nullptr && args.reader->lora.rank > 0) return cast_rows(args, *args.reader);
+  if (args.reader != nullptr) return cast_rows(args, *args.reader);
   const cuda::CastKernelArgs kernel{args.x, args.y, args.count};
   const auto blocks = std::min<std::int64_t>((args.count + kBlock - 1) / kBlock, 32 * device_->multiprocessors());
   launch(*device_, "rows", pick("cast_bf16", "cast_f32"), {.grid = {static_cast<unsigned>(blocks)}, .block = kBlock},
@@ -53,9 +54,7 @@ void CudaBackend::cast_rows(const CastArgs& args, LinearBackwardArgs& reader) {
   const RowsOf y{args.y, rows, width};
   const std::span readers(&reader, 1);
   const auto low_rank = low_rank_of("cast", std::span(&y, 1), readers, prepared_, cuda::all_aligned(args.x));
-  launch(*device_, "rows", pick("cast_rows_bf16", "cast_rows_f32"),
-         {.grid = {static_cast<unsigned>(rows)}, .block = cuda::kRowThreads},
-         cuda::CastRowsKernelArgs{args.x, args.y, low_rank[0]});
+  cuda::launch_rows(*device_, kCastRows, bf16(), rows, cuda::CastRowsKernelArgs{args.x, args.y, low_rank[0]});
   add_rank_gradients(readers);
 }
 

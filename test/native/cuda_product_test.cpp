@@ -94,7 +94,8 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
       cuda::launch(backend->device(), dtype == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
                    {.grid = {cuda::ceil_div(args.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
                     .block = tile.threads,
-                    .shared_bytes = tile.shared_bytes},
+                    .shared_bytes =
+                        tile.shared_bytes + cuda::product_factor_bytes(data.shape.rank, tile.rows, tile.columns)},
                    args);
     };
     const std::vector<float> y = product_by(*backend, run, data, backward);

@@ -1,5 +1,5 @@
-// kGroup neighbouring elements of a row at a time: 16 or 32 bytes in one or two moves where the arrays allow it, else
-// one by one, zeros past the end of the row.
+// kGroup neighbouring elements of a row at a time: 8 or 16 bytes in one move where the arrays allow it, else one by one,
+// zeros past the end of the row.
 #pragma once
 
 #include "act.cuh"
@@ -7,53 +7,84 @@
 
 namespace tinylora::cuda {
 
-__device__ inline void load_whole(const float* p, float (&values)[kGroup]) {
-  const float4 low = reinterpret_cast<const float4*>(p)[0], high = reinterpret_cast<const float4*>(p)[1];
-  values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
-  values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+__device__ inline void unpack(const float4& words, float (&values)[kGroup]) {
+  values[0] = words.x, values[1] = words.y, values[2] = words.z, values[3] = words.w;
+}
+__device__ inline void unpack(const uint2& words, float (&values)[kGroup]) {
+  // Written so that no moves between integers and floats are left in PTX.
+  asm("shl.b32 %0, %1, 16;" : "=f"(values[0]) : "r"(words.x));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(values[1]) : "r"(words.x));
+  asm("shl.b32 %0, %1, 16;" : "=f"(values[2]) : "r"(words.y));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(values[3]) : "r"(words.y));
 }
 
-__device__ inline void load_whole(const __nv_bfloat16* p, float (&values)[kGroup]) {
-  const uint4 words = *reinterpret_cast<const uint4*>(p);
-  const uint32_t word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    values[2 * i] = __uint_as_float(word[i] << 16);
-    values[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000U);
-  }
+__device__ inline float4 packed(const float (&values)[kGroup], const float*) {
+  return make_float4(values[0], values[1], values[2], values[3]);
+}
+__device__ inline uint2 packed(const float (&values)[kGroup], const __nv_bfloat16*) {
+  return make_uint2(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]));
 }
 
-__device__ inline void store_whole(float* p, const float (&values)[kGroup]) {
-  reinterpret_cast<float4*>(p)[0] = make_float4(values[0], values[1], values[2], values[3]);
-  reinterpret_cast<float4*>(p)[1] = make_float4(values[4], values[5], values[6], values[7]);
-}
+__device__ inline const float4* words_of(const float* p) { return reinterpret_cast<const float4*>(p); }
+__device__ inline const uint2* words_of(const __nv_bfloat16* p) { return reinterpret_cast<const uint2*>(p); }
 
-__device__ inline void store_whole(__nv_bfloat16* p, const float (&values)[kGroup]) {
-  *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]),
-                                            pack_bf16(values[4], values[5]), pack_bf16(values[6], values[7]));
-}
+__device__ inline float4* words_of(float* p) { return reinterpret_cast<float4*>(p); }
+__device__ inline uint2* words_of(__nv_bfloat16* p) { return reinterpret_cast<uint2*>(p); }
 
-/// Elements i .. i + 7 of a row of `args.k`.
-template <typename T>
-__device__ void load_group(const LowRankArgs& args, const T* row, int i, float (&values)[kGroup]) {
-  if (args.vector) return load_whole(row + i, values);
-#pragma unroll
-  for (int e = 0; e < kGroup; ++e) values[e] = i + e < args.k ? load(row + i + e) : 0.0F;
-}
+/// Four neighbours of a row.
+struct Place {
+  int m;       // the row
+  int column;  // the first of the four
+  int64_t at;  // m k + column
+  bool real;   // else a row past the last, for which m is the last: not to be stored
+};
 
-/// Stores them, and leaves in `values` what was stored: rounded where T is.
-template <typename T>
-__device__ void store_group(const LowRankArgs& args, T* row, int i, float (&values)[kGroup]) {
-  if (args.vector) {
-    store_whole(row + i, values);
-  } else {
-#pragma unroll
-    for (int e = 0; e < kGroup; ++e) {
-      if (i + e < args.k) store(row + i + e, values[e]);
+/// How the rows of one launch are moved: kWide where LowRankArgs::vector says so, by a branch outside of all loops.
+template <bool kWide_>
+struct Groups {
+  static constexpr bool kWide = kWide_;
+  int k;  // elements of a row
+
+  /// Elements i .. i + 3 of a row, at `from`.
+  template <typename T>
+  __device__ void load(const T* from, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      unpack(*words_of(from), values);
+    } else {
+      load_each(from, i, values);
     }
   }
+  /// The same of a row that no thread writes in this kernel: such loads may pass stores.
+  template <typename T>
+  __device__ void load_fixed(const T* from, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      unpack(__ldg(words_of(from)), values);
+    } else {
+      load_each(from, i, values);
+    }
+  }
+  /// Stores them where `real`, and leaves in `values` what was stored: rounded where T is.
+  template <typename T>
+  __device__ void store(bool real, T* to, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      const auto words = packed(values, to);
+      if (real) *words_of(to) = words;
+      unpack(words, values);
+    } else {
 #pragma unroll
-  for (int e = 0; e < kGroup; ++e) values[e] = rounded(values[e], row);
-}
+      for (int e = 0; e < kGroup; ++e) {
+        if (real && i + e < k) ::store(to + e, values[e]);
+        values[e] = rounded(values[e], to);
+      }
+    }
+  }
+
+ private:
+  template <typename T>
+  __device__ void load_each(const T* from, int i, float (&values)[kGroup]) const {
+#pragma unroll
+    for (int e = 0; e < kGroup; ++e) values[e] = i + e < k ? ::load(from + e) : 0.0F;
+  }
+};
 
 }  // namespace tinylora::cuda

@@ -3,8 +3,8 @@
 //   rank_gradient  dR_k += sum over rows of adapter k of s^T z, in double; or over the rows of part k
 //   pad_rows       rows of bf16 copied to a stride that cp.async can read
 //
-// low_rank: a block a row (low_rank.cuh), for an x that no pass could do it for: attention writes rows in pieces.
-// Bytes a row: k acts. Limit: memory, and the 2 us of a launch.
+// low_rank: a tile of rows and a task a block (low_rank.cuh), for an x that no pass could do it for: attention writes rows in
+// pieces. Bytes a row: k acts. Limit: memory, and the 2 us of a launch.
 //
 // rank_gradient: a block an adapter, task and row i of dR. Thread (lane, j) adds the products s_i z_j, exact in double,
 // of rows lane, lane + L, lane + 2 L, ... of the batch that have the adapter, L = 512 / rank; then the lanes fold in
@@ -17,21 +17,30 @@ using namespace tinylora::cuda;
 
 namespace {
 
-template <typename Act>
+template <typename Act, class Tile>
 __device__ void low_rank(const LowRankKernelArgs& args) {
-  const int64_t row = blockIdx.x;
-  const Act* x = static_cast<const Act*>(args.x) + row * args.low_rank.k;
-  low_rank_row(args.low_rank, row,
-               [&](int i, bool, float(&values)[kGroup]) { load_group(args.low_rank, x, i, values); });
+  const Act* x = static_cast<const Act*>(args.x);
+  LowRankArgs own = args.low_rank;
+  own.tasks = 1;
+#pragma unroll
+  for (int t = 1; t < kMaxTasks; ++t) {
+    if (blockIdx.y == t) own.task[0] = args.low_rank.task[t];
+  }
+  low_rank_rows<Tile, 1, 1>(own, [&](const auto& groups, const Place& place, bool, float(&values)[1][kGroup]) {
+    groups.load_fixed(x + place.at, place.column, values[0]);
+  });
 }
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) low_rank_bf16(LowRankKernelArgs args) {
-  low_rank<__nv_bfloat16>(args);
+extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_bf16(LowRankKernelArgs args) {
+  low_rank<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kRowThreads) low_rank_f32(LowRankKernelArgs args) {
-  low_rank<float>(args);
+extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_f32(LowRankKernelArgs args) {
+  low_rank<float, Flat>(args);
+}
+extern "C" __global__ void __launch_bounds__(kTallThreads) low_rank_tall_bf16(LowRankKernelArgs args) {
+  low_rank<__nv_bfloat16, Tall>(args);
 }
 
 extern "C" __global__ void __launch_bounds__(kRankGradientThreads) rank_gradient(RankGradientKernelArgs args) {

@@ -8,8 +8,10 @@
 namespace tinylora::cuda {
 
 inline constexpr int kMaxRank = 16;
-inline constexpr int kRowThreads = 256;  // a block of this many threads owns a row
-inline constexpr int kGroup = 8;         // neighbouring elements that a thread takes at a time
+inline constexpr int kGroup = 4;           // neighbouring elements that a thread takes at a time
+inline constexpr int kTallRows = 16;       // rows of a tall block (row_tile.cuh)
+inline constexpr int kTallThreads = 1024;  // of a tall block
+inline constexpr int kFlatThreads = 128;   // of a block of one row
 inline constexpr int kRankGradientThreads = 512;
 
 /// inner = x right^T, left = inner R^T (forward) or inner R (backward) with the row's own R.
@@ -23,12 +25,14 @@ struct LowRankTask {
   int unused;
 };
 
-/// What is made of the rows of one x [M, k]. No tasks: the rows alone.
+/// What is made of rows x [M, k], or of several such matrices at once. No tasks: the rows alone.
 struct LowRankArgs {
+  int rows;
   int k;
   int tasks;
   int backward;
   int vector;  // k is a multiple of kGroup, and every array that is read or written in groups is aligned to 16 bytes
+  int unused;
   LowRankTask task[kMaxTasks];
 };
 

@@ -1,70 +1,106 @@
 // rms_norm           y = x * inv_rms * gain,  inv_rms = 1 / sqrt(mean(x^2) + epsilon)
 // rms_norm_backward  dx += inv_rms * (g - x * inv_rms^2 * mean(g * x)),  g = dy * gain
 //
-// A block a row. The sum over a row is taken by a thread over its groups of eight neighbours (forward; low_rank.cuh) or
-// over every 256th column (backward), then over lanes, then over warps: an order that depends on the width alone. x is
-// read twice, the second time from L1 (a row of 4096 floats is 16 KiB). The forward pass makes z of the products that
-// read y from the values it holds. Bytes a row: forward 4 width in and 2 or 4 width out, backward 16 width. Limit:
-// memory.
+// Forward: a tile of rows a block, sums over a row in the order of row_tile.cuh; x is read twice, the second time from L1
+// (a row of 4096 floats is 16 KiB), and z of the products that read y is made of the values that are stored. Backward: a
+// block a row, the sum by a thread over every 256th column, then over lanes, then over warps. Bytes a row: forward 4
+// width in and 2 or 4 width out, backward 16 width. Limit: memory.
 #include "low_rank.cuh"
 #include "norm.h"
+#include "reduce.cuh"
 
 using namespace tinylora::cuda;
 
 namespace {
 
-template <typename Act>
-__device__ void rms_norm(const RmsNormKernelArgs& args) {
-  __shared__ float slots[kRowThreads / 32];
-  const LowRankArgs& low_rank = args.low_rank;
-  const int width = low_rank.k;
-  const int64_t row = blockIdx.x;
-  const float* x = args.x + row * width;
-  Act* y = static_cast<Act*>(args.y) + row * width;
-
-  float squares = 0;
-  for (int i = static_cast<int>(threadIdx.x) * kGroup; i < width; i += kRowThreads * kGroup) {
-    float values[kGroup];
-    load_group(low_rank, x, i, values);
+template <class Tile, bool kWide>
+__device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile::kOwned]) {
+  constexpr int kUnroll = kWide ? Tile::kUnroll : 1;
+  const int width = args.low_rank.k;
+  const Groups<kWide> groups{width};
+  const float* x[Tile::kOwned];
 #pragma unroll
-    for (int e = 0; e < kGroup; ++e) squares = fmaf(values[e], values[e], squares);
+  for (int i = 0; i < Tile::kOwned; ++i) {
+    x[i] = args.x + int64_t{min(Tile::first_row() + Tile::own(i), args.low_rank.rows - 1)} * width;
   }
-  const float mean = block_sum<kRowThreads>(squares, slots) / static_cast<float>(width);
-  const float inv = 1 / sqrtf(mean + args.epsilon);
-  if (threadIdx.x == 0) args.inv_rms[row] = inv;
-  low_rank_row(low_rank, row, [&](int i, bool first, float(&values)[kGroup]) {
-    if (!first) return load_group(low_rank, y, i, values);
-    float gain[kGroup];
-    load_group(low_rank, x, i, values);
-    load_group(low_rank, args.gain, i, gain);
+#pragma unroll(kUnroll)
+  for (int column = Tile::column(); column < width; column += kSweep) {
 #pragma unroll
-    for (int e = 0; e < kGroup; ++e) values[e] = values[e] * inv * gain[e];
-    store_group(low_rank, y, i, values);
+    for (int i = 0; i < Tile::kOwned; ++i) {
+      float values[kGroup];
+      groups.load_fixed(x[i] + column, column, values);
+#pragma unroll
+      for (int e = 0; e < kGroup; ++e) squares[i] = fmaf(values[e], values[e], squares[i]);
+    }
+  }
+}
+
+template <typename Act, class Tile>
+__device__ void rms_norm(const RmsNormKernelArgs& args) {
+  __shared__ float of_part[kParts][Tile::kRows], of_row[Tile::kRows];
+  const LowRankArgs& low_rank = args.low_rank;
+  const int width = low_rank.k, row0 = Tile::first_row();
+
+  float squares[Tile::kOwned] = {};
+  if (low_rank.vector) {
+    add_squares<Tile, true>(args, squares);
+  } else {
+    add_squares<Tile, false>(args, squares);
+  }
+#pragma unroll
+  for (int i = 0; i < Tile::kOwned; ++i) {
+    const float total = chain_sum(squares[i]);
+    if (Tile::speaks()) of_part[Tile::part()][Tile::own(i)] = total;
+  }
+  __syncthreads();
+  if (threadIdx.x < Tile::kRows) {
+    const int m = row0 + static_cast<int>(threadIdx.x);
+    float total = 0;
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) total += of_part[part][threadIdx.x];
+    const float inverse = 1 / sqrtf(total / static_cast<float>(width) + args.epsilon);
+    of_row[threadIdx.x] = inverse;
+    if (m < low_rank.rows) args.inv_rms[m] = inverse;
+  }
+  __syncthreads();
+  low_rank_rows<Tile, 1, kMaxTasks>(low_rank, [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
+    Act* y = static_cast<Act*>(args.y) + place.at;
+    if (!first) return groups.load(y, place.column, values[0]);
+    const float inverse = of_row[place.m - row0];
+    float gain[kGroup];
+    groups.load_fixed(args.x + place.at, place.column, values[0]);
+    groups.load_fixed(args.gain + place.column, place.column, gain);
+#pragma unroll
+    for (int e = 0; e < kGroup; ++e) values[0][e] = values[0][e] * inverse * gain[e];
+    groups.store(place.real, y, place.column, values[0]);
   });
 }
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) rms_norm_bf16(RmsNormKernelArgs args) {
-  rms_norm<__nv_bfloat16>(args);
+extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_bf16(RmsNormKernelArgs args) {
+  rms_norm<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kRowThreads) rms_norm_f32(RmsNormKernelArgs args) {
-  rms_norm<float>(args);
+extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_f32(RmsNormKernelArgs args) {
+  rms_norm<float, Flat>(args);
+}
+extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_bf16(RmsNormKernelArgs args) {
+  rms_norm<__nv_bfloat16, Tall>(args);
 }
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) rms_norm_backward(RmsNormBackwardKernelArgs args) {
-  __shared__ float slots[kRowThreads / 32];
+extern "C" __global__ void __launch_bounds__(kNormBackwardThreads) rms_norm_backward(RmsNormBackwardKernelArgs args) {
+  __shared__ float slots[kNormBackwardThreads / 32];
   const int64_t row = int64_t{blockIdx.x} * args.width;
   const float* x = args.x + row;
   const float* dy = args.dy + row;
   float* dx = args.dx + row;
 
   float products = 0;
-  for (int i = threadIdx.x; i < args.width; i += kRowThreads) products = fmaf(dy[i] * args.gain[i], x[i], products);
-  const float mean = block_sum<kRowThreads>(products, slots) / static_cast<float>(args.width);
+  for (int i = threadIdx.x; i < args.width; i += kNormBackwardThreads) products = fmaf(dy[i] * args.gain[i], x[i], products);
+  const float mean = block_sum<kNormBackwardThreads>(products, slots) / static_cast<float>(args.width);
   const float inv = args.inv_rms[blockIdx.x];
   const float along = inv * inv * mean;
-  for (int i = threadIdx.x; i < args.width; i += kRowThreads) {
+  for (int i = threadIdx.x; i < args.width; i += kNormBackwardThreads) {
     dx[i] = fmaf(inv, dy[i] * args.gain[i] - x[i] * along, dx[i]);
   }
 }

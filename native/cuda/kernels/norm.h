@@ -5,6 +5,8 @@
 
 namespace tinylora::cuda {
 
+inline constexpr int kNormBackwardThreads = 256;
+
 struct RmsNormKernelArgs {
   const float* x;        // [M, width]
   const float* gain;     // [width]

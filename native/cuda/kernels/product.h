@@ -26,6 +26,11 @@ struct ProductTask {
   int unused;
 };
 
+/// Of shared memory, behind the ring of product_bf16.cu: left of a block's rows and right of its columns.
+constexpr unsigned product_factor_bytes(int rank, int rows, int columns) {
+  return 4U * static_cast<unsigned>(rank * (rows + columns));
+}
+
 struct ProductKernelArgs {
   const void* x;  // [M, x_stride] act, columns k.. zero
   int x_stride;

@@ -1,7 +1,8 @@
 // Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right
 // (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cuh makes left
 // beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
-// the epilogue.
+// the epilogue. A block reads the factors of its rows and columns once, while the first stages are on their way; they
+// take r (rows + columns) floats of shared memory behind the ring.
 //
 // Contract: every output is one chain of mma.m16n8k16, k ascending, rows of x as A, outputs as B, whatever the tile.
 // Rows past M and columns of k past the end are zeros, which add nothing. So all tilings give the same bits, for 1 row
@@ -39,7 +40,7 @@ struct Tiling {
   static constexpr int kPiecesW = kTransposed ? kColumns / 8 : kDepth / 8;  // of the w tile
   static constexpr int kLinesW = kTransposed ? kDepth : kColumns;
   static constexpr int kBytesX = kRows * kPiecesX * 16, kStageBytes = kBytesX + kLinesW * kPiecesW * 16;
-  static_assert(kDepth % 16 == 0 && (kTilesN == 1 || kTilesN % 2 == 0) && !(kTransposed && kTilesN == 1));
+  static_assert(kDepth % 16 == 0 && kThreads % kColumns == 0 && (kTilesN == 1 || kTilesN % 2 == 0) && !(kTransposed && kTilesN == 1));
 };
 
 /// Starts the copies of the stage that begins at `depth` of k.
@@ -115,33 +116,70 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
   }
 }
 
-/// sum += left right, then the outputs. `row` and `column` are the warp's first.
+/// The factors of the update of a block's outputs, from global memory: left [kRows, rank], then right [rank, kColumns],
+/// zeros past the end. They are there for all at the next barrier.
 template <typename T>
-__device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task,
-                         float (&sum)[T::kTilesM][T::kTilesN][4], int row, int column) {
-  const int group = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
-  for (int r = 0; r < task.rank; ++r) {
-    float right[T::kTilesN][2];
+__device__ void load_factors(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0,
+                             float* factors) {
+  const unsigned rank = static_cast<unsigned>(task.rank), rows = rank * T::kRows;
+  const unsigned real = rank * static_cast<unsigned>(args.rows - row0);
+  const float* left = task.left + int64_t{row0} * task.rank;
+#pragma unroll 1
+  for (unsigned i = threadIdx.x; i < rows; i += T::kThreads) factors[i] = i < real ? left[i] : 0;
+  const int n = column0 + static_cast<int>(threadIdx.x % T::kColumns);
+#pragma unroll 1
+  for (unsigned i = threadIdx.x; i < rank * T::kColumns; i += T::kThreads) {
+    factors[rows + i] = n < task.n ? task.right[int64_t{i / T::kColumns} * task.n + n] : 0;
+  }
+}
+
+/// sum += left right of kTogether of the rank. `left` begins at the thread's row, `right` at its pair of columns.
+template <typename T, int kTogether>
+__device__ void add_terms(float (&sum)[T::kTilesM][T::kTilesN][4], const float* left, int stride, const float* right) {
+  float2 b[kTogether][T::kTilesN];
+#pragma unroll
+  for (int r = 0; r < kTogether; ++r) {
 #pragma unroll
     for (int j = 0; j < T::kTilesN; ++j) {
+      b[r][j] = *reinterpret_cast<const float2*>(right + r * T::kColumns + 8 * j);
+    }
+  }
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const int n = column + 8 * j + pair + h;
-        right[j][h] = n < task.n ? task.right[int64_t{r} * task.n + n] : 0;
-      }
+  for (int i = 0; i < 2 * T::kTilesM; ++i) {
+    float a[kTogether];
+    if constexpr (kTogether == 2) {
+      const float2 both = *reinterpret_cast<const float2*>(left + 8 * i * stride);
+      a[0] = both.x, a[1] = both.y;
+    } else {
+      a[0] = left[8 * i * stride];
     }
 #pragma unroll
-    for (int i = 0; i < 2 * T::kTilesM; ++i) {
-      const int m = row + 8 * i + group;
-      const float left = m < args.rows ? task.left[int64_t{m} * task.rank + r] : 0;
+    for (int r = 0; r < kTogether; ++r) {
 #pragma unroll
       for (int j = 0; j < T::kTilesN; ++j) {
         float(&c)[4] = sum[i / 2][j];
-        c[2 * (i % 2)] = fmaf(left, right[j][0], c[2 * (i % 2)]);
-        c[2 * (i % 2) + 1] = fmaf(left, right[j][1], c[2 * (i % 2) + 1]);
+        c[2 * (i % 2)] = fmaf(a[r], b[r][j].x, c[2 * (i % 2)]);
+        c[2 * (i % 2) + 1] = fmaf(a[r], b[r][j].y, c[2 * (i % 2) + 1]);
       }
     }
   }
+}
+
+/// sum += left right, r ascending. `left` begins at the warp's first row, `right` at its first column.
+template <typename T>
+__device__ void add_update(int rank, float (&sum)[T::kTilesM][T::kTilesN][4], const float* left, const float* right) {
+  left += static_cast<int>(threadIdx.x % 32 / 4) * rank;
+  right += 2 * (threadIdx.x % 4);
+  if (rank == 2) return add_terms<T, 2>(sum, left, 2, right);
+#pragma unroll 1
+  for (int r = 0; r < rank; ++r) add_terms<T, 1>(sum, left + r, rank, right + r * T::kColumns);
+}
+
+/// `row` and `column` are the warp's first.
+template <typename T>
+__device__ void store_outputs(const ProductKernelArgs& args, const ProductTask& task,
+                              const float (&sum)[T::kTilesM][T::kTilesN][4], int row, int column) {
+  const int group = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
 #pragma unroll
   for (int i = 0; i < 2 * T::kTilesM; ++i) {
     const int m = row + 8 * i + group;
@@ -170,6 +208,9 @@ __device__ void product(const ProductKernelArgs& args) {
     if (s < stages) load_stage<T>(args, task, row0, column0, s * T::kDepth, shared + s * T::kStageBytes);
     commit_copies();
   }
+  // Behind the ring, so that they wait there for the epilogue: the block's warps share them.
+  auto* factors = reinterpret_cast<float*>(shared + T::kStages * T::kStageBytes);
+  if (task.rank > 0) load_factors<T>(args, task, row0, column0, factors);
   for (int s = 0; s < stages; ++s) {
     wait_for_copies<T::kStages - 2>();
     __syncthreads();  // stage s is there for all, and all are done with the stage that is overwritten now
@@ -180,7 +221,10 @@ __device__ void product(const ProductKernelArgs& args) {
     commit_copies();
     multiply_stage<T>(sum, shared + s % T::kStages * T::kStageBytes, row, column);
   }
-  epilogue<T>(args, task, sum, row0 + row, column0 + column);
+  if (task.rank > 0) {
+    add_update<T>(task.rank, sum, factors + row * task.rank, factors + task.rank * T::kRows + column);
+  }
+  store_outputs<T>(args, task, sum, row0 + row, column0 + column);
 }
 
 using Small = Tiling<1, 1, 1, 1, 64, 8, false>;

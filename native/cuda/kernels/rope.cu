@@ -5,8 +5,8 @@
 // is read once, turned in registers and written once, in runs of 64 or 128 bytes. The sums of the norm are taken over a
 // lane's pairs ascending, then over the warp in a butterfly: an order fixed by D. Bytes moved: 4 in, 2 or 4 out per
 // element, and the angles, which all heads of a row share through the cache; nothing but memory can limit it.
-// On the way back a block owns a row, so that it can make s of q_proj, k_proj and v_proj (low_rank.cuh) from what it
-// has just written, in L2.
+// On the way back a block owns a tile of rows, so that it can make s of q_proj, k_proj and v_proj (low_rank.cuh) from
+// what it has just written, in L2.
 #include "low_rank.cuh"
 #include "rope.h"
 #include "warp.cuh"
@@ -14,7 +14,6 @@
 namespace tinylora::cuda {
 namespace {
 
-static_assert(kRopeWarps * 32 == kRowThreads);
 constexpr int kPairs = 4;  // of one lane
 
 struct Head {
@@ -181,34 +180,36 @@ __device__ void gather_key_and_value(const RopeStoreBackwardTask& task, int row,
 }
 
 /// s of one of the three gradients; `x` [M, k].
-template <typename T>
-__device__ void sum_row(const LowRankArgs& low_rank, const void* x, long long row) {
+template <typename T, class Tile>
+__device__ void sum_rows(const LowRankArgs& low_rank, const void* x) {
   if (low_rank.tasks == 0) return;
-  const T* from = static_cast<const T*>(x) + row * low_rank.k;
-  low_rank_row(low_rank, row, [&](int i, bool, float(&values)[kGroup]) { load_group(low_rank, from, i, values); });
+  low_rank_rows<Tile, 1, 1>(low_rank, [&](const auto& groups, const Place& place, bool, float(&values)[1][kGroup]) {
+    groups.load(static_cast<const T*>(x) + place.at, place.column, values[0]);
+  });
 }
 
-/// Warps turn the row's query heads back, then gather its key and value heads.
-template <typename T>
+/// Warps turn the query heads of the tile's rows back, and gather their key and value heads.
+template <typename T, class Tile>
 __device__ void rope_store_backward(const RopeStoreBackwardTask& task) {
   const RopeStoreBackwardArgs& args = task.args;
   const int dim = args.head_dim, half = dim / 2;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const int row = static_cast<int>(blockIdx.x);
-  for (int i = static_cast<int>(threadIdx.x / 32); i < args.heads + args.kv_heads; i += kRopeWarps) {
+  const int lane = static_cast<int>(threadIdx.x % 32), heads = args.heads + args.kv_heads;
+  const int row0 = Tile::first_row(), items = min(Tile::kRows, task.layout.rows - row0) * heads;
+  for (int item = static_cast<int>(threadIdx.x / 32); item < items; item += Tile::kThreads / 32) {
+    const int row = row0 + item / heads, i = item % heads;
     if (i >= args.heads) {
       gather_key_and_value<T>(task, row, i - args.heads, lane);
       continue;
     }
-    const long long item = static_cast<long long>(row) * args.heads + i;
-    Head head = load_head(args.dq_out + item * dim, half, lane);
-    turn_back(head, args, args.q_gain, args.q + item * dim, task.layout.position[row], lane);
-    store_head(head, static_cast<T*>(args.dq) + item * dim, half, lane);
+    const long long place = static_cast<long long>(row) * args.heads + i;
+    Head head = load_head(args.dq_out + place * dim, half, lane);
+    turn_back(head, args, args.q_gain, args.q + place * dim, task.layout.position[row], lane);
+    store_head(head, static_cast<T*>(args.dq) + place * dim, half, lane);
   }
   __syncthreads();
-  sum_row<T>(task.of_q, args.dq, row);
-  sum_row<T>(task.of_k, args.dk, row);
-  sum_row<T>(task.of_v, args.dv, row);
+  sum_rows<T, Tile>(task.of_q, args.dq);
+  sum_rows<T, Tile>(task.of_k, args.dk);
+  sum_rows<T, Tile>(task.of_v, args.dv);
 }
 
 }  // namespace
@@ -219,11 +220,14 @@ extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_f32(Rop
 extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_bf16(RopeStoreTask task) {
   rope_store<__nv_bfloat16>(task);
 }
-extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_backward_f32(RopeStoreBackwardTask task) {
-  rope_store_backward<float>(task);
+extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_f32(RopeStoreBackwardTask task) {
+  rope_store_backward<float, Flat>(task);
 }
-extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
-  rope_store_backward<__nv_bfloat16>(task);
+extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
+  rope_store_backward<__nv_bfloat16, Flat>(task);
+}
+extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_bf16(RopeStoreBackwardTask task) {
+  rope_store_backward<__nv_bfloat16, Tall>(task);
 }
 
 }  // namespace tinylora::cuda

@@ -2,7 +2,7 @@
 // gather_rows       y[i] = x[rows[i]]
 // scatter_add_rows  y[rows[i]] += x[i], i ascending
 // cast              y = x rounded to act
-// cast_rows         the same, and s of the product that reads y (low_rank.cuh): a block of 256 threads a row
+// cast_rows         the same, and s of the product that reads y (low_rank.cuh): a tile of rows a block
 //
 // Copies: one thread an element and step, a block a row (embed, gather) or a column of blocks over all rows (scatter:
 // repeated rows are added by the thread that owns the column, one after the other, so no order is left to chance).
@@ -24,16 +24,14 @@ __device__ void embed(const EmbedKernelArgs& args) {
   for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = load(from + i);
 }
 
-template <typename Act>
+template <typename Act, class Tile>
 __device__ void cast_rows(const CastRowsKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
-  const int64_t row = blockIdx.x;
-  const float* x = args.x + row * low_rank.k;
-  Act* y = static_cast<Act*>(args.y) + row * low_rank.k;
-  low_rank_row(low_rank, row, [&](int i, bool first, float(&values)[kGroup]) {
-    if (!first) return load_group(low_rank, y, i, values);
-    load_group(low_rank, x, i, values);
-    store_group(low_rank, y, i, values);
+  low_rank_rows<Tile, 1, 1>(low_rank, [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
+    Act* y = static_cast<Act*>(args.y) + place.at;
+    if (!first) return groups.load(y, place.column, values[0]);
+    groups.load_fixed(args.x + place.at, place.column, values[0]);
+    groups.store(place.real, y, place.column, values[0]);
   });
 }
 
@@ -70,9 +68,12 @@ extern "C" __global__ void cast_f32(CastKernelArgs args) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) cast_rows_bf16(CastRowsKernelArgs args) {
-  cast_rows<__nv_bfloat16>(args);
+extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_bf16(CastRowsKernelArgs args) {
+  cast_rows<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kRowThreads) cast_rows_f32(CastRowsKernelArgs args) {
-  cast_rows<float>(args);
+extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f32(CastRowsKernelArgs args) {
+  cast_rows<float, Flat>(args);
+}
+extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_bf16(CastRowsKernelArgs args) {
+  cast_rows<__nv_bfloat16, Tall>(args);
 }

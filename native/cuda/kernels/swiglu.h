@@ -13,13 +13,12 @@ struct SwigluKernelArgs {
 };
 
 struct SwigluBackwardKernelArgs {
-  const void* gate;     // [M, F] act
-  const void* up;       // [M, F] act
-  const float* dh;      // [M, F]
-  void* d_gate;         // [M, F] act
-  void* d_up;           // [M, F] act
-  LowRankArgs of_gate;  // of d_gate
-  LowRankArgs of_up;    // of d_up
+  const void* gate;      // [M, F] act
+  const void* up;        // [M, F] act
+  const float* dh;       // [M, F]
+  void* d_gate;          // [M, F] act
+  void* d_up;            // [M, F] act
+  LowRankArgs low_rank;  // no tasks, or one of d_gate and one of d_up, a rank of 0 where there is no update
 };
 
 }  // namespace tinylora::cuda
