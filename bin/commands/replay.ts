@@ -43,7 +43,7 @@ async function replay(command: Command, run: string, step: number): Promise<void
   const result = await interruptible(async (signal) => {
     const engine = await loadEngine(config, signal);
     try {
-      const adapter = makeTrained(engine, config);
+      const adapter = await makeTrained(engine, config);
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
       return await replayStep({ engine, adapter, run, step, signal });
     } finally {
