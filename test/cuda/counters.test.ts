@@ -17,10 +17,10 @@ const RANK = 2;
  * kernels miss it by today, to be lowered with them.
  */
 const FUSION = [
-  { pass: "forward", rows: 512, wanted: { instructions: 2, bytes: 1 }, found: { instructions: 8.2, bytes: 14.1 } },
-  { pass: "backward", rows: 512, wanted: { instructions: 2, bytes: 1 }, found: { instructions: 8.8, bytes: 16.2 } },
-  { pass: "forward", rows: 1, wanted: { instructions: 2, bytes: 3 }, found: { instructions: 2.1, bytes: 0 } },
-  { pass: "decode", rows: 1, wanted: { instructions: 2, bytes: 3 }, found: { instructions: 2.1, bytes: 0 } },
+  { pass: "forward", rows: 512, wanted: { instructions: 2, bytes: 1 }, found: { instructions: 3.1, bytes: 0 } },
+  { pass: "backward", rows: 512, wanted: { instructions: 2, bytes: 1 }, found: { instructions: 3.3, bytes: 0 } },
+  { pass: "forward", rows: 1, wanted: { instructions: 2, bytes: 3 }, found: { instructions: 0, bytes: 0 } },
+  { pass: "decode", rows: 1, wanted: { instructions: 2, bytes: 3 }, found: { instructions: 0, bytes: 0 } },
   { pass: "backward", rows: 1, wanted: { instructions: 2, bytes: 3 }, found: { instructions: 0, bytes: 0 } },
 ] as const;
 

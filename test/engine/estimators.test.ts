@@ -50,7 +50,7 @@ const estimators: [string, TrainOptions][] = [
 async function train(name: string, options: TrainOptions, { resume = false, on = engine } = {}): Promise<string> {
   const run = join(folder, name);
   const config = { ...base, ...options };
-  const adapter = makeTrained(on, resolveConfig(config)) as Adapter;
+  const adapter = (await makeTrained(on, resolveConfig(config))) as Adapter;
   await new GrpoTrainer({ engine: on, adapter, config, run, resume }).train();
   return run;
 }
@@ -126,8 +126,10 @@ describe("the gradient of v by completion", () => {
 
   it("is narrowed to the projection of each member of a population", async () => {
     const seeds = [0, 5, 6];
-    const adapters = seeds.map(
-      (projection_seed) => makeTrained(engine, resolveConfig({ ...base, projection_seed })) as Adapter,
+    const adapters = await Promise.all(
+      seeds.map(async (projection_seed) => {
+        return (await makeTrained(engine, resolveConfig({ ...base, projection_seed }))) as Adapter;
+      }),
     );
     const vectors = seeds.map((_, i) => Float32Array.from({ length: 5 }, (_, j) => 0.1 * (i + 1) * (j - 2)));
     const gradients = async (slot: number) => {
@@ -167,7 +169,7 @@ describe("evolution strategies", () => {
 
   it("is refused to a member of a population", async () => {
     const config = { ...base, estimator: "evolution_strategies" as const };
-    const adapter = makeTrained(engine, resolveConfig(config)) as Adapter;
+    const adapter = (await makeTrained(engine, resolveConfig(config))) as Adapter;
     const [member] = await Population.attach(engine, [adapter]);
     await expect(new GrpoTrainer({ engine: member!, adapter, config }).train()).rejects.toThrow(
       /estimator: expected an engine of its own/,
@@ -175,14 +177,14 @@ describe("evolution strategies", () => {
   });
 });
 
-function again(name: string, step: number, on = engine): Promise<Replay> {
-  return replayStep({ engine: on, adapter: makeTrained(on, resolveConfig(base)), run: join(folder, name), step });
+async function again(name: string, step: number, on = engine): Promise<Replay> {
+  return replayStep({ engine: on, adapter: await makeTrained(on, resolveConfig(base)), run: join(folder, name), step });
 }
 
 describe("replay", () => {
   it("makes a step of supervised fine-tuning again", async () => {
     const run = join(folder, "sft");
-    const adapter = makeTrained(engine, resolveConfig(base)) as Adapter;
+    const adapter = (await makeTrained(engine, resolveConfig(base))) as Adapter;
     await new SftTrainer({ engine, adapter, config: base, run }).train();
     const replay = await again("sft", 2);
     expect(replay).toMatchObject({ method: "sft", same: true, completions: { compared: 0 } });
@@ -220,7 +222,7 @@ describe("replay", () => {
     await cp(join(folder, name), join(folder, "moved"), { recursive: true });
     const warnings: string[] = [];
     const config: TrainOptions = { ...base, max_steps: 4, eval_steps: 0 };
-    const moved = { engine: reference, adapter: makeTrained(reference, resolveConfig(base)) as Adapter, config };
+    const moved = { engine: reference, adapter: (await makeTrained(reference, resolveConfig(base))) as Adapter, config };
     const trainer = new GrpoTrainer({ ...moved, run: join(folder, "moved"), resume: true });
     await trainer.train({ onWarning: (message) => warnings.push(message) });
     expect(warnings).toEqual([

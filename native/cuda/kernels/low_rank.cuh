@@ -3,8 +3,8 @@
 //
 // Order: that of row_tile.cuh, of each chain the parts ascending, then the 4 chains in a butterfly; the same whoever makes
 // the row and in whatever tile. kTogether sums of each task are taken at once; with a larger rank the row is gone through
-// again. Bytes beside the row's own: rank k floats of A or B a task
-// and block, from L2; a tall block asks for them once for its 16 rows.
+// again. Bytes beside the row's own: rank k floats of A or B a task and block, from L2; a tall block asks for them once
+// for its 16 rows.
 #pragma once
 
 #include "group.cuh"
