@@ -49,14 +49,15 @@ describe("native", () => {
 });
 
 /**
- * The products of sm_90a, on the stand-in as such a device: with three multiprocessors, so that a block makes many tiles
- * and the largest tiling is chosen, and with blocks in order and in two others.
+ * The products of sm_90a and dW, on the stand-in as such a device: with three multiprocessors, so that a block makes many
+ * tiles and the largest tiling is chosen, and with blocks in order and in two others.
  */
 describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("native, on sm_90", () => {
   const filters = [
     ["linear: ", "cuda bf16"],
     ["lora: ", "cuda bf16"],
     ["cuda product", "sm_90a"],
+    ["weight gradient: ", "cuda bf16"],
   ];
   it.each(["0", "1", "2"])("products, order %s", { timeout: 300_000 }, async (order) => {
     const environment = { CUDASIM_ARCH: "90", CUDASIM_MULTIPROCESSORS: "3", CUDASIM_ORDER: order };
