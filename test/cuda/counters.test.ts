@@ -99,6 +99,17 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "products of Qwen2.5-1.5B" : "products (left
     });
   });
 
+  it.each([512, 1])("no kernel of a layer has conflicts of shared memory or keeps local memory, %s rows", (rows) => {
+    for (const rank of [0, RANK]) {
+      const { forward, backward, decode, attention, attentionBackward, decodeAttention } = of(rows, rank);
+      const products = [...forward, ...backward, ...decode].flatMap(({ product, before }) => [...before, product]);
+      for (const launch of [...products, ...attention, ...attentionBackward, ...decodeAttention]) {
+        expect(launch.wavefronts, `${launch.kernel}, rank ${rank}`).toBe(launch.idealWavefronts);
+        expect(launch.localAccesses, `${launch.kernel}, rank ${rank}`).toBe(0);
+      }
+    }
+  });
+
   it.each(FUSION)("the fused update costs little: $pass, $rows rows", ({ pass, rows, wanted, found }) => {
     const all = (rank: number) => total(of(rows, rank)[pass].flatMap(({ product, before }) => [...before, product]));
     const [plain, fused] = [all(0), all(RANK)];
