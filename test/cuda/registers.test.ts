@@ -22,7 +22,9 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no 
   }, 600_000);
 
   it("spill nothing on sm_80", () => {
-    expect(ampere.map(({ name }) => name)).toEqual(expect.arrayContaining(["product_large_bf16", "rms_norm_tall_bf16"]));
+    expect(ampere.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["product_large_bf16", "rms_norm_tall_bf16"]),
+    );
     expect(ampere.length).toBeGreaterThan(50);
     for (const { name, spills } of ampere) expect(spills, name).toBe(0);
   });

@@ -229,7 +229,11 @@ describe("replay", () => {
     await cp(join(folder, name), join(folder, "moved"), { recursive: true });
     const warnings: string[] = [];
     const config: TrainOptions = { ...base, max_steps: 4, eval_steps: 0 };
-    const moved = { engine: reference, adapter: (await makeTrained(reference, resolveConfig(base))) as Adapter, config };
+    const moved = {
+      engine: reference,
+      adapter: (await makeTrained(reference, resolveConfig(base))) as Adapter,
+      config,
+    };
     const trainer = new GrpoTrainer({ ...moved, run: join(folder, "moved"), resume: true });
     await trainer.train({ onWarning: (message) => warnings.push(message) });
     expect(warnings).toEqual([
