@@ -90,12 +90,11 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
     rank = std::max(rank, task.rank);
   }
   const unsigned factors = half ? cuda::product_factor_bytes(rank, kernel.rows, kernel.columns) : 0;
-  launch(
-      *device_, half ? "product_bf16" : "product_f32", kernel.name,
-      {.grid = {ceil_div(args.rows, kernel.rows), tiles},
-       .block = kernel.threads,
-       .shared_bytes = kernel.shared_bytes + factors},
-      args);
+  launch(*device_, half ? "product_bf16" : "product_f32", kernel.name,
+         {.grid = {ceil_div(args.rows, kernel.rows), tiles},
+          .block = kernel.threads,
+          .shared_bytes = kernel.shared_bytes + factors},
+         args);
 }
 
 void CudaBackend::linear(std::span<const LinearArgs> products) {

@@ -21,9 +21,9 @@ struct RowKernel {
 template <typename Args>
 void launch_rows(Device& device, const RowKernel& kernel, bool bf16, int rows, const Args& args, int tasks = 1) {
   const bool tall = bf16 && rows >= kTallFrom;
-  const Shape shape{.grid = {tall ? ceil_div(rows, kTallRows) : static_cast<unsigned>(rows),
-                             static_cast<unsigned>(tasks)},
-                    .block = static_cast<unsigned>(tall ? kTallThreads : kFlatThreads)};
+  const Shape shape{
+      .grid = {tall ? ceil_div(rows, kTallRows) : static_cast<unsigned>(rows), static_cast<unsigned>(tasks)},
+      .block = static_cast<unsigned>(tall ? kTallThreads : kFlatThreads)};
   launch(device, kernel.file, tall ? kernel.tall_bf16 : bf16 ? kernel.bf16 : kernel.f32, shape, args);
 }
 

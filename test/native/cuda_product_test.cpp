@@ -91,12 +91,12 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
   std::optional<std::vector<float>> first;
   for (const Tile& tile : tiles) {
     const auto run = [&](const cuda::ProductKernelArgs& args, int n) {
-      cuda::launch(backend->device(), dtype == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
-                   {.grid = {cuda::ceil_div(args.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
-                    .block = tile.threads,
-                    .shared_bytes =
-                        tile.shared_bytes + cuda::product_factor_bytes(data.shape.rank, tile.rows, tile.columns)},
-                   args);
+      cuda::launch(
+          backend->device(), dtype == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
+          {.grid = {cuda::ceil_div(args.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
+           .block = tile.threads,
+           .shared_bytes = tile.shared_bytes + cuda::product_factor_bytes(data.shape.rank, tile.rows, tile.columns)},
+          args);
     };
     const std::vector<float> y = product_by(*backend, run, data, backward);
     if (!first) first = y;

@@ -1,5 +1,5 @@
-// kGroup neighbouring elements of a row at a time: 8 or 16 bytes in one move where the arrays allow it, else one by one,
-// zeros past the end of the row.
+// kGroup neighbouring elements of a row at a time: 8 or 16 bytes in one move where the arrays allow it, else one by
+// one, zeros past the end of the row.
 #pragma once
 
 #include "act.cuh"

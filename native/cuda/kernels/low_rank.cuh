@@ -1,10 +1,10 @@
 // z = x A^T and left = z R_k^T (backward: s = dy B, left = s R_k) of the rows of one tile (row_tile.cuh), made by the
 // block that writes them, or by low_rank.cu from rows that are there.
 //
-// Order: that of row_tile.cuh, of each chain the parts ascending, then the 4 chains in a butterfly; the same whoever makes
-// the row and in whatever tile. kTogether sums of each task are taken at once; with a larger rank the row is gone through
-// again. Bytes beside the row's own: rank k floats of A or B a task and block, from L2; a tall block asks for them once
-// for its 16 rows.
+// Order: that of row_tile.cuh, of each chain the parts ascending, then the 4 chains in a butterfly; the same whoever
+// makes the row and in whatever tile. kTogether sums of each task are taken at once; with a larger rank the row is gone
+// through again. Bytes beside the row's own: rank k floats of A or B a task and block, from L2; a tall block asks for
+// them once for its 16 rows.
 #pragma once
 
 #include "group.cuh"
@@ -157,10 +157,10 @@ __device__ void add_rows(const LowRankArgs& args, LowRankSums<Tile>& sums, int f
   add_rows<Tile, true, kSets, kMost>(args, sums, first, make);
 }
 
-/// `make(groups, place, first, values)` gives the elements of a place, of kSets matrices, by Groups; with `first` it is the
-/// first to ask for them, and may make and, where the row is real, store them. With one matrix it is that of all tasks, at
-/// most kMost, 1 or kMaxTasks; else task t is of matrix t. All threads of the block must call; the rows are gone through
-/// once even without tasks.
+/// `make(groups, place, first, values)` gives the elements of a place, of kSets matrices, by Groups; with `first` it is
+/// the first to ask for them, and may make and, where the row is real, store them. With one matrix it is that of all
+/// tasks, at most kMost, 1 or kMaxTasks; else task t is of matrix t. All threads of the block must call; the rows are
+/// gone through once even without tasks.
 template <class Tile, int kSets, int kMost, class Make>
 __device__ void low_rank_rows(const LowRankArgs& args, const Make& make) {
   __shared__ LowRankSums<Tile> sums;

@@ -1,10 +1,10 @@
 // rms_norm           y = x * inv_rms * gain,  inv_rms = 1 / sqrt(mean(x^2) + epsilon)
 // rms_norm_backward  dx += inv_rms * (g - x * inv_rms^2 * mean(g * x)),  g = dy * gain
 //
-// Forward: a tile of rows a block, sums over a row in the order of row_tile.cuh; x is read twice, the second time from L1
-// (a row of 4096 floats is 16 KiB), and z of the products that read y is made of the values that are stored. Backward: a
-// block a row, the sum by a thread over every 256th column, then over lanes, then over warps. Bytes a row: forward 4
-// width in and 2 or 4 width out, backward 16 width. Limit: memory.
+// Forward: a tile of rows a block, sums over a row in the order of row_tile.cuh; x is read twice, the second time from
+// L1 (a row of 4096 floats is 16 KiB), and z of the products that read y is made of the values that are stored.
+// Backward: a block a row, the sum by a thread over every 256th column, then over lanes, then over warps. Bytes a row:
+// forward 4 width in and 2 or 4 width out, backward 16 width. Limit: memory.
 #include "low_rank.cuh"
 #include "norm.h"
 #include "reduce.cuh"
@@ -63,17 +63,18 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
     if (m < low_rank.rows) args.inv_rms[m] = inverse;
   }
   __syncthreads();
-  low_rank_rows<Tile, 1, kMaxTasks>(low_rank, [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
-    Act* y = static_cast<Act*>(args.y) + place.at;
-    if (!first) return groups.load(y, place.column, values[0]);
-    const float inverse = of_row[place.m - row0];
-    float gain[kGroup];
-    groups.load_fixed(args.x + place.at, place.column, values[0]);
-    groups.load_fixed(args.gain + place.column, place.column, gain);
+  low_rank_rows<Tile, 1, kMaxTasks>(low_rank,
+                                    [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
+                                      Act* y = static_cast<Act*>(args.y) + place.at;
+                                      if (!first) return groups.load(y, place.column, values[0]);
+                                      const float inverse = of_row[place.m - row0];
+                                      float gain[kGroup];
+                                      groups.load_fixed(args.x + place.at, place.column, values[0]);
+                                      groups.load_fixed(args.gain + place.column, place.column, gain);
 #pragma unroll
-    for (int e = 0; e < kGroup; ++e) values[0][e] = values[0][e] * inverse * gain[e];
-    groups.store(place.real, y, place.column, values[0]);
-  });
+                                      for (int e = 0; e < kGroup; ++e) values[0][e] = values[0][e] * inverse * gain[e];
+                                      groups.store(place.real, y, place.column, values[0]);
+                                    });
 }
 
 }  // namespace
@@ -96,7 +97,8 @@ extern "C" __global__ void __launch_bounds__(kNormBackwardThreads) rms_norm_back
   float* dx = args.dx + row;
 
   float products = 0;
-  for (int i = threadIdx.x; i < args.width; i += kNormBackwardThreads) products = fmaf(dy[i] * args.gain[i], x[i], products);
+  for (int i = threadIdx.x; i < args.width; i += kNormBackwardThreads)
+    products = fmaf(dy[i] * args.gain[i], x[i], products);
   const float mean = block_sum<kNormBackwardThreads>(products, slots) / static_cast<float>(args.width);
   const float inv = args.inv_rms[blockIdx.x];
   const float along = inv * inv * mean;

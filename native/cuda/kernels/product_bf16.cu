@@ -40,7 +40,8 @@ struct Tiling {
   static constexpr int kPiecesW = kTransposed ? kColumns / 8 : kDepth / 8;  // of the w tile
   static constexpr int kLinesW = kTransposed ? kDepth : kColumns;
   static constexpr int kBytesX = kRows * kPiecesX * 16, kStageBytes = kBytesX + kLinesW * kPiecesW * 16;
-  static_assert(kDepth % 16 == 0 && kThreads % kColumns == 0 && (kTilesN == 1 || kTilesN % 2 == 0) && !(kTransposed && kTilesN == 1));
+  static_assert(kDepth % 16 == 0 && kThreads % kColumns == 0 && (kTilesN == 1 || kTilesN % 2 == 0) &&
+                !(kTransposed && kTilesN == 1));
 };
 
 /// Starts the copies of the stage that begins at `depth` of k.

@@ -4,10 +4,10 @@
 //   tall  16 rows   1024 threads, a warp's chains those of 16 rows: what depends on the column alone (gains, factors of
 //                   updates) is asked for once by 16 rows, half a sector to none
 //
-// Order of a sum over a row: the columns are dealt out in groups of four neighbours, in turn to 128 chains, 4 to each of
-// 32 parts; a chain goes through its groups ascending; the chains are then added in an order of the kernel's own, by part
-// and chain. It depends on k alone, in neither shape on anything else. A part is a warp of a tall block, whose lanes are
-// 8 rows x 4 chains, twice; it is 4 neighbouring lanes of a flat one.
+// Order of a sum over a row: the columns are dealt out in groups of four neighbours, in turn to 128 chains, 4 to each
+// of 32 parts; a chain goes through its groups ascending; the chains are then added in an order of the kernel's own, by
+// part and chain. It depends on k alone, in neither shape on anything else. A part is a warp of a tall block, whose
+// lanes are 8 rows x 4 chains, twice; it is 4 neighbouring lanes of a flat one.
 #pragma once
 
 #include "low_rank.h"
@@ -15,8 +15,8 @@
 namespace tinylora::cuda {
 
 constexpr int kParts = 32;
-constexpr int kChains = 4;                              // of a part
-constexpr int kSweep = kParts * kChains * kGroup;       // columns that all chains take together
+constexpr int kChains = 4;                         // of a part
+constexpr int kSweep = kParts * kChains * kGroup;  // columns that all chains take together
 static_assert(kFlatThreads == kParts * kChains && kTallThreads == 32 * kParts && kTallRows % 8 == 0);
 
 template <bool kTall_>
