@@ -36,7 +36,7 @@ const rows = options.rows.split(",").map(Number);
 const root = join(import.meta.dirname, "../..");
 const products: { name: string; architecture: string; blocks: number }[] = measure(
   ["sm_80", "sm_90a"],
-  ["product_bf16.cu"],
+  ["product_half.cu"],
 );
 
 startCounting();

@@ -23,7 +23,7 @@ export async function saveModel(folder: string, model: Model, trained: NamedWeig
   for (const source of model.tensors) {
     const own = trained.get(source.name);
     tensors.set(source.name, {
-      dtype: own ? (dtype === "bf16" ? "BF16" : "F32") : fileDtype(source),
+      dtype: own ? ({ bf16: "BF16", fp16: "F16", fp32: "F32" } as const)[dtype] : fileDtype(source),
       shape: source.shape,
       data: own ? encodeVector(roundVector(own.values, dtype), dtype) : await readTensorBytes(source),
     });

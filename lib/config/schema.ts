@@ -16,7 +16,10 @@ const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null)
 export const sections = {
   Model: {
     model: optional(z.string()).describe("folder (Hugging Face) or .gguf file"),
-    dtype: z.enum(["bf16", "fp32"]).default("bf16").describe("type that the base weights are kept in"),
+    dtype: z
+      .enum(["bf16", "fp16", "fp32"])
+      .default("bf16")
+      .describe("type that the base weights are kept in; fp16 only on GPUs, where it trains tinylora and lora_xs"),
     device: z
       .string()
       .default("cpu")
@@ -208,6 +211,15 @@ function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
     found.push(["weight_tying", `expected ${tying === "ratio" ? "a share" : "nothing"}, since tying is ${tying}`]);
   }
   const vector = config.adapter === "tinylora" || config.adapter === "lora_xs";
+  if (config.dtype === "fp16" && config.device === "cpu") {
+    found.push(["dtype", "expected bf16 or fp32, since device is cpu"]);
+  }
+  if (config.dtype === "fp16" && !vector) {
+    found.push([
+      "dtype",
+      `expected bf16 or fp32, since adapter is ${config.adapter}: fp16 trains tinylora and lora_xs`,
+    ]);
+  }
   const only = (kind: string, key: keyof TrainConfig, given: boolean) => {
     if (given) found.push([key, `expected nothing, since adapter is ${config.adapter}: it is ${kind}'s`]);
   };

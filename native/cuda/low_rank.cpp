@@ -110,7 +110,7 @@ void CudaBackend::add_rank_gradients(std::span<const LinearBackwardArgs> product
 
 void CudaBackend::low_rank(const RowsOf& x, const LowRankArgs& args) {
   if (args.tasks == 0) return;
-  cuda::launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f32"),
+  cuda::launch(*device_, "low_rank", pick("low_rank_bf16", "low_rank_f16", "low_rank_f32"),
                {.grid = {static_cast<unsigned>(x.rows)}, .block = cuda::kRowThreads},
                cuda::LowRankKernelArgs{x.data, args});
 }

@@ -21,7 +21,7 @@ void CudaBackend::rms_norm(const RmsNormArgs& args) {
       low_rank_of("rms_norm", y, readers, prepared_, cuda::all_aligned(args.x, args.gain)),
       args.epsilon,
       0};
-  launch(*device_, "norm", pick("rms_norm_bf16", "rms_norm_f32"),
+  launch(*device_, "norm", pick("rms_norm_bf16", "rms_norm_f16", "rms_norm_f32"),
          {.grid = {static_cast<unsigned>(args.rows)}, .block = kRowThreads}, kernel);
 }
 

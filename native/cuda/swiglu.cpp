@@ -15,7 +15,7 @@ void CudaBackend::swiglu(const SwigluArgs& args) {
   const RowsOf h{args.h, args.rows, args.width};
   const cuda::SwigluKernelArgs kernel{
       args.gate, args.up, args.h, low_rank_of("swiglu", h, readers, prepared_, cuda::all_aligned(args.gate, args.up))};
-  launch(*device_, "swiglu", pick("swiglu_bf16", "swiglu_f32"),
+  launch(*device_, "swiglu", pick("swiglu_bf16", "swiglu_f16", "swiglu_f32"),
          {.grid = {static_cast<unsigned>(args.rows)}, .block = kRowThreads}, kernel);
 }
 
@@ -26,7 +26,7 @@ void CudaBackend::swiglu_backward(const SwigluBackwardArgs& args) {
   const auto low_rank = low_rank_of("swiglu_backward", gradients, readers, prepared_, aligned);
   const cuda::SwigluBackwardKernelArgs kernel{args.gate, args.up,     args.dh,    args.d_gate,
                                               args.d_up, low_rank[0], low_rank[1]};
-  launch(*device_, "swiglu", pick("swiglu_backward_bf16", "swiglu_backward_f32"),
+  launch(*device_, "swiglu", pick("swiglu_backward_bf16", "swiglu_backward_f16", "swiglu_backward_f32"),
          {.grid = {static_cast<unsigned>(args.rows)}, .block = kRowThreads}, kernel);
   add_rank_gradients(readers);
 }

@@ -261,8 +261,9 @@ void Parameters::changed() {
 }
 
 void Parameters::check_backend() const {
-  check(model_->backend->trains_weights(), "ERR_DEVICE", model_->backend->name(),
-        ": trains vectors only: expected an adapter of kind tinylora or lora_xs, or the backend cpu");
+  check(model_->backend->trains_weights(), "ERR_DEVICE", model_->backend->name(), " in ",
+        name_of(model_->backend->dtype()),
+        ": trains vectors only: expected an adapter of kind tinylora or lora_xs, or dtype bf16 or fp32");
 }
 
 }  // namespace tinylora

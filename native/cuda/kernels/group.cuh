@@ -13,13 +13,14 @@ __device__ inline void load_whole(const float* p, float (&values)[kGroup]) {
   values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
 }
 
-__device__ inline void load_whole(const __nv_bfloat16* p, float (&values)[kGroup]) {
+template <typename Half>
+__device__ void load_whole(const Half* p, float (&values)[kGroup]) {
   const uint4 words = *reinterpret_cast<const uint4*>(p);
   const uint32_t word[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    values[2 * i] = __uint_as_float(word[i] << 16);
-    values[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000U);
+    const float2 pair = unpack<Half>(word[i]);
+    values[2 * i] = pair.x, values[2 * i + 1] = pair.y;
   }
 }
 
@@ -28,9 +29,10 @@ __device__ inline void store_whole(float* p, const float (&values)[kGroup]) {
   reinterpret_cast<float4*>(p)[1] = make_float4(values[4], values[5], values[6], values[7]);
 }
 
-__device__ inline void store_whole(__nv_bfloat16* p, const float (&values)[kGroup]) {
-  *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]),
-                                            pack_bf16(values[4], values[5]), pack_bf16(values[6], values[7]));
+template <typename Half>
+__device__ void store_whole(Half* p, const float (&values)[kGroup]) {
+  *reinterpret_cast<uint4*>(p) = make_uint4(pack<Half>(values[0], values[1]), pack<Half>(values[2], values[3]),
+                                            pack<Half>(values[4], values[5]), pack<Half>(values[6], values[7]));
 }
 
 /// Elements i .. i + 7 of a row of `args.k`.

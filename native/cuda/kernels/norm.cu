@@ -48,6 +48,9 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
 extern "C" __global__ void __launch_bounds__(kRowThreads) rms_norm_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16>(args);
 }
+extern "C" __global__ void __launch_bounds__(kRowThreads) rms_norm_f16(RmsNormKernelArgs args) {
+  rms_norm<__half>(args);
+}
 extern "C" __global__ void __launch_bounds__(kRowThreads) rms_norm_f32(RmsNormKernelArgs args) {
   rms_norm<float>(args);
 }

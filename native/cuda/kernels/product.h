@@ -1,4 +1,4 @@
-// Arguments of kernels/product_bf16.cu and product_f32.cu: up to kMaxTasks products of one x in one launch.
+// Arguments of kernels/product_half.cu and product_f32.cu: up to kMaxTasks products of one x in one launch.
 #pragma once
 
 #include <stdint.h>

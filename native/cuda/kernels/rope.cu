@@ -219,11 +219,17 @@ extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_f32(Rop
 extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_bf16(RopeStoreTask task) {
   rope_store<__nv_bfloat16>(task);
 }
+extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_f16(RopeStoreTask task) {
+  rope_store<__half>(task);
+}
 extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_backward_f32(RopeStoreBackwardTask task) {
   rope_store_backward<float>(task);
 }
 extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
   rope_store_backward<__nv_bfloat16>(task);
+}
+extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_backward_f16(RopeStoreBackwardTask task) {
+  rope_store_backward<__half>(task);
 }
 
 }  // namespace tinylora::cuda

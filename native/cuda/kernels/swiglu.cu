@@ -64,9 +64,13 @@ __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
 extern "C" __global__ void __launch_bounds__(kRowThreads) swiglu_bf16(SwigluKernelArgs args) {
   swiglu<__nv_bfloat16>(args);
 }
+extern "C" __global__ void __launch_bounds__(kRowThreads) swiglu_f16(SwigluKernelArgs args) { swiglu<__half>(args); }
 extern "C" __global__ void __launch_bounds__(kRowThreads) swiglu_f32(SwigluKernelArgs args) { swiglu<float>(args); }
 extern "C" __global__ void __launch_bounds__(kRowThreads) swiglu_backward_bf16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__nv_bfloat16>(args);
+}
+extern "C" __global__ void __launch_bounds__(kRowThreads) swiglu_backward_f16(SwigluBackwardKernelArgs args) {
+  swiglu_backward<__half>(args);
 }
 extern "C" __global__ void __launch_bounds__(kRowThreads) swiglu_backward_f32(SwigluBackwardKernelArgs args) {
   swiglu_backward<float>(args);
