@@ -13,17 +13,18 @@ namespace tinylora::test {
 
 const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> list = [] {
-    const std::vector<DType> all = {DType::f32, DType::bf16, DType::f16}, cpu = {DType::f32, DType::bf16};
-    std::vector<Candidate> found = {{"reference", all, [](DType dtype, int) { return make_reference_backend(dtype); }}};
+    const std::vector<DType> all = {DType::f32, DType::bf16, DType::f16};
+    std::vector<Candidate> found = {
+        {"reference", [](DType dtype, int) { return make_reference_backend(dtype); }, all}};
     std::vector<CpuPath> paths = usable_paths();
     paths.push_back(CpuPath::amx_emulated);
     for (const CpuPath path : paths) {
       found.push_back(
-          {name_of(path), cpu, [path](DType dtype, int threads) { return make_cpu_backend(dtype, threads, path); }});
+          {name_of(path), [path](DType dtype, int threads) { return make_cpu_backend(dtype, threads, path); }});
     }
     const char* driver = std::getenv("TINYLORA_CUDA_DRIVER");
     if (driver != nullptr && *driver != '\0') {
-      found.push_back({"cuda", all, [](DType dtype, int) { return make_hashed_cuda_backend(dtype); }});
+      found.push_back({"cuda", [](DType dtype, int) { return make_hashed_cuda_backend(dtype); }, all});
     }
     return found;
   }();

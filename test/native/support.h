@@ -15,8 +15,8 @@ namespace tinylora::test {
 /// A backend under test. The reference is one of them; the others are compared with it.
 struct Candidate {
   std::string name;
-  std::vector<DType> dtypes;
   std::function<std::unique_ptr<Backend>(DType dtype, int threads)> make;
+  std::vector<DType> dtypes = {DType::f32, DType::bf16};
 };
 
 /// The reference, then the cpu backend on every instruction set that this machine has, then on emulated AMX tiles,
