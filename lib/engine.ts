@@ -24,7 +24,7 @@ import { type ProgressListener, Session } from "./native/session.js";
 import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
-  /** How weights are kept. bf16 takes half the memory. */
+  /** How weights are kept, "bf16" by default. 16 bits take half the memory; "fp16" is not for the cpu. */
   readonly dtype?: Dtype | undefined;
   /** Where the model runs: cpu by default, cuda (the first usable GPU), cuda:N, cudasim, reference. */
   readonly device?: string | undefined;

@@ -13,7 +13,7 @@ export type Residents = (kernel: string, architecture: string) => number;
 export function residents(): Residents {
   const kernels: { name: string; architecture: string; blocks: number }[] = measure(
     ["sm_80", "sm_90a"],
-    ["product_bf16.cu", "product_sm90.cu"],
+    ["product_half.cu", "product_sm90.cu"],
   );
   return (kernel, architecture) => {
     const found = kernels.find((one) => one.name === kernel && one.architecture === architecture);

@@ -67,7 +67,7 @@ export function benchCommand(program: Command): void {
         .default("smollm2-135m"),
     )
     .option("--rows <a,b,...>", "row counts", parseCounts, [1, 8, 64, 512, 4096])
-    .addOption(new Option("--dtype <dtype>", "type of the weights").choices(["bf16", "fp32"]).default("bf16"))
+    .addOption(new Option("--dtype <dtype>", "type of the weights").choices(["bf16", "fp16", "fp32"]).default("bf16"))
     .option("--device <device>", "cpu, cuda (the first usable GPU), cuda:N, or cudasim for counters", "cpu")
     .addOption(
       new Option("--path <path>", "instruction set; the best when not given").choices([
@@ -179,7 +179,7 @@ async function measure(
   };
   const { plain, fused } = await benchProduct(spec);
   const flops = 2 * rows * out * inputs;
-  const bytes = out * inputs * (dtype === "bf16" ? 2 : 4) + 4 * rows * (out + inputs);
+  const bytes = out * inputs * (dtype === "fp32" ? 4 : 2) + 4 * rows * (out + inputs);
   const gflops = flops / plain.median / 1e9;
   const gbytes = bytes / plain.median / 1e9;
   return {
@@ -191,7 +191,7 @@ async function measure(
     gflops,
     gbytes,
     overhead: fused.median / plain.median - 1,
-    share: Math.max(gflops / limits.gflops[dtype], gbytes / limits.gbytes),
+    share: Math.max(gflops / limits.gflops[dtype === "fp32" ? "fp32" : "bf16"], gbytes / limits.gbytes),
     seconds: { plain: plain.median, fused: fused.median },
   };
 }

@@ -91,7 +91,7 @@ async function run(command: Command, options: Options): Promise<void> {
 function fullTable(model: Model, { target_modules, dtype }: TrainConfig) {
   const names = new Set(trainableNames(model, target_modules ?? undefined));
   const trained = weights({ tensors: model.tensors.filter(({ name }) => names.has(name)) });
-  return { tensors: names.size, trained, bytes: trained * (dtype === "bf16" ? 2 : 4) };
+  return { tensors: names.size, trained, bytes: trained * (dtype === "fp32" ? 4 : 2) };
 }
 
 function fullText({ tensors, trained, bytes }: ReturnType<typeof fullTable>): string {

@@ -24,7 +24,7 @@ export async function saveModel(folder: string, model: Model, trained: NamedWeig
     const own = trained.get(source.name);
     const kept = source.shape.length > 1 ? dtype : "fp32"; // as the engine keeps them
     tensors.set(source.name, {
-      dtype: own ? (kept === "bf16" ? "BF16" : "F32") : fileDtype(source),
+      dtype: own ? ({ bf16: "BF16", fp16: "F16", fp32: "F32" } as const)[kept] : fileDtype(source),
       shape: source.shape,
       data: own ? encodeVector(roundVector(own.values, kept), kept) : await readTensorBytes(source),
     });

@@ -17,6 +17,15 @@ export function contradictions(config: TrainConfig): [keyof TrainConfig, string]
     found.push(["weight_tying", `expected ${tying === "ratio" ? "a share" : "nothing"}, since tying is ${tying}`]);
   }
   const vector = config.adapter === "tinylora" || config.adapter === "lora_xs";
+  if (config.dtype === "fp16" && config.device === "cpu") {
+    found.push(["dtype", "expected bf16 or fp32, since device is cpu"]);
+  }
+  if (config.dtype === "fp16" && !vector) {
+    found.push([
+      "dtype",
+      `expected bf16 or fp32, since adapter is ${config.adapter}: fp16 trains tinylora and lora_xs`,
+    ]);
+  }
   const only = (kind: string, key: keyof TrainConfig, given: boolean) => {
     if (given) found.push([key, `expected nothing, since adapter is ${config.adapter}: it is ${kind}'s`]);
   };

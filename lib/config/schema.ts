@@ -22,7 +22,10 @@ const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null)
 export const sections = {
   Model: {
     model: optional(z.string()).describe("folder (Hugging Face) or .gguf file"),
-    dtype: z.enum(["bf16", "fp32"]).default("bf16").describe("type that the base weights are kept in"),
+    dtype: z
+      .enum(["bf16", "fp16", "fp32"])
+      .default("bf16")
+      .describe("type that the base weights are kept in; fp16 only on GPUs, where it trains tinylora and lora_xs"),
     device: z
       .string()
       .default("cpu")

@@ -23,7 +23,7 @@ export interface Addon {
   benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits>;
 }
 
-export type Dtype = "fp32" | "bf16";
+export type Dtype = "fp32" | "bf16" | "fp16";
 export type CpuPath = "amx" | "avx512-bf16" | "avx512" | "avx2";
 
 export interface MachineInfo {

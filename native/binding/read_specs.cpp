@@ -107,7 +107,8 @@ DType read_dtype(const Argument& dtype) {
   const std::string name = dtype.text();
   if (name == name_of(DType::f32)) return DType::f32;
   if (name == name_of(DType::bf16)) return DType::bf16;
-  dtype.refuse("\"fp32\" or \"bf16\"");
+  if (name == name_of(DType::f16)) return DType::f16;
+  dtype.refuse("\"fp32\", \"bf16\" or \"fp16\"");
 }
 
 CpuPath read_path(const Argument& path) {

@@ -95,6 +95,7 @@ void CpuBackend::embed(const EmbedArgs& args) {
 }
 
 std::unique_ptr<CpuBackend> make_cpu_backend(DType dtype, int threads, std::optional<CpuPath> path) {
+  check(dtype != DType::f16, "ERR_ARGUMENT", "dtype: expected \"fp32\" or \"bf16\" on the cpu, found \"fp16\"");
   const std::vector<CpuPath>& usable = usable_paths();
   check(!usable.empty(), "ERR_DEVICE", "cpu: expected a processor with AVX2 and FMA, found ", cpu_name());
   const CpuPath chosen = path.value_or(usable.front());

@@ -11,18 +11,16 @@ struct Kernels {
   const char* dkv;
 };
 
-Kernels kernels_for(int head_dim, bool bf16) {
-  if (head_dim <= 64) {
-    return bf16 ? Kernels{"attention_dq_64_bf16", "attention_dkv_64_bf16"}
-                : Kernels{"attention_dq_64_f32", "attention_dkv_64_f32"};
-  }
-  if (head_dim <= 128) {
-    return bf16 ? Kernels{"attention_dq_128_bf16", "attention_dkv_128_bf16"}
-                : Kernels{"attention_dq_128_f32", "attention_dkv_128_f32"};
-  }
-  return bf16 ? Kernels{"attention_dq_256_bf16", "attention_dkv_256_bf16"}
-              : Kernels{"attention_dq_256_f32", "attention_dkv_256_f32"};
-}
+/// By head_dim up to 64, 128, 256.
+constexpr Kernels kBf16[] = {{"attention_dq_64_bf16", "attention_dkv_64_bf16"},
+                             {"attention_dq_128_bf16", "attention_dkv_128_bf16"},
+                             {"attention_dq_256_bf16", "attention_dkv_256_bf16"}};
+constexpr Kernels kF16[] = {{"attention_dq_64_f16", "attention_dkv_64_f16"},
+                            {"attention_dq_128_f16", "attention_dkv_128_f16"},
+                            {"attention_dq_256_f16", "attention_dkv_256_f16"}};
+constexpr Kernels kF32[] = {{"attention_dq_64_f32", "attention_dkv_64_f32"},
+                            {"attention_dq_128_f32", "attention_dkv_128_f32"},
+                            {"attention_dq_256_f32", "attention_dkv_256_f32"}};
 
 }  // namespace
 
@@ -32,7 +30,7 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
   const auto kv_heads = static_cast<unsigned>(args.kv_heads);
   const auto delta = device_->scratch(std::size_t(layout.rows) * std::size_t(args.heads) * sizeof(float));
   const cuda::AttentionBackwardTask task{layout, args, static_cast<float*>(delta.get())};
-  const Kernels kernels = kernels_for(args.head_dim, bf16());
+  const Kernels& kernels = by_dtype(kBf16, kF16, kF32)[args.head_dim <= 64 ? 0 : args.head_dim <= 128 ? 1 : 2];
   const auto shared_bytes = static_cast<unsigned>(4 * cuda::kGradientTile * (args.head_dim + 1)) * 4;
   cuda::launch(*device_, "attention_backward", kernels.dq,
                {.grid = {cuda::most_tiles(layout, args.heads / args.kv_heads, cuda::kGradientTile), kv_heads},

@@ -44,8 +44,10 @@ std::unique_ptr<Weight> CudaBackend::pack(int out, int in, const RowReader& read
     for (int i = 0; i < count; ++i) {
       read_row(first + i, values.data());
       std::byte* row = part + static_cast<std::size_t>(i) * row_bytes;
-      if (bf16()) {
+      if (dtype_ == DType::bf16) {
         std::transform(values.begin(), values.end(), reinterpret_cast<Bf16*>(row), to_bf16);
+      } else if (dtype_ == DType::f16) {
+        std::transform(values.begin(), values.end(), reinterpret_cast<F16*>(row), to_f16);
       } else {
         std::copy(values.begin(), values.end(), reinterpret_cast<float*>(row));
       }

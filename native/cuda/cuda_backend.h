@@ -97,9 +97,14 @@ class CudaBackend : public Backend {
   void repack(Weight&, const float* values) override;
 
  private:
-  bool bf16() const { return dtype_ == DType::bf16; }
+  /// bf16 or fp16: products run on tensor cores.
+  bool half() const { return dtype_ != DType::f32; }
   /// The entry point for this dtype.
-  const char* pick(const char* bf16_name, const char* f32_name) const { return bf16() ? bf16_name : f32_name; }
+  const char* pick(const char* bf16, const char* f16, const char* f32) const { return by_dtype(bf16, f16, f32); }
+  template <typename T>
+  const T& by_dtype(const T& bf16, const T& f16, const T& f32) const {
+    return dtype_ == DType::f32 ? f32 : dtype_ == DType::bf16 ? bf16 : f16;
+  }
   const cuda::CudaWeight& packed(const Weight* weight, const char* op) const;
 
   void cast_rows(const CastArgs&, LinearBackwardArgs& reader);

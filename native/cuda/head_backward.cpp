@@ -35,6 +35,7 @@ void for_each_group(Device& device, DType dtype, const CudaWeight& weight, const
   const int chunks = vocab_chunks(weight.out);
   const int stride = std::min(chunks, kGroupChunks) * kVocabChunk;
   const TileShape tile = half ? kManyRows : kFloatRows;
+  const char* kernel = !half ? "head_gradient_f32" : dtype == DType::bf16 ? "head_gradient_bf16" : "head_gradient_f16";
   const std::size_t element = size_of(dtype);
   const auto gradient = device.scratch(std::size_t(std::min(args.rows, kHeadRows)) * std::size_t(stride) * element);
 
@@ -52,7 +53,7 @@ void for_each_group(Device& device, DType dtype, const CudaWeight& weight, const
       task.gradient = gradient.get();
       task.gradient_stride = stride;
       task.first_chunk = chunk;
-      launch(device, "head", half ? "head_gradient_bf16" : "head_gradient_f32",
+      launch(device, "head", kernel,
              {.grid = {ceil_div(rows, tile.rows), static_cast<unsigned>(count)},
               .block = static_cast<unsigned>(tile.threads),
               .shared_bytes = tile.shared_bytes},
@@ -80,11 +81,11 @@ void CudaBackend::head_backward(const HeadBackwardArgs& args) {
     product.first_token = group.first_token;
     product.tokens = group.tokens;
     product.add = group.first_token > 0;
-    const int product_rows = bf16() ? kTile : kFloatRows.rows;
-    launch(*device_, "head_product", pick("head_product_bf16", "head_product_f32"),
+    const int product_rows = half() ? kTile : kFloatRows.rows;
+    launch(*device_, "head_product", pick("head_product_bf16", "head_product_f16", "head_product_f32"),
            {.grid = {ceil_div(weight.in, kTile), ceil_div(group.rows, product_rows)},
-            .block = bf16() ? 128U : 256U,
-            .shared_bytes = bf16() ? static_cast<unsigned>(kHeadStages * 2 * kTile * 32 * 2) : 0U},
+            .block = half() ? 128U : 256U,
+            .shared_bytes = half() ? static_cast<unsigned>(kHeadStages * 2 * kTile * 32 * 2) : 0U},
            product);
   });
 }

@@ -19,7 +19,7 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
   using namespace cuda;
   const CudaWeight& weight = packed(args.weight, "head_sample");
   const std::size_t row_bytes = std::size_t(weight.in) * size_of(dtype_);
-  const TileShape tile = bf16() ? kFewRows : kFloatRows;
+  const TileShape tile = half() ? kFewRows : kFloatRows;
   const int pass_rows = std::min(args.rows, args.cut > kCutRows ? kCutRows : kHeadRows);
   const int places = std::min(args.cut, kCutRows);
 
@@ -44,7 +44,7 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
     launch_head_stats(*device_, dtype_, scan);
     const HeadSampleTask draw{scan.product, inv_temperature,  stats,          args.how + row, kept,
                               scan.logits,  args.token + row, args.logp + row};
-    launch(*device_, "head_sample", pick("head_sample_bf16", "head_sample_f32"), by_row, draw);
+    launch(*device_, "head_sample", pick("head_sample_bf16", "head_sample_f16", "head_sample_f32"), by_row, draw);
     if (places == 0) continue;
     launch(*device_, "truncated_draw", "truncated_draw", {.grid = by_row.grid, .block = truncated_threads(weight.out)},
            draw);

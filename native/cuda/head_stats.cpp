@@ -7,7 +7,10 @@ namespace tinylora::cuda {
 void launch_head_stats(Device& device, DType dtype, const HeadStatsTask& task) {
   const bool few = task.product.rows <= 4 * kFewRows.rows;  // up to here W is what takes the time, not its reuse
   const TileShape tile = dtype == DType::f32 ? kFloatRows : few ? kFewRows : kManyRows;
-  const char* kernel = dtype == DType::f32 ? "head_stats_f32" : few ? "head_stats_few_bf16" : "head_stats_many_bf16";
+  const char* kernel = dtype == DType::f32    ? "head_stats_f32"
+                       : dtype == DType::bf16 ? few ? "head_stats_few_bf16" : "head_stats_many_bf16"
+                       : few                  ? "head_stats_few_f16"
+                                              : "head_stats_many_f16";
   launch(device, "head", kernel,
          {.grid = {ceil_div(task.product.rows, tile.rows), static_cast<unsigned>(vocab_chunks(task.product.vocab))},
           .block = static_cast<unsigned>(tile.threads),

@@ -31,13 +31,19 @@ struct Kernel {
   unsigned shared_bytes;  // without the factors of an update
 };
 
-// As kernels/product_bf16.cu and product_f32.cu have them.
+// As kernels/product_half.cu and product_f32.cu have them.
 constexpr Kernel kBf16[] = {{"product_small_bf16", 16, 8, 32, 24576},
                             {"product_mid_bf16", 64, 64, 128, 32768},
                             {"product_large_bf16", 128, 128, 256, 65536}};
 constexpr Kernel kBf16Backward[] = {{"product_mid_backward_bf16", 64, 64, 128, 32768},
                                     {"product_mid_backward_bf16", 64, 64, 128, 32768},
                                     {"product_large_backward_bf16", 128, 128, 256, 65536}};
+constexpr Kernel kF16[] = {{"product_small_f16", 16, 8, 32, 24576},
+                           {"product_mid_f16", 64, 64, 128, 32768},
+                           {"product_large_f16", 128, 128, 256, 65536}};
+constexpr Kernel kF16Backward[] = {{"product_mid_backward_f16", 64, 64, 128, 32768},
+                                   {"product_mid_backward_f16", 64, 64, 128, 32768},
+                                   {"product_large_backward_f16", 128, 128, 256, 65536}};
 constexpr Kernel kF32[] = {
     {"product_small_f32", 16, 64, 256, 0}, {"product_mid_f32", 64, 64, 256, 0}, {"product_mid_f32", 64, 64, 256, 0}};
 constexpr Kernel kF32Backward[] = {{"product_mid_backward_f32", 64, 64, 256, 0},
@@ -57,13 +63,14 @@ const Kernel& choose(const Kernel (&kernels)[3], int rows, const cuda::ProductKe
 
 }  // namespace
 
-/// x as the bf16 products can read it: rows of a multiple of 8 at addresses of a multiple of 16, by a copy if need be.
+/// x as the products on tensor cores can read it: rows of a multiple of 8 at addresses of a multiple of 16, by a copy
+/// if need be.
 void CudaBackend::set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k) {
   args.x = x;
   args.x_stride = k;
   args.rows = rows;
   args.k = k;
-  if (!bf16() || (k % 8 == 0 && aligned(x, 16))) return;
+  if (!half() || (k % 8 == 0 && aligned(x, 16))) return;
   args.x_stride = cuda::round_up(k, 8);
   void* padded = padded_.get(*device_, static_cast<std::size_t>(rows) * static_cast<std::size_t>(args.x_stride) * 2);
   args.x = padded;
@@ -72,15 +79,15 @@ void CudaBackend::set_product_input(cuda::ProductKernelArgs& args, const void* x
 }
 
 void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
-  const bool half = bf16();
   for (int i = 0; i < args.tasks; ++i) {
     ProductTask& task = args.task[i];
     task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
   }
-  if (half && cuda::has_sm90_products(*device_)) return cuda::run_sm90_products(*device_, args, backward);
-  const Kernel& kernel = backward
-                             ? choose(half ? kBf16Backward : kF32Backward, args.rows, args, device_->multiprocessors())
-                             : choose(half ? kBf16 : kF32, args.rows, args, device_->multiprocessors());
+  if (dtype_ == DType::bf16 && cuda::has_sm90_products(*device_))
+    return cuda::run_sm90_products(*device_, args, backward);
+  const Kernel& kernel = backward ? choose(by_dtype(kBf16Backward, kF16Backward, kF32Backward), args.rows, args,
+                                           device_->multiprocessors())
+                                  : choose(by_dtype(kBf16, kF16, kF32), args.rows, args, device_->multiprocessors());
   unsigned tiles = 0;
   int rank = 0;
   for (int i = 0; i < args.tasks; ++i) {
@@ -89,8 +96,8 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
     tiles += ceil_div(task.n, kernel.columns);
     rank = std::max(rank, task.rank);
   }
-  const unsigned factors = half ? cuda::product_factor_bytes(rank, kernel.rows, kernel.columns) : 0;
-  launch(*device_, half ? "product_bf16" : "product_f32", kernel.name,
+  const unsigned factors = half() ? cuda::product_factor_bytes(rank, kernel.rows, kernel.columns) : 0;
+  launch(*device_, half() ? "product_half" : "product_f32", kernel.name,
          {.grid = {ceil_div(args.rows, kernel.rows), tiles},
           .block = kernel.threads,
           .shared_bytes = kernel.shared_bytes + factors},

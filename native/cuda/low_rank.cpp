@@ -24,7 +24,8 @@ void check_rank(const char* op, const LoraArgs& lora) {
         cuda::kMaxRank, ", found ", lora.rank);
 }
 
-constexpr cuda::RowKernel kLowRank{"low_rank", "low_rank_bf16", "low_rank_f32", "low_rank_tall_bf16"};
+constexpr cuda::RowKernel kLowRank{
+    "low_rank", "low_rank_f32", {"low_rank_bf16", "low_rank_tall_bf16"}, {"low_rank_f16", "low_rank_tall_f16"}};
 
 void add_task(LowRankArgs& args, const cuda::LowRankTask& task) {
   args.task[args.tasks++] = task;
@@ -123,7 +124,7 @@ void CudaBackend::add_rank_gradients(std::span<const LinearBackwardArgs> product
 
 void CudaBackend::low_rank(const RowsOf& x, const LowRankArgs& args) {
   if (args.tasks == 0) return;
-  cuda::launch_rows(*device_, kLowRank, bf16(), x.rows, cuda::LowRankKernelArgs{x.data, args}, args.tasks);
+  cuda::launch_rows(*device_, kLowRank, dtype_, x.rows, cuda::LowRankKernelArgs{x.data, args}, args.tasks);
 }
 
 }  // namespace tinylora

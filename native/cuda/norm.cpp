@@ -9,7 +9,8 @@ namespace tinylora {
 
 namespace {
 
-constexpr cuda::RowKernel kRmsNorm{"norm", "rms_norm_bf16", "rms_norm_f32", "rms_norm_tall_bf16"};
+constexpr cuda::RowKernel kRmsNorm{
+    "norm", "rms_norm_f32", {"rms_norm_bf16", "rms_norm_tall_bf16"}, {"rms_norm_f16", "rms_norm_tall_f16"}};
 
 }  // namespace
 
@@ -24,7 +25,7 @@ void CudaBackend::rms_norm(const RmsNormArgs& args) {
       low_rank_of("rms_norm", y, readers, prepared_, cuda::all_aligned(args.x, args.gain)),
       args.epsilon,
       0};
-  cuda::launch_rows(*device_, kRmsNorm, bf16(), args.rows, kernel);
+  cuda::launch_rows(*device_, kRmsNorm, dtype_, args.rows, kernel);
 }
 
 void CudaBackend::rms_norm_backward(const RmsNormBackwardArgs& args) {

@@ -16,14 +16,15 @@ using cuda::launch;
 namespace {
 
 constexpr int kBlock = 256;
-constexpr cuda::RowKernel kCastRows{"rows", "cast_rows_bf16", "cast_rows_f32", "cast_rows_tall_bf16"};
+constexpr cuda::RowKernel kCastRows{
+    "rows", "cast_rows_f32", {"cast_rows_bf16", "cast_rows_tall_bf16"}, {"cast_rows_f16", "cast_rows_tall_f16"}};
 
 }  // namespace
 
 void CudaBackend::embed(const EmbedArgs& args) {
   const cuda::CudaWeight& table = packed(args.table, "embed");
   const cuda::EmbedKernelArgs kernel{args.tokens, table.data(), args.x, table.in, table.stride, table.out};
-  launch(*device_, "rows", pick("embed_bf16", "embed_f32"),
+  launch(*device_, "rows", pick("embed_bf16", "embed_f16", "embed_f32"),
          {.grid = {static_cast<unsigned>(args.rows)}, .block = kBlock}, kernel);
 }
 
@@ -43,8 +44,8 @@ void CudaBackend::cast(const CastArgs& args) {
   if (args.reader != nullptr) return cast_rows(args, *args.reader);
   const cuda::CastKernelArgs kernel{args.x, args.y, args.count};
   const auto blocks = std::min<std::int64_t>((args.count + kBlock - 1) / kBlock, 32 * device_->multiprocessors());
-  launch(*device_, "rows", pick("cast_bf16", "cast_f32"), {.grid = {static_cast<unsigned>(blocks)}, .block = kBlock},
-         kernel);
+  launch(*device_, "rows", pick("cast_bf16", "cast_f16", "cast_f32"),
+         {.grid = {static_cast<unsigned>(blocks)}, .block = kBlock}, kernel);
 }
 
 void CudaBackend::cast_rows(const CastArgs& args, LinearBackwardArgs& reader) {
@@ -54,7 +55,7 @@ void CudaBackend::cast_rows(const CastArgs& args, LinearBackwardArgs& reader) {
   const RowsOf y{args.y, rows, width};
   const std::span readers(&reader, 1);
   const auto low_rank = low_rank_of("cast", std::span(&y, 1), readers, prepared_, cuda::all_aligned(args.x));
-  cuda::launch_rows(*device_, kCastRows, bf16(), rows, cuda::CastRowsKernelArgs{args.x, args.y, low_rank[0]});
+  cuda::launch_rows(*device_, kCastRows, dtype_, rows, cuda::CastRowsKernelArgs{args.x, args.y, low_rank[0]});
   add_rank_gradients(readers);
 }
 

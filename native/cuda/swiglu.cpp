@@ -10,9 +10,12 @@ namespace tinylora {
 
 namespace {
 
-constexpr cuda::RowKernel kSwiglu{"swiglu", "swiglu_bf16", "swiglu_f32", "swiglu_tall_bf16"};
-constexpr cuda::RowKernel kSwigluBackward{"swiglu", "swiglu_backward_bf16", "swiglu_backward_f32",
-                                          "swiglu_backward_tall_bf16"};
+constexpr cuda::RowKernel kSwiglu{
+    "swiglu", "swiglu_f32", {"swiglu_bf16", "swiglu_tall_bf16"}, {"swiglu_f16", "swiglu_tall_f16"}};
+constexpr cuda::RowKernel kSwigluBackward{"swiglu",
+                                          "swiglu_backward_f32",
+                                          {"swiglu_backward_bf16", "swiglu_backward_tall_bf16"},
+                                          {"swiglu_backward_f16", "swiglu_backward_tall_f16"}};
 
 /// Two gradients that one kernel makes, with at most one product each: both with a task or neither, of rank 0 where
 /// there is no update.
@@ -36,7 +39,7 @@ void CudaBackend::swiglu(const SwigluArgs& args) {
   const RowsOf h{args.h, args.rows, args.width};
   const cuda::SwigluKernelArgs kernel{
       args.gate, args.up, args.h, low_rank_of("swiglu", h, readers, prepared_, cuda::all_aligned(args.gate, args.up))};
-  cuda::launch_rows(*device_, kSwiglu, bf16(), args.rows, kernel);
+  cuda::launch_rows(*device_, kSwiglu, dtype_, args.rows, kernel);
 }
 
 void CudaBackend::swiglu_backward(const SwigluBackwardArgs& args) {
@@ -46,7 +49,7 @@ void CudaBackend::swiglu_backward(const SwigluBackwardArgs& args) {
   const auto low_rank = low_rank_of("swiglu_backward", gradients, readers, prepared_, aligned);
   const cuda::SwigluBackwardKernelArgs kernel{args.gate,   args.up,   args.dh,
                                               args.d_gate, args.d_up, side_by_side(low_rank[0], low_rank[1])};
-  cuda::launch_rows(*device_, kSwigluBackward, bf16(), args.rows, kernel);
+  cuda::launch_rows(*device_, kSwigluBackward, dtype_, args.rows, kernel);
   add_rank_gradients(readers);
 }
 

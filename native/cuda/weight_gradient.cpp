@@ -76,7 +76,7 @@ void CudaBackend::add_outer_product(WeightGradientKernelArgs args) {
 void CudaBackend::weight_gradient(const WeightGradientArgs& args) {
   check(args.d_weight || args.d_bias, "ERR_ARGUMENT", "weight_gradient: expected d_weight or d_bias, found neither");
   if (args.d_bias) {
-    launch(*device_, "gain_gradient", pick("bias_gradient_bf16", "bias_gradient_f32"),
+    launch(*device_, "gain_gradient", dtype_ == DType::f32 ? "bias_gradient_f32" : "bias_gradient_bf16",
            {.grid = {ceil_div(args.out, cuda::kColumnSumWidth)}, .block = cuda::kColumnSumThreads},
            cuda::BiasGradientKernelArgs{args.dy, args.d_bias, args.rows, args.out});
   }

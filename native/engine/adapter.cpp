@@ -188,6 +188,7 @@ std::vector<double> Adapters::gradient(int slot) const {
 
 std::vector<double> Adapters::gradient_of(std::span<const double> d_r, int count, int index) const {
   const auto u = static_cast<std::size_t>(basis_.u);
+  const double scale = gradient_scale(model_->backend->dtype());
   std::vector<double> gradient(static_cast<std::size_t>(basis_.groups) * u);
   for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
     const BasisModule& module = basis_.modules[entry];
@@ -198,7 +199,7 @@ std::vector<double> Adapters::gradient_of(std::span<const double> d_r, int count
       for (std::size_t cell = 0; cell < square(); ++cell) {
         sum += static_cast<double>(module.p[i * square() + cell]) * d[cell];
       }
-      gradient[static_cast<std::size_t>(module.group) * u + i] += sum;
+      gradient[static_cast<std::size_t>(module.group) * u + i] += sum / scale;
     }
   }
   return gradient;

@@ -30,6 +30,10 @@ struct Basis {
 /// Largest rank of an update (ops.h, LoraArgs).
 inline constexpr int kMaxRank = 16;
 
+/// What the way back is multiplied by, an exact power of two: gradients of log-probabilities are about 1 / tokens, and
+/// fp16 has 10 bits of mantissa from 2^-14 on only. Up to 2^15 / 4096 = 8 for one token it does not overflow either.
+constexpr double gradient_scale(DType dtype) { return dtype == DType::f16 ? 4096 : 1; }
+
 class Adapters {
  public:
   /// No basis: every row must name slot -1.

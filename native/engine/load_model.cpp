@@ -104,6 +104,7 @@ class Loader {
     const auto width = static_cast<std::size_t>(shape.columns);
     auto weight = backend_.pack(shape.rows, shape.columns, [&](int row, float* values) {
       rows.read(row, values);
+      rows.check_holds(backend_.dtype(), row, {values, width});
       fingerprint_.add_row(name, row, {values, width});
     });
     weight_bytes_ += static_cast<std::size_t>(shape.rows) * width * size_of(backend_.dtype());

@@ -64,6 +64,7 @@ Parameters::Parameters(Model& model, Adapters& adapters)
 void Parameters::clear() { replace({}, no_gradient(*model_), false); }
 
 void Parameters::train_basis() {
+  check_dtype();
   const std::vector<Adapters::Factors> factors = adapters_->factors();
   check(!factors.empty(), "ERR_ARGUMENT", "train: expected an adapter basis first, found none");
   ModelGradient targets = no_gradient(*model_);
@@ -84,6 +85,7 @@ void Parameters::train_basis() {
 }
 
 void Parameters::train_weights(const std::vector<std::string>& names, const std::vector<TensorSource>& sources) {
+  check_dtype();
   check(!names.empty(), "ERR_ARGUMENT", "train: expected at least one weight");
   std::vector<std::string> left = names;
   ModelGradient targets = no_gradient(*model_);
@@ -256,6 +258,13 @@ void Parameters::publish(const Entry& entry) {
 void Parameters::changed() {
   if (!basis_) ++model_->version;
   adapters_->changed();
+}
+
+/// The way back of fp16 is scaled, which the sums of weight gradients do not know of.
+void Parameters::check_dtype() const {
+  check(model_->backend->dtype() != DType::f16, "ERR_ARGUMENT",
+        "train: an fp16 engine trains vectors only: expected an adapter of kind tinylora or lora_xs, or dtype bf16 or "
+        "fp32");
 }
 
 }  // namespace tinylora

@@ -79,6 +79,7 @@ class Parameters {
   const Entry& entry(int tensor) const;
   void publish(const Entry& entry);
   /// What was sampled or kept before is another model's.
+  void check_dtype() const;
   void changed();
 
   Model* model_;

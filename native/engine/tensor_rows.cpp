@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <sstream>
 
 #include "core/error.h"
@@ -36,6 +37,9 @@ const TensorFormat& checked_format(const TensorSource& source, const TensorShape
 /// Magnitudes from here on round to infinity in bf16; infinity and NaN lie above.
 constexpr std::uint32_t kTooLarge = 0x7f7f8000U;
 
+/// From here on fp16 rounds to infinity.
+constexpr float kTooLargeForF16 = 65520.0F;
+
 bool all_finite(const float* values, int count) {
   std::uint32_t largest = 0;
   for (int i = 0; i < count; ++i) largest = std::max(largest, std::bit_cast<std::uint32_t>(values[i]) & 0x7fffffffU);
@@ -63,6 +67,13 @@ void TensorRows::read(int row, float* values) const {
   format_->widen(bytes_.data() + offset, shape_.columns, values);
   check(all_finite(values, shape_.columns), "ERR_MODEL", "tensor ", shape_.name, " in ", file_->path(),
         ": expected finite numbers, found NaN, infinity or more than bf16 holds in row ", row);
+}
+
+void TensorRows::check_holds(DType dtype, int row, std::span<const float> values) const {
+  if (dtype != DType::f16) return;  // `read` has seen to the others
+  const bool held = std::all_of(values.begin(), values.end(), [](float x) { return std::abs(x) < kTooLargeForF16; });
+  check(held, "ERR_MODEL", "tensor ", shape_.name, " in ", file_->path(),
+        ": expected numbers of magnitudes up to 65504, the most that dtype fp16 holds, in row ", row);
 }
 
 /// llama.cpp's converter turns each head's two halves into pairs: row 2 i + half of the file is row half * (D / 2) + i.

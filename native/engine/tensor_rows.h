@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
+#include "core/dtype.h"
 #include "core/mapped_file.h"
 #include "engine/dequantize.h"
 #include "engine/model_shape.h"
@@ -15,6 +17,8 @@ class TensorRows {
   /// not those of its shape; with ERR_FILE where they are not inside the file.
   TensorRows(std::shared_ptr<const MappedFile> file, const TensorSource& source, const TensorShape& shape);
 
+  /// Fails with ERR_MODEL where a number of the row that was read is too large for fp16.
+  void check_holds(DType dtype, int row, std::span<const float> values) const;
   /// Widens row `row` to values [columns]. Fails with ERR_MODEL where one is NaN or infinite, or would be in bf16.
   void read(int row, float* values) const;
 

@@ -165,8 +165,9 @@ std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, cons
   check(d_logprobs.size() == rows, "ERR_ARGUMENT", "backward: expected ", rows, " numbers, one a token, found ",
         d_logprobs.size());
   check_unchanged(state.adapters, state.parameters, *state.pass);
+  const auto scale = static_cast<float>(gradient_scale(state.model.backend->dtype()));
   std::vector<float> scored;
-  for (const std::int32_t token : tokens) scored.push_back(d_logprobs[static_cast<std::size_t>(token)]);
+  for (const std::int32_t token : tokens) scored.push_back(scale * d_logprobs[static_cast<std::size_t>(token)]);
   check(all_finite(scored), "ERR_NUMERIC",
         "backward: expected finite gradients of the log-probabilities, found NaN or infinity");
 

@@ -35,8 +35,9 @@ class ActIn {
  public:
   ActIn(DType dtype, const void* data) : dtype_(dtype), data_(data) {}
   float operator[](std::size_t index) const {
-    return dtype_ == DType::f32 ? static_cast<const float*>(data_)[index]
-                                : to_float(static_cast<const Bf16*>(data_)[index]);
+    if (dtype_ == DType::f32) return static_cast<const float*>(data_)[index];
+    if (dtype_ == DType::bf16) return to_float(static_cast<const Bf16*>(data_)[index]);
+    return to_float(static_cast<const F16*>(data_)[index]);
   }
   /// Elements first .. first + count - 1.
   std::vector<float> read(std::size_t first, int count) const;
@@ -53,8 +54,10 @@ class ActOut {
     const auto rounded = static_cast<float>(value);
     if (dtype_ == DType::f32) {
       static_cast<float*>(data_)[index] = rounded;
-    } else {
+    } else if (dtype_ == DType::bf16) {
       static_cast<Bf16*>(data_)[index] = to_bf16(rounded);
+    } else {
+      static_cast<F16*>(data_)[index] = to_f16(rounded);
     }
   }
 

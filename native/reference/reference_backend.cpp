@@ -34,9 +34,7 @@ class ReferenceBackend final : public Backend {
     for (int row = 0; row < out; ++row) {
       float* values = weight->values.data() + reference::at(static_cast<std::size_t>(row), in);
       read_row(row, values);
-      if (dtype_ == DType::bf16) {
-        for (int i = 0; i < in; ++i) values[i] = to_float(to_bf16(values[i]));
-      }
+      for (int i = 0; i < in; ++i) values[i] = rounded(values[i], dtype_);
     }
     return weight;
   }
@@ -73,7 +71,7 @@ class ReferenceBackend final : public Backend {
   void repack(Weight& weight, const float* values) override {
     auto& plain = dynamic_cast<reference::PlainWeight&>(weight);
     for (std::size_t i = 0; i < plain.values.size(); ++i) {
-      plain.values[i] = dtype_ == DType::bf16 ? to_float(to_bf16(values[i])) : values[i];
+      plain.values[i] = rounded(values[i], dtype_);
     }
   }
 

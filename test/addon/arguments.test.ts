@@ -25,7 +25,8 @@ describe("loadEngine", () => {
     ["threads", { threads: 0 }, "Expected a whole number from 1 to 1024 for spec.threads but received 0"],
     ["threads", { threads: 1.5 }, "Expected a whole number from 1 to 1024 for spec.threads but received 1.5"],
     ["threads", { threads: "2" }, 'Expected a whole number from 1 to 1024 for spec.threads but received "2"'],
-    ["dtype", { dtype: "fp64" }, 'Expected "fp32" or "bf16" for spec.dtype but received "fp64"'],
+    ["dtype", { dtype: "fp64" }, 'Expected "fp32", "bf16" or "fp16" for spec.dtype but received "fp64"'],
+    ["dtype", { dtype: "fp16" }, 'dtype: expected "fp32" or "bf16" on the cpu, found "fp16"'],
     [
       "device",
       { device: "gpu" },

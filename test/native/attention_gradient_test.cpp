@@ -32,7 +32,8 @@ void numerics(const Candidate& candidate, DType dtype) {
     // or out that rounds to the other side moves delta or a score by 2^-8 of factors up to 4. What is wrong in ds meets
     // keys and queries of up to 4 over sqrt(D), in a sum whose weights p add up to a few.
     const double root = std::sqrt(static_cast<double>(shape.head_dim));
-    const double ds = summing(DType::f32, shape.head_dim, root).absolute + (dtype == DType::bf16 ? 4 * 0x1.0p-8 : 0);
+    const double moved = dtype == DType::f32 ? 0 : dtype == DType::bf16 ? 0x1.0p-8 : 0x1.0p-11;
+    const double ds = summing(DType::f32, shape.head_dim, root).absolute + 4 * moved;
     const Tolerance in_float = {4 * ds / root * 2, 0x1.0p-20};
     const Tolerance in_act = {4 * ds / root * 2, rounding(dtype).relative};
     expect_near("dq_out", got.dq_out, want.dq_out, in_float);

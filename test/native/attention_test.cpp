@@ -37,7 +37,7 @@ void numerics(const Candidate& candidate, DType dtype) {
     // so of the mean of values of about 1. A bf16 query or key that rounds to the other side (2^-9 of it) moves a score
     // by 2^-9 / sqrt(D) of its size, as often as float rounding puts it there: rarely, but over many keys it is seen.
     const double score = summing(DType::f32, shape.head_dim, 4).absolute + 0x1.0p-20;
-    const double moved = dtype == DType::bf16 ? 0x1.0p-8 : 0;
+    const double moved = dtype == DType::f32 ? 0 : dtype == DType::bf16 ? 0x1.0p-8 : 0x1.0p-11;
     expect_near("q", got.q, want.q, {0x1.0p-21, rounding(dtype).relative});
     expect_near("out", got.out, want.out, {4 * (score + moved), rounding(dtype).relative});
     expect_near("lse", got.lse, want.lse, {4 * (score + moved), 0x1.0p-21});

@@ -62,18 +62,64 @@ void bf16_rounds_to_nearest_even() {
   }
 }
 
-void cast_rounds_like_to_bf16(const Candidate& candidate, DType dtype) {
+/// A finite fp16 by its definition: sign, 5 bits of exponent, 10 of mantissa; exponent 0 has no leading one.
+float f16_value(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
+  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return static_cast<float>((bits & 0x8000) != 0 ? -magnitude : magnitude);
+}
+
+constexpr std::uint16_t kLargestF16 = 0x7bff;
+
+/// Every finite fp16, the middle to the next larger magnitude, and the floats beside that middle.
+std::vector<float> around_f16_values() {
+  std::vector<float> values;
+  for (const std::uint16_t sign : {0x0000, 0x8000}) {
+    for (std::uint16_t bits = 0; bits < kLargestF16; ++bits) {
+      const float low = f16_value(bits | sign), high = f16_value((bits + 1) | sign);
+      const float middle = low + (high - low) / 2;
+      values.insert(values.end(), {low, middle, std::nextafter(middle, low), std::nextafter(middle, high)});
+    }
+  }
+  return values;
+}
+
+void f16_rounds_to_nearest_even() {
+  for (const std::uint16_t sign : {0x0000, 0x8000}) {
+    for (std::uint16_t bits = 0; bits < kLargestF16; ++bits) {
+      const auto low_bits = static_cast<std::uint16_t>(bits | sign),
+                 high_bits = static_cast<std::uint16_t>(low_bits + 1);
+      const float low = f16_value(low_bits), high = f16_value(high_bits), middle = low + (high - low) / 2;
+      expect_same_bits("to_float", {to_float(F16{low_bits})}, {low});
+      const auto expect_bits = [&](float value, std::uint16_t want) {
+        expect(to_f16(value).bits == want, "to_f16(", value, "): expected ", want, ", found ", to_f16(value).bits);
+      };
+      expect_bits(low, low_bits);
+      expect_bits(std::nextafter(middle, low), low_bits);
+      expect_bits(middle, bits % 2 == 0 ? low_bits : high_bits);
+      expect_bits(std::nextafter(middle, high), high_bits);
+    }
+  }
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float value : {65520.0F, 1e30F, infinity}) {
+    expect_same_bits("to_f16", {to_float(to_f16(value)), to_float(to_f16(-value))}, {infinity, -infinity});
+  }
+  expect_same_bits("to_f16", {to_float(to_f16(std::nextafter(65520.0F, 0.0F)))}, {f16_value(kLargestF16)});
+  for (const std::uint32_t bits : {0x7f800001U, 0x7fc00000U, 0x7fffffffU, 0xff800001U, 0xffffffffU}) {
+    expect(std::isnan(to_float(to_f16(std::bit_cast<float>(bits)))), "a NaN was rounded to a number");
+  }
+}
+
+void cast_rounds_as_the_host(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2);
-  std::vector<float> values = around_bf16_values();
+  std::vector<float> values = dtype == DType::f16 ? around_f16_values() : around_bf16_values();
   for (const float special : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
     values.push_back(special);
   }
   const Buffer<float> x(*backend, values);
   const ActBuffer y(*backend, values.size());
   backend->cast({.count = static_cast<std::int64_t>(values.size()), .x = x.data(), .y = y.data()});
-  if (dtype == DType::bf16) {
-    for (float& value : values) value = to_float(to_bf16(value));
-  }
+  for (float& value : values) value = rounded(value, dtype);
   expect_same_bits("cast", y.read(), values);
 
   const Buffer<float> nan(*backend, 19, std::bit_cast<float>(0x7f800001U));
@@ -125,7 +171,8 @@ void add_core_tests(Tests& tests) {
   tests.add("philox: published answers", philox_known_answers);
   tests.add("philox: uniforms", uniform_is_inside_the_open_interval);
   tests.add("bf16: nearest even", bf16_rounds_to_nearest_even);
-  add_for_each_backend(tests, "cast: rounds like to_bf16", cast_rounds_like_to_bf16);
+  tests.add("fp16: nearest even", f16_rounds_to_nearest_even);
+  add_for_each_backend(tests, "cast: rounds as the host does", cast_rounds_as_the_host);
   tests.add("thread pool: every item once", every_item_once);
   tests.add("thread pool: many small loops", many_small_loops);
   tests.add("thread pool: exceptions", exception_reaches_the_caller);

@@ -92,7 +92,7 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
   for (const Tile& tile : tiles) {
     const auto run = [&](const cuda::ProductKernelArgs& args, int n) {
       cuda::launch(
-          backend->device(), dtype == DType::bf16 ? "product_bf16" : "product_f32", tile.kernel,
+          backend->device(), dtype == DType::f32 ? "product_f32" : "product_half", tile.kernel,
           {.grid = {cuda::ceil_div(args.rows, tile.rows), cuda::ceil_div(n, tile.columns)},
            .block = tile.threads,
            .shared_bytes = tile.shared_bytes + cuda::product_factor_bytes(data.shape.rank, tile.rows, tile.columns)},
@@ -178,6 +178,14 @@ void add_cuda_product_tests(Tests& tests) {
   tests.add("cuda product: every tiling has the same bits [bf16]", [=] { tilings(DType::bf16, false, bf16); });
   tests.add("cuda product: every tiling of the gradient has the same bits [bf16]",
             [=] { tilings(DType::bf16, true, bf16_backward); });
+  const std::vector<Tile> f16 = {{"product_small_f16", 16, 8, 32, 24576},
+                                 {"product_mid_f16", 64, 64, 128, 32768},
+                                 {"product_large_f16", 128, 128, 256, 65536}};
+  const std::vector<Tile> f16_backward = {{"product_mid_backward_f16", 64, 64, 128, 32768},
+                                          {"product_large_backward_f16", 128, 128, 256, 65536}};
+  tests.add("cuda product: every tiling has the same bits [fp16]", [=] { tilings(DType::f16, false, f16); });
+  tests.add("cuda product: every tiling of the gradient has the same bits [fp16]",
+            [=] { tilings(DType::f16, true, f16_backward); });
   tests.add("cuda product: every tiling has the same bits [fp32]", [=] { tilings(DType::f32, false, f32); });
   if (!cuda::has_sm90_products(make_cuda_backend(DType::bf16)->device())) return;
   tests.add("cuda product: every tiling has the same bits [sm_90a]", [] { sm90_tilings(false); });

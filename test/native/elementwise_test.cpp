@@ -138,9 +138,7 @@ void embed(const Candidate& candidate, DType dtype) {
   for (const auto& [vocab, width] : {std::pair{1, 1}, {19, 111}, {111, 64}}) {
     std::vector<float> table = Random(1).normals(static_cast<std::size_t>(vocab * width));
     const auto weight = pack(*backend, vocab, width, table);
-    if (dtype == DType::bf16) {
-      for (float& value : table) value = to_float(to_bf16(value));
-    }
+    for (float& value : table) value = rounded(value, dtype);
     const std::vector<std::int32_t> tokens = {vocab - 1, 0, vocab / 2, 0};
     for (const int rows : {0, 1, 4}) {
       const Buffer<std::int32_t> ids(*backend, tokens);

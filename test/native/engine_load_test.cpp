@@ -183,6 +183,16 @@ void bad_numbers_are_refused() {
   }
 }
 
+void numbers_beyond_fp16_are_refused() {
+  const std::string name = "model.layers.2.mlp.down_proj.weight";
+  TinyModel tiny;
+  tiny.numbers.at(name).back() = -65536;
+  const auto file = tiny.write();
+  load(*make_reference_backend(DType::bf16), tiny);
+  expect_error("ERR_MODEL", "tensor " + name, [&] { load(*make_reference_backend(DType::f16), tiny); });
+  expect_error("ERR_MODEL", "the most that dtype fp16 holds", [&] { load(*make_reference_backend(DType::f16), tiny); });
+}
+
 void bad_files_are_refused() {
   const auto backend = make_reference_backend(DType::f32);
   TinyModel tiny;
@@ -247,6 +257,7 @@ void add_engine_load_tests(Tests& tests) {
   tests.add("load: bad configurations are refused", bad_configurations_are_refused);
   tests.add("load: bad tensors are refused", bad_tensors_are_refused);
   tests.add("load: bad numbers are refused", bad_numbers_are_refused);
+  tests.add("load: numbers beyond fp16 are refused", numbers_beyond_fp16_are_refused);
   tests.add("load: bad files are refused", bad_files_are_refused);
   tests.add("load: harmless extra tensors are let be", harmless_extras_are_let_be);
   tests.add("load: rotary tables are those of transformers", rope_is_that_of_transformers);

@@ -235,11 +235,13 @@ void add_engine_parameters_tests(Tests& tests) {
                 [=] { gradient_is_that_of_finite_differences(family, basis); });
     }
   }
-  add_for_each_backend(tests, "parameters: gradient of the reference", gradient_is_that_of_the_reference);
-  add_for_each_backend(tests, "parameters: the number of threads does not matter", threads_are_nothing);
-  add_for_each_backend(tests, "parameters: updates lower the loss", updates_go_down);
-  add_for_each_backend(tests, "parameters: saved and restored", saved_is_restored);
-  add_for_each_backend(tests, "parameters: chosen weights are the same", chosen_weights_are_the_same);
+  add_for_each_backend(tests, "parameters: gradient of the reference", gradient_is_that_of_the_reference,
+                       kWeightTraining);
+  add_for_each_backend(tests, "parameters: the number of threads does not matter", threads_are_nothing,
+                       kWeightTraining);
+  add_for_each_backend(tests, "parameters: updates lower the loss", updates_go_down, kWeightTraining);
+  add_for_each_backend(tests, "parameters: saved and restored", saved_is_restored, kWeightTraining);
+  add_for_each_backend(tests, "parameters: chosen weights are the same", chosen_weights_are_the_same, kWeightTraining);
   tests.add("parameters: bad states are refused", bad_states_are_refused);
 }
 

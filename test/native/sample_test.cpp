@@ -176,11 +176,13 @@ void rows_without_finite_logits(const Candidate& candidate, DType dtype) {
 }  // namespace
 
 void add_sample_tests(Tests& tests) {
+  // The draw sees float logits: one 16-bit type stands for both.
+  const std::vector<DType> types = {DType::f32, DType::bf16};
   add_for_each_backend(tests, "head_sample: logp is that of the head", logp_is_that_of_the_head);
   add_for_each_backend(tests, "head_sample: draws as the reference", draws_as_the_reference);
-  add_for_each_backend(tests, "head_sample: frequencies", frequencies);
-  add_for_each_backend(tests, "head_sample: supports", supports);
-  add_for_each_backend(tests, "head_sample: ties", ties);
+  add_for_each_backend(tests, "head_sample: frequencies", frequencies, types);
+  add_for_each_backend(tests, "head_sample: supports", supports, types);
+  add_for_each_backend(tests, "head_sample: ties", ties, types);
   add_for_each_backend(tests, "head_sample: rows without finite logits", rows_without_finite_logits);
 }
 

@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -12,7 +13,8 @@ namespace tinylora::test {
 
 const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> list = [] {
-    std::vector<Candidate> found = {{"reference", [](DType dtype, int) { return make_reference_backend(dtype); }}};
+    const std::vector<DType> all = {DType::f32, DType::bf16, DType::f16};
+    std::vector<Candidate> found = {{"reference", [](DType dtype, int) { return make_reference_backend(dtype); }, all}};
     std::vector<CpuPath> paths = usable_paths();
     paths.push_back(CpuPath::amx_emulated);
     for (const CpuPath path : paths) {
@@ -21,7 +23,7 @@ const std::vector<Candidate>& candidates() {
     }
     const char* driver = std::getenv("TINYLORA_CUDA_DRIVER");
     if (driver != nullptr && *driver != '\0') {
-      found.push_back({"cuda", [](DType dtype, int) { return make_hashed_cuda_backend(dtype); }});
+      found.push_back({"cuda", [](DType dtype, int) { return make_hashed_cuda_backend(dtype); }, all});
     }
     return found;
   }();
@@ -33,11 +35,20 @@ std::vector<BackendTest>& backend_tests() {
   return list;
 }
 
+namespace {
+
+bool has(const Candidate& candidate, DType dtype) {
+  return std::find(candidate.dtypes.begin(), candidate.dtypes.end(), dtype) != candidate.dtypes.end();
+}
+
+}  // namespace
+
 void add_for_each_backend(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body, const std::vector<DType>& dtypes) {
   backend_tests().push_back({name, body});
   for (const Candidate& candidate : candidates()) {
     for (const DType dtype : dtypes) {
+      if (!has(candidate, dtype)) continue;
       const auto once = [=] { body(candidate, dtype); };
       const bool cuda = candidate.name == "cuda";
       tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]",
@@ -64,20 +75,24 @@ std::vector<float> Random::normals(std::size_t count, double scale) {
   return values;
 }
 
-ActBuffer::ActBuffer(Backend& backend, const std::vector<float>& values) {
-  if (backend.dtype() == DType::f32) {
+ActBuffer::ActBuffer(Backend& backend, const std::vector<float>& values) : dtype_(backend.dtype()) {
+  if (dtype_ == DType::f32) {
     floats_ = std::make_unique<Buffer<float>>(backend, values);
   } else {
-    std::vector<Bf16> halves;
-    for (const float value : values) halves.push_back(to_bf16(value));
-    halves_ = std::make_unique<Buffer<Bf16>>(backend, halves);
+    std::vector<std::uint16_t> halves;
+    for (const float value : values) {
+      halves.push_back(dtype_ == DType::bf16 ? to_bf16(value).bits : to_f16(value).bits);
+    }
+    halves_ = std::make_unique<Buffer<std::uint16_t>>(backend, halves);
   }
 }
 
 std::vector<float> ActBuffer::read() const {
   if (floats_) return floats_->read();
   std::vector<float> values;
-  for (const Bf16 value : halves_->read()) values.push_back(to_float(value));
+  for (const std::uint16_t bits : halves_->read()) {
+    values.push_back(dtype_ == DType::bf16 ? to_float(Bf16{bits}) : to_float(F16{bits}));
+  }
   return values;
 }
 
@@ -86,10 +101,15 @@ std::unique_ptr<Weight> pack(Backend& backend, int out, int in, const std::vecto
                       [&](int row, float* into) { std::copy_n(values.data() + std::ptrdiff_t{row} * in, in, into); });
 }
 
-Tolerance rounding(DType dtype) { return {0x1.0p-100, dtype == DType::f32 ? 0x1.0p-21 : 0x1.0p-7 + 0x1.0p-20}; }
+Tolerance rounding(DType dtype) {
+  if (dtype == DType::f32) return {0x1.0p-100, 0x1.0p-21};
+  if (dtype == DType::bf16) return {0x1.0p-100, 0x1.0p-7 + 0x1.0p-20};
+  return {0x1.0p-24, 0x1.0p-10 + 0x1.0p-20};  // below 2^-14 fp16 has steps of 2^-24
+}
 
 Tolerance summing(DType dtype, int terms, double scale) {
-  return {8 * 0x1.0p-25 * std::sqrt(static_cast<double>(terms)) * scale, rounding(dtype).relative};
+  const double sum = 8 * 0x1.0p-25 * std::sqrt(static_cast<double>(terms)) * scale;
+  return {sum + rounding(dtype).absolute, rounding(dtype).relative};
 }
 
 void expect_near(const std::string& what, const std::vector<float>& got, const std::vector<float>& want,

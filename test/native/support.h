@@ -16,6 +16,7 @@ namespace tinylora::test {
 struct Candidate {
   std::string name;
   std::function<std::unique_ptr<Backend>(DType dtype, int threads)> make;
+  std::vector<DType> dtypes = {DType::f32, DType::bf16};
 };
 
 /// The reference, then the cpu backend on every instruction set that this machine has, then on emulated AMX tiles,
@@ -31,10 +32,14 @@ struct BackendTest {
 /// All that add_for_each_backend has seen.
 std::vector<BackendTest>& backend_tests();
 
-/// Adds `name [candidate dtype]` for every candidate and dtype; cuda runs it in two orders of blocks (cuda_orders.h).
+/// Adds `name [candidate dtype]` for every candidate and each of the dtypes that it has; cuda runs it in two orders of
+/// blocks (cuda_orders.h).
 void add_for_each_backend(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body,
-                          const std::vector<DType>& dtypes = {DType::f32, DType::bf16});
+                          const std::vector<DType>& dtypes = {DType::f32, DType::bf16, DType::f16});
+
+/// Of engines that train weights.
+inline const std::vector<DType> kWeightTraining = {DType::f32, DType::bf16};
 
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
@@ -92,8 +97,9 @@ class ActBuffer {
   std::vector<float> read() const;
 
  private:
+  DType dtype_;
   std::unique_ptr<Buffer<float>> floats_;
-  std::unique_ptr<Buffer<Bf16>> halves_;
+  std::unique_ptr<Buffer<std::uint16_t>> halves_;
 };
 
 std::unique_ptr<Weight> pack(Backend& backend, int out, int in, const std::vector<float>& values);
@@ -111,8 +117,8 @@ struct Tolerance {
   double relative = 0;
 };
 
-/// One rounding of a result to `dtype` that may fall to the other side: one unit in the last place, 2^-7 or 2^-23 of
-/// the value, and as much again for float because the value itself was computed in a few roundings.
+/// One rounding of a result to `dtype` that may fall to the other side: one unit in the last place, 2^-7, 2^-10 or
+/// 2^-23 of the value, and as much again for float because the value itself was computed in a few roundings.
 Tolerance rounding(DType dtype);
 /// A float sum of `terms` products of random sign that comes to about `scale`: each addition rounds a partial sum of at
 /// most about that size by 2^-25 of it on average; the errors walk at random, so sqrt(terms); 8 of these deviations.

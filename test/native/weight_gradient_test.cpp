@@ -253,15 +253,15 @@ void repacked_is_packed(const Candidate& candidate, DType dtype) {
 }  // namespace
 
 void add_weight_gradient_tests(Tests& tests) {
-  add_for_each_backend(tests, "weight gradient: numerics", weights_match);
-  add_for_each_backend(tests, "weight gradient: threads", weight_threads);
-  add_for_each_backend(tests, "lora gradient: numerics", lora_matches);
-  add_for_each_backend(tests, "head gradient: numerics", head_matches);
+  add_for_each_backend(tests, "weight gradient: numerics", weights_match, kWeightTraining);
+  add_for_each_backend(tests, "weight gradient: threads", weight_threads, kWeightTraining);
+  add_for_each_backend(tests, "lora gradient: numerics", lora_matches, kWeightTraining);
+  add_for_each_backend(tests, "head gradient: numerics", head_matches, kWeightTraining);
   add_for_each_backend(tests, "head gradient: finite differences", head_is_that_of_differences, {DType::f32});
-  add_for_each_backend(tests, "gain gradient: numerics", gains_match);
-  add_for_each_backend(tests, "optimisers: numerics", optimisers_match);
+  add_for_each_backend(tests, "gain gradient: numerics", gains_match, kWeightTraining);
+  add_for_each_backend(tests, "optimisers: numerics", optimisers_match, kWeightTraining);
   add_for_each_backend(tests, "sum of squares: in order", squares_are_summed_in_order, {DType::f32});
-  add_for_each_backend(tests, "repack: as packed", repacked_is_packed);
+  add_for_each_backend(tests, "repack: as packed", repacked_is_packed, kWeightTraining);
 }
 
 }  // namespace tinylora::test

@@ -1,22 +1,57 @@
-// Loads and stores of "act" values as float. Rounding to bf16 is to nearest, ties to even, as on the host.
+// Loads and stores of "act" values as float. Rounding to bf16 and fp16 is to nearest, ties to even, as on the host.
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <stdint.h>
+
+#include <type_traits>
+
+/// A float in a 16-bit type, __nv_bfloat16 or __half.
+template <typename Half>
+__device__ inline Half to_half(float value) {
+  if constexpr (std::is_same_v<Half, __half>) {
+    return __float2half_rn(value);
+  } else {
+    return __float2bfloat16_rn(value);
+  }
+}
 
 __device__ inline float load(const float* p) { return *p; }
 __device__ inline float load(const __nv_bfloat16* p) { return __bfloat162float(*p); }
+__device__ inline float load(const __half* p) { return __half2float(*p); }
 __device__ inline void store(float* p, float value) { *p = value; }
-__device__ inline void store(__nv_bfloat16* p, float value) { *p = __float2bfloat16_rn(value); }
+template <typename Half>
+__device__ inline void store(Half* p, float value) {
+  *p = to_half<Half>(value);
+}
 
 /// Two neighbours in one word, `low` at the lower address.
-__device__ inline uint32_t pack_bf16(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
+template <typename Half>
+__device__ inline uint32_t pack(float low, float high) {
+  if constexpr (std::is_same_v<Half, __half>) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+}
+
+/// The two neighbours in such a word.
+template <typename Half>
+__device__ inline float2 pair_of(uint32_t word) {
+  if constexpr (std::is_same_v<Half, __half>) {
+    return __half22float2(*reinterpret_cast<const __half2*>(&word));
+  } else {
+    return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000U));
+  }
 }
 
 /// The value that a store to such a pointer leaves.
 __device__ inline float rounded(float value, const float*) { return value; }
-__device__ inline float rounded(float value, const __nv_bfloat16*) {
-  return __bfloat162float(__float2bfloat16_rn(value));
+template <typename Half>
+__device__ inline float rounded(float value, const Half*) {
+  const Half stored = to_half<Half>(value);
+  return load(&stored);
 }

@@ -3,15 +3,16 @@
 //   s = q k^T / sqrt(D),  m' = max(m, max s),  p = e^(s - m'),  l = l e^(m - m') + sum p,  out = out e^(m - m') + p v
 // then out / l, and lse = m + log l.
 //
-// attention_bf16_*: tensor cores. A warp owns 16 queries (rows and heads of one kv group) as A fragments in registers,
-// their sums of D in registers too; the warps of a block (4 for spans of many rows, 1 for decoding) share the pages,
-// which cp.async brings two ahead into a swizzled ring of three. Per page and warp: 4 D/16 mma for s (n = keys), one
-// softmax over the quads that hold a row, D/8 * 2 mma for p v (n = D, p rounded to bf16, its sum is not).
-// A query's bits depend on its own row of A alone, and pages come in order, one rescale each, never split by their
-// number: so a row has the same bits by decode, by prefill, in any tile, in a block of 1 or 4 warps. Keys behind a
-// query get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may be NaN). Bytes:
-// each page once a tile of 64 queries (decode: once a kv head, the least possible), 2 D 32 bf16; 4 D flops a query,
-// key: tensor cores limit prefill, memory limits decode, where 32 KB (D = 128) are on their way per warp.
+// attention_bf16_*, attention_f16_*: tensor cores. A warp owns 16 queries (rows and heads of one kv group) as A
+// fragments in registers, their sums of D in registers too; the warps of a block (4 for spans of many rows, 1 for
+// decoding) share the pages, which cp.async brings two ahead into a swizzled ring of three. Per page and warp: 4 D/16
+// mma for s (n = keys), one softmax over the quads that hold a row, D/8 * 2 mma for p v (n = D, p rounded to 16 bits,
+// its sum is not). A query's bits depend on its own row of A alone, and pages come in order, one rescale each, never
+// split by their number: so a row has the same bits by decode, by prefill, in any tile, in a block of 1 or 4 warps.
+// Keys behind a query get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may
+// be NaN). Bytes: each page once a tile of 64 queries (decode: once a kv head, the least possible), 2 D 32 numbers of
+// 16 bits; 4 D flops a query, key: tensor cores limit prefill, memory limits decode, where 32 KB (D = 128) are on their
+// way per warp.
 //
 // attention_*_simt: float engines, and heads that no 16-byte copy fits (D % 8 != 0, D > 128). A warp owns one query:
 // lane = key for s (k ascending, fmaf), lane = element of D for p v (keys ascending).
@@ -45,13 +46,13 @@ struct Queries {
 };
 
 /// The keys and values of one page, [32, kDim] each; zeros behind D and from key `seen` on.
-template <int kDim>
+template <typename Half, int kDim>
 __device__ void copy_page(const Queries& queries, int number, int seen, uint4* keys, uint4* values) {
   constexpr int kChunks = kDim / 8;
   const int dim = queries.task.args.head_dim;
   const long long page = queries.page(number);
-  const auto* from_keys = static_cast<const __nv_bfloat16*>(queries.task.args.pages.keys) + page;
-  const auto* from_values = static_cast<const __nv_bfloat16*>(queries.task.args.pages.values) + page;
+  const auto* from_keys = static_cast<const Half*>(queries.task.args.pages.keys) + page;
+  const auto* from_values = static_cast<const Half*>(queries.task.args.pages.values) + page;
   for (int i = static_cast<int>(threadIdx.x); i < kPageSize * kChunks; i += static_cast<int>(blockDim.x)) {
     const int key = i / kChunks, chunk = i % kChunks;
     const bool valid = key < seen && chunk * 8 < dim;
@@ -63,7 +64,7 @@ __device__ void copy_page(const Queries& queries, int number, int seen, uint4* k
 }
 
 /// The 16 queries of a warp and what they carry from page to page. A lane holds parts of two of them: rows g and g + 8.
-template <int kDim>
+template <typename Half, int kDim>
 struct WarpState {
   std::uint32_t q[kDim / 16][4];
   float out[kDim / 8][4];
@@ -73,16 +74,17 @@ struct WarpState {
 };
 
 /// Two neighbouring elements of q, zeros behind D or behind the last query.
-__device__ std::uint32_t load_pair(const __nv_bfloat16* row, int column, int dim) {
+template <typename Half>
+__device__ std::uint32_t load_pair(const Half* row, int column, int dim) {
   return row != nullptr && column < dim ? *reinterpret_cast<const std::uint32_t*>(row + column) : 0;
 }
 
-template <int kDim>
-__device__ void start(const Queries& queries, int first, WarpState<kDim>& state) {
+template <typename Half, int kDim>
+__device__ void start(const Queries& queries, int first, WarpState<Half, kDim>& state) {
   const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
   const int dim = queries.task.args.head_dim;
-  const auto* q = static_cast<const __nv_bfloat16*>(queries.task.args.q);
-  const __nv_bfloat16* rows[2];
+  const auto* q = static_cast<const Half*>(queries.task.args.q);
+  const Half* rows[2];
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int query = first + g + 8 * i;
@@ -105,8 +107,8 @@ __device__ void start(const Queries& queries, int first, WarpState<kDim>& state)
 }
 
 /// scores [16, 32] = q k^T.
-template <int kDim>
-__device__ void score(const WarpState<kDim>& state, const uint4* keys, float (&scores)[4][4]) {
+template <typename Half, int kDim>
+__device__ void score(const WarpState<Half, kDim>& state, const uint4* keys, float (&scores)[4][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
@@ -121,15 +123,15 @@ __device__ void score(const WarpState<kDim>& state, const uint4* keys, float (&s
       std::uint32_t b[4];
       const int key = 16 * pair + (lane & 7) + (lane >> 4) * 8;
       load_matrices(b, keys + swizzled<kChunks>(key, 2 * k + (lane >> 3 & 1)));
-      multiply_add(scores[2 * pair], state.q[k], b[0], b[1]);
-      multiply_add(scores[2 * pair + 1], state.q[k], b[2], b[3]);
+      multiply_add<Half>(scores[2 * pair], state.q[k], b[0], b[1]);
+      multiply_add<Half>(scores[2 * pair + 1], state.q[k], b[2], b[3]);
     }
   }
 }
 
 /// Scores become p; m, l and the sums move on.
-template <int kDim>
-__device__ void softmax_page(WarpState<kDim>& state, int first_key, float scale, float (&scores)[4][4]) {
+template <typename Half, int kDim>
+__device__ void softmax_page(WarpState<Half, kDim>& state, int first_key, float scale, float (&scores)[4][4]) {
   const int t = static_cast<int>(threadIdx.x % 4);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {  // rows g and g + 8
@@ -169,27 +171,27 @@ __device__ void softmax_page(WarpState<kDim>& state, int first_key, float scale,
 }
 
 /// out += p v, p rounded to bf16: the C fragments of s are the A fragments of p.
-template <int kDim>
-__device__ void add_values(WarpState<kDim>& state, const uint4* values, const float (&p)[4][4]) {
+template <typename Half, int kDim>
+__device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, const float (&p)[4][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int k = 0; k < 2; ++k) {  // 16 keys
-    const std::uint32_t a[4] = {pack_bf16(p[2 * k][0], p[2 * k][1]), pack_bf16(p[2 * k][2], p[2 * k][3]),
-                                pack_bf16(p[2 * k + 1][0], p[2 * k + 1][1]),
-                                pack_bf16(p[2 * k + 1][2], p[2 * k + 1][3])};
+    const std::uint32_t a[4] = {pack<Half>(p[2 * k][0], p[2 * k][1]), pack<Half>(p[2 * k][2], p[2 * k][3]),
+                                pack<Half>(p[2 * k + 1][0], p[2 * k + 1][1]),
+                                pack<Half>(p[2 * k + 1][2], p[2 * k + 1][3])};
 #pragma unroll
     for (int n = 0; n < kDim / 8; n += 2) {
       std::uint32_t b[4];
       load_matrices_transposed(b, values + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
-      multiply_add(state.out[n], a, b[0], b[1]);
-      multiply_add(state.out[n + 1], a, b[2], b[3]);
+      multiply_add<Half>(state.out[n], a, b[0], b[1]);
+      multiply_add<Half>(state.out[n + 1], a, b[2], b[3]);
     }
   }
 }
 
-template <int kDim>
-__device__ void finish(const Queries& queries, int first, const WarpState<kDim>& state) {
+template <typename Half, int kDim>
+__device__ void finish(const Queries& queries, int first, const WarpState<Half, kDim>& state) {
   const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
   const int dim = queries.task.args.head_dim;
 #pragma unroll
@@ -197,14 +199,14 @@ __device__ void finish(const Queries& queries, int first, const WarpState<kDim>&
     const int query = first + g + 8 * half;
     if (query >= queries.tile.first + queries.tile.count) continue;
     const long long index = queries.index(query);
-    auto* out = static_cast<__nv_bfloat16*>(queries.task.args.out) + index * dim;
+    auto* out = static_cast<Half*>(queries.task.args.out) + index * dim;
     const float inverse = 1.0F / state.total[half];
 #pragma unroll
     for (int n = 0; n < kDim / 8; ++n) {
       const int column = 8 * n + 2 * t;
       if (column >= dim) continue;
       *reinterpret_cast<std::uint32_t*>(out + column) =
-          pack_bf16(state.out[n][2 * half] * inverse, state.out[n][2 * half + 1] * inverse);
+          pack<Half>(state.out[n][2 * half] * inverse, state.out[n][2 * half + 1] * inverse);
     }
     if (t == 0 && queries.task.args.lse != nullptr) {
       queries.task.args.lse[index] = state.largest[half] + logf(state.total[half]);
@@ -213,7 +215,7 @@ __device__ void finish(const Queries& queries, int first, const WarpState<kDim>&
 }
 
 /// Grid: tiles, kv heads.
-template <int kDim, int kWarps>
+template <typename Half, int kDim, int kWarps>
 __device__ void attention_tensor(const AttentionTask& task) {
   constexpr int kPageChunks = kPageSize * kDim / 8;
   extern __shared__ uint4 ring[];  // [stages, keys and values, kPageChunks]
@@ -226,7 +228,7 @@ __device__ void attention_tensor(const AttentionTask& task) {
   const auto request = [&](int number) {
     uint4* stage = ring + number % kAttentionStages * 2 * kPageChunks;
     if (number < pages) {
-      copy_page<kDim>(queries, number, last + 1 - number * kPageSize, stage, stage + kPageChunks);
+      copy_page<Half, kDim>(queries, number, last + 1 - number * kPageSize, stage, stage + kPageChunks);
     }
     commit_copies();
   };
@@ -234,7 +236,7 @@ __device__ void attention_tensor(const AttentionTask& task) {
 
   const int first = queries.tile.first + static_cast<int>(threadIdx.x / 32) * kAttentionTile;
   const float scale = 1.0F / sqrtf(static_cast<float>(task.args.head_dim));
-  WarpState<kDim> state;
+  WarpState<Half, kDim> state;
   start(queries, first, state);
   for (int number = 0; number < pages; ++number) {
     wait_for_copies<kAttentionStages - 2>();
@@ -309,16 +311,20 @@ __device__ void attention_simt(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(dim)                                                                                     \
-  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_bf16_##dim(AttentionTask task) {     \
-    attention_tensor<dim, kAttentionWarps>(task);                                                                   \
+#define TINYLORA_ATTENTION(name, dim, Half)                                                                         \
+  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_##name##_##dim(AttentionTask task) { \
+    attention_tensor<Half, dim, kAttentionWarps>(task);                                                             \
   }                                                                                                                 \
-  extern "C" __global__ __launch_bounds__(kDecodeWarps * 32) void attention_decode_bf16_##dim(AttentionTask task) { \
-    attention_tensor<dim, kDecodeWarps>(task);                                                                      \
+  extern "C" __global__ __launch_bounds__(kDecodeWarps *                                                            \
+                                          32) void attention_decode_##name##_##dim(AttentionTask task) {            \
+    attention_tensor<Half, dim, kDecodeWarps>(task);                                                                \
   }
-TINYLORA_ATTENTION(32)
-TINYLORA_ATTENTION(64)
-TINYLORA_ATTENTION(128)
+TINYLORA_ATTENTION(bf16, 32, __nv_bfloat16)
+TINYLORA_ATTENTION(bf16, 64, __nv_bfloat16)
+TINYLORA_ATTENTION(bf16, 128, __nv_bfloat16)
+TINYLORA_ATTENTION(f16, 32, __half)
+TINYLORA_ATTENTION(f16, 64, __half)
+TINYLORA_ATTENTION(f16, 128, __half)
 #undef TINYLORA_ATTENTION
 
 extern "C" __global__ __launch_bounds__(kSimtAttentionWarps * 32) void attention_simt_f32(AttentionTask task) {
@@ -326,6 +332,9 @@ extern "C" __global__ __launch_bounds__(kSimtAttentionWarps * 32) void attention
 }
 extern "C" __global__ __launch_bounds__(kSimtAttentionWarps * 32) void attention_simt_bf16(AttentionTask task) {
   attention_simt<__nv_bfloat16>(task);
+}
+extern "C" __global__ __launch_bounds__(kSimtAttentionWarps * 32) void attention_simt_f16(AttentionTask task) {
+  attention_simt<__half>(task);
 }
 
 }  // namespace tinylora::cuda

@@ -7,10 +7,10 @@
 
 namespace tinylora::cuda {
 
-__device__ inline void unpack(const float4& words, float (&values)[kGroup]) {
+__device__ inline void unpack(const float4& words, const float*, float (&values)[kGroup]) {
   values[0] = words.x, values[1] = words.y, values[2] = words.z, values[3] = words.w;
 }
-__device__ inline void unpack(const uint2& words, float (&values)[kGroup]) {
+__device__ inline void unpack(const uint2& words, const __nv_bfloat16*, float (&values)[kGroup]) {
   // Written so that no moves between integers and floats are left in PTX.
   asm("shl.b32 %0, %1, 16;" : "=f"(values[0]) : "r"(words.x));
   asm("and.b32 %0, %1, 0xffff0000;" : "=f"(values[1]) : "r"(words.x));
@@ -18,18 +18,30 @@ __device__ inline void unpack(const uint2& words, float (&values)[kGroup]) {
   asm("and.b32 %0, %1, 0xffff0000;" : "=f"(values[3]) : "r"(words.y));
 }
 
+__device__ inline void unpack(const uint2& words, const __half*, float (&values)[kGroup]) {
+  const float2 low = pair_of<__half>(words.x), high = pair_of<__half>(words.y);
+  values[0] = low.x, values[1] = low.y, values[2] = high.x, values[3] = high.y;
+}
+
 __device__ inline float4 packed(const float (&values)[kGroup], const float*) {
   return make_float4(values[0], values[1], values[2], values[3]);
 }
-__device__ inline uint2 packed(const float (&values)[kGroup], const __nv_bfloat16*) {
-  return make_uint2(pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]));
+template <typename Half>
+__device__ uint2 packed(const float (&values)[kGroup], const Half*) {
+  return make_uint2(pack<Half>(values[0], values[1]), pack<Half>(values[2], values[3]));
 }
 
 __device__ inline const float4* words_of(const float* p) { return reinterpret_cast<const float4*>(p); }
-__device__ inline const uint2* words_of(const __nv_bfloat16* p) { return reinterpret_cast<const uint2*>(p); }
+template <typename Half>
+__device__ const uint2* words_of(const Half* p) {
+  return reinterpret_cast<const uint2*>(p);
+}
 
 __device__ inline float4* words_of(float* p) { return reinterpret_cast<float4*>(p); }
-__device__ inline uint2* words_of(__nv_bfloat16* p) { return reinterpret_cast<uint2*>(p); }
+template <typename Half>
+__device__ uint2* words_of(Half* p) {
+  return reinterpret_cast<uint2*>(p);
+}
 
 /// Four neighbours of a row.
 struct Place {
@@ -49,7 +61,7 @@ struct Groups {
   template <typename T>
   __device__ void load(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
-      unpack(*words_of(from), values);
+      unpack(*words_of(from), from, values);
     } else {
       load_each(from, i, values);
     }
@@ -58,7 +70,7 @@ struct Groups {
   template <typename T>
   __device__ void load_fixed(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
-      unpack(__ldg(words_of(from)), values);
+      unpack(__ldg(words_of(from)), from, values);
     } else {
       load_each(from, i, values);
     }
@@ -69,7 +81,7 @@ struct Groups {
     if constexpr (kWide) {
       const auto words = packed(values, to);
       if (real) *words_of(to) = words;
-      unpack(words, values);
+      unpack(words, to, values);
     } else {
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) {

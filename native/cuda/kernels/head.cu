@@ -105,9 +105,17 @@ __device__ void head_gradient(const HeadGradientTask& task) {
 }  // namespace
 
 extern "C" __global__ __launch_bounds__(128) void head_stats_many_bf16(HeadStatsTask task) {
-  head_stats<ManyRows>(task);
+  head_stats<ManyRows<__nv_bfloat16>>(task);
 }
-extern "C" __global__ __launch_bounds__(128) void head_stats_few_bf16(HeadStatsTask task) { head_stats<FewRows>(task); }
+extern "C" __global__ __launch_bounds__(128) void head_stats_many_f16(HeadStatsTask task) {
+  head_stats<ManyRows<__half>>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_stats_few_bf16(HeadStatsTask task) {
+  head_stats<FewRows<__nv_bfloat16>>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_stats_few_f16(HeadStatsTask task) {
+  head_stats<FewRows<__half>>(task);
+}
 extern "C" __global__ __launch_bounds__(256) void head_stats_f32(HeadStatsTask task) { head_stats<FloatTile>(task); }
 
 extern "C" __global__ __launch_bounds__(kTotalRuns) void head_total(HeadTotalTask task) {
@@ -121,7 +129,10 @@ extern "C" __global__ __launch_bounds__(kTotalRuns) void head_total(HeadTotalTas
 }
 
 extern "C" __global__ __launch_bounds__(128) void head_gradient_bf16(HeadGradientTask task) {
-  head_gradient<ManyRows>(task);
+  head_gradient<ManyRows<__nv_bfloat16>>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_gradient_f16(HeadGradientTask task) {
+  head_gradient<ManyRows<__half>>(task);
 }
 extern "C" __global__ __launch_bounds__(256) void head_gradient_f32(HeadGradientTask task) {
   head_gradient<FloatTile>(task);

@@ -1,11 +1,10 @@
 // dx = or += g W over a group of tokens: the second half of the head's way back (the first, head_gradient, wrote g).
 //
-// head_product_bf16: tiles of 128 rows x 128 columns of dx, 4 warps of 64 x 64; 32 tokens a stage, 4 stages of cp.async
-// of 8 KB of g and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans makes it the
-// B operand (k = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma k16 after the
-// other: the same chain whatever the number of rows. Flops 2 rows tokens width: limited by tensor cores; dx is read and
-// written once a group.
-// head_product_f32: fmaf, tokens ascending; 8 warps of 4 rows x 128 columns.
+// head_product_bf16, _f16: tiles of 128 rows x 128 columns of dx, 4 warps of 64 x 64; 32 tokens a stage, 4 stages of
+// cp.async of 8 KB of g and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans
+// makes it the B operand (k = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma
+// k16 after the other: the same chain whatever the number of rows. Flops 2 rows tokens width: limited by tensor cores;
+// dx is read and written once a group. head_product_f32: fmaf, tokens ascending; 8 warps of 4 rows x 128 columns.
 #include "act.cuh"
 #include "head.h"
 #include "mma.cuh"
@@ -18,10 +17,11 @@ constexpr int kStep = 32;   // tokens
 constexpr int kGradientChunks = kStep / 8, kWeightChunks = kTile / 8;
 constexpr int kStage = kTile * kGradientChunks + kStep * kWeightChunks;  // of 16 bytes
 
+template <typename Half>
 __device__ void request(const HeadGradientProduct& task, int token, uint4* stage) {
   const int first_row = static_cast<int>(blockIdx.y) * kTile, first_column = static_cast<int>(blockIdx.x) * kTile;
-  const auto* g = static_cast<const __nv_bfloat16*>(task.gradient);
-  const auto* w = static_cast<const __nv_bfloat16*>(task.weight);
+  const auto* g = static_cast<const Half*>(task.gradient);
+  const auto* w = static_cast<const Half*>(task.weight);
 #pragma unroll
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kGradientChunks; i += 128) {
     const int row = i / kGradientChunks, chunk = i % kGradientChunks;
@@ -57,16 +57,15 @@ __device__ void for_each_sum(const HeadGradientProduct& task, int row, int colum
   }
 }
 
-}  // namespace
-
-extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadGradientProduct task) {
+template <typename Half>
+__device__ void head_product(const HeadGradientProduct& task) {
   extern __shared__ uint4 ring[];
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const int row = warp / 2 * 64, column = warp % 2 * 64;
   const int first_row = static_cast<int>(blockIdx.y) * kTile, first_column = static_cast<int>(blockIdx.x) * kTile;
   const int steps = (task.tokens + kStep - 1) / kStep;
   const auto request_step = [&](int step) {
-    if (step < steps) request(task, step * kStep, ring + step % kHeadStages * kStage);
+    if (step < steps) request<Half>(task, step * kStep, ring + step % kHeadStages * kStage);
     commit_copies();
   };
   for (int step = 0; step < kHeadStages - 1; ++step) request_step(step);
@@ -94,14 +93,23 @@ extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadGradient
         load_matrices_transposed(b, w + swizzled<kWeightChunks>(16 * k + (lane & 15), column / 8 + n + (lane >> 4)));
 #pragma unroll
         for (int m = 0; m < 4; ++m) {
-          multiply_add(sums[m][n], a[m], b[0], b[1]);
-          multiply_add(sums[m][n + 1], a[m], b[2], b[3]);
+          multiply_add<Half>(sums[m][n], a[m], b[0], b[1]);
+          multiply_add<Half>(sums[m][n + 1], a[m], b[2], b[3]);
         }
       }
     }
   }
   wait_for_copies<0>();
   for_each_sum(task, first_row + row, first_column + column, sums, [](float& sum, float& dx) { dx = sum; });
+}
+
+}  // namespace
+
+extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadGradientProduct task) {
+  head_product<__nv_bfloat16>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_product_f16(HeadGradientProduct task) {
+  head_product<__half>(task);
 }
 
 extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadGradientProduct task) {

@@ -155,7 +155,12 @@ extern "C" __global__ __launch_bounds__(kHeadRows) void sample_rows(SampleRowsTa
   task.kept[row] = cut ? place : -1;
 }
 
-extern "C" __global__ __launch_bounds__(128) void head_sample_bf16(HeadSampleTask task) { head_sample<FewRows>(task); }
+extern "C" __global__ __launch_bounds__(128) void head_sample_bf16(HeadSampleTask task) {
+  head_sample<FewRows<__nv_bfloat16>>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_sample_f16(HeadSampleTask task) {
+  head_sample<FewRows<__half>>(task);
+}
 extern "C" __global__ __launch_bounds__(256) void head_sample_f32(HeadSampleTask task) { head_sample<FloatTile>(task); }
 
 }  // namespace tinylora::cuda

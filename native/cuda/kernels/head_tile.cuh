@@ -1,7 +1,7 @@
 // One tile of unscaled logits, rows x kVocabChunk tokens, left in shared memory as [rows, kLogitStride] float: what
 // scoring, sampling and the gradient start from. Every tile sums k in the same order for a row, alone or among others,
 // so a logit has the same bits in all of them:
-//   bf16   mma.sync m16n8k16, x rows are A and tokens are B, 32 elements of k a stage; 4 stages of cp.async, swizzled.
+//   16 bit mma.sync m16n8k16, x rows are A and tokens are B, 32 elements of k a stage; 4 stages of cp.async, swizzled.
 //          many rows: 4 warps of 32 rows x 128 tokens; few rows (decoding): 4 warps of 16 rows x 32 tokens.
 //   float  fmaf, k ascending; 8 warps of 4 rows x 128 tokens.
 // A tile of 128 rows reads (128 + 128) * 2 bytes per 128 * 128 multiply-adds of k: 64 flops a byte of shared memory, so
@@ -15,30 +15,29 @@
 namespace tinylora::cuda {
 
 /// Rows of x or W, 32 elements from `k` on, into a swizzled stage; zeros outside.
-template <int kRows, int kThreads>
-__device__ inline void request_rows(const __nv_bfloat16* from, int first, int rows, int stride, int k, int width,
-                                    uint4* to) {
+template <int kRows, int kThreads, typename Half>
+__device__ void request_rows(const Half* from, int first, int rows, int stride, int k, int width, uint4* to) {
   constexpr int kChunks = 4;
 #pragma unroll
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kChunks; i += kThreads) {
     const int row = i / kChunks, column = k + i % kChunks * 8;
     uint4* place = to + swizzled<kChunks>(row, i % kChunks);
     const bool valid = first + row < rows && column < width;
-    const __nv_bfloat16* source = valid ? from + static_cast<long long>(first + row) * stride + column : from;
+    const Half* source = valid ? from + static_cast<long long>(first + row) * stride + column : from;
     if (stride % 8 == 0) {
       copy_async(place, source, valid);
       continue;
     }
     // Rows of an odd width do not start at 16 bytes.
-    auto* elements = reinterpret_cast<__nv_bfloat16*>(place);
-    for (int j = 0; j < 8; ++j) elements[j] = valid && column + j < width ? source[j] : __float2bfloat16_rn(0.0F);
+    auto* elements = reinterpret_cast<Half*>(place);
+    for (int j = 0; j < 8; ++j) elements[j] = valid && column + j < width ? source[j] : to_half<Half>(0.0F);
   }
 }
 
 /// kWarpsM x kWarpsN warps, each kTilesM * 16 rows x 128 / kWarpsN tokens.
-template <int kWarpsM, int kWarpsN, int kTilesM>
-struct Bf16Tile {
-  using Act = __nv_bfloat16;
+template <typename Half, int kWarpsM, int kWarpsN, int kTilesM>
+struct HalfTile {
+  using Act = Half;
   static constexpr int kRows = kWarpsM * kTilesM * 16;
   static constexpr int kThreads = kWarpsM * kWarpsN * 32;
   static constexpr int kTilesN = kVocabChunk / 8 / kWarpsN;
@@ -84,8 +83,8 @@ struct Bf16Tile {
           load_matrices(b, w + swizzled<kChunks>(token, 2 * k + (lane >> 3 & 1)));
 #pragma unroll
           for (int m = 0; m < kTilesM; ++m) {
-            multiply_add(sums[m][n], a[m], b[0], b[1]);
-            multiply_add(sums[m][n + 1], a[m], b[2], b[3]);
+            multiply_add<Half>(sums[m][n], a[m], b[0], b[1]);
+            multiply_add<Half>(sums[m][n + 1], a[m], b[2], b[3]);
           }
         }
       }
@@ -109,8 +108,10 @@ struct Bf16Tile {
   }
 };
 
-using ManyRows = Bf16Tile<4, 1, 2>;
-using FewRows = Bf16Tile<1, 4, 1>;
+template <typename Half>
+using ManyRows = HalfTile<Half, 4, 1, 2>;
+template <typename Half>
+using FewRows = HalfTile<Half, 1, 4, 1>;
 
 struct FloatTile {
   using Act = float;
@@ -159,8 +160,8 @@ struct FloatTile {
   }
 };
 
-static_assert(ManyRows::kRows == kManyRows.rows && ManyRows::kThreads == kManyRows.threads);
-static_assert(FewRows::kRows == kFewRows.rows && FewRows::kThreads == kFewRows.threads);
+static_assert(ManyRows<__half>::kRows == kManyRows.rows && ManyRows<__half>::kThreads == kManyRows.threads);
+static_assert(FewRows<__half>::kRows == kFewRows.rows && FewRows<__half>::kThreads == kFewRows.threads);
 static_assert(FloatTile::kRows == kFloatRows.rows && FloatTile::kThreads == kFloatRows.threads);
 static_assert(FloatTile::kRows * kLogitStride * 4 <= static_cast<int>(kFloatRows.shared_bytes));
 

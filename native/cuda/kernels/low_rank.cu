@@ -1,7 +1,7 @@
 // The rank-r side of a product, beside its main loop:
 //   low_rank       z = x A^T, left = z R_k^T (forward);  s = dy B, left = s R_k (backward), of rows that are there
 //   rank_gradient  dR_k += sum over rows of adapter k of s^T z, in double; or over the rows of part k
-//   pad_rows       rows of bf16 copied to a stride that cp.async can read
+//   pad_rows       rows of 16-bit numbers copied to a stride that cp.async can read
 //
 // low_rank: a tile of rows and a task a block (low_rank.cuh), for an x that no pass could do it for: attention writes
 // rows in pieces. Bytes a row: k acts. Limit: memory, and the 2 us of a launch.
@@ -36,11 +36,17 @@ __device__ void low_rank(const LowRankKernelArgs& args) {
 extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_bf16(LowRankKernelArgs args) {
   low_rank<__nv_bfloat16, Flat>(args);
 }
+extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_f16(LowRankKernelArgs args) {
+  low_rank<__half, Flat>(args);
+}
 extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_f32(LowRankKernelArgs args) {
   low_rank<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) low_rank_tall_bf16(LowRankKernelArgs args) {
   low_rank<__nv_bfloat16, Tall>(args);
+}
+extern "C" __global__ void __launch_bounds__(kTallThreads) low_rank_tall_f16(LowRankKernelArgs args) {
+  low_rank<__half, Tall>(args);
 }
 
 extern "C" __global__ void __launch_bounds__(kRankGradientThreads) rank_gradient(RankGradientKernelArgs args) {
@@ -80,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(kRankGradientThreads) rank_gradient
 }
 
 extern "C" __global__ void pad_rows(PadRowsKernelArgs args) {
-  const auto* x = static_cast<const __nv_bfloat16*>(args.x) + int64_t{blockIdx.x} * args.width;
-  auto* y = static_cast<__nv_bfloat16*>(args.y) + int64_t{blockIdx.x} * args.stride;
-  for (int i = threadIdx.x; i < args.stride; i += blockDim.x) y[i] = i < args.width ? x[i] : __float2bfloat16_rn(0);
+  const auto* x = static_cast<const uint16_t*>(args.x) + int64_t{blockIdx.x} * args.width;
+  auto* y = static_cast<uint16_t*>(args.y) + int64_t{blockIdx.x} * args.stride;
+  for (int i = threadIdx.x; i < args.stride; i += blockDim.x) y[i] = i < args.width ? x[i] : uint16_t{0};
 }

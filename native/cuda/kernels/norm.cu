@@ -82,11 +82,17 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
 extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16, Flat>(args);
 }
+extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_f16(RmsNormKernelArgs args) {
+  rms_norm<__half, Flat>(args);
+}
 extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_f32(RmsNormKernelArgs args) {
   rms_norm<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16, Tall>(args);
+}
+extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_f16(RmsNormKernelArgs args) {
+  rms_norm<__half, Tall>(args);
 }
 
 extern "C" __global__ void __launch_bounds__(kNormBackwardThreads) rms_norm_backward(RmsNormBackwardKernelArgs args) {

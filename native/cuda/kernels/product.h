@@ -1,4 +1,4 @@
-// Arguments of kernels/product_bf16.cu and product_f32.cu: up to kMaxTasks products of one x in one launch.
+// Arguments of kernels/product_half.cu and product_f32.cu: up to kMaxTasks products of one x in one launch.
 #pragma once
 
 #include <stdint.h>
@@ -26,7 +26,7 @@ struct ProductTask {
   int unused;
 };
 
-/// Of shared memory, behind the ring of product_bf16.cu: left of a block's rows and right of its columns.
+/// Of shared memory, behind the ring of product_half.cu: left of a block's rows and right of its columns.
 constexpr unsigned product_factor_bytes(int rank, int rows, int columns) {
   return 4U * static_cast<unsigned>(rank * (rows + columns));
 }

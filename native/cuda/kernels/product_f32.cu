@@ -1,4 +1,4 @@
-// Products of the fp32 engine: what product_bf16.cu computes, on the ordinary units.
+// Products of the fp32 engine: what product_half.cu computes, on the ordinary units.
 //
 // A block of 256 threads makes a tile of kRows x 64 outputs, 16 k at a time through shared memory; a thread owns
 // kRows / 16 rows (16 apart) x 4 neighbouring columns. Contract: every output is one chain of fmaf, k ascending,

@@ -3,12 +3,12 @@
 
 #include "product_tail.cuh"
 
-/// Two neighbouring outputs, stored at once where their addresses allow it.
-__device__ inline void finish_pair(const tinylora::cuda::ProductTask& task, int row, int column, float first,
-                                   float second) {
+/// Two neighbouring outputs, stored at once where their addresses allow it; y is float or Half.
+template <typename Half>
+__device__ void finish_pair(const tinylora::cuda::ProductTask& task, int row, int column, float first, float second) {
   if (!task.pairs) {
-    finish<__nv_bfloat16>(task, row, column, first);
-    finish<__nv_bfloat16>(task, row, column + 1, second);
+    finish<Half>(task, row, column, first);
+    finish<Half>(task, row, column + 1, second);
     return;
   }
   if (column >= task.n) return;
@@ -21,6 +21,6 @@ __device__ inline void finish_pair(const tinylora::cuda::ProductTask& task, int 
   if (task.y_float) {
     *reinterpret_cast<float2*>(static_cast<float*>(task.y) + index) = make_float2(first, second);
   } else {
-    *reinterpret_cast<uint32_t*>(static_cast<__nv_bfloat16*>(task.y) + index) = pack_bf16(first, second);
+    *reinterpret_cast<uint32_t*>(static_cast<Half*>(task.y) + index) = pack<Half>(first, second);
   }
 }

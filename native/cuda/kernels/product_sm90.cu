@@ -1,4 +1,4 @@
-// product_bf16.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
+// product_half.cu for sm_90a and bf16 (H100, H200): the same outputs, by TMA and wgmma.
 //
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
 //   64 x 16    small   1           16                8 x 10 KiB       48                M <= 64: W streams by once
@@ -177,7 +177,7 @@ __device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task,
     if (rows[i] >= args.rows) break;
 #pragma unroll
     for (int j = 0; j < T::kColumns / 8; ++j) {
-      finish_pair(task, rows[i], column + 8 * j + pair, sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]);
+      finish_pair<__nv_bfloat16>(task, rows[i], column + 8 * j + pair, sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]);
     }
   }
 }

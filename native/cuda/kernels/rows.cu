@@ -24,6 +24,14 @@ __device__ void embed(const EmbedKernelArgs& args) {
   for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = load(from + i);
 }
 
+template <typename Act>
+__device__ void cast(const CastKernelArgs& args) {
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.count; i += step) {
+    store(static_cast<Act*>(args.y) + i, args.x[i]);
+  }
+}
+
 template <typename Act, class Tile>
 __device__ void cast_rows(const CastRowsKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
@@ -39,6 +47,7 @@ __device__ void cast_rows(const CastRowsKernelArgs& args) {
 }  // namespace
 
 extern "C" __global__ void embed_bf16(EmbedKernelArgs args) { embed<__nv_bfloat16>(args); }
+extern "C" __global__ void embed_f16(EmbedKernelArgs args) { embed<__half>(args); }
 extern "C" __global__ void embed_f32(EmbedKernelArgs args) { embed<float>(args); }
 
 extern "C" __global__ void gather_rows(GatherKernelArgs args) {
@@ -55,26 +64,22 @@ extern "C" __global__ void scatter_add_rows(GatherKernelArgs args) {
   }
 }
 
-extern "C" __global__ void cast_bf16(CastKernelArgs args) {
-  const int64_t step = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.count; i += step) {
-    store(static_cast<__nv_bfloat16*>(args.y) + i, args.x[i]);
-  }
-}
-
-extern "C" __global__ void cast_f32(CastKernelArgs args) {
-  const int64_t step = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < args.count; i += step) {
-    static_cast<float*>(args.y)[i] = args.x[i];
-  }
-}
+extern "C" __global__ void cast_bf16(CastKernelArgs args) { cast<__nv_bfloat16>(args); }
+extern "C" __global__ void cast_f16(CastKernelArgs args) { cast<__half>(args); }
+extern "C" __global__ void cast_f32(CastKernelArgs args) { cast<float>(args); }
 
 extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_bf16(CastRowsKernelArgs args) {
   cast_rows<__nv_bfloat16, Flat>(args);
+}
+extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f16(CastRowsKernelArgs args) {
+  cast_rows<__half, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f32(CastRowsKernelArgs args) {
   cast_rows<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_bf16(CastRowsKernelArgs args) {
   cast_rows<__nv_bfloat16, Tall>(args);
+}
+extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_f16(CastRowsKernelArgs args) {
+  cast_rows<__half, Tall>(args);
 }

@@ -29,8 +29,10 @@ using namespace tinylora::cuda;
 
 namespace {
 
-template <int kWarpsM_, int kWarpsN_, int kTilesM_, int kTilesN_, int kDepth_, int kStages_, bool kTransposed_>
+template <typename Half_, int kWarpsM_, int kWarpsN_, int kTilesM_, int kTilesN_, int kDepth_, int kStages_,
+          bool kTransposed_>
 struct Tiling {
+  using Half = Half_;                                           // of x and W
   static constexpr int kTilesM = kTilesM_, kTilesN = kTilesN_;  // mma tiles of a warp
   static constexpr int kDepth = kDepth_, kStages = kStages_;
   static constexpr bool kTransposed = kTransposed_;  // W is read as [k, n]
@@ -48,8 +50,8 @@ struct Tiling {
 template <typename T>
 __device__ void load_stage(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0, int depth,
                            unsigned char* stage) {
-  const auto* x = static_cast<const __nv_bfloat16*>(args.x);
-  const auto* w = static_cast<const __nv_bfloat16*>(task.w);
+  const auto* x = static_cast<const typename T::Half*>(args.x);
+  const auto* w = static_cast<const typename T::Half*>(task.w);
   constexpr int kPiecesOfX = T::kRows * T::kPiecesX, kPiecesOfW = T::kLinesW * T::kPiecesW;
 #pragma unroll
   for (int first = 0; first < kPiecesOfX; first += T::kThreads) {
@@ -112,7 +114,7 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
 #pragma unroll
     for (int i = 0; i < T::kTilesM; ++i) {
 #pragma unroll
-      for (int j = 0; j < T::kTilesN; ++j) multiply_add(sum[i][j], a[i], b[j][0], b[j][1]);
+      for (int j = 0; j < T::kTilesN; ++j) multiply_add<typename T::Half>(sum[i][j], a[i], b[j][0], b[j][1]);
     }
   }
 }
@@ -188,7 +190,7 @@ __device__ void store_outputs(const ProductKernelArgs& args, const ProductTask& 
 #pragma unroll
     for (int j = 0; j < T::kTilesN; ++j) {
       const float(&c)[4] = sum[i / 2][j];
-      finish_pair(task, m, column + 8 * j + pair, c[2 * (i % 2)], c[2 * (i % 2) + 1]);
+      finish_pair<typename T::Half>(task, m, column + 8 * j + pair, c[2 * (i % 2)], c[2 * (i % 2) + 1]);
     }
   }
 }
@@ -228,22 +230,35 @@ __device__ void product(const ProductKernelArgs& args) {
   store_outputs<T>(args, task, sum, row0 + row, column0 + column);
 }
 
-using Small = Tiling<1, 1, 1, 1, 64, 8, false>;
-using Mid = Tiling<2, 2, 2, 4, 32, 4, false>;
-using Large = Tiling<2, 4, 4, 4, 32, 4, false>;
-using MidBackward = Tiling<2, 2, 2, 4, 32, 4, true>;
-using LargeBackward = Tiling<2, 4, 4, 4, 32, 4, true>;
+template <typename Half>
+using Small = Tiling<Half, 1, 1, 1, 1, 64, 8, false>;
+template <typename Half>
+using Mid = Tiling<Half, 2, 2, 2, 4, 32, 4, false>;
+template <typename Half>
+using Large = Tiling<Half, 2, 4, 4, 4, 32, 4, false>;
+template <typename Half>
+using MidBackward = Tiling<Half, 2, 2, 2, 4, 32, 4, true>;
+template <typename Half>
+using LargeBackward = Tiling<Half, 2, 4, 4, 4, 32, 4, true>;
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(32) product_small_bf16(ProductKernelArgs args) { product<Small>(args); }
-extern "C" __global__ void __launch_bounds__(128) product_mid_bf16(ProductKernelArgs args) { product<Mid>(args); }
-extern "C" __global__ void __launch_bounds__(256, 2) product_large_bf16(ProductKernelArgs args) {
-  product<Large>(args);
-}
-extern "C" __global__ void __launch_bounds__(128) product_mid_backward_bf16(ProductKernelArgs args) {
-  product<MidBackward>(args);
-}
-extern "C" __global__ void __launch_bounds__(256, 2) product_large_backward_bf16(ProductKernelArgs args) {
-  product<LargeBackward>(args);
-}
+#define TINYLORA_PRODUCTS(name, Half)                                                                          \
+  extern "C" __global__ void __launch_bounds__(32) product_small_##name(ProductKernelArgs args) {              \
+    product<Small<Half>>(args);                                                                                \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(128) product_mid_##name(ProductKernelArgs args) {               \
+    product<Mid<Half>>(args);                                                                                  \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(256, 2) product_large_##name(ProductKernelArgs args) {          \
+    product<Large<Half>>(args);                                                                                \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(128) product_mid_backward_##name(ProductKernelArgs args) {      \
+    product<MidBackward<Half>>(args);                                                                          \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(256, 2) product_large_backward_##name(ProductKernelArgs args) { \
+    product<LargeBackward<Half>>(args);                                                                        \
+  }
+TINYLORA_PRODUCTS(bf16, __nv_bfloat16)
+TINYLORA_PRODUCTS(f16, __half)
+#undef TINYLORA_PRODUCTS
