@@ -220,10 +220,10 @@ extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_f32(Rop
 extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_bf16(RopeStoreTask task) {
   rope_store<__nv_bfloat16>(task);
 }
-extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_f32(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backward_f32(RopeStoreBackwardTask task) {
   rope_store_backward<float, Flat>(task);
 }
-extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
   rope_store_backward<__nv_bfloat16, Flat>(task);
 }
 extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_bf16(RopeStoreBackwardTask task) {

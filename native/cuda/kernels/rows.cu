@@ -69,10 +69,10 @@ extern "C" __global__ void cast_f32(CastKernelArgs args) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_bf16(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_bf16(CastRowsKernelArgs args) {
   cast_rows<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f32(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_f32(CastRowsKernelArgs args) {
   cast_rows<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_bf16(CastRowsKernelArgs args) {
