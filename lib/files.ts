@@ -1,12 +1,28 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { TinyLoraError } from "./error.js";
 
 /**
  * Writes a file so that a reader, or a machine that loses power, finds either the old bytes or the new ones: temporary
- * file, fsync, rename, fsync of the folder. Creates the folder.
+ * file, fsync, rename, fsync of the folder. Creates the folder. ERR_FILE where the disk refuses.
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  await writing(path, () => replaceFile(path, data));
+}
+
+/** What `write` does to `path`; a refusal of the system's (no space, no right) becomes an ERR_FILE that names the path. */
+export async function writing<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (cause) {
+    if (!(cause instanceof Error && "syscall" in cause)) throw cause;
+    const [reason] = cause.message.split(","); // "ENOSPC: no space left on device, write"
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be written (${reason})`, { cause });
+  }
+}
+
+async function replaceFile(path: string, data: string | Uint8Array): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}`);

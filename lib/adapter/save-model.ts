@@ -2,7 +2,7 @@
 import { copyFile, mkdir, open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
+import { writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
 import type { NamedWeights } from "./full.js";
@@ -14,9 +14,11 @@ const COPIED =
 
 /** Trained matrices are written in `dtype`, trained gains and biases in fp32, the others as their file has them. */
 export async function saveModel(folder: string, model: Model, trained: NamedWeights, dtype: Dtype): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await writing(folder, () => mkdir(folder, { recursive: true }));
   for (const name of await readdir(model.path)) {
-    if (COPIED.test(name)) await copyFile(join(model.path, name), join(folder, name));
+    if (COPIED.test(name)) {
+      await writing(join(folder, name), () => copyFile(join(model.path, name), join(folder, name)));
+    }
   }
   if (dtype === "fp32") await tellFloat32(join(folder, "config.json"));
   const tensors: SmallTensors = new Map();

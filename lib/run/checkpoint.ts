@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError } from "../error.js";
-import { syncFolder, writeFileAtomic } from "../files.js";
+import { syncFolder, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 
 const stateSchema = z.strictObject({
@@ -27,16 +27,21 @@ export async function writeCheckpoint(
   keep: number,
   saveRest: (folder: string) => Promise<void>,
 ): Promise<void> {
-  await mkdir(folder, { recursive: true });
   const target = join(folder, `step-${state.step}`);
-  const temporary = join(folder, `.step-${state.step}.${process.pid}`);
   if (!(await checkpointSteps(folder)).includes(state.step)) {
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary);
-    await saveRest(temporary);
-    await writeFileAtomic(join(temporary, "state.json"), `${JSON.stringify(encodeState(state), null, 2)}\n`);
-    await rename(temporary, target);
-    await syncFolder(folder);
+    await writing(target, async () => {
+      const temporary = join(folder, `.step-${state.step}.${process.pid}`);
+      try {
+        await mkdir(temporary, { recursive: true });
+        await saveRest(temporary);
+        await writeFileAtomic(join(temporary, "state.json"), `${JSON.stringify(encodeState(state), null, 2)}\n`);
+        await rename(temporary, target);
+      } catch (error) {
+        await rm(temporary, { recursive: true, force: true });
+        throw error;
+      }
+      await syncFolder(folder);
+    });
   }
   for (const step of (await checkpointSteps(folder)).slice(keep)) await removeCheckpoint(folder, step);
 }

@@ -15,7 +15,7 @@ import { resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
+import { writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
@@ -63,8 +63,10 @@ export class RunFolder {
 
   /** A new run. Refuses a folder that already holds one. */
   static async create(path: string, info: RunInfo): Promise<RunFolder> {
-    await mkdir(path, { recursive: true });
-    const unlock = await lockFolder(path);
+    const unlock = await writing(path, async () => {
+      await mkdir(path, { recursive: true });
+      return lockFolder(path);
+    });
     try {
       if (await exists(join(path, "config.json"))) {
         throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
@@ -81,7 +83,7 @@ export class RunFolder {
   /** A run to go on with. `changes` are the few options that may differ from then on. */
   static async open(path: string, changes: Partial<Pick<TrainConfig, "max_steps">> = {}): Promise<RunFolder> {
     const info = await readRunInfo(path);
-    const unlock = await lockFolder(path);
+    const unlock = await writing(path, () => lockFolder(path));
     const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
     if (Object.keys(changes).length > 0) await run.#writeInfo();
     return run;
@@ -106,19 +108,23 @@ export class RunFolder {
   }
 
   async appendMetrics(line: Readonly<Record<string, unknown>>): Promise<void> {
-    const file = await open(join(this.path, "metrics.jsonl"), "a");
-    try {
-      await file.appendFile(`${JSON.stringify(line)}\n`);
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
+    const path = join(this.path, "metrics.jsonl");
+    await writing(path, async () => {
+      const file = await open(path, "a");
+      try {
+        await file.appendFile(`${JSON.stringify(line)}\n`);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+    });
   }
 
   /** Beside metrics, for `replay`; nothing where the state is not kept here or too large. */
   async appendState(state: TrainState): Promise<void> {
     const line = historyLine(state);
-    if (line !== null) await appendFile(join(this.path, HISTORY_FILE), line);
+    const path = join(this.path, HISTORY_FILE);
+    if (line !== null) await writing(path, () => appendFile(path, line));
   }
 
   async writeCompletions(step: number, lines: readonly object[]): Promise<void> {

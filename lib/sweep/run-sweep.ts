@@ -7,6 +7,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
+import { writing } from "../files.js";
 import { findModel } from "../find-model.js";
 import { loadReward } from "../reward/rewards.js";
 import { lockFolder } from "../run/lock.js";
@@ -68,8 +69,10 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   }
   const plan = await planSweep(options.sweep, options.changes);
   await checkSources(plan);
-  await mkdir(options.folder, { recursive: true });
-  const unlock = await lockFolder(options.folder);
+  const unlock = await writing(options.folder, async () => {
+    await mkdir(options.folder, { recursive: true });
+    return lockFolder(options.folder);
+  });
   const running = new RunningSweep(plan, options);
   try {
     return await running.run();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
-const BIN = join(ROOT, "dist", "bin", "tinylora-native.js");
+export const BIN = join(ROOT, "dist", "bin", "tinylora-native.js");
 
 export interface CliResult {
   readonly code: number | null;

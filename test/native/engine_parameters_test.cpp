@@ -226,6 +226,16 @@ void bad_states_are_refused() {
   expect_error("ERR_ARGUMENT", "update: expected weights", [&] { parameters.update(adamw(1)); });
 }
 
+void fp16_trains_no_weights() {
+  TinyModel tiny;
+  const auto file = tiny.write();
+  Engine engine(make_reference_backend(DType::f16), tiny);
+  engine.adapters->set_basis(random_basis(tiny.config, 1));
+  const std::string why = "an fp16 engine trains vectors only";
+  expect_error("ERR_ARGUMENT", why, [&] { engine.parameters->train_basis(); });
+  expect_error("ERR_ARGUMENT", why, [&] { engine.parameters->train_weights(all_names(tiny), tiny.tensors); });
+}
+
 }  // namespace
 
 void add_engine_parameters_tests(Tests& tests) {
@@ -242,6 +252,7 @@ void add_engine_parameters_tests(Tests& tests) {
   add_for_each_backend(tests, "parameters: updates lower the loss", updates_go_down, kWeightTraining);
   add_for_each_backend(tests, "parameters: saved and restored", saved_is_restored, kWeightTraining);
   add_for_each_backend(tests, "parameters: chosen weights are the same", chosen_weights_are_the_same, kWeightTraining);
+  tests.add("parameters: an fp16 engine trains none", fp16_trains_no_weights);
   tests.add("parameters: bad states are refused", bad_states_are_refused);
 }
 

@@ -33,13 +33,13 @@ __device__ void low_rank(const LowRankKernelArgs& args) {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_bf16(LowRankKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) low_rank_bf16(LowRankKernelArgs args) {
   low_rank<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_f16(LowRankKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) low_rank_f16(LowRankKernelArgs args) {
   low_rank<__half, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) low_rank_f32(LowRankKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) low_rank_f32(LowRankKernelArgs args) {
   low_rank<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) low_rank_tall_bf16(LowRankKernelArgs args) {

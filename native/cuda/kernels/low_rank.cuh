@@ -22,8 +22,8 @@ __device__ inline const float* hold(const float* pointer) {
 
 template <class Tile>
 struct LowRankSums {
-  static constexpr int kLanes = Tile::kThreads / kParts;  // that share a part
-  float of_chain[Tile::kOwned * kTogether][kParts][kLanes];
+  static constexpr int kLanes = Tile::kThreads / kParts;         // that share a part
+  float of_chain[Tile::kOwned * kTogether][kParts + 1][kLanes];  // one more part: values lie in banks of their own
   float inner[kMaxTasks][kMaxRank][Tile::kRows];
 };
 

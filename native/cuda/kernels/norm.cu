@@ -79,13 +79,13 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_bf16(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_f16(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_f16(RmsNormKernelArgs args) {
   rms_norm<__half, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) rms_norm_f32(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_f32(RmsNormKernelArgs args) {
   rms_norm<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_bf16(RmsNormKernelArgs args) {

@@ -223,13 +223,13 @@ extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_bf16(Ro
 extern "C" __global__ __launch_bounds__(kRopeWarps * 32) void rope_store_f16(RopeStoreTask task) {
   rope_store<__half>(task);
 }
-extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_f32(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backward_f32(RopeStoreBackwardTask task) {
   rope_store_backward<float, Flat>(task);
 }
-extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backward_bf16(RopeStoreBackwardTask task) {
   rope_store_backward<__nv_bfloat16, Flat>(task);
 }
-extern "C" __global__ __launch_bounds__(kFlatThreads) void rope_store_backward_f16(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backward_f16(RopeStoreBackwardTask task) {
   rope_store_backward<__half, Flat>(task);
 }
 extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_bf16(RopeStoreBackwardTask task) {

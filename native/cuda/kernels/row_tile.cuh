@@ -8,6 +8,7 @@
 // of 32 parts; a chain goes through its groups ascending; the chains are then added in an order of the kernel's own, by
 // part and chain. It depends on k alone, in neither shape on anything else. A part is a warp of a tall block, whose
 // lanes are 8 rows x 4 chains, twice; it is 4 neighbouring lanes of a flat one.
+// Flat kernels are bound to (kFlatThreads, 1): without the 1 ptxas spills to keep to 64 registers a thread.
 #pragma once
 
 #include "low_rank.h"

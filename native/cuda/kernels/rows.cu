@@ -68,13 +68,13 @@ extern "C" __global__ void cast_bf16(CastKernelArgs args) { cast<__nv_bfloat16>(
 extern "C" __global__ void cast_f16(CastKernelArgs args) { cast<__half>(args); }
 extern "C" __global__ void cast_f32(CastKernelArgs args) { cast<float>(args); }
 
-extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_bf16(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_bf16(CastRowsKernelArgs args) {
   cast_rows<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f16(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_f16(CastRowsKernelArgs args) {
   cast_rows<__half, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) cast_rows_f32(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_f32(CastRowsKernelArgs args) {
   cast_rows<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_bf16(CastRowsKernelArgs args) {

@@ -56,13 +56,13 @@ __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_bf16(SwigluKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_bf16(SwigluKernelArgs args) {
   swiglu<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_f16(SwigluKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_f16(SwigluKernelArgs args) {
   swiglu<__half, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_f32(SwigluKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_f32(SwigluKernelArgs args) {
   swiglu<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_bf16(SwigluKernelArgs args) {
@@ -71,13 +71,13 @@ extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_bf16(Swig
 extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_f16(SwigluKernelArgs args) {
   swiglu<__half, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_backward_bf16(SwigluBackwardKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_backward_bf16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__nv_bfloat16, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_backward_f16(SwigluBackwardKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_backward_f16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__half, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kFlatThreads) swiglu_backward_f32(SwigluBackwardKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_backward_f32(SwigluBackwardKernelArgs args) {
   swiglu_backward<float, Flat>(args);
 }
 extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_backward_tall_bf16(SwigluBackwardKernelArgs args) {

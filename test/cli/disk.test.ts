@@ -1,0 +1,61 @@
+// A disk that refuses to take a checkpoint: a limit on the size of files stands for a full one.
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BIN, type CliResult, lines, ROOT, runCli } from "./run.js";
+
+const TRAIN = [
+  ...["train", "--model", "embedded", "--data", "embedded", "--shots", "0", "--adapter", "lora", "--r", "1"],
+  ...["--num-prompts", "2", "--num-generations", "4", "--max-completion-length", "40", "--save-steps", "2"],
+  ...["--eval-steps", "0", "--threads", "2", "--learning-rate", "0.01"],
+];
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-disk-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** The command line with files of at most `kib` KiB: a write beyond fails with EFBIG. */
+function withLimit(kib: number, args: readonly string[]): Promise<CliResult> {
+  const script = `trap '' XFSZ; ulimit -f ${kib}; exec "$@"`;
+  const command = ["-c", script, "bash", process.execPath, BIN, ...args];
+  return new Promise((resolve) => {
+    const child = execFile("bash", command, { cwd: ROOT }, (_, stdout, stderr) => {
+      resolve({ code: child.exitCode, stdout, stderr });
+    });
+  });
+}
+
+const steps = async (run: string) => (await readdir(join(run, "checkpoints"))).sort();
+
+describe("train", () => {
+  it("says which file a full disk did not take, and the run goes on to the same bits", async () => {
+    const [straight, stopped] = [join(folder, "straight"), join(folder, "stopped")];
+    expect((await runCli([...TRAIN, "--max-steps", "4", "--run", straight])).code).toBe(0);
+    expect((await runCli([...TRAIN, "--max-steps", "2", "--run", stopped])).code).toBe(0);
+
+    const resume = ["train", "--resume", stopped, "--max-steps", "4"];
+    const { code, stderr } = await withLimit(64, resume);
+    expect(code).toBe(1);
+    expect(lines(stderr).at(-1)).toMatch(
+      /^error: .*weights\.safetensors: cannot be written \(EFBIG: file too large\)$/,
+    );
+    expect(stderr).not.toContain("    at ");
+    expect(await steps(stopped)).toEqual(["step-0", "step-2"]);
+
+    expect((await runCli(resume)).code).toBe(0);
+    const adapter = (run: string) => readFile(join(run, "adapter", "adapter.safetensors"));
+    expect(await adapter(stopped)).toEqual(await adapter(straight));
+    expect(await steps(stopped)).toEqual(await steps(straight));
+  }, 120_000);
+
+  it("says that a run folder cannot be made", async () => {
+    await writeFile(join(folder, "file"), "");
+    const { code, stderr } = await runCli([...TRAIN, "--max-steps", "1", "--run", join(folder, "file", "run")]);
+    expect(code).toBe(1);
+    expect(lines(stderr).at(-1)).toMatch(/^error: .*file.run: cannot be written \(ENOTDIR: not a directory\)$/);
+  });
+});
