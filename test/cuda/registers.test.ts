@@ -13,20 +13,25 @@ interface Kernel {
   blocks: number;
 }
 
+/** Bytes that the kernels miss the gate by today: 1,024 threads leave 64 registers, and ptxas wants one more there. */
+const SPILLED_ON_SM90: Record<string, number> = { swiglu_backward_tall_bf16: 20, swiglu_backward_tall_f16: 20 };
+
 describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no nvcc)", () => {
   let ampere: Kernel[];
   let hopper: Kernel[];
   beforeAll(() => {
     ampere = measure(["sm_80"]);
-    hopper = measure(["sm_90a"], ["product_sm90.cu"]);
+    hopper = measure(["sm_90a"]);
   }, 600_000);
 
-  it("spill nothing on sm_80", () => {
+  it("spill nothing, but for 20 bytes of two on sm_90a", () => {
     expect(ampere.map(({ name }) => name)).toEqual(
       expect.arrayContaining(["product_large_bf16", "rms_norm_tall_bf16"]),
     );
     expect(ampere.length).toBeGreaterThan(50);
+    expect(hopper.length).toBeGreaterThan(ampere.length);
     for (const { name, spills } of ampere) expect(spills, name).toBe(0);
+    for (const { name, spills } of hopper) expect(spills, name).toBe(SPILLED_ON_SM90[name] ?? 0);
   });
 
   it("products leave room for a second block on sm_80", () => {
@@ -43,10 +48,10 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no 
     for (const { name, blocks } of tilings) expect(blocks, name).toBeGreaterThanOrEqual(2);
   });
 
-  it("products of sm_90a spill nothing; the large one has a multiprocessor for itself", () => {
-    expect(hopper.map(({ name }) => name)).toContain("product_large_sm90");
-    for (const { name, spills, blocks } of hopper) {
-      expect(spills, name).toBe(0);
+  it("products of sm_90a: the large one has a multiprocessor for itself", () => {
+    const products = hopper.filter(({ file }) => file === "product_sm90.cu");
+    expect(products.map(({ name }) => name)).toContain("product_large_sm90");
+    for (const { name, blocks } of products) {
       expect(blocks, name).toBe(name.includes("large") ? 1 : 2);
     }
   });

@@ -263,12 +263,12 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION_BACKWARD(name, act, parts)                                                               \
-  extern "C" __global__ __launch_bounds__(kGradientThreads) void attention_dq_##name(AttentionBackwardTask task) {  \
-    attention_dq<act, parts>(task);                                                                                 \
-  }                                                                                                                 \
-  extern "C" __global__ __launch_bounds__(kGradientThreads) void attention_dkv_##name(AttentionBackwardTask task) { \
-    attention_dkv<act, parts>(task);                                                                                \
+#define TINYLORA_ATTENTION_BACKWARD(name, act, parts)                                                                  \
+  extern "C" __global__ __launch_bounds__(kGradientThreads, 2) void attention_dq_##name(AttentionBackwardTask task) {  \
+    attention_dq<act, parts>(task);                                                                                    \
+  }                                                                                                                    \
+  extern "C" __global__ __launch_bounds__(kGradientThreads, 2) void attention_dkv_##name(AttentionBackwardTask task) { \
+    attention_dkv<act, parts>(task);                                                                                   \
   }
 TINYLORA_ATTENTION_BACKWARD(64_f32, float, 2)
 TINYLORA_ATTENTION_BACKWARD(128_f32, float, 4)
