@@ -24,7 +24,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["train", "--beta"], /option '--beta <number>' argument missing/],
     [["train", "extra"], /too many arguments/],
     [["eval", "--samples", "0"], /'--samples <n>' argument '0' is invalid. Expected a whole number from 1/],
-    [["eval", "--dtype", "int4"], /dtype: expected one of bf16, fp32/],
+    [["eval", "--dtype", "int4"], /dtype: expected one of bf16, fp16, fp32/],
     [
       ["eval", "--benchmark", "gsm8k,math-500"],
       /--benchmark: expected names of gsm8k, .*\(nearest: math500\), found "math-500"/,

@@ -165,7 +165,7 @@ struct Mutation {
 };
 
 const Mutation kMutations[] = {
-    {"cast", Harm::wrong, "cast: rounds like to_bf16"},
+    {"cast", Harm::wrong, "cast: rounds as the host does"},
     {"embed", Harm::wrong, "embed: exact"},
     {"gather_rows", Harm::wrong, "gather_rows: exact"},
     {"scatter_add_rows", Harm::by_threads, "scatter_add_rows: exact"},
