@@ -311,13 +311,13 @@ __device__ void attention_simt(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(name, dim, Half)                                                                         \
-  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_##name##_##dim(AttentionTask task) { \
-    attention_tensor<Half, dim, kAttentionWarps>(task);                                                             \
-  }                                                                                                                 \
-  extern "C" __global__ __launch_bounds__(kDecodeWarps *                                                            \
-                                          32) void attention_decode_##name##_##dim(AttentionTask task) {            \
-    attention_tensor<Half, dim, kDecodeWarps>(task);                                                                \
+// Decoding first: benchmarks/cuda/registers.mjs takes the first name that fits.
+#define TINYLORA_ATTENTION(T, dim, Half)                                                                             \
+  extern "C" __global__ __launch_bounds__(kDecodeWarps * 32) void attention_decode_##T##_##dim(AttentionTask task) { \
+    attention_tensor<Half, dim, kDecodeWarps>(task);                                                                 \
+  }                                                                                                                  \
+  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_##T##_##dim(AttentionTask task) {     \
+    attention_tensor<Half, dim, kAttentionWarps>(task);                                                              \
   }
 TINYLORA_ATTENTION(bf16, 32, __nv_bfloat16)
 TINYLORA_ATTENTION(bf16, 64, __nv_bfloat16)
