@@ -31,7 +31,8 @@ struct Basis {
 inline constexpr int kMaxRank = 16;
 
 /// What the way back is multiplied by, an exact power of two: gradients of log-probabilities are about 1 / tokens, and
-/// fp16 has 10 bits of mantissa from 2^-14 on only. Up to 2^15 / 4096 = 8 for one token it does not overflow either.
+/// fp16 has 10 bits of mantissa from 2^-14 on only. What overflows on the way leaves a gradient that is not finite,
+/// which is an error.
 constexpr double gradient_scale(DType dtype) { return dtype == DType::f16 ? 4096 : 1; }
 
 class Adapters {
