@@ -12,7 +12,15 @@ export type { Method } from "./config/method.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
 export { byClass, type Launch, type Total, total } from "./cudasim/launches.js";
-export { CountedModel, type LayerCounts, type ModelShape, type ProductCounts, startCounting } from "./cudasim/layer.js";
+export {
+  CountedModel,
+  type DecodeCounts,
+  type LayerCounts,
+  type PassCounts,
+  type ProductCounts,
+  startCounting,
+} from "./cudasim/layer.js";
+export type { ModelShape } from "./cudasim/zero-model.js";
 export { datasets } from "./data/datasets.js";
 export type { Example } from "./data/example.js";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";

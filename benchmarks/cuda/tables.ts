@@ -31,7 +31,7 @@ export function tables(
   ];
 }
 
-function markdown(head: readonly string[], lines: readonly (readonly (string | number)[])[]): string {
+export function markdown(head: readonly string[], lines: readonly (readonly (string | number)[])[]): string {
   const row = (cells: readonly (string | number)[]) => `| ${cells.join(" | ")} |`;
   return [row(head), row(head.map(() => "---")), ...lines.map(row)].join("\n");
 }
