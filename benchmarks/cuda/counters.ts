@@ -34,7 +34,7 @@ const wanted = { models: options.models.split(","), rows: options.rows.split(","
 const root = join(import.meta.dirname, "../..");
 
 const kernels: Kernel[] = measure();
-const instructions = standInTimes();
+const standIn = await standInTimes();
 const blocks = residents(kernels);
 const counts = { sm_80: countAs(80, wanted), sm_90a: countAs(90, wanted) };
 const steps = { sm_80: countSteps(80, wanted.models), sm_90a: countSteps(90, wanted.models) };
@@ -42,8 +42,8 @@ const results = counts.sm_80.layers.map((_, i) => summary(i));
 const cube = cubeShares();
 const file = join(import.meta.dirname, "counters.json");
 const sample = "a middle block and the last along each axis";
-writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels, instructions }, null, 1)}\n`);
-writeTables("counters", tables(results, cube, kernels, instructions));
+writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels, standIn }, null, 1)}\n`);
+writeTables("counters", tables(results, cube, kernels, standIn));
 writeTables("populations", [populationTable(steps, blocks)]);
 
 export type Summary = ReturnType<typeof summary>;

@@ -4,7 +4,7 @@
  *   - every completion has all its new tokens: no tail of few rows, in which a population would gain most
  *   - members begin a step together; passes over prompts and training passes are one member's own, so that only decode
  *     steps are shared
- *   - a training pass holds whole groups, and its products take as long a row as those of 4,608 rows
+ *   - 4 prompts of 128 tokens, 4 completions each; a training pass holds whole groups, and its products take as long a row as those of 4,608 rows
  *   - a decode step is a captured graph, in which a launch costs the 1.5 us of estimate.ts; around it 30 us for three
  *     uploads, a download and the host, and 0.25 us a row
  *   - a warp by itself issues every second clock (the latency of a kernel of few warps: most take longer, so a step of

@@ -1,9 +1,9 @@
 /** The table of predicted populations for docs/performance.md. */
 import { GPUS } from "./estimate.js";
 import { estimatePopulation, seconds } from "./estimate-population.js";
+import { markdown } from "./markdown.js";
 import { MEMBERS, type StepCounts } from "./population-counts.js";
 import type { Residents } from "./product-time.js";
-import { markdown } from "./tables.js";
 
 const NEW_TOKENS = [256, 1024];
 

@@ -1,5 +1,5 @@
-// The predicted speed of a population on a GPU (benchmarks/cuda/estimate-population.ts): that the model is sane, and what it
-// says of one case. Left out without nvcc.
+// The predicted speed of a population on a GPU (benchmarks/cuda/estimate-population.ts): that the model is sane, and what
+// it says of one case, SmolLM2-135M on an H100. Left out without nvcc.
 import { beforeAll, describe, expect, it } from "vitest";
 import { GPUS, type Gpu } from "../../benchmarks/cuda/estimate.js";
 import { estimatePopulation, type PopulationEstimate, seconds } from "../../benchmarks/cuda/estimate-population.js";
@@ -11,7 +11,7 @@ import { MODELS } from "../../bin/shapes.js";
 import { hasNvcc } from "../cudasim/build.js";
 
 const NAME = "smollm2-135m";
-const a100 = GPUS[0]!;
+const h100 = GPUS[1]!;
 const NEW_TOKENS = 256;
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "a predicted population" : "a predicted population (left out: no nvcc)", () => {
@@ -19,12 +19,12 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "a predicted population" : "a predicted popu
   let blocks: Residents;
   let found: PopulationEstimate;
   beforeAll(() => {
-    counts = countSteps(80, [NAME])[0]!;
-    blocks = residents(measure(["sm_80"]));
+    counts = countSteps(90, [NAME])[0]!;
+    blocks = residents(measure(["sm_90a"]));
     found = estimate();
   }, 600_000);
 
-  const estimate = (gpu: Gpu = a100, newTokens = NEW_TOKENS, learning = 1) =>
+  const estimate = (gpu: Gpu = h100, newTokens = NEW_TOKENS, learning = 1) =>
     estimatePopulation(gpu, counts, newTokens, learning, blocks);
 
   it("shares decode steps and nothing else", () => {
@@ -42,8 +42,8 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "a predicted population" : "a predicted popu
   });
 
   it("takes longer for more tokens, and less where fewer groups learn", () => {
-    const longer = estimate(a100, 2 * NEW_TOKENS);
-    const some = estimate(a100, NEW_TOKENS, 0.5);
+    const longer = estimate(h100, 2 * NEW_TOKENS);
+    const some = estimate(h100, NEW_TOKENS, 0.5);
     for (const way of ["alone", "together"] as const) {
       expect(longer[way].decode).toBeGreaterThan(2 * found[way].decode);
       expect(longer[way].backward).toBeGreaterThan(2 * found[way].backward);
@@ -54,9 +54,9 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "a predicted population" : "a predicted popu
   });
 
   it.each([
-    { better: "memory", gpu: { ...a100, bandwidth: 2 * a100.bandwidth } },
-    { better: "clock", gpu: { ...a100, hertz: 2 * a100.hertz } },
-    { better: "tensor cores", gpu: { ...a100, tensor: 2 * a100.tensor } },
+    { better: "memory", gpu: { ...h100, bandwidth: 2 * h100.bandwidth } },
+    { better: "clock", gpu: { ...h100, hertz: 2 * h100.hertz } },
+    { better: "tensor cores", gpu: { ...h100, tensor: 2 * h100.tensor } },
   ])("is no slower with twice the $better", ({ gpu }) => {
     const faster = estimate(gpu);
     for (const way of ["alone", "together"] as const) {
@@ -70,17 +70,15 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "a predicted population" : "a predicted popu
     const { hidden, intermediate, heads, kvHeads, headDim, vocab } = MODELS[NAME]!;
     const layer = hidden * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * intermediate);
     const weights = 30 * layer + vocab * hidden;
-    expect(found.alone.decode).toBeGreaterThan((NEW_TOKENS * 2 * weights) / a100.bandwidth);
-    const tensor = a100.tensor * a100.multiprocessors * a100.hertz; // multiply-adds a second
+    expect(found.alone.decode).toBeGreaterThan((NEW_TOKENS * 2 * weights) / h100.bandwidth);
+    const tensor = h100.tensor * h100.multiprocessors * h100.hertz; // multiply-adds a second
     const rows = 4 * (128 + 4 * NEW_TOKENS);
     expect(found.alone.forward).toBeGreaterThan((rows * 30 * layer + 16 * NEW_TOKENS * vocab * hidden) / tensor);
     expect(found.alone.backward).toBeGreaterThan((rows * 30 * layer + 32 * NEW_TOKENS * vocab * hidden) / tensor);
   });
 
-  /** 4 is wanted of the whole step. What is found today may not fall. */
-  it("decoding side by side is at least 8 times as fast; a step 4 times where half of the groups learn, else 3.4", () => {
-    expect(found.decodeRatio).toBeGreaterThanOrEqual(8);
-    expect(found.ratio).toBeGreaterThanOrEqual(3.4);
-    expect(estimate(a100, NEW_TOKENS, 0.5).ratio).toBeGreaterThanOrEqual(4);
+  it("16 runs are at least 4 times as fast as one after another, their decoding 9 times", () => {
+    expect(found.ratio).toBeGreaterThanOrEqual(4);
+    expect(found.decodeRatio).toBeGreaterThanOrEqual(9);
   });
 });
