@@ -7,8 +7,7 @@
  *   - 4 prompts of 128 tokens, 4 completions each; a training pass holds whole groups, and its products take as long a row as those of 4,608 rows
  *   - a decode step is a captured graph, in which a launch costs the 1.5 us of estimate.ts; around it 30 us for three
  *     uploads, a download and the host, and 0.25 us a row
- *   - a warp by itself issues every second clock (the latency of a kernel of few warps: most take longer, so a step of
- *     few rows gains more than this says)
+ *   - a warp by itself issues every second clock: the latency of a kernel of few warps
  *   - decoding, keys and values come from memory once, a prompt's once a group; what row kernels pass on stays in L2;
  *     of 4,608 rows it comes from memory
  *   - attention of a context is that of the counted one in proportion to its pages, and on the way there and back in
