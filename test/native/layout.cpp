@@ -67,9 +67,19 @@ DeviceLayout::DeviceLayout(Backend& backend, const Layout& layout) {
     table.resize(table.size() + width - pages.size(), -1);
   }
 
+  std::vector<std::int32_t> shared(layout.span_row.size());
+  const auto before_page = [&](std::size_t span) { return layout.position[layout.span_row[span]] / kPageSize; };
+  for (std::size_t span = 1; span < shared.size(); ++span) {
+    const int most = std::min(before_page(span), before_page(span - 1));
+    while (shared[span] < most && layout.span_pages[span][static_cast<std::size_t>(shared[span])] ==
+                                      layout.span_pages[span - 1][static_cast<std::size_t>(shared[span])]) {
+      ++shared[span];
+    }
+  }
+
   using Array = const std::vector<std::int32_t>*;
   for (const Array values : std::initializer_list<Array>{&layout.position, &store_row, &store_slot, &layout.span_row,
-                                                         &layout.span_rows, &table}) {
+                                                         &layout.span_rows, &table, &shared}) {
     arrays_.emplace_back(backend, *values);
   }
   view_ = {.rows = layout.rows(),
@@ -82,7 +92,8 @@ DeviceLayout::DeviceLayout(Backend& backend, const Layout& layout) {
            .span_rows = arrays_[4].data(),
            .max_pages = static_cast<int>(width),
            .page_table = arrays_[5].data(),
-           .max_position = layout.rows() == 0 ? 0 : *std::max_element(layout.position.begin(), layout.position.end())};
+           .max_position = layout.rows() == 0 ? 0 : *std::max_element(layout.position.begin(), layout.position.end()),
+           .span_shared = layout.tells_shared ? arrays_[6].data() : nullptr};
 }
 
 AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, std::uint64_t seed) {
@@ -107,6 +118,30 @@ AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, 
       data.sin.push_back(static_cast<float>(1.1 * std::sin(angle)));
     }
   }
+  return data;
+}
+
+AttentionCase decoding(const AttentionCase& whole, const std::vector<int>& rows, bool tells_shared) {
+  Layout layout;
+  layout.pages = whole.layout.pages;
+  layout.tells_shared = tells_shared;
+  for (const int row : rows) {
+    const auto& starts = whole.layout.span_row;
+    const auto span = std::upper_bound(starts.begin(), starts.end(), row) - starts.begin() - 1;
+    layout.add_span(whole.layout.span_pages[static_cast<std::size_t>(span)], whole.layout.position[row], 1);
+  }
+  AttentionCase data = make_attention(whole.shape, layout);
+  data.q_gain = whole.q_gain;
+  data.k_gain = whole.k_gain;
+  const auto copy = [&](const std::vector<float>& from, std::vector<float>& to, int heads) {
+    const auto width = static_cast<std::ptrdiff_t>(heads) * whole.shape.head_dim;
+    for (std::size_t m = 0; m < rows.size(); ++m) {
+      std::copy_n(from.begin() + rows[m] * width, width, to.begin() + static_cast<std::ptrdiff_t>(m) * width);
+    }
+  };
+  copy(whole.q, data.q, whole.shape.heads);
+  copy(whole.k, data.k, whole.shape.kv_heads);
+  copy(whole.v, data.v, whole.shape.kv_heads);
   return data;
 }
 

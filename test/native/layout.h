@@ -10,6 +10,7 @@ struct Layout {
   std::vector<std::int32_t> position, store_row, store_slot, span_row, span_rows;
   std::vector<std::vector<int>> span_pages;
   int pages = 0;  // of the whole cache
+  bool tells_shared = false;  // SequenceLayout::span_shared is given
 
   int rows() const { return static_cast<int>(position.size()); }
 
@@ -53,6 +54,9 @@ struct AttentionCase {
 };
 
 AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, std::uint64_t seed = 1);
+
+/// Each of `rows` of the case decoded by itself, over the pages of its own span, in that order.
+AttentionCase decoding(const AttentionCase& whole, const std::vector<int>& rows, bool tells_shared);
 
 /// Keys and values of a layer; every slot holds NaN until it is stored.
 struct Cache {
