@@ -1,6 +1,7 @@
 #include "cuda/kernels/attention.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "cuda/cuda_backend.h"
 #include "cuda/launch.h"
@@ -22,43 +23,66 @@ constexpr TensorKernels kF16 = {{"attention_f16_32", "attention_f16_64", "attent
                                 {"attention_decode_f16_32", "attention_decode_f16_64", "attention_decode_f16_128"},
                                 "attention_combine_f16"};
 
+constexpr int kTile = cuda::kAttentionWarps * cuda::kAttentionTile;  // queries of a block
+
 /// Blocks that splits are spread over: about two for each place on the largest of today's devices. Past that a block
 /// takes several splits in turn. A constant, so that a graph's grid hangs on the shape of its batch alone.
 constexpr unsigned kDecodeBlocks = 1024;
+
+/// The layout of spans first .. end - 1 alone.
+SequenceLayout part_of(const SequenceLayout& all, int first, int end, int rows) {
+  SequenceLayout part = all;
+  part.rows = rows;
+  part.spans = end - first;
+  part.span_row += first;
+  part.span_rows += first;
+  part.page_table += static_cast<std::ptrdiff_t>(first) * all.max_pages;
+  return part;
+}
 
 }  // namespace
 
 void CudaBackend::attention(const AttentionArgs& args) {
   cuda::check_heads("attention", args.heads, args.kv_heads, args.head_dim);
   const SequenceLayout& layout = *args.layout;
-  const int group = args.heads / args.kv_heads;
-  const auto kv_heads = static_cast<unsigned>(args.kv_heads);
-  const cuda::AttentionTask task{layout, args, {}};
   // Which kernels a model gets hangs on its heads alone; decoding and spans of many rows add in the same order.
   const int padded_dim = args.head_dim % 8 == 0 ? cuda::padded_head_dim(args.head_dim) : 0;
   if (half() && padded_dim > 0) {
-    if (layout.rows == layout.spans) return attention_decode(args, padded_dim);
-    const TensorKernels& kernels = dtype_ == DType::bf16 ? kBf16 : kF16;
-    cuda::launch(*device_, "attention", kernels.many[padded_dim / 64],
-                 {.grid = {cuda::most_tiles(layout, group, cuda::kAttentionWarps * cuda::kAttentionTile), kv_heads},
-                  .block = cuda::kAttentionWarps * 32,
-                  .shared_bytes = cuda::attention_shared_bytes(padded_dim)},
-                 task);
+    const int decodes = layout.decode_spans;
+    const SequenceLayout one = part_of(layout, 0, decodes, decodes);
+    const SequenceLayout many = part_of(layout, decodes, layout.spans, layout.rows - decodes);
+    AttentionArgs part = args;
+    part.layout = &one;
+    if (one.spans > 0) attention_decode(part, padded_dim);
+    part.layout = &many;
+    if (many.spans > 0) attention_many(part, padded_dim);
     return;
   }
   cuda::launch(*device_, "attention_simt", pick("attention_simt_bf16", "attention_simt_f16", "attention_simt_f32"),
-               {.grid = {cuda::most_tiles(layout, group, cuda::kSimtAttentionWarps), kv_heads},
+               {.grid = {cuda::most_tiles(layout, args.heads / args.kv_heads, cuda::kSimtAttentionWarps),
+                         static_cast<unsigned>(args.kv_heads)},
                 .block = cuda::kSimtAttentionWarps * 32,
                 .shared_bytes = static_cast<unsigned>(cuda::kSimtAttentionWarps * args.head_dim) * 4},
-               task);
+               cuda::AttentionTask{layout, args, {}});
 }
 
+/// Spans of any number of rows.
+void CudaBackend::attention_many(const AttentionArgs& args, int padded_dim) {
+  const TensorKernels& kernels = dtype_ == DType::bf16 ? kBf16 : kF16;
+  const unsigned tiles = cuda::most_tiles(*args.layout, args.heads / args.kv_heads, kTile);
+  cuda::launch(*device_, "attention", kernels.many[padded_dim / 64],
+               {.grid = {tiles, static_cast<unsigned>(args.kv_heads)},
+                .block = cuda::kAttentionThreads,
+                .shared_bytes = cuda::attention_shared_bytes(padded_dim)},
+               cuda::AttentionTask{*args.layout, args, {}});
+}
+
+/// Spans of one row.
 void CudaBackend::attention_decode(const AttentionArgs& args, int padded_dim) {
   const SequenceLayout& layout = *args.layout;
   const TensorKernels& kernels = dtype_ == DType::bf16 ? kBf16 : kF16;
   const unsigned splits = cuda::ceil_div(layout.max_pages, cuda::kSplitPages);
-  const unsigned tiles = static_cast<unsigned>(layout.spans) *
-                         cuda::ceil_div(args.heads / args.kv_heads, cuda::kAttentionWarps * cuda::kAttentionTile);
+  const unsigned tiles = static_cast<unsigned>(layout.spans) * cuda::ceil_div(args.heads / args.kv_heads, kTile);
   const auto kv_heads = static_cast<unsigned>(args.kv_heads);
   const unsigned at_once = std::clamp(kDecodeBlocks / std::max(1U, tiles * kv_heads), 1U, splits);
 
@@ -72,7 +96,7 @@ void CudaBackend::attention_decode(const AttentionArgs& args, int padded_dim) {
   }
   cuda::launch(*device_, "attention_decode", kernels.decode[padded_dim / 64],
                {.grid = {tiles, kv_heads, at_once},
-                .block = cuda::kAttentionWarps * 32,
+                .block = cuda::kAttentionThreads,
                 .shared_bytes = cuda::attention_shared_bytes(padded_dim)},
                task);
   if (splits == 1) return;

@@ -111,6 +111,7 @@ class CudaBackend : public Backend {
 
   // attention.cpp
   void attention_decode(const AttentionArgs&, int padded_dim);
+  void attention_many(const AttentionArgs&, int padded_dim);
 
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);

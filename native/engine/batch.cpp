@@ -122,7 +122,10 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
              .max_pages = static_cast<int>(max_pages),
              .page_table = base + pages,
              .max_position = *std::max_element(batch.position.begin(), batch.position.end()),
-             .span_shared = base + shared};
+             .span_shared = base + shared,
+             .decode_spans = static_cast<int>(
+                 std::find_if(batch.span_rows.begin(), batch.span_rows.end(), [](int rows) { return rows != 1; }) -
+                 batch.span_rows.begin())};
 }
 
 }  // namespace tinylora

@@ -144,7 +144,8 @@ void a_group_as_alone(const SimulatedDriver& driver, DType dtype) {
     Sampler sampler(*engine.model, *engine.adapters, 8, 2048, {});
     driver.reset_counters();
     steps_by_graph(driver, engine, sampler, one, finished);
-    work += driver.counted(std::string(dtype == DType::f16 ? "attention_decode_f16_32" : "attention_decode_bf16_32"), "mma");
+    work += driver.counted(std::string(dtype == DType::f16 ? "attention_decode_f16_32" : "attention_decode_bf16_32"),
+                           "mma");
     return finished;
   };
   std::int64_t together = 0, alone = 0;

@@ -1,4 +1,4 @@
-/** Mistakes planted in the kernels that train weights, and the native tests that each must fail on the stand-in. */
+/** Mistakes planted in the kernels that train weights and in decoding attention, and the native tests that each must fail on the stand-in. */
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -51,6 +51,19 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "the last run lost": ["run * kLoraRun < args.rows", "(run + 1) * kLoraRun < args.rows"],
       "rows without adapter turned": ["if (adapter >= 0) {", "{"],
       "R for its transpose": ["fmaf(r[j], args", "fmaf(r[(j - i) * args.rank + i], args"],
+    },
+  },
+  {
+    file: "attention_decode",
+    test: ["attention decode: many rows", "cuda bf16"],
+    mistakes: {
+      "barrier between splits removed": ["    __syncthreads();  // the ring may still be read\n", ""],
+      "spans that share all but a split": ["(split + 1) * kSplitPages, most", "split * kSplitPages, most"],
+      "a split that nobody leads": ["if (place != split % spans)", "if (place != split)"],
+      "the last split lost": [
+        "split * kSplitPages * kPageSize <= position",
+        "(split + 1) * kSplitPages * kPageSize <= position",
+      ],
     },
   },
   {

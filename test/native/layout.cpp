@@ -19,6 +19,14 @@ int Layout::add_span(const std::vector<int>& pages_of_sequence, int first, int r
   return first_row;
 }
 
+void Layout::join_spans(int first) {
+  const auto count = static_cast<std::size_t>(first) + 1;
+  span_row.resize(count);
+  span_rows.resize(count);
+  span_pages.resize(count);
+  span_rows.back() = rows() - span_row.back();
+}
+
 void Layout::add_store(int row, int page, int offset) {
   store_row.push_back(row);
   store_slot.push_back(page * kPageSize + offset);
@@ -94,6 +102,7 @@ DeviceLayout::DeviceLayout(Backend& backend, const Layout& layout) {
            .page_table = arrays_[5].data(),
            .max_position = layout.rows() == 0 ? 0 : *std::max_element(layout.position.begin(), layout.position.end()),
            .span_shared = layout.tells_shared ? arrays_[6].data() : nullptr};
+  while (view_.decode_spans < view_.spans && layout.span_rows[view_.decode_spans] == 1) ++view_.decode_spans;
 }
 
 AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, std::uint64_t seed) {

@@ -12,7 +12,7 @@ struct SimulatedDriver {
   std::uint64_t (*graph_launches)() = nullptr;      // graphs
   void (*fail_next)(const char* kernel) = nullptr;  // its next launch is the end of the context
   void (*refuse_captures)(bool refuse) = nullptr;
-  const char* (*counters)() = nullptr;     // JSON by kernel
+  const char* (*counters)() = nullptr;  // JSON by kernel
   void (*reset_counters)() = nullptr;
   const char* (*leaks)() = nullptr;  // what has not been given back, "" when there is nothing
 

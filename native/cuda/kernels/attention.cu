@@ -1,5 +1,6 @@
 // out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse = M + log L, for
-// spans of many rows, in the order of attention_tile.cuh: bf16 and fp16 on tensor cores. Decoding is attention_decode.cu.
+// spans of many rows, in the order of attention_tile.cuh: bf16 and fp16 on tensor cores. Decoding is
+// attention_decode.cu.
 //
 // A block of 4 warps takes 64 queries of a span and kv head and walks their pages; the totals over the splits stay in
 // registers beside the sums of the split, D/2 numbers a lane each. Bytes: each page once a tile of 64 queries, 2 D 32
@@ -30,9 +31,9 @@ __device__ void attention(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, dim, Half)                                                                         \
-  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_##T##_##dim(AttentionTask task) { \
-    attention<Half, dim>(task);                                                                                  \
+#define TINYLORA_ATTENTION(T, dim, Half)                                                                      \
+  extern "C" __global__ __launch_bounds__(kAttentionThreads) void attention_##T##_##dim(AttentionTask task) { \
+    attention<Half, dim>(task);                                                                               \
   }
 TINYLORA_ATTENTION(bf16, 32, __nv_bfloat16)
 TINYLORA_ATTENTION(bf16, 64, __nv_bfloat16)

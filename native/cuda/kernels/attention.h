@@ -26,7 +26,8 @@ struct AttentionBackwardTask {
 };
 
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
-inline constexpr int kAttentionWarps = 4;      // warps of a block on tensor cores
+inline constexpr int kAttentionThreads = 128;  // of a block on tensor cores
+inline constexpr int kAttentionWarps = kAttentionThreads / 32;
 inline constexpr int kSplitPages = 4;          // pages of a split: keys that are a softmax of their own on tensor cores
 inline constexpr int kCombineWarps = 8;        // one query each
 inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way

@@ -1,14 +1,14 @@
 // Attention of rows that continue their sequences by one token (spans of one row), for bf16 and fp16: out and lse as
 // attention.cu has them, bit for bit.
 //
-// Splits of kSplitPages pages are worked on by themselves, so that a long sequence is not one long chain, and a split that
-// neighbouring spans share (the prompt of a group of completions; SequenceLayout::span_shared) is read once for as many
-// of them as fit in a tile: their queries are the rows of the mma, 64 in the 4 warps of a block, 10 spans of 6 heads a kv
-// head. Where nothing is shared a tile is one span. Its warps beyond the first 16 queries only copy. The part that a
-// split leaves of each query (o, m, l in fp32) goes to memory, and attention_combine adds the parts in order; a sequence
-// of one split is finished at once. A block takes split blockIdx.z of a span, and every gridDim.z-th from there: the grid
-// is as large as keeps the device busy, and does not hang on positions, so a graph can hold it. The spans of a tile take
-// turns in leading it, by the number of the split.
+// Splits of kSplitPages pages are worked on by themselves, so that a long sequence is not one long chain, and a split
+// that neighbouring spans share (the prompt of a group of completions; SequenceLayout::span_shared) is read once for as
+// many of them as fit in a tile: their queries are the rows of the mma, 64 in the 4 warps of a block, 10 spans of 6
+// heads a kv head. Where nothing is shared a tile is one span. Its warps beyond the first 16 queries only copy. The
+// part that a split leaves of each query (o, m, l in fp32) goes to memory, and attention_combine adds the parts in
+// order; a sequence of one split is finished at once. A block takes split blockIdx.z of a span, and every gridDim.z-th
+// from there: the grid is as large as keeps the device busy, and does not hang on positions, so a graph can hold it.
+// The spans of a tile take turns in leading it, by the number of the split.
 //
 // Bytes: keys and values of a split once a tile (2 D kSplitPages 32 numbers of 16 bits), and of each query and split
 // 2 (D + 2) 4 written and read, which L2 keeps: of a split of its own 10 % at 6 heads a kv head. Memory is the limit.
@@ -150,9 +150,9 @@ __device__ void attention_combine(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, dim, Half)                                                                                \
-  extern "C" __global__ __launch_bounds__(kAttentionWarps * 32) void attention_decode_##T##_##dim(AttentionTask task) { \
-    attention_decode<Half, dim>(task);                                                                                  \
+#define TINYLORA_ATTENTION(T, dim, Half)                                                                             \
+  extern "C" __global__ __launch_bounds__(kAttentionThreads) void attention_decode_##T##_##dim(AttentionTask task) { \
+    attention_decode<Half, dim>(task);                                                                               \
   }
 TINYLORA_ATTENTION(bf16, 32, __nv_bfloat16)
 TINYLORA_ATTENTION(bf16, 64, __nv_bfloat16)

@@ -1,6 +1,6 @@
-// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from position
-// 0 with a running maximum m and total l, and lse = m + log l: for float engines, and heads that no 16-byte copy fits
-// (D % 8 != 0, D > 128).
+// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from
+// position 0 with a running maximum m and total l, and lse = m + log l: for float engines, and heads that no 16-byte
+// copy fits (D % 8 != 0, D > 128).
 //
 // A warp owns one query: lane = key for s (k ascending, fmaf), lane = element of D for p v (keys ascending). A query
 // reads its pages for itself, whether it came by prefill or by decode.
@@ -68,9 +68,9 @@ __device__ void attention_simt(const AttentionTask& task) {
 }
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, Type)                                                                              \
+#define TINYLORA_ATTENTION(T, Type)                                                                               \
   extern "C" __global__ __launch_bounds__(kSimtAttentionWarps * 32) void attention_simt_##T(AttentionTask task) { \
-    attention_simt<Type>(task);                                                                                  \
+    attention_simt<Type>(task);                                                                                   \
   }
 TINYLORA_ATTENTION(f32, float)
 TINYLORA_ATTENTION(bf16, __nv_bfloat16)

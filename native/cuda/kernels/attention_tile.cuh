@@ -7,8 +7,8 @@
 //   s = q k^T / sqrt(D),  m' = max(m, max s),  p = e^(s - m'),  l = l e^(m - m') + sum p,  o = o e^(m - m') + p v
 // page by page from m = -inf, l = o = 0; the splits are then added in order to the query's totals M, L, O:
 //   M' = max(M, m),  L = L e^(M - M') + l e^(m - M'),  O = O e^(M - M') + o e^(m - M')
-// A query's bits depend on its own row of A alone, and on the pages and splits of its own sequence: so they are the same
-// in any tile, beside any company, and whoever adds up the splits.
+// A query's bits depend on its own row of A alone, and on the pages and splits of its own sequence: so they are the
+// same in any tile, beside any company, and whoever adds up the splits.
 //
 // Keys behind a query get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may
 // be NaN).
@@ -256,8 +256,8 @@ __device__ void finish(const Queries& queries, int first, const Sums<kDim>& tota
   }
 }
 
-/// Pages begin .. end - 1 of the tile's sequences, keys up to position `last`. `at_end_of_split` is called by every warp
-/// that has queries, with the first key of the split. All threads of the block must call.
+/// Pages begin .. end - 1 of the tile's sequences, keys up to position `last`. `at_end_of_split` is called by every
+/// warp that has queries, with the first key of the split. All threads of the block must call.
 template <typename Half, int kDim, class AtEndOfSplit>
 __device__ void visit_pages(const Queries& queries, int first, int begin, int end, int last, uint4* ring,
                             WarpState<Half, kDim>& state, AtEndOfSplit at_end_of_split) {
