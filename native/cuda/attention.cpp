@@ -13,17 +13,20 @@ namespace {
 /// By padded head_dim: 32, 64, 128.
 struct TensorKernels {
   const char* many[3];
-  const char* decode[3];
+  const char* decode[3];  // nothing shared
+  const char* group[3];
   const char* combine;
 };
-constexpr TensorKernels kBf16 = {{"attention_bf16_32", "attention_bf16_64", "attention_bf16_128"},
-                                 {"attention_decode_bf16_32", "attention_decode_bf16_64", "attention_decode_bf16_128"},
-                                 "attention_combine_bf16"};
-constexpr TensorKernels kF16 = {{"attention_f16_32", "attention_f16_64", "attention_f16_128"},
-                                {"attention_decode_f16_32", "attention_decode_f16_64", "attention_decode_f16_128"},
-                                "attention_combine_f16"};
-
-constexpr int kTile = cuda::kAttentionWarps * cuda::kAttentionTile;  // queries of a block
+constexpr TensorKernels kBf16 = {
+    {"attention_bf16_32", "attention_bf16_64", "attention_bf16_128"},
+    {"attention_decode_bf16_32", "attention_decode_bf16_64", "attention_decode_bf16_128"},
+    {"attention_decode_group_bf16_32", "attention_decode_group_bf16_64", "attention_decode_group_bf16_128"},
+    "attention_combine_bf16"};
+constexpr TensorKernels kF16 = {
+    {"attention_f16_32", "attention_f16_64", "attention_f16_128"},
+    {"attention_decode_f16_32", "attention_decode_f16_64", "attention_decode_f16_128"},
+    {"attention_decode_group_f16_32", "attention_decode_group_f16_64", "attention_decode_group_f16_128"},
+    "attention_combine_f16"};
 
 /// Blocks that splits are spread over: about two for each place on the largest of today's devices. Past that a block
 /// takes several splits in turn. A constant, so that a graph's grid hangs on the shape of its batch alone.
@@ -69,7 +72,8 @@ void CudaBackend::attention(const AttentionArgs& args) {
 /// Spans of any number of rows.
 void CudaBackend::attention_many(const AttentionArgs& args, int padded_dim) {
   const TensorKernels& kernels = dtype_ == DType::bf16 ? kBf16 : kF16;
-  const unsigned tiles = cuda::most_tiles(*args.layout, args.heads / args.kv_heads, kTile);
+  const unsigned tiles =
+      cuda::most_tiles(*args.layout, args.heads / args.kv_heads, cuda::kAttentionWarps * cuda::kAttentionTile);
   cuda::launch(*device_, "attention", kernels.many[padded_dim / 64],
                {.grid = {tiles, static_cast<unsigned>(args.kv_heads)},
                 .block = cuda::kAttentionThreads,
@@ -82,7 +86,10 @@ void CudaBackend::attention_decode(const AttentionArgs& args, int padded_dim) {
   const SequenceLayout& layout = *args.layout;
   const TensorKernels& kernels = dtype_ == DType::bf16 ? kBf16 : kF16;
   const unsigned splits = cuda::ceil_div(layout.max_pages, cuda::kSplitPages);
-  const unsigned tiles = static_cast<unsigned>(layout.spans) * cuda::ceil_div(args.heads / args.kv_heads, kTile);
+  const bool grouped = layout.most_shared >= cuda::kSplitPages;
+  const int warps = grouped ? cuda::kAttentionWarps : 1;
+  const unsigned tiles =
+      static_cast<unsigned>(layout.spans) * cuda::ceil_div(args.heads / args.kv_heads, warps * cuda::kAttentionTile);
   const auto kv_heads = static_cast<unsigned>(args.kv_heads);
   const unsigned at_once = std::clamp(kDecodeBlocks / std::max(1U, tiles * kv_heads), 1U, splits);
 
@@ -94,9 +101,9 @@ void CudaBackend::attention_decode(const AttentionArgs& args, int padded_dim) {
     task.parts.largest = task.parts.out + parts * static_cast<std::size_t>(args.head_dim);
     task.parts.total = task.parts.largest + parts;
   }
-  cuda::launch(*device_, "attention_decode", kernels.decode[padded_dim / 64],
+  cuda::launch(*device_, "attention_decode", (grouped ? kernels.group : kernels.decode)[padded_dim / 64],
                {.grid = {tiles, kv_heads, at_once},
-                .block = cuda::kAttentionThreads,
+                .block = static_cast<unsigned>(warps) * 32,
                 .shared_bytes = cuda::attention_shared_bytes(padded_dim)},
                task);
   if (splits == 1) return;

@@ -96,7 +96,8 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
   const std::size_t store_slot = block.add(batch.store_slot);
   const std::size_t span_row = block.add(batch.span_row);
   const std::size_t span_rows = block.add(batch.span_rows);
-  const std::size_t shared = block.add(shared_pages(batch));
+  const std::vector<std::int32_t> span_shared = shared_pages(batch);
+  const std::size_t shared = block.add(span_shared);
   const std::size_t pages = block.add(page_table(batch, max_pages));
 
   const std::size_t bytes = block.values().size() * sizeof(std::int32_t);
@@ -123,6 +124,7 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
              .page_table = base + pages,
              .max_position = *std::max_element(batch.position.begin(), batch.position.end()),
              .span_shared = base + shared,
+             .most_shared = *std::max_element(span_shared.begin(), span_shared.end()),
              .decode_spans = static_cast<int>(
                  std::find_if(batch.span_rows.begin(), batch.span_rows.end(), [](int rows) { return rows != 1; }) -
                  batch.span_rows.begin())};

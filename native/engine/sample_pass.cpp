@@ -96,7 +96,8 @@ void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, 
   const std::tuple<const void*, int, int> now{batch_.memory(), adapters_.basis_version(), model_.version};
   if (now != recorded_for_ || recordings_.size() == kMostRecordings) recordings_.clear();
   recorded_for_ = now;
-  model_.backend->replay(recordings_[{rows, pages, most_cut}],
+  const unsigned shared = std::bit_floor(static_cast<unsigned>(batch_.layout().most_shared));
+  model_.backend->replay(recordings_[{rows, pages, shared, most_cut}],
                          [&] { compute(static_cast<int>(rows), most_cut, abort); });
 }
 

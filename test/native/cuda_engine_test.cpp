@@ -144,8 +144,9 @@ void a_group_as_alone(const SimulatedDriver& driver, DType dtype) {
     Sampler sampler(*engine.model, *engine.adapters, 8, 2048, {});
     driver.reset_counters();
     steps_by_graph(driver, engine, sampler, one, finished);
-    work += driver.counted(std::string(dtype == DType::f16 ? "attention_decode_f16_32" : "attention_decode_bf16_32"),
-                           "mma");
+    const std::string kernel = std::string("_") + (dtype == DType::f16 ? "f16" : "bf16") + "_32";
+    work +=
+        driver.counted("attention_decode" + kernel, "mma") + driver.counted("attention_decode_group" + kernel, "mma");
     return finished;
   };
   std::int64_t together = 0, alone = 0;

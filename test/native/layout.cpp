@@ -102,6 +102,7 @@ DeviceLayout::DeviceLayout(Backend& backend, const Layout& layout) {
            .page_table = arrays_[5].data(),
            .max_position = layout.rows() == 0 ? 0 : *std::max_element(layout.position.begin(), layout.position.end()),
            .span_shared = layout.tells_shared ? arrays_[6].data() : nullptr};
+  if (layout.tells_shared) view_.most_shared = *std::max_element(shared.begin(), shared.end());
   while (view_.decode_spans < view_.spans && layout.span_rows[view_.decode_spans] == 1) ++view_.decode_spans;
 }
 

@@ -4,9 +4,10 @@
 // Splits of kSplitPages pages are worked on by themselves, so that a long sequence is not one long chain, and a split
 // that neighbouring spans share (the prompt of a group of completions; SequenceLayout::span_shared) is read once for as
 // many of them as fit in a tile: their queries are the rows of the mma, 64 in the 4 warps of a block, 10 spans of 6
-// heads a kv head. Where nothing is shared a tile is one span. Its warps beyond the first 16 queries only copy. The
-// part that a split leaves of each query (o, m, l in fp32) goes to memory, and attention_combine adds the parts in
-// order; a sequence of one split is finished at once. A block takes split blockIdx.z of a span, and every gridDim.z-th
+// heads a kv head; a tile of one span leaves warps that only copy. Where no span shares a whole split, blocks are one
+// warp with a span each (attention_decode_*, else attention_decode_group_*). The part that a split leaves of each query
+// (o, m, l in fp32) goes to memory, and attention_combine adds the parts in order; a sequence of one split is finished
+// at once. A block takes split blockIdx.z of a span, and every gridDim.z-th
 // from there: the grid is as large as keeps the device busy, and does not hang on positions, so a graph can hold it.
 // The spans of a tile take turns in leading it, by the number of the split.
 //
@@ -16,8 +17,6 @@
 
 namespace tinylora::cuda {
 namespace {
-
-constexpr int kTileQueries = kAttentionWarps * kAttentionTile;
 
 /// Spans that share a number of leading pages with `span`, before it and behind it; behind it `most` at least are seen.
 struct Company {
@@ -45,14 +44,15 @@ struct Company {
 
 /// The tile of this block and split: of one span a part of its queries, or of spans that share the split; none where
 /// another block takes it.
+template <int kQueries>
 __device__ SpanTile decode_tile(const AttentionTask& task, int group, int split) {
-  const int parts = (group + kTileQueries - 1) / kTileQueries;
+  const int parts = (group + kQueries - 1) / kQueries;
   const int span = static_cast<int>(blockIdx.x) / parts;
-  if (parts > 1) {
-    const int first = static_cast<int>(blockIdx.x) % parts * kTileQueries;
-    return {span, first, min(group - first, kTileQueries)};
+  if (kQueries == kAttentionTile || parts > 1) {
+    const int first = static_cast<int>(blockIdx.x) % parts * kQueries;
+    return {span, first, min(group - first, kQueries)};
   }
-  const int most = kTileQueries / group;
+  const int most = kQueries / group;
   const Company company(task.layout, span, (split + 1) * kSplitPages, most);
   const int place = company.before % most;
   const int spans = min(place + 1 + company.behind, most);
@@ -88,16 +88,17 @@ __device__ void store_part(const Queries& queries, int first, int split, const S
   }
 }
 
-/// Grid: spans (times the parts of more than 64 heads a kv head), kv heads, splits at once.
-template <typename Half, int kDim>
+/// Grid: spans (times the parts of more heads a kv head than a tile has queries), kv heads, splits at once.
+template <typename Half, int kDim, int kWarps>
 __device__ void attention_decode(const AttentionTask& task) {
   extern __shared__ uint4 ring[];  // [stages, keys and values, 32 D / 8]
   Queries queries{task, {}, static_cast<int>(blockIdx.y), true};
-  const int group = queries.group(), parts = (group + kTileQueries - 1) / kTileQueries;
+  constexpr int kQueries = kWarps * kAttentionTile;
+  const int group = queries.group(), parts = (group + kQueries - 1) / kQueries;
   const int own = task.layout.position[task.layout.span_row[static_cast<int>(blockIdx.x) / parts]];
   for (int split = static_cast<int>(blockIdx.z); split * kSplitPages * kPageSize <= own;
        split += static_cast<int>(gridDim.z)) {
-    queries.tile = decode_tile(task, group, split);
+    queries.tile = decode_tile<kQueries>(task, group, split);
     if (queries.tile.span < 0) continue;
     const int first = queries.tile.first + static_cast<int>(threadIdx.x / 32) * kAttentionTile;
     const int begin = split * kSplitPages, end = min(begin + kSplitPages, own / kPageSize + 1);
@@ -150,9 +151,14 @@ __device__ void attention_combine(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, dim, Half)                                                                             \
-  extern "C" __global__ __launch_bounds__(kAttentionThreads) void attention_decode_##T##_##dim(AttentionTask task) { \
-    attention_decode<Half, dim>(task);                                                                               \
+// The groups first: benchmarks/cuda/registers.mjs takes the first name that fits.
+#define TINYLORA_ATTENTION(T, dim, Half)                                                              \
+  extern "C" __global__ __launch_bounds__(kAttentionThreads) void attention_decode_group_##T##_##dim( \
+      AttentionTask task) {                                                                           \
+    attention_decode<Half, dim, kAttentionWarps>(task);                                               \
+  }                                                                                                   \
+  extern "C" __global__ __launch_bounds__(32) void attention_decode_##T##_##dim(AttentionTask task) { \
+    attention_decode<Half, dim, 1>(task);                                                             \
   }
 TINYLORA_ATTENTION(bf16, 32, __nv_bfloat16)
 TINYLORA_ATTENTION(bf16, 64, __nv_bfloat16)
