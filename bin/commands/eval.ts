@@ -23,7 +23,7 @@ import {
 import { parseCount, parseCounts, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, resolvedFields } from "../flags.js";
+import { addFields, checkSampled, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
 import { Progress } from "../progress.js";
 
@@ -82,6 +82,7 @@ export function evalCommand(program: Command): void {
 
 async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
+  checkSampled(command, temperatureOf(options));
   checkNames(options, config);
   const adapter = await loadAdapter(options.adapter);
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);

@@ -3,7 +3,7 @@ import type { Message } from "../../lib/index.js";
 import { parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, resolvedFields } from "../flags.js";
+import { addFields, checkSampled, resolvedFields } from "../flags.js";
 import { readInput } from "../io.js";
 
 const EXAMPLES = `
@@ -33,6 +33,7 @@ export function generateCommand(program: Command): void {
 
 async function run(command: Command, given: string | undefined, options: Options): Promise<void> {
   const config = resolvedFields(command);
+  checkSampled(command, options.temperature);
   const adapter = await loadAdapter(options.adapter);
   const prompt = given ?? (await readInput("-"));
   const system: Message[] = config.system === null ? [] : [{ role: "system", content: config.system }];

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
   findModel,
@@ -16,7 +17,7 @@ import {
 } from "../../lib/index.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, givenFields } from "../flags.js";
+import { addMethodFields, checkUsed, givenFields } from "../flags.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -55,12 +56,12 @@ export function sftCommand(program: Command): void {
 
 function addCommand(program: Command, method: Method, name: string, description: string, examples: string): void {
   const command = program.command(name).description(description).addHelpText("after", examples);
-  addTrainingFlags(command);
+  addTrainingFlags(command, method);
   command.action((options: TrainingFlags) => runTraining(command, method, options));
 }
 
-/** Every option of the schema, and where a run comes from and goes to. */
-export function addTrainingFlags(command: Command): void {
+/** Every option of the method, and where a run comes from and goes to. */
+export function addTrainingFlags(command: Command, method: Method): void {
   command
     .option("--config <file>", "YAML or JSON file of options; flags come over it")
     .option("--run <folder>", "folder of the run (runs/DATA-TIME)")
@@ -68,12 +69,12 @@ export function addTrainingFlags(command: Command): void {
       "--resume <run>",
       "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
     );
-  addFields(command);
+  addMethodFields(command, method);
 }
 
 export async function runTraining(command: Command, method: Method, options: TrainingFlags): Promise<void> {
   const flags = givenFields(command);
-  const config = await trainConfig(flags, options);
+  const config = await trainConfig(flags, method, options);
   const path = options.resume ?? options.run ?? defaultRun(config);
   config.model = findModel(config.model);
   const interrupted = () => console.error("\ninterrupted: saving the last finished step (again to stop at once)");
@@ -122,10 +123,14 @@ async function methodOf(method: Method, { resume }: TrainingFlags): Promise<Meth
 /** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */
 async function trainConfig(
   flags: Record<string, unknown>,
+  method: Method,
   { config: file, resume }: TrainingFlags,
 ): Promise<TrainConfig> {
   if (resume === undefined) {
+    checkUsed(method, flags);
     const written = file === undefined ? {} : await readConfigFile(file);
+    const unused = unusedBy(method, Object.keys(written));
+    if (unused.length > 0) throw new TinyLoraError("ERR_CONFIG", `${file}: ${noEffect(unused, method)}`);
     return resolveConfig({ ...written, ...flags }, file ?? "flags");
   }
   const mayChange = ["model", "device", "threads", "max_steps"];

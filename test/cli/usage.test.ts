@@ -36,6 +36,12 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["replay", "x"], /required option '--step <n>' not specified/],
     [["train", "--optim", "natural", "--adapter", "lora"], /optim: expected adamw or sgd, since adapter is lora/],
     [["train", "--sigma", "0.1"], /sigma: expected nothing, since estimator is policy_gradient, found 0.1/],
+    [["sft", "--num-generations", "4"], /^error: --num-generations has no effect with sft$/m],
+    [["sft", "--loss-type", "grpo", "--rewards", "answer"], /: --rewards, --loss-type have no effect with sft$/m],
+    [["sft", "--optim", "natural"], /optim: expected adamw or sgd, since the method is sft, found natural/],
+    [["eval", "--top-p", "0.9"], /--top-p has no effect with greedy decoding \(temperature 0\)/],
+    [["generate", "--temperature", "0", "--seed", "1", "hi"], /--seed has no effect with greedy decoding/],
+    [["sweep", "x.yaml", "--population", "all"], /'all' is invalid. Expected a whole number from 1/],
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
     [["bench", "--path", "sse2"], /Allowed choices are amx/],
@@ -60,6 +66,14 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     const { code, stderr } = await runCli(["train", "--config", file]);
     expect(stderr).toContain(message);
     expect(stderr).toContain("config.yaml");
+    expect(code).toBe(2);
+  });
+
+  it("a config file with what sft does not use", async () => {
+    const file = join(folder, "grpo.yaml");
+    await writeFile(file, "num_prompts: 4\nnum_generations: 4\nscale_rewards: batch\n");
+    const { code, stderr } = await runCli(["sft", "--config", file]);
+    expect(stderr).toBe(`error: ${file}: num_generations, scale_rewards have no effect with sft\n`);
     expect(code).toBe(2);
   });
 
@@ -152,6 +166,13 @@ describe("help", () => {
     for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
       expect(stdout).toContain(section);
     }
+  });
+
+  it("sft --help has the options that it uses, and no other", async () => {
+    const { stdout } = await runCli(["sft", "--help"]);
+    expect(stdout).toMatch(/--num-prompts <n>\s+worked answers a step/);
+    expect(stdout).toMatch(/--optim <name>\s+optimiser; of adamw, sgd \(/);
+    expect(stdout).not.toMatch(/Reward:|Loss:|--temperature|--num-generations|--estimator|natural/);
   });
 
   it("--version is that of package.json", async () => {
