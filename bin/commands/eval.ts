@@ -1,4 +1,5 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { prepareFile } from "../../lib/files.js";
 import {
   type Adapter,
   breakdownCells,
@@ -63,7 +64,7 @@ export function evalCommand(program: Command): void {
       `data sets by name, in place of --data; of ${Object.keys(datasets).join(", ")}`,
       parseNames,
     )
-    .option("--split <train|test>", "part of the data set", "test")
+    .addOption(new Option("--split <name>", "part of the data set").choices(["train", "test"]).default("test"))
     .option("--limit <n>", "only the first n problems", parseCount)
     .option("--samples <n>", "completions a problem", parseCount, 1)
     .option(
@@ -84,6 +85,7 @@ async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
   checkSampled(command, temperatureOf(options));
   checkNames(options, config);
+  for (const file of [options.output, options.report]) if (file !== undefined) await prepareFile(file);
   const adapter = await loadAdapter(options.adapter);
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
   const result = await interruptible(async (signal): Promise<EvaluationRun> => {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Message } from "../../lib/index.js";
+import { type Message, TinyLoraError } from "../../lib/index.js";
 import { parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
@@ -36,6 +36,8 @@ async function run(command: Command, given: string | undefined, options: Options
   checkSampled(command, options.temperature);
   const adapter = await loadAdapter(options.adapter);
   const prompt = given ?? (await readInput("-"));
+  if (prompt.trim() === "" && !options.text)
+    throw new TinyLoraError("ERR_USAGE", "prompt: expected a text, found none");
   const system: Message[] = config.system === null ? [] : [{ role: "system", content: config.system }];
   const messages: Message[] = [...system, { role: "user", content: prompt }];
   await interruptible((signal) =>

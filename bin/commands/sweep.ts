@@ -52,7 +52,7 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
     await checkSources(plan);
     const { members } = plan;
     for (const { name } of members) console.log(name);
-    console.error(`${members.length} members`);
+    console.error(`${members.length} ${members.length === 1 ? "member" : "members"}`);
     return;
   }
   const folder = flags.folder ?? `runs/${basename(file, extname(file))}`;

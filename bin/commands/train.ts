@@ -15,6 +15,9 @@ import {
   type TrainConfig,
   type Trained,
 } from "../../lib/index.js";
+import { loadReward } from "../../lib/reward/rewards.js";
+import { checkNoRun } from "../../lib/run/folder.js";
+import { trainingData } from "../../lib/train/train-run.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addMethodFields, checkUsed, givenFields } from "../flags.js";
@@ -77,16 +80,23 @@ export async function runTraining(command: Command, method: Method, options: Tra
   const config = await trainConfig(flags, method, options);
   const path = options.resume ?? options.run ?? defaultRun(config);
   config.model = findModel(config.model);
+  const named = await methodOf(method, options);
   const interrupted = () => console.error("\ninterrupted: saving the last finished step (again to stop at once)");
+  const onWarning = (message: string) => console.error(`warning: ${message}`);
   await interruptible(async (signal) => {
+    // What is wrong with the rest is told before the model is loaded, which can take minutes.
+    if (options.resume === undefined) await checkNoRun(path);
+    const data = await trainingData({}, config, { signal, onWarning });
+    if (named === "grpo") await Promise.all(config.rewards.map(loadReward));
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
-      const Trainer = (await methodOf(method, options)) === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
-      const trainer = new Trainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });
+      const Trainer = named === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
+      const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
       const progress = new Progress("training", " steps");
       console.error(`training ${config.adapter} on ${config.data}: ${path}`);
+      let stepped = false;
       const {
         stopped,
         adapter: trained,
@@ -96,13 +106,20 @@ export async function runTraining(command: Command, method: Method, options: Tra
           signal,
           onStep: (report) => {
             progress.stop();
+            stepped = true;
             console.log(stepLine(report));
             progress.update(report.step, report.steps);
           },
-          onWarning: (message) => console.error(`warning: ${message}`),
+          onWarning,
         })
         .finally(() => progress.stop());
-      console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
+      if (stopped === "finished" && !stepped) {
+        console.error(`nothing to do: the run has made its ${step} steps; --max-steps lets it make more`);
+      }
+      // Before the first step is finished the run folder has neither.
+      if (step > 0) {
+        console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
+      }
       if (stopped === "aborted") {
         console.error(
           `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${path}\``,

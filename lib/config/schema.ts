@@ -32,9 +32,14 @@ export const sections = {
       .describe(
         "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference",
       ),
-    threads: optional(count).describe("compute threads; all cores when not given"),
-    max_sequences: count.default(64).describe("sequences sampled side by side at most"),
-    cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),
+    threads: optional(count.max(1024)).describe("compute threads; all cores when not given"),
+    max_sequences: count.max(65536).default(64).describe("sequences sampled side by side at most"),
+    cache_tokens: z
+      .int()
+      .min(32)
+      .max(2 ** 28)
+      .default(16384)
+      .describe("positions in the sampler's key/value cache, over all sequences"),
   },
   Data: {
     data: z

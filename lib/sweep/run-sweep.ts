@@ -8,6 +8,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { writing } from "../files.js";
+import { checkNoRun } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
 import type { Settings } from "./grid.js";
@@ -68,6 +69,7 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   }
   const plan = await planSweep(options.sweep, options.changes);
   await checkSources(plan, options.signal);
+  await checkNoRun(options.folder);
   const unlock = await writing(options.folder, async () => {
     await mkdir(options.folder, { recursive: true });
     return lockFolder(options.folder);

@@ -60,6 +60,12 @@ export async function planSweep(sweep: string | SweepSpec, changes: Settings = {
 
 function parseSpec(value: unknown, source: string): z.output<typeof fileSchema> {
   const result = fileSchema.safeParse(value);
+  if (result.success && Object.keys(value as object).length === 0) {
+    throw new TinyLoraError(
+      "ERR_CONFIG",
+      `${source}: expected ${Object.keys(fileSchema.shape).join(", ")}, found nothing`,
+    );
+  }
   if (result.success) return result.data;
   const messages = result.error.issues.map((issue) => {
     if (issue.code !== "unrecognized_keys") return `${issue.path.join(".")}: ${issue.message}`;

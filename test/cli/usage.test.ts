@@ -41,6 +41,17 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["sft", "--optim", "natural"], /optim: expected adamw or sgd, since the method is sft, found natural/],
     [["eval", "--top-p", "0.9"], /--top-p has no effect with greedy decoding \(temperature 0\)/],
     [["generate", "--temperature", "0", "--seed", "1", "hi"], /--seed has no effect with greedy decoding/],
+    [["eval", "--split", "dev"], /'dev' is invalid. Allowed choices are train, test/],
+    [["generate", " "], /^error: prompt: expected a text, found none$/m],
+    [["train", "--threads", "1e9"], /^error: flags: threads: expected at most 1024, found 1000000000$/m],
+    [
+      ["train", "--seed", "1e20"],
+      /^error: flags: seed: expected at most 9007199254740991, found 100000000000000000000$/m,
+    ],
+    [
+      ["train", "--model", "embedded", "--data", "embedded", "--rewards", "anwser"],
+      /^error: rewards: .*nearest: answer/m,
+    ],
     [["sweep", "x.yaml", "--population", "all"], /'all' is invalid. Expected a whole number from 1/],
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
@@ -99,7 +110,10 @@ describe("failures: exit code 1 and one line", () => {
     [["train", "--resume", "/nowhere"], "/nowhere"],
     [["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"],
     [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
+    [["train", "--data", "/nowhere.jsonl", "--model", "embedded"], "/nowhere.jsonl: cannot be read"],
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
+    [["eval", "--data", "embedded", "--output", "package.json/x.jsonl"], "package.json/x.jsonl: cannot be written"],
+    [["eval", "--data", "embedded", "--report", "package.json/x.md"], "package.json/x.md: cannot be written"],
     [["eval", "--compare", "nowhere"], "nowhere: no such adapter"],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args);

@@ -89,6 +89,7 @@ grid:
     ["{ base: { num_generations: 4 }, grid: { method: sft } }", /sweep\.yaml: num_generations has no effect with sft$/],
     ["base: { method: sft, temperature: 1, top_k: 5 }", /sweep\.yaml: temperature, top_k have no effect with sft$/],
     ["grid: { method: [dpo] }", /method: expected one of grpo, sft, found "dpo"/],
+    ["", /sweep\.yaml: expected base, grid, seeds, best_of, metric, found nothing$/],
     ["grids: {}", /unknown key grids \(nearest: grid\)/],
     ["best_of: [rate]", /best_of: unknown key rate/],
     ["base: { eval_steps: 0 }", /eval_steps: expected at least 1/],
@@ -343,6 +344,8 @@ import { existsSync } from "node:fs";
       await expect(runSweep({ sweep: { base, grid }, folder: out }), JSON.stringify(grid)).rejects.toThrow(message);
     }
     expect(await readdir(folder)).not.toContain("out");
+    await writeFile(join(folder, "config.json"), "{}");
+    await expect(runSweep({ sweep: { base }, folder })).rejects.toThrow(/holds a run already/);
     await runSweep({ sweep: { base: { ...common, method: "sft", u: 3, start_from: start } }, folder: out });
   });
 
