@@ -88,7 +88,7 @@ class SweepProgress {
   readonly #running = new Map<Member, { step: number; steps: number }>();
 
   member({ member, event }: MemberReport): void {
-    this.#bar.stop();
+    this.#bar.restart(); // other members, other sums
     if (event === "starts") this.#running.set(member, { step: 0, steps: member.config.max_steps });
     else this.#running.delete(member);
   }

@@ -1,5 +1,6 @@
+import { join } from "node:path";
 import type { Command } from "commander";
-import { noEffect, unusedBy } from "../../lib/config/method.js";
+import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
   findModel,
@@ -16,6 +17,7 @@ import {
   type Trained,
 } from "../../lib/index.js";
 import { loadReward } from "../../lib/reward/rewards.js";
+import { checkpointSteps } from "../../lib/run/checkpoint.js";
 import { checkNoRun } from "../../lib/run/folder.js";
 import { trainingData } from "../../lib/train/train-run.js";
 import { attachAdapter, loadEngine } from "../engine.js";
@@ -94,7 +96,8 @@ export async function runTraining(command: Command, method: Method, options: Tra
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
       const Trainer = named === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
       const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
-      const progress = new Progress("training", " steps");
+      const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
+      const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} on ${config.data}: ${path}`);
       let stepped = false;
       const {
@@ -148,7 +151,9 @@ async function trainConfig(
     const written = file === undefined ? {} : await readConfigFile(file);
     const unused = unusedBy(method, Object.keys(written));
     if (unused.length > 0) throw new TinyLoraError("ERR_CONFIG", `${file}: ${noEffect(unused, method)}`);
-    return resolveConfig({ ...written, ...flags }, file ?? "flags");
+    const config = resolveConfig({ ...written, ...flags }, file ?? "flags");
+    checkMethod(method, config);
+    return config;
   }
   const mayChange = ["model", "device", "threads", "max_steps"];
   const fixed = [
