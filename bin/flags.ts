@@ -5,9 +5,15 @@ import { type Method, resolveConfig, TinyLoraError, type TrainConfig } from "../
 
 const added = new WeakMap<Command, readonly Field[]>();
 
-/** Adds flags for these keys of the config schema, under its headings. */
-export function addFields(command: Command, keys: readonly string[]): void {
-  const chosen = fields.filter((field) => keys.includes(field.key));
+/** Adds flags for these keys of the config schema, under its headings; `meanings`: what some are for this command. */
+export function addFields(
+  command: Command,
+  keys: readonly string[],
+  meanings: Readonly<Record<string, string>> = {},
+): void {
+  const chosen = fields
+    .filter(({ key }) => keys.includes(key))
+    .map((field) => ({ ...field, description: meanings[field.key] ?? field.description }));
   for (const field of chosen) command.addOption(optionOf(field));
   added.set(command, chosen);
 }

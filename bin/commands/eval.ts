@@ -77,7 +77,9 @@ export function evalCommand(program: Command): void {
     .option("--report <file>", "write a report to this Markdown file")
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS]);
+  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
+    seed: "of sampling",
+  });
   command.action((options: Options) => run(command, options));
 }
 

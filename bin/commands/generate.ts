@@ -27,7 +27,9 @@ export function generateCommand(program: Command): void {
     .option("--temperature <number>", "0 is greedy", parseTemperature, 1)
     .option("--text", "continue the prompt as plain text, without the chat template")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"]);
+  addFields(command, [...ENGINE_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"], {
+    seed: "of sampling",
+  });
   command.action((prompt: string | undefined, options: Options) => run(command, prompt, options));
 }
 
