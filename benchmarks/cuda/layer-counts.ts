@@ -8,8 +8,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MODELS } from "../../bin/shapes.js";
-import { CountedModel, type LayerCounts, startCounting } from "../../lib/index.js";
-import type { Dtype } from "../../lib/native/addon.js";
+import { CountedModel, type Dtype, type LayerCounts, startCounting } from "../../lib/index.js";
 
 export interface Counted {
   readonly model: string;
