@@ -1,8 +1,10 @@
 // Weights trained by fp16 engines on the CUDA kernels, which the stand-in for the driver interprets. Needs nvcc for them.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
+import { decodeVector, roundVector } from "../../lib/adapter/vector-dtype.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
 import { hasNvcc } from "../cudasim/build.js";
 import { metricsOf, productOf, trainGolden } from "./golden-run.js";
@@ -41,6 +43,23 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "fp16 on cudasim" : "fp16 on cudasim (left o
     },
     120_000,
   );
+
+  it("full: the folder that is left has the trained numbers in fp16, and says so", async () => {
+    const run = path("left");
+    await trainGolden("SFT", { ...short, adapter: "full", max_steps: 1, save_steps: 1 }, { ...fp16, run });
+    const config = JSON.parse(await readFile(join(run, "model", "config.json"), "utf8"));
+    expect(config.dtype).toBe("float16");
+    const read = async (file: string) => decodeSafetensors(await readFile(join(run, file)), file).tensors;
+    const masters = await read("checkpoints/step-1/weights.safetensors");
+    const left = await read("model/model.safetensors");
+    for (const [name, type] of [
+      ["model.embed_tokens.weight", "fp16"],
+      ["model.norm.weight", "fp32"],
+    ] as const) {
+      expect(left.get(name)!.dtype).toBe({ fp16: "F16", fp32: "F32" }[type]);
+      expect(decodeVector(left.get(name)!.data, type)).toEqual(roundVector(tensorFloats(masters.get(`${name}.master`)!), type));
+    }
+  }, 120_000);
 
   it.each(kinds)(
     "%s by SFT: the losses and gradients are those of the cpu in fp32",
