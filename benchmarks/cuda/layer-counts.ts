@@ -36,7 +36,15 @@ export function countAs(architecture: 80 | 90, { models, rows, rank, dtype = "bf
   const folder = mkdtempSync(join(tmpdir(), "counts-"));
   const file = join(folder, "counts.json");
   try {
-    const script = [import.meta.filename, String(architecture), file, models.join(","), rows.join(","), String(rank), dtype];
+    const script = [
+      import.meta.filename,
+      String(architecture),
+      file,
+      models.join(","),
+      rows.join(","),
+      String(rank),
+      dtype,
+    ];
     const { status } = spawnSync(process.execPath, ["--import", "tsx", ...script], {
       stdio: ["ignore", "inherit", "inherit"],
       env: { ...process.env, CUDASIM_ARCH: String(architecture), CUDASIM_MULTIPROCESSORS: "" },

@@ -57,7 +57,9 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "fp16 on cudasim" : "fp16 on cudasim (left o
       ["model.norm.weight", "fp32"],
     ] as const) {
       expect(left.get(name)!.dtype).toBe({ fp16: "F16", fp32: "F32" }[type]);
-      expect(decodeVector(left.get(name)!.data, type)).toEqual(roundVector(tensorFloats(masters.get(`${name}.master`)!), type));
+      expect(decodeVector(left.get(name)!.data, type)).toEqual(
+        roundVector(tensorFloats(masters.get(`${name}.master`)!), type),
+      );
     }
   }, 120_000);
 
