@@ -25,7 +25,7 @@ export const sections = {
     dtype: z
       .enum(["bf16", "fp16", "fp32"])
       .default("bf16")
-      .describe("type that the base weights are kept in; fp16 only on GPUs, where it trains tinylora and lora_xs"),
+      .describe("type that the base weights are kept in; fp16 not on the cpu"),
     device: z
       .string()
       .default("cpu")

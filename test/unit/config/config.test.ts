@@ -58,7 +58,6 @@ describe("resolveConfig", () => {
         message,
       ]),
       [{ dtype: "fp16" }, /dtype: expected bf16 or fp32, since device is cpu, found "fp16"/],
-      [{ dtype: "fp16", device: "cuda", adapter: "lora" }, /dtype: expected bf16 or fp32, since adapter is lora/],
       [{ warmup_steps: 200 }, /warmup_steps: expected at most max_steps \(150\)/],
       [{ mask_truncated_completions: "yes" }, /mask_truncated_completions: expected true or false, found "yes"/],
     ];
