@@ -17,7 +17,7 @@ export interface KernelMutants {
 export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   {
     file: "weight_gradient",
-    test: ["weight gradient: every tiling has the same bits", "cuda"],
+    test: ["weight gradient: every tiling has the same bits", "bf16"],
     mistakes: {
       "wait off by one": ["wait_for_copies<kStages - 2>();", "wait_for_copies<kStages - 1>();"],
       "barrier removed": ["    __syncthreads();\n    request_step", "    request_step"],
