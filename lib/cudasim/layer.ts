@@ -7,7 +7,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import type { AdapterBasis, ForwardBatch, ModelConfig, NativeEngine, TensorSource } from "../native/addon.js";
+import type { AdapterBasis, Dtype, ForwardBatch, ModelConfig, NativeEngine, TensorSource } from "../native/addon.js";
 import { cudasimLibrary } from "../native/cudasim.js";
 import { loadAddon } from "../native/load.js";
 import { type Launch, LaunchLog } from "./launches.js";
@@ -69,7 +69,7 @@ export class CountedModel implements Disposable {
     this.#log = launches;
   }
 
-  static async load(shape: ModelShape): Promise<CountedModel> {
+  static async load(shape: ModelShape, dtype: Dtype = "bf16"): Promise<CountedModel> {
     if (!log) throw new TinyLoraError("ERR_USAGE", "counters: expected startCounting before the first model");
     const folder = mkdtempSync(join(tmpdir(), "tinylora-zeros-"));
     try {
@@ -77,7 +77,7 @@ export class CountedModel implements Disposable {
         {
           config: config(shape),
           tensors: zeros(shape, join(folder, "zeros.bin")),
-          dtype: "bf16",
+          dtype,
           device: "cudasim",
           driver: cudasimLibrary(),
           threads: availableParallelism(),

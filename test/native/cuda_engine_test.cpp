@@ -202,7 +202,7 @@ void memory_that_is_not_there() {
 void add_cuda_engine_tests(Tests& tests) {
   const SimulatedDriver driver = SimulatedDriver::find();
   if (!driver) return;
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     const std::string suffix = std::string(" [cuda ") + name_of(dtype) + "]";
     tests.add("cuda engine: launches of a layer" + suffix, [=] { launches_of_a_layer(driver, dtype); });
     tests.add("cuda engine: a decode step is one graph" + suffix, [=] { a_decode_step_is_one_graph(driver, dtype); });
