@@ -55,7 +55,7 @@ export function startCommand(program: Command): void {
     .command("start")
     .description("teach a small embedded model with 13 numbers; with --model, --data, --config or --resume: train")
     .addHelpText("after", EXAMPLES);
-  addTrainingFlags(command);
+  addTrainingFlags(command, "grpo");
   command.action((flags: TrainingFlags) => {
     const given = givenFields(command);
     const own = [given.model, given.data, flags.config, flags.resume, environment().model];

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import type { AdapterBasis, ForwardBatch, NativeEngine } from "../native/addon.js";
+import type { AdapterBasis, Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
 import { cudasimLibrary } from "../native/cudasim.js";
 import { loadAddon } from "../native/load.js";
 import { type Launch, LaunchLog } from "./launches.js";
@@ -71,7 +71,7 @@ export class CountedModel implements Disposable {
     this.#log = launches;
   }
 
-  static async load(shape: ModelShape): Promise<CountedModel> {
+  static async load(shape: ModelShape, dtype: Dtype = "bf16"): Promise<CountedModel> {
     if (!log) throw new TinyLoraError("ERR_USAGE", "counters: expected startCounting before the first model");
     const folder = mkdtempSync(join(tmpdir(), "tinylora-zeros-"));
     try {
@@ -79,7 +79,7 @@ export class CountedModel implements Disposable {
         {
           config: zeroConfig(shape, LAYERS),
           tensors: zeroTensors(shape, LAYERS, join(folder, "zeros.bin")),
-          dtype: "bf16",
+          dtype,
           device: "cudasim",
           driver: cudasimLibrary(),
           threads: availableParallelism(),
