@@ -77,6 +77,23 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     },
   },
   {
+    file: "attention_backward_half",
+    test: ["attention backward: numerics", "cuda bf16"],
+    mistakes: {
+      "barrier between tiles removed": ["wait_for_copies<0>();\n      __syncthreads();", "wait_for_copies<0>();"],
+      "barrier between spans removed": ["    __syncthreads();  // the stages may still be read\n", ""],
+      "a quarter of the queries lost": ["part < kQueryQuarters;", "part < kQueryQuarters - 1;"],
+      "unseen keys in p": ["s = seen ? p : 0.0F;", "s = p;"],
+      "delta left out": ["p * (dp - delta)", "p * dp"],
+      "scale left out of dq": ["state.out[n][2 * half] * scale,", "state.out[n][2 * half],"],
+    },
+  },
+  {
+    file: "attention_backward_half",
+    test: ["attention backward: numerics", "cuda fp16"],
+    mistakes: { "multiplied as bf16": ["BACKWARD(f16, 64, __half)", "BACKWARD(f16, 64, __nv_bfloat16)"] },
+  },
+  {
     file: "lora_gradient",
     test: ["lora gradient: numerics", "cuda fp16"],
     mistakes: { "read as bf16": ["GRADIENT(f16, __half)", "GRADIENT(f16, __nv_bfloat16)"] },

@@ -22,7 +22,8 @@ struct AttentionTask {
 struct AttentionBackwardTask {
   SequenceLayout layout;
   AttentionBackwardArgs args;
-  float* delta;  // [M, H] d_out . out, written by the first pass, read by the second
+  float* delta;         // [M, H] d_out . out, written by the first pass, read by the second
+  void* rounded_d_out;  // [M, H, D] act, likewise; of the tensor-core kernels
 };
 
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
@@ -32,8 +33,10 @@ inline constexpr int kSplitPages = 4;          // pages of a split: keys that ar
 inline constexpr int kCombineWarps = 8;        // one query each
 inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way
 inline constexpr int kSimtAttentionWarps = 4;  // one query each
-inline constexpr int kGradientTile = 32;       // queries of a block on the way back
+inline constexpr int kGradientTile = 32;       // queries of a block on the way back, without tensor cores
 inline constexpr int kGradientThreads = 256;
+inline constexpr int kQueryTile = 64;   // queries that a page meets at once on the way back, on tensor cores
+inline constexpr int kQueryStages = 2;  // such tiles in shared memory: one read, the next on its way
 
 /// Head sizes the tensor-core kernel is compiled for; a smaller one is padded with zeros in shared memory.
 constexpr int padded_head_dim(int head_dim) {
@@ -43,6 +46,11 @@ constexpr int padded_head_dim(int head_dim) {
 /// Bytes of dynamic shared memory: the stages of keys and values.
 constexpr unsigned attention_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
+}
+
+/// Of attention_dkv_* on tensor cores: a page's keys and values, and the stages of q and d_out.
+constexpr unsigned query_stream_shared_bytes(int padded_dim) {
+  return static_cast<unsigned>((kPageSize + kQueryStages * kQueryTile) * 2 * padded_dim * 2);
 }
 
 }  // namespace tinylora::cuda

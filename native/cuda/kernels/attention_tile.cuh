@@ -127,25 +127,25 @@ __device__ void start(const Queries& queries, int first, WarpState<Half, kDim>& 
   state.clear();
 }
 
-/// scores [16, 32] = q k^T.
+/// c [16, 32] = a b^T: a [16, kDim] in fragments, b the 32 rows of a tile.
 template <typename Half, int kDim>
-__device__ void score(const WarpState<Half, kDim>& state, const uint4* keys, float (&scores)[4][4]) {
+__device__ void multiply_rows(const std::uint32_t (&a)[kDim / 16][4], const uint4* rows, float (&c)[4][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int n = 0; n < 4; ++n) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) scores[n][i] = 0;
+    for (int i = 0; i < 4; ++i) c[n][i] = 0;
   }
 #pragma unroll
   for (int k = 0; k < kDim / 16; ++k) {
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {  // 16 keys
+    for (int pair = 0; pair < 2; ++pair) {  // 16 rows of b
       std::uint32_t b[4];
-      const int key = 16 * pair + (lane & 7) + (lane >> 4) * 8;
-      load_matrices(b, keys + swizzled<kChunks>(key, 2 * k + (lane >> 3 & 1)));
-      multiply_add<Half>(scores[2 * pair], state.q[k], b[0], b[1]);
-      multiply_add<Half>(scores[2 * pair + 1], state.q[k], b[2], b[3]);
+      const int row = 16 * pair + (lane & 7) + (lane >> 4) * 8;
+      load_matrices(b, rows + swizzled<kChunks>(row, 2 * k + (lane >> 3 & 1)));
+      multiply_add<Half>(c[2 * pair], a[k], b[0], b[1]);
+      multiply_add<Half>(c[2 * pair + 1], a[k], b[2], b[3]);
     }
   }
 }
@@ -192,25 +192,27 @@ __device__ void softmax_page(WarpState<Half, kDim>& state, int first_key, float 
   }
 }
 
-/// o += p v, p rounded to 16 bits: the C fragments of s are the A fragments of p.
-template <typename Half, int kDim>
-__device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, const float (&p)[4][4]) {
+/// sum [16, kDim] += p b: p [16, 16 kSteps] rounded to 16 bits, b the first 16 kSteps of `rows`. The C fragments of a
+/// product are the A fragments of the next.
+template <typename Half, int kDim, int kSteps>
+__device__ void add_rows(const float (&p)[2 * kSteps][4], const uint4* rows, float (&sum)[kDim / 8][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
-  for (int k = 0; k < 2; ++k) {  // 16 keys
+  for (int k = 0; k < kSteps; ++k) {
     const std::uint32_t a[4] = {pack<Half>(p[2 * k][0], p[2 * k][1]), pack<Half>(p[2 * k][2], p[2 * k][3]),
                                 pack<Half>(p[2 * k + 1][0], p[2 * k + 1][1]),
                                 pack<Half>(p[2 * k + 1][2], p[2 * k + 1][3])};
 #pragma unroll
     for (int n = 0; n < kDim / 8; n += 2) {
       std::uint32_t b[4];
-      load_matrices_transposed(b, values + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
-      multiply_add<Half>(state.out[n], a, b[0], b[1]);
-      multiply_add<Half>(state.out[n + 1], a, b[2], b[3]);
+      load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
+      multiply_add<Half>(sum[n], a, b[0], b[1]);
+      multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
     }
   }
 }
+
 /// A split is added to the totals of those queries that see its first key, and begun anew.
 template <typename Half, int kDim>
 __device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int first_key) {
@@ -256,11 +258,10 @@ __device__ void finish(const Queries& queries, int first, const Sums<kDim>& tota
   }
 }
 
-/// Pages begin .. end - 1 of the tile's sequences, keys up to position `last`. `at_end_of_split` is called by every
-/// warp that has queries, with the first key of the split. All threads of the block must call.
-template <typename Half, int kDim, class AtEndOfSplit>
-__device__ void visit_pages(const Queries& queries, int first, int begin, int end, int last, uint4* ring,
-                            WarpState<Half, kDim>& state, AtEndOfSplit at_end_of_split) {
+/// Calls body(number, keys, values) with pages begin .. end - 1 of the tile's sequences in shared memory, keys up to
+/// position `last`. All threads of the block must call.
+template <typename Half, int kDim, class Body>
+__device__ void stream_pages(const Queries& queries, int begin, int end, int last, uint4* ring, Body body) {
   constexpr int kPageChunks = kPageSize * kDim / 8;
   const auto stage = [&](int number) { return ring + (number - begin) % kAttentionStages * 2 * kPageChunks; };
   const auto request = [&](int number) {
@@ -271,22 +272,30 @@ __device__ void visit_pages(const Queries& queries, int first, int begin, int en
     commit_copies();
   };
   for (int number = begin; number < begin + kAttentionStages - 1; ++number) request(number);
-
-  const float scale = 1.0F / sqrtf(static_cast<float>(queries.task.args.head_dim));
   for (int number = begin; number < end; ++number) {
     wait_for_copies<kAttentionStages - 2>();
     __syncthreads();
     request(number + kAttentionStages - 1);
-    if (first >= queries.end()) continue;  // a whole warp without queries
-    const uint4* keys = stage(number);
+    body(number, stage(number), stage(number) + kPageChunks);
+  }
+}
+
+/// The forward pass over such pages. `at_end_of_split` is called by every warp that has queries, with the first key of
+/// the split.
+template <typename Half, int kDim, class AtEndOfSplit>
+__device__ void visit_pages(const Queries& queries, int first, int begin, int end, int last, uint4* ring,
+                            WarpState<Half, kDim>& state, AtEndOfSplit at_end_of_split) {
+  const float scale = 1.0F / sqrtf(static_cast<float>(queries.task.args.head_dim));
+  stream_pages<Half, kDim>(queries, begin, end, last, ring, [&](int number, const uint4* keys, const uint4* values) {
+    if (first >= queries.end()) return;  // a whole warp without queries
     float scores[4][4];
-    score(state, keys, scores);
+    multiply_rows<Half, kDim>(state.q, keys, scores);
     softmax_page(state, number * kPageSize, scale, scores);
-    add_values(state, keys + kPageChunks, scores);
+    add_rows<Half, kDim, 2>(scores, values, state.out);
     if ((number + 1) % kSplitPages == 0 || number + 1 == end) {
       at_end_of_split(number / kSplitPages * kSplitPages * kPageSize);
     }
-  }
+  });
 }
 
 }  // namespace tinylora::cuda
