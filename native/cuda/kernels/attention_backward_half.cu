@@ -12,10 +12,11 @@
 //                  ascending; at the end the sums of a tile's four quarters are added in order. Bytes: q and d_out once
 //                  a page.
 //
-// Tensor cores are the limit of both, then shared memory. Sums are float. Rounded to 16 bits are d_out (delta is that
-// of the rounded one, so that the ds of a query still sum to 0), p, and ds before it is multiplied by 1 / sqrt(D): the
-// sums are, which leaves fp16 three more bits above its smallest numbers. The bits of dq depend on the query's own row
-// of A; those of a page on its own readers, each tiled from the first query that sees the page.
+// Tensor cores are the limit of both, then shared memory. Sums are float. p and ds go in as two terms of 16 bits, the
+// rounded value and what that leaves; d_out is rounded once, and delta is that of the rounded one, so that the ds of a
+// query still sum to 0. ds is not multiplied by 1 / sqrt(D), its sums are: that leaves fp16 up to three bits more above
+// its smallest numbers. The bits of dq depend on the query's own row of A; those of a page on its own readers, each
+// tiled from the first query that sees the page.
 #include "act.cuh"
 #include "attention.h"
 #include "attention_readers.cuh"
@@ -95,6 +96,33 @@ __device__ void load_gradients(const AttentionBackwardTask& task, const Queries&
   }
 }
 
+/// sum [16, kDim] += a b as add_rows, a in two terms of 16 bits: rounded, and what that leaves.
+template <typename Half, int kDim, int kSteps>
+__device__ void add_rows_of_two_terms(const float (&p)[2 * kSteps][4], const uint4* rows, float (&sum)[kDim / 8][4]) {
+  constexpr int kChunks = kDim / 8;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int k = 0; k < kSteps; ++k) {
+    std::uint32_t a[4], rest[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float low = p[2 * k + (i >> 1)][2 * (i & 1)], high = p[2 * k + (i >> 1)][2 * (i & 1) + 1];
+      a[i] = pack<Half>(low, high);
+      const float2 pair = pair_of<Half>(a[i]);
+      rest[i] = pack<Half>(low - pair.x, high - pair.y);
+    }
+#pragma unroll
+    for (int n = 0; n < kDim / 8; n += 2) {
+      std::uint32_t b[4];
+      load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
+      multiply_add<Half>(sum[n], a, b[0], b[1]);
+      multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
+      multiply_add<Half>(sum[n], rest, b[0], b[1]);
+      multiply_add<Half>(sum[n + 1], rest, b[2], b[3]);
+    }
+  }
+}
+
 template <typename Half, int kDim>
 __device__ void attention_dq(const AttentionBackwardTask& task) {
   extern __shared__ uint4 memory[];  // [stages, keys and values, 32 D / 8]
@@ -125,7 +153,7 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
             score_gradient(s[n][i], ds[n][i], own.lse[half], own.delta[half], key <= state.position[half]);
           }
         }
-        add_rows<Half, kDim, 2>(ds, keys, state.out);
+        add_rows_of_two_terms<Half, kDim, 2>(ds, keys, state.out);
       });
 
   const float scale = 1.0F / sqrtf(static_cast<float>(task.args.head_dim));
@@ -154,7 +182,7 @@ __device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, float (
 #pragma unroll
     for (int i = 0; i < 4; ++i) c[n][i] = 0;
   }
-#pragma unroll
+#pragma unroll 4  // all 8 at once spill
   for (int k = 0; k < kDim / 16; ++k) {
     std::uint32_t a[4], b[4];
     load_matrices(a, a_rows + swizzled<kChunks>(lane & 15, 2 * k + (lane >> 4)));
@@ -190,14 +218,13 @@ __device__ void copy_queries(const Heads& heads, int span, int first, QueryStage
     const auto n = static_cast<unsigned>(first + query);
     return static_cast<int>(factor == 0 ? n : __umulhi(n, factor));
   };
-  const long long start = heads.index(span, 0) + first;
-  const auto index_of = [&](int query) {
-    return start + query + static_cast<long long>(row_of(query)) * (task.args.heads - group);
-  };
+  const int start = static_cast<int>(heads.index(span, 0)) + first;
+  const auto index_of = [&](int query) { return start + query + row_of(query) * (task.args.heads - group); };
+#pragma unroll 1  // registers: the sums take most
   for (int i = static_cast<int>(threadIdx.x); i < kQueryTile * kChunks; i += kGradientThreads) {
     const int query = i / kChunks, chunk = i % kChunks;
     const bool valid = query < count && chunk * 8 < dim;
-    const long long from = valid ? index_of(query) * dim + chunk * 8 : 0;
+    const long long from = valid ? static_cast<long long>(index_of(query)) * dim + chunk * 8 : 0;
     const int to = swizzled<kChunks>(query, chunk);
     copy_async(stage.q + to, static_cast<const Half*>(task.args.q) + from, valid);
     copy_async(stage.d_out + to, static_cast<const Half*>(task.rounded_d_out) + from, valid);
@@ -205,7 +232,7 @@ __device__ void copy_queries(const Heads& heads, int span, int first, QueryStage
   const int query = static_cast<int>(threadIdx.x);
   if (query >= kQueryTile) return;
   const bool valid = query < count;
-  const long long index = valid ? index_of(query) : 0;
+  const int index = valid ? index_of(query) : 0;
   const int row = valid ? task.layout.span_row[span] + row_of(query) : 0;
   copy_word_async(numbers.lse + query, task.args.lse + index, valid);
   copy_word_async(numbers.delta + query, task.delta + index, valid);
@@ -297,8 +324,8 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
                          own_key <= (second ? position.y : position.x));
         }
       }
-      add_rows<Half, kDim, 1>(p, d_out, d_values);
-      add_rows<Half, kDim, 1>(ds, q, d_keys);
+      add_rows_of_two_terms<Half, kDim, 1>(p, d_out, d_values);
+      add_rows_of_two_terms<Half, kDim, 1>(ds, q, d_keys);
     }
   });
 
