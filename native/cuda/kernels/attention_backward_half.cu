@@ -117,6 +117,11 @@ __device__ void add_rows_of_two_terms(const float (&p)[2 * kSteps][4], const uin
       load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
       multiply_add<Half>(sum[n], a, b[0], b[1]);
       multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
+    }
+#pragma unroll
+    for (int n = 0; n < kDim / 8; n += 2) {
+      std::uint32_t b[4];
+      load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
       multiply_add<Half>(sum[n], rest, b[0], b[1]);
       multiply_add<Half>(sum[n + 1], rest, b[2], b[3]);
     }
@@ -220,7 +225,7 @@ __device__ void copy_queries(const Heads& heads, int span, int first, QueryStage
   };
   const int start = static_cast<int>(heads.index(span, 0)) + first;
   const auto index_of = [&](int query) { return start + query + row_of(query) * (task.args.heads - group); };
-#pragma unroll 1  // registers: the sums take most
+
   for (int i = static_cast<int>(threadIdx.x); i < kQueryTile * kChunks; i += kGradientThreads) {
     const int query = i / kChunks, chunk = i % kChunks;
     const bool valid = query < count && chunk * 8 < dim;
