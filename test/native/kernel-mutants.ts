@@ -1,4 +1,4 @@
-/** Mistakes planted in the kernels that train weights, and the native tests that each must fail on the stand-in. */
+/** Mistakes planted in kernels, most of them of those that train weights, and the native tests that each must fail on the stand-in. */
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -51,6 +51,16 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "the last run lost": ["run * kLoraRun < args.rows", "(run + 1) * kLoraRun < args.rows"],
       "rows without adapter turned": ["if (adapter >= 0) {", "{"],
       "R for its transpose": ["fmaf(r[j], args", "fmaf(r[(j - i) * args.rank + i], args"],
+    },
+  },
+  {
+    file: "factor_terms",
+    test: ["low rank: terms add up to the factor", "cuda bf16"],
+    mistakes: {
+      "barrier removed": ["  __syncthreads();\n", ""],
+      "what is left not carried on": ["      left -= load(&rounded);\n", ""],
+      "columns past the end read": ["i < args.k ? factor[i] * power : 0", "factor[i] * power"],
+      "the power of another row": ["head[row] = 1 / power", "head[0] = 1 / power"],
     },
   },
   {
