@@ -9,32 +9,28 @@
 
 namespace tinylora::cuda {
 
-/// left of the tile's rows: of each task a thread an element and row. Elements of z as the two kinds leave them in
-/// `inner`: kStride numbers an element, one a row; kTogether: elements of all tasks in turn, else kMaxRank a task.
-template <class Tile, int kMost, int kStride, bool kTogether>
-__device__ void finish_low_rank(const LowRankArgs& args, const float* inner) {
-  constexpr int kOfTask = kMaxRank * Tile::kRows;
-  static_assert(kMost * kOfTask <= Tile::kThreads);
-#pragma unroll
-  for (int t = 0; t < kMost; ++t) {
-    const LowRankTask& task = args.task[t];
-    const int own = static_cast<int>(threadIdx.x) - t * kOfTask;
-    if (own >= 0 && own < task.rank * Tile::kRows) {
-      const int i = own / Tile::kRows, row = own % Tile::kRows, m = Tile::first_row() + row;
-      const int adapter = m < args.rows ? task.adapter[m] : -1;
-      float left = 0;
-      if (adapter >= 0) {
-        const float* r = task.r + int64_t{adapter} * task.rank * task.rank;
+/// left of the tile's rows: a thread an element and row. Elements of z as the two kinds leave them in `inner`, kStride
+/// numbers an element, one a row: with one set `elements` of all tasks in turn, else kMaxRank a task.
+template <class Tile, int kSets, int kMost, int kStride>
+__device__ void finish_low_rank(const LowRankArgs& args, const float* inner, int elements) {
+  static_assert(kMost * kMaxRank * Tile::kRows <= Tile::kThreads);
+  const int place = static_cast<int>(threadIdx.x / Tile::kRows), row = static_cast<int>(threadIdx.x % Tile::kRows);
+  const int m = Tile::first_row() + row;
+  if (place >= elements || m >= args.rows) return;
+  const Element element = kSets == 1 ? find_element<1, kMost>(args, 0, place) : Element{place / kMaxRank, place % kMaxRank};
+  const LowRankTask task = task_of<kMost>(args, element.task);
+  if (element.i >= task.rank) return;
+  const int adapter = task.adapter[m];
+  float left = 0;
+  if (adapter >= 0) {
+    const float* r = task.r + int64_t{adapter} * task.rank * task.rank;
 #pragma unroll 1
-        for (int j = 0; j < task.rank; ++j) {
-          const float factor = args.backward ? r[j * task.rank + i] : r[i * task.rank + j];
-          left = fmaf(factor, inner[j * kStride + row], left);
-        }
-      }
-      if (m < args.rows) task.left[int64_t{m} * task.rank + i] = left;
+    for (int j = 0; j < task.rank; ++j) {
+      const float factor = args.backward ? r[j * task.rank + element.i] : r[element.i * task.rank + j];
+      left = fmaf(factor, inner[(place - element.i + j) * kStride + row], left);
     }
-    inner += (kTogether ? task.rank : kMaxRank) * kStride;
   }
+  task.left[int64_t{m} * task.rank + element.i] = left;
 }
 
 /// `make(groups, place, first, words)` gives the elements of a place, of kSets matrices, by Groups; with `first` it is
@@ -49,10 +45,11 @@ __device__ void low_rank_rows(const LowRankArgs& args, const Make& make) {
   __shared__ float inner[kMaxTasks * kMaxRank * kStride];
   if constexpr (kFloat) {
     add_float_row<kSets, kMost>(args, inner, make);
+    if (args.tasks > 0) finish_low_rank<Tile, kMaxTasks, kMost, kStride>(args, inner, kMost * kMaxRank);
   } else {
-    add_half_rows<Act, Tile, kSets, kMost, kStride>(args, inner, make);
+    const int elements = add_half_rows<Act, Tile, kSets, kMost, kStride>(args, inner, make);
+    if (args.tasks > 0) finish_low_rank<Tile, kSets, kMost, kStride>(args, inner, kSets == 1 ? elements : kSets * kMaxRank);
   }
-  if (args.tasks > 0) finish_low_rank<Tile, kMost, kStride, !kFloat && kSets == 1>(args, inner);
 }
 
 }  // namespace tinylora::cuda

@@ -51,11 +51,12 @@ __device__ Element find_element(const LowRankArgs& args, int set, int place) {
 template <int kSets, int kMost>
 __device__ const uint2* terms_of(const LowRankArgs& args, int set, int place, unsigned first_unit) {
   const unsigned units = static_cast<unsigned>(args.k + kUnit - 1) / kUnit;
-  const void* right = args.task[kSets > 1 ? set : 0].right;
+  const int only = kSets > 1 ? set : 0;
+  const void* right = args.task[only].right;
   const void* const other = right;
-  int row = place, left = args.task[kSets > 1 ? set : 0].rank - place;
+  int row = place, left = args.task[only].rank - place;
 #pragma unroll
-  for (int t = 1; t < kMost; ++t) {
+  for (int t = 1; kSets == 1 && t < kMost; ++t) {
     if (left > 0) break;
     row = -left;
     right = args.task[t].right;
@@ -189,14 +190,15 @@ __device__ void add_parts(const LowRankArgs& args, const HalfSums<Tile, kSets>& 
   if (m < args.rows) task.inner[int64_t{m} * task.rank + element.i] = total;
 }
 
-/// add_rows and add_parts over all ranks; the rows are gone through once even without tasks.
+/// add_rows and add_parts over all ranks; the rows are gone through once even without tasks. Returns how many elements
+/// a set has, at most.
 template <typename Half, class Tile, int kSets, int kMost, int kStride, class Make>
-__device__ __forceinline__ void add_half_rows(const LowRankArgs& args, float* inner, const Make& make) {
+__device__ __forceinline__ int add_half_rows(const LowRankArgs& args, float* inner, const Make& make) {
   __shared__ HalfSums<Tile, kSets> sums;
   if (args.tasks == 0) {
     args.vector ? add_rows<Half, Tile, true, kSets, kMost, false, true>(args, sums, 0, make)
                 : add_rows<Half, Tile, false, kSets, kMost, false, true>(args, sums, 0, make);
-    return;
+    return 0;
   }
   int elements = 0;
 #pragma unroll
@@ -216,6 +218,7 @@ __device__ __forceinline__ void add_half_rows(const LowRankArgs& args, float* in
     add_parts<Tile, kSets, kMost, kStride>(args, sums, inner, first);
     __syncthreads();
   }
+  return elements;
 }
 
 }  // namespace tinylora::cuda
