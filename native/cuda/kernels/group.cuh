@@ -7,6 +7,10 @@
 
 namespace tinylora::cuda {
 
+/// Four neighbours as they lie in memory.
+template <typename T>
+using Words = std::conditional_t<std::is_same_v<T, float>, float4, uint2>;
+
 __device__ inline void unpack(const float4& words, const float*, float (&values)[kGroup]) {
   values[0] = words.x, values[1] = words.y, values[2] = words.z, values[3] = words.w;
 }
@@ -43,6 +47,20 @@ __device__ uint2* words_of(Half* p) {
   return reinterpret_cast<uint2*>(p);
 }
 
+/// A copy: args may be a kernel's parameters, which have no address that a number could be added to.
+template <int kMost>
+__device__ LowRankTask task_of(const LowRankArgs& args, int index) {
+  LowRankTask task = args.task[0];
+#pragma unroll
+  for (int t = 1; t < kMost; ++t) {
+    if (t == index) task = args.task[t];
+  }
+  return task;
+}
+
+/// Units of a row of k, the last perhaps in part.
+__device__ inline int units_of(int k) { return (k + kUnit - 1) / kUnit; }
+
 /// Four neighbours of a row.
 struct Place {
   int m;       // the row
@@ -59,14 +77,16 @@ struct Groups {
 
   /// Elements i .. i + 3 of a row, at `from`.
   template <typename T>
-  __device__ void load(const T* from, int i, float (&values)[kGroup]) const {
+  __device__ Words<T> load_words(const T* from, int i) const {
     if constexpr (kWide) {
-      unpack(*words_of(from), from, values);
+      return __ldca(words_of(from));  // a plain load of a struct is one load a member
     } else {
+      float values[kGroup];
       load_each(from, i, values);
+      return packed(values, from);
     }
   }
-  /// The same of a row that no thread writes in this kernel: such loads may pass stores.
+  /// The same, as floats, of a row that no thread writes in this kernel: such loads may pass stores.
   template <typename T>
   __device__ void load_fixed(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
@@ -75,20 +95,19 @@ struct Groups {
       load_each(from, i, values);
     }
   }
-  /// Stores them where `real`, and leaves in `values` what was stored: rounded where T is.
+  /// Stores them where `real`, rounded where T is, and returns what was stored.
   template <typename T>
-  __device__ void store(bool real, T* to, int i, float (&values)[kGroup]) const {
+  __device__ Words<T> store(bool real, T* to, int i, const float (&values)[kGroup]) const {
+    const Words<T> words = packed(values, to);
     if constexpr (kWide) {
-      const auto words = packed(values, to);
       if (real) *words_of(to) = words;
-      unpack(words, to, values);
     } else {
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) {
         if (real && i + e < k) ::store(to + e, values[e]);
-        values[e] = rounded(values[e], to);
       }
     }
+    return words;
   }
 
  private:
