@@ -68,16 +68,6 @@ __device__ const uint2* terms_of(const LowRankArgs& args, int set, int place, un
   return reinterpret_cast<const uint2*>(terms) + (int64_t{row} * units + first_unit) * (kTerms * kChains) + lane;
 }
 
-/// The same number, which the compiler then keeps as it is, instead of making it anew in every turn of a loop.
-__device__ inline int64_t kept(int64_t value) {
-  asm volatile("" : "+l"(value));
-  return value;
-}
-__device__ inline int kept(int value) {
-  asm volatile("" : "+r"(value));
-  return value;
-}
-
 /// Two words of one term of the factors.
 template <int kTerm>
 __device__ uint2 load_term(const uint2* terms) {
@@ -123,8 +113,9 @@ __device__ __forceinline__ void add_rows(const LowRankArgs& args, HalfSums<Tile,
     place[i].at = kept(int64_t{place[i].m} * args.k + Tile::column());
     place[i].real = kept(real);
   }
+  const int end = kept(args.k);
 #pragma unroll(kUnroll)
-  for (int base = from; base < args.k; base += kSweep) {
+  for (int base = from; base < end; base += kSweep) {
     Words<Half> words[kOwned][kSets];
 #pragma unroll
     for (int i = 0; i < kOwned; ++i) {

@@ -15,16 +15,18 @@ __device__ float sigmoid(float g) { return 1 / (1 + expf(-g)); }
 template <typename Act, class Tile>
 __device__ void swiglu(const SwigluKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
+  const Act *const gate = kept(static_cast<const Act*>(args.gate)), *const up = kept(static_cast<const Act*>(args.up));
+  Act* const to = kept(static_cast<Act*>(args.h));
   low_rank_rows<Act, Tile, 1, 1>(low_rank,
                                  [&](const auto& groups, const Place& place, bool first, Words<Act>(&words)[1]) {
-                                   Act* h = static_cast<Act*>(args.h) + place.at;
+                                   Act* h = to + place.at;
                                    if (!first) {
                                      words[0] = groups.load_words(h, place.column);
                                      return;
                                    }
                                    float g[kGroup], u[kGroup];
-                                   groups.load_fixed(static_cast<const Act*>(args.gate) + place.at, place.column, g);
-                                   groups.load_fixed(static_cast<const Act*>(args.up) + place.at, place.column, u);
+                                   groups.load_fixed(gate + place.at, place.column, g);
+                                   groups.load_fixed(up + place.at, place.column, u);
 #pragma unroll
                                    for (int e = 0; e < kGroup; ++e) g[e] = g[e] * sigmoid(g[e]) * u[e];
                                    words[0] = groups.store(place.real, h, place.column, g);
@@ -34,19 +36,22 @@ __device__ void swiglu(const SwigluKernelArgs& args) {
 template <typename Act, class Tile>
 __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
+  const Act *const gate = kept(static_cast<const Act*>(args.gate)), *const up = kept(static_cast<const Act*>(args.up));
+  const float* const dh = kept(args.dh);
+  Act *const to_gate = kept(static_cast<Act*>(args.d_gate)), *const to_up = kept(static_cast<Act*>(args.d_up));
   low_rank_rows<Act, Tile, 2, 2>(low_rank,
                                  [&](const auto& groups, const Place& place, bool first, Words<Act>(&words)[2]) {
-                                   Act* d_gate = static_cast<Act*>(args.d_gate) + place.at;
-                                   Act* d_up = static_cast<Act*>(args.d_up) + place.at;
+                                   Act* d_gate = to_gate + place.at;
+                                   Act* d_up = to_up + place.at;
                                    if (!first) {
                                      words[0] = groups.load_words(d_gate, place.column);
                                      words[1] = groups.load_words(d_up, place.column);
                                      return;
                                    }
                                    float g[kGroup], u[kGroup], d[kGroup];
-                                   groups.load_fixed(static_cast<const Act*>(args.gate) + place.at, place.column, g);
-                                   groups.load_fixed(static_cast<const Act*>(args.up) + place.at, place.column, u);
-                                   groups.load_fixed(args.dh + place.at, place.column, d);
+                                   groups.load_fixed(gate + place.at, place.column, g);
+                                   groups.load_fixed(up + place.at, place.column, u);
+                                   groups.load_fixed(dh + place.at, place.column, d);
 #pragma unroll
                                    for (int e = 0; e < kGroup; ++e) {
                                      const float sigma = sigmoid(g[e]);
