@@ -113,10 +113,10 @@ class Adapters {
   struct Prepared {
     std::shared_ptr<void> a, b;  // as Backend::prepare_factor leaves them; none where products need none
   };
-  std::vector<Prepared> prepared_;        // of each entry
-  std::vector<float> r_host_;             // [entries, slots, r, r]
-  std::shared_ptr<void> r_;               // the same on the backend
-  std::shared_ptr<void> d_r_;             // [entries, slots, r, r] double
+  std::vector<Prepared> prepared_;  // of each entry
+  std::vector<float> r_host_;       // [entries, slots, r, r]
+  std::shared_ptr<void> r_;         // the same on the backend
+  std::shared_ptr<void> d_r_;       // [entries, slots, r, r] double
 };
 
 }  // namespace tinylora

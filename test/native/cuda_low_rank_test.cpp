@@ -62,7 +62,8 @@ void terms(DType dtype) {
 }
 
 /// Some rows of products of one x by their update alone, z of all products one behind the other, rows ascending.
-std::vector<float> z_of(CudaBackend& backend, const std::vector<LinearCase>& cases, int first, int rows, bool prepared) {
+std::vector<float> z_of(CudaBackend& backend, const std::vector<LinearCase>& cases, int first, int rows,
+                        bool prepared) {
   const LinearCase& any = cases.front();
   const ActBuffer x(backend, rows_of(any.x, first, rows, any.shape.in));
   std::vector<std::unique_ptr<Weight>> weights;
@@ -92,13 +93,8 @@ std::vector<float> z_of(CudaBackend& backend, const std::vector<LinearCase>& cas
     float* y = buffer(std::vector<float>(static_cast<std::size_t>(rows * shape.out)));
     float* own = buffer(std::vector<float>(static_cast<std::size_t>(rows * shape.rank)));
     z.push_back(memory.back().get());
-    products.push_back({.rows = rows,
-                        .x = x.data(),
-                        .weight = weights.back().get(),
-                        .lora = lora,
-                        .z = own,
-                        .y = y,
-                        .y_float = true});
+    products.push_back(
+        {.rows = rows, .x = x.data(), .weight = weights.back().get(), .lora = lora, .z = own, .y = y, .y_float = true});
   }
   backend.linear(products);
   std::vector<float> all;
@@ -125,8 +121,8 @@ void same_z(DType dtype) {
     std::size_t from = 0;
     for (const LinearCase& data : cases) {
       const auto count = static_cast<std::size_t>(rows * data.shape.rank);
-      together.push_back({all.begin() + static_cast<std::ptrdiff_t>(from),
-                          all.begin() + static_cast<std::ptrdiff_t>(from + count)});
+      together.push_back(
+          {all.begin() + static_cast<std::ptrdiff_t>(from), all.begin() + static_cast<std::ptrdiff_t>(from + count)});
       from += count;
     }
     expect_same_bits("not prepared", z_of(*backend, cases, 0, rows, false), all);

@@ -1,5 +1,5 @@
-// terms = a factor of an update, A or B transposed [rank, k], as sums of three bf16 or fp16 (low_rank.h), made once when
-// the factor is set or has changed.
+// terms = a factor of an update, A or B transposed [rank, k], as sums of three bf16 or fp16 (low_rank.h), made once
+// when the factor is set or has changed.
 //
 // A block a row: the row's largest magnitude gives the power of two that brings it to 2^13 .. 2^14, so that three
 // fp16 hold all bits of the floats down to 2^-14 of the largest, and of smaller ones those down to 2^-38 of it; three

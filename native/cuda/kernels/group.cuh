@@ -61,6 +61,27 @@ __device__ LowRankTask task_of(const LowRankArgs& args, int index) {
 /// Units of a row of k, the last perhaps in part.
 __device__ inline int units_of(int k) { return (k + kUnit - 1) / kUnit; }
 
+/// The same, which the compiler then keeps as it is, instead of making it anew in every turn of a loop.
+__device__ inline int64_t kept(int64_t value) {
+  asm volatile("" : "+l"(value));
+  return value;
+}
+__device__ inline int kept(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+template <typename T>
+__device__ T* kept(T* pointer) {
+  asm volatile("" : "+l"(pointer));
+  return pointer;
+}
+
+__device__ inline void store_words(float4* to, float4 words) { *to = words; }
+/// Written so that PTX does not turn the address into one of global memory at each store.
+__device__ inline void store_words(uint2* to, uint2 words) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(words.x), "r"(words.y) : "memory");
+}
+
 /// Four neighbours of a row.
 struct Place {
   int m;       // the row
@@ -100,7 +121,7 @@ struct Groups {
   __device__ Words<T> store(bool real, T* to, int i, const float (&values)[kGroup]) const {
     const Words<T> words = packed(values, to);
     if constexpr (kWide) {
-      if (real) *words_of(to) = words;
+      if (real) store_words(words_of(to), words);
     } else {
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) {

@@ -1,7 +1,7 @@
 // z = x A^T and left = z R_k^T (backward: s = dy B, left = s R_k) of the rows of one tile (row_tile.cuh), made by the
-// block that writes them, or by low_rank.cu from rows that are there. z comes from tensor cores where rows are of 16 bits
-// (low_rank_half.cuh), else from fused multiply-adds (low_rank_f32.cuh); its order is the same whoever makes the row and
-// in whatever tile.
+// block that writes them, or by low_rank.cu from rows that are there. z comes from tensor cores where rows are of 16
+// bits (low_rank_half.cuh), else from fused multiply-adds (low_rank_f32.cuh); its order is the same whoever makes the
+// row and in whatever tile.
 #pragma once
 
 #include "low_rank_f32.cuh"
@@ -17,7 +17,8 @@ __device__ void finish_low_rank(const LowRankArgs& args, const float* inner, int
   const int place = static_cast<int>(threadIdx.x / Tile::kRows), row = static_cast<int>(threadIdx.x % Tile::kRows);
   const int m = Tile::first_row() + row;
   if (place >= elements || m >= args.rows) return;
-  const Element element = kSets == 1 ? find_element<1, kMost>(args, 0, place) : Element{place / kMaxRank, place % kMaxRank};
+  const Element element =
+      kSets == 1 ? find_element<1, kMost>(args, 0, place) : Element{place / kMaxRank, place % kMaxRank};
   const LowRankTask task = task_of<kMost>(args, element.task);
   if (element.i >= task.rank) return;
   const int adapter = task.adapter[m];
@@ -48,7 +49,8 @@ __device__ void low_rank_rows(const LowRankArgs& args, const Make& make) {
     if (args.tasks > 0) finish_low_rank<Tile, kMaxTasks, kMost, kStride>(args, inner, kMost * kMaxRank);
   } else {
     const int elements = add_half_rows<Act, Tile, kSets, kMost, kStride>(args, inner, make);
-    if (args.tasks > 0) finish_low_rank<Tile, kSets, kMost, kStride>(args, inner, kSets == 1 ? elements : kSets * kMaxRank);
+    if (args.tasks > 0)
+      finish_low_rank<Tile, kSets, kMost, kStride>(args, inner, kSets == 1 ? elements : kSets * kMaxRank);
   }
 }
 

@@ -37,7 +37,8 @@ __device__ inline void add_parts(const LowRankTask& task, const FloatSums& sums,
 /// Goes through the row: elements first .. first + kTogether - 1 of z of each of kTasks tasks, at most args.tasks.
 /// inner [kMaxTasks * kMaxRank]: kMaxRank a task.
 template <bool kWide, int kSets, int kTasks, class Make>
-__device__ __forceinline__ void add_row(const LowRankArgs& args, FloatSums& sums, float* inner, int first, const Make& make) {
+__device__ __forceinline__ void add_row(const LowRankArgs& args, FloatSums& sums, float* inner, int first,
+                                        const Make& make) {
   constexpr int kUnroll = kWide ? Flat::kUnroll : 1;
   const Groups<kWide> groups{args.k};
   // A sum past a task's rank, or past the tasks, is one of another row of factors, and is not used.

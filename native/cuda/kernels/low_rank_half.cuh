@@ -65,18 +65,7 @@ __device__ const uint2* terms_of(const LowRankArgs& args, int set, int place, un
   if (left <= 0) row = 0, right = other;
   const auto* terms = static_cast<const unsigned char*>(right) + kFactorTermsHead;
   const unsigned lane = threadIdx.x % kChains;
-  return reinterpret_cast<const uint2*>(terms) +
-         (int64_t{row} * units + first_unit) * (kTerms * kChains) + lane;
-}
-
-/// The same number, which the compiler then keeps as it is, instead of making it anew in every turn of a loop.
-__device__ inline int64_t kept(int64_t value) {
-  asm volatile("" : "+l"(value));
-  return value;
-}
-__device__ inline int kept(int value) {
-  asm volatile("" : "+r"(value));
-  return value;
+  return reinterpret_cast<const uint2*>(terms) + (int64_t{row} * units + first_unit) * (kTerms * kChains) + lane;
 }
 
 /// Two words of one term of the factors.
@@ -99,7 +88,8 @@ __device__ void add_unit(float (&sum)[4], uint2 low, uint2 high, const uint2* te
 
 /// Goes through the tile's rows; with kSum elements first .. first + kColumns - 1 of z of each set are left in `sums`.
 template <typename Half, class Tile, bool kWide, int kSets, int kMost, bool kSum, bool kFirst, class Make>
-__device__ __forceinline__ void add_rows(const LowRankArgs& args, HalfSums<Tile, kSets>& sums, int first, const Make& make) {
+__device__ __forceinline__ void add_rows(const LowRankArgs& args, HalfSums<Tile, kSets>& sums, int first,
+                                         const Make& make) {
   constexpr int kOwned = Tile::kOwned, kUnroll = kWide ? Tile::kUnroll : 1;
   constexpr int kOwnParts = Tile::kTall ? 1 : 32 / kChains;  // of a warp
   const Groups<kWide> groups{args.k};
@@ -123,8 +113,9 @@ __device__ __forceinline__ void add_rows(const LowRankArgs& args, HalfSums<Tile,
     place[i].at = kept(int64_t{place[i].m} * args.k + Tile::column());
     place[i].real = kept(real);
   }
+  const int end = kept(args.k);
 #pragma unroll(kUnroll)
-  for (int base = from; base < args.k; base += kSweep) {
+  for (int base = from; base < end; base += kSweep) {
     Words<Half> words[kOwned][kSets];
 #pragma unroll
     for (int i = 0; i < kOwned; ++i) {
