@@ -36,7 +36,7 @@ describe("native", () => {
     for (const name of names) {
       if (!outcomes.has(name)) outcomes.set(name, `did not run: ${stderr.trim() || "the executable ended before it"}`);
     }
-  }, 1_800_000);
+  }, 1_200_000);
 
   it("builds", () => {
     expect(listing.stderr).toBe("");
