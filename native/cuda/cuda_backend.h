@@ -65,6 +65,8 @@ class CudaBackend : public Backend {
   void synchronize() override { device_->synchronize(); }
   void replay(std::shared_ptr<void>& recording, const std::function<void()>& record) override;
   bool replays() const override { return true; }
+  std::size_t prepared_bytes(int rank, int width) const override;
+  void prepare_factor(const float* factor, int rank, int width, void* prepared) override;
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
 
   void embed(const EmbedArgs&) override;
@@ -126,6 +128,15 @@ class CudaBackend : public Backend {
   std::array<cuda::LowRankArgs, 3> low_rank_of(const char* op, std::span<const RowsOf> gradients,
                                                std::span<LinearBackwardArgs> products, cuda::Scratch& memory,
                                                bool aligned);
+  /// a or b of a product, [rank, width].
+  struct Factor {
+    const float* values;
+    const void* prepared;
+    int rank;
+    int width;
+  };
+  /// What the kernels read of each: the floats, or its terms, made here where they are not prepared.
+  std::vector<const void*> right_of(std::span<const Factor> factors);
   void add_rank_gradients(std::span<const LinearBackwardArgs> products);
   void low_rank(const RowsOf& x, const cuda::LowRankArgs& args);
 
@@ -137,6 +148,7 @@ class CudaBackend : public Backend {
   cuda::Scratch
       prepared_;          // the factors of updates, made for the next products by the op before them: z R^T, s R and s
   cuda::Scratch left_;    // the same, made by the products themselves
+  cuda::Scratch terms_;   // of factors that were not prepared
   cuda::Scratch padded_;  // a copy of x with aligned rows
   cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
   cuda::Scratch attention_parts_;               // attention.cpp

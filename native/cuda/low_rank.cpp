@@ -36,29 +36,64 @@ LowRankArgs without_tasks(const CudaBackend::RowsOf& x, bool aligned) {
   LowRankArgs args{};
   args.rows = x.rows;
   args.k = x.width;
-  args.vector = aligned && cuda::all_aligned(x.data) && x.width % cuda::kGroup == 0;
+  args.vector = aligned && cuda::all_aligned(x.data) && x.width % cuda::kUnit == 0;
   return args;
 }
 
 }  // namespace
+
+std::size_t CudaBackend::prepared_bytes(int rank, int width) const {
+  return half() ? static_cast<std::size_t>(cuda::factor_terms_bytes(rank, width)) : 0;
+}
+
+void CudaBackend::prepare_factor(const float* factor, int rank, int width, void* prepared) {
+  if (!half()) return;
+  cuda::launch(*device_, "factor_terms", dtype_ == DType::bf16 ? "factor_terms_bf16" : "factor_terms_f16",
+               {.grid = {static_cast<unsigned>(rank)}, .block = cuda::kFactorTermsThreads},
+               cuda::FactorTermsKernelArgs{factor, prepared, width, 0});
+}
+
+std::vector<const void*> CudaBackend::right_of(std::span<const Factor> factors) {
+  const auto missing = [&](const Factor& factor) {
+    const bool needed = factor.rank > 0 && factor.prepared == nullptr;
+    return needed ? prepared_bytes(factor.rank, factor.width) : 0;
+  };
+  std::size_t bytes = 0;
+  for (const Factor& factor : factors) bytes += missing(factor);
+  auto* spare = bytes > 0 ? terms_.get<unsigned char>(*device_, bytes) : nullptr;
+  std::vector<const void*> right;
+  for (const Factor& factor : factors) {
+    right.push_back(half() ? factor.prepared : factor.values);
+    if (missing(factor) == 0) continue;
+    prepare_factor(factor.values, factor.rank, factor.width, spare);
+    right.back() = spare;
+    spare += missing(factor);
+  }
+  return right;
+}
 
 LowRankArgs CudaBackend::low_rank_of(const char* op, const RowsOf& x, std::span<LinearArgs> products,
                                      cuda::Scratch& memory, bool aligned) {
   check(products.size() <= kMaxTasks, "ERR_ARGUMENT", "cuda: ", op, ": expected at most ", kMaxTasks,
         " products of one x, found ", products.size());
   std::size_t count = 0;
+  std::vector<Factor> factors;
   for (const LinearArgs& product : products) {
     check(product.x == x.data && product.rows == x.rows && product.weight->in == x.width, "ERR_ARGUMENT", "cuda: ", op,
           ": expected products of one x");
     check_rank(op, product.lora);
-    if (product.left == nullptr) count += numbers(product.rows, product.lora.rank);
+    const LoraArgs& lora = product.lora;
+    factors.push_back({lora.a, lora.a_prepared, product.left == nullptr ? lora.rank : 0, x.width});
+    if (product.left == nullptr) count += numbers(product.rows, lora.rank);
   }
   LowRankArgs args = without_tasks(x, aligned);
+  const std::vector<const void*> right = right_of(factors);
   auto* left = count > 0 ? memory.get<float>(*device_, count) : nullptr;
-  for (LinearArgs& product : products) {
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    LinearArgs& product = products[i];
     const LoraArgs& lora = product.lora;
     if (lora.rank == 0 || product.left != nullptr) continue;
-    add_task(args, {lora.a, lora.r, lora.adapter, product.z, left, lora.rank, 0});
+    add_task(args, {right[i], lora.r, lora.adapter, product.z, left, lora.rank, 0});
     product.left = left;
     left += numbers(product.rows, lora.rank);
   }
@@ -74,21 +109,24 @@ std::array<LowRankArgs, 3> CudaBackend::low_rank_of(const char* op, std::span<co
     all[i].backward = 1;
   }
   std::size_t count = 0;
+  std::vector<Factor> factors;
   for (std::size_t i = 0; i < products.size(); ++i) {
     const LinearBackwardArgs& product = products[i];
     const RowsOf& dy = gradients[i];
     check(product.dy == dy.data && product.rows == dy.rows && product.weight->out == dy.width, "ERR_ARGUMENT",
           "cuda: ", op, ": expected the product that reads this gradient");
     check_rank(op, product.lora);
+    factors.push_back({product.lora.b, product.lora.b_prepared, product.lora.rank, dy.width});
     count += 2 * numbers(product.rows, product.lora.rank);
   }
+  const std::vector<const void*> right = right_of(factors);
   auto* left = count > 0 ? memory.get<float>(*device_, count) : nullptr;
   for (std::size_t i = 0; i < products.size(); ++i) {
     LinearBackwardArgs& product = products[i];
     const LoraArgs& lora = product.lora;
     if (lora.rank == 0) continue;
     float* s = left + numbers(product.rows, lora.rank);
-    add_task(all[i], {lora.b, lora.r, lora.adapter, s, left, lora.rank, 0});
+    add_task(all[i], {right[i], lora.r, lora.adapter, s, left, lora.rank, 0});
     product.left = left;
     left += 2 * numbers(product.rows, lora.rank);
   }

@@ -85,6 +85,9 @@ void Adapters::set_basis(const Basis& basis) {
     next.b_.push_back(upload(*model_->backend, transposed(module.b, static_cast<std::size_t>(basis.rank))));
     module.a = {};
     module.b = {};
+    next.prepared_.emplace_back();
+    next.prepare_a(entry);
+    next.prepare_b(entry);
   }
   next.versions_.assign(static_cast<std::size_t>(basis.slots), 0);
   next.r_host_.assign(next.r_count(), 0);
@@ -156,6 +159,28 @@ std::vector<Adapters::Factors> Adapters::factors() const {
   return factors;
 }
 
+void Adapters::prepare(const void* factor) {
+  for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
+    if (factor == a_[entry].get()) prepare_a(entry);
+    if (factor == b_[entry].get()) prepare_b(entry);
+  }
+}
+
+void Adapters::prepare_a(std::size_t entry) {
+  prepare(prepared_[entry].a, a_[entry], linear_shape(model_->config, basis_.modules[entry].module % module_types).in);
+}
+
+void Adapters::prepare_b(std::size_t entry) {
+  prepare(prepared_[entry].b, b_[entry], linear_shape(model_->config, basis_.modules[entry].module % module_types).out);
+}
+
+void Adapters::prepare(std::shared_ptr<void>& prepared, const std::shared_ptr<void>& factor, int width) {
+  const std::size_t bytes = model_->backend->prepared_bytes(basis_.rank, width);
+  if (bytes == 0) return;
+  if (prepared == nullptr) prepared = model_->backend->allocate(bytes);
+  model_->backend->prepare_factor(static_cast<const float*>(factor.get()), basis_.rank, width, prepared.get());
+}
+
 void Adapters::changed() {
   for (int& version : versions_) ++version;
 }
@@ -168,7 +193,9 @@ LoraArgs Adapters::lora(int module, const std::int32_t* adapter) const {
           .b = static_cast<const float*>(b_[entry].get()),
           .r = static_cast<const float*>(r_.get()) + r_offset(entry),
           .adapter = adapter,
-          .adapters = basis_.slots};
+          .adapters = basis_.slots,
+          .a_prepared = prepared_[entry].a.get(),
+          .b_prepared = prepared_[entry].b.get()};
 }
 
 double* Adapters::d_r(int module) {

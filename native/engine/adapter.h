@@ -56,7 +56,8 @@ class Adapters {
   /// The first adapted module of the model; past the last one without any.
   int first_module() const;
 
-  /// A [r, in] and B transposed [r, out] of every adapted module, modules ascending: who changes them says `changed`.
+  /// A [r, in] and B transposed [r, out] of every adapted module, modules ascending: who changes them says `prepare` of
+  /// each, then `changed`.
   struct Factors {
     int module;
     std::shared_ptr<void> a, b;
@@ -64,6 +65,8 @@ class Adapters {
   std::vector<Factors> factors() const;
   /// Every slot gets a new version.
   void changed();
+  /// One of `factors` has other numbers: the backend's products get them.
+  void prepare(const void* factor);
 
   /// What `linear` needs of one module; rank 0 where the module is not adapted. `adapter` is the batch's [M] on the
   /// backend.
@@ -96,6 +99,9 @@ class Adapters {
   void make_r(int slot, std::span<const float> v);
   void upload_r();
   void check_slot(int slot) const;
+  void prepare_a(std::size_t entry);
+  void prepare_b(std::size_t entry);
+  void prepare(std::shared_ptr<void>& prepared, const std::shared_ptr<void>& factor, int width);
 
   Model* model_;
   Basis basis_;  // modules ascending; a and b are on the backend only
@@ -104,9 +110,13 @@ class Adapters {
   std::vector<int> entry_of_module_;      // index into basis_.modules, or -1
   std::vector<std::shared_ptr<void>> a_;  // of each entry [r, in] float
   std::vector<std::shared_ptr<void>> b_;  // of each entry [r, out] float: B transposed
-  std::vector<float> r_host_;             // [entries, slots, r, r]
-  std::shared_ptr<void> r_;               // the same on the backend
-  std::shared_ptr<void> d_r_;             // [entries, slots, r, r] double
+  struct Prepared {
+    std::shared_ptr<void> a, b;  // as Backend::prepare_factor leaves them; none where products need none
+  };
+  std::vector<Prepared> prepared_;  // of each entry
+  std::vector<float> r_host_;       // [entries, slots, r, r]
+  std::shared_ptr<void> r_;         // the same on the backend
+  std::shared_ptr<void> d_r_;       // [entries, slots, r, r] double
 };
 
 }  // namespace tinylora

@@ -263,6 +263,7 @@ const Parameters::Entry& Parameters::entry(int tensor) const {
 
 void Parameters::publish(const Entry& entry) {
   if (entry.weight) model_->backend->repack(*entry.weight, entry.data(master));
+  if (basis_) adapters_->prepare(entry.data(master));
 }
 
 void Parameters::changed() {

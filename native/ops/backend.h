@@ -56,6 +56,12 @@ class Backend {
   /// Rounds to dtype() and packs.
   virtual std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) = 0;
 
+  /// Bytes of what `prepare_factor` makes of a factor of an update, a or b of LoraArgs [rank, width]; 0 where products
+  /// read the floats alone.
+  virtual std::size_t prepared_bytes(int /*rank*/, int /*width*/) const { return 0; }
+  /// Writes it: to be called again when the factor has changed.
+  virtual void prepare_factor(const float* /*factor*/, int /*rank*/, int /*width*/, void* /*prepared*/) {}
+
   // The op table, in the order of ops.h.
   virtual void embed(const EmbedArgs&) = 0;
   virtual void rms_norm(const RmsNormArgs&) = 0;

@@ -49,6 +49,8 @@ class Product {
     a_ = uploaded(noises(3, count(rank, spec.in)));
     b_ = uploaded(noises(4, count(rank, spec.out)));
     r_ = uploaded(noises(5, count(rank, rank)));
+    a_prepared_ = prepared(a_, rank, spec.in);
+    b_prepared_ = prepared(b_, rank, spec.out);
     z_ = uploaded(noises(6, count(spec.rows, rank)));
     d_r_ = backend_.allocate(count(rank, rank) * sizeof(double));
     adapter_ = backend_.allocate(count(spec.rows, 1) * sizeof(std::int32_t));
@@ -65,6 +67,8 @@ class Product {
       lora.b = floats(b_);
       lora.r = floats(r_);
       lora.adapter = static_cast<const std::int32_t*>(adapter_.get());
+      lora.a_prepared = a_prepared_.get();
+      lora.b_prepared = b_prepared_.get();
     }
     if (spec_.backward) {
       LinearBackwardArgs args{};
@@ -97,10 +101,18 @@ class Product {
     return memory;
   }
 
+  std::shared_ptr<void> prepared(const std::shared_ptr<void>& factor, int rank, int width) {
+    const std::size_t bytes = backend_.prepared_bytes(rank, width);
+    if (bytes == 0) return nullptr;
+    std::shared_ptr<void> memory = backend_.allocate(bytes);
+    backend_.prepare_factor(floats(factor), rank, width, memory.get());
+    return memory;
+  }
+
   const ProductBenchSpec spec_;
   Backend& backend_;
   std::vector<std::unique_ptr<Weight>> weights_;
-  std::shared_ptr<void> x_, y_, a_, b_, r_, z_, d_r_, adapter_;
+  std::shared_ptr<void> x_, y_, a_, b_, r_, z_, d_r_, adapter_, a_prepared_, b_prepared_;
 };
 
 }  // namespace

@@ -72,6 +72,8 @@ struct LoraArgs {
   const float* r = nullptr;               // [adapters, r, r]
   const std::int32_t* adapter = nullptr;  // [M]
   int adapters = 0;
+  const void* a_prepared = nullptr;  // a as Backend::prepare_factor leaves it, or none: the backend makes its own
+  const void* b_prepared = nullptr;  // b
 };
 
 /// y = residual + x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float, before any

@@ -13,25 +13,24 @@ interface Kernel {
   blocks: number;
 }
 
-/** Bytes that the kernels miss the gate by today: 1,024 threads leave 64 registers, and ptxas wants one more there. */
-const SPILLED_ON_SM90: Record<string, number> = { swiglu_backward_tall_bf16: 20, swiglu_backward_tall_f16: 20 };
-
 describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no nvcc)", () => {
   let ampere: Kernel[];
   let hopper: Kernel[];
+  let blackwell: Kernel[];
   beforeAll(() => {
     ampere = measure(["sm_80"]);
     hopper = measure(["sm_90a"]);
+    blackwell = measure(["sm_100"]);
   }, 600_000);
 
-  it("spill nothing, but for 20 bytes of two on sm_90a", () => {
+  it("spill nothing", () => {
     expect(ampere.map(({ name }) => name)).toEqual(
       expect.arrayContaining(["product_large_bf16", "rms_norm_tall_bf16"]),
     );
     expect(ampere.length).toBeGreaterThan(50);
-    expect(hopper.length).toBeGreaterThan(ampere.length);
-    for (const { name, spills } of ampere) expect(spills, name).toBe(0);
-    for (const { name, spills } of hopper) expect(spills, name).toBe(SPILLED_ON_SM90[name] ?? 0);
+    expect(hopper.map(({ file }) => file)).toContain("product_sm90.cu");
+    expect(blackwell.map(({ name }) => name)).toEqual(expect.arrayContaining(ampere.map(({ name }) => name)));
+    for (const { name, spills } of [...ampere, ...hopper, ...blackwell]) expect(spills, name).toBe(0);
   });
 
   it("products leave room for a second block on sm_80", () => {

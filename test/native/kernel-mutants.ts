@@ -104,6 +104,16 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     mistakes: { "read as bf16": ["bias_gradient<__half>", "bias_gradient<__nv_bfloat16>"] },
   },
   {
+    file: "factor_terms",
+    test: ["low rank: terms add up to the factor", "cuda bf16"],
+    mistakes: {
+      "barrier removed": ["  __syncthreads();\n", ""],
+      "what is left not carried on": ["      left -= load(&rounded);\n", ""],
+      "columns past the end read": ["i < args.k ? factor[i] * power : 0", "factor[i] * power"],
+      "the power of another row": ["head[row] = 1 / power", "head[0] = 1 / power"],
+    },
+  },
+  {
     file: "gain_gradient",
     test: ["gain gradient: numerics", "cuda fp32"],
     mistakes: {

@@ -14,6 +14,7 @@ void add_linear_tests(Tests&);
 void add_lora_tests(Tests&);
 void add_reader_tests(Tests&);
 void add_weight_gradient_tests(Tests&);
+void add_cuda_low_rank_tests(Tests&);
 void add_cuda_product_tests(Tests&);
 void add_cuda_weight_gradient_tests(Tests&);
 void add_attention_tests(Tests&);
@@ -44,6 +45,7 @@ inline void add_all(Tests& tests) {
   add_lora_tests(tests);
   add_reader_tests(tests);
   add_weight_gradient_tests(tests);
+  add_cuda_low_rank_tests(tests);
   add_cuda_product_tests(tests);
   add_cuda_weight_gradient_tests(tests);
   add_attention_tests(tests);

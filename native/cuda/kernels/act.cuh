@@ -47,11 +47,3 @@ __device__ inline float2 pair_of(uint32_t word) {
     return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000U));
   }
 }
-
-/// The value that a store to such a pointer leaves.
-__device__ inline float rounded(float value, const float*) { return value; }
-template <typename Half>
-__device__ inline float rounded(float value, const Half*) {
-  const Half stored = to_half<Half>(value);
-  return load(&stored);
-}

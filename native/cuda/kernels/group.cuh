@@ -7,6 +7,10 @@
 
 namespace tinylora::cuda {
 
+/// Four neighbours as they lie in memory.
+template <typename T>
+using Words = std::conditional_t<std::is_same_v<T, float>, float4, uint2>;
+
 __device__ inline void unpack(const float4& words, const float*, float (&values)[kGroup]) {
   values[0] = words.x, values[1] = words.y, values[2] = words.z, values[3] = words.w;
 }
@@ -43,6 +47,41 @@ __device__ uint2* words_of(Half* p) {
   return reinterpret_cast<uint2*>(p);
 }
 
+/// A copy: args may be a kernel's parameters, which have no address that a number could be added to.
+template <int kMost>
+__device__ LowRankTask task_of(const LowRankArgs& args, int index) {
+  LowRankTask task = args.task[0];
+#pragma unroll
+  for (int t = 1; t < kMost; ++t) {
+    if (t == index) task = args.task[t];
+  }
+  return task;
+}
+
+/// Units of a row of k, the last perhaps in part.
+__device__ inline int units_of(int k) { return (k + kUnit - 1) / kUnit; }
+
+/// The same, which the compiler then keeps as it is, instead of making it anew in every turn of a loop.
+__device__ inline int64_t kept(int64_t value) {
+  asm volatile("" : "+l"(value));
+  return value;
+}
+__device__ inline int kept(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+template <typename T>
+__device__ T* kept(T* pointer) {
+  asm volatile("" : "+l"(pointer));
+  return pointer;
+}
+
+__device__ inline void store_words(float4* to, float4 words) { *to = words; }
+/// Written so that PTX does not turn the address into one of global memory at each store.
+__device__ inline void store_words(uint2* to, uint2 words) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(words.x), "r"(words.y) : "memory");
+}
+
 /// Four neighbours of a row.
 struct Place {
   int m;       // the row
@@ -59,14 +98,16 @@ struct Groups {
 
   /// Elements i .. i + 3 of a row, at `from`.
   template <typename T>
-  __device__ void load(const T* from, int i, float (&values)[kGroup]) const {
+  __device__ Words<T> load_words(const T* from, int i) const {
     if constexpr (kWide) {
-      unpack(*words_of(from), from, values);
+      return __ldca(words_of(from));  // a plain load of a struct is one load a member
     } else {
+      float values[kGroup];
       load_each(from, i, values);
+      return packed(values, from);
     }
   }
-  /// The same of a row that no thread writes in this kernel: such loads may pass stores.
+  /// The same, as floats, of a row that no thread writes in this kernel: such loads may pass stores.
   template <typename T>
   __device__ void load_fixed(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {
@@ -75,20 +116,19 @@ struct Groups {
       load_each(from, i, values);
     }
   }
-  /// Stores them where `real`, and leaves in `values` what was stored: rounded where T is.
+  /// Stores them where `real`, rounded where T is, and returns what was stored.
   template <typename T>
-  __device__ void store(bool real, T* to, int i, float (&values)[kGroup]) const {
+  __device__ Words<T> store(bool real, T* to, int i, const float (&values)[kGroup]) const {
+    const Words<T> words = packed(values, to);
     if constexpr (kWide) {
-      const auto words = packed(values, to);
-      if (real) *words_of(to) = words;
-      unpack(words, to, values);
+      if (real) store_words(words_of(to), words);
     } else {
 #pragma unroll
       for (int e = 0; e < kGroup; ++e) {
         if (real && i + e < k) ::store(to + e, values[e]);
-        values[e] = rounded(values[e], to);
       }
     }
+    return words;
   }
 
  private:

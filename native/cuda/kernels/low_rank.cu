@@ -26,8 +26,8 @@ __device__ void low_rank(const LowRankKernelArgs& args) {
   for (int t = 1; t < kMaxTasks; ++t) {
     if (blockIdx.y == t) own.task[0] = args.low_rank.task[t];
   }
-  low_rank_rows<Tile, 1, 1>(own, [&](const auto& groups, const Place& place, bool, float(&values)[1][kGroup]) {
-    groups.load_fixed(x + place.at, place.column, values[0]);
+  low_rank_rows<Act, Tile, 1, 1>(own, [&](const auto& groups, const Place& place, bool, Words<Act>(&words)[1]) {
+    words[0] = groups.load_words(x + place.at, place.column);
   });
 }
 

@@ -63,18 +63,23 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
     if (m < low_rank.rows) args.inv_rms[m] = inverse;
   }
   __syncthreads();
-  low_rank_rows<Tile, 1, kMaxTasks>(low_rank,
-                                    [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
-                                      Act* y = static_cast<Act*>(args.y) + place.at;
-                                      if (!first) return groups.load(y, place.column, values[0]);
-                                      const float inverse = of_row[place.m - row0];
-                                      float gain[kGroup];
-                                      groups.load_fixed(args.x + place.at, place.column, values[0]);
-                                      groups.load_fixed(args.gain + place.column, place.column, gain);
+  const float *const x = kept(args.x), *const gains = kept(args.gain);
+  Act* const to = kept(static_cast<Act*>(args.y));
+  low_rank_rows<Act, Tile, 1, kMaxTasks>(
+      low_rank, [&](const auto& groups, const Place& place, bool first, Words<Act>(&words)[1]) {
+        Act* y = to + place.at;
+        if (!first) {
+          words[0] = groups.load_words(y, place.column);
+          return;
+        }
+        const float inverse = of_row[place.m - row0];
+        float values[kGroup], gain[kGroup];
+        groups.load_fixed(x + place.at, place.column, values);
+        groups.load_fixed(gains + place.column, place.column, gain);
 #pragma unroll
-                                      for (int e = 0; e < kGroup; ++e) values[0][e] = values[0][e] * inverse * gain[e];
-                                      groups.store(place.real, y, place.column, values[0]);
-                                    });
+        for (int e = 0; e < kGroup; ++e) values[e] = values[e] * inverse * gain[e];
+        words[0] = groups.store(place.real, y, place.column, values);
+      });
 }
 
 }  // namespace

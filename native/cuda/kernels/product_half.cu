@@ -120,19 +120,26 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
 }
 
 /// The factors of the update of a block's outputs, from global memory: left [kRows, rank], then right [rank, kColumns],
-/// zeros past the end. They are there for all at the next barrier.
-template <typename T>
+/// zeros past the end. They are there for all at the next barrier. kRank: the rank, or 0 for any.
+template <typename T, unsigned kRank>
 __device__ void load_factors(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0,
                              float* factors) {
-  const unsigned rank = static_cast<unsigned>(task.rank), rows = rank * T::kRows;
-  const unsigned real = rank * static_cast<unsigned>(args.rows - row0);
-  const float* left = task.left + int64_t{row0} * task.rank;
-#pragma unroll 1
-  for (unsigned i = threadIdx.x; i < rows; i += T::kThreads) factors[i] = i < real ? left[i] : 0;
-  const int n = column0 + static_cast<int>(threadIdx.x % T::kColumns);
-#pragma unroll 1
-  for (unsigned i = threadIdx.x; i < rank * T::kColumns; i += T::kThreads) {
-    factors[rows + i] = n < task.n ? task.right[int64_t{i / T::kColumns} * task.n + n] : 0;
+  constexpr int kUnroll = kRank > 0 ? 16 : 1;
+  const unsigned rank = kRank > 0 ? kRank : static_cast<unsigned>(task.rank);
+  const unsigned real = rank * static_cast<unsigned>(args.rows - row0), rows = rank * T::kRows;
+  const float* left = task.left + int64_t{row0} * static_cast<int>(rank) + threadIdx.x;
+  float* to = factors + threadIdx.x;
+#pragma unroll(kUnroll)
+  for (unsigned i = 0; i < rows; i += T::kThreads) {
+    if (rows % T::kThreads == 0 || i + threadIdx.x < rows) to[i] = i + threadIdx.x < real ? left[i] : 0;
+  }
+  const unsigned row = threadIdx.x / T::kColumns, n = column0 + threadIdx.x % T::kColumns;
+  const bool inside = static_cast<int>(n) < task.n;
+  const float* right = task.right + (int64_t{static_cast<int>(row)} * task.n + static_cast<int>(n));
+  to += rows;
+#pragma unroll(kUnroll)
+  for (unsigned r = 0; r < rank; r += T::kThreads / T::kColumns) {
+    if (r + row < rank) to[r * T::kColumns] = inside ? right[int64_t{static_cast<int>(r)} * task.n] : 0;
   }
 }
 
@@ -168,12 +175,14 @@ __device__ void add_terms(float (&sum)[T::kTilesM][T::kTilesN][4], const float* 
   }
 }
 
-/// sum += left right, r ascending. `left` begins at the warp's first row, `right` at its first column.
+/// sum += left right, r ascending, from what load_factors left. `row` and `column` are the warp's first of the tile.
 template <typename T>
-__device__ void add_update(int rank, float (&sum)[T::kTilesM][T::kTilesN][4], const float* left, const float* right) {
-  left += static_cast<int>(threadIdx.x % 32 / 4) * rank;
-  right += 2 * (threadIdx.x % 4);
-  if (rank == 2) return add_terms<T, 2>(sum, left, 2, right);
+__device__ void add_update(int rank, float (&sum)[T::kTilesM][T::kTilesN][4], const float* factors, int row,
+                           int column) {
+  row += static_cast<int>(threadIdx.x % 32 / 4), column += 2 * static_cast<int>(threadIdx.x % 4);
+  if (rank == 2) return add_terms<T, 2>(sum, factors + 2 * row, 2, factors + 2 * T::kRows + column);
+  const float* left = factors + rank * row;
+  const float* right = factors + rank * T::kRows + column;
 #pragma unroll 1
   for (int r = 0; r < rank; ++r) add_terms<T, 1>(sum, left + r, rank, right + r * T::kColumns);
 }
@@ -213,7 +222,11 @@ __device__ void product(const ProductKernelArgs& args) {
   }
   // Behind the ring, so that they wait there for the epilogue: the block's warps share them.
   auto* factors = reinterpret_cast<float*>(shared + T::kStages * T::kStageBytes);
-  if (task.rank > 0) load_factors<T>(args, task, row0, column0, factors);
+  if (task.rank == 2) {
+    load_factors<T, 2>(args, task, row0, column0, factors);
+  } else if (task.rank > 0) {
+    load_factors<T, 0>(args, task, row0, column0, factors);
+  }
   for (int s = 0; s < stages; ++s) {
     wait_for_copies<T::kStages - 2>();
     __syncthreads();  // stage s is there for all, and all are done with the stage that is overwritten now
@@ -224,10 +237,12 @@ __device__ void product(const ProductKernelArgs& args) {
     commit_copies();
     multiply_stage<T>(sum, shared + s % T::kStages * T::kStageBytes, row, column);
   }
-  if (task.rank > 0) {
-    add_update<T>(task.rank, sum, factors + row * task.rank, factors + task.rank * T::kRows + column);
-  }
-  store_outputs<T>(args, task, sum, row0 + row, column0 + column);
+  // The task is looked up again: kept through the main loop, it costs the large backward tiling a spill on sm_100.
+  tile = static_cast<int>(blockIdx.y);
+  asm volatile("" : "+r"(tile));
+  const ProductTask last = find_task(args, tile);
+  if (last.rank > 0) add_update<T>(last.rank, sum, factors, row, column);
+  store_outputs<T>(args, last, sum, row0 + row, column0 + column);
 }
 
 template <typename Half>

@@ -183,8 +183,8 @@ __device__ void gather_key_and_value(const RopeStoreBackwardTask& task, int row,
 template <typename T, class Tile>
 __device__ void sum_rows(const LowRankArgs& low_rank, const void* x) {
   if (low_rank.tasks == 0) return;
-  low_rank_rows<Tile, 1, 1>(low_rank, [&](const auto& groups, const Place& place, bool, float(&values)[1][kGroup]) {
-    groups.load(static_cast<const T*>(x) + place.at, place.column, values[0]);
+  low_rank_rows<T, Tile, 1, 1>(low_rank, [&](const auto& groups, const Place& place, bool, Words<T>(&words)[1]) {
+    words[0] = groups.load_words(static_cast<const T*>(x) + place.at, place.column);
   });
 }
 

@@ -35,13 +35,17 @@ __device__ void cast(const CastKernelArgs& args) {
 template <typename Act, class Tile>
 __device__ void cast_rows(const CastRowsKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
-  low_rank_rows<Tile, 1, 1>(low_rank,
-                            [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
-                              Act* y = static_cast<Act*>(args.y) + place.at;
-                              if (!first) return groups.load(y, place.column, values[0]);
-                              groups.load_fixed(args.x + place.at, place.column, values[0]);
-                              groups.store(place.real, y, place.column, values[0]);
-                            });
+  low_rank_rows<Act, Tile, 1, 1>(low_rank,
+                                 [&](const auto& groups, const Place& place, bool first, Words<Act>(&words)[1]) {
+                                   Act* y = static_cast<Act*>(args.y) + place.at;
+                                   if (first) {
+                                     float values[kGroup];
+                                     groups.load_fixed(args.x + place.at, place.column, values);
+                                     words[0] = groups.store(place.real, y, place.column, values);
+                                   } else {
+                                     words[0] = groups.load_words(y, place.column);
+                                   }
+                                 });
 }
 
 }  // namespace

@@ -15,43 +15,52 @@ __device__ float sigmoid(float g) { return 1 / (1 + expf(-g)); }
 template <typename Act, class Tile>
 __device__ void swiglu(const SwigluKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
-  low_rank_rows<Tile, 1, 1>(low_rank,
-                            [&](const auto& groups, const Place& place, bool first, float(&values)[1][kGroup]) {
-                              Act* h = static_cast<Act*>(args.h) + place.at;
-                              if (!first) return groups.load(h, place.column, values[0]);
-                              float g[kGroup], u[kGroup];
-                              groups.load_fixed(static_cast<const Act*>(args.gate) + place.at, place.column, g);
-                              groups.load_fixed(static_cast<const Act*>(args.up) + place.at, place.column, u);
+  const Act *const gate = kept(static_cast<const Act*>(args.gate)), *const up = kept(static_cast<const Act*>(args.up));
+  Act* const to = kept(static_cast<Act*>(args.h));
+  low_rank_rows<Act, Tile, 1, 1>(low_rank,
+                                 [&](const auto& groups, const Place& place, bool first, Words<Act>(&words)[1]) {
+                                   Act* h = to + place.at;
+                                   if (!first) {
+                                     words[0] = groups.load_words(h, place.column);
+                                     return;
+                                   }
+                                   float g[kGroup], u[kGroup];
+                                   groups.load_fixed(gate + place.at, place.column, g);
+                                   groups.load_fixed(up + place.at, place.column, u);
 #pragma unroll
-                              for (int e = 0; e < kGroup; ++e) values[0][e] = g[e] * sigmoid(g[e]) * u[e];
-                              groups.store(place.real, h, place.column, values[0]);
-                            });
+                                   for (int e = 0; e < kGroup; ++e) g[e] = g[e] * sigmoid(g[e]) * u[e];
+                                   words[0] = groups.store(place.real, h, place.column, g);
+                                 });
 }
 
 template <typename Act, class Tile>
 __device__ void swiglu_backward(const SwigluBackwardKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
-  low_rank_rows<Tile, 2, 2>(low_rank,
-                            [&](const auto& groups, const Place& place, bool first, float(&values)[2][kGroup]) {
-                              Act* d_gate = static_cast<Act*>(args.d_gate) + place.at;
-                              Act* d_up = static_cast<Act*>(args.d_up) + place.at;
-                              if (!first) {
-                                groups.load(d_gate, place.column, values[0]);
-                                return groups.load(d_up, place.column, values[1]);
-                              }
-                              float g[kGroup], u[kGroup], d[kGroup];
-                              groups.load_fixed(static_cast<const Act*>(args.gate) + place.at, place.column, g);
-                              groups.load_fixed(static_cast<const Act*>(args.up) + place.at, place.column, u);
-                              groups.load_fixed(args.dh + place.at, place.column, d);
+  const Act *const gate = kept(static_cast<const Act*>(args.gate)), *const up = kept(static_cast<const Act*>(args.up));
+  const float* const dh = kept(args.dh);
+  Act *const to_gate = kept(static_cast<Act*>(args.d_gate)), *const to_up = kept(static_cast<Act*>(args.d_up));
+  low_rank_rows<Act, Tile, 2, 2>(low_rank,
+                                 [&](const auto& groups, const Place& place, bool first, Words<Act>(&words)[2]) {
+                                   Act* d_gate = to_gate + place.at;
+                                   Act* d_up = to_up + place.at;
+                                   if (!first) {
+                                     words[0] = groups.load_words(d_gate, place.column);
+                                     words[1] = groups.load_words(d_up, place.column);
+                                     return;
+                                   }
+                                   float g[kGroup], u[kGroup], d[kGroup];
+                                   groups.load_fixed(gate + place.at, place.column, g);
+                                   groups.load_fixed(up + place.at, place.column, u);
+                                   groups.load_fixed(dh + place.at, place.column, d);
 #pragma unroll
-                              for (int e = 0; e < kGroup; ++e) {
-                                const float sigma = sigmoid(g[e]);
-                                values[0][e] = d[e] * u[e] * sigma * fmaf(g[e], 1 - sigma, 1.0F);
-                                values[1][e] = d[e] * (g[e] * sigma);
-                              }
-                              groups.store(place.real, d_gate, place.column, values[0]);
-                              groups.store(place.real, d_up, place.column, values[1]);
-                            });
+                                   for (int e = 0; e < kGroup; ++e) {
+                                     const float sigma = sigmoid(g[e]);
+                                     u[e] = d[e] * u[e] * sigma * fmaf(g[e], 1 - sigma, 1.0F);
+                                     d[e] = d[e] * (g[e] * sigma);
+                                   }
+                                   words[0] = groups.store(place.real, d_gate, place.column, u);
+                                   words[1] = groups.store(place.real, d_up, place.column, d);
+                                 });
 }
 
 }  // namespace
