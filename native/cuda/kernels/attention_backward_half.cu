@@ -99,10 +99,10 @@ __device__ void load_gradients(const AttentionBackwardTask& task, const Queries&
 /// sum [16, kDim] += a b as add_rows, a in two terms of 16 bits: rounded, and what that leaves.
 template <typename Half, int kDim, int kSteps>
 __device__ void add_rows_of_two_terms(const float (&p)[2 * kSteps][4], const uint4* rows, float (&sum)[kDim / 8][4]) {
-  constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int k = 0; k < kSteps; ++k) {
+    const MatrixRow<kDim / 8> own(rows, 16 * k + (lane & 15), lane >> 4);
     std::uint32_t a[4], rest[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -114,14 +114,9 @@ __device__ void add_rows_of_two_terms(const float (&p)[2 * kSteps][4], const uin
 #pragma unroll
     for (int n = 0; n < kDim / 8; n += 2) {
       std::uint32_t b[4];
-      load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
+      load_matrices_transposed(b, own.at(n));
       multiply_add<Half>(sum[n], a, b[0], b[1]);
       multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
-    }
-#pragma unroll
-    for (int n = 0; n < kDim / 8; n += 2) {
-      std::uint32_t b[4];
-      load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
       multiply_add<Half>(sum[n], rest, b[0], b[1]);
       multiply_add<Half>(sum[n + 1], rest, b[2], b[3]);
     }
@@ -130,7 +125,7 @@ __device__ void add_rows_of_two_terms(const float (&p)[2 * kSteps][4], const uin
 
 template <typename Half, int kDim>
 __device__ void attention_dq(const AttentionBackwardTask& task) {
-  extern __shared__ uint4 memory[];  // [stages, keys and values, 32 D / 8]
+  extern __shared__ __align__(128) uint4 memory[];  // [stages, keys and values, 32 D / 8]
   const AttentionTask forward = forward_task(task);
   Queries queries{forward, {}, static_cast<int>(blockIdx.y)};
   queries.tile = find_tile(task.layout, queries.group(), kAttentionWarps * kAttentionTile, heaviest_first());
@@ -180,18 +175,19 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
 /// c [16, 16] = a b^T, a and b 16 rows of tiles in shared memory.
 template <typename Half, int kDim>
 __device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, float (&c)[2][4]) {
-  constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
+  const MatrixRow<kDim / 8> a_row(a_rows, lane & 15, lane >> 4);
+  const MatrixRow<kDim / 8> b_row(b_rows, (lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) c[n][i] = 0;
   }
-#pragma unroll 4  // all 8 at once spill
+#pragma unroll
   for (int k = 0; k < kDim / 16; ++k) {
     std::uint32_t a[4], b[4];
-    load_matrices(a, a_rows + swizzled<kChunks>(lane & 15, 2 * k + (lane >> 4)));
-    load_matrices(b, b_rows + swizzled<kChunks>((lane & 7) + (lane >> 4) * 8, 2 * k + (lane >> 3 & 1)));
+    load_matrices(a, a_row.at(2 * k));
+    load_matrices(b, b_row.at(2 * k));
     multiply_add<Half>(c[0], a, b[0], b[1]);
     multiply_add<Half>(c[1], a, b[2], b[3]);
   }
@@ -244,6 +240,11 @@ __device__ void copy_queries(const Heads& heads, int span, int first, QueryStage
   copy_word_async(numbers.position + query, task.layout.position + row, valid);
 }
 
+/// One store of 8 bytes; nvcc makes two of a float2, whose banks collide.
+__device__ void store_pair(float* to, float first, float second) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" ::"r"(shared_address(to)), "f"(first), "f"(second) : "memory");
+}
+
 /// Writes scale times the four quarters' sums of the page, added in order. `parts`: shared, [4, 32, kDim].
 template <int kDim>
 __device__ void finish_page(const Heads& heads, int page, const float (&sum)[kDim / 8][4], float scale, float* parts,
@@ -256,7 +257,7 @@ __device__ void finish_page(const Heads& heads, int page, const float (&sum)[kDi
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float* to = parts + quarter * kPageSize * kDim + place(row + 8 * half, 8 * n + lane % 4 * 2);
-      *reinterpret_cast<float2*>(to) = make_float2(sum[n][2 * half], sum[n][2 * half + 1]);
+      store_pair(to, sum[n][2 * half], sum[n][2 * half + 1]);
     }
   }
   __syncthreads();
@@ -278,7 +279,7 @@ __device__ void finish_page(const Heads& heads, int page, const float (&sum)[kDi
 
 template <typename Half, int kDim>
 __device__ void attention_dkv(const AttentionBackwardTask& task) {
-  extern __shared__ uint4 memory[];  // keys and values, [32, kDim] each; the stages
+  extern __shared__ __align__(128) uint4 memory[];  // keys and values, [32, kDim] each; the stages
   __shared__ QueryNumbers numbers[kQueryStages];
   __shared__ unsigned readers[kGradientThreads / 32];
   const Heads heads{task, static_cast<int>(blockIdx.z)};
