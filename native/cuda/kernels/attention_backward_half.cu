@@ -1,5 +1,5 @@
 // The way back of attention (attention_backward.cu has the formulas) in bf16 and fp16 on tensor cores, mma.sync
-// m16n8k16: 10 D flops a query and key, and nothing of [queries, keys] leaves the registers.
+// m16n8k16: 10 D multiply-adds a query and key, and nothing of [queries, keys] leaves the registers.
 //
 // attention_dq_*   grid (tiles of 64 queries, kv heads), 4 warps: as attention.cu, q and d_out of 16 queries in the
 //                  registers of a warp, pages from position 0 through a ring of three. s = q k^T and dp = d_out v^T,
@@ -12,11 +12,13 @@
 //                  ascending; at the end the sums of a tile's four quarters are added in order. Bytes: q and d_out once
 //                  a page.
 //
-// Tensor cores are the limit of both, then shared memory. Sums are float. p and ds go in as two terms of 16 bits, the
-// rounded value and what that leaves; d_out is rounded once, and delta is that of the rounded one, so that the ds of a
-// query still sum to 0. ds is not multiplied by 1 / sqrt(D), its sums are: that leaves fp16 up to three bits more above
-// its smallest numbers. The bits of dq depend on the query's own row of A; those of a page on its own readers, each
-// tiled from the first query that sees the page.
+// By estimate tensor cores and shared memory take about as long in both, the latter a little longer in attention_dkv.
+// Scratch memory of a call: delta and the rounded d_out, M H (4 + 2 D) bytes.
+//
+// Sums are float. p and ds go in as two terms of 16 bits, the rounded value and what that leaves; d_out is rounded
+// once, and delta is that of the rounded one, so that the ds of a query still sum to 0. ds is not multiplied by
+// 1 / sqrt(D), its sums are: that leaves fp16 up to three bits more above its smallest numbers. The bits of dq depend
+// on the query's own row of A; those of a page on its own readers, each tiled from the first query that sees the page.
 #include "act.cuh"
 #include "attention.h"
 #include "attention_readers.cuh"
