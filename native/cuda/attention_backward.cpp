@@ -40,12 +40,14 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
   };
   const std::size_t queries = std::size_t(layout.rows) * std::size_t(args.heads);
   const auto delta = device_->scratch(queries * sizeof(float));
-  cuda::AttentionBackwardTask task{layout, args, static_cast<float*>(delta.get()), nullptr};
+  cuda::AttentionBackwardTask task{layout, args, static_cast<float*>(delta.get()), nullptr, nullptr};
 
   const int padded_dim = args.head_dim % 8 == 0 ? cuda::padded_head_dim(args.head_dim) : 0;
   if (half() && padded_dim > 0) {
-    const auto rounded = device_->scratch(queries * std::size_t(args.head_dim) * 2);
+    const std::size_t bytes = queries * std::size_t(args.head_dim) * 2;
+    const auto rounded = device_->scratch(bytes), rest = device_->scratch(bytes);
     task.rounded_d_out = rounded.get();
+    task.rest_of_d_out = rest.get();
     const Kernels& kernels = (dtype_ == DType::bf16 ? kTensorBf16 : kTensorF16)[padded_dim / 64];
     cuda::launch(*device_, "attention_backward_half", kernels.dq,
                  {.grid = tile_grid(cuda::kAttentionWarps * cuda::kAttentionTile),

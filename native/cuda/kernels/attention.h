@@ -24,6 +24,7 @@ struct AttentionBackwardTask {
   AttentionBackwardArgs args;
   float* delta;         // [M, H] d_out . out, written by the first pass, read by the second
   void* rounded_d_out;  // [M, H, D] act, likewise; of the tensor-core kernels
+  void* rest_of_d_out;  // [M, H, D] act: what rounding leaves
 };
 
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
@@ -48,9 +49,10 @@ constexpr unsigned attention_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
 }
 
-/// Of attention_dkv_* on tensor cores: a page's keys and values, and the stages of q and d_out.
+/// Of attention_dkv_* on tensor cores: a page's keys and values, the stages of q and d_out, one rest of d_out. With
+/// what the kernel has besides, less than the 99 KB of compute capability 8.6.
 constexpr unsigned query_stream_shared_bytes(int padded_dim) {
-  return static_cast<unsigned>((kPageSize + kQueryStages * kQueryTile) * 2 * padded_dim * 2);
+  return static_cast<unsigned>(((kPageSize + kQueryStages * kQueryTile) * 2 + kQueryTile) * padded_dim * 2);
 }
 
 }  // namespace tinylora::cuda

@@ -1,24 +1,24 @@
 // The way back of attention (attention_backward.cu has the formulas) in bf16 and fp16 on tensor cores, mma.sync
-// m16n8k16: 10 D multiply-adds a query and key, and nothing of [queries, keys] leaves the registers.
+// m16n8k16: 13 D multiply-adds a query and key, and nothing of [queries, keys] leaves the registers.
 //
 // attention_dq_*   grid (tiles of 64 queries, kv heads), 4 warps: as attention.cu, q and d_out of 16 queries in the
 //                  registers of a warp, pages from position 0 through a ring of three. s = q k^T and dp = d_out v^T,
-//                  then dq += ds k. Leaves delta, and d_out in 16 bits for the second pass. Bytes: each page once a
-//                  tile.
+//                  then dq += ds k. Leaves delta and d_out in two terms of 16 bits for the second pass. Bytes: each
+//                  page once a tile.
 // attention_dkv_*  grid (page of the sequence, span, kv head), 8 warps: the page stays in shared memory, tiles of 64
-//                  queries and their d_out pass it through two stages. A warp takes 16 keys and 16 queries of each
-//                  tile, s^T = k q^T and dp^T = v d_out^T, then d_values += p^T d_out and d_keys += ds^T q, in
-//                  registers, 2 * 16 D sums. The owner of a page (attention_readers.cuh) sums spans ascending, tiles
-//                  ascending; at the end the sums of a tile's four quarters are added in order. Bytes: q and d_out once
-//                  a page.
+//                  queries and their d_out pass it through two stages, but for the second term of d_out, which
+//                  comes while s is made. A warp takes 16 keys and 16 queries of each tile, s^T = k q^T and
+//                  dp^T = v d_out^T, then d_values += p^T d_out and d_keys += ds^T q, in registers, 2 * 16 D sums.
+//                  The owner of a page (attention_readers.cuh) sums spans ascending, tiles ascending; at the end the
+//                  sums of a tile's four quarters are added in order. Bytes: q and d_out once a page.
 //
-// By estimate tensor cores and shared memory take about as long in both, the latter a little longer in attention_dkv.
-// Scratch memory of a call: delta and the rounded d_out, M H (4 + 2 D) bytes.
+// By estimate tensor cores and shared memory take about as long in both.
+// Scratch memory of a call: delta and the two terms of d_out, M H (4 + 4 D) bytes.
 //
-// Sums are float. p and ds go in as two terms of 16 bits, the rounded value and what that leaves; d_out is rounded
-// once, and delta is that of the rounded one, so that the ds of a query still sum to 0. ds is not multiplied by
-// 1 / sqrt(D), its sums are: that leaves fp16 up to three bits more above its smallest numbers. The bits of dq depend
-// on the query's own row of A; those of a page on its own readers, each tiled from the first query that sees the page.
+// Sums are float. d_out, p and ds go in as two terms of 16 bits, the rounded value and what that leaves, so that no
+// more is rounded than without tensor cores but the product of two rests. ds is not multiplied by 1 / sqrt(D), its sums
+// are: that leaves fp16 up to three bits more above its smallest numbers. The bits of dq depend on the query's own row
+// of A; those of a page on its own readers, each tiled from the first query that sees the page.
 #include "act.cuh"
 #include "attention.h"
 #include "attention_readers.cuh"
@@ -56,10 +56,22 @@ struct ScoreGradient {
   }
 };
 
-/// Rows g and g + 8 of a warp's d_out as A fragments, and their lse and delta.
+/// Two neighbours as sums of two terms of 16 bits: rounded, and what that leaves.
+template <typename Half>
+struct TwoTerms {
+  std::uint32_t rounded = 0, rest = 0;
+
+  TwoTerms() = default;
+  __device__ TwoTerms(float low, float high) : rounded(pack<Half>(low, high)) {
+    const float2 pair = pair_of<Half>(rounded);
+    rest = pack<Half>(low - pair.x, high - pair.y);
+  }
+};
+
+/// Rows g and g + 8 of a warp's d_out as A fragments, in two terms, and their lse and delta.
 template <int kDim>
 struct QueryGradients {
-  std::uint32_t d_out[kDim / 16][4];
+  std::uint32_t d_out[kDim / 16][4], rest[kDim / 16][4];
   float lse[2], delta[2];
 };
 
@@ -76,19 +88,22 @@ __device__ void load_gradients(const AttentionBackwardTask& task, const Queries&
     const float* d_out = task.args.d_out + index * dim;
     const Half* out = static_cast<const Half*>(task.args.out) + index * dim;
     Half* rounded = static_cast<Half*>(task.rounded_d_out) + index * dim;
+    Half* left = static_cast<Half*>(task.rest_of_d_out) + index * dim;
     float delta = 0;
 #pragma unroll
     for (int i = 0; i < kDim / 8; ++i) {
-      std::uint32_t& fragment = own.d_out[i / 2][half + 2 * (i % 2)];
+      TwoTerms<Half> terms;
       const int column = 8 * i + 2 * t;
-      fragment = 0;
-      if (!valid || column >= dim) continue;
-      const float2 exact = *reinterpret_cast<const float2*>(d_out + column);
-      fragment = pack<Half>(exact.x, exact.y);
-      *reinterpret_cast<std::uint32_t*>(rounded + column) = fragment;
-      const float2 a = pair_of<Half>(fragment),
-                   b = pair_of<Half>(*reinterpret_cast<const std::uint32_t*>(out + column));
-      delta = fmaf(a.x, b.x, fmaf(a.y, b.y, delta));
+      if (valid && column < dim) {
+        const float2 a = *reinterpret_cast<const float2*>(d_out + column);
+        const float2 b = pair_of<Half>(*reinterpret_cast<const std::uint32_t*>(out + column));
+        delta = fmaf(a.x, b.x, fmaf(a.y, b.y, delta));
+        terms = TwoTerms<Half>(a.x, a.y);
+        *reinterpret_cast<std::uint32_t*>(rounded + column) = terms.rounded;
+        *reinterpret_cast<std::uint32_t*>(left + column) = terms.rest;
+      }
+      own.d_out[i / 2][half + 2 * (i % 2)] = terms.rounded;
+      own.rest[i / 2][half + 2 * (i % 2)] = terms.rest;
     }
     delta += __shfl_xor_sync(kWholeWarp, delta, 1);
     delta += __shfl_xor_sync(kWholeWarp, delta, 2);
@@ -98,30 +113,52 @@ __device__ void load_gradients(const AttentionBackwardTask& task, const Queries&
   }
 }
 
-/// sum [16, kDim] += a b as add_rows, a in two terms of 16 bits: rounded, and what that leaves.
-template <typename Half, int kDim, int kSteps>
-__device__ void add_rows_of_two_terms(const float (&p)[2 * kSteps][4], const uint4* rows, float (&sum)[kDim / 8][4]) {
+/// c [16, 16] = a b^T: a [16, kDim] in fragments, b 16 rows of a tile; (a + rest) b^T where there is a `rest`.
+template <typename Half, int kDim>
+__device__ void multiply_fragments(const std::uint32_t (&a)[kDim / 16][4], const std::uint32_t (*rest)[4],
+                                   const uint4* rows, float (&c)[2][4]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
+  const MatrixRow<kDim / 8> row(rows, (lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
 #pragma unroll
-  for (int k = 0; k < kSteps; ++k) {
-    const MatrixRow<kDim / 8> own(rows, 16 * k + (lane & 15), lane >> 4);
-    std::uint32_t a[4], rest[4];
+  for (int i = 0; i < 4; ++i) c[0][i] = c[1][i] = 0;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float low = p[2 * k + (i >> 1)][2 * (i & 1)], high = p[2 * k + (i >> 1)][2 * (i & 1) + 1];
-      a[i] = pack<Half>(low, high);
-      const float2 pair = pair_of<Half>(a[i]);
-      rest[i] = pack<Half>(low - pair.x, high - pair.y);
-    }
+  for (int k = 0; k < kDim / 16; ++k) {
+    std::uint32_t b[4];
+    load_matrices(b, row.at(2 * k));
+    multiply_add<Half>(c[0], a[k], b[0], b[1]);
+    multiply_add<Half>(c[1], a[k], b[2], b[3]);
+    if (rest == nullptr) continue;
+    multiply_add<Half>(c[0], rest[k], b[0], b[1]);
+    multiply_add<Half>(c[1], rest[k], b[2], b[3]);
+  }
+}
+
+/// sum [16, kDim] += p b: p [16, 16] in two terms, b 16 rows of a tile; b too where there are `rest_rows`, without the
+/// product of the two rests. The C fragments of a product are the A fragments of the next.
+template <typename Half, int kDim>
+__device__ void add_rows_of_two_terms(const float (&p)[2][4], const uint4* rows, const uint4* rest_rows,
+                                      float (&sum)[kDim / 8][4]) {
+  const int lane = static_cast<int>(threadIdx.x % 32), row = lane & 15, chunk = lane >> 4;
+  const MatrixRow<kDim / 8> own(rows, row, chunk), own_rest(rest_rows == nullptr ? rows : rest_rows, row, chunk);
+  std::uint32_t a[4], rest[4];
 #pragma unroll
-    for (int n = 0; n < kDim / 8; n += 2) {
-      std::uint32_t b[4];
-      load_matrices_transposed(b, own.at(n));
-      multiply_add<Half>(sum[n], a, b[0], b[1]);
-      multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
-      multiply_add<Half>(sum[n], rest, b[0], b[1]);
-      multiply_add<Half>(sum[n + 1], rest, b[2], b[3]);
-    }
+  for (int i = 0; i < 4; ++i) {
+    const TwoTerms<Half> terms(p[i >> 1][2 * (i & 1)], p[i >> 1][2 * (i & 1) + 1]);
+    a[i] = terms.rounded;
+    rest[i] = terms.rest;
+  }
+#pragma unroll
+  for (int n = 0; n < kDim / 8; n += 2) {
+    std::uint32_t b[4];
+    load_matrices_transposed(b, own.at(n));
+    multiply_add<Half>(sum[n], a, b[0], b[1]);
+    multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
+    multiply_add<Half>(sum[n], rest, b[0], b[1]);
+    multiply_add<Half>(sum[n + 1], rest, b[2], b[3]);
+    if (rest_rows == nullptr) continue;
+    load_matrices_transposed(b, own_rest.at(n));
+    multiply_add<Half>(sum[n], a, b[0], b[1]);
+    multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
   }
 }
 
@@ -144,18 +181,22 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
   stream_pages<Half, kDim>(
       queries, 0, last / kPageSize + 1, last, memory, [&](int number, const uint4* keys, const uint4* values) {
         if (first >= queries.end()) return;  // a whole warp without queries
-        float s[4][4], ds[4][4];
-        multiply_rows<Half, kDim>(state.q, keys, s);
-        multiply_rows<Half, kDim>(own.d_out, values, ds);
+#pragma unroll 1                             // both at once spill
+        for (int half_page = 0; half_page < 2; ++half_page) {
+          const int first_row = 16 * half_page * kDim / 8, first_key = number * kPageSize + 16 * half_page + 2 * t;
+          float s[2][4], ds[2][4];
+          multiply_fragments<Half, kDim>(state.q, nullptr, keys + first_row, s);
+          multiply_fragments<Half, kDim>(own.d_out, own.rest, values + first_row, ds);
 #pragma unroll
-        for (int n = 0; n < 4; ++n) {
+          for (int n = 0; n < 2; ++n) {
 #pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            const int half = i >> 1, key = number * kPageSize + 8 * n + 2 * t + (i & 1);
-            score_gradient(s[n][i], ds[n][i], own.lse[half], own.delta[half], key <= state.position[half]);
+            for (int i = 0; i < 4; ++i) {
+              const int half = i >> 1, key = first_key + 8 * n + (i & 1);
+              score_gradient(s[n][i], ds[n][i], own.lse[half], own.delta[half], key <= state.position[half]);
+            }
           }
+          add_rows_of_two_terms<Half, kDim>(ds, keys + first_row, nullptr, state.out);
         }
-        add_rows_of_two_terms<Half, kDim, 2>(ds, keys, state.out);
       });
 
   const float scale = 1.0F / sqrtf(static_cast<float>(task.args.head_dim));
@@ -174,12 +215,13 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
   }
 }
 
-/// c [16, 16] = a b^T, a and b 16 rows of tiles in shared memory.
+/// c [16, 16] = a b^T, a and b 16 rows of tiles in shared memory; a (b + rest)^T where there are `rest_rows`.
 template <typename Half, int kDim>
-__device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, float (&c)[2][4]) {
+__device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, const uint4* rest_rows, float (&c)[2][4]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const MatrixRow<kDim / 8> a_row(a_rows, lane & 15, lane >> 4);
-  const MatrixRow<kDim / 8> b_row(b_rows, (lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
+  const int row = (lane & 7) + (lane >> 4) * 8, chunk = lane >> 3 & 1;
+  const MatrixRow<kDim / 8> b_row(b_rows, row, chunk), rest_row(rest_rows == nullptr ? b_rows : rest_rows, row, chunk);
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
 #pragma unroll
@@ -192,10 +234,15 @@ __device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, float (
     load_matrices(b, b_row.at(2 * k));
     multiply_add<Half>(c[0], a, b[0], b[1]);
     multiply_add<Half>(c[1], a, b[2], b[3]);
+    if (rest_rows == nullptr) continue;
+    load_matrices(b, rest_row.at(2 * k));
+    multiply_add<Half>(c[0], a, b[0], b[1]);
+    multiply_add<Half>(c[1], a, b[2], b[3]);
   }
 }
 
-/// A tile of queries on its way past a page, zeros behind the last one: those add 0 to every sum.
+/// A tile of queries on its way past a page, zeros behind the last one: those add 0 to every sum. The rest of d_out
+/// comes later, to the one place that it has.
 template <typename Half, int kDim>
 struct QueryStage {
   uint4 q[kQueryTile * kDim / 8];
@@ -207,36 +254,46 @@ struct QueryNumbers {
   int position[kQueryTile];
 };
 
-/// Queries first .. first + 63 of the span.
-template <typename Half, int kDim>
-__device__ void copy_queries(const Heads& heads, int span, int first, QueryStage<Half, kDim>& stage,
-                             QueryNumbers& numbers) {
-  constexpr int kChunks = kDim / 8;
-  const AttentionBackwardTask& task = heads.task;
-  const int dim = heads.dim(), group = heads.group();
-  const int count = task.layout.span_rows[span] * group - first;
-  // n / G = high word of n ceil(2^32 / G), for n G below 2^32; the factor of G = 1 does not fit.
-  const unsigned factor = 0xffffffffU / static_cast<unsigned>(group) + 1;
-  const auto row_of = [&](int query) {
+/// The queries of a span from `first` on, a tile of them.
+struct TileOfQueries {
+  int group, apart, start, first, count, first_row;
+  unsigned factor;  // n / G = high word of n ceil(2^32 / G), for n G below 2^32; that of G = 1 does not fit
+
+  __device__ TileOfQueries(const Heads& heads, int span, int from)
+      : group(heads.group()),
+        apart(heads.task.args.heads - group),
+        start(static_cast<int>(heads.index(span, 0)) + from),
+        first(from),
+        count(heads.task.layout.span_rows[span] * group - from),
+        first_row(heads.task.layout.span_row[span]),
+        factor(0xffffffffU / static_cast<unsigned>(group) + 1) {}
+  __device__ int row(int query) const {
     const auto n = static_cast<unsigned>(first + query);
     return static_cast<int>(factor == 0 ? n : __umulhi(n, factor));
-  };
-  const int start = static_cast<int>(heads.index(span, 0)) + first;
-  const auto index_of = [&](int query) { return start + query + row_of(query) * (task.args.heads - group); };
+  }
+  /// Place of the query in [M, H].
+  __device__ int index(int query) const { return start + query + row(query) * apart; }
+};
 
+/// Calls copy(to, from, valid) for chunk `to` of a tile [64, kDim] and the element `from` of [M, H, D] that it begins
+/// with.
+template <int kDim, class Copy>
+__device__ void for_each_chunk(const TileOfQueries& queries, int dim, Copy copy) {
+  constexpr int kChunks = kDim / 8;
   for (int i = static_cast<int>(threadIdx.x); i < kQueryTile * kChunks; i += kGradientThreads) {
     const int query = i / kChunks, chunk = i % kChunks;
-    const bool valid = query < count && chunk * 8 < dim;
-    const long long from = valid ? static_cast<long long>(index_of(query)) * dim + chunk * 8 : 0;
-    const int to = swizzled<kChunks>(query, chunk);
-    copy_async(stage.q + to, static_cast<const Half*>(task.args.q) + from, valid);
-    copy_async(stage.d_out + to, static_cast<const Half*>(task.rounded_d_out) + from, valid);
+    const bool valid = query < queries.count && chunk * 8 < dim;
+    const long long from = valid ? static_cast<long long>(queries.index(query)) * dim + chunk * 8 : 0;
+    copy(swizzled<kChunks>(query, chunk), from, valid);
   }
+}
+
+__device__ void copy_numbers(const TileOfQueries& queries, const AttentionBackwardTask& task, QueryNumbers& numbers) {
   const int query = static_cast<int>(threadIdx.x);
   if (query >= kQueryTile) return;
-  const bool valid = query < count;
-  const int index = valid ? index_of(query) : 0;
-  const int row = valid ? task.layout.span_row[span] + row_of(query) : 0;
+  const bool valid = query < queries.count;
+  const int index = valid ? queries.index(query) : 0;
+  const int row = valid ? queries.first_row + queries.row(query) : 0;
   copy_word_async(numbers.lse + query, task.args.lse + index, valid);
   copy_word_async(numbers.delta + query, task.delta + index, valid);
   copy_word_async(numbers.position + query, task.layout.position + row, valid);
@@ -281,7 +338,7 @@ __device__ void finish_page(const Heads& heads, int page, const float (&sum)[kDi
 
 template <typename Half, int kDim>
 __device__ void attention_dkv(const AttentionBackwardTask& task) {
-  extern __shared__ __align__(128) uint4 memory[];  // keys and values, [32, kDim] each; the stages
+  extern __shared__ __align__(128) uint4 memory[];  // keys and values, [32, kDim] each; the stages; the rest of d_out
   __shared__ QueryNumbers numbers[kQueryStages];
   __shared__ unsigned readers[kGradientThreads / 32];
   const Heads heads{task, static_cast<int>(blockIdx.z)};
@@ -291,6 +348,7 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   constexpr int kChunks = kDim / 8;
   uint4 *const keys = memory, *const values = keys + kPageSize * kChunks;
   auto* const stages = reinterpret_cast<QueryStage<Half, kDim>*>(values + kPageSize * kChunks);
+  auto* const rest_of_d_out = reinterpret_cast<uint4*>(stages + kQueryStages);
   const AttentionTask forward = forward_task(task);
   SpanTile of_owner;
   of_owner.span = owner;
@@ -303,7 +361,14 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   for_each_reader(heads, owner, number, readers, [&](int span) {
     const int begin = heads.first_reader(span, number), end = task.layout.span_rows[span] * heads.group();
     const auto request = [&](int first, int stage) {
-      if (first < end) copy_queries(heads, span, first, stages[stage], numbers[stage]);
+      if (first < end) {
+        const TileOfQueries queries(heads, span, first);
+        for_each_chunk<kDim>(queries, heads.dim(), [&](int to, long long from, bool valid) {
+          copy_async(stages[stage].q + to, static_cast<const Half*>(task.args.q) + from, valid);
+          copy_async(stages[stage].d_out + to, static_cast<const Half*>(task.rounded_d_out) + from, valid);
+        });
+        copy_numbers(queries, task, numbers[stage]);
+      }
       commit_copies();
     };
     __syncthreads();  // the stages may still be read
@@ -311,13 +376,21 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
     for (int first = begin, stage = 0; first < end; first += kQueryTile, stage ^= 1) {
       wait_for_copies<0>();
       __syncthreads();
+      for_each_chunk<kDim>(TileOfQueries(heads, span, first), heads.dim(), [&](int to, long long from, bool valid) {
+        copy_async(rest_of_d_out + to, static_cast<const Half*>(task.rest_of_d_out) + from, valid);
+      });
+      commit_copies();
       request(first + kQueryTile, stage ^ 1);
-      if (first + query >= end) continue;  // a whole warp without queries
+      const bool idle = first + query >= end;  // a whole warp without queries
       const uint4* q = stages[stage].q + query * kChunks;
       const uint4* d_out = stages[stage].d_out + query * kChunks;
+      const uint4* rest = rest_of_d_out + query * kChunks;
       float p[2][4], ds[2][4];
-      multiply_tiles<Half, kDim>(keys + key * kChunks, q, p);
-      multiply_tiles<Half, kDim>(values + key * kChunks, d_out, ds);
+      if (!idle) multiply_tiles<Half, kDim>(keys + key * kChunks, q, nullptr, p);
+      wait_for_copies<1>();
+      __syncthreads();
+      if (idle) continue;
+      multiply_tiles<Half, kDim>(values + key * kChunks, d_out, rest, ds);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
         const int column = query + 8 * n + lane % 4 * 2;
@@ -332,8 +405,8 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
                          own_key <= (second ? position.y : position.x));
         }
       }
-      add_rows_of_two_terms<Half, kDim, 1>(p, d_out, d_values);
-      add_rows_of_two_terms<Half, kDim, 1>(ds, q, d_keys);
+      add_rows_of_two_terms<Half, kDim>(p, d_out, rest, d_values);
+      add_rows_of_two_terms<Half, kDim>(ds, q, nullptr, d_keys);
     }
   });
 

@@ -127,25 +127,25 @@ __device__ void start(const Queries& queries, int first, WarpState<Half, kDim>& 
   state.clear();
 }
 
-/// c [16, 32] = a b^T: a [16, kDim] in fragments, b the 32 rows of a tile.
+/// scores [16, 32] = q k^T.
 template <typename Half, int kDim>
-__device__ void multiply_rows(const std::uint32_t (&a)[kDim / 16][4], const uint4* rows, float (&c)[4][4]) {
+__device__ void score(const WarpState<Half, kDim>& state, const uint4* keys, float (&scores)[4][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int n = 0; n < 4; ++n) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c[n][i] = 0;
+    for (int i = 0; i < 4; ++i) scores[n][i] = 0;
   }
 #pragma unroll
   for (int k = 0; k < kDim / 16; ++k) {
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {  // 16 rows of b
+    for (int pair = 0; pair < 2; ++pair) {  // 16 keys
       std::uint32_t b[4];
-      const int row = 16 * pair + (lane & 7) + (lane >> 4) * 8;
-      load_matrices(b, rows + swizzled<kChunks>(row, 2 * k + (lane >> 3 & 1)));
-      multiply_add<Half>(c[2 * pair], a[k], b[0], b[1]);
-      multiply_add<Half>(c[2 * pair + 1], a[k], b[2], b[3]);
+      const int key = 16 * pair + (lane & 7) + (lane >> 4) * 8;
+      load_matrices(b, keys + swizzled<kChunks>(key, 2 * k + (lane >> 3 & 1)));
+      multiply_add<Half>(scores[2 * pair], state.q[k], b[0], b[1]);
+      multiply_add<Half>(scores[2 * pair + 1], state.q[k], b[2], b[3]);
     }
   }
 }
@@ -192,23 +192,22 @@ __device__ void softmax_page(WarpState<Half, kDim>& state, int first_key, float 
   }
 }
 
-/// sum [16, kDim] += p b: p [16, 16 kSteps] rounded to 16 bits, b the first 16 kSteps of `rows`. The C fragments of a
-/// product are the A fragments of the next.
-template <typename Half, int kDim, int kSteps>
-__device__ void add_rows(const float (&p)[2 * kSteps][4], const uint4* rows, float (&sum)[kDim / 8][4]) {
+/// o += p v, p rounded to 16 bits: the C fragments of s are the A fragments of p.
+template <typename Half, int kDim>
+__device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, const float (&p)[4][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
-  for (int k = 0; k < kSteps; ++k) {
+  for (int k = 0; k < 2; ++k) {  // 16 keys
     const std::uint32_t a[4] = {pack<Half>(p[2 * k][0], p[2 * k][1]), pack<Half>(p[2 * k][2], p[2 * k][3]),
                                 pack<Half>(p[2 * k + 1][0], p[2 * k + 1][1]),
                                 pack<Half>(p[2 * k + 1][2], p[2 * k + 1][3])};
 #pragma unroll
     for (int n = 0; n < kDim / 8; n += 2) {
       std::uint32_t b[4];
-      load_matrices_transposed(b, rows + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
-      multiply_add<Half>(sum[n], a, b[0], b[1]);
-      multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
+      load_matrices_transposed(b, values + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
+      multiply_add<Half>(state.out[n], a, b[0], b[1]);
+      multiply_add<Half>(state.out[n + 1], a, b[2], b[3]);
     }
   }
 }
@@ -289,9 +288,9 @@ __device__ void visit_pages(const Queries& queries, int first, int begin, int en
   stream_pages<Half, kDim>(queries, begin, end, last, ring, [&](int number, const uint4* keys, const uint4* values) {
     if (first >= queries.end()) return;  // a whole warp without queries
     float scores[4][4];
-    multiply_rows<Half, kDim>(state.q, keys, scores);
+    score(state, keys, scores);
     softmax_page(state, number * kPageSize, scale, scores);
-    add_rows<Half, kDim, 2>(scores, values, state.out);
+    add_values(state, values, scores);
     if ((number + 1) % kSplitPages == 0 || number + 1 == end) {
       at_end_of_split(number / kSplitPages * kSplitPages * kPageSize);
     }
