@@ -95,7 +95,7 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "queries past the end read": ["query < queries.count && chunk * 8 < dim;", "chunk * 8 < dim;"],
       "columns past the end read": ["query < queries.count && chunk * 8 < dim;", "query < queries.count;"],
       "what rounding leaves lost": ["rest = pack<Half>(low - pair.x, high - pair.y);", "rest = 0;"],
-      "rest of d_out for d_out": ["(p, d_out, rest, d_values)", "(p, rest, d_out, d_values)"],
+      "rest of d_out for d_out": ["(p, d_out, rest, d_values)", "(p, rest, rest, d_values)"],
       "q and d_out swapped": ["(p, d_out, rest, d_values)", "(p, q, rest, d_values)"],
       "keys and values swapped": ["own.rest, values + first_row", "own.rest, keys + first_row"],
       "half of a page lost": ["half_page < 2;", "half_page < 1;"],

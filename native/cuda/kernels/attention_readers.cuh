@@ -50,12 +50,12 @@ __device__ inline bool owns(const Heads& heads, int owner, int number) {
 /// Calls body(span) for every span that reads the owner's page `number`, ascending. `readers`: shared, a word a warp.
 /// All threads of the block must call.
 template <class Body>
-__device__ void for_each_reader(const Heads& heads, int owner, int number, unsigned* readers, Body body) {
-  const int page = heads.page(owner, number), spans = heads.task.layout.spans;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int from = owner; from < spans; from += kGradientThreads) {
+__device__ void for_each_reader(const Heads& heads, int owner, int number, unsigned* readers, const Body& body) {
+  const int page = heads.page(owner, number), thread = static_cast<int>(threadIdx.x);
+  for (int from = owner; from < heads.task.layout.spans; from += kGradientThreads) {
     const int span = from + thread;
-    const unsigned found = __ballot_sync(kWholeWarp, span < spans && reads(heads, span, number, page));
+    const unsigned found =
+        __ballot_sync(kWholeWarp, span < heads.task.layout.spans && reads(heads, span, number, page));
     if (thread % 32 == 0) readers[thread / 32] = found;
     __syncthreads();
     for (int word = 0; word < kGradientThreads / 32; ++word) {
