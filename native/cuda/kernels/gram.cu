@@ -11,10 +11,10 @@
 //                broadcasts.
 // gram_sum       the pieces in order, a thread a number.
 //
-// Bytes: W once by each of the first two (a slab of it would have to stay in L2 between them to be read once), x once a
-// block of rows, an eighth of W's bytes twice more at 1,024 rows for the partial sums, less with more rows. 16
-// operations in double an element of W, none fused, for 8 bytes. Limit: memory on A100 and H100 (1.9 and 2.4 bytes read
-// an operation's time at their rates), double where a GPU has few units for it.
+// Bytes: W once by each of the first two (for once in all, a slab of it would have to stay in L2 between them); x again
+// for every 32 rows, a quarter of W's bytes, which L2 serves; partial sums written and read, each a quarter of W's
+// bytes up to 1,024 rows, 7 % at 3,584. Per element of W 8 bytes and 16 operations in double, none fused: 3.9 and 3.3
+// ps at an A100's rates, 2.4 and 1.0 at an H100's. Limit: memory; where a GPU has few units for double, those.
 #include "gram.h"
 #include "mma.cuh"
 
