@@ -6,8 +6,7 @@
 //                so that an x is read for both: 2 + 4 shared reads for 16 operations in double. Rows are 72 floats
 //                apart: the four rows of a warp lie in different banks.
 // gram_columns   the partial sums of W^T y. A block takes 256 columns of one piece, a thread two neighbours for all
-// four
-//                vectors, 64 operations a group of rows; y of the piece lies in shared memory and is read as
+//                four vectors, 64 operations a group of rows; y of the piece lies in shared memory and is read as
 //                broadcasts.
 // gram_sum       the pieces in order, a thread a number.
 //
