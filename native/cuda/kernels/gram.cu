@@ -1,10 +1,9 @@
 // z = W^T W x for four vectors, in the order of ops/gram_matrix.h: the bits of every other backend.
 //
-// gram_rows      y = W x. A block of 128 threads takes 32 rows; cp.async brings 64 columns of them and of x three
-// stages
-//                ahead into a ring of four. Eight neighbouring threads are the lanes of a row, a thread has two rows,
-//                so that an x is read for both: 2 + 4 shared reads for 16 operations in double. Rows are 72 floats
-//                apart: the four rows of a warp lie in different banks.
+// gram_rows      y = W x. A block of 128 threads takes 32 rows; cp.async brings 64 columns of them and of x, three
+//                stages ahead, into a ring of four. Eight neighbouring threads are the lanes of a row, a thread has two
+//                rows, so that an x is read for both: 2 + 4 shared reads for 16 operations in double. Rows are 72
+//                floats apart: the four rows of a warp lie in different banks.
 // gram_columns   the partial sums of W^T y. A block takes 256 columns of one piece, a thread two neighbours for all
 //                four vectors, 64 operations a group of rows; y of the piece lies in shared memory and is read as
 //                broadcasts.
