@@ -1,14 +1,49 @@
 import { type Command, Option } from "commander";
 import { type Field, fields, parseFlag } from "../lib/config/fields.js";
-import { resolveConfig, type TrainConfig } from "../lib/index.js";
+import { fieldsOf, noEffect, unusedBy } from "../lib/config/method.js";
+import { type Method, resolveConfig, TinyLoraError, type TrainConfig } from "../lib/index.js";
 
 const added = new WeakMap<Command, readonly Field[]>();
 
-/** Adds flags for these keys of the config schema, all of them by default, under its headings. */
-export function addFields(command: Command, keys?: readonly string[]): void {
-  const chosen = fields.filter((field) => !keys || keys.includes(field.key));
+/** Adds flags for these keys of the config schema, under its headings; `meanings`: what some are for this command. */
+export function addFields(
+  command: Command,
+  keys: readonly string[],
+  meanings: Readonly<Record<string, string>> = {},
+): void {
+  const chosen = fields
+    .filter(({ key }) => keys.includes(key))
+    .map((field) => ({ ...field, description: meanings[field.key] ?? field.description }));
   for (const field of chosen) command.addOption(optionOf(field));
   added.set(command, chosen);
+}
+
+/** Adds flags for all that a method uses. The others are known too, to be refused by name: `checkUsed`. */
+export function addMethodFields(command: Command, method: Method): void {
+  const used = fieldsOf(method);
+  for (const field of used) command.addOption(optionOf(field));
+  const shown = new Set(used.map(({ key }) => key));
+  for (const field of fields.filter(({ key }) => !shown.has(key))) command.addOption(optionOf(field).hideHelp());
+  added.set(command, fields);
+}
+
+/** Throws ERR_USAGE where flags were given that have no effect with the method. */
+export function checkUsed(method: Method, given: Readonly<Record<string, unknown>>): void {
+  const unused = unusedBy(method, Object.keys(given));
+  const flags = fields.filter(({ key }) => unused.includes(key)).map(({ flag }) => flag);
+  if (flags.length > 0) throw new TinyLoraError("ERR_USAGE", noEffect(flags, method));
+}
+
+/** Flags that decide between tokens by chance. */
+const CHANCE = ["top_p", "top_k", "min_p", "seed"];
+
+/** Throws ERR_USAGE where such flags were given and the likeliest token is taken. */
+export function checkSampled(command: Command, temperature: number): void {
+  const given = givenFields(command);
+  const flags = fields.filter(({ key }) => CHANCE.includes(key) && key in given).map(({ flag }) => flag);
+  if (temperature > 0 || flags.length === 0) return;
+  const verb = flags.length === 1 ? "has" : "have";
+  throw new TinyLoraError("ERR_USAGE", `${flags.join(", ")} ${verb} no effect with greedy decoding (temperature 0)`);
 }
 
 /** The values of the flags that were given, by key. */

@@ -1,44 +1,57 @@
 import { SingleBar } from "cli-progress";
+import { Pace } from "./pace.js";
 
 /** A bar with rate and time left on stderr, nothing where that is no terminal. */
 export class Progress {
   #bar: SingleBar | undefined;
   #label: string;
   #unit: string;
+  #pace: Pace;
 
-  constructor(label: string, unit = "") {
+  /** Made when the work begins; `begun`: what is done then, as of a run that is resumed. */
+  constructor(label: string, unit = "", begun = 0) {
+    this.#pace = new Pace({ done: begun, at: Date.now() });
     this.#label = label;
     this.#unit = unit;
   }
 
   update = (done: number, total: number, note = ""): void => {
     if (!process.stderr.isTTY || total <= 0) return;
-    this.#bar ??= this.#start(total);
+    this.#pace.mark(done, Date.now());
+    this.#bar ??= this.#start(total, done);
     this.#bar.setTotal(total);
     this.#bar.update(done, { note });
   };
 
+  /** Takes the bar away, until the next update: its rate goes on. */
   stop(): void {
     this.#bar?.stop();
     this.#bar = undefined;
   }
 
-  #start(total: number): SingleBar {
-    const started = Date.now();
+  /** What comes now is counted anew. */
+  restart(): void {
+    this.stop();
+    this.#pace = new Pace();
+  }
+
+  #start(total: number, done: number): SingleBar {
     const bar = new SingleBar({
       stream: process.stderr,
       hideCursor: true,
       clearOnComplete: true,
-      format: (_, { value, total: all, eta }, payload: { note?: string }) => {
+      format: (_, { value, total: all }, payload: { note?: string }) => {
         const width = 24;
         const filled = Math.round((width * value) / all);
-        const rate = value / ((Date.now() - started) / 1000 || 1);
+        const rate = this.#pace.rate();
+        const left = this.#pace.left(all, Date.now());
+        const speed = rate === null ? "" : `${short(rate)}${this.#unit}/s  ${duration(left ?? 0)} left  `;
         const share = `${Math.round((100 * value) / all)} %`.padStart(5);
         const blocks = "=".repeat(filled).padEnd(width);
-        return `${this.#label} [${blocks}] ${share}  ${short(rate)}${this.#unit}/s  ${duration(Number(eta))} left  ${payload.note ?? ""}`;
+        return `${this.#label} [${blocks}] ${share}  ${speed}${payload.note ?? ""}`;
       },
     });
-    bar.start(total, 0, { note: "" });
+    bar.start(total, done, { note: "" });
     return bar;
   }
 }
@@ -50,8 +63,8 @@ function short(value: number): string {
 }
 
 function duration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return "?";
-  const [minutes, rest] = [Math.floor(seconds / 60), Math.round(seconds % 60)];
+  const whole = Math.round(seconds);
+  const [minutes, rest] = [Math.floor(whole / 60), whole % 60];
   return minutes >= 60
     ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
     : `${minutes}:${String(rest).padStart(2, "0")}`;

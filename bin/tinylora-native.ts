@@ -18,7 +18,6 @@ import { exitCode, report } from "./exit.js";
 const program = new Command("tinylora-native")
   .description("Trains language models by changing 1 to 13 numbers: TinyLoRA and GRPO on a native engine.")
   .version(packageVersion())
-  .helpCommand(false)
   .showHelpAfterError("(--help says more)")
   .exitOverride();
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { access, constants, mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { TinyLoraError } from "./error.js";
 
@@ -9,6 +9,14 @@ import { TinyLoraError } from "./error.js";
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
   await writing(path, () => replaceFile(path, data));
+}
+
+/** Makes the folder of a file that is to be written much later. ERR_FILE where that would fail. */
+export async function prepareFile(path: string): Promise<void> {
+  await writing(path, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    await access(dirname(path), constants.W_OK);
+  });
 }
 
 /** What `write` does to `path`; a refusal of the system's (no space, no right) becomes an ERR_FILE that names the path. */

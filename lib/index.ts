@@ -8,11 +8,19 @@ export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
 export { adapterOptions, optionsOf } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
-export type { Method } from "./config/method.js";
+export type { Method, SftOptions } from "./config/method.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
 export { byClass, type Launch, type Total, total } from "./cudasim/launches.js";
-export { CountedModel, type LayerCounts, type ModelShape, type ProductCounts, startCounting } from "./cudasim/layer.js";
+export {
+  CountedModel,
+  type DecodeCounts,
+  type LayerCounts,
+  type PassCounts,
+  type ProductCounts,
+  startCounting,
+} from "./cudasim/layer.js";
+export type { ModelShape } from "./cudasim/zero-model.js";
 export { datasets } from "./data/datasets.js";
 export type { Example } from "./data/example.js";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
@@ -66,12 +74,13 @@ export {
   type SweepOptions,
   type SweepOutcome,
 } from "./sweep/run-sweep.js";
+export { checkSources } from "./sweep/sources.js";
 export { planSweep, type SweepPlan, type SweepSpec } from "./sweep/sweep-file.js";
 export { makeTrained } from "./train/make-trained.js";
 export { Population, type PopulationEngine, type PopulationMember } from "./train/population.js";
 export { type Comparison, type Replay, type ReplayOptions, replayStep } from "./train/replay.js";
 export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
-export { SftTrainer } from "./train/sft-trainer.js";
+export { SftTrainer, type SftTrainerOptions } from "./train/sft-trainer.js";
 export type { TrainablePolicy, Trained } from "./train/trainable.js";
 export { GrpoTrainer, type GrpoTrainerOptions, type TrainerOptions } from "./train/trainer.js";
 export { packageVersion } from "./version.js";

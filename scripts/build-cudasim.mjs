@@ -1,11 +1,13 @@
-// Builds the stand-in for the CUDA driver (test/cudasim): node scripts/build-cudasim.mjs [--tests]
-// --tests: its own tests too, whose kernels nvcc compiles. Silent; where it fails the last line says why.
+// Builds the stand-in for the CUDA driver (test/cudasim): node scripts/build-cudasim.mjs [--tests] [--sanitize]
+// --tests: its own tests too, whose kernels nvcc compiles. --sanitize: with AddressSanitizer and
+// UndefinedBehaviorSanitizer, in a tree of its own. Silent; where it fails the last line says why.
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const tree = join(root, ".cache", "cudasim");
+const sanitize = process.argv.includes("--sanitize");
+const tree = join(root, ".cache", sanitize ? "cudasim-sanitized" : "cudasim");
 const target = process.argv.includes("--tests") ? "cudasim_tests" : "cudasim";
 const has = (command) => spawnSync(command, ["--version"]).status === 0;
 
@@ -14,6 +16,7 @@ if (!has("cmake") || !["c++", process.env.CXX].some((compiler) => compiler && ha
 }
 const generator = has("ninja") ? ["-G", "Ninja"] : [];
 const options = ["-DCMAKE_BUILD_TYPE=Release", "-DTINYLORA_ADDON=OFF", "-DTINYLORA_CUDASIM=ON"];
+if (sanitize) options.push("-DTINYLORA_SANITIZE=ON");
 run([...generator, "-S", root, "-B", tree, ...options]);
 run(["--build", tree, "--target", target, "-j", "2"]);
 

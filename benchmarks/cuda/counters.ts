@@ -1,8 +1,9 @@
 /**
  * All evidence that needs no GPU, in one command: npx tsx benchmarks/cuda/counters.ts [--models a,b] [--rows 1,512]
  * What the CUDA kernels do on layers of real shapes, counted by the stand-in for the driver as an A100 and as an H100, what
- * that comes to on a GPU (estimate.ts, estimate-wgmma.ts), what ptxas makes of every kernel (registers.mjs), and how fast the
- * stand-in is on this machine. Writes benchmarks/cuda/counters.json and the tables of docs/performance.md between its markers. Needs nvcc.
+ * that comes to on a GPU (estimate.ts, estimate-wgmma.ts) and in a GRPO step of one run and of 16 (estimate-population.ts),
+ * what ptxas makes of every kernel (registers.mjs), and how fast the stand-in is on this machine. Writes
+ * benchmarks/cuda/counters.json and the tables of docs/performance.md between its markers. Needs nvcc.
  * Of each launch two blocks along each axis of the grid run, the last and a middle one; the middle one stands for all
  * others.
  */
@@ -13,6 +14,8 @@ import { counterRows } from "../../bin/counters.js";
 import { byClass, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
 import { GPUS } from "./estimate.js";
 import { countAs } from "./layer-counts.js";
+import { countSteps } from "./population-counts.js";
+import { populationTable } from "./population-table.js";
 import { productTime, residents, timeWithInputs } from "./product-time.js";
 // @ts-expect-error plain JavaScript
 import { measure } from "./registers.mjs";
@@ -31,15 +34,17 @@ const wanted = { models: options.models.split(","), rows: options.rows.split(","
 const root = join(import.meta.dirname, "../..");
 
 const kernels: Kernel[] = measure();
-const instructions = standInTimes();
-const blocks = residents();
+const standIn = await standInTimes();
+const blocks = residents(kernels);
 const counts = { sm_80: countAs(80, wanted), sm_90a: countAs(90, wanted) };
+const steps = { sm_80: countSteps(80, wanted.models), sm_90a: countSteps(90, wanted.models) };
 const results = counts.sm_80.layers.map((_, i) => summary(i));
 const cube = cubeShares();
 const file = join(import.meta.dirname, "counters.json");
 const sample = "a middle block and the last along each axis";
-writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels, instructions }, null, 1)}\n`);
-writeTables();
+writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels, standIn }, null, 1)}\n`);
+writeTables("counters", tables(results, cube, kernels, standIn));
+writeTables("populations", [populationTable(steps, blocks)]);
 
 export type Summary = ReturnType<typeof summary>;
 export type CubeShare = ReturnType<typeof cubeShares>[number];
@@ -103,14 +108,11 @@ function cubeShares() {
   );
 }
 
-function writeTables(): void {
+function writeTables(name: string, text: readonly string[]): void {
   const page = join(root, "docs/performance.md");
-  const text = readFileSync(page, "utf8");
-  const [begin, end] = ["<!-- counters: written by benchmarks/cuda/counters.ts -->", "<!-- /counters -->"];
-  const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
+  const before = readFileSync(page, "utf8");
+  const [begin, end] = [`<!-- ${name}: written by benchmarks/cuda/counters.ts -->`, `<!-- /${name} -->`];
+  const [from, to] = [before.indexOf(begin) + begin.length, before.indexOf(end)];
   if (from < begin.length || to < from) throw new Error(`${page}: expected the markers ${begin} and ${end}`);
-  writeFileSync(
-    page,
-    `${text.slice(0, from)}\n\n${tables(results, cube, kernels, instructions).join("\n\n")}\n\n${text.slice(to)}`,
-  );
+  writeFileSync(page, `${before.slice(0, from)}\n\n${text.join("\n\n")}\n\n${before.slice(to)}`);
 }

@@ -1,6 +1,6 @@
-// Nanoseconds that the driver stand-in takes for one instruction of a warp: cudasim_bench cudasim.ptx
-#include <chrono>
+// Nanoseconds of CPU that the driver stand-in takes for one instruction of a warp: cudasim_bench cudasim.ptx
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 
@@ -24,11 +24,11 @@ int main(int count, char** arguments) {
     if (cuModuleGetFunction(&function, module, name) != CUDA_SUCCESS) return 1;
     int rounds = 20000;
     void* parameters[] = {&out, &rounds};
-    const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t begin = std::clock();
     cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr);
     if (cuCtxSynchronize() != CUDA_SUCCESS) return 1;
-    const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
-    std::printf("%-10s %6.1f ns\n", name, took.count() / (64.0 * rounds));
+    const double took = 1e9 * static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+    std::printf("%-10s %6.1f ns\n", name, took / (64.0 * rounds));
   }
   cuMemFree_v2(out);
 }

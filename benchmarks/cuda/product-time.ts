@@ -3,22 +3,22 @@ import type { Launch, ProductCounts } from "../../lib/index.js";
 import { type Estimate, estimate, type Gpu } from "./estimate.js";
 import { estimateWgmma, type Tiling } from "./estimate-wgmma.js";
 // @ts-expect-error plain JavaScript
-import { launchShapes, measure } from "./registers.mjs";
+import { launchShapes, measure, occupancy } from "./registers.mjs";
+import type { Kernel } from "./tables.js";
 
 const shapes: Map<string, { rows: number; columns: number; cluster: number }> = launchShapes();
 
-/** Blocks that fit on one multiprocessor, by kernel and architecture: ptxas says so. */
-export type Residents = (kernel: string, architecture: string) => number;
+/** Blocks of a launch that fit on one multiprocessor. */
+export type Residents = (launch: Launch, architecture: string) => number;
 
-export function residents(): Residents {
-  const kernels: { name: string; architecture: string; blocks: number }[] = measure(
-    ["sm_80", "sm_90a"],
-    ["product_half.cu", "product_sm90.cu"],
-  );
-  return (kernel, architecture) => {
+/** By what ptxas says of these kernels, of the products where none are given, and the shared memory of the launch. */
+export function residents(
+  kernels: readonly Kernel[] = measure(["sm_80", "sm_90a"], ["product_half.cu", "product_sm90.cu"]),
+): Residents {
+  return ({ kernel, block, sharedBytes }, architecture) => {
     const found = kernels.find((one) => one.name === kernel && one.architecture === architecture);
     if (!found) throw new Error(`ptxas says nothing of ${kernel} for ${architecture}`);
-    return found.blocks;
+    return occupancy(architecture, found.registers, block[0] * block[1] * block[2], sharedBytes).blocks;
   };
 }
 
@@ -38,7 +38,7 @@ export function productTime(gpu: Gpu, counts: ProductCounts, rows: number, block
   const { product, outs, in: k } = counts;
   const out = outs.reduce((sum, one) => sum + one, 0);
   const bytes = 2 * out * k + 2 * rows * k + 4 * rows * out;
-  const resident = blocks(product.kernel, gpu.architecture);
+  const resident = blocks(product, gpu.architecture);
   return product.kernel.endsWith("_sm90")
     ? estimateWgmma(gpu, product, bytes, tilingOf(counts, rows, resident))
     : estimate(gpu, product, bytes, k / 16, resident);

@@ -125,7 +125,8 @@ function constantsOf(text) {
   return new Map([...text.matchAll(/constexpr int (\w+) = (\d+);/g)].map(([, name, value]) => [name, value]));
 }
 
-function occupancy(architecture, registers, threads, shared) {
+/** Blocks and warps that fit on one multiprocessor; `shared` bytes a block, those chosen at launch included. */
+export function occupancy(architecture, registers, threads, shared) {
   const limit = MULTIPROCESSOR[architecture];
   const warps = Math.ceil(threads / 32);
   // A warp's registers come in units of 256.

@@ -1,7 +1,8 @@
 /** The tables of counters.ts for docs/performance.md. */
 import type { CubeShare, Summary } from "./counters.js";
 import { GPUS } from "./estimate.js";
-import type { InstructionTime } from "./stand-in.js";
+import { markdown } from "./markdown.js";
+import { type StandInTimes, standInTable } from "./stand-in.js";
 
 /** What registers.mjs says of a kernel. */
 export interface Kernel {
@@ -20,20 +21,12 @@ export function tables(
   results: readonly Summary[],
   cube: readonly CubeShare[],
   kernels: readonly Kernel[],
-  instructions: readonly InstructionTime[],
+  standIn: StandInTimes,
 ): readonly string[] {
   return [
     ...[layerTable(results), partsTable(results), estimateTable(results), cubeTable(cube), registersTable(kernels)],
-    markdown(
-      ["the stand-in itself: an instruction of a warp", "ns"],
-      instructions.map(({ instruction, nanoseconds }) => [instruction, nanoseconds.toFixed(1)]),
-    ),
+    standInTable(standIn),
   ];
-}
-
-function markdown(head: readonly string[], lines: readonly (readonly (string | number)[])[]): string {
-  const row = (cells: readonly (string | number)[]) => `| ${cells.join(" | ")} |`;
-  return [row(head), row(head.map(() => "---")), ...lines.map(row)].join("\n");
 }
 
 function more(share: number): string {

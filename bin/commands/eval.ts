@@ -1,4 +1,5 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { prepareFile } from "../../lib/files.js";
 import {
   type Adapter,
   breakdownCells,
@@ -23,7 +24,7 @@ import {
 import { parseCount, parseCounts, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, resolvedFields } from "../flags.js";
+import { addFields, checkSampled, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
 import { Progress } from "../progress.js";
 
@@ -63,7 +64,7 @@ export function evalCommand(program: Command): void {
       `data sets by name, in place of --data; of ${Object.keys(datasets).join(", ")}`,
       parseNames,
     )
-    .option("--split <train|test>", "part of the data set", "test")
+    .addOption(new Option("--split <name>", "part of the data set").choices(["train", "test"]).default("test"))
     .option("--limit <n>", "only the first n problems", parseCount)
     .option("--samples <n>", "completions a problem", parseCount, 1)
     .option(
@@ -76,13 +77,17 @@ export function evalCommand(program: Command): void {
     .option("--report <file>", "write a report to this Markdown file")
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS]);
+  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
+    seed: "of sampling",
+  });
   command.action((options: Options) => run(command, options));
 }
 
 async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
+  checkSampled(command, temperatureOf(options));
   checkNames(options, config);
+  for (const file of [options.output, options.report]) if (file !== undefined) await prepareFile(file);
   const adapter = await loadAdapter(options.adapter);
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
   const result = await interruptible(async (signal): Promise<EvaluationRun> => {

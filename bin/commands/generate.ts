@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import type { Message } from "../../lib/index.js";
+import { type Message, TinyLoraError } from "../../lib/index.js";
 import { parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, resolvedFields } from "../flags.js";
+import { addFields, checkSampled, resolvedFields } from "../flags.js";
 import { readInput } from "../io.js";
 
 const EXAMPLES = `
@@ -27,14 +27,19 @@ export function generateCommand(program: Command): void {
     .option("--temperature <number>", "0 is greedy", parseTemperature, 1)
     .option("--text", "continue the prompt as plain text, without the chat template")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"]);
+  addFields(command, [...ENGINE_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"], {
+    seed: "of sampling",
+  });
   command.action((prompt: string | undefined, options: Options) => run(command, prompt, options));
 }
 
 async function run(command: Command, given: string | undefined, options: Options): Promise<void> {
   const config = resolvedFields(command);
+  checkSampled(command, options.temperature);
   const adapter = await loadAdapter(options.adapter);
   const prompt = given ?? (await readInput("-"));
+  if (prompt.trim() === "" && !options.text)
+    throw new TinyLoraError("ERR_USAGE", "prompt: expected a text, found none");
   const system: Message[] = config.system === null ? [] : [{ role: "system", content: config.system }];
   const messages: Message[] = [...system, { role: "user", content: prompt }];
   await interruptible((signal) =>

@@ -55,7 +55,7 @@ export function startCommand(program: Command): void {
     .command("start")
     .description("teach a small embedded model with 13 numbers; with --model, --data, --config or --resume: train")
     .addHelpText("after", EXAMPLES);
-  addTrainingFlags(command);
+  addTrainingFlags(command, "grpo");
   command.action((flags: TrainingFlags) => {
     const given = givenFields(command);
     const own = [given.model, given.data, flags.config, flags.resume, environment().model];
@@ -110,14 +110,17 @@ function heldOut(engine: Engine, config: TrainConfig, test: Parameters<typeof ev
 
 /** A bar on a terminal, a line now and then elsewhere. */
 function show({ step, steps, metrics }: StepReport, progress: Progress): void {
-  const reward = metrics.reward!;
+  const { reward } = metrics;
+  if (reward === undefined) return; // an evaluation before the first step
+  const heldOut = metrics["eval/lenient"];
+  const evaluated = heldOut === undefined ? "" : `, held-out ${percent(heldOut)}`;
   progress.update(
     step,
     steps,
-    `right while sampling ${percent(reward)} ${"#".repeat(Math.round(20 * reward)).padEnd(20, ".")}`,
+    `right while sampling ${percent(reward)} ${"#".repeat(Math.round(20 * reward)).padEnd(20, ".")}${evaluated}`,
   );
-  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1)) {
-    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}`);
+  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1 || evaluated)) {
+    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}${evaluated}`);
   }
 }
 

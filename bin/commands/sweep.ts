@@ -1,6 +1,7 @@
 import { basename, extname } from "node:path";
 import type { Command } from "commander";
 import {
+  checkSources,
   DEFAULT_POPULATION,
   type Member,
   type MemberReport,
@@ -10,6 +11,7 @@ import {
   type SweepResults,
   TinyLoraError,
 } from "../../lib/index.js";
+import { parseCount } from "../arguments.js";
 import { ENGINE_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
@@ -36,8 +38,8 @@ export function sweepCommand(program: Command): void {
     .command("sweep <file>")
     .description("train every member of a grid of options, and compare them")
     .option("--folder <folder>", "of the sweep (runs/NAME of the file)")
-    .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, Number)
-    .option("--dry-run", "check the file and list its members, run nothing")
+    .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, parseCount)
+    .option("--dry-run", "check the file and what it names, list its members, run nothing")
     .addHelpText("after", AFTER);
   addFields(command, [...ENGINE_KEYS, "data", "eval_data"]);
   command.action((file: string, flags: Flags) => sweep(command, file, flags));
@@ -46,9 +48,11 @@ export function sweepCommand(program: Command): void {
 async function sweep(command: Command, file: string, flags: Flags): Promise<void> {
   const changes = givenFields(command);
   if (flags.dryRun) {
-    const { members } = await planSweep(file, changes);
+    const plan = await planSweep(file, changes);
+    await checkSources(plan);
+    const { members } = plan;
     for (const { name } of members) console.log(name);
-    console.error(`${members.length} members`);
+    console.error(`${members.length} ${members.length === 1 ? "member" : "members"}`);
     return;
   }
   const folder = flags.folder ?? `runs/${basename(file, extname(file))}`;
@@ -84,7 +88,7 @@ class SweepProgress {
   readonly #running = new Map<Member, { step: number; steps: number }>();
 
   member({ member, event }: MemberReport): void {
-    this.#bar.stop();
+    this.#bar.restart(); // other members, other sums
     if (event === "starts") this.#running.set(member, { step: 0, steps: member.config.max_steps });
     else this.#running.delete(member);
   }

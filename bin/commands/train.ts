@@ -1,4 +1,6 @@
+import { join } from "node:path";
 import type { Command } from "commander";
+import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
   findModel,
@@ -14,9 +16,13 @@ import {
   type TrainConfig,
   type Trained,
 } from "../../lib/index.js";
+import { loadReward } from "../../lib/reward/rewards.js";
+import { checkpointSteps } from "../../lib/run/checkpoint.js";
+import { checkNoRun } from "../../lib/run/folder.js";
+import { trainingData } from "../../lib/train/train-run.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, givenFields } from "../flags.js";
+import { addMethodFields, checkUsed, givenFields } from "../flags.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -55,12 +61,12 @@ export function sftCommand(program: Command): void {
 
 function addCommand(program: Command, method: Method, name: string, description: string, examples: string): void {
   const command = program.command(name).description(description).addHelpText("after", examples);
-  addTrainingFlags(command);
+  addTrainingFlags(command, method);
   command.action((options: TrainingFlags) => runTraining(command, method, options));
 }
 
-/** Every option of the schema, and where a run comes from and goes to. */
-export function addTrainingFlags(command: Command): void {
+/** Every option of the method, and where a run comes from and goes to. */
+export function addTrainingFlags(command: Command, method: Method): void {
   command
     .option("--config <file>", "YAML or JSON file of options; flags come over it")
     .option("--run <folder>", "folder of the run (runs/DATA-TIME)")
@@ -68,24 +74,32 @@ export function addTrainingFlags(command: Command): void {
       "--resume <run>",
       "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
     );
-  addFields(command);
+  addMethodFields(command, method);
 }
 
 export async function runTraining(command: Command, method: Method, options: TrainingFlags): Promise<void> {
   const flags = givenFields(command);
-  const config = await trainConfig(flags, options);
+  const config = await trainConfig(flags, method, options);
   const path = options.resume ?? options.run ?? defaultRun(config);
   config.model = findModel(config.model);
+  const named = await methodOf(method, options);
   const interrupted = () => console.error("\ninterrupted: saving the last finished step (again to stop at once)");
+  const onWarning = (message: string) => console.error(`warning: ${message}`);
   await interruptible(async (signal) => {
+    // What is wrong with the rest is told before the model is loaded, which can take minutes.
+    if (options.resume === undefined) await checkNoRun(path);
+    const data = await trainingData({}, config, { signal, onWarning });
+    if (named === "grpo") await Promise.all(config.rewards.map(loadReward));
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
-      const Trainer = (await methodOf(method, options)) === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
-      const trainer = new Trainer({ engine, adapter, config, run: path, resume: options.resume !== undefined });
-      const progress = new Progress("training", " steps");
+      const Trainer = named === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
+      const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
+      const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
+      const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} on ${config.data}: ${path}`);
+      let stepped = false;
       const {
         stopped,
         adapter: trained,
@@ -95,13 +109,20 @@ export async function runTraining(command: Command, method: Method, options: Tra
           signal,
           onStep: (report) => {
             progress.stop();
+            stepped = true;
             console.log(stepLine(report));
             progress.update(report.step, report.steps);
           },
-          onWarning: (message) => console.error(`warning: ${message}`),
+          onWarning,
         })
         .finally(() => progress.stop());
-      console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
+      if (stopped === "finished" && !stepped) {
+        console.error(`nothing to do: the run has made its ${step} steps; --max-steps lets it make more`);
+      }
+      // Before the first step is finished the run folder has neither.
+      if (step > 0) {
+        console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
+      }
       if (stopped === "aborted") {
         console.error(
           `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${path}\``,
@@ -122,11 +143,17 @@ async function methodOf(method: Method, { resume }: TrainingFlags): Promise<Meth
 /** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */
 async function trainConfig(
   flags: Record<string, unknown>,
+  method: Method,
   { config: file, resume }: TrainingFlags,
 ): Promise<TrainConfig> {
   if (resume === undefined) {
+    checkUsed(method, flags);
     const written = file === undefined ? {} : await readConfigFile(file);
-    return resolveConfig({ ...written, ...flags }, file ?? "flags");
+    const unused = unusedBy(method, Object.keys(written));
+    if (unused.length > 0) throw new TinyLoraError("ERR_CONFIG", `${file}: ${noEffect(unused, method)}`);
+    const config = resolveConfig({ ...written, ...flags }, file ?? "flags");
+    checkMethod(method, config);
+    return config;
   }
   const mayChange = ["model", "device", "threads", "max_steps"];
   const fixed = [

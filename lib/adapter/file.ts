@@ -126,7 +126,9 @@ async function findFolder(path: string): Promise<string> {
     for (const folder of [path, join(path, "adapter")]) {
       if (await stat(join(folder, FACTS)).catch(() => undefined)) return folder;
     }
-    throw new TinyLoraError("ERR_ADAPTER", `${path}: expected ${FACTS} in this folder, or in adapter/ of it`);
+    const model = join(path, "model"); // where a run that trained all weights leaves them
+    const hint = (await stat(model).catch(() => undefined)) ? `; found a model that was trained itself: ${model}` : "";
+    throw new TinyLoraError("ERR_ADAPTER", `${path}: expected ${FACTS} in this folder, or in adapter/ of it${hint}`);
   }
   if (![FACTS, TENSORS].includes(basename(path))) {
     throw new TinyLoraError("ERR_ADAPTER", `${path}: expected ${FACTS}, ${TENSORS} or their folder`);

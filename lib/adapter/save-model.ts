@@ -20,7 +20,7 @@ export async function saveModel(folder: string, model: Model, trained: NamedWeig
       await writing(join(folder, name), () => copyFile(join(model.path, name), join(folder, name)));
     }
   }
-  if (dtype === "fp32") await tellFloat32(join(folder, "config.json"));
+  await tellDtype(join(folder, "config.json"), dtype);
   const tensors: SmallTensors = new Map();
   for (const source of model.tensors) {
     const own = trained.get(source.name);
@@ -34,10 +34,18 @@ export async function saveModel(folder: string, model: Model, trained: NamedWeig
   await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));
 }
 
-/** Readers round all weights to the type that config.json names. */
-async function tellFloat32(path: string): Promise<void> {
+const NARROWER: Readonly<Record<Dtype, readonly string[]>> = {
+  bf16: [],
+  fp16: ["bfloat16"],
+  fp32: ["bfloat16", "float16"],
+};
+
+/** Readers round all weights to the type that config.json names: where it has fewer bits than `dtype`, another one. */
+async function tellDtype(path: string, dtype: Dtype): Promise<void> {
   const config = JSON.parse(await readFile(path, "utf8"));
-  for (const key of ["dtype", "torch_dtype"]) if (key in config) config[key] = "float32";
+  const keys = ["dtype", "torch_dtype"].filter((key) => NARROWER[dtype].includes(config[key]));
+  if (keys.length === 0) return;
+  for (const key of keys) config[key] = dtype === "fp32" ? "float32" : "float16";
   await writeFileAtomic(path, `${JSON.stringify(config, null, 2)}\n`);
 }
 

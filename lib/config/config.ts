@@ -22,8 +22,9 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   }
   const result = trainSchema.safeParse(options);
   if (result.success) return result.data;
-  const messages = result.error.issues.map((issue) => describeIssue(issue, options));
-  throw new TinyLoraError("ERR_CONFIG", `${source}: ${messages.join("; ")}`);
+  // Of a number that is too large, zod can have two: as a whole number and by its limit.
+  const messages = new Set(result.error.issues.map((issue) => describeIssue(issue, options)));
+  throw new TinyLoraError("ERR_CONFIG", `${source}: ${[...messages].join("; ")}`);
 }
 
 /** The options in a YAML or JSON file, as written: not yet validated. */

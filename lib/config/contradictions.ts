@@ -20,12 +20,6 @@ export function contradictions(config: TrainConfig): [keyof TrainConfig, string]
   if (config.dtype === "fp16" && config.device === "cpu") {
     found.push(["dtype", "expected bf16 or fp32, since device is cpu"]);
   }
-  if (config.dtype === "fp16" && !vector) {
-    found.push([
-      "dtype",
-      `expected bf16 or fp32, since adapter is ${config.adapter}: fp16 trains tinylora and lora_xs`,
-    ]);
-  }
   const only = (kind: string, key: keyof TrainConfig, given: boolean) => {
     if (given) found.push([key, `expected nothing, since adapter is ${config.adapter}: it is ${kind}'s`]);
   };

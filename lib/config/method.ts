@@ -1,9 +1,59 @@
 import { TinyLoraError } from "../error.js";
-import type { TrainConfig } from "./schema.js";
+import { type Field, fields } from "./fields.js";
+import { sections, type TrainConfig, type TrainOptions } from "./schema.js";
 
 /** How a run learns: from rewards, or from worked answers. */
 export const METHODS = ["grpo", "sft"] as const;
 export type Method = (typeof METHODS)[number];
+
+const GRPO_SAMPLING = ["num_generations", "temperature", "top_p", "top_k", "min_p"] as const;
+const GRPO_OPTIMISER = ["estimator", "sigma", "fisher_damping", "fisher_decay"] as const;
+
+/** Options that only GRPO uses: SFT has neither rewards nor samples, and evaluates greedily. */
+type GrpoOnly =
+  | keyof (typeof sections)["Reward"]
+  | keyof (typeof sections)["Loss"]
+  | (typeof GRPO_SAMPLING)[number]
+  | (typeof GRPO_OPTIMISER)[number];
+
+/** The options of supervised fine-tuning. */
+export type SftOptions = Omit<TrainOptions, GrpoOnly>;
+
+const UNUSED: Readonly<Record<Method, ReadonlySet<string>>> = {
+  grpo: new Set(),
+  sft: new Set<string>([
+    ...Object.keys(sections.Reward),
+    ...Object.keys(sections.Loss),
+    ...GRPO_SAMPLING,
+    ...GRPO_OPTIMISER,
+  ]),
+};
+
+/** Where an option means something else to SFT. */
+const SFT_FIELDS: Partial<Record<keyof SftOptions, Partial<Pick<Field, "description" | "choices">>>> = {
+  num_prompts: { description: "worked answers a step" },
+  max_completion_length: { description: "tokens of a completion at most, when it is evaluated" },
+  stop: { description: "texts that end a completion besides the model's stop tokens, when it is evaluated" },
+  optim: { description: "optimiser", choices: ["adamw", "sgd"] },
+  max_grad_norm: { description: "the gradient's norm is cut to this; 0: never" },
+  seed: { description: "of the order of the data and init" },
+};
+
+/** The options that a method uses, as it uses them. */
+export function fieldsOf(method: Method): readonly Field[] {
+  const used = fields.filter(({ key }) => !UNUSED[method].has(key));
+  return method === "grpo" ? used : used.map((field) => ({ ...field, ...SFT_FIELDS[field.key as keyof SftOptions] }));
+}
+
+/** Those of the keys that have no effect with the method. */
+export function unusedBy(method: Method, keys: readonly string[]): string[] {
+  return keys.filter((key) => UNUSED[method].has(key));
+}
+
+/** What is said of options that were given and have no effect. */
+export function noEffect(names: readonly string[], method: Method): string {
+  return `${names.join(", ")} ${names.length === 1 ? "has" : "have"} no effect with ${method}`;
+}
 
 /** Throws ERR_CONFIG where the options ask for what the method does not have. */
 export function checkMethod(method: Method, { optim, estimator }: TrainConfig): void {

@@ -25,16 +25,21 @@ export const sections = {
     dtype: z
       .enum(["bf16", "fp16", "fp32"])
       .default("bf16")
-      .describe("type that the base weights are kept in; fp16 only on GPUs, where it trains tinylora and lora_xs"),
+      .describe("type that the base weights are kept in; fp16 not on the cpu"),
     device: z
       .string()
       .default("cpu")
       .describe(
         "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference",
       ),
-    threads: optional(count).describe("compute threads; all cores when not given"),
-    max_sequences: count.default(64).describe("sequences sampled side by side at most"),
-    cache_tokens: count.default(16384).describe("positions in the sampler's key/value cache, over all sequences"),
+    threads: optional(count.max(1024)).describe("compute threads; all cores when not given"),
+    max_sequences: count.max(65536).default(64).describe("sequences sampled side by side at most"),
+    cache_tokens: z
+      .int()
+      .min(32)
+      .max(2 ** 28)
+      .default(16384)
+      .describe("positions in the sampler's key/value cache, over all sequences"),
   },
   Data: {
     data: z

@@ -15,6 +15,8 @@ export interface Launch extends Counters {
   readonly kernel: string;
   readonly grid: readonly [number, number, number];
   readonly block: readonly [number, number, number];
+  /** Of shared memory, of a block. */
+  readonly sharedBytes: number;
   readonly mma: number;
   readonly barriers: number;
   /** Loads and stores of spilled registers and local arrays. */

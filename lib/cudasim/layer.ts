@@ -3,32 +3,34 @@
  * counter, and of each launch a few blocks stand for all. Layer 1 of two is counted: below it a module of layer 0 is
  * adapted in both runs, so that the way back passes through the whole layer, plain or fused.
  */
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import type { AdapterBasis, ForwardBatch, ModelConfig, NativeEngine, TensorSource } from "../native/addon.js";
+import type { AdapterBasis, Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
 import { cudasimLibrary } from "../native/cudasim.js";
 import { loadAddon } from "../native/load.js";
 import { type Launch, LaunchLog } from "./launches.js";
+import { type ModelShape, zeroConfig, zeroTensors } from "./zero-model.js";
 
-export type ModelShape = Pick<
-  ModelConfig,
-  "family" | "vocab" | "hidden" | "intermediate" | "heads" | "kvHeads" | "headDim"
->;
-
-/** Launches of one layer, in order; each product's are those up to and with its own. */
-export interface LayerCounts {
+/** Launches of one layer in a training pass, in order; each product's are those up to and with its own. */
+export interface PassCounts {
   readonly forward: readonly ProductCounts[];
   readonly backward: readonly ProductCounts[];
   readonly attention: readonly Launch[];
   readonly attentionBackward: readonly Launch[];
   readonly head: readonly Launch[];
   readonly headBackward: readonly Launch[];
+}
+
+/** The same in a decode step. */
+export interface DecodeCounts {
   readonly decode: readonly ProductCounts[];
   readonly decodeAttention: readonly Launch[];
   readonly sample: readonly Launch[];
 }
+
+export type LayerCounts = PassCounts & DecodeCounts;
 
 export interface ProductCounts {
   /** Modules of the launch: "q k v". */
@@ -69,15 +71,15 @@ export class CountedModel implements Disposable {
     this.#log = launches;
   }
 
-  static async load(shape: ModelShape): Promise<CountedModel> {
+  static async load(shape: ModelShape, dtype: Dtype = "bf16"): Promise<CountedModel> {
     if (!log) throw new TinyLoraError("ERR_USAGE", "counters: expected startCounting before the first model");
     const folder = mkdtempSync(join(tmpdir(), "tinylora-zeros-"));
     try {
       const engine = await loadAddon().loadEngine(
         {
-          config: config(shape),
-          tensors: zeros(shape, join(folder, "zeros.bin")),
-          dtype: "bf16",
+          config: zeroConfig(shape, LAYERS),
+          tensors: zeroTensors(shape, LAYERS, join(folder, "zeros.bin")),
+          dtype,
           device: "cudasim",
           driver: cudasimLibrary(),
           threads: availableParallelism(),
@@ -97,35 +99,19 @@ export class CountedModel implements Disposable {
    * module (0: none). Then a decode step of at most 512 sequences.
    */
   async count(rows: number, rank: number): Promise<LayerCounts> {
-    const { hidden, intermediate, heads, kvHeads, headDim } = this.shape;
-    this.#engine.setBasis(this.#basis(rank));
-    this.#engine.setVector(0, Float32Array.of(1));
-    this.#log.take();
-    await this.#engine.forward(batch(rows));
-    const forward = this.#log.take();
-    await this.#engine.backward(new Float32Array(rows).fill(1));
-    const backward = this.#log.take();
-    await this.#decode(Math.min(rows, 512));
-    const steps = this.#log.take();
-    const decode = steps.slice(steps.findLastIndex(({ kernel }) => kernel.startsWith("embed")));
+    const pass = await this.countPass(batchOf(rows), rank);
+    return { ...pass, ...(await this.countDecode(Math.min(rows, 512), PROMPT, rank)) };
+  }
 
-    const [query, key] = [heads * headDim, kvHeads * headDim];
-    const down = products(["down", [hidden], intermediate]);
-    const o = products(["o", [hidden], query]);
-    const onward: Product[] = [
-      ...products(["q k v", [query, key, key], hidden]),
-      ...o,
-      ...products(["gate up", [intermediate, intermediate], hidden]),
-      ...down,
-    ];
-    const back: Product[] = [
-      ...products(["down", [intermediate], hidden], ["gate", [hidden], intermediate], ["up", [hidden], intermediate]),
-      ...products(["o", [query], hidden], ["q", [hidden], query], ["k", [hidden], key], ["v", [hidden], key]),
-    ];
-    const pass = layersOf(forward, onward);
+  async countPass(batch: ForwardBatch, rank: number): Promise<PassCounts> {
+    this.#adapt(rank);
+    await this.#engine.forward(batch);
+    const forward = this.#log.take();
+    await this.#engine.backward(new Float32Array(batch.tokens.length).fill(1));
+    const backward = this.#log.take();
+    const pass = layersOf(forward, this.#onward());
     const top = backward.findLastIndex(({ kernel }) => kernel === "scatter_add_rows") + 1;
-    const way = layersOf(backward.slice(top), back);
-    const step = layersOf(decode, onward);
+    const way = layersOf(backward.slice(top), this.#back());
     return {
       forward: pass.layers[1]!,
       attention: pass.attention[1]!,
@@ -133,14 +119,56 @@ export class CountedModel implements Disposable {
       headBackward: backward.slice(0, top),
       backward: way.layers[0]!,
       attentionBackward: way.attention[0]!,
-      decode: step.layers[1]!,
-      decodeAttention: step.attention[1]!,
-      sample: step.after,
     };
+  }
+
+  /** `sequences` that share a prompt of so many tokens. */
+  async countDecode(sequences: number, prompt: number, rank: number): Promise<DecodeCounts> {
+    this.#adapt(rank);
+    await this.#decode(sequences, prompt);
+    const steps = this.#log.take();
+    const decode = steps.slice(steps.findLastIndex(({ kernel }) => kernel.startsWith("embed")));
+    const step = layersOf(decode, this.#onward());
+    return { decode: step.layers[1]!, decodeAttention: step.attention[1]!, sample: step.after };
   }
 
   [Symbol.dispose](): void {
     this.#engine.dispose();
+  }
+
+  #onward(): Product[] {
+    const { hidden, intermediate, heads, kvHeads, headDim } = this.shape;
+    const [query, key] = [heads * headDim, kvHeads * headDim];
+    return products(
+      ["q k v", [query, key, key], hidden],
+      ["o", [hidden], query],
+      ["gate up", [intermediate, intermediate], hidden],
+      ["down", [hidden], intermediate],
+    );
+  }
+
+  #back(): Product[] {
+    const { hidden, intermediate, heads, kvHeads, headDim } = this.shape;
+    const [query, key] = [heads * headDim, kvHeads * headDim];
+    return products(
+      ...([
+        ["down", [intermediate], hidden],
+        ["gate", [hidden], intermediate],
+        ["up", [hidden], intermediate],
+      ] as const),
+      ...([
+        ["o", [query], hidden],
+        ["q", [hidden], query],
+        ["k", [hidden], key],
+        ["v", [hidden], key],
+      ] as const),
+    );
+  }
+
+  #adapt(rank: number): void {
+    this.#engine.setBasis(this.#basis(rank));
+    this.#engine.setVector(0, Float32Array.of(1));
+    this.#log.take();
   }
 
   /** Rank 0: one module of layer 0, so that the way back passes through layer 1. */
@@ -157,12 +185,12 @@ export class CountedModel implements Disposable {
     return { rank: r, u: 1, groups: 1, slots: 1, modules };
   }
 
-  #decode(sequences: number): Promise<void> {
+  #decode(sequences: number, prompt: number): Promise<void> {
     return new Promise((resolve, reject) => {
       let left = sequences;
       const request = {
         id: 1,
-        prompt: new Int32Array(PROMPT),
+        prompt: new Int32Array(prompt),
         slot: 0,
         count: sequences,
         maxNewTokens: TOKENS,
@@ -190,7 +218,7 @@ interface Product {
   readonly in: number;
 }
 
-function products(...list: [modules: string, outs: number[], inputs: number][]): Product[] {
+function products(...list: (readonly [modules: string, outs: readonly number[], inputs: number])[]): Product[] {
   return list.map(([modules, outs, inputs]) => ({ modules, outs, in: inputs }));
 }
 
@@ -221,7 +249,8 @@ function layersOf(launches: readonly Launch[], each: readonly Product[]) {
   return { layers, attention, after: before };
 }
 
-function batch(rows: number): ForwardBatch {
+/** Sequences of at most 128 rows. */
+function batchOf(rows: number): ForwardBatch {
   const count = Math.ceil(rows / SEQUENCE);
   return {
     tokens: new Int32Array(rows),
@@ -232,54 +261,4 @@ function batch(rows: number): ForwardBatch {
     temperatures: new Float32Array(count).fill(1),
     keep: true,
   };
-}
-
-function config(shape: ModelShape): ModelConfig {
-  return {
-    ...shape,
-    layers: LAYERS,
-    context: 4096,
-    rmsNormEpsilon: 1e-6,
-    tiedEmbeddings: true,
-    ropeTheta: 10000,
-  };
-}
-
-/** All tensors are the same zeros: a file with a hole. */
-function zeros(
-  { vocab, hidden, intermediate, heads, kvHeads, headDim, family }: ModelShape,
-  file: string,
-): TensorSource[] {
-  const query = heads * headDim;
-  const key = kvHeads * headDim;
-  const layer = (index: number): [string, number[]][] => {
-    const bias: [string, number[]][] = [
-      ["self_attn.q_proj.bias", [query]],
-      ["self_attn.k_proj.bias", [key]],
-      ["self_attn.v_proj.bias", [key]],
-    ];
-    const weights: [string, number[]][] = [
-      ["input_layernorm.weight", [hidden]],
-      ["self_attn.q_proj.weight", [query, hidden]],
-      ["self_attn.k_proj.weight", [key, hidden]],
-      ["self_attn.v_proj.weight", [key, hidden]],
-      ["self_attn.o_proj.weight", [hidden, query]],
-      ["post_attention_layernorm.weight", [hidden]],
-      ["mlp.gate_proj.weight", [intermediate, hidden]],
-      ["mlp.up_proj.weight", [intermediate, hidden]],
-      ["mlp.down_proj.weight", [hidden, intermediate]],
-      ...(family === "qwen2" ? bias : []),
-    ];
-    return weights.map(([name, size]) => [`model.layers.${index}.${name}`, size]);
-  };
-  const tensors: [string, number[]][] = [
-    ["model.embed_tokens.weight", [vocab, hidden]],
-    ["model.norm.weight", [hidden]],
-    ...Array.from({ length: LAYERS }, (_, index) => layer(index)).flat(),
-  ];
-  const bytesOf = (size: number[]) => 2 * size.reduce((product, side) => product * side, 1);
-  const descriptor = openSync(file, "w");
-  ftruncateSync(descriptor, Math.max(...tensors.map(([, size]) => bytesOf(size))));
-  closeSync(descriptor);
-  return tensors.map(([name, size]) => ({ name, file, offset: 0, bytes: bytesOf(size), type: "BF16", shape: size }));
 }

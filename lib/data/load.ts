@@ -43,6 +43,13 @@ export async function loadDataset(source: string, options: DatasetOptions = {}):
   throw new TinyLoraError("ERR_DATA", `${source}: expected problems, found ${bad}`);
 }
 
+/** Whether a data set would be fetched from the hub (or its cache): it lies in no file here. */
+export function isOnHub(source: string): boolean {
+  const spec = Object.hasOwn(datasets, source) ? datasets[source] : undefined;
+  if (!spec) return isHubSource(source);
+  return spec.hub !== undefined && !findFile(spec.files.train) && !findFile(spec.files.test);
+}
+
 type Parts = Record<Split, Example[]>;
 
 async function load(source: string, reader: Reader, options: DatasetOptions): Promise<Parts> {

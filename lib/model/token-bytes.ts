@@ -1,5 +1,4 @@
 // Which bytes each token stands for: the inverse of byte-level BPE's alphabet, or sentencepiece's conventions.
-import type { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
 import type { TokenizerSource } from "./tokenizer.js";
 
@@ -9,7 +8,13 @@ export interface TokenBytes {
   readonly offsets: Uint32Array;
 }
 
-export function tokenBytes(source: TokenizerSource, pipeline: Pipeline): TokenBytes {
+/** What is asked of @huggingface/tokenizers' Tokenizer. Its own types would not resolve under `nodenext`. */
+interface Vocabulary {
+  get_vocab(): Iterable<[string | undefined, number]>;
+  get_added_tokens_decoder(): ReadonlyMap<number, unknown>;
+}
+
+export function tokenBytes(source: TokenizerSource, pipeline: Vocabulary): TokenBytes {
   const added = pipeline.get_added_tokens_decoder();
   const read = isByteLevel(source.json) ? byteLevelBytes : sentencepieceBytes;
   const tokens = new Array<Uint8Array>(source.vocab).fill(new Uint8Array(0));

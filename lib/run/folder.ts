@@ -19,7 +19,7 @@ import { writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
-import { latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./checkpoint.js";
+import { checkpointSteps, latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./checkpoint.js";
 import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
 import { lockFolder } from "./lock.js";
 
@@ -68,9 +68,7 @@ export class RunFolder {
       return lockFolder(path);
     });
     try {
-      if (await exists(join(path, "config.json"))) {
-        throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
-      }
+      await checkNoRun(path);
       const run = new RunFolder(path, info, unlock);
       await run.#writeInfo();
       return run;
@@ -83,6 +81,14 @@ export class RunFolder {
   /** A run to go on with. `changes` are the few options that may differ from then on. */
   static async open(path: string, changes: Partial<Pick<TrainConfig, "max_steps">> = {}): Promise<RunFolder> {
     const info = await readRunInfo(path);
+    const [made = 0] = await checkpointSteps(join(path, "checkpoints"));
+    const { max_steps = info.config.max_steps } = changes;
+    if (made > max_steps) {
+      throw new TinyLoraError(
+        "ERR_RUN",
+        `${path}: max_steps: expected at least ${made}, the steps made, found ${max_steps}`,
+      );
+    }
     const unlock = await writing(path, () => lockFolder(path));
     const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
     if (Object.keys(changes).length > 0) await run.#writeInfo();
@@ -157,6 +163,12 @@ export class RunFolder {
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
   }
+}
+
+/** Throws ERR_RUN where the folder holds a run. */
+export async function checkNoRun(path: string): Promise<void> {
+  if (!(await exists(join(path, "config.json")))) return;
+  throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
 }
 
 /** Leaves lines of steps up to `step`, of a file that is there. */

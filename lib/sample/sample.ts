@@ -94,11 +94,14 @@ export function encodePrompt(
 ): Int32Array {
   const { tokenizer, model } = policy;
   const tokens = Int32Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt));
-  const needed = tokens.length + maxNewTokens;
-  if (needed > model.config.context) {
+  const { context } = model.config;
+  if (tokens.length + maxNewTokens > context) {
+    const found = `the prompt's ${tokens.length} tokens`;
     throw new TinyLoraError(
       "ERR_DATA",
-      `${id}: the prompt's ${tokens.length} tokens and ${maxNewTokens} of the completion exceed the model's context of ${model.config.context}: lower max_completion_length`,
+      tokens.length >= context
+        ? `${id}: ${found} fill the model's context of ${context}: give fewer shots, or leave the problem out`
+        : `${id}: ${found} and ${maxNewTokens} of the completion exceed the model's context of ${context}: lower max_completion_length`,
     );
   }
   return tokens;

@@ -22,15 +22,25 @@ export function memberLabel(settings: Settings, seed: number): string {
   return [...Object.entries(settings), ["seed", seed]].map(([key, value]) => `${key}=${show(value)}`).join(" ");
 }
 
-/** What can be read, and a hash of everything that the run's result depends on. */
+/** The longest readable part of a folder's name. */
+const READABLE = 80;
+
+/** What can be read, the innermost settings of the grid first, and a hash of everything that the run's result depends on. */
 function memberName(method: Method, settings: Settings, config: TrainConfig): string {
   const { threads: _, ...decisive } = config;
   const hash = createHash("sha256")
     .update(JSON.stringify([method, decisive]))
     .digest("hex")
     .slice(0, 8);
-  const label = memberLabel(settings, config.seed).replaceAll(/[^\w.=,-]+/g, "_");
-  return `${label.slice(0, 80)}-${hash}`;
+  const parts = Object.entries(settings)
+    .map(([key, value]) => `${key}=${show(value)}`.replaceAll(/[^\w.=,-]+/g, "_"))
+    .reverse();
+  let readable = `seed=${config.seed}`;
+  for (const part of parts) {
+    if (readable.length + 1 + part.length > READABLE) break;
+    readable += `_${part}`;
+  }
+  return `${readable}-${hash}`;
 }
 
 function show(value: unknown): string {

@@ -8,8 +8,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { writing } from "../files.js";
-import { findModel } from "../find-model.js";
-import { loadReward } from "../reward/rewards.js";
+import { checkNoRun } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
 import type { Settings } from "./grid.js";
@@ -19,6 +18,7 @@ import { collectResults } from "./results.js";
 import { type SweepResults, writeResults } from "./results-file.js";
 import { isFinished, membersOf, type RunMember } from "./run-member.js";
 import { sideBySide } from "./side-by-side.js";
+import { checkSources } from "./sources.js";
 import { planSweep, type SweepPlan, type SweepSpec } from "./sweep-file.js";
 
 export interface SweepOptions {
@@ -68,7 +68,8 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
     throw new TinyLoraError("ERR_ARGUMENT", `population: expected a whole number from 1, found ${population}`);
   }
   const plan = await planSweep(options.sweep, options.changes);
-  await checkSources(plan);
+  await checkSources(plan, options.signal);
+  await checkNoRun(options.folder);
   const unlock = await writing(options.folder, async () => {
     await mkdir(options.folder, { recursive: true });
     return lockFolder(options.folder);
@@ -80,13 +81,6 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
     running.end();
     await unlock();
   }
-}
-
-/** Models and rewards that are not there are told before anything runs. */
-async function checkSources({ members }: SweepPlan): Promise<void> {
-  for (const model of new Set(members.map(({ config }) => config.model))) findModel(model);
-  const graded = members.filter(({ method }) => method === "grpo");
-  for (const reward of new Set(graded.flatMap(({ config }) => config.rewards))) await loadReward(reward);
 }
 
 class RunningSweep {

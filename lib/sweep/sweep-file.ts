@@ -12,7 +12,7 @@ import { checkLargestRank } from "../adapter/basis.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
-import { checkMethod, METHODS, type Method } from "../config/method.js";
+import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config/method.js";
 import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
@@ -55,11 +55,17 @@ export async function planSweep(sweep: string | SweepSpec, changes: Settings = {
       options: { ...base, ...settings, ...(seed === undefined ? {} : { seed }) },
     })),
   );
-  return { source, metric: spec.metric, bestOf: spec.best_of, members: checkedMembers(runs, source) };
+  return { source, metric: spec.metric, bestOf: spec.best_of, members: checkedMembers(runs, base, source) };
 }
 
 function parseSpec(value: unknown, source: string): z.output<typeof fileSchema> {
   const result = fileSchema.safeParse(value);
+  if (result.success && Object.keys(value as object).length === 0) {
+    throw new TinyLoraError(
+      "ERR_CONFIG",
+      `${source}: expected ${Object.keys(fileSchema.shape).join(", ")}, found nothing`,
+    );
+  }
   if (result.success) return result.data;
   const messages = result.error.issues.map((issue) => {
     if (issue.code !== "unrecognized_keys") return `${issue.path.join(".")}: ${issue.message}`;
@@ -89,15 +95,21 @@ interface Run {
 }
 
 /** Each run once, or one error that tells every different fault with the first run that has it. */
-function checkedMembers(runs: readonly Run[], source: string): Member[] {
+function checkedMembers(runs: readonly Run[], base: Settings, source: string): Member[] {
+  const methods = METHODS.filter((name) => runs.some(({ options }) => (options.method ?? "grpo") === name));
+  // What is written for all members is for those that use it; there must be one.
+  const idle = Object.keys(base).filter((key) => methods.every((method) => unusedBy(method, [key]).length > 0));
   const members = new Map<string, Member>();
   const faults = new Map<string, { first: string; count: number }>();
   for (const { settings, options } of runs) {
-    const { method = "grpo", ...rest } = options as { method?: unknown };
+    const { method: name = "grpo", ...rest } = options as { method?: unknown };
     try {
       const config = checkedConfig(rest);
-      checkMethod(checkedMethod(method), config);
-      const member = makeMember(checkedMethod(method), settings, config);
+      const method = checkedMethod(name);
+      const unused = unusedBy(method, [...new Set([...idle, ...Object.keys(settings)])]);
+      if (unused.length > 0) throw new TinyLoraError("ERR_CONFIG", noEffect(unused, method));
+      checkMethod(method, config);
+      const member = makeMember(method, settings, config);
       if (!members.has(member.name)) members.set(member.name, member);
     } catch (error) {
       if (!(error instanceof TinyLoraError)) throw error;

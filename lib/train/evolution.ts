@@ -6,19 +6,18 @@
  */
 import { Adapter } from "../adapter/adapter.js";
 import type { TrainConfig } from "../config/schema.js";
-import { examplesOfStep } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
-import { advantagesOf } from "./advantage.js";
 import { Clock } from "./clock.js";
+import { gather } from "./experience.js";
 import { sumOf } from "./gradient-parts.js";
-import { cosine, type StepContext, type StepResult, toSequences } from "./grpo.js";
+import { cosine } from "./grpo.js";
 import { rolloutMetrics } from "./metrics.js";
 import { noiseScale } from "./noise-scale.js";
 import type { Sequence } from "./pass.js";
 import { type Perturbation, perturbation, setMembers } from "./perturbation.js";
-import { rollout } from "./rollout.js";
 import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { StepContext, StepResult } from "./step.js";
 
 export async function evolutionStep(
   context: StepContext,
@@ -28,8 +27,6 @@ export async function evolutionStep(
   const { policy, trainable, config } = context;
   const clock = new Clock();
   const step = state.step + 1;
-  const places = examplesOfStep(state.step, config.num_prompts, context.examples.length, config.seed);
-  const examples = places.map((place) => context.examples[place]!);
   const center = trainable.result(state.optimizer);
   if (!(center instanceof Adapter))
     throw new TinyLoraError("ERR_CONFIG", "estimator: expected an adapter that trains v");
@@ -37,19 +34,12 @@ export async function evolutionStep(
   trainable.use(state.optimizer);
   const perturbed = perturbation(center.v.length, step, config);
   const samplers = setMembers(policy, center.v, perturbed);
-  const groups = await clock.time("sampling", () => rollout(context, examples, step, samplers, signal));
-  const scores = groups.flatMap(({ completions }) => completions.map((completion) => completion.rewards));
-  const weights = config.reward_weights ?? context.rewards.map(() => 1);
-  const advantages = advantagesOf(scores, weights, config.num_generations, config);
-  const sequences = toSequences(groups, advantages.advantages, config);
+  const { sequences, advantages, tokens } = await gather(context, state, samplers, clock, signal);
 
   const shares = sharesOf(sequences, perturbed, config);
   const rate = learningRate(step, config);
   const gradient = sumOf(shares, center.v.length);
   const { state: optimizer, norm, gradient: used } = trainable.update(state.optimizer, rate, { gradient });
-  const tokens =
-    state.tokens +
-    sequences.reduce((sum, { group, completion }) => sum + group.prompt.length + completion.tokens.length, 0);
   const metrics = {
     epoch: (step * config.num_prompts) / context.examples.length,
     learning_rate: rate,
@@ -64,7 +54,7 @@ export async function evolutionStep(
     v_norm: trainable.norm(optimizer),
     num_tokens: tokens,
   };
-  return { state: { step, tokens, optimizer, lastGradient: used }, groups, sequences, metrics, clock };
+  return { state: { step, tokens, optimizer, lastGradient: used }, sequences, metrics, clock };
 }
 
 /** Of each problem, its completions' part in the estimate. Masked ones count in N alone. */

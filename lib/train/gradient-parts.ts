@@ -3,12 +3,18 @@
  * the gradient of every completion's log-probability. Both come from the passes that train, not from more of them.
  *
  * At the policy that sampled, a loss without KL weighs all tokens of a completion alike: d(loss) = c d(log p), c one number
- * a completion. So passes that are told apart by sequence go back once from 1 a token, and the loss is put in here.
+ * a completion. So passes that are told apart by sequence go back once from one number a token, and the loss is put in here.
  */
 import type { SequenceLoss } from "./loss.js";
 import { type Pass, type Sequence, valuesOf } from "./pass.js";
 import type { Policy } from "./policy.js";
 import type { Group } from "./rollout.js";
+
+/**
+ * What a token counts on a way back for log p, to be taken out again, exactly: as much as in a loss, about 1 / tokens. With
+ * 1 the way back of an fp16 engine, which is scaled up for losses, would overflow.
+ */
+const TOKEN = 2 ** -10;
 
 /** How far the gradient is told apart. */
 export type Parts = "group" | "sequence" | "none";
@@ -35,11 +41,12 @@ export class GradientParts {
   async backward(policy: Policy, pass: Pass, losses: readonly SequenceLoss[], signal?: AbortSignal): Promise<void> {
     const dLogprobs = new Float32Array(pass.rows);
     for (const [i, { gradient }] of losses.entries()) {
-      if (this.#of === "sequence") valuesOf(pass, i, dLogprobs).fill(1);
+      if (this.#of === "sequence") valuesOf(pass, i, dLogprobs).fill(TOKEN);
       else dLogprobs.set(gradient, pass.offsets[i]!);
     }
     if (this.#of === "none") return policy.backward(dLogprobs, signal);
-    const parts = await policy.backwardParts(dLogprobs, pass.parts, pass.batch.slots[0]!, signal);
+    const scaled = await policy.backwardParts(dLogprobs, pass.parts, pass.batch.slots[0]!, signal);
+    const parts = this.#of === "sequence" ? scaled.map((value) => value / TOKEN) : scaled;
     const partOf = (i: number) =>
       parts.subarray(pass.partOf[i]! * this.#numbers, (pass.partOf[i]! + 1) * this.#numbers);
     for (const [i, { group }] of pass.sequences.entries()) {

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { evolutionStep } from "./evolution.js";
-import { grpoStep, type StepContext, type StepResult } from "./grpo.js";
+import { grpoStep } from "./grpo.js";
 import { measuredMetrics } from "./metrics.js";
 import type { Sequence } from "./pass.js";
 import type { Completion } from "./rollout.js";
 import type { StepOutcome, TrainState } from "./run.js";
+import type { StepContext, StepResult } from "./step.js";
 
 /** A step of learning from rewards, by the estimator of the options, and what a run folder keeps of it. */
 export async function grpoOutcome(

@@ -7,55 +7,26 @@
  * cover everything, but no backward pass.
  */
 import type { TrainConfig } from "../config/schema.js";
-import type { Example } from "../data/example.js";
-import { examplesOfStep } from "../data/order.js";
-import type { NamedReward } from "../reward/reward.js";
-import { advantagesOf } from "./advantage.js";
 import { Clock } from "./clock.js";
+import { gather } from "./experience.js";
 import { GradientParts } from "./gradient-parts.js";
 import { type Denominators, passLoss } from "./loss.js";
 import { type Metrics, PassStatistics, rolloutMetrics } from "./metrics.js";
 import { noiseScale } from "./noise-scale.js";
 import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
 import type { Policy } from "./policy.js";
-import type { ProgressListener } from "./progress.js";
-import { type Group, rollout } from "./rollout.js";
 import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { StepContext, StepResult } from "./step.js";
 import { checkFinite, type Trainable, type Update } from "./trainable.js";
-
-export interface StepContext {
-  readonly policy: Policy;
-  readonly trainable: Trainable;
-  readonly examples: readonly Example[];
-  readonly rewards: readonly NamedReward[];
-  readonly config: TrainConfig;
-  readonly onProgress: ProgressListener;
-}
-
-export interface StepResult {
-  readonly state: TrainState;
-  readonly groups: Group[];
-  readonly sequences: Sequence[];
-  /** The same bits for the same state, on any machine of the same kind. */
-  readonly metrics: Metrics;
-  readonly clock: Clock;
-}
 
 export async function grpoStep(context: StepContext, state: TrainState, signal?: AbortSignal): Promise<StepResult> {
   const { policy, trainable, config } = context;
   const clock = new Clock();
   const step = state.step + 1;
-  const places = examplesOfStep(state.step, config.num_prompts, context.examples.length, config.seed);
-  const examples = places.map((place) => context.examples[place]!);
   const version = trainable.use(state.optimizer);
-
   const samplers = [{ slot: trainable.slot, version }];
-  const groups = await clock.time("sampling", () => rollout(context, examples, step, samplers, signal));
-  const scores = groups.flatMap(({ completions }) => completions.map((completion) => completion.rewards));
-  const weights = config.reward_weights ?? context.rewards.map(() => 1);
-  const advantages = advantagesOf(scores, weights, config.num_generations, config);
-  const sequences = toSequences(groups, advantages.advantages, config);
+  const { groups, sequences, advantages, tokens } = await gather(context, state, samplers, clock, signal);
   const passes = plan(sequences, config, trainable);
   const reference = config.beta > 0 ? await clock.time("reference", () => scoreBase(policy, passes, signal)) : null;
 
@@ -82,9 +53,6 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     optimizer = last.state;
   }
 
-  const tokens =
-    state.tokens +
-    sequences.reduce((sum, { group, completion }) => sum + group.prompt.length + completion.tokens.length, 0);
   const metrics: Metrics = {
     epoch: (step * config.num_prompts) / context.examples.length,
     learning_rate: rate,
@@ -102,17 +70,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     }),
     num_tokens: tokens,
   };
-  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, groups, sequences, metrics, clock };
-}
-
-export function toSequences(groups: Group[], advantages: number[], config: TrainConfig): Sequence[] {
-  return groups.flatMap((group, g) =>
-    group.completions.map((completion, i): Sequence => {
-      const advantage = advantages[g * config.num_generations + i]!;
-      const masked = config.mask_truncated_completions && completion.truncated;
-      return { group, completion, advantage, masked, learns: !masked && (advantage !== 0 || config.beta > 0) };
-    }),
-  );
+  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, sequences, metrics, clock };
 }
 
 /** Those that learn first and by themselves; bnpo's weights depend on the pass, so it takes them as they come. */

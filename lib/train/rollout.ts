@@ -6,7 +6,7 @@ import { TinyLoraError } from "../error.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { score } from "../reward/score.js";
 import { encodePrompt, type Sampled, sampleAll } from "../sample/sample.js";
-import type { StepContext } from "./grpo.js";
+import type { StepContext } from "./step.js";
 
 export interface Completion {
   readonly tokens: Int32Array;

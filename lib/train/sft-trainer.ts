@@ -1,11 +1,16 @@
 import type { Adapter } from "../adapter/adapter.js";
 import { resolveConfig } from "../config/config.js";
+import type { SftOptions } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { sftStep } from "./sft.js";
 import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
 import type { Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
+
+export interface SftTrainerOptions<T extends Trained = Adapter> extends Omit<TrainerOptions<T>, "config"> {
+  readonly config?: SftOptions;
+}
 
 /**
  * Trains on the worked answers of a data set: `num_prompts` of them a step.
@@ -15,10 +20,10 @@ import type { TrainerOptions } from "./trainer.js";
  * const { adapter: trained } = await trainer.train({ onStep: ({ step, metrics }) => console.log(step, metrics.loss) });
  */
 export class SftTrainer<T extends Trained = Adapter> {
-  readonly #options: TrainerOptions<T>;
+  readonly #options: SftTrainerOptions<T>;
   readonly #config: TrainConfig;
 
-  constructor(options: TrainerOptions<T>) {
+  constructor(options: SftTrainerOptions<T>) {
     checkResume(options);
     this.#options = options;
     this.#config = resolveConfig(options.config ?? {});

@@ -1,5 +1,5 @@
 import type { NamedReward } from "../reward/reward.js";
-import type { StepResult } from "./grpo.js";
+import type { StepResult } from "./step.js";
 
 /** After this many steps a reward that never varied, or completions that mostly were cut, are worth a warning. */
 const PATIENCE = 10;

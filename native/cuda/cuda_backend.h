@@ -111,6 +111,10 @@ class CudaBackend : public Backend {
 
   void cast_rows(const CastArgs&, LinearBackwardArgs& reader);
 
+  // attention.cpp
+  void attention_decode(const AttentionArgs&, int padded_dim);
+  void attention_many(const AttentionArgs&, int padded_dim);
+
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);
   void run_products(cuda::ProductKernelArgs& args, bool backward);
@@ -147,6 +151,7 @@ class CudaBackend : public Backend {
   cuda::Scratch terms_;   // of factors that were not prepared
   cuda::Scratch padded_;  // a copy of x with aligned rows
   cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
+  cuda::Scratch attention_parts_;               // attention.cpp
 };
 
 /// Throws as Device::open does.

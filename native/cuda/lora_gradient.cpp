@@ -49,9 +49,8 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
     const bool pairs = width % 2 == 0 && reinterpret_cast<std::uintptr_t>(x) % 8 == 0;
     const cuda::LoraGradientKernelArgs kernel{x,         left, static_cast<float*>(sums.get()), d, args.rows, width,
                                               lora.rank, pairs};
-    const char* name = lora.rank <= 8         ? dtype_ == DType::f32 ? "lora_gradient_8_f32" : "lora_gradient_8_bf16"
-                       : dtype_ == DType::f32 ? "lora_gradient_16_f32"
-                                              : "lora_gradient_16_bf16";
+    const char* name = lora.rank <= 8 ? pick("lora_gradient_8_bf16", "lora_gradient_8_f16", "lora_gradient_8_f32")
+                                      : pick("lora_gradient_16_bf16", "lora_gradient_16_f16", "lora_gradient_16_f32");
     launch(*device_, "lora_gradient", name,
            {.grid = {ceil_div(width, cuda::kLoraColumns), runs}, .block = cuda::kLoraThreads}, kernel);
     launch(*device_, "lora_gradient", "lora_gradient_sum", {.grid = {ceil_div(numbers, kBlock)}, .block = kBlock},

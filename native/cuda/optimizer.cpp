@@ -43,7 +43,7 @@ void CudaBackend::sgd(const SgdArgs& args) {
 void CudaBackend::repack(Weight& weight, const float* values) {
   const cuda::CudaWeight& found = packed(&weight, "repack");
   const cuda::RepackKernelArgs kernel{values, found.data(), found.out, found.in, found.stride};
-  launch(*device_, "optimizer", dtype_ == DType::f32 ? "repack_f32" : "repack_bf16",
+  launch(*device_, "optimizer", pick("repack_bf16", "repack_f16", "repack_f32"),
          {.grid = {static_cast<unsigned>(std::min(found.out, 32 * device_->multiprocessors()))}, .block = kBlock},
          kernel);
 }

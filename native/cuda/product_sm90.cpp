@@ -15,28 +15,35 @@ namespace tinylora::cuda {
 namespace {
 
 // As kernels/product_sm90.cu has them.
-constexpr Sm90Product kForward[] = {{"product_small_sm90", 64, 16, 160, 83072, 1},
-                                    {"product_mid_sm90", 64, 128, 160, 99392, 1},
-                                    {"product_large_sm90", 128, 256, 384, 197696, 2}};
-constexpr Sm90Product kBackward[] = {{"product_mid_backward_sm90", 64, 128, 160, 99392, 1},
-                                     {"product_mid_backward_sm90", 64, 128, 160, 99392, 1},
-                                     {"product_large_backward_sm90", 128, 256, 384, 197696, 2}};
+constexpr Sm90Product kBf16[] = {{"product_small_bf16_sm90", 64, 16, 160, 83072, 1},
+                                 {"product_mid_bf16_sm90", 64, 128, 160, 99392, 1},
+                                 {"product_large_bf16_sm90", 128, 256, 384, 197696, 2}};
+constexpr Sm90Product kBf16Backward[] = {{"product_mid_backward_bf16_sm90", 64, 128, 160, 99392, 1},
+                                         {"product_mid_backward_bf16_sm90", 64, 128, 160, 99392, 1},
+                                         {"product_large_backward_bf16_sm90", 128, 256, 384, 197696, 2}};
+constexpr Sm90Product kF16[] = {{"product_small_f16_sm90", 64, 16, 160, 83072, 1},
+                                {"product_mid_f16_sm90", 64, 128, 160, 99392, 1},
+                                {"product_large_f16_sm90", 128, 256, 384, 197696, 2}};
+constexpr Sm90Product kF16Backward[] = {{"product_mid_backward_f16_sm90", 64, 128, 160, 99392, 1},
+                                        {"product_mid_backward_f16_sm90", 64, 128, 160, 99392, 1},
+                                        {"product_large_backward_f16_sm90", 128, 256, 384, 197696, 2}};
 
 constexpr int kSmallRows = 64;
 /// Blocks of a multiprocessor, by shared memory.
 constexpr unsigned resident(const Sm90Product& kernel) { return kernel.threads > 256 ? 1 : 2; }
 
+constexpr int kF16Elements = 6;   // CU_TENSOR_MAP_DATA_TYPE_FLOAT16
 constexpr int kBf16Elements = 9;  // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
 constexpr int kSwizzle128 = 3;    // CU_TENSOR_MAP_SWIZZLE_128B
 constexpr int kPromoteTo256 = 3;  // CU_TENSOR_MAP_L2_PROMOTION_L2_256B
 
-/// A row-major bf16 matrix [rows, stride] read in boxes of 64 columns; zeros outside.
-void encode(const Driver& api, TensorMap& map, const void* data, int rows, int stride, int box_rows) {
+/// A row-major matrix [rows, stride] of bf16 or fp16 read in boxes of 64 columns; zeros outside.
+void encode(const Driver& api, TensorMap& map, DType dtype, const void* data, int rows, int stride, int box_rows) {
   const std::array<std::uint64_t, 2> sizes{static_cast<std::uint64_t>(stride), static_cast<std::uint64_t>(rows)};
   const std::array<std::uint64_t, 1> strides{2 * sizes[0]};
   const std::array<std::uint32_t, 2> box{kSm90Depth, static_cast<std::uint32_t>(box_rows)}, steps{1, 1};
-  api.check(api.tensor_map(&map, kBf16Elements, 2, const_cast<void*>(data), sizes.data(), strides.data(), box.data(),
-                           steps.data(), 0, kSwizzle128, kPromoteTo256, 0),
+  api.check(api.tensor_map(&map, dtype == DType::f16 ? kF16Elements : kBf16Elements, 2, const_cast<void*>(data),
+                           sizes.data(), strides.data(), box.data(), steps.data(), 0, kSwizzle128, kPromoteTo256, 0),
             "cuTensorMapEncodeTiled");
 }
 
@@ -62,15 +69,19 @@ bool has_sm90_products(const Device& device) {
                      [](const Image& image) { return std::string_view(image.file) == "product_sm90"; });
 }
 
-std::span<const Sm90Product> sm90_products(bool backward) { return backward ? kBackward : kForward; }
+std::span<const Sm90Product> sm90_products(DType dtype, bool backward) {
+  if (dtype == DType::f16) return backward ? kF16Backward : kF16;
+  return backward ? kBf16Backward : kBf16;
+}
 
-void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, bool backward) {
+void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, DType dtype,
+                      bool backward) {
   ProductSm90Args args{};
   args.product = product;
   args.row_tiles = static_cast<int>(ceil_div(product.rows, kernel.rows * kernel.cluster));
   args.tiles = args.row_tiles * static_cast<int>(column_tiles(product, kernel));
   device.bind();
-  encode(device.api(), args.x, product.x, product.rows, product.x_stride, kernel.rows);
+  encode(device.api(), args.x, dtype, product.x, product.rows, product.x_stride, kernel.rows);
   int first = 0;
   for (int i = 0; i < product.tasks; ++i) {
     ProductTask& task = args.product.task[i];
@@ -78,7 +89,7 @@ void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKe
     first += static_cast<int>(ceil_div(task.n, kernel.columns));
     // Rows of W are outputs, or k in the backward product.
     const int rows = round_up(backward ? product.k : task.n, kPadOut);
-    encode(device.api(), args.w[i], task.w, rows, task.w_stride,
+    encode(device.api(), args.w[i], dtype, task.w, rows, task.w_stride,
            backward ? kSm90Depth : kernel.columns / kernel.cluster);
   }
   const auto cluster = static_cast<unsigned>(kernel.cluster);
@@ -91,8 +102,9 @@ void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKe
          args);
 }
 
-void run_sm90_products(Device& device, const ProductKernelArgs& product, bool backward) {
-  run_sm90_product(device, choose(sm90_products(backward), product, device.multiprocessors()), product, backward);
+void run_sm90_products(Device& device, const ProductKernelArgs& product, DType dtype, bool backward) {
+  const Sm90Product& kernel = choose(sm90_products(dtype, backward), product, device.multiprocessors());
+  run_sm90_product(device, kernel, product, dtype, backward);
 }
 
 }  // namespace tinylora::cuda

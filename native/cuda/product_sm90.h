@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "core/dtype.h"
 #include "cuda/device.h"
 #include "cuda/kernels/product.h"
 
@@ -19,11 +20,12 @@ struct Sm90Product {
 
 /// wgmma is of sm_90a alone: later devices have other tensor cores.
 bool has_sm90_products(const Device& device);
-/// The smallest tile first.
-std::span<const Sm90Product> sm90_products(bool backward);
-/// Fills in what depends on the tiling, and launches.
-void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, bool backward);
+/// Of dtype bf16 or fp16, the smallest tile first.
+std::span<const Sm90Product> sm90_products(DType dtype, bool backward);
+/// Fills in what depends on the tiling, and launches. `kernel` is one of that dtype and direction.
+void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, DType dtype,
+                      bool backward);
 /// With the tiling that suits the number of rows.
-void run_sm90_products(Device& device, const ProductKernelArgs& product, bool backward);
+void run_sm90_products(Device& device, const ProductKernelArgs& product, DType dtype, bool backward);
 
 }  // namespace tinylora::cuda

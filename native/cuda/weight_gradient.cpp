@@ -25,8 +25,10 @@ struct Tile {
   int out, in;
   unsigned threads, shared_bytes;
 };
-constexpr Tile kMid = {"weight_gradient_mid_bf16", 64, 64, 128, 32768};
-constexpr Tile kLarge = {"weight_gradient_large_bf16", 128, 128, 256, 65536};
+constexpr Tile kBf16[] = {{"weight_gradient_mid_bf16", 64, 64, 128, 32768},
+                          {"weight_gradient_large_bf16", 128, 128, 256, 65536}};
+constexpr Tile kF16[] = {{"weight_gradient_mid_f16", 64, 64, 128, 32768},
+                         {"weight_gradient_large_f16", 128, 128, 256, 65536}};
 
 /// Rows that cp.async can read: a copy with a stride of a multiple of 8 where they are not; lives as long as this.
 struct AlignedRows {
@@ -63,9 +65,10 @@ void CudaBackend::add_outer_product(WeightGradientKernelArgs args) {
   args.x = x.data;
   args.x_stride = x.stride;
   // The biggest tile of which there are enough to keep every multiprocessor busy; the bits are the same.
-  const bool large = ceil_div(args.out, kLarge.out) * ceil_div(args.in, kLarge.in) >=
-                     static_cast<unsigned>(device_->multiprocessors());
-  const Tile& tile = large ? kLarge : kMid;
+  const auto& [mid, large] = dtype_ == DType::bf16 ? kBf16 : kF16;
+  const bool many =
+      ceil_div(args.out, large.out) * ceil_div(args.in, large.in) >= static_cast<unsigned>(device_->multiprocessors());
+  const Tile& tile = many ? large : mid;
   launch(*device_, "weight_gradient", tile.kernel,
          {.grid = {ceil_div(args.out, tile.out), ceil_div(args.in, tile.in)},
           .block = tile.threads,
@@ -76,7 +79,7 @@ void CudaBackend::add_outer_product(WeightGradientKernelArgs args) {
 void CudaBackend::weight_gradient(const WeightGradientArgs& args) {
   check(args.d_weight || args.d_bias, "ERR_ARGUMENT", "weight_gradient: expected d_weight or d_bias, found neither");
   if (args.d_bias) {
-    launch(*device_, "gain_gradient", dtype_ == DType::f32 ? "bias_gradient_f32" : "bias_gradient_bf16",
+    launch(*device_, "gain_gradient", pick("bias_gradient_bf16", "bias_gradient_f16", "bias_gradient_f32"),
            {.grid = {ceil_div(args.out, cuda::kColumnSumWidth)}, .block = cuda::kColumnSumThreads},
            cuda::BiasGradientKernelArgs{args.dy, args.d_bias, args.rows, args.out});
   }

@@ -63,6 +63,25 @@ std::vector<std::int32_t> page_table(const Batch& batch, std::size_t width) {
   return table;
 }
 
+/// SequenceLayout::span_shared.
+std::vector<std::int32_t> shared_pages(const Batch& batch) {
+  std::vector<std::int32_t> shared;
+  for (std::size_t span = 0; span < batch.span_pages.size(); ++span) {
+    std::int32_t count = 0;
+    if (span > 0) {
+      const std::vector<std::int32_t>&own = batch.span_pages[span], &before = batch.span_pages[span - 1];
+      const auto first_position = [&](std::size_t s) {
+        return batch.position[static_cast<std::size_t>(batch.span_row[s])];
+      };
+      const int most = std::min(first_position(span), first_position(span - 1)) / kPageSize;
+      const auto end = own.begin() + std::min<std::ptrdiff_t>(most, std::ssize(before));
+      count = static_cast<std::int32_t>(std::mismatch(own.begin(), end, before.begin()).first - own.begin());
+    }
+    shared.push_back(count);
+  }
+  return shared;
+}
+
 }  // namespace
 
 void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least_pages) {
@@ -77,6 +96,8 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
   const std::size_t store_slot = block.add(batch.store_slot);
   const std::size_t span_row = block.add(batch.span_row);
   const std::size_t span_rows = block.add(batch.span_rows);
+  const std::vector<std::int32_t> span_shared = shared_pages(batch);
+  const std::size_t shared = block.add(span_shared);
   const std::size_t pages = block.add(page_table(batch, max_pages));
 
   const std::size_t bytes = block.values().size() * sizeof(std::int32_t);
@@ -101,7 +122,12 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
              .span_rows = base + span_rows,
              .max_pages = static_cast<int>(max_pages),
              .page_table = base + pages,
-             .max_position = *std::max_element(batch.position.begin(), batch.position.end())};
+             .max_position = *std::max_element(batch.position.begin(), batch.position.end()),
+             .span_shared = base + shared,
+             .most_shared = *std::max_element(span_shared.begin(), span_shared.end()),
+             .decode_spans = static_cast<int>(
+                 std::find_if(batch.span_rows.begin(), batch.span_rows.end(), [](int rows) { return rows != 1; }) -
+                 batch.span_rows.begin())};
 }
 
 }  // namespace tinylora

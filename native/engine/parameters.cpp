@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "engine/model_shape.h"
 #include "engine/models/family.h"
+#include "engine/overflow_advice.h"
 #include "engine/tensor_rows.h"
 
 namespace tinylora {
@@ -56,6 +57,11 @@ ModelGradient no_gradient(const Model& model) {
   return gradient;
 }
 
+/// What lies in a part of a tensor is this times what is read, written and used of it.
+double scale_of(const Model& model, Parameters::Part part) {
+  return part == Parameters::gradient ? gradient_scale(model.backend->dtype()) : 1;
+}
+
 }  // namespace
 
 Parameters::Parameters(Model& model, Adapters& adapters)
@@ -64,7 +70,6 @@ Parameters::Parameters(Model& model, Adapters& adapters)
 void Parameters::clear() { replace({}, no_gradient(*model_), false); }
 
 void Parameters::train_basis() {
-  check_dtype();
   const std::vector<Adapters::Factors> factors = adapters_->factors();
   check(!factors.empty(), "ERR_ARGUMENT", "train: expected an adapter basis first, found none");
   ModelGradient targets = no_gradient(*model_);
@@ -85,7 +90,6 @@ void Parameters::train_basis() {
 }
 
 void Parameters::train_weights(const std::vector<std::string>& names, const std::vector<TensorSource>& sources) {
-  check_dtype();
   check(!names.empty(), "ERR_ARGUMENT", "train: expected at least one weight");
   std::vector<std::string> left = names;
   ModelGradient targets = no_gradient(*model_);
@@ -139,14 +143,16 @@ double Parameters::gradient_norm() const {
     model_->backend->download(&squares, sum, sizeof(squares));
     total += squares;
   }
-  return std::sqrt(total);
+  return std::sqrt(total) / scale_of(*model_, gradient);
 }
 
 double Parameters::update(const UpdateOptions& options) {
   check(!entries_.empty(), "ERR_ARGUMENT", "update: expected weights that are trained, found none");
   const double norm = gradient_norm();
-  check(std::isfinite(norm), "ERR_NUMERIC", "update: the gradient is NaN or infinite");
-  const double scale = options.max_norm > 0 && norm > options.max_norm ? options.max_norm / norm : 1;
+  check(std::isfinite(norm), "ERR_NUMERIC", "update: the gradient is NaN or infinite",
+        overflow_advice(model_->backend->dtype()));
+  const double cut = options.max_norm > 0 && norm > options.max_norm ? options.max_norm / norm : 1;
+  const double scale = cut / scale_of(*model_, gradient);
   const auto updates = static_cast<double>(options.updates);
   for (const Entry& entry : entries_) {
     const auto count = static_cast<std::int64_t>(entry.tensor.count());
@@ -184,6 +190,7 @@ std::vector<float> Parameters::read(int tensor, Part part) const {
   const Entry& found = entry(tensor);
   std::vector<float> values(found.tensor.count());
   model_->backend->download(values.data(), found.data(part), found.bytes());
+  for (float& value : values) value /= static_cast<float>(scale_of(*model_, part));
   return values;
 }
 
@@ -193,7 +200,10 @@ void Parameters::write(int tensor, Part part, const std::vector<float>& values) 
         " numbers, found ", values.size());
   check(std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }), "ERR_NUMERIC",
         found.tensor.name, ": expected finite numbers, found NaN or infinity");
-  model_->backend->upload(found.data(part), values.data(), found.bytes());
+  std::vector<float> scaled;
+  if (scale_of(*model_, part) != 1) scaled = values;
+  for (float& value : scaled) value *= static_cast<float>(scale_of(*model_, part));
+  model_->backend->upload(found.data(part), scaled.empty() ? values.data() : scaled.data(), found.bytes());
   if (part != master) return;
   publish(found);
   changed();
@@ -259,13 +269,6 @@ void Parameters::publish(const Entry& entry) {
 void Parameters::changed() {
   if (!basis_) ++model_->version;
   adapters_->changed();
-}
-
-/// The way back of fp16 is scaled, which the sums of weight gradients do not know of.
-void Parameters::check_dtype() const {
-  check(model_->backend->dtype() != DType::f16, "ERR_ARGUMENT",
-        "train: an fp16 engine trains vectors only: expected an adapter of kind tinylora or lora_xs, or dtype bf16 or "
-        "fp32");
 }
 
 }  // namespace tinylora

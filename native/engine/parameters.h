@@ -78,7 +78,6 @@ class Parameters {
   void replace(std::vector<Entry> entries, ModelGradient gradients, bool basis);
   const Entry& entry(int tensor) const;
   void publish(const Entry& entry);
-  void check_dtype() const;
   /// What was sampled or kept before is another model's.
   void changed();
 

@@ -78,7 +78,10 @@ std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& 
 /// Padded to `rows`: the rows that are added read and write the spare page alone.
 void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort) {
   std::size_t pages = 1;
-  for (const auto& own : batch.span_pages) pages = std::max(pages, own.size());
+  for (std::size_t i = 0; i < batch.span_pages.size(); ++i) {  // those for tokens to come are not read yet
+    batch.span_pages[i].resize(static_cast<std::size_t>(batch.position[i] / kPageSize) + 1);
+    pages = std::max(pages, batch.span_pages[i].size());
+  }
   pages = std::bit_ceil(pages);
   const auto cut = static_cast<int>(std::bit_ceil(static_cast<unsigned>(count_cut(draws))));
   const int most_cut = count_cut(draws) == 0 ? 0 : std::min(cut, static_cast<int>(rows));
@@ -93,7 +96,8 @@ void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, 
   const std::tuple<const void*, int, int> now{batch_.memory(), adapters_.basis_version(), model_.version};
   if (now != recorded_for_ || recordings_.size() == kMostRecordings) recordings_.clear();
   recorded_for_ = now;
-  model_.backend->replay(recordings_[{rows, pages, most_cut}],
+  const unsigned shared = std::bit_floor(static_cast<unsigned>(batch_.layout().most_shared));
+  model_.backend->replay(recordings_[{rows, pages, shared, most_cut}],
                          [&] { compute(static_cast<int>(rows), most_cut, abort); });
 }
 

@@ -40,7 +40,8 @@ class SamplePass {
   std::size_t activation_bytes() const;
 
  private:
-  using Shape = std::tuple<std::size_t, std::size_t, int>;  // rows, pages of a row, rows that are cut
+  /// Rows, pages of a row, pages that rows share (to a power of two: backends choose kernels by it), rows that are cut.
+  using Shape = std::tuple<std::size_t, std::size_t, unsigned, int>;
 
   void lay_out(Arena& arena);
   void repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort);

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "engine/activations.h"
 #include "engine/head_pass.h"
+#include "engine/overflow_advice.h"
 
 namespace tinylora {
 namespace {
@@ -165,7 +166,8 @@ std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, cons
   check(d_logprobs.size() == rows, "ERR_ARGUMENT", "backward: expected ", rows, " numbers, one a token, found ",
         d_logprobs.size());
   check_unchanged(state.adapters, state.parameters, *state.pass);
-  const auto scale = static_cast<float>(gradient_scale(state.model.backend->dtype()));
+  const DType dtype = state.model.backend->dtype();
+  const auto scale = static_cast<float>(gradient_scale(dtype));
   std::vector<float> scored;
   for (const std::int32_t token : tokens) scored.push_back(scale * d_logprobs[static_cast<std::size_t>(token)]);
   check(all_finite(scored), "ERR_NUMERIC",
@@ -185,8 +187,8 @@ std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, cons
     state.kept.head->backward(scored, gradient, d_x);
     run_layers_backward(state.model, state.adapters, gradient, by_part ? &*by_part : nullptr, pass.device,
                         *state.kept.cache, *state.kept.activations, d_x, abort);
-    check(state.adapters.gradients_finite(), "ERR_NUMERIC",
-          "backward: the gradient of the adapters is NaN or infinite");
+    check(state.adapters.gradients_finite(), "ERR_NUMERIC", "backward: the gradient of the adapters is NaN or infinite",
+          overflow_advice(dtype));
     return by_part ? by_part->gradients() : std::vector<double>();
   } catch (...) {
     state.adapters.zero_gradients();

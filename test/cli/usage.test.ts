@@ -36,6 +36,23 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["replay", "x"], /required option '--step <n>' not specified/],
     [["train", "--optim", "natural", "--adapter", "lora"], /optim: expected adamw or sgd, since adapter is lora/],
     [["train", "--sigma", "0.1"], /sigma: expected nothing, since estimator is policy_gradient, found 0.1/],
+    [["sft", "--num-generations", "4"], /^error: --num-generations has no effect with sft$/m],
+    [["sft", "--loss-type", "grpo", "--rewards", "answer"], /: --rewards, --loss-type have no effect with sft$/m],
+    [["sft", "--optim", "natural"], /optim: expected adamw or sgd, since the method is sft, found natural/],
+    [["eval", "--top-p", "0.9"], /--top-p has no effect with greedy decoding \(temperature 0\)/],
+    [["generate", "--temperature", "0", "--seed", "1", "hi"], /--seed has no effect with greedy decoding/],
+    [["eval", "--split", "dev"], /'dev' is invalid. Allowed choices are train, test/],
+    [["generate", " "], /^error: prompt: expected a text, found none$/m],
+    [["train", "--threads", "1e9"], /^error: flags: threads: expected at most 1024, found 1000000000$/m],
+    [
+      ["train", "--seed", "1e20"],
+      /^error: flags: seed: expected at most 9007199254740991, found 100000000000000000000$/m,
+    ],
+    [
+      ["train", "--model", "embedded", "--data", "embedded", "--rewards", "anwser"],
+      /^error: rewards: .*nearest: answer/m,
+    ],
+    [["sweep", "x.yaml", "--population", "all"], /'all' is invalid. Expected a whole number from 1/],
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
     [["bench", "--path", "sse2"], /Allowed choices are amx/],
@@ -63,6 +80,14 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     expect(code).toBe(2);
   });
 
+  it("a config file with what sft does not use", async () => {
+    const file = join(folder, "grpo.yaml");
+    await writeFile(file, "num_prompts: 4\nnum_generations: 4\nscale_rewards: batch\n");
+    const { code, stderr } = await runCli(["sft", "--config", file]);
+    expect(stderr).toBe(`error: ${file}: num_generations, scale_rewards have no effect with sft\n`);
+    expect(code).toBe(2);
+  });
+
   it.each([
     ["{", "expected JSON"],
     ['{"a": 1}', "expected"],
@@ -85,7 +110,10 @@ describe("failures: exit code 1 and one line", () => {
     [["train", "--resume", "/nowhere"], "/nowhere"],
     [["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"],
     [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
+    [["train", "--data", "/nowhere.jsonl", "--model", "embedded"], "/nowhere.jsonl: cannot be read"],
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
+    [["eval", "--data", "embedded", "--output", "package.json/x.jsonl"], "package.json/x.jsonl: cannot be written"],
+    [["eval", "--data", "embedded", "--report", "package.json/x.md"], "package.json/x.md: cannot be written"],
     [["eval", "--compare", "nowhere"], "nowhere: no such adapter"],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args);
@@ -152,6 +180,13 @@ describe("help", () => {
     for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
       expect(stdout).toContain(section);
     }
+  });
+
+  it("sft --help has the options that it uses, and no other", async () => {
+    const { stdout } = await runCli(["sft", "--help"]);
+    expect(stdout).toMatch(/--num-prompts <n>\s+worked answers a step/);
+    expect(stdout).toMatch(/--optim <name>\s+optimiser; of adamw, sgd \(/);
+    expect(stdout).not.toMatch(/Reward:|Loss:|--temperature|--num-generations|--estimator|natural/);
   });
 
   it("--version is that of package.json", async () => {

@@ -14,10 +14,12 @@ const LEAST = { sm_80: 0.6, sm_90a: 0.75 };
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "4096 cubed" : "4096 cubed (left out: there is no nvcc)", () => {
   let counts: Record<"sm_80" | "sm_90a", Counted>;
+  let fp16: Counted;
   let blocks: Residents;
   beforeAll(() => {
     const wanted = { models: [], rows: [], rank: 2 };
     counts = { sm_80: countAs(80, wanted).cube, sm_90a: countAs(90, wanted).cube };
+    fp16 = countAs(90, { ...wanted, dtype: "fp16" }).cube;
     blocks = residents();
   }, 600_000);
 
@@ -52,6 +54,18 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "4096 cubed" : "4096 cubed (left out: there 
       }
     },
   );
+
+  it.each(PASSES)("sm_90a, %s: fp16 does what bf16 does, instruction by instruction", (pass) => {
+    for (const kind of ["plain", "fused"] as const) {
+      const [other, one] = [fp16[kind][pass], counts.sm_90a[kind][pass]].map(
+        (list) => list.find(({ modules }) => modules === "o")!.product,
+      );
+      expect(other!.kernel).toBe(one!.kernel.replace("bf16", "f16"));
+      expect(other!.mma).toBe(one!.mma);
+      expect(other!.executed).toBe(one!.executed);
+      expect(other!.sectors).toBe(one!.sectors);
+    }
+  });
 
   it("sm_90a: the main loop keeps tensor cores, L2 and shared memory busy alike", () => {
     const one = product("sm_90a", "forward", "plain");

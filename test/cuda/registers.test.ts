@@ -38,15 +38,17 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no 
     for (const { name, blocks } of products) expect(blocks, name).toBeGreaterThanOrEqual(2);
   });
 
-  it("dW has its two tilings, and two blocks of each fit on sm_80", () => {
-    const tilings = ampere.filter(({ name }) => /^weight_gradient_(mid|large)_bf16$/.test(name));
+  it.each(["bf16", "f16"])("dW in %s has its two tilings, and two blocks of each fit on sm_80", (type) => {
+    const tilings = ampere.filter(({ name }) => new RegExp(`^weight_gradient_(mid|large)_${type}$`).test(name));
     expect(tilings.map(({ shared }) => shared).sort()).toEqual([32768, 65536]);
     for (const { name, blocks } of tilings) expect(blocks, name).toBeGreaterThanOrEqual(2);
   });
 
   it("products of sm_90a: the large one has a multiprocessor for itself", () => {
     const products = hopper.filter(({ file }) => file === "product_sm90.cu");
-    expect(products.map(({ name }) => name)).toContain("product_large_sm90");
+    expect(products.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["product_large_bf16_sm90", "product_large_f16_sm90"]),
+    );
     for (const { name, blocks } of products) {
       expect(blocks, name).toBe(name.includes("large") ? 1 : 2);
     }

@@ -5,7 +5,7 @@ import type { ForwardBatch, NativeEngine } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { type AdapterCase, floats, golden, noSmollm2, readFixture, smollm2, type TinyModel } from "./fixtures.js";
 
-const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "llama3-8k.gguf", "qwen2.gguf"];
+const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"];
 
 describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
   describe.each(NAMES)("%s", (name) => {
@@ -38,7 +38,7 @@ describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
 });
 
 describe("the fingerprint", () => {
-  it.each(["llama3-8k", "qwen2"])("of %s is the same for both formats", async (name) => {
+  it.each(["llama3-8k", "qwen2", "qwen3"])("of %s is the same for both formats", async (name) => {
     const engines = [await load(golden(`models/${name}`), "cpu"), await load(golden(`models/${name}.gguf`), "cpu")];
     expect(engines[0]!.fingerprint).toBe(engines[1]!.fingerprint);
     for (const engine of engines) engine.dispose();

@@ -37,7 +37,7 @@ describe.skipIf(noSmollm2)("SmolLM2's tokenizer", () => {
   });
 });
 
-describe.each(["llama3", "llama-tied", "qwen2", "llama3-8k.gguf", "qwen2.gguf"])("the tokenizer of %s", (name) => {
+describe.each(["llama3", "llama-tied", "qwen2", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"])("the tokenizer of %s", (name) => {
   it("gives the Rust library's ids for odd texts", async () => {
     const { tokenizer } = await openModel(golden(`models/${name}`));
     const expected = readFixture<TinyModel>(`models/${name.replace(".gguf", "")}.json`).tokens;

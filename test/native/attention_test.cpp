@@ -25,6 +25,7 @@ Layout mixed_layout() {
   add_group(layout, 64, {3, 31});
   layout.add_span(take_pages(layout, 4), 0, 111);
   layout.add_span(take_pages(layout, 1), 0, 31);
+  layout.add_span(take_pages(layout, 9), 0, 270);
   return layout;
 }
 

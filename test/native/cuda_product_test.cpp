@@ -117,13 +117,13 @@ std::optional<std::int64_t> tensor_work(const char* kernel) {
 }
 
 /// On a device of sm_90 all products run there; with fewer blocks than tiles the ring goes on from tile to tile.
-void sm90_tilings(bool backward) {
-  const auto backend = make_cuda_backend(DType::bf16);
+void sm90_tilings(DType dtype, bool backward) {
+  const auto backend = make_cuda_backend(dtype);
   const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 520, .rank = 2, .y_float = true, .add = true});
   std::optional<std::vector<float>> first;
-  for (const cuda::Sm90Product& kernel : cuda::sm90_products(backward)) {
+  for (const cuda::Sm90Product& kernel : cuda::sm90_products(dtype, backward)) {
     const auto run = [&](const cuda::ProductKernelArgs& args, int) {
-      cuda::run_sm90_product(backend->device(), kernel, args, backward);
+      cuda::run_sm90_product(backend->device(), kernel, args, dtype, backward);
     };
     tensor_work(kernel.name);
     const std::vector<float> y = product_by(*backend, run, data, backward);
@@ -139,8 +139,8 @@ void sm90_tilings(bool backward) {
 }
 
 /// Products of one x in one launch have the bits of each alone.
-void sm90_tasks() {
-  const auto backend = make_cuda_backend(DType::bf16);
+void sm90_tasks(DType dtype) {
+  const auto backend = make_cuda_backend(dtype);
   const int rows = 70, in = 216;
   std::vector<LinearCase> cases;
   std::deque<DeviceProduct> products;
@@ -149,16 +149,16 @@ void sm90_tasks() {
     products.emplace_back(*backend, cases.back(), false);
   }
   const ActBuffer x(*backend, cases[0].x);
-  for (const cuda::Sm90Product& kernel : cuda::sm90_products(false)) {
+  for (const cuda::Sm90Product& kernel : cuda::sm90_products(dtype, false)) {
     cuda::ProductKernelArgs together = args_of(x, rows, in);
     for (const DeviceProduct& product : products) together.task[together.tasks++] = product.task();
-    cuda::run_sm90_product(backend->device(), kernel, together, false);
+    cuda::run_sm90_product(backend->device(), kernel, together, dtype, false);
     std::vector<std::vector<float>> all;
     for (const DeviceProduct& product : products) all.push_back(product.y());
     for (std::size_t i = 0; i < products.size(); ++i) {
       cuda::ProductKernelArgs alone = args_of(x, rows, in);
       alone.task[alone.tasks++] = products[i].task();
-      cuda::run_sm90_product(backend->device(), kernel, alone, false);
+      cuda::run_sm90_product(backend->device(), kernel, alone, dtype, false);
       expect_same_bits(kernel.name, all[i], products[i].y());
     }
   }
@@ -188,9 +188,12 @@ void add_cuda_product_tests(Tests& tests) {
             [=] { tilings(DType::f16, true, f16_backward); });
   tests.add("cuda product: every tiling has the same bits [fp32]", [=] { tilings(DType::f32, false, f32); });
   if (!cuda::has_sm90_products(make_cuda_backend(DType::bf16)->device())) return;
-  tests.add("cuda product: every tiling has the same bits [sm_90a]", [] { sm90_tilings(false); });
-  tests.add("cuda product: products of one x are each alone [sm_90a]", sm90_tasks);
-  tests.add("cuda product: every tiling of the gradient has the same bits [sm_90a]", [] { sm90_tilings(true); });
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const std::string on = std::string(" [sm_90a ") + name_of(dtype) + "]";
+    tests.add("cuda product: every tiling has the same bits" + on, [=] { sm90_tilings(dtype, false); });
+    tests.add("cuda product: products of one x are each alone" + on, [=] { sm90_tasks(dtype); });
+    tests.add("cuda product: every tiling of the gradient has the same bits" + on, [=] { sm90_tilings(dtype, true); });
+  }
 }
 
 }  // namespace tinylora::test

@@ -15,8 +15,9 @@ struct Tile {
   int side;
   unsigned threads, shared_bytes;
 };
-constexpr Tile kTiles[] = {{"weight_gradient_mid_bf16", 64, 128, 32768},
-                           {"weight_gradient_large_bf16", 128, 256, 65536}};
+constexpr Tile kBf16[] = {{"weight_gradient_mid_bf16", 64, 128, 32768},
+                          {"weight_gradient_large_bf16", 128, 256, 65536}};
+constexpr Tile kF16[] = {{"weight_gradient_mid_f16", 64, 128, 32768}, {"weight_gradient_large_f16", 128, 256, 65536}};
 
 /// dW on top of data.w, by one kernel. Strides of x and dy are multiples of 8 here, as the kernels want them.
 std::vector<float> by(CudaBackend& backend, const Tile& tile, const LinearCase& data) {
@@ -40,13 +41,14 @@ std::vector<float> by(CudaBackend& backend, const Tile& tile, const LinearCase& 
 }
 
 /// Fewer rows than a stage, stages that do not fill the ring, and a ring that goes round; edges inside a tile.
-void tilings_have_the_same_bits() {
-  const auto backend = make_cuda_backend(DType::bf16);
+void tilings_have_the_same_bits(DType dtype) {
+  const auto backend = make_cuda_backend(dtype);
+  const auto& [mid_tile, large_tile] = dtype == DType::bf16 ? kBf16 : kF16;
   for (const int rows : {1, 40, 130, 333}) {
     const LinearCase data = make_linear({.rows = rows, .in = 216, .out = 264});
-    const std::vector<float> mid = by(*backend, kTiles[0], data);
+    const std::vector<float> mid = by(*backend, mid_tile, data);
     expect(mid != data.w, "dW is left as it was");
-    expect_same_bits(kTiles[1].kernel, by(*backend, kTiles[1], data), mid);
+    expect_same_bits(large_tile.kernel, by(*backend, large_tile, data), mid);
   }
 }
 
@@ -55,7 +57,10 @@ void tilings_have_the_same_bits() {
 void add_cuda_weight_gradient_tests(Tests& tests) {
   const char* driver = std::getenv("TINYLORA_CUDA_DRIVER");
   if (driver == nullptr || *driver == '\0') return;
-  tests.add("cuda weight gradient: every tiling has the same bits [bf16]", tilings_have_the_same_bits);
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    tests.add(std::string("cuda weight gradient: every tiling has the same bits [") + name_of(dtype) + "]",
+              [=] { tilings_have_the_same_bits(dtype); });
+  }
 }
 
 }  // namespace tinylora::test

@@ -283,7 +283,7 @@ void add_engine_gradient_tests(Tests& tests) {
   add_for_each_backend(tests, "gradient: that of the reference", gradient_is_that_of_the_reference);
   add_for_each_backend(tests, "gradient: the number of threads does not matter", threads_are_nothing);
   add_for_each_backend(tests, "gradient: a shared prompt = a repeated one", shared_prompt_is_repeated_prompt);
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     tests.add(std::string("gradient: part of the modules [") + name_of(dtype) + "]",
               [dtype] { part_of_the_modules(dtype); });
   }

@@ -226,14 +226,75 @@ void bad_states_are_refused() {
   expect_error("ERR_ARGUMENT", "update: expected weights", [&] { parameters.update(adamw(1)); });
 }
 
-void fp16_trains_no_weights() {
-  TinyModel tiny;
-  const auto file = tiny.write();
-  Engine engine(make_reference_backend(DType::f16), tiny);
-  engine.adapters->set_basis(random_basis(tiny.config, 1));
-  const std::string why = "an fp16 engine trains vectors only";
-  expect_error("ERR_ARGUMENT", why, [&] { engine.parameters->train_basis(); });
-  expect_error("ERR_ARGUMENT", why, [&] { engine.parameters->train_weights(all_names(tiny), tiny.tensors); });
+/// The scaled way back of fp16 shows nowhere: gradients, their norm, moments and a step of each optimiser are those of
+/// fp32, within the rounding of fp16.
+void fp16_is_near_fp32(const Candidate& candidate, DType dtype) {
+  constexpr double kTolerance = 2e-2;
+  for (const bool basis : {true, false}) {
+    for (const bool adam : {true, false}) {
+      Training want(make_reference_backend(DType::f32), "qwen3", basis), got(candidate.make(dtype, 2), "qwen3", basis);
+      const auto wanted = want.gradients(), found = got.gradients();
+      UpdateOptions options = adamw(1);
+      options.adamw = adam;
+      options.max_norm = 0.5;
+      const auto norm = [&](Training& training) {
+        return std::vector<float>{static_cast<float>(training.engine.parameters->update(options))};
+      };
+      expect_close("norm", norm(got), norm(want), kTolerance);
+      for (int i = 0; i < want.count(); ++i) {
+        const std::string name = want.engine.parameters->tensors()[static_cast<std::size_t>(i)].name;
+        const auto at = static_cast<std::size_t>(i);
+        expect_close(name, found[at], wanted[at], kTolerance);
+        for (const auto part : {Parameters::first_moment, Parameters::second_moment, Parameters::master}) {
+          expect_close(name, got.engine.parameters->read(i, part), want.engine.parameters->read(i, part),
+                       2 * kTolerance);
+        }
+      }
+    }
+  }
+}
+
+/// Two passes add up, and what is written as a gradient is what is read.
+void gradients_add_up(const Candidate& candidate, DType dtype) {
+  Training training(candidate.make(dtype, 2), "qwen2", false);
+  const auto once = training.gradients();
+  ScoreBatch batch = mixed_batch(training.tiny.config.vocab);
+  batch.keep = true;
+  training.engine.backward(random_weights(training.engine.forward(batch), 77));
+  for (int i = 0; i < training.count(); ++i) {
+    std::vector<float> twice = once[static_cast<std::size_t>(i)];
+    for (float& value : twice) value *= 2;
+    expect_close("twice", training.engine.parameters->read(i, Parameters::gradient), twice, 1e-4);
+    training.engine.parameters->write(i, Parameters::gradient, twice);
+    expect_same_bits("written", training.engine.parameters->read(i, Parameters::gradient), twice);
+  }
+}
+
+/// An overflow on the way back says so, and no weight has changed.
+void fp16_overflow_is_told(const Candidate& candidate, DType dtype) {
+  for (const bool basis : {true, false}) {
+    Training training(candidate.make(dtype, 2), "qwen2", basis);
+    const std::vector<float> before = scores_of(training);
+    ScoreBatch batch = mixed_batch(training.tiny.config.vocab);
+    batch.keep = true;
+    std::vector<float> large = random_weights(training.engine.forward(batch), 77);
+    for (float& value : large) value *= 0x1.0p20F;
+    // v of the adapters is trained in either case, and looked at first.
+    expect_error("ERR_NUMERIC", "dtype fp16 ends at 65504", [&] {
+      training.engine.backward(large);
+      training.engine.parameters->update(adamw(1));
+    });
+    expect_same_bits("scores", scores_of(training), before);
+    for (const auto& gradient : training.gradients()) {
+      for (const float value : gradient) expect(std::isfinite(value), "expected what overflowed to be forgotten");
+    }
+    std::vector<float> bad = training.engine.parameters->read(0, Parameters::gradient);
+    bad[0] = 1e38F;
+    training.engine.parameters->write(0, Parameters::gradient, bad);
+    expect_error("ERR_NUMERIC", "update: the gradient is NaN or infinite: dtype fp16 ends at 65504",
+                 [&] { training.engine.parameters->update(adamw(1)); });
+    expect_same_bits("scores", scores_of(training), before);
+  }
 }
 
 }  // namespace
@@ -245,14 +306,14 @@ void add_engine_parameters_tests(Tests& tests) {
                 [=] { gradient_is_that_of_finite_differences(family, basis); });
     }
   }
-  add_for_each_backend(tests, "parameters: gradient of the reference", gradient_is_that_of_the_reference,
-                       kWeightTraining);
-  add_for_each_backend(tests, "parameters: the number of threads does not matter", threads_are_nothing,
-                       kWeightTraining);
-  add_for_each_backend(tests, "parameters: updates lower the loss", updates_go_down, kWeightTraining);
-  add_for_each_backend(tests, "parameters: saved and restored", saved_is_restored, kWeightTraining);
-  add_for_each_backend(tests, "parameters: chosen weights are the same", chosen_weights_are_the_same, kWeightTraining);
-  tests.add("parameters: an fp16 engine trains none", fp16_trains_no_weights);
+  add_for_each_backend(tests, "parameters: gradient of the reference", gradient_is_that_of_the_reference);
+  add_for_each_backend(tests, "parameters: the number of threads does not matter", threads_are_nothing);
+  add_for_each_backend(tests, "parameters: updates lower the loss", updates_go_down);
+  add_for_each_backend(tests, "parameters: saved and restored", saved_is_restored);
+  add_for_each_backend(tests, "parameters: chosen weights are the same", chosen_weights_are_the_same);
+  add_for_each_backend(tests, "parameters: passes add up", gradients_add_up);
+  add_for_each_backend(tests, "parameters: fp16 is near fp32", fp16_is_near_fp32, {DType::f16});
+  add_for_each_backend(tests, "parameters: an overflow of fp16 is told", fp16_overflow_is_told, {DType::f16});
   tests.add("parameters: bad states are refused", bad_states_are_refused);
 }
 

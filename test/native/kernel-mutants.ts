@@ -1,4 +1,4 @@
-/** Mistakes planted in kernels, most of them of those that train weights, and the native tests that each must fail on the stand-in. */
+/** Mistakes planted in kernels, most in those that train weights, and the native tests that each must fail on the stand-in. */
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ export interface KernelMutants {
 export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   {
     file: "weight_gradient",
-    test: ["weight gradient: every tiling has the same bits", "cuda"],
+    test: ["weight gradient: every tiling has the same bits", "bf16"],
     mistakes: {
       "wait off by one": ["wait_for_copies<kStages - 2>();", "wait_for_copies<kStages - 1>();"],
       "barrier removed": ["    __syncthreads();\n    request_step", "    request_step"],
@@ -33,6 +33,16 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "swizzle dropped from one operand": ["x + swizzled<T::kPiecesX>(line, piece)", "x + line * T::kPiecesX + piece"],
       "operands of two tiles swapped": ["sum[i][j + 1], a[i], b[2], b[3]", "sum[i][j + 1], a[i], b[0], b[1]"],
       "a gradient that was there lost": ["to[0] += first;", "to[0] = first;"],
+    },
+  },
+  {
+    file: "weight_gradient",
+    test: ["weight gradient: numerics", "cuda fp16"],
+    mistakes: {
+      "multiplied as bf16": [
+        "multiply_add<Act>(sum[i][j], a[i], b[0], b[1])",
+        "multiply_add<__nv_bfloat16>(sum[i][j], a[i], b[0], b[1])",
+      ],
     },
   },
   {
@@ -52,6 +62,29 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "rows without adapter turned": ["if (adapter >= 0) {", "{"],
       "R for its transpose": ["fmaf(r[j], args", "fmaf(r[(j - i) * args.rank + i], args"],
     },
+  },
+  {
+    file: "attention_decode",
+    test: ["attention decode: many rows", "cuda bf16"],
+    mistakes: {
+      "barrier between splits removed": ["    __syncthreads();  // the ring may still be read\n", ""],
+      "spans that share all but a split": ["(split + 1) * kSplitPages, most", "split * kSplitPages, most"],
+      "a split that nobody leads": ["if (place != split % spans)", "if (place != split)"],
+      "the last split lost": [
+        "split * kSplitPages * kPageSize <= position",
+        "(split + 1) * kSplitPages * kPageSize <= position",
+      ],
+    },
+  },
+  {
+    file: "lora_gradient",
+    test: ["lora gradient: numerics", "cuda fp16"],
+    mistakes: { "read as bf16": ["GRADIENT(f16, __half)", "GRADIENT(f16, __nv_bfloat16)"] },
+  },
+  {
+    file: "gain_gradient",
+    test: ["weight gradient: numerics", "cuda fp16"],
+    mistakes: { "read as bf16": ["bias_gradient<__half>", "bias_gradient<__nv_bfloat16>"] },
   },
   {
     file: "factor_terms",
@@ -102,6 +135,19 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     mistakes: { "rows of the wrong length": ["(row) * args.in;", "(row) * args.stride;"] },
   },
   {
+    file: "optimizer",
+    test: ["repack: as packed", "cuda fp16"],
+    mistakes: { "packed as bf16": ["repack<__half>", "repack<__nv_bfloat16>"] },
+  },
+  {
+    file: "product_sm90",
+    test: ["linear: numerics", "cuda fp16"],
+    mistakes: {
+      "multiplied as bf16": ["multiply_add<typename T::Half, ", "multiply_add<__nv_bfloat16, "],
+      "stored as bf16": ["finish_pair<typename T::Half>", "finish_pair<__nv_bfloat16>"],
+    },
+  },
+  {
     file: "head",
     test: ["head gradient: numerics", "cuda bf16"],
     mistakes: {
@@ -110,6 +156,9 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     },
   },
 ];
+
+/** As cmake/cuda.cmake has it. */
+export const isForHopper = (file: string): boolean => file.endsWith("_sm90");
 
 export type Mistake = readonly [from: string, to: string];
 
@@ -123,7 +172,14 @@ export function compileMutant(file: string, mistake: Mistake | undefined, target
     source,
     text.replace(from, () => to),
   );
-  const flags = ["-std=c++17", "-O3", "--fmad=false", "-lineinfo", "-ptx", "-arch=compute_80"];
+  const flags = [
+    "-std=c++17",
+    "-O3",
+    "--fmad=false",
+    "-lineinfo",
+    "-ptx",
+    `-arch=${isForHopper(file) ? "compute_90a" : "compute_80"}`,
+  ];
   const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
   const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });
   if (status !== 0) throw new Error(`nvcc: ${stderr}`);

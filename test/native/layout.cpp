@@ -19,6 +19,14 @@ int Layout::add_span(const std::vector<int>& pages_of_sequence, int first, int r
   return first_row;
 }
 
+void Layout::join_spans(int first) {
+  const auto count = static_cast<std::size_t>(first) + 1;
+  span_row.resize(count);
+  span_rows.resize(count);
+  span_pages.resize(count);
+  span_rows.back() = rows() - span_row.back();
+}
+
 void Layout::add_store(int row, int page, int offset) {
   store_row.push_back(row);
   store_slot.push_back(page * kPageSize + offset);
@@ -67,9 +75,19 @@ DeviceLayout::DeviceLayout(Backend& backend, const Layout& layout) {
     table.resize(table.size() + width - pages.size(), -1);
   }
 
+  std::vector<std::int32_t> shared(layout.span_row.size());
+  const auto before_page = [&](std::size_t span) { return layout.position[layout.span_row[span]] / kPageSize; };
+  for (std::size_t span = 1; span < shared.size(); ++span) {
+    const int most = std::min(before_page(span), before_page(span - 1));
+    while (shared[span] < most && layout.span_pages[span][static_cast<std::size_t>(shared[span])] ==
+                                      layout.span_pages[span - 1][static_cast<std::size_t>(shared[span])]) {
+      ++shared[span];
+    }
+  }
+
   using Array = const std::vector<std::int32_t>*;
   for (const Array values : std::initializer_list<Array>{&layout.position, &store_row, &store_slot, &layout.span_row,
-                                                         &layout.span_rows, &table}) {
+                                                         &layout.span_rows, &table, &shared}) {
     arrays_.emplace_back(backend, *values);
   }
   view_ = {.rows = layout.rows(),
@@ -82,7 +100,10 @@ DeviceLayout::DeviceLayout(Backend& backend, const Layout& layout) {
            .span_rows = arrays_[4].data(),
            .max_pages = static_cast<int>(width),
            .page_table = arrays_[5].data(),
-           .max_position = layout.rows() == 0 ? 0 : *std::max_element(layout.position.begin(), layout.position.end())};
+           .max_position = layout.rows() == 0 ? 0 : *std::max_element(layout.position.begin(), layout.position.end()),
+           .span_shared = layout.tells_shared ? arrays_[6].data() : nullptr};
+  if (layout.tells_shared) view_.most_shared = *std::max_element(shared.begin(), shared.end());
+  while (view_.decode_spans < view_.spans && layout.span_rows[view_.decode_spans] == 1) ++view_.decode_spans;
 }
 
 AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, std::uint64_t seed) {
@@ -107,6 +128,30 @@ AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, 
       data.sin.push_back(static_cast<float>(1.1 * std::sin(angle)));
     }
   }
+  return data;
+}
+
+AttentionCase decoding(const AttentionCase& whole, const std::vector<int>& rows, bool tells_shared) {
+  Layout layout;
+  layout.pages = whole.layout.pages;
+  layout.tells_shared = tells_shared;
+  for (const int row : rows) {
+    const auto& starts = whole.layout.span_row;
+    const auto span = std::upper_bound(starts.begin(), starts.end(), row) - starts.begin() - 1;
+    layout.add_span(whole.layout.span_pages[static_cast<std::size_t>(span)], whole.layout.position[row], 1);
+  }
+  AttentionCase data = make_attention(whole.shape, layout);
+  data.q_gain = whole.q_gain;
+  data.k_gain = whole.k_gain;
+  const auto copy = [&](const std::vector<float>& from, std::vector<float>& to, int heads) {
+    const auto width = static_cast<std::ptrdiff_t>(heads) * whole.shape.head_dim;
+    for (std::size_t m = 0; m < rows.size(); ++m) {
+      std::copy_n(from.begin() + rows[m] * width, width, to.begin() + static_cast<std::ptrdiff_t>(m) * width);
+    }
+  };
+  copy(whole.q, data.q, whole.shape.heads);
+  copy(whole.k, data.k, whole.shape.kv_heads);
+  copy(whole.v, data.v, whole.shape.kv_heads);
   return data;
 }
 

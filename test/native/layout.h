@@ -9,12 +9,15 @@ namespace tinylora::test {
 struct Layout {
   std::vector<std::int32_t> position, store_row, store_slot, span_row, span_rows;
   std::vector<std::vector<int>> span_pages;
-  int pages = 0;  // of the whole cache
+  int pages = 0;              // of the whole cache
+  bool tells_shared = false;  // SequenceLayout::span_shared is given
 
   int rows() const { return static_cast<int>(position.size()); }
 
   /// `rows` rows at positions from `first` on, each stored into its own page. Returns the span's first row.
   int add_span(const std::vector<int>& pages_of_sequence, int first, int rows);
+  /// Span `first` and those behind it, rows of one sequence one after the other, become one.
+  void join_spans(int first);
   /// One more slot for a row that is already there.
   void add_store(int row, int page, int offset);
 };
@@ -53,6 +56,9 @@ struct AttentionCase {
 };
 
 AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, std::uint64_t seed = 1);
+
+/// Each of `rows` of the case decoded by itself, over the pages of its own span, in that order.
+AttentionCase decoding(const AttentionCase& whole, const std::vector<int>& rows, bool tells_shared);
 
 /// Keys and values of a layer; every slot holds NaN until it is stored.
 struct Cache {

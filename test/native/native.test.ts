@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
-import { compileMutant, KERNEL_MUTANTS } from "./kernel-mutants.js";
+import { compileMutant, isForHopper, KERNEL_MUTANTS } from "./kernel-mutants.js";
 
 /** With nvcc there are kernels, and the cuda backend is one more candidate: on the stand-in, unless a GPU is named. */
 const driver = hasNvcc ? { TINYLORA_CUDA_DRIVER: process.env.TINYLORA_CUDA_DRIVER ?? cudasimLibrary } : {};
@@ -54,10 +54,10 @@ describe("native", () => {
  */
 describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("native, on sm_90", () => {
   const filters = [
-    ["linear: ", "cuda bf16"],
-    ["lora: ", "cuda bf16"],
     ["cuda product", "sm_90a"],
-    ["weight gradient: ", "cuda bf16"],
+    ...["cuda bf16", "cuda fp16"].flatMap((on) =>
+      ["linear: ", "lora: ", "weight gradient: "].map((name) => [name, on]),
+    ),
   ];
   it.each(["0", "1", "2"])("products, order %s", { timeout: 300_000 }, async (order) => {
     const environment = { CUDASIM_ARCH: "90", CUDASIM_MULTIPROCESSORS: "3", CUDASIM_ORDER: order };
@@ -82,7 +82,10 @@ describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("pla
       { timeout: 300_000 },
       async (_, mistake) => {
         compileMutant(file, mistake, ptx);
-        const { stdout } = await nativeTests([...test], { CUDASIM_PTX: ptx });
+        const { stdout } = await nativeTests([...test], {
+          CUDASIM_PTX: ptx,
+          ...(isForHopper(file) && { CUDASIM_ARCH: "90" }),
+        });
         expect(linesOf(stdout).at(-1)).toBe(mistake ? "0 passed, 1 failed" : "1 passed, 0 failed");
       },
     );

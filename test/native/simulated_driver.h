@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace tinylora::test {
 
@@ -11,9 +12,13 @@ struct SimulatedDriver {
   std::uint64_t (*graph_launches)() = nullptr;      // graphs
   void (*fail_next)(const char* kernel) = nullptr;  // its next launch is the end of the context
   void (*refuse_captures)(bool refuse) = nullptr;
+  const char* (*counters)() = nullptr;  // JSON by kernel
+  void (*reset_counters)() = nullptr;
   const char* (*leaks)() = nullptr;  // what has not been given back, "" when there is nothing
 
   static SimulatedDriver find();
+  /// A counter ("mma", "sectors", ...) of all launches of a kernel since the counters were reset; 0 without launches.
+  std::int64_t counted(const std::string& kernel, const std::string& counter) const;
   explicit operator bool() const { return launches != nullptr; }
 };
 

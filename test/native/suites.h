@@ -18,6 +18,7 @@ void add_cuda_low_rank_tests(Tests&);
 void add_cuda_product_tests(Tests&);
 void add_cuda_weight_gradient_tests(Tests&);
 void add_attention_tests(Tests&);
+void add_attention_decode_tests(Tests&);
 void add_attention_gradient_tests(Tests&);
 void add_head_tests(Tests&);
 void add_sample_tests(Tests&);
@@ -48,6 +49,7 @@ inline void add_all(Tests& tests) {
   add_cuda_product_tests(tests);
   add_cuda_weight_gradient_tests(tests);
   add_attention_tests(tests);
+  add_attention_decode_tests(tests);
   add_attention_gradient_tests(tests);
   add_head_tests(tests);
   add_sample_tests(tests);

@@ -38,9 +38,6 @@ void add_for_each_backend(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body,
                           const std::vector<DType>& dtypes = {DType::f32, DType::bf16, DType::f16});
 
-/// Of engines that train weights.
-inline const std::vector<DType> kWeightTraining = {DType::f32, DType::bf16};
-
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
 

@@ -59,19 +59,21 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
   // Gradients of activations are rounded on the way, by each device at places of its own; in fp16 against fp32 the
   // weights are rounded besides (bf16 comes to 0.08 there).
   it.each([
-    ["bf16", "bf16", 0.02],
-    ["fp16", "fp32", 0.04],
+    ["bf16", "sgd", "bf16", 0.02],
+    ["fp16", "sgd", "fp32", 0.04],
+    ["fp16", "natural", "fp32", 0.04],
   ] as const)(
-    "in %s samples and trains with the same bits, and comes to the v of the cpu in %s",
-    async (dtype, cpuDtype, tolerance) => {
+    "in %s by %s samples and trains with the same bits, and comes to the v of the cpu in %s",
+    async (dtype, optim, cpuDtype, tolerance) => {
       const recording = new Recording();
-      const [cuda, cpu] = [join(folder, `cuda-${dtype}`), join(folder, `cpu-${dtype}`)];
-      await runTiny(cuda, "start", { ...base, dtype }, recording.record);
+      const [cuda, cpu] = [join(folder, `cuda-${dtype}-${optim}`), join(folder, `cpu-${dtype}-${optim}`)];
+      const options = { ...base, optim };
+      await runTiny(cuda, "start", { ...options, dtype }, recording.record);
       const steps = await metrics(cuda);
       expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
       for (const { grad_norm } of steps) expect(grad_norm).toBeGreaterThan(0);
 
-      await runTiny(cpu, "start", { ...base, dtype: cpuDtype, device: "cpu" }, recording.replay);
+      await runTiny(cpu, "start", { ...options, dtype: cpuDtype, device: "cpu" }, recording.replay);
       const [found, wanted] = [await vector(cuda, 2), await vector(cpu, 2)];
       const difference = Math.hypot(...found.map((value, i) => value - wanted[i]!));
       expect(difference / Math.hypot(...wanted)).toBeLessThan(tolerance);

@@ -5,35 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter } from "../../lib/adapter/adapter.js";
-import { resolveConfig } from "../../lib/config/config.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
-import type { Dataset } from "../../lib/data/load.js";
 import { Engine } from "../../lib/engine.js";
-import { makeTrained } from "../../lib/train/make-trained.js";
-import { SftTrainer } from "../../lib/train/sft-trainer.js";
-import type { Trained } from "../../lib/train/trainable.js";
-import { GrpoTrainer } from "../../lib/train/trainer.js";
+import { type Method, MODEL, metricsOf, productOf, type Train, trainGolden } from "./golden-run.js";
 
-const MODEL = join(import.meta.dirname, "../golden/models/qwen3");
-const example = (i: number) => ({
-  id: `sums/${i}`,
-  question: `${i} and ${i + 1}?`,
-  answer: String(2 * i + 1),
-  row: { solution: `That makes ${2 * i + 1}.` },
-});
-const data: Dataset = { name: "sums", train: Array.from({ length: 9 }, (_, i) => example(i)), test: [example(20)] };
-const common: TrainOptions = {
-  prompt_style: "text",
-  shots: 0,
-  r: 2,
-  num_prompts: 3,
-  num_generations: 4,
-  max_completion_length: 6,
-  max_steps: 4,
-  eval_steps: 2,
-  learning_rate: 0.01,
-  num_iterations: 2,
-};
 const kinds: [name: string, options: TrainOptions][] = [
   ["tinylora", { adapter: "tinylora", u: 3, v_dtype: "bf16", v_rounding: "stochastic" }],
   ["lora_xs", { adapter: "lora_xs", v_dtype: "fp16" }],
@@ -51,48 +26,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-type Method = "GRPO" | "SFT";
-interface Train {
-  readonly run: string;
-  readonly resume?: boolean;
-  readonly threads?: number;
-  /** Ctrl-C after this step. */
-  readonly stop?: number;
-}
-
-async function train(method: Method, options: TrainOptions, { run, resume = false, threads = 2, stop }: Train) {
-  await using engine = await Engine.load(MODEL, { dtype: "bf16", threads, cacheTokens: 1024 });
-  const config = { ...common, ...options };
-  const adapter: Trained = await makeTrained(engine, resolveConfig(config));
-  const all = { engine, adapter, data, config, run: join(folder, run), resume };
-  // A reward that always tells completions apart.
-  const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };
-  const trainer = method === "GRPO" ? new GrpoTrainer({ ...all, rewards }) : new SftTrainer(all);
-  const controller = new AbortController();
-  const result = await trainer.train({
-    signal: controller.signal,
-    onStep: ({ step }) => {
-      if (step === stop) controller.abort();
-    },
-  });
-  return result;
-}
-
-async function metrics(run: string): Promise<object[]> {
-  const text = await readFile(join(folder, run, "metrics.jsonl"), "utf8");
-  return text
-    .trimEnd()
-    .split("\n")
-    .map((line) => ({ ...JSON.parse(line), measured: undefined }));
-}
-
-/** The files of what was trained. */
-async function product(run: string): Promise<Buffer[]> {
-  const name = (await readdir(join(folder, run))).find((entry) => entry === "adapter" || entry === "model")!;
-  const files = ["adapter.safetensors", "model.safetensors"];
-  const there = (await readdir(join(folder, run, name))).filter((file) => files.includes(file));
-  return Promise.all(there.map((file) => readFile(join(folder, run, name, file))));
-}
+const train = (method: Method, options: TrainOptions, how: Train) =>
+  trainGolden(method, options, { ...how, run: join(folder, how.run) });
+const metrics = (run: string) => metricsOf(join(folder, run));
+const product = (run: string) => productOf(join(folder, run));
 
 describe.each<Method>(["GRPO", "SFT"])("%s", (method) => {
   it.each(kinds)("%s: stopped and resumed = straight, 1 thread = 2", async (_, options) => {

@@ -1,4 +1,4 @@
-// Arguments of attention.cu and attention_backward.cu. The layout is passed by value: the pointer inside the op's own
+// Arguments of the attention kernels (attention*.cu). The layout is passed by value: the pointer inside the op's own
 // arguments is one of the host.
 #pragma once
 
@@ -6,9 +6,17 @@
 
 namespace tinylora::cuda {
 
+/// What splits leave of the queries until they are added up, by [split, M, H].
+struct AttentionParts {
+  float* out = nullptr;  // [.., D] sums of p v
+  float* largest = nullptr;
+  float* total = nullptr;
+};
+
 struct AttentionTask {
   SequenceLayout layout;
   AttentionArgs args;
+  AttentionParts parts;  // of decoding on tensor cores
 };
 
 struct AttentionBackwardTask {
@@ -18,8 +26,10 @@ struct AttentionBackwardTask {
 };
 
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
-inline constexpr int kAttentionWarps = 4;      // warps of a block, for spans of many rows
-inline constexpr int kDecodeWarps = 1;         // for spans of one row
+inline constexpr int kAttentionThreads = 128;  // of a block on tensor cores
+inline constexpr int kAttentionWarps = kAttentionThreads / 32;
+inline constexpr int kSplitPages = 4;          // pages of a split: keys that are a softmax of their own on tensor cores
+inline constexpr int kCombineWarps = 8;        // one query each
 inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way
 inline constexpr int kSimtAttentionWarps = 4;  // one query each
 inline constexpr int kGradientTile = 32;       // queries of a block on the way back

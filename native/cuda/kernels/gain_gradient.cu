@@ -43,6 +43,9 @@ __device__ void bias_gradient(const BiasGradientKernelArgs& args) {
 extern "C" __global__ __launch_bounds__(kColumnSumThreads) void bias_gradient_bf16(BiasGradientKernelArgs args) {
   bias_gradient<__nv_bfloat16>(args);
 }
+extern "C" __global__ __launch_bounds__(kColumnSumThreads) void bias_gradient_f16(BiasGradientKernelArgs args) {
+  bias_gradient<__half>(args);
+}
 extern "C" __global__ __launch_bounds__(kColumnSumThreads) void bias_gradient_f32(BiasGradientKernelArgs args) {
   bias_gradient<float>(args);
 }

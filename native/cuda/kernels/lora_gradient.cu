@@ -20,6 +20,7 @@ __device__ float2 load_pair(const float* p) { return *reinterpret_cast<const flo
 __device__ float2 load_pair(const __nv_bfloat16* p) {
   return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(p));
 }
+__device__ float2 load_pair(const __half* p) { return __half22float2(*reinterpret_cast<const __half2*>(p)); }
 
 template <typename Act, int kRanks>
 __device__ void sum_run(const LoraGradientKernelArgs& args) {
@@ -68,6 +69,7 @@ __device__ void sum_run(const LoraGradientKernelArgs& args) {
     sum_run<act, 16>(args);                                                                                         \
   }
 TINYLORA_LORA_GRADIENT(bf16, __nv_bfloat16)
+TINYLORA_LORA_GRADIENT(f16, __half)
 TINYLORA_LORA_GRADIENT(f32, float)
 #undef TINYLORA_LORA_GRADIENT
 

@@ -89,6 +89,7 @@ __device__ void repack(const RepackKernelArgs& args) {
 }  // namespace
 
 extern "C" __global__ __launch_bounds__(256) void repack_bf16(RepackKernelArgs args) { repack<__nv_bfloat16>(args); }
+extern "C" __global__ __launch_bounds__(256) void repack_f16(RepackKernelArgs args) { repack<__half>(args); }
 extern "C" __global__ __launch_bounds__(256) void repack_f32(RepackKernelArgs args) { repack<float>(args); }
 
 }  // namespace tinylora::cuda

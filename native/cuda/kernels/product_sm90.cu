@@ -1,4 +1,4 @@
-// product_half.cu for sm_90a and bf16 (H100, H200): the same outputs, by TMA and wgmma.
+// product_half.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
 //   64 x 16    small   1           16                8 x 10 KiB       48                M <= 64: W streams by once
@@ -40,8 +40,9 @@ using namespace tinylora::cuda;
 
 namespace {
 
-template <int kConsumers_, int kColumns_, int kStages_, bool kTransposed_, int kCluster_>
+template <typename Half_, int kConsumers_, int kColumns_, int kStages_, bool kTransposed_, int kCluster_>
 struct Tiling {
+  using Half = Half_;  // bf16 or fp16
   static constexpr int kConsumers = kConsumers_, kColumns = kColumns_, kStages = kStages_;
   static constexpr int kCluster = kCluster_;         // blocks, one row tile each, that share a W tile
   static constexpr bool kTransposed = kTransposed_;  // W is read as [k, n]
@@ -145,8 +146,8 @@ __device__ void multiply_stage(float (&sum)[T::kSums], const unsigned char* x, c
   constexpr int kStepX = 32, kStepW = T::kTransposed ? 2048 : 32;  // bytes of 16 k
 #pragma unroll
   for (int step = 0; step < kSm90Depth / 16; ++step) {
-    multiply_add<T::kTransposed>(sum, tile_descriptor(x + step * kStepX, 16),
-                                 tile_descriptor(w + step * kStepW, T::kTransposed ? 8192 : 16));
+    multiply_add<typename T::Half, T::kTransposed>(sum, tile_descriptor(x + step * kStepX, 16),
+                                                   tile_descriptor(w + step * kStepW, T::kTransposed ? 8192 : 16));
   }
 }
 
@@ -177,7 +178,7 @@ __device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task,
     if (rows[i] >= args.rows) break;
 #pragma unroll
     for (int j = 0; j < T::kColumns / 8; ++j) {
-      finish_pair<__nv_bfloat16>(task, rows[i], column + 8 * j + pair, sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]);
+      finish_pair<typename T::Half>(task, rows[i], column + 8 * j + pair, sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]);
     }
   }
 }
@@ -245,29 +246,40 @@ __device__ void product(const ProductSm90Args& args) {
   if constexpr (T::kCluster > 1) meet_cluster();
 }
 
-using Small = Tiling<1, 16, 8, false, 1>;
-using Mid = Tiling<1, 128, 4, false, 1>;
-using Large = Tiling<2, 256, 4, false, 2>;
-using MidBackward = Tiling<1, 128, 4, true, 1>;
-using LargeBackward = Tiling<2, 256, 4, true, 2>;
+template <typename Half>
+using Small = Tiling<Half, 1, 16, 8, false, 1>;
+template <typename Half>
+using Mid = Tiling<Half, 1, 128, 4, false, 1>;
+template <typename Half>
+using Large = Tiling<Half, 2, 256, 4, false, 2>;
+template <typename Half>
+using MidBackward = Tiling<Half, 1, 128, 4, true, 1>;
+template <typename Half>
+using LargeBackward = Tiling<Half, 2, 256, 4, true, 2>;
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(160, 2) product_small_sm90(const __grid_constant__ ProductSm90Args args) {
-  product<Small>(args);
-}
-extern "C" __global__ void __launch_bounds__(160, 2) product_mid_sm90(const __grid_constant__ ProductSm90Args args) {
-  product<Mid>(args);
-}
-extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)
-    product_large_sm90(const __grid_constant__ ProductSm90Args args) {
-  product<Large>(args);
-}
-extern "C" __global__ void __launch_bounds__(160, 2)
-    product_mid_backward_sm90(const __grid_constant__ ProductSm90Args args) {
-  product<MidBackward>(args);
-}
-extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)
-    product_large_backward_sm90(const __grid_constant__ ProductSm90Args args) {
-  product<LargeBackward>(args);
-}
+#define TINYLORA_PRODUCTS_SM90(name, half)                                                 \
+  extern "C" __global__ void __launch_bounds__(160, 2)                                     \
+      product_small_##name##_sm90(const __grid_constant__ ProductSm90Args args) {          \
+    product<Small<half>>(args);                                                            \
+  }                                                                                        \
+  extern "C" __global__ void __launch_bounds__(160, 2)                                     \
+      product_mid_##name##_sm90(const __grid_constant__ ProductSm90Args args) {            \
+    product<Mid<half>>(args);                                                              \
+  }                                                                                        \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)           \
+      product_large_##name##_sm90(const __grid_constant__ ProductSm90Args args) {          \
+    product<Large<half>>(args);                                                            \
+  }                                                                                        \
+  extern "C" __global__ void __launch_bounds__(160, 2)                                     \
+      product_mid_backward_##name##_sm90(const __grid_constant__ ProductSm90Args args) {   \
+    product<MidBackward<half>>(args);                                                      \
+  }                                                                                        \
+  extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)           \
+      product_large_backward_##name##_sm90(const __grid_constant__ ProductSm90Args args) { \
+    product<LargeBackward<half>>(args);                                                    \
+  }
+TINYLORA_PRODUCTS_SM90(bf16, __nv_bfloat16)
+TINYLORA_PRODUCTS_SM90(f16, __half)
+#undef TINYLORA_PRODUCTS_SM90

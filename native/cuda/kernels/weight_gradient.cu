@@ -126,9 +126,13 @@ using Large = Tiling<2, 4, 4, 4>;
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(128) weight_gradient_mid_bf16(WeightGradientKernelArgs args) {
-  weight_gradient<__nv_bfloat16, Mid>(args);
-}
-extern "C" __global__ void __launch_bounds__(256, 2) weight_gradient_large_bf16(WeightGradientKernelArgs args) {
-  weight_gradient<__nv_bfloat16, Large>(args);
-}
+#define TINYLORA_WEIGHT_GRADIENT(name, half)                                                                         \
+  extern "C" __global__ void __launch_bounds__(128) weight_gradient_mid_##name(WeightGradientKernelArgs args) {      \
+    weight_gradient<half, Mid>(args);                                                                                \
+  }                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, 2) weight_gradient_large_##name(WeightGradientKernelArgs args) { \
+    weight_gradient<half, Large>(args);                                                                              \
+  }
+TINYLORA_WEIGHT_GRADIENT(bf16, __nv_bfloat16)
+TINYLORA_WEIGHT_GRADIENT(f16, __half)
+#undef TINYLORA_WEIGHT_GRADIENT

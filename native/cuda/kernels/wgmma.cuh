@@ -37,32 +37,40 @@ __device__ inline void hold(float (&sum)[kCount]) {
   "+f"(sum[i]), "+f"(sum[i + 1]), "+f"(sum[i + 2]), "+f"(sum[i + 3]), "+f"(sum[i + 4]), "+f"(sum[i + 5]), \
       "+f"(sum[i + 6]), "+f"(sum[i + 7])
 
-/// sum += a b over 16 k: a [64, k] and b [N, k] by descriptors; kTransposed: b lies as [k, N].
-template <bool kTransposed>
+/// The instruction of one N for both types of operands; behind `registers` the sums.
+#define TINYLORA_WGMMA(n, registers, ...)                                                         \
+  if constexpr (std::is_same_v<Half, __half>) {                                                   \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" n "k16.f32.f16.f16 " registers:__VA_ARGS__   \
+                 : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));                                     \
+  } else {                                                                                        \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" n "k16.f32.bf16.bf16 " registers:__VA_ARGS__ \
+                 : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));                                     \
+  }
+
+/// sum += a b over 16 k, elements of type Half (bf16 or fp16): a [64, k] and b [N, k] by descriptors; kTransposed: b
+/// lies as [k, N].
+template <typename Half, bool kTransposed>
 __device__ inline void multiply_add(float (&sum)[8], std::uint64_t a, std::uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 "
-      "{%0, %1, %2, %3, %4, %5, %6, %7}, "
-      "%8, %9, 1, 1, 1, 0, %10;\n"
-      : TINYLORA_SUM8(0)
-      : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));
+  TINYLORA_WGMMA("16",
+                 "{%0, %1, %2, %3, %4, %5, %6, %7}, "
+                 "%8, %9, 1, 1, 1, 0, %10;\n",
+                 TINYLORA_SUM8(0))
 }
-template <bool kTransposed>
+template <typename Half, bool kTransposed>
 __device__ inline void multiply_add(float (&sum)[64], std::uint64_t a, std::uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+  TINYLORA_WGMMA(
+      "128",
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
       "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, "
       "%43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-      "%64, %65, 1, 1, 1, 0, %66;\n"
-      : TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32), TINYLORA_SUM8(40),
-        TINYLORA_SUM8(48), TINYLORA_SUM8(56)
-      : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));
+      "%64, %65, 1, 1, 1, 0, %66;\n",
+      TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32), TINYLORA_SUM8(40),
+      TINYLORA_SUM8(48), TINYLORA_SUM8(56))
 }
-template <bool kTransposed>
+template <typename Half, bool kTransposed>
 __device__ inline void multiply_add(float (&sum)[128], std::uint64_t a, std::uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 "
+  TINYLORA_WGMMA(
+      "256",
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
       "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, "
       "%43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
@@ -70,13 +78,13 @@ __device__ inline void multiply_add(float (&sum)[128], std::uint64_t a, std::uin
       "%85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, "
       "%105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, "
       "%122, %123, %124, %125, %126, %127}, "
-      "%128, %129, 1, 1, 1, 0, %130;\n"
-      : TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32), TINYLORA_SUM8(40),
-        TINYLORA_SUM8(48), TINYLORA_SUM8(56), TINYLORA_SUM8(64), TINYLORA_SUM8(72), TINYLORA_SUM8(80),
-        TINYLORA_SUM8(88), TINYLORA_SUM8(96), TINYLORA_SUM8(104), TINYLORA_SUM8(112), TINYLORA_SUM8(120)
-      : "l"(a), "l"(b), "n"(kTransposed ? 1 : 0));
+      "%128, %129, 1, 1, 1, 0, %130;\n",
+      TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24), TINYLORA_SUM8(32), TINYLORA_SUM8(40),
+      TINYLORA_SUM8(48), TINYLORA_SUM8(56), TINYLORA_SUM8(64), TINYLORA_SUM8(72), TINYLORA_SUM8(80), TINYLORA_SUM8(88),
+      TINYLORA_SUM8(96), TINYLORA_SUM8(104), TINYLORA_SUM8(112), TINYLORA_SUM8(120))
 }
 
+#undef TINYLORA_WGMMA
 #undef TINYLORA_SUM8
 
 }  // namespace tinylora::cuda

@@ -82,8 +82,9 @@ void logLaunch(const std::string& file, const Program& program, const Configurat
     return "[" + std::to_string(size.x) + "," + std::to_string(size.y) + "," + std::to_string(size.z) + "]";
   };
   std::ofstream(file, std::ios::app) << "{\"kernel\":\"" << program.kernel << "\",\"grid\":" << sides(with.grid)
-                                     << ",\"block\":" << sides(with.block) << "," << countersJson(program, sites)
-                                     << "}\n";
+                                     << ",\"block\":" << sides(with.block)
+                                     << ",\"sharedBytes\":" << program.staticShared + with.dynamicShared << ","
+                                     << countersJson(program, sites) << "}\n";
 }
 
 /** The error shows at the next call, as the driver's does. */

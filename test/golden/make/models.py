@@ -1,4 +1,4 @@
-"""models/: small random models as Hugging Face folders (and two as GGUF), with log-probabilities, gradients of v and token ids."""
+"""models/: small random models as Hugging Face folders (and three as GGUF), with log-probabilities, gradients of v and token ids."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS = {
     "qwen2-tied": ("Qwen2", dict(num_attention_heads=4, num_key_value_heads=4, tie_word_embeddings=True), "qwen2", torch.float16, "5GB"),
     "qwen3": ("Qwen3", dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16, tie_word_embeddings=False), "qwen2", torch.bfloat16, "5GB"),
 }
-GGUF = ("llama3-8k", "qwen2")
+GGUF = ("llama3-8k", "qwen2", "qwen3")
 
 
 def make() -> None:

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -27,6 +27,12 @@ async function saved(name: string): Promise<string> {
 describe("adapter files", () => {
   it("refuses a folder without an adapter", async () => {
     await expect(Adapter.load(folder)).rejects.toThrow("expected adapter.json in this folder");
+  });
+
+  it("says where the model is when a run trained all weights", async () => {
+    const run = await mkdtemp(join(folder, "run-"));
+    await mkdir(join(run, "model"));
+    await expect(Adapter.load(run)).rejects.toThrow(`found a model that was trained itself: ${join(run, "model")}`);
   });
 
   it("refuses what is no file and no short string", async () => {

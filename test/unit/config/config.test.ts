@@ -6,7 +6,7 @@ import { adapterOptions } from "../../../lib/config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../../../lib/config/config.js";
 import { environment } from "../../../lib/config/env.js";
 import { fields, parseFlag } from "../../../lib/config/fields.js";
-import { checkMethod } from "../../../lib/config/method.js";
+import { checkMethod, fieldsOf, noEffect, unusedBy } from "../../../lib/config/method.js";
 import { nearest } from "../../../lib/config/nearest.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 
@@ -58,7 +58,6 @@ describe("resolveConfig", () => {
         message,
       ]),
       [{ dtype: "fp16" }, /dtype: expected bf16 or fp32, since device is cpu, found "fp16"/],
-      [{ dtype: "fp16", device: "cuda", adapter: "lora" }, /dtype: expected bf16 or fp32, since adapter is lora/],
       [{ warmup_steps: 200 }, /warmup_steps: expected at most max_steps \(150\)/],
       [{ mask_truncated_completions: "yes" }, /mask_truncated_completions: expected true or false, found "yes"/],
     ];
@@ -72,6 +71,25 @@ describe("resolveConfig", () => {
       /estimator: expected policy_gradient, since the method/,
     );
     expect(refused({ optim: "sgd" })).not.toThrow();
+  });
+
+  it("knows which options a method uses, and how", () => {
+    const keys = fields.map(({ key }) => key);
+    const sections = new Set(fields.map(({ section }) => section));
+    expect(unusedBy("grpo", keys)).toEqual([]);
+    expect(fieldsOf("grpo")).toEqual(fields);
+    const unused = unusedBy("sft", keys);
+    expect(fieldsOf("sft").map(({ key }) => key)).toEqual(keys.filter((key) => !unused.includes(key)));
+    expect(unused).toEqual(expect.arrayContaining(["rewards", "num_generations", "temperature", "beta", "sigma"]));
+    for (const key of ["num_prompts", "max_completion_length", "stop", "learning_rate", "v_rounding", "optim"]) {
+      expect(unused).not.toContain(key);
+    }
+    expect(new Set(fieldsOf("sft").map(({ section }) => section))).toEqual(
+      new Set([...sections].filter((section) => !["Reward", "Loss"].includes(section))),
+    );
+    expect(fieldsOf("sft").find(({ key }) => key === "optim")).toMatchObject({ choices: ["adamw", "sgd"] });
+    expect(noEffect(["beta"], "sft")).toBe("beta has no effect with sft");
+    expect(noEffect(["beta", "delta"], "sft")).toBe("beta, delta have no effect with sft");
   });
 
   it("names every wrong key at once", () => {

@@ -119,7 +119,12 @@ describe("evaluate", () => {
       /pass@2: expected at least 2 samples/,
     );
     await expect(evaluate(new FakePolicy(), examples, { ...options, max_completion_length: 300 })).rejects.toThrow(
-      /e\/0: the prompt's \d+ tokens and 300 of the completion exceed the model's context of 256/,
+      /e\/0: the prompt's \d+ tokens and 300 of the completion exceed the model's context of 256: lower max_completion_length/,
+    );
+    const narrow = new FakePolicy();
+    Object.assign(narrow.model.config, { context: 2 });
+    await expect(evaluate(narrow, examples, options)).rejects.toThrow(
+      /e\/0: the prompt's 2 tokens fill the model's context of 2: give fewer shots/,
     );
   });
 

@@ -142,10 +142,14 @@ describe("run folder", () => {
       if (step === 2) await run.saveCheckpoint(state(2), kept);
     }
     await run.close();
+    await expect(RunFolder.create(folder, info)).rejects.toThrow(/holds a run already/);
     expect(await readRunInfo(folder)).toEqual(info);
 
     const again = await RunFolder.open(folder, { max_steps: 9 });
     expect(again.info.config.max_steps).toBe(9);
+    await expect(RunFolder.open(folder, { max_steps: 1 })).rejects.toThrow(
+      /max_steps: expected at least 2, the steps made, found 1/,
+    );
     expect((await again.restore(never, kept))!.step).toBe(2);
     expect(await readFile(join(folder, "metrics.jsonl"), "utf8")).toBe(
       [0, 1, 2].map((step) => `{"step":${step},"reward":null}\n`).join(""),

@@ -1,0 +1,28 @@
+import type { TrainConfig } from "../config/schema.js";
+import type { Example } from "../data/example.js";
+import type { NamedReward } from "../reward/reward.js";
+import type { Clock } from "./clock.js";
+import type { Metrics } from "./metrics.js";
+import type { Sequence } from "./pass.js";
+import type { Policy } from "./policy.js";
+import type { ProgressListener } from "./progress.js";
+import type { TrainState } from "./run.js";
+import type { Trainable } from "./trainable.js";
+
+/** What a step of learning from rewards works with. */
+export interface StepContext {
+  readonly policy: Policy;
+  readonly trainable: Trainable;
+  readonly examples: readonly Example[];
+  readonly rewards: readonly NamedReward[];
+  readonly config: TrainConfig;
+  readonly onProgress: ProgressListener;
+}
+
+export interface StepResult {
+  readonly state: TrainState;
+  readonly sequences: Sequence[];
+  /** The same bits for the same state, on any machine of the same kind. */
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+}

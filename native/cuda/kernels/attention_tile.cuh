@@ -1,0 +1,292 @@
+// Attention of a block on tensor cores: the queries of a tile over a run of pages. A warp owns 16 queries (rows and
+// heads of one kv group) as A fragments in registers, their sums of D in registers too; the warps of a block share the
+// pages, which cp.async brings two ahead into a swizzled ring of three. Per page and warp: 4 D/16 mma for s (n = keys),
+// one softmax over the quads that hold a row, D/8 * 2 mma for p v (n = D, p rounded to 16 bits, its sum is not).
+//
+// Keys of a sequence are taken in splits of kSplitPages pages from position 0. Each split is a softmax of its own:
+//   s = q k^T / sqrt(D),  m' = max(m, max s),  p = e^(s - m'),  l = l e^(m - m') + sum p,  o = o e^(m - m') + p v
+// page by page from m = -inf, l = o = 0; the splits are then added in order to the query's totals M, L, O:
+//   M' = max(M, m),  L = L e^(M - M') + l e^(m - M'),  O = O e^(M - M') + o e^(m - M')
+// A query's bits depend on its own row of A alone, and on the pages and splits of its own sequence: so they are the
+// same in any tile, beside any company, and whoever adds up the splits.
+//
+// Keys behind a query get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may
+// be NaN).
+#pragma once
+
+#include "act.cuh"
+#include "attention.h"
+#include "mma.cuh"
+#include "span_tile.cuh"
+#include "warp.cuh"
+
+namespace tinylora::cuda {
+
+inline constexpr float kMinusInfinity = -__builtin_huge_valf();
+
+/// How a split of largest score m is added to totals of largest score M.
+struct SplitWeights {
+  float largest, of_totals, of_split;
+
+  __device__ SplitWeights(float before, float of_part)
+      : largest(fmaxf(before, of_part)), of_totals(expf(before - largest)), of_split(expf(of_part - largest)) {}
+  __device__ float add(float sum, float part) const { return fmaf(sum, of_totals, part * of_split); }
+};
+
+/// The queries of a tile, for one kv head: the G heads of a row side by side, rows in order.
+struct Queries {
+  const AttentionTask& task;
+  SpanTile tile;
+  int kv_head;
+  bool row_a_span = false;  // the rows are those of spans tile.span, tile.span + 1, ...; else of the one span
+
+  __device__ int group() const { return task.args.heads / task.args.kv_heads; }
+  __device__ int row(int query) const {
+    const int* first = task.layout.span_row + tile.span;
+    return row_a_span ? first[query / group()] : first[0] + query / group();
+  }
+  __device__ int end() const { return tile.first + tile.count; }
+  /// Place of the query in [M, H].
+  __device__ long long index(int query) const {
+    return static_cast<long long>(row(query)) * task.args.heads + kv_head * group() + query % group();
+  }
+  /// Element (page `number` of the sequence, key 0) of keys or values.
+  __device__ long long page(int number) const {
+    const int page = task.layout.page_table[static_cast<long long>(tile.span) * task.layout.max_pages + number];
+    return (static_cast<long long>(page) * task.args.kv_heads + kv_head) * kPageSize * task.args.head_dim;
+  }
+};
+
+/// The keys and values of one page, [32, kDim] each; zeros behind D and from key `seen` on.
+template <typename Half, int kDim>
+__device__ void copy_page(const Queries& queries, int number, int seen, uint4* keys, uint4* values) {
+  constexpr int kChunks = kDim / 8;
+  const int dim = queries.task.args.head_dim;
+  const long long page = queries.page(number);
+  const auto* from_keys = static_cast<const Half*>(queries.task.args.pages.keys) + page;
+  const auto* from_values = static_cast<const Half*>(queries.task.args.pages.values) + page;
+  for (int i = static_cast<int>(threadIdx.x); i < kPageSize * kChunks; i += static_cast<int>(blockDim.x)) {
+    const int key = i / kChunks, chunk = i % kChunks;
+    const bool valid = key < seen && chunk * 8 < dim;
+    const int from = valid ? key * dim + chunk * 8 : 0;
+    const int to = swizzled<kChunks>(key, chunk);
+    copy_async(keys + to, from_keys + from, valid);
+    copy_async(values + to, from_values + from, valid);
+  }
+}
+
+/// o, m and l of a warp's 16 queries. A lane holds parts of two of them: rows g and g + 8.
+template <int kDim>
+struct Sums {
+  float out[kDim / 8][4];
+  float largest[2];
+  float total[2];
+
+  __device__ void clear() {
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) out[n][i] = 0;
+    }
+    largest[0] = largest[1] = kMinusInfinity;
+    total[0] = total[1] = 0;
+  }
+};
+
+/// The 16 queries of a warp and their sums over the present split.
+template <typename Half, int kDim>
+struct WarpState : Sums<kDim> {
+  std::uint32_t q[kDim / 16][4];
+  int position[2];
+};
+
+/// Two neighbouring elements of q, zeros behind D or behind the last query.
+template <typename Half>
+__device__ std::uint32_t load_pair(const Half* row, int column, int dim) {
+  return row != nullptr && column < dim ? *reinterpret_cast<const std::uint32_t*>(row + column) : 0;
+}
+
+template <typename Half, int kDim>
+__device__ void start(const Queries& queries, int first, WarpState<Half, kDim>& state) {
+  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+  const int dim = queries.task.args.head_dim;
+  const auto* q = static_cast<const Half*>(queries.task.args.q);
+  const Half* rows[2];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int query = first + g + 8 * i;
+    const bool valid = query < queries.end();
+    rows[i] = valid ? q + queries.index(query) * dim : nullptr;
+    state.position[i] = valid ? queries.task.layout.position[queries.row(query)] : 0;
+  }
+#pragma unroll
+  for (int k = 0; k < kDim / 16; ++k) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) state.q[k][i] = load_pair(rows[i & 1], 16 * k + 2 * t + 8 * (i >> 1), dim);
+  }
+  state.clear();
+}
+
+/// scores [16, 32] = q k^T.
+template <typename Half, int kDim>
+__device__ void score(const WarpState<Half, kDim>& state, const uint4* keys, float (&scores)[4][4]) {
+  constexpr int kChunks = kDim / 8;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int n = 0; n < 4; ++n) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) scores[n][i] = 0;
+  }
+#pragma unroll
+  for (int k = 0; k < kDim / 16; ++k) {
+#pragma unroll
+    for (int pair = 0; pair < 2; ++pair) {  // 16 keys
+      std::uint32_t b[4];
+      const int key = 16 * pair + (lane & 7) + (lane >> 4) * 8;
+      load_matrices(b, keys + swizzled<kChunks>(key, 2 * k + (lane >> 3 & 1)));
+      multiply_add<Half>(scores[2 * pair], state.q[k], b[0], b[1]);
+      multiply_add<Half>(scores[2 * pair + 1], state.q[k], b[2], b[3]);
+    }
+  }
+}
+
+/// Scores become p; m, l and o move on. Of a query that has seen no key yet all stay 0, m is none.
+template <typename Half, int kDim>
+__device__ void softmax_page(WarpState<Half, kDim>& state, int first_key, float scale, float (&scores)[4][4]) {
+  const int t = static_cast<int>(threadIdx.x % 4);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {  // rows g and g + 8
+    float largest = state.largest[half];
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        float& s = scores[n][2 * half + i];
+        s = first_key + 8 * n + 2 * t + i <= state.position[half] ? s * scale : kMinusInfinity;
+        largest = fmaxf(largest, s);
+      }
+    }
+    largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, 1));
+    largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, 2));
+    const float top = largest == kMinusInfinity ? 0 : largest;
+    const float correction = expf(state.largest[half] - top);
+    float sum = 0;
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        float& s = scores[n][2 * half + i];
+        s = expf(s - top);
+        sum += s;
+      }
+    }
+    sum += __shfl_xor_sync(kWholeWarp, sum, 1);
+    sum += __shfl_xor_sync(kWholeWarp, sum, 2);
+    state.largest[half] = largest;
+    state.total[half] = fmaf(state.total[half], correction, sum);
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      state.out[n][2 * half] *= correction;
+      state.out[n][2 * half + 1] *= correction;
+    }
+  }
+}
+
+/// o += p v, p rounded to 16 bits: the C fragments of s are the A fragments of p.
+template <typename Half, int kDim>
+__device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, const float (&p)[4][4]) {
+  constexpr int kChunks = kDim / 8;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {  // 16 keys
+    const std::uint32_t a[4] = {pack<Half>(p[2 * k][0], p[2 * k][1]), pack<Half>(p[2 * k][2], p[2 * k][3]),
+                                pack<Half>(p[2 * k + 1][0], p[2 * k + 1][1]),
+                                pack<Half>(p[2 * k + 1][2], p[2 * k + 1][3])};
+#pragma unroll
+    for (int n = 0; n < kDim / 8; n += 2) {
+      std::uint32_t b[4];
+      load_matrices_transposed(b, values + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
+      multiply_add<Half>(state.out[n], a, b[0], b[1]);
+      multiply_add<Half>(state.out[n + 1], a, b[2], b[3]);
+    }
+  }
+}
+/// A split is added to the totals of those queries that see its first key, and begun anew.
+template <typename Half, int kDim>
+__device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int first_key) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (state.position[half] < first_key) continue;
+    const SplitWeights weights(totals.largest[half], state.largest[half]);
+    totals.largest[half] = weights.largest;
+    totals.total[half] = weights.add(totals.total[half], state.total[half]);
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+#pragma unroll
+      for (int i = 2 * half; i < 2 * half + 2; ++i) {
+        totals.out[n][i] = weights.add(totals.out[n][i], state.out[n][i]);
+      }
+    }
+  }
+  state.clear();
+}
+
+/// out = O / L and lse = M + log L of the warp's queries.
+template <typename Half, int kDim>
+__device__ void finish(const Queries& queries, int first, const Sums<kDim>& totals) {
+  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+  const int dim = queries.task.args.head_dim;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int query = first + g + 8 * half;
+    if (query >= queries.end()) continue;
+    const long long index = queries.index(query);
+    auto* out = static_cast<Half*>(queries.task.args.out) + index * dim;
+    const float inverse = 1.0F / totals.total[half];
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      const int column = 8 * n + 2 * t;
+      if (column >= dim) continue;
+      *reinterpret_cast<std::uint32_t*>(out + column) =
+          pack<Half>(totals.out[n][2 * half] * inverse, totals.out[n][2 * half + 1] * inverse);
+    }
+    if (t == 0 && queries.task.args.lse != nullptr) {
+      queries.task.args.lse[index] = totals.largest[half] + logf(totals.total[half]);
+    }
+  }
+}
+
+/// Pages begin .. end - 1 of the tile's sequences, keys up to position `last`. `at_end_of_split` is called by every
+/// warp that has queries, with the first key of the split. All threads of the block must call.
+template <typename Half, int kDim, class AtEndOfSplit>
+__device__ void visit_pages(const Queries& queries, int first, int begin, int end, int last, uint4* ring,
+                            WarpState<Half, kDim>& state, AtEndOfSplit at_end_of_split) {
+  constexpr int kPageChunks = kPageSize * kDim / 8;
+  const auto stage = [&](int number) { return ring + (number - begin) % kAttentionStages * 2 * kPageChunks; };
+  const auto request = [&](int number) {
+    if (number < end) {
+      uint4* keys = stage(number);
+      copy_page<Half, kDim>(queries, number, last + 1 - number * kPageSize, keys, keys + kPageChunks);
+    }
+    commit_copies();
+  };
+  for (int number = begin; number < begin + kAttentionStages - 1; ++number) request(number);
+
+  const float scale = 1.0F / sqrtf(static_cast<float>(queries.task.args.head_dim));
+  for (int number = begin; number < end; ++number) {
+    wait_for_copies<kAttentionStages - 2>();
+    __syncthreads();
+    request(number + kAttentionStages - 1);
+    if (first >= queries.end()) continue;  // a whole warp without queries
+    const uint4* keys = stage(number);
+    float scores[4][4];
+    score(state, keys, scores);
+    softmax_page(state, number * kPageSize, scale, scores);
+    add_values(state, keys + kPageChunks, scores);
+    if ((number + 1) % kSplitPages == 0 || number + 1 == end) {
+      at_end_of_split(number / kSplitPages * kSplitPages * kPageSize);
+    }
+  }
+}
+
+}  // namespace tinylora::cuda

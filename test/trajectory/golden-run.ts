@@ -1,0 +1,79 @@
+/** Runs of any kind of trained numbers over a small model of golden, of which everything can be compared. */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { resolveConfig } from "../../lib/config/config.js";
+import type { TrainOptions } from "../../lib/config/schema.js";
+import type { Dataset } from "../../lib/data/load.js";
+import { Engine, type EngineOptions } from "../../lib/engine.js";
+import { makeTrained } from "../../lib/train/make-trained.js";
+import { SftTrainer } from "../../lib/train/sft-trainer.js";
+import type { Trained } from "../../lib/train/trainable.js";
+import { GrpoTrainer } from "../../lib/train/trainer.js";
+
+export const MODEL = join(import.meta.dirname, "../golden/models/qwen3");
+const example = (i: number) => ({
+  id: `sums/${i}`,
+  question: `${i} and ${i + 1}?`,
+  answer: String(2 * i + 1),
+  row: { solution: `That makes ${2 * i + 1}.` },
+});
+const data: Dataset = { name: "sums", train: Array.from({ length: 9 }, (_, i) => example(i)), test: [example(20)] };
+const common: TrainOptions = {
+  prompt_style: "text",
+  shots: 0,
+  r: 2,
+  num_prompts: 3,
+  num_generations: 4,
+  max_completion_length: 6,
+  max_steps: 4,
+  eval_steps: 2,
+  learning_rate: 0.01,
+  num_iterations: 2,
+};
+
+export type Method = "GRPO" | "SFT";
+export interface Train extends Pick<EngineOptions, "dtype" | "device" | "threads"> {
+  /** Its folder. */
+  readonly run: string;
+  readonly resume?: boolean;
+  /** Ctrl-C after this step. */
+  readonly stop?: number;
+}
+
+/** In bf16 on the cpu with two threads, if nothing else is said. */
+export async function trainGolden(
+  method: Method,
+  options: TrainOptions,
+  { run, resume = false, stop, dtype = "bf16", device = "cpu", threads = 2 }: Train,
+) {
+  await using engine = await Engine.load(MODEL, { dtype, device, threads, cacheTokens: 1024 });
+  const config = { ...common, ...options };
+  const adapter: Trained = await makeTrained(engine, resolveConfig(config));
+  const all = { engine, adapter, data, config, run, resume };
+  // A reward that always tells completions apart.
+  const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };
+  const trainer = method === "GRPO" ? new GrpoTrainer({ ...all, rewards }) : new SftTrainer(all);
+  const controller = new AbortController();
+  return await trainer.train({
+    signal: controller.signal,
+    onStep: ({ step }) => {
+      if (step === stop) controller.abort();
+    },
+  });
+}
+
+export async function metricsOf(run: string): Promise<Record<string, unknown>[]> {
+  const text = await readFile(join(run, "metrics.jsonl"), "utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => ({ ...JSON.parse(line), measured: undefined }));
+}
+
+/** The files of what was trained. */
+export async function productOf(run: string): Promise<Buffer[]> {
+  const name = (await readdir(run)).find((entry) => entry === "adapter" || entry === "model")!;
+  const files = ["adapter.safetensors", "model.safetensors"];
+  const there = (await readdir(join(run, name))).filter((file) => files.includes(file));
+  return Promise.all(there.map((file) => readFile(join(run, name, file))));
+}
