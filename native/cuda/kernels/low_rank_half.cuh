@@ -25,7 +25,8 @@ static_assert(kSweep == kParts * kUnit && kUnit == kChains * kGroup);
 
 template <class Tile, int kSets>
 struct HalfSums {
-  float of_part[kSets][kParts][Tile::kRows * kColumns];
+  // Flat: one more part than there are, so that the sets, which one warp reads, lie in banks of their own.
+  float of_part[kSets][kParts + (Tile::kTall ? 0 : 1)][Tile::kRows * kColumns];
 };
 
 /// Element `place` of z of all that are made of a set's x: its task's index, and its own within the task; past the last
