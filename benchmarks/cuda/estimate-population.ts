@@ -4,14 +4,17 @@
  *   - every completion has all its new tokens: no tail of few rows, in which a population would gain most
  *   - members begin a step together; passes over prompts and training passes are one member's own, so that only decode
  *     steps are shared
- *   - 4 prompts of 128 tokens, 4 completions each; a training pass holds whole groups, and its products take as long a row as those of 4,608 rows
+ *   - 4 prompts of 128 tokens, 4 completions each; a training pass holds whole groups, and its products take as long a
+ *     row as those of 4,608 rows
  *   - a decode step is a captured graph, in which a launch costs the 1.5 us of estimate.ts; around it 30 us for three
  *     uploads, a download and the host, and 0.25 us a row
  *   - a warp by itself issues every second clock: the latency of a kernel of few warps
  *   - decoding, keys and values come from memory once, a prompt's once a group; what row kernels pass on stays in L2;
  *     of 4,608 rows it comes from memory
- *   - attention of a context is that of the counted one in proportion to its pages, and on the way there and back in
- *     proportion to pairs of queries and keys; the block with most pairs may take longest
+ *   - decode attention of a context is that of the counted one in proportion to its pages, as if every sequence walked
+ *     its prompt by itself and without the launch that adds splits up
+ *   - attention on the way there and back is in proportion to pairs of queries and keys; the block with most pairs may
+ *     take longest
  *   - JavaScript (packing, loss, rewards, AdamW) takes nothing
  */
 

@@ -19,8 +19,8 @@ export const TRAINING_ROWS = PROMPTS * (PROMPT + SAMPLES * 256);
 /** Of its sequences, as many as one pass of the head (1,024 rows) holds; a sequence's first token is not scored. */
 const SCORED_SEQUENCES = 8;
 export const SCORED_ROWS = SCORED_SEQUENCES * (PROMPT - 1);
-/** Tokens before the decode step that is counted. */
-export const CONTEXT = 256;
+/** Tokens before the decode step that is counted: less than a split of attention's keys, so that no sequence reads another's. */
+export const CONTEXT = 96;
 /** New tokens of the group whose attention is counted. */
 export const ATTENTION_TOKENS = 128;
 

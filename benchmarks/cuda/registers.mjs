@@ -68,7 +68,8 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
 
 /** As cmake/cuda.cmake: a file *_sm90.cu is for sm_90a alone. */
 function isFor(file, architecture) {
-  return !file.endsWith("_sm90.cu") || architecture === "sm_90a";
+  if (file.endsWith("_sm90.cu")) return architecture === "sm_90a";
+  return file !== "product_half.cu" || architecture !== "sm_90a"; // there product_sm90.cu multiplies
 }
 
 export function kernelFiles() {

@@ -2,6 +2,7 @@
 #include "cuda/kernels/lora_gradient.h"
 
 #include <cstdint>
+#include <span>
 
 #include "core/error.h"
 #include "cuda/alignment.h"
@@ -31,13 +32,15 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
   float* s_turned = s + count;
   float* z_turned = s_turned + count;
 
+  const Factor b{lora.b, lora.b_prepared, lora.rank, args.out};
+  const void* right = right_of(std::span(&b, 1))[0];
   cuda::LowRankArgs factors{};
   factors.rows = args.rows;
   factors.k = args.out;
   factors.tasks = 1;
   factors.backward = 1;
-  factors.vector = cuda::all_aligned(args.dy, lora.b) && args.out % cuda::kGroup == 0;
-  factors.task[0] = {lora.b, lora.r, lora.adapter, s, s_turned, lora.rank, 0};
+  factors.vector = cuda::all_aligned(args.dy, right) && args.out % cuda::kUnit == 0;
+  factors.task[0] = {right, lora.r, lora.adapter, s, s_turned, lora.rank, 0};
   low_rank({args.dy, args.rows, args.out}, factors);
   launch(*device_, "lora_gradient", "turn", {.grid = {ceil_div(count, kBlock)}, .block = kBlock},
          cuda::TurnKernelArgs{args.z, lora.r, lora.adapter, z_turned, args.rows, lora.rank});

@@ -45,8 +45,8 @@ describe("sweep and plot", () => {
     const sweep = ["sweep", file, "--folder", join(folder, "run")];
     const first = await runCli(sweep);
     expect(first.code).toBe(0);
-    expect(first.stdout).toMatch(/1\/2 finished u=1/);
-    expect(first.stdout).toMatch(/2\/2 finished u=2/);
+    expect(first.stdout).toMatch(/1\/2 finished \S*u=1\b/);
+    expect(first.stdout).toMatch(/2\/2 finished \S*u=2\b/);
     const again = await runCli(sweep);
     expect(again.stdout.match(/skipped/g)).toHaveLength(2);
     expect(again.stdout).not.toContain("starts");

@@ -23,10 +23,13 @@ namespace tinylora::cuda {
 constexpr int kColumns = 8;  // of a tensor tile: elements of z
 static_assert(kSweep == kParts * kUnit && kUnit == kChains * kGroup);
 
+/// Of each set and part the sums of a tile. Those of a flat block's sets are added up side by side: its sets are apart
+/// by a tile's columns, for banks of their own.
 template <class Tile, int kSets>
 struct HalfSums {
-  // Flat: one more part than there are, so that the sets, which one warp reads, lie in banks of their own.
-  float of_part[kSets][kParts + (Tile::kTall ? 0 : 1)][Tile::kRows * kColumns];
+  static constexpr int kOfPart = Tile::kRows * kColumns;
+  static constexpr int kOfSet = kParts * kOfPart + (Tile::kTall ? 0 : kColumns);
+  float of_set[kSets][kOfSet];
 };
 
 /// Element `place` of z of all that are made of a set's x: its task's index, and its own within the task; past the last
@@ -156,7 +159,7 @@ __device__ __forceinline__ void add_rows(const LowRankArgs& args, HalfSums<Tile,
       for (int part = 1; part < kOwnParts; ++part) {
         if (part == group) kept = make_float2(sum[set][part][0], sum[set][part][1]);
       }
-      auto* to = reinterpret_cast<float2*>(sums.of_part[set][Tile::part()]);
+      auto* to = reinterpret_cast<float2*>(sums.of_set[set] + Tile::part() * sums.kOfPart);
       to[lane % (Tile::kTall ? 32 : kChains)] = kept;
       if constexpr (Tile::kTall) to[32 + lane] = make_float2(sum[set][0][2], sum[set][0][3]);
     }
@@ -173,7 +176,7 @@ __device__ void add_parts(const LowRankArgs& args, const HalfSums<Tile, kSets>& 
   const int row = own / kColumns, m = Tile::first_row() + row, place = first + own % kColumns;
   float total = 0;
 #pragma unroll 8
-  for (int part = 0; part < kParts; ++part) total += sums.of_part[set][part][own];
+  for (int part = 0; part < kParts; ++part) total += sums.of_set[set][part * sums.kOfPart + own];
   const Element element = find_element<kSets, kMost>(args, set, place);
   const LowRankTask task = task_of<kMost>(args, element.task);
   if (element.i >= task.rank) return;
