@@ -67,7 +67,17 @@ describe.each([
       expect(distance(await logprobs(model, start, ids), wanted)).toBeLessThan(1e-4);
 
       const common = ["--model", model, "--dtype", "fp32", "--data", data, "--shots", "0", "--prompt-style", "text"];
-      common.push("--eval-steps", "0", "--threads", "1", "--num-prompts", "2", "--max-completion-length", "6", ...flags);
+      common.push(
+        "--eval-steps",
+        "0",
+        "--threads",
+        "1",
+        "--num-prompts",
+        "2",
+        "--max-completion-length",
+        "6",
+        ...flags,
+      );
       if (method === "train") common.push("--num-generations", "3", "--rewards", reward);
       const run = (path: string, steps: string, rate: string) =>
         ok([method, ...common, "--learning-rate", rate, "--max-steps", steps, "--run", path]);
