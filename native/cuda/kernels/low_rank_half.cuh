@@ -7,9 +7,10 @@
 // turn, eight at a time, rows of x being gone through again for more; the elements of several small ranks share them.
 //
 // Order: units are dealt out in turn to kParts parts (row_tile.cuh); a part is one chain of mma, its units ascending,
-// of each the terms from high to low; then the parts ascending. A tall warp is a part of 16 rows. A flat one has eight
-// parts of its row, as eight rows of operands of which each of eight sums, with the factors of one part, keeps its own:
-// the same chains, and rows of mma.sync do not depend on one another. No other rows change a bit, no tile, no task.
+// of each the terms from high to low; then the parts ascending. A tall warp has two parts of 16 rows in turn. A
+// flat one has eight parts of its row, as eight rows of operands of which each of eight sums, with the factors of one
+// part, keeps its own: the same chains, and rows of mma.sync do not depend on one another. No other rows change a bit,
+// no tile, no task.
 // Bytes beside the rows' own: 2 kTerms rank k of A or B a task and block, from L2, which a tall block asks for once for
 // its 16 rows. Instructions beside a row's own: kTerms loads and mma a unit and tile.
 #pragma once

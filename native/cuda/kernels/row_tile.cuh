@@ -6,8 +6,8 @@
 //
 // Order of a sum over a row: the columns are dealt out in groups of four neighbours, in turn to 128 chains, 4 to each
 // of 32 parts; a chain goes through its groups ascending; the chains are then added in an order of the kernel's own, by
-// part and chain. It depends on k alone, in neither shape on anything else. A warp of a tall block has
-// two parts in turn, its lanes being 8 rows x 4 chains, twice; a part is 4 neighbouring lanes of a flat one.
+// part and chain. It depends on k alone, in neither shape on anything else. A warp of a tall block has two
+// parts in turn, its lanes being 8 rows x 4 chains, twice; a part is 4 neighbouring lanes of a flat one.
 // Flat kernels are bound to (kFlatThreads, 1): without the 1 ptxas spills to keep to 64 registers a thread. Tall ones
 // are bound to two blocks a multiprocessor, so to 64 registers.
 #pragma once
