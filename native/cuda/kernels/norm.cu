@@ -101,10 +101,10 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_f16(RmsNo
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_f32(RmsNormKernelArgs args) {
   rms_norm<float, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads, 2) rms_norm_tall_bf16(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) rms_norm_tall_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads, 2) rms_norm_tall_f16(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) rms_norm_tall_f16(RmsNormKernelArgs args) {
   rms_norm<__half, Tall>(args);
 }
 

@@ -9,7 +9,7 @@
 // part and chain. It depends on k alone, in neither shape on anything else. A warp of a tall block has two
 // parts in turn, its lanes being 8 rows x 4 chains, twice; a part is 4 neighbouring lanes of a flat one.
 // Flat kernels are bound to (kFlatThreads, 1): without the 1 ptxas spills to keep to 64 registers a thread. Tall ones
-// are bound to two blocks a multiprocessor, so to 64 registers.
+// are bound to two blocks a multiprocessor (64 registers), or to three (40) where ptxas need not spill for it.
 #pragma once
 
 #include "low_rank.h"
