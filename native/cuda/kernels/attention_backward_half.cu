@@ -12,7 +12,8 @@
 //                  The owner of a page (attention_readers.cuh) sums spans ascending, tiles ascending; at the end the
 //                  sums of a tile's four quarters are added in order. Bytes: q and d_out once a page.
 //
-// By estimate tensor cores and shared memory take about as long in both.
+// By estimate tensor cores and shared memory take about as long in both. A multiprocessor of sm_80 has two blocks of
+// attention_dq, and one of attention_dkv: eight warps of more than 128 registers.
 // Scratch memory of a call: delta and the two terms of d_out, M H (4 + 4 D) bytes.
 //
 // Sums are float. d_out, p and ds go in as two terms of 16 bits, the rounded value and what that leaves, so that no
@@ -294,9 +295,9 @@ __device__ void copy_numbers(const TileOfQueries& queries, const AttentionBackwa
   const bool valid = query < queries.count;
   const int index = valid ? queries.index(query) : 0;
   const int row = valid ? queries.first_row + queries.row(query) : 0;
-  copy_word_async(numbers.lse + query, task.args.lse + index, valid);
-  copy_word_async(numbers.delta + query, task.delta + index, valid);
-  copy_word_async(numbers.position + query, task.layout.position + row, valid);
+  copy_async(numbers.lse + query, task.args.lse + index, valid);
+  copy_async(numbers.delta + query, task.delta + index, valid);
+  copy_async(numbers.position + query, task.layout.position + row, valid);
 }
 
 /// One store of 8 bytes; nvcc makes two of a float2, whose banks collide.
