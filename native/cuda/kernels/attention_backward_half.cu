@@ -295,9 +295,9 @@ __device__ void copy_numbers(const TileOfQueries& queries, const AttentionBackwa
   const bool valid = query < queries.count;
   const int index = valid ? queries.index(query) : 0;
   const int row = valid ? queries.first_row + queries.row(query) : 0;
-  copy_async(numbers.lse + query, task.args.lse + index, valid);
-  copy_async(numbers.delta + query, task.delta + index, valid);
-  copy_async(numbers.position + query, task.layout.position + row, valid);
+  copy_word_async(numbers.lse + query, task.args.lse + index, valid);
+  copy_word_async(numbers.delta + query, task.delta + index, valid);
+  copy_word_async(numbers.position + query, task.layout.position + row, valid);
 }
 
 /// One store of 8 bytes; nvcc makes two of a float2, whose banks collide.
