@@ -54,11 +54,10 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
                   .block = cuda::kAttentionThreads,
                   .shared_bytes = cuda::attention_shared_bytes(padded_dim)},
                  task);
-    cuda::launch(*device_, "attention_backward_half", kernels.dkv,
-                 {.grid = page_grid,
-                  .block = cuda::kGradientThreads,
-                  .shared_bytes = cuda::query_stream_shared_bytes(padded_dim)},
-                 task);
+    cuda::launch(
+        *device_, "attention_backward_half", kernels.dkv,
+        {.grid = page_grid, .block = cuda::kQueryThreads, .shared_bytes = cuda::query_stream_shared_bytes(padded_dim)},
+        task);
     return;
   }
   const Kernels& kernels = by_dtype(kBf16, kF16, kF32[args.head_dim <= 64 ? 0 : args.head_dim <= 128 ? 1 : 2]);

@@ -36,8 +36,9 @@ inline constexpr int kAttentionStages = 3;     // pages in shared memory: one re
 inline constexpr int kSimtAttentionWarps = 4;  // one query each
 inline constexpr int kGradientTile = 32;       // queries of a block on the way back, without tensor cores
 inline constexpr int kGradientThreads = 256;
-inline constexpr int kQueryTile = 64;   // queries that a page meets at once on the way back, on tensor cores
-inline constexpr int kQueryStages = 2;  // such tiles in shared memory: one read, the next on its way
+inline constexpr int kQueryTile = 32;      // queries that a page meets at once on the way back, on tensor cores
+inline constexpr int kQueryStages = 2;     // such tiles in shared memory: one read, the next on its way
+inline constexpr int kQueryThreads = 128;  // of a block that they pass
 
 /// Head sizes the tensor-core kernel is compiled for; a smaller one is padded with zeros in shared memory.
 constexpr int padded_head_dim(int head_dim) {
@@ -49,8 +50,7 @@ constexpr unsigned attention_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
 }
 
-/// Of attention_dkv_* on tensor cores: a page's keys and values, the stages of q and d_out, one rest of d_out. With
-/// what the kernel has besides, less than the 99 KB of compute capability 8.6.
+/// Of attention_dkv_* on tensor cores: a page's keys and values, the stages of q and d_out, one rest of d_out.
 constexpr unsigned query_stream_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(((kPageSize + kQueryStages * kQueryTile) * 2 + kQueryTile) * padded_dim * 2);
 }

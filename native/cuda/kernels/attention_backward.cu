@@ -174,14 +174,14 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   const Heads heads{task, static_cast<int>(blockIdx.z)};
   const int number = static_cast<int>(blockIdx.x), owner = static_cast<int>(blockIdx.y);
   const int thread = static_cast<int>(threadIdx.x);
-  if (!owns(heads, owner, number)) return;
+  if (!owns<kGradientThreads>(heads, owner, number)) return;
   const int page = heads.page(owner, number);
 
   const Tiles tiles(memory, heads.dim());
   load_page<T>(heads, page, kPageSize, tiles);
   const int lane = thread % 32, warp = thread / 32, row = warp * kRowsOfWarp;
   float d_keys[kRowsOfWarp][kParts] = {}, d_values[kRowsOfWarp][kParts] = {};
-  for_each_reader(heads, owner, number, readers, [&](int span) {
+  for_each_reader<kGradientThreads>(heads, owner, number, readers, [&](int span) {
     const int queries = task.layout.span_rows[span] * heads.group();
     for (int first = heads.first_reader(span, number); first < queries; first += kGradientTile) {
       const int count = min(kGradientTile, queries - first);

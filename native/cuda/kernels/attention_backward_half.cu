@@ -5,15 +5,15 @@
 //                  registers of a warp, pages from position 0 through a ring of three. s = q k^T and dp = d_out v^T,
 //                  then dq += ds k. Leaves delta and d_out in two terms of 16 bits for the second pass. Bytes: each
 //                  page once a tile.
-// attention_dkv_*  grid (page of the sequence, span, kv head), 8 warps: the page stays in shared memory, tiles of 64
+// attention_dkv_*  grid (page of the sequence, span, kv head), 4 warps: the page stays in shared memory, tiles of 32
 //                  queries and their d_out pass it through two stages, but for the second term of d_out, which
 //                  comes while s is made. A warp takes 16 keys and 16 queries of each tile, s^T = k q^T and
 //                  dp^T = v d_out^T, then d_values += p^T d_out and d_keys += ds^T q, in registers, 2 * 16 D sums.
 //                  The owner of a page (attention_readers.cuh) sums spans ascending, tiles ascending; at the end the
-//                  sums of a tile's four quarters are added in order. Bytes: q and d_out once a page.
+//                  sums of a tile's two halves are added in order. Bytes: q and d_out once a page.
 //
 // By estimate tensor cores and shared memory take about as long in both. A multiprocessor of sm_80 has two blocks of
-// attention_dq, and one of attention_dkv: eight warps of more than 128 registers.
+// either: four warps of up to 255 registers.
 // Scratch memory of a call: delta and the two terms of d_out, M H (4 + 4 D) bytes.
 //
 // Sums are float. d_out, p and ds go in as two terms of 16 bits, the rounded value and what that leaves, so that no
@@ -22,16 +22,13 @@
 // of A; those of a page on its own readers, each tiled from the first query that sees the page.
 #include "act.cuh"
 #include "attention.h"
+#include "attention_gradient.cuh"
 #include "attention_readers.cuh"
 #include "attention_tile.cuh"
+#include "query_stream.cuh"
 
 namespace tinylora::cuda {
 namespace {
-
-constexpr float kLog2E = 1.4426950408889634F;
-constexpr int kKeyHalves = kPageSize / 16;
-constexpr int kQueryQuarters = kQueryTile / 16;
-static_assert(kKeyHalves * kQueryQuarters == kGradientThreads / 32);
 
 /// What the pieces shared with the forward pass ask for.
 __device__ AttentionTask forward_task(const AttentionBackwardTask& task) {
@@ -43,31 +40,6 @@ __device__ AttentionTask forward_task(const AttentionBackwardTask& task) {
   forward.args.pages = task.args.pages;
   return forward;
 }
-
-/// p = e^(s / sqrt(D) - lse) and ds = p (dp - delta), 0 where the query does not see the key.
-struct ScoreGradient {
-  float scale;  // log2(e) / sqrt(D)
-
-  __device__ explicit ScoreGradient(int dim) : scale(kLog2E / sqrtf(static_cast<float>(dim))) {}
-  /// s becomes p, dp becomes ds.
-  __device__ void operator()(float& s, float& dp, float lse, float delta, bool seen) const {
-    const float p = exp2f(fmaf(s, scale, -kLog2E * lse));
-    s = seen ? p : 0.0F;
-    dp = seen ? p * (dp - delta) : 0.0F;
-  }
-};
-
-/// Two neighbours as sums of two terms of 16 bits: rounded, and what that leaves.
-template <typename Half>
-struct TwoTerms {
-  std::uint32_t rounded = 0, rest = 0;
-
-  TwoTerms() = default;
-  __device__ TwoTerms(float low, float high) : rounded(pack<Half>(low, high)) {
-    const float2 pair = pair_of<Half>(rounded);
-    rest = pack<Half>(low - pair.x, high - pair.y);
-  }
-};
 
 /// Rows g and g + 8 of a warp's d_out as A fragments, in two terms, and their lse and delta.
 template <int kDim>
@@ -134,35 +106,6 @@ __device__ void multiply_fragments(const std::uint32_t (&a)[kDim / 16][4], const
   }
 }
 
-/// sum [16, kDim] += p b: p [16, 16] in two terms, b 16 rows of a tile; b too where there are `rest_rows`, without the
-/// product of the two rests. The C fragments of a product are the A fragments of the next.
-template <typename Half, int kDim>
-__device__ void add_rows_of_two_terms(const float (&p)[2][4], const uint4* rows, const uint4* rest_rows,
-                                      float (&sum)[kDim / 8][4]) {
-  const int lane = static_cast<int>(threadIdx.x % 32), row = lane & 15, chunk = lane >> 4;
-  const MatrixRow<kDim / 8> own(rows, row, chunk), own_rest(rest_rows == nullptr ? rows : rest_rows, row, chunk);
-  std::uint32_t a[4], rest[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const TwoTerms<Half> terms(p[i >> 1][2 * (i & 1)], p[i >> 1][2 * (i & 1) + 1]);
-    a[i] = terms.rounded;
-    rest[i] = terms.rest;
-  }
-#pragma unroll
-  for (int n = 0; n < kDim / 8; n += 2) {
-    std::uint32_t b[4];
-    load_matrices_transposed(b, own.at(n));
-    multiply_add<Half>(sum[n], a, b[0], b[1]);
-    multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
-    multiply_add<Half>(sum[n], rest, b[0], b[1]);
-    multiply_add<Half>(sum[n + 1], rest, b[2], b[3]);
-    if (rest_rows == nullptr) continue;
-    load_matrices_transposed(b, own_rest.at(n));
-    multiply_add<Half>(sum[n], a, b[0], b[1]);
-    multiply_add<Half>(sum[n + 1], a, b[2], b[3]);
-  }
-}
-
 template <typename Half, int kDim>
 __device__ void attention_dq(const AttentionBackwardTask& task) {
   extern __shared__ __align__(128) uint4 memory[];  // [stages, keys and values, 32 D / 8]
@@ -216,6 +159,10 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
   }
 }
 
+constexpr int kKeyHalves = kPageSize / 16;
+constexpr int kQueryHalves = kQueryTile / 16;
+static_assert(kKeyHalves * kQueryHalves == kQueryThreads / 32);
+
 /// c [16, 16] = a b^T, a and b 16 rows of tiles in shared memory; a (b + rest)^T where there are `rest_rows`.
 template <typename Half, int kDim>
 __device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, const uint4* rest_rows, float (&c)[2][4]) {
@@ -242,91 +189,33 @@ __device__ void multiply_tiles(const uint4* a_rows, const uint4* b_rows, const u
   }
 }
 
-/// A tile of queries on its way past a page, zeros behind the last one: those add 0 to every sum. The rest of d_out
-/// comes later, to the one place that it has.
-template <typename Half, int kDim>
-struct QueryStage {
-  uint4 q[kQueryTile * kDim / 8];
-  uint4 d_out[kQueryTile * kDim / 8];
-};
-struct QueryNumbers {
-  float lse[kQueryTile];
-  float delta[kQueryTile];
-  int position[kQueryTile];
-};
-
-/// The queries of a span from `first` on, a tile of them.
-struct TileOfQueries {
-  int group, apart, start, first, count, first_row;
-  unsigned factor;  // n / G = high word of n ceil(2^32 / G), for n G below 2^32; that of G = 1 does not fit
-
-  __device__ TileOfQueries(const Heads& heads, int span, int from)
-      : group(heads.group()),
-        apart(heads.task.args.heads - group),
-        start(static_cast<int>(heads.index(span, 0)) + from),
-        first(from),
-        count(heads.task.layout.span_rows[span] * group - from),
-        first_row(heads.task.layout.span_row[span]),
-        factor(0xffffffffU / static_cast<unsigned>(group) + 1) {}
-  __device__ int row(int query) const {
-    const auto n = static_cast<unsigned>(first + query);
-    return static_cast<int>(factor == 0 ? n : __umulhi(n, factor));
-  }
-  /// Place of the query in [M, H].
-  __device__ int index(int query) const { return start + query + row(query) * apart; }
-};
-
-/// Calls copy(to, from, valid) for chunk `to` of a tile [64, kDim] and the element `from` of [M, H, D] that it begins
-/// with.
-template <int kDim, class Copy>
-__device__ void for_each_chunk(const TileOfQueries& queries, int dim, Copy copy) {
-  constexpr int kChunks = kDim / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < kQueryTile * kChunks; i += kGradientThreads) {
-    const int query = i / kChunks, chunk = i % kChunks;
-    const bool valid = query < queries.count && chunk * 8 < dim;
-    const long long from = valid ? static_cast<long long>(queries.index(query)) * dim + chunk * 8 : 0;
-    copy(swizzled<kChunks>(query, chunk), from, valid);
-  }
-}
-
-__device__ void copy_numbers(const TileOfQueries& queries, const AttentionBackwardTask& task, QueryNumbers& numbers) {
-  const int query = static_cast<int>(threadIdx.x);
-  if (query >= kQueryTile) return;
-  const bool valid = query < queries.count;
-  const int index = valid ? queries.index(query) : 0;
-  const int row = valid ? queries.first_row + queries.row(query) : 0;
-  copy_word_async(numbers.lse + query, task.args.lse + index, valid);
-  copy_word_async(numbers.delta + query, task.delta + index, valid);
-  copy_word_async(numbers.position + query, task.layout.position + row, valid);
-}
-
 /// One store of 8 bytes; nvcc makes two of a float2, whose banks collide.
 __device__ void store_pair(float* to, float first, float second) {
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" ::"r"(shared_address(to)), "f"(first), "f"(second) : "memory");
 }
 
-/// Writes scale times the four quarters' sums of the page, added in order. `parts`: shared, [4, 32, kDim].
+/// Writes scale times the two halves' sums of the page, added in order. `parts`: shared, [2, 32, kDim].
 template <int kDim>
 __device__ void finish_page(const Heads& heads, int page, const float (&sum)[kDim / 8][4], float scale, float* parts,
                             float* gradient) {
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const auto place = [](int row, int column) { return row * kDim + ((column / 8 ^ (row & 3)) * 8) + column % 8; };
-  const int quarter = warp / kKeyHalves, row = warp % kKeyHalves * 16 + lane / 4;
+  const int query_half = warp / kKeyHalves, row = warp % kKeyHalves * 16 + lane / 4;
 #pragma unroll
   for (int n = 0; n < kDim / 8; ++n) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float* to = parts + quarter * kPageSize * kDim + place(row + 8 * half, 8 * n + lane % 4 * 2);
+      float* to = parts + query_half * kPageSize * kDim + place(row + 8 * half, 8 * n + lane % 4 * 2);
       store_pair(to, sum[n][2 * half], sum[n][2 * half + 1]);
     }
   }
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < kPageSize * kDim / 4; i += kGradientThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < kPageSize * kDim / 4; i += kQueryThreads) {
     const int key = i / (kDim / 4), column = i % (kDim / 4) * 4;
     if (column >= heads.dim()) continue;
     float4 total = make_float4(0, 0, 0, 0);
 #pragma unroll
-    for (int part = 0; part < kQueryQuarters; ++part) {
+    for (int part = 0; part < kQueryHalves; ++part) {
       const float4 one = *reinterpret_cast<const float4*>(parts + part * kPageSize * kDim + place(key, column));
       total = make_float4(total.x + one.x, total.y + one.y, total.z + one.z, total.w + one.w);
     }
@@ -341,10 +230,10 @@ template <typename Half, int kDim>
 __device__ void attention_dkv(const AttentionBackwardTask& task) {
   extern __shared__ __align__(128) uint4 memory[];  // keys and values, [32, kDim] each; the stages; the rest of d_out
   __shared__ QueryNumbers numbers[kQueryStages];
-  __shared__ unsigned readers[kGradientThreads / 32];
+  __shared__ unsigned readers[kQueryThreads / 32];
   const Heads heads{task, static_cast<int>(blockIdx.z)};
   const int number = static_cast<int>(blockIdx.x), owner = static_cast<int>(blockIdx.y);
-  if (!owns(heads, owner, number)) return;
+  if (!owns<kQueryThreads>(heads, owner, number)) return;
 
   constexpr int kChunks = kDim / 8;
   uint4 *const keys = memory, *const values = keys + kPageSize * kChunks;
@@ -359,7 +248,7 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   const int key = warp % kKeyHalves * 16, query = warp / kKeyHalves * 16;  // of the warp
   const ScoreGradient score_gradient(heads.dim());
   float d_keys[kDim / 8][4] = {}, d_values[kDim / 8][4] = {};
-  for_each_reader(heads, owner, number, readers, [&](int span) {
+  for_each_reader<kQueryThreads>(heads, owner, number, readers, [&](int span) {
     const int begin = heads.first_reader(span, number), end = task.layout.span_rows[span] * heads.group();
     const auto request = [&](int first, int stage) {
       if (first < end) {
@@ -424,8 +313,8 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
                                           2) void attention_dq_##T##_##dim(AttentionBackwardTask task) {  \
     attention_dq<Half, dim>(task);                                                                        \
   }                                                                                                       \
-  extern "C" __global__ __launch_bounds__(kGradientThreads,                                               \
-                                          1) void attention_dkv_##T##_##dim(AttentionBackwardTask task) { \
+  extern "C" __global__ __launch_bounds__(kQueryThreads,                                                  \
+                                          2) void attention_dkv_##T##_##dim(AttentionBackwardTask task) { \
     attention_dkv<Half, dim>(task);                                                                       \
   }
 TINYLORA_ATTENTION_BACKWARD(bf16, 32, __nv_bfloat16)

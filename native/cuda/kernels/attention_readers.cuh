@@ -36,29 +36,30 @@ __device__ inline bool reads(const Heads& heads, int span, int number, int page)
          heads.page(span, number) == page;
 }
 
-/// Whether the span reads its page `number`, as the first that does. All threads of the block must call.
-__device__ inline bool owns(const Heads& heads, int owner, int number) {
+/// Whether the span reads its page `number`, as the first that does. All kThreads of the block must call.
+template <int kThreads>
+__device__ bool owns(const Heads& heads, int owner, int number) {
   if (heads.task.layout.span_rows[owner] == 0 || heads.last_position(owner) / kPageSize < number) return false;
   const int page = heads.page(owner, number);
   bool owned_before = false;
-  for (int span = static_cast<int>(threadIdx.x); span < owner; span += kGradientThreads) {
+  for (int span = static_cast<int>(threadIdx.x); span < owner; span += kThreads) {
     owned_before = owned_before || reads(heads, span, number, page);
   }
   return !__syncthreads_or(owned_before);
 }
 
 /// Calls body(span) for every span that reads the owner's page `number`, ascending. `readers`: shared, a word a warp.
-/// All threads of the block must call.
-template <class Body>
+/// All kThreads of the block must call.
+template <int kThreads, class Body>
 __device__ void for_each_reader(const Heads& heads, int owner, int number, unsigned* readers, const Body& body) {
   const int page = heads.page(owner, number), thread = static_cast<int>(threadIdx.x);
-  for (int from = owner; from < heads.task.layout.spans; from += kGradientThreads) {
+  for (int from = owner; from < heads.task.layout.spans; from += kThreads) {
     const int span = from + thread;
     const unsigned found =
         __ballot_sync(kWholeWarp, span < heads.task.layout.spans && reads(heads, span, number, page));
     if (thread % 32 == 0) readers[thread / 32] = found;
     __syncthreads();
-    for (int word = 0; word < kGradientThreads / 32; ++word) {
+    for (int word = 0; word < kThreads / 32; ++word) {
       for (unsigned bits = readers[word]; bits != 0; bits &= bits - 1) {
         body(from + 32 * word + __ffs(static_cast<int>(bits)) - 1);
       }
