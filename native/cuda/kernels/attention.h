@@ -16,7 +16,7 @@ struct AttentionParts {
 struct AttentionTask {
   SequenceLayout layout;
   AttentionArgs args;
-  AttentionParts parts;  // of decoding on tensor cores
+  AttentionParts parts;  // of decoding
 };
 
 struct AttentionBackwardTask {
@@ -28,10 +28,11 @@ struct AttentionBackwardTask {
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
 inline constexpr int kAttentionThreads = 128;  // of a block on tensor cores
 inline constexpr int kAttentionWarps = kAttentionThreads / 32;
-inline constexpr int kSplitPages = 4;          // pages of a split: keys that are a softmax of their own on tensor cores
+inline constexpr int kSplitPages = 4;          // pages of a split: keys that are a softmax of their own
 inline constexpr int kCombineWarps = 8;        // one query each
 inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way
-inline constexpr int kSimtAttentionWarps = 4;  // one query each
+inline constexpr int kSimtThreads = 256;       // of a block without tensor cores
+inline constexpr int kSimtWarps = kSimtThreads / 32;
 inline constexpr int kGradientTile = 32;       // queries of a block on the way back
 inline constexpr int kGradientThreads = 256;
 
@@ -43,6 +44,24 @@ constexpr int padded_head_dim(int head_dim) {
 /// Bytes of dynamic shared memory: the stages of keys and values.
 constexpr unsigned attention_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
+}
+
+/// A block without tensor cores, of a kernel compiled for heads of up to kDim: 64, 128 or 256. A warp has `sets` sets of
+/// kSet queries, a key that comes from shared memory serves a set.
+template <int kDim>
+struct SimtShape {
+  static constexpr int kSet = kDim > 128 ? 2 : 4;
+  static constexpr int kManySets = 1;                     // spans of many rows
+  static constexpr int kDecodeSets = kDim > 128 ? 1 : 2;  // 64 queries a block, where their shared memory allows
+  template <int kSets>
+  static constexpr int kTile = kSimtWarps * kSets * kSet;
+};
+
+/// Bytes of its dynamic shared memory for a tile of queries: a page of keys (rows 16 bytes apart) and of values, the
+/// queries, and for each the weights of a page's keys.
+constexpr unsigned simt_shared_bytes(int padded_dim, int tile, int bytes_of_number) {
+  return static_cast<unsigned>(kPageSize * (2 * padded_dim * bytes_of_number + 16) +
+                               tile * (padded_dim + kPageSize) * 4);
 }
 
 }  // namespace tinylora::cuda

@@ -30,6 +30,13 @@ struct SplitWeights {
 
   __device__ SplitWeights(float before, float of_part)
       : largest(fmaxf(before, of_part)), of_totals(expf(before - largest)), of_split(expf(of_part - largest)) {}
+  /// Those that another lane has.
+  __device__ SplitWeights of_lane(int lane) const {
+    SplitWeights other = *this;
+    other.of_totals = __shfl_sync(kWholeWarp, of_totals, lane);
+    other.of_split = __shfl_sync(kWholeWarp, of_split, lane);
+    return other;
+  }
   __device__ float add(float sum, float part) const { return fmaf(sum, of_totals, part * of_split); }
 };
 
