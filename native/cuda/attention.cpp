@@ -9,8 +9,8 @@
 
 namespace tinylora {
 
-/// How attention of a model's heads is launched. Which kernels a model gets hangs on its heads alone; decoding and spans
-/// of many rows add in the same order.
+/// How attention of a model's heads is launched. Which kernels a model gets hangs on its heads alone; decoding and
+/// spans of many rows add in the same order.
 struct cuda::AttentionKernels {
   struct Kernel {
     const char* file;
@@ -124,8 +124,7 @@ void CudaBackend::attention_decode(const AttentionArgs& args, const AttentionKer
   const SequenceLayout& layout = *args.layout;
   const unsigned splits = cuda::ceil_div(layout.max_pages, cuda::kSplitPages);
   const Kernel& kernel = layout.most_shared >= cuda::kSplitPages ? kernels.group : kernels.decode;
-  const unsigned tiles =
-      static_cast<unsigned>(layout.spans) * cuda::ceil_div(args.heads / args.kv_heads, kernel.tile);
+  const unsigned tiles = static_cast<unsigned>(layout.spans) * cuda::ceil_div(args.heads / args.kv_heads, kernel.tile);
   const auto kv_heads = static_cast<unsigned>(args.kv_heads);
   const unsigned at_once = std::clamp(kDecodeBlocks / std::max(1U, tiles * kv_heads), 1U, splits);
 

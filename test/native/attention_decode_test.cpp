@@ -10,9 +10,9 @@ namespace {
 
 /// 3, 7, 8, 1, 70, 2 and 10 heads a kv head; the last two have no tensor cores.
 const std::vector<AttentionShape> kShapes = {
-    {.heads = 3, .kv_heads = 1, .head_dim = 32},  {.heads = 14, .kv_heads = 2, .head_dim = 64},
-    {.heads = 8, .kv_heads = 1, .head_dim = 128}, {.heads = 2, .kv_heads = 2, .head_dim = 24},
-    {.heads = 70, .kv_heads = 1, .head_dim = 8},  {.heads = 4, .kv_heads = 2, .head_dim = 12},
+    {.heads = 3, .kv_heads = 1, .head_dim = 32},   {.heads = 14, .kv_heads = 2, .head_dim = 64},
+    {.heads = 8, .kv_heads = 1, .head_dim = 128},  {.heads = 2, .kv_heads = 2, .head_dim = 24},
+    {.heads = 70, .kv_heads = 1, .head_dim = 8},   {.heads = 4, .kv_heads = 2, .head_dim = 12},
     {.heads = 10, .kv_heads = 1, .head_dim = 136},
 };
 

@@ -28,12 +28,12 @@ struct AttentionBackwardTask {
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
 inline constexpr int kAttentionThreads = 128;  // of a block on tensor cores
 inline constexpr int kAttentionWarps = kAttentionThreads / 32;
-inline constexpr int kSplitPages = 4;          // pages of a split: keys that are a softmax of their own
-inline constexpr int kCombineWarps = 8;        // one query each
-inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way
-inline constexpr int kSimtThreads = 256;       // of a block without tensor cores
+inline constexpr int kSplitPages = 4;       // pages of a split: keys that are a softmax of their own
+inline constexpr int kCombineWarps = 8;     // one query each
+inline constexpr int kAttentionStages = 3;  // pages in shared memory: one read, the next two on their way
+inline constexpr int kSimtThreads = 256;    // of a block without tensor cores
 inline constexpr int kSimtWarps = kSimtThreads / 32;
-inline constexpr int kGradientTile = 32;       // queries of a block on the way back
+inline constexpr int kGradientTile = 32;  // queries of a block on the way back
 inline constexpr int kGradientThreads = 256;
 
 /// Head sizes the tensor-core kernel is compiled for; a smaller one is padded with zeros in shared memory.
@@ -46,8 +46,8 @@ constexpr unsigned attention_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
 }
 
-/// A block without tensor cores, of a kernel compiled for heads of up to kDim: 64, 128 or 256. A warp has `sets` sets of
-/// kSet queries, a key that comes from shared memory serves a set.
+/// A block without tensor cores, of a kernel compiled for heads of up to kDim: 64, 128 or 256. A warp has `sets` sets
+/// of kSet queries, a key that comes from shared memory serves a set.
 template <int kDim>
 struct SimtShape {
   static constexpr int kSet = kDim > 128 ? 2 : 4;

@@ -38,9 +38,9 @@ __device__ void attention_combine(const AttentionTask& task) {
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, Type)                                                                             \
+#define TINYLORA_ATTENTION(T, Type)                                                                            \
   extern "C" __global__ __launch_bounds__(kCombineWarps * 32) void attention_combine_##T(AttentionTask task) { \
-    attention_combine<Type>(task);                                                                              \
+    attention_combine<Type>(task);                                                                             \
   }
 TINYLORA_ATTENTION(f32, float)
 TINYLORA_ATTENTION(bf16, __nv_bfloat16)

@@ -1,11 +1,11 @@
 // Attention of rows that continue their sequences by one token (spans of one row), for bf16 and fp16: out and lse as
 // attention.cu has them, bit for bit.
 //
-// A block takes the splits of attention_splits.cuh. The queries of a tile are the rows of the mma, 64 in the 4 warps of a
-// block, 10 spans of 6 heads a kv head; a tile of one span leaves warps that only copy. Where no span shares a whole
-// split, blocks are one warp with a span each (attention_decode_*, else attention_decode_group_*). The part that a split
-// leaves of each query (o, m, l in fp32) goes to memory, and attention_combine.cu adds the parts in order; a sequence of
-// one split is finished at once.
+// A block takes the splits of attention_splits.cuh. The queries of a tile are the rows of the mma, 64 in the 4 warps of
+// a block, 10 spans of 6 heads a kv head; a tile of one span leaves warps that only copy. Where no span shares a whole
+// split, blocks are one warp with a span each (attention_decode_*, else attention_decode_group_*). The part that a
+// split leaves of each query (o, m, l in fp32) goes to memory, and attention_combine.cu adds the parts in order; a
+// sequence of one split is finished at once.
 //
 // Bytes: keys and values of a split once a tile (2 D kSplitPages 32 numbers of 16 bits), and of each query and split
 // 2 (D + 2) 4 written and read, which L2 keeps: of a split of its own 10 % at 6 heads a kv head. Memory is the limit.

@@ -1,11 +1,12 @@
 // out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse = M + log L, for
-// float engines, and heads that tensor cores' tiles do not fit (D % 8 != 0, D > 128): attention_simt_* for spans of many
-// rows as attention.cu, attention_simt_decode_* for spans of one row as attention_decode.cu, with the same bits.
+// float engines, and heads that tensor cores' tiles do not fit (D % 8 != 0, D > 128): attention_simt_* for spans of
+// many rows as attention.cu, attention_simt_decode_* for spans of one row as attention_decode.cu, with the same bits.
 //
 // Bytes: each page once a tile, of 32 queries (D > 128: 16) or, decoding, of 64 (16): a split that neighbouring spans
 // share is read once for 10 spans of 6 heads a kv head. Operations, a page and query: 2 D fmaf a lane. Decoding few
 // sequences memory is the limit, otherwise fmaf and the reads of shared memory, 8 for 16 fmaf.
 #include "attention_simt.cuh"
+#include "attention_splits.cuh"
 
 namespace tinylora::cuda {
 namespace {
@@ -28,6 +29,17 @@ __device__ void attention_simt(const AttentionTask& task) {
   block.finish(totals);
 }
 
+/// The parts of a split, as attention_combine reads them.
+template <class Block>
+__device__ void store_parts(const Block& block, int split) {
+  const AttentionParts& parts = block.queries.task.parts;
+  const long long first = part_index(block.queries.task, split, 0), own = block.own_index();
+  block.store_out(block.sums, 1, parts.out + first * block.dim);
+  if (own < 0) return;
+  parts.largest[first + own] = block.sums.largest;
+  parts.total[first + own] = block.sums.total;
+}
+
 /// Grid: spans (times the parts of more heads a kv head than a tile has queries), kv heads, splits at once.
 template <typename T, int kDim>
 __device__ void attention_simt_decode(const AttentionTask& task) {
@@ -45,20 +57,20 @@ __device__ void attention_simt_decode(const AttentionTask& task) {
       block.add_split(totals, 0);
       block.finish(totals);
     } else {
-      block.store_parts(split);
+      store_parts(block, split);
     }
   });
 }
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, dim, Type)                                                                            \
-  extern "C" __global__ __launch_bounds__(kSimtThreads, 2) void attention_simt_decode_##T##_##dim(                  \
-      AttentionTask task) {                                                                                         \
-    attention_simt_decode<Type, dim>(task);                                                                         \
-  }                                                                                                                 \
-  extern "C" __global__ __launch_bounds__(kSimtThreads, 2) void attention_simt_##T##_##dim(AttentionTask task) {    \
-    attention_simt<Type, dim>(task);                                                                                \
+#define TINYLORA_ATTENTION(T, dim, Type)                                                                         \
+  extern "C" __global__ __launch_bounds__(kSimtThreads,                                                          \
+                                          2) void attention_simt_decode_##T##_##dim(AttentionTask task) {        \
+    attention_simt_decode<Type, dim>(task);                                                                      \
+  }                                                                                                              \
+  extern "C" __global__ __launch_bounds__(kSimtThreads, 2) void attention_simt_##T##_##dim(AttentionTask task) { \
+    attention_simt<Type, dim>(task);                                                                             \
   }
 TINYLORA_ATTENTION(f32, 64, float)
 TINYLORA_ATTENTION(f32, 128, float)

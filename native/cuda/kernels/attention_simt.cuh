@@ -2,23 +2,23 @@
 // attention_tile.cuh (pages from position 0, splits of kSplitPages pages), all sums in float: s with d ascending, p v
 // with keys ascending, fmaf.
 //
-// A warp owns sets of kSet queries, lane = key for s, lane = elements of D for p v: a key or value that comes from shared
-// memory serves a set. Query i of the tile belongs to warp i % kSimtWarps, so that few queries are spread over all warps.
-// The warps share the pages; cp.async brings a page's values while its keys are read, and the next page's keys while the
-// values are. Rows of keys are a 16 bytes longer than D: the lanes' reads lie in different banks.
+// A warp owns sets of kSet queries, lane = key for s, lane = elements of D for p v: a key or value that comes from
+// shared memory serves a set. Query i of the tile belongs to warp i % kSimtWarps, so that few queries are spread over
+// all warps. The warps share the pages; cp.async brings a page's values while its keys are read, and the next page's
+// keys while the values are. Rows of keys are a 16 bytes longer than D: the lanes' reads lie in different banks.
 //
 // Keys behind a query get p = 0; keys behind all queries of the tile are never read.
 #pragma once
 
-#include "attention_splits.cuh"
+#include "attention_tile.cuh"
 
 namespace tinylora::cuda {
 
 template <typename T, int kDim>
 struct SimtShared {
   static constexpr int kStride = kDim + 16 / static_cast<int>(sizeof(T));  // of keys
-  T* keys;                                                                  // [32, kStride]
-  T* values;                                                                // [32, kDim]
+  T* keys;                                                                 // [32, kStride]
+  T* values;                                                               // [32, kDim]
   float* q;  // [queries of the tile, kDim], zeros from D to a multiple of 4
   float* p;  // [warps, sets, 32 keys, kSet]
 
@@ -38,8 +38,8 @@ __device__ inline float4 load_four(const Half* from) {
   return make_float4(low.x, low.y, high.x, high.y);
 }
 
-/// o, m and l of a warp's queries. A lane holds elements lane, lane + 32, ... of every o, and m and l of the query whose
-/// number it is.
+/// o, m and l of a warp's queries. A lane holds elements lane, lane + 32, ... of every o, and m and l of the query
+/// whose number it is.
 template <int kDim, int kQueries>
 struct SimtSums {
   float out[kQueries][kDim / 32];
@@ -106,7 +106,7 @@ struct SimtBlock {
   __device__ void visit_pages(int begin, int end, int last, AtEndOfSplit at_end_of_split) {
     const float scale = 1.0F / sqrtf(static_cast<float>(dim));
     const auto seen = [&](int number) { return min(last + 1 - number * kPageSize, kPageSize); };
-    __syncthreads();  // shared memory may still be read
+    // Keys of a split before were read up to a barrier.
     copy<SimtShared<T, kDim>::kStride>(queries.task.args.pages.keys, begin, seen(begin), shared.keys);
     for (int number = begin; number < end; ++number) {
       wait_for_copies<0>();
@@ -174,16 +174,6 @@ struct SimtBlock {
     const AttentionArgs& args = queries.task.args;
     store_out(totals, 1.0F / totals.total, static_cast<T*>(args.out));
     if (own_index() >= 0 && args.lse != nullptr) args.lse[own_index()] = totals.largest + logf(totals.total);
-  }
-
-  /// The parts of a split, as attention_combine reads them.
-  __device__ void store_parts(int split) const {
-    const AttentionParts& parts = queries.task.parts;
-    const long long first = part_index(queries.task, split, 0);
-    store_out(sums, 1, parts.out + first * dim);
-    if (own_index() < 0) return;
-    parts.largest[first + own_index()] = sums.largest;
-    parts.total[first + own_index()] = sums.total;
   }
 
  private:

@@ -3,9 +3,9 @@
 //
 // Splits of kSplitPages pages are worked on by themselves, so that a long sequence is not one long chain, and a split
 // that neighbouring spans share (the prompt of a group of completions; SequenceLayout::span_shared) is read once for as
-// many of them as fit in a tile. A block takes split blockIdx.z of a span, and every gridDim.z-th from there: the grid is
-// as large as keeps the device busy, and does not hang on positions, so a graph can hold it. The spans of a tile take
-// turns in leading it, by the number of the split.
+// many of them as fit in a tile. A block takes split blockIdx.z of a span, and every gridDim.z-th from there: the grid
+// is as large as keeps the device busy, and does not hang on positions, so a graph can hold it. The spans of a tile
+// take turns in leading it, by the number of the split.
 #pragma once
 
 #include "attention_tile.cuh"
@@ -36,8 +36,8 @@ struct Company {
   }
 };
 
-/// The tile of this block and split, kQueries at most: of one span a part of its queries, or of spans that share the split; none where
-/// another block takes it.
+/// The tile of this block and split, kQueries at most: of one span a part of its queries, or of spans that share the
+/// split; none where another block takes it.
 template <int kQueries, bool kGroups>
 __device__ SpanTile decode_tile(const AttentionTask& task, int group, int split) {
   const int parts = (group + kQueries - 1) / kQueries;
