@@ -1,13 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, mkdir, open, rename, rm } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { TinyLoraError } from "./error.js";
+
+/** The bytes of a file, or what writes them. */
+export type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>);
 
 /**
  * Writes a file so that a reader, or a machine that loses power, finds either the old bytes or the new ones: temporary
  * file, fsync, rename, fsync of the folder. Creates the folder. ERR_FILE where the disk refuses.
  */
-export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+export async function writeFileAtomic(path: string, data: Content): Promise<void> {
   await writing(path, () => replaceFile(path, data));
 }
 
@@ -30,14 +33,14 @@ export async function writing<T>(path: string, write: () => Promise<T>): Promise
   }
 }
 
-async function replaceFile(path: string, data: string | Uint8Array): Promise<void> {
+async function replaceFile(path: string, data: Content): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}`);
   try {
     const file = await open(temporary, "wx");
     try {
-      await file.writeFile(data);
+      await (typeof data === "function" ? data(file) : file.writeFile(data));
       await file.sync();
     } finally {
       await file.close();

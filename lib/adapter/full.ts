@@ -1,4 +1,3 @@
-import { TinyLoraError } from "../error.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, ModuleType } from "../native/addon.js";
 import { saveModel } from "./save-model.js";
@@ -37,12 +36,6 @@ export class FullWeights {
 
   /** `targets`: types of linear modules, whose weights and biases are trained; everything when not given. */
   static of(base: FullBase, targets?: readonly ModuleType[]): FullWeights {
-    if (base.model.format !== "Hugging Face") {
-      throw new TinyLoraError(
-        "ERR_MODEL",
-        `${base.model.path}: full fine-tuning needs a Hugging Face folder, found a GGUF file`,
-      );
-    }
     return new FullWeights(base, trainableNames(base.model, targets));
   }
 
@@ -50,9 +43,10 @@ export class FullWeights {
     return new FullWeights(this.#base, this.names, weights);
   }
 
-  /** Writes a model's folder: trained matrices in the engine's dtype, gains and biases in fp32, the rest as it was. */
+  /** Writes a Hugging Face folder: trained matrices in the engine's dtype, gains and biases in fp32, the rest as it was. */
   save(folder: string): Promise<void> {
-    return saveModel(folder, this.#base.model, this.#weights ?? new Map(), this.#base.dtype);
+    const trained = [...(this.#weights ?? [])].map(([name, { values }]) => [name, () => values] as const);
+    return saveModel(folder, this.#base.model, new Map(trained), this.#base.dtype);
   }
 
   toString(): string {

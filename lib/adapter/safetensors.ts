@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { TinyLoraError } from "../error.js";
+import { writeFileAtomic } from "../files.js";
 
 /** The small safetensors files of this package: fp32 (and v's 2-byte types), read and written whole. */
 export interface SmallTensor {
@@ -26,20 +27,58 @@ export function tensorFloats(tensor: SmallTensor): Float32Array {
 /** The checksum of all tensor bytes goes into the metadata as `sha256`. */
 export function encodeSafetensors(tensors: SmallTensors, metadata: Record<string, string> = {}): Uint8Array {
   const hash = createHash("sha256");
-  const entries: Record<string, unknown> = {};
+  for (const { data } of tensors.values()) hash.update(data);
+  const header = encodeHeader(tensors, { ...metadata, sha256: hash.digest("hex") });
+  return Buffer.concat([header, ...[...tensors.values()].map(({ data }) => data)]);
+}
+
+/** A tensor of a file too large to be made whole: its numbers are asked for when their turn comes. */
+export interface LargeTensor extends Omit<SmallTensor, "data"> {
+  data(): Promise<Uint8Array>;
+}
+
+/** The same file, tensor by tensor. */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, LargeTensor>,
+  metadata: Record<string, string> = {},
+): Promise<void> {
+  await writeFileAtomic(path, async (file) => {
+    const hash = createHash("sha256");
+    const header = (sha256: string) => encodeHeader(tensors, { ...metadata, sha256 });
+    await file.writeFile(header("0".repeat(64)));
+    for (const [name, tensor] of tensors) {
+      const data = await tensor.data();
+      if (data.length !== bytesOf(tensor))
+        throw new TinyLoraError("ERR_FILE", `${name}: expected ${bytesOf(tensor)} bytes, found ${data.length}`);
+      hash.update(data);
+      await file.writeFile(data);
+    }
+    const final = header(hash.digest("hex"));
+    await file.write(final, 0, final.length, 0);
+  });
+}
+
+function encodeHeader(
+  tensors: ReadonlyMap<string, Omit<SmallTensor, "data">>,
+  metadata: Record<string, string>,
+): Buffer {
+  const entries: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
-  for (const [name, { dtype, shape, data }] of tensors) {
-    entries[name] = { dtype, shape, data_offsets: [offset, offset + data.length] };
-    hash.update(data);
-    offset += data.length;
+  for (const [name, { dtype, shape }] of tensors) {
+    const end = offset + bytesOf({ dtype, shape });
+    entries[name] = { dtype, shape, data_offsets: [offset, end] };
+    offset = end;
   }
-  const header = JSON.stringify({ __metadata__: { ...metadata, sha256: hash.digest("hex") }, ...entries });
-  const padded = Buffer.from(
-    header.padEnd(Math.ceil(Buffer.byteLength(header) / 8) * 8 - Buffer.byteLength(header) + header.length),
-  );
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
-  return Buffer.concat([length, padded, ...[...tensors.values()].map((tensor) => tensor.data)]);
+  const json = Buffer.from(JSON.stringify(entries));
+  const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, " ");
+  header.writeBigUInt64LE(BigInt(header.length - 8));
+  json.copy(header, 8);
+  return header;
+}
+
+function bytesOf({ dtype, shape }: Omit<SmallTensor, "data">): number {
+  return shape.reduce((product, size) => product * size, BYTES[dtype]);
 }
 
 /** `file` is for messages. Checks everything that it returns, the checksum too. */
@@ -66,7 +105,7 @@ export function decodeSafetensors(
     if (!dtype || !shape || start !== next || end === undefined || end > body.length) {
       throw damaged(`tensor ${name}: expected a known dtype and bytes that follow the tensor before it`);
     }
-    const expected = shape.reduce((product, size) => product * size, BYTES[dtype]);
+    const expected = bytesOf({ dtype, shape });
     if (end - start !== expected) throw damaged(`tensor ${name}: expected ${expected} bytes, found ${end - start}`);
     const data = body.subarray(start, end);
     hash.update(data);

@@ -1,37 +1,43 @@
 /** A trained model as a Hugging Face folder: the base model's files, with other numbers in the weights that were trained. */
-import { copyFile, mkdir, open, readdir, readFile } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
-import type { NamedWeights } from "./full.js";
-import { encodeSafetensors, type SmallTensors } from "./safetensors.js";
+import { readTensor } from "../native/session.js";
+import { type LargeTensor, writeSafetensors } from "./safetensors.js";
 import { encodeVector, roundVector } from "./vector-dtype.js";
 
-const COPIED =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^chat_template\.(json|jinja)$/;
+/** Numbers of the weights that were trained, by name, [shape]; made when their turn comes. */
+export type TrainedNumbers = ReadonlyMap<string, () => Float32Array | Promise<Float32Array>>;
 
-/** Trained matrices are written in `dtype`, trained gains and biases in fp32, the others as their file has them. */
-export async function saveModel(folder: string, model: Model, trained: NamedWeights, dtype: Dtype): Promise<void> {
+/**
+ * Trained matrices are written in `dtype`, trained gains and biases in fp32, the others as their file has them; of a GGUF
+ * file, quantized ones in `dtype`. One tensor is in memory at a time.
+ */
+export async function saveModel(folder: string, model: Model, trained: TrainedNumbers, dtype: Dtype): Promise<void> {
   await writing(folder, () => mkdir(folder, { recursive: true }));
-  for (const name of await readdir(model.path)) {
-    if (COPIED.test(name)) {
-      await writing(join(folder, name), () => copyFile(join(model.path, name), join(folder, name)));
-    }
+  for (const [name, text] of model.folderFiles()) {
+    await writeFileAtomic(join(folder, name), name === "config.json" ? tellDtype(text, dtype) : text);
   }
-  await tellDtype(join(folder, "config.json"), dtype);
-  const tensors: SmallTensors = new Map();
-  for (const source of model.tensors) {
-    const own = trained.get(source.name);
-    const kept = source.shape.length > 1 ? dtype : "fp32"; // as the engine keeps them
-    tensors.set(source.name, {
-      dtype: own ? ({ bf16: "BF16", fp16: "F16", fp32: "F32" } as const)[kept] : fileDtype(source),
-      shape: source.shape,
-      data: own ? encodeVector(roundVector(own.values, kept), kept) : await readTensorBytes(source),
-    });
-  }
-  await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));
+  const tensors = model.tensors.map((source) => [source.name, tensorOf(source, trained, dtype)] as const);
+  await writeSafetensors(join(folder, "model.safetensors"), new Map(tensors), { format: "pt" });
+}
+
+const NAMES = { bf16: "BF16", fp16: "F16", fp32: "F32" } as const;
+const PLAIN: Readonly<Partial<Record<TensorSource["type"], Dtype>>> = { BF16: "bf16", F16: "fp16", F32: "fp32" };
+
+function tensorOf(source: TensorSource, trained: TrainedNumbers, dtype: Dtype): LargeTensor {
+  const { name, type, shape, permutedHeads } = source;
+  const own = trained.get(name);
+  const kept = shape.length > 1 ? dtype : "fp32"; // as the engine keeps them
+  const written = own ? kept : (PLAIN[type] ?? kept);
+  const data = async () => {
+    if (!own && type in PLAIN && permutedHeads === undefined) return readTensorBytes(source);
+    return encodeVector(roundVector(await (own?.() ?? readTensor(source)), written), written);
+  };
+  return { dtype: NAMES[written], shape, data };
 }
 
 const NARROWER: Readonly<Record<Dtype, readonly string[]>> = {
@@ -41,25 +47,25 @@ const NARROWER: Readonly<Record<Dtype, readonly string[]>> = {
 };
 
 /** Readers round all weights to the type that config.json names: where it has fewer bits than `dtype`, another one. */
-async function tellDtype(path: string, dtype: Dtype): Promise<void> {
-  const config = JSON.parse(await readFile(path, "utf8"));
+function tellDtype(text: string, dtype: Dtype): string {
+  const config = JSON.parse(text);
   const keys = ["dtype", "torch_dtype"].filter((key) => NARROWER[dtype].includes(config[key]));
-  if (keys.length === 0) return;
+  if (keys.length === 0) return text;
   for (const key of keys) config[key] = dtype === "fp32" ? "float32" : "float16";
-  await writeFileAtomic(path, `${JSON.stringify(config, null, 2)}\n`);
+  return `${JSON.stringify(config, null, 2)}\n`;
 }
 
-function fileDtype({ name, type }: TensorSource): "F32" | "F16" | "BF16" {
-  if (type === "F32" || type === "F16" || type === "BF16") return type;
-  throw new TinyLoraError("ERR_MODEL", `${name}: expected F32, F16 or BF16, found ${type}`);
-}
+const LONGEST_READ = 2 ** 30;
 
 export async function readTensorBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
   const handle = await open(file, "r");
   try {
     const data = new Uint8Array(bytes);
-    const { bytesRead } = await handle.read(data, 0, bytes, offset);
-    if (bytesRead !== bytes) throw new TinyLoraError("ERR_FILE", `${file}: ends before byte ${offset + bytes}`);
+    for (let done = 0; done < bytes; ) {
+      const { bytesRead } = await handle.read(data, done, Math.min(bytes - done, LONGEST_READ), offset + done);
+      if (bytesRead === 0) throw new TinyLoraError("ERR_FILE", `${file}: ends before byte ${offset + bytes}`);
+      done += bytesRead;
+    }
     return data;
   } finally {
     await handle.close();

@@ -17,7 +17,10 @@ export function bytesOf(dtype: VectorDtype): number {
 
 /** v as its format holds it. Numbers beyond the format's range become infinite. */
 export function roundVector(v: ArrayLike<number>, dtype: VectorDtype): Float32Array {
-  return Float32Array.from(v, (value) => roundTo(value, dtype));
+  if (dtype === "fp32") return Float32Array.from(v);
+  const rounded = new Float32Array(v.length);
+  for (let i = 0; i < v.length; i++) rounded[i] = roundTo(v[i]!, dtype);
+  return rounded;
 }
 
 /**
@@ -36,10 +39,14 @@ function roundTo(value: number, dtype: VectorDtype, toWhole = roundHalfEven): nu
   if (value === 0 || !Number.isFinite(value)) return value;
   const { bits, exponent, largest } = FORMATS[dtype];
   const magnitude = Math.abs(value);
-  const quantum = 2 ** (Math.max(exponentOf(magnitude), exponent) - (bits - 1));
+  const quantum = POWERS[Math.max(exponentOf(magnitude), exponent) - (bits - 1) - LEAST_POWER]!;
   const rounded = toWhole(magnitude / quantum) * quantum;
   return Math.sign(value) * (rounded > largest ? Infinity : rounded);
 }
+
+const LEAST_POWER = -1074;
+/** 2^-1074 to 2^1023. */
+const POWERS = Float64Array.from({ length: 1024 - LEAST_POWER }, (_, i) => 2 ** (i + LEAST_POWER));
 
 /** A double has at most 53 bits and the quotient is scaled by a power of two, so nothing is lost before this. */
 function roundHalfEven(value: number): number {
@@ -96,7 +103,7 @@ function fp16Bits(value: number): number {
   if (magnitude === Infinity) return sign | 0x7c00;
   if (magnitude < 2 ** -14) return sign | (magnitude * 2 ** 24);
   const exponent = exponentOf(magnitude);
-  return sign | ((exponent + 15) << 10) | (magnitude * 2 ** (10 - exponent) - 1024);
+  return sign | ((exponent + 15) << 10) | (magnitude * POWERS[10 - exponent - LEAST_POWER]! - 1024);
 }
 
 function fromFp16(word: number): number {

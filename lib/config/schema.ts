@@ -8,6 +8,7 @@ import { DISTRIBUTIONS, KIND_NAMES, SPLITS } from "../adapter/spec.js";
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
 import { contradictions } from "./contradictions.js";
+import { idleOptions } from "./idle.js";
 
 /** Of options that are null when not given. */
 export const DEFAULT_SIGMA = 0.02;
@@ -225,8 +226,10 @@ export type TrainConfig = z.output<typeof options>;
 /** What a user writes: every key may be left out. */
 export type TrainOptions = z.input<typeof options>;
 
+const defaults = options.parse({});
+
 export const trainSchema = options.check((context) => {
-  for (const [key, message] of contradictions(context.value)) {
+  for (const [key, message] of [...contradictions(context.value), ...idleOptions(context.value, defaults)]) {
     context.issues.push({ code: "custom", path: [key], message, input: context.value[key] });
   }
 });

@@ -3,11 +3,12 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { readTensorBytes, saveModel } from "../adapter/save-model.js";
-import { decodeVector, roundVector } from "../adapter/vector-dtype.js";
+import { saveModel } from "../adapter/save-model.js";
+import { roundVector } from "../adapter/vector-dtype.js";
 import { TinyLoraError } from "../error.js";
 import type { Model } from "../model/open.js";
-import type { Dtype, TensorSource } from "../native/addon.js";
+import type { Dtype } from "../native/addon.js";
+import { readTensor } from "../native/session.js";
 import type { LoraModule, PlainLora } from "./lora.js";
 
 /** What rounding W' to the dtype that is written does to one module. */
@@ -21,57 +22,59 @@ export interface MergeError {
   readonly ofUpdate: number;
 }
 
-/** Writes the folder, which must not be there yet: all of it appears at once. Other weights stay as their file has them. */
+/**
+ * Writes the folder, which must not be there yet: all of it appears at once. Other weights stay as their file has them;
+ * of a GGUF file, quantized ones are written in `dtype` as well.
+ */
 export async function writeMerged(folder: string, model: Model, lora: PlainLora, dtype: Dtype): Promise<MergeError[]> {
-  if (model.format !== "Hugging Face") {
-    throw new TinyLoraError("ERR_MODEL", `${model.path}: merging needs a Hugging Face folder, found a GGUF file`);
-  }
   if (existsSync(folder)) throw new TinyLoraError("ERR_FILE", `${folder}: expected no such folder yet, found one`);
-  const weights = new Map(model.tensors.map((source) => [source.name, source]));
-  const merged = new Map<string, { shape: readonly number[]; values: Float32Array }>();
-  const errors: MergeError[] = [];
-  for (const part of lora.modules) {
+  const sources = new Map(model.tensors.map((source) => [source.name, source]));
+  const errors = new Map<string, MergeError>();
+  const merged = lora.modules.map((part) => {
     const name = `${part.module.name}.weight`;
-    const source = weights.get(name)!;
-    const base = await readWeight(source);
-    const sum = addUpdate(base, part, lora.rank);
-    const values = roundVector(sum, dtype);
-    merged.set(name, { shape: source.shape, values });
-    errors.push({ module: part.module.name, ...mergeError(base, sum, values) });
-  }
+    const numbers = async () => {
+      const base = await readTensor(sources.get(name)!);
+      const sum = addUpdate(base, part, lora.rank);
+      const values = roundVector(sum, dtype);
+      errors.set(name, { module: part.module.name, ...mergeError(base, sum, values) });
+      return values;
+    };
+    return [name, numbers] as const;
+  });
   const temporary = join(
     dirname(resolve(folder)),
     `.${basename(folder)}.${process.pid}.${randomBytes(4).toString("hex")}`,
   );
   try {
     await mkdir(temporary, { recursive: true });
-    await saveModel(temporary, model, merged, dtype);
+    await saveModel(temporary, model, new Map(merged), dtype);
     await rename(temporary, folder);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;
   }
-  return errors;
-}
-
-async function readWeight(source: TensorSource): Promise<Float32Array> {
-  const dtype = source.type === "BF16" ? "bf16" : source.type === "F16" ? "fp16" : "fp32";
-  return decodeVector(await readTensorBytes(source), dtype);
+  return merged.map(([name]) => errors.get(name)!); // the file has them in an order of its own
 }
 
 /** W + B A in double, [out, in]. */
 function addUpdate(base: Float32Array, { a, b, module: { in: inputs } }: LoraModule, rank: number): Float64Array {
-  return Float64Array.from(base, (weight, at) => {
-    const [row, column] = [Math.floor(at / inputs), at % inputs];
-    let update = 0;
-    for (let k = 0; k < rank; k++) update += b[row * rank + k]! * a[k * inputs + column]!;
-    return weight + update;
-  });
+  const sum = Float64Array.from(base);
+  const update = new Float64Array(inputs);
+  for (let start = 0, row = 0; start < sum.length; start += inputs, row++) {
+    update.fill(0);
+    for (let k = 0; k < rank; k++) {
+      const factor = b[row * rank + k]!;
+      for (let column = 0; column < inputs; column++) update[column]! += factor * a[k * inputs + column]!;
+    }
+    for (let column = 0; column < inputs; column++) sum[start + column]! += update[column]!;
+  }
+  return sum;
 }
 
 function mergeError(base: Float32Array, sum: Float64Array, rounded: Float32Array): Omit<MergeError, "module"> {
   let [largest, error, whole, update] = [0, 0, 0, 0];
-  for (const [at, value] of sum.entries()) {
+  for (let at = 0; at < sum.length; at++) {
+    const value = sum[at]!;
     const difference = rounded[at]! - value;
     largest = Math.max(largest, Math.abs(difference));
     error += difference ** 2;

@@ -10,11 +10,14 @@ export function sentencepieceJson(fields: Fields, tokens: readonly string[]): Re
   const types = fields.has("tokenizer.ggml.token_type") ? fields.numbers("tokenizer.ggml.token_type") : [];
   const unknown = tokens[types.indexOf(UNKNOWN)] ?? "<unk>";
   const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
-  const prefix = fields.flag("tokenizer.ggml.add_space_prefix", true) ? [{ type: "Prepend", prepend: "▁" }] : [];
+  const prefixed = fields.flag("tokenizer.ggml.add_space_prefix", true);
+  const prefix = prefixed ? [{ type: "Prepend", prepend: "▁" }] : [];
+  const strip = prefixed ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : [];
+  const words = { type: "Replace", pattern: { String: "▁" }, content: " " };
   return {
     normalizer: { type: "Sequence", normalizers: [...prefix, spaces] },
     pre_tokenizer: null,
-    decoder: null,
+    decoder: { type: "Sequence", decoders: [words, { type: "ByteFallback" }, { type: "Fuse" }, ...strip] },
     model: {
       type: "BPE",
       byte_fallback: true,

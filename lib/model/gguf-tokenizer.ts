@@ -3,7 +3,7 @@ import { Fields, lookup } from "./fields.js";
 import type { GgufHeader } from "./gguf-header.js";
 import { sentencepieceJson } from "./gguf-sentencepiece.js";
 import { split } from "./pipeline.js";
-import { ModelTokenizer } from "./tokenizer.js";
+import type { TokenizerSource } from "./tokenizer.js";
 
 /** tokenizer.ggml.token_type */
 const CONTROL = 3;
@@ -51,7 +51,7 @@ const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
   "deepseek-r1-qwen": qwen2,
 };
 
-export function ggufTokenizer(header: GgufHeader): ModelTokenizer {
+export function ggufTokenizerSource(header: GgufHeader): TokenizerSource {
   const fields = new Fields(header.file, header.metadata);
   const tokens = fields.texts("tokenizer.ggml.tokens");
   const id = (name: string) => fields.tokenId(`tokenizer.ggml.${name}_token_id`);
@@ -62,7 +62,7 @@ export function ggufTokenizer(header: GgufHeader): ModelTokenizer {
     return found === undefined ? undefined : tokens[found];
   };
   const special = { bos: text("bos"), eos: text("eos"), unk: text("unknown"), pad: text("padding") };
-  return new ModelTokenizer({
+  return {
     place: header.file,
     json: tokenizerJson(fields, tokens, special.bos, special.eos),
     vocab: tokens.length,
@@ -73,7 +73,7 @@ export function ggufTokenizer(header: GgufHeader): ModelTokenizer {
     specialTokens: Object.fromEntries(
       Object.entries(special).flatMap(([name, token]) => (token === undefined ? [] : [[`${name}_token`, token]])),
     ),
-  });
+  };
 }
 
 function tokenizerJson(fields: Fields, tokens: readonly string[], bos?: string, eos?: string): Record<string, unknown> {

@@ -1,5 +1,5 @@
 // A folder as `save_pretrained` of transformers writes it.
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Fields } from "./fields.js";
 import { isObject } from "./fields.js";
@@ -12,7 +12,22 @@ import { ModelTokenizer } from "./tokenizer.js";
 export function openHuggingFace(path: string): Model {
   const raw = readJson(join(path, "config.json"));
   const config = huggingFaceConfig(raw);
-  return { path, format: "Hugging Face", config, tensors: readWeights(path), tokenizer: readTokenizer(path, raw) };
+  return {
+    path,
+    format: "Hugging Face",
+    config,
+    tensors: readWeights(path),
+    tokenizer: readTokenizer(path, raw),
+    folderFiles: () => folderFiles(path),
+  };
+}
+
+const BESIDE_WEIGHTS =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^chat_template\.(json|jinja)$/;
+
+function folderFiles(path: string): ReadonlyMap<string, string> {
+  const names = readdirSync(path).filter((name) => BESIDE_WEIGHTS.test(name));
+  return new Map(names.map((name) => [name, readText(join(path, name))]));
 }
 
 function readTokenizer(folder: string, config: Fields): ModelTokenizer {

@@ -16,6 +16,8 @@ export interface Model {
   readonly config: ModelConfig;
   readonly tensors: TensorSource[];
   readonly tokenizer: ModelTokenizer;
+  /** Texts of what a Hugging Face folder of this model holds beside the weights, by file name. */
+  folderFiles(): ReadonlyMap<string, string>;
 }
 
 /**

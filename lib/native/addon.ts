@@ -16,6 +16,8 @@ export interface Addon {
   machine(): MachineInfo;
   /** Maps the files, checks, widens and packs the weights on a thread of its own. */
   loadEngine(spec: EngineSpec, onProgress: (done: number, total: number) => void): Promise<NativeEngine>;
+  /** The numbers of one tensor, widened and in Hugging Face's order of rows, [shape[0], shape[1] or 1]. */
+  readTensor(source: TensorSource): Promise<Float32Array>;
   /** The fixed random matrices of one module, [u, r, r]: Philox keyed by (seed, module), the same on every platform. */
   projection(spec: ProjectionSpec): Float32Array;
   /** Median seconds of one product, and the machine's limits measured by loops that touch only registers or only memory. */

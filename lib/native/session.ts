@@ -17,6 +17,7 @@ import type {
   SampleRequest,
   SvdFactors,
   TensorPart,
+  TensorSource,
   TrainedTensor,
   UpdateOptions,
 } from "./addon.js";
@@ -33,6 +34,10 @@ export function machine(): MachineInfo {
 /** The fixed random matrices of one module, [u, r, r]. */
 export function projection(spec: ProjectionSpec): Float32Array {
   return loadAddon().projection(spec);
+}
+/** The numbers of one tensor of a model's files, widened. */
+export function readTensor(source: TensorSource): Promise<Float32Array> {
+  return withStack(() => loadAddon().readTensor(source));
 }
 export function benchProduct(spec: BenchProductSpec): Promise<BenchProductResult> {
   return withStack(() => loadAddon().benchProduct(spec));

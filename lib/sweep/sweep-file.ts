@@ -12,6 +12,7 @@ import { checkLargestRank } from "../adapter/basis.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
+import { idleOptions } from "../config/idle.js";
 import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config/method.js";
 import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
@@ -99,12 +100,14 @@ function checkedMembers(runs: readonly Run[], base: Settings, source: string): M
   const methods = METHODS.filter((name) => runs.some(({ options }) => (options.method ?? "grpo") === name));
   // What is written for all members is for those that use it; there must be one.
   const idle = Object.keys(base).filter((key) => methods.every((method) => unusedBy(method, [key]).length > 0));
+  const idleInAll = Object.keys(base).filter((key) => runs.every(({ options }) => idleKeys(options).includes(key)));
   const members = new Map<string, Member>();
   const faults = new Map<string, { first: string; count: number }>();
   for (const { settings, options } of runs) {
     const { method: name = "grpo", ...rest } = options as { method?: unknown };
     try {
-      const config = checkedConfig(rest);
+      const left = idleKeys(rest).filter((key) => !(key in settings) && !idleInAll.includes(key));
+      const config = checkedConfig(Object.fromEntries(Object.entries(rest).filter(([key]) => !left.includes(key))));
       const method = checkedMethod(name);
       const unused = unusedBy(method, [...new Set([...idle, ...Object.keys(settings)])]);
       if (unused.length > 0) throw new TinyLoraError("ERR_CONFIG", noEffect(unused, method));
@@ -123,6 +126,13 @@ function checkedMembers(runs: readonly Run[], base: Settings, source: string): M
     return count === runs.length ? message : `${message} (in ${count} of ${runs.length} members, first in ${first})`;
   });
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${told.join("; ")}`);
+}
+
+const defaults = resolveConfig({});
+
+/** Of options that are not yet checked. */
+function idleKeys(options: Settings): string[] {
+  return idleOptions({ ...defaults, ...options }, defaults).map(([key]) => key);
 }
 
 function checkedMethod(method: unknown): Method {

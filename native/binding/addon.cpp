@@ -3,6 +3,7 @@
 
 #include "binding/engine.h"
 #include "binding/measure.h"
+#include "binding/read_tensor.h"
 
 namespace tinylora::binding {
 namespace {
@@ -14,6 +15,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", TINYLORA_VERSION);
   exports.Set("machine", Napi::Function::New<machine>(env, "machine"));
   exports.Set("loadEngine", Napi::Function::New<Engine::load>(env, "loadEngine"));
+  exports.Set("readTensor", Napi::Function::New<read_tensor>(env, "readTensor"));
   exports.Set("projection", Napi::Function::New<projection>(env, "projection"));
   exports.Set("benchProduct", Napi::Function::New<bench_product>(env, "benchProduct"));
   exports.Set("benchLimits", Napi::Function::New<bench_limits>(env, "benchLimits"));

@@ -17,6 +17,18 @@ std::unique_ptr<Backend> make_backend(const EngineSpec& spec) {
   return make_cpu_backend(spec.dtype, spec.threads, spec.path);
 }
 
+/// Names the module in an error about memory.
+Svd module_svd(Backend& backend, int module, const LinearShape& shape, const RowReader& rows, int rank,
+               ThreadPool& pool, const std::atomic<bool>& abort) {
+  try {
+    return truncated_svd(backend, shape.out, shape.in, rows, rank, pool, abort);
+  } catch (const Error& error) {
+    if (error.code() != "ERR_MEMORY") throw;
+    fail("ERR_MEMORY", "svd: layer ", module / module_types, ", ", shape.name, " [", shape.out, ", ", shape.in,
+         "], whose weights lie on the device in fp32: ", error.what());
+  }
+}
+
 }  // namespace
 
 EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::atomic<bool>& abort)
@@ -34,13 +46,13 @@ EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::ato
 }
 
 std::vector<Svd> EngineCore::compute_svd(int rank, const std::vector<int>& modules, const Progress& progress,
-                                         const std::atomic<bool>& abort) const {
+                                         const std::atomic<bool>& abort) {
   ThreadPool pool(spec_.threads);
   std::vector<Svd> factors;
   for (const int module : modules) {
     const RowReader rows = module_rows(spec_.tensors, spec_.config, module);
     const LinearShape shape = linear_shape(spec_.config, module % module_types);
-    factors.push_back(truncated_svd(shape.out, shape.in, rows, rank, pool, abort));
+    factors.push_back(module_svd(*backend_, module, shape, rows, rank, pool, abort));
     progress(static_cast<std::int64_t>(factors.size()), static_cast<std::int64_t>(modules.size()));
   }
   return factors;

@@ -17,7 +17,7 @@ class EngineCore {
   EngineCore(EngineSpec spec, const Progress& progress, const std::atomic<bool>& abort);
 
   std::vector<Svd> compute_svd(int rank, const std::vector<int>& modules, const Progress& progress,
-                               const std::atomic<bool>& abort) const;
+                               const std::atomic<bool>& abort);
   ScoreResult forward(const ScoreBatch& batch, const std::atomic<bool>& abort);
   std::vector<double> backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,
                                const std::atomic<bool>& abort);

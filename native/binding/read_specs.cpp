@@ -44,19 +44,6 @@ ModelConfig read_config(const Argument& config) {
           .rope_scaling = read_rope_scaling(config["ropeScaling"])};
 }
 
-TensorSource read_tensor(const Argument& tensor) {
-  TensorSource source;
-  source.name = tensor["name"].text();
-  source.file = tensor["file"].text();
-  source.offset = static_cast<std::uint64_t>(tensor["offset"].integer(0, kMaxSafeInteger));
-  source.bytes = static_cast<std::uint64_t>(tensor["bytes"].integer(0, kMaxSafeInteger));
-  source.type = tensor["type"].text();
-  for (const Argument& size : tensor["shape"].list(8)) source.shape.push_back(size.integer(0, kMaxSafeInteger));
-  const Argument heads = tensor["permutedHeads"];
-  if (heads.given()) source.permuted_heads = heads.number_of(1, 1 << 16);
-  return source;
-}
-
 TokenBytes read_token_bytes(const Argument& argument) {
   if (!argument.given()) return {};
   return {.bytes = argument["bytes"].bytes(), .offsets = argument["offsets"].uint32s()};
@@ -70,10 +57,23 @@ std::vector<std::string> read_texts(const Argument& argument) {
 
 }  // namespace
 
+TensorSource read_tensor_source(const Argument& tensor) {
+  TensorSource source;
+  source.name = tensor["name"].text();
+  source.file = tensor["file"].text();
+  source.offset = static_cast<std::uint64_t>(tensor["offset"].integer(0, kMaxSafeInteger));
+  source.bytes = static_cast<std::uint64_t>(tensor["bytes"].integer(0, kMaxSafeInteger));
+  source.type = tensor["type"].text();
+  for (const Argument& size : tensor["shape"].list(8)) source.shape.push_back(size.integer(0, kMaxSafeInteger));
+  const Argument heads = tensor["permutedHeads"];
+  if (heads.given()) source.permuted_heads = heads.number_of(1, 1 << 16);
+  return source;
+}
+
 EngineSpec read_engine_spec(const Argument& spec) {
   EngineSpec result;
   result.config = read_config(spec["config"]);
-  for (const Argument& tensor : spec["tensors"].list(kMaxTensors)) result.tensors.push_back(read_tensor(tensor));
+  for (const Argument& tensor : spec["tensors"].list(kMaxTensors)) result.tensors.push_back(read_tensor_source(tensor));
   result.dtype = read_dtype(spec["dtype"]);
   result.device = read_device(spec);
   result.threads = spec["threads"].number_of(1, kMaxThreads);

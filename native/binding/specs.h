@@ -42,6 +42,7 @@ struct EngineSpec {
 inline constexpr int kMaxThreads = 1024;
 
 EngineSpec read_engine_spec(const Argument& spec);
+TensorSource read_tensor_source(const Argument& source);
 /// "cpu", "cuda", "cuda:N", "cudasim" with `driver`, or "reference".
 DeviceChoice read_device(const Argument& spec);
 DType read_dtype(const Argument& dtype);

@@ -31,6 +31,7 @@ class CpuBackend : public Backend {
   void download(void* host, const void* device, std::size_t bytes) override;
   void zero(void* device, std::size_t bytes) override;
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
+  std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row, ThreadPool& pool) override;
 
   void embed(const EmbedArgs&) override;
   void rms_norm(const RmsNormArgs&) override;

@@ -69,6 +69,7 @@ class CudaBackend : public Backend {
   std::size_t prepared_bytes(int rank, int width) const override;
   void prepare_factor(const float* factor, int rank, int width, void* prepared) override;
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
+  std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row, ThreadPool& pool) override;
 
   void embed(const EmbedArgs&) override;
   void rms_norm(const RmsNormArgs&) override;

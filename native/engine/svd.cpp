@@ -4,7 +4,8 @@
 // It ends when each of the wanted vectors is known to about 1e-7 of an angle: residual below 1e-7 of the distance to
 // the next eigenvalue. Then S = |W V| and U = W V / S. A singular value of 0 has a left vector of zeros.
 //
-// Sums are taken over fixed pieces of W and added in their order: the same bits for any number of threads.
+// W^T W is the backend's (ops/gram_matrix.h), the rest the host's. Sums have an order that depends on the shape alone,
+// and the threads share out whole sums: the same bits on every device and for any number of threads.
 #include "engine/svd.h"
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 
 #include "core/error.h"
 #include "core/philox.h"
-#include "engine/svd_loops.h"
 #include "engine/symmetric_eigen.h"
 
 namespace tinylora {
@@ -23,18 +23,27 @@ constexpr double kFloor = 1e-13;     // residual, of the largest eigenvalue: as 
 constexpr double kVanished = 1e-12;  // a new direction shorter than this part of the largest eigenvalue is none
 constexpr int kMaxPasses = 1000;
 constexpr int kGrowth = 8;  // blocks that the basis grows by before it is looked at
-constexpr std::int64_t kMaxPieces = 32;
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-double dot(const double* x, const double* y, std::int64_t width) {
-  double lanes[kSvdLanes] = {};
-  for (std::int64_t i = 0; i < width; i += kSvdLanes) {
-    for (int lane = 0; lane < kSvdLanes; ++lane) lanes[lane] += x[i + lane] * y[i + lane];
+/// Of eight sums, lane l over the products at i % 8 = l.
+struct Lanes {
+  double values[kGramLanes] = {};
+
+  void add(int lane, double product) { values[lane] += product; }
+  double sum() const {
+    double total = 0;
+    for (const double value : values) total += value;
+    return total;
   }
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
+};
+
+double dot(const double* x, const double* y, std::int64_t width) {
+  Lanes lanes;
+  for (std::int64_t i = 0; i < width; i += kGramLanes) {
+    for (int lane = 0; lane < kGramLanes; ++lane) lanes.add(lane, x[i + lane] * y[i + lane]);
+  }
+  return lanes.sum();
 }
 
 /// y += factor x
@@ -42,62 +51,31 @@ void add_scaled(double* y, double factor, const double* x, std::int64_t width) {
   for (std::int64_t i = 0; i < width; ++i) y[i] += factor * x[i];
 }
 
-/// The matrix, widened, and its product with blocks of vectors.
-class Matrix {
- public:
-  Matrix(int out, int in, const RowReader& read_row, ThreadPool& pool)
-      : rows_(round_up(out, kSvdRows)),
-        width_(round_up(in, kSvdLanes)),
-        piece_rows_(round_up(std::max<std::int64_t>(32, (rows_ + kMaxPieces - 1) / kMaxPieces), kSvdRows)),
-        pieces_((rows_ + piece_rows_ - 1) / piece_rows_),
-        values_(static_cast<std::size_t>(rows_ * width_)),
-        y_(static_cast<std::size_t>(rows_ * kSvdVectors)),
-        partial_(static_cast<std::size_t>(pieces_ * kSvdVectors * width_)),
-        product_(gram_product()),
-        pool_(pool) {
-    pool_.run(out, [&](std::int64_t row, int) { read_row(static_cast<int>(row), values_.data() + row * width_); });
+/// The same; returns next . y, in one pass over y.
+double add_scaled_dot(double* y, double factor, const double* x, const double* next, std::int64_t width) {
+  Lanes lanes;
+  for (std::int64_t i = 0; i < width; i += kGramLanes) {
+    for (int lane = 0; lane < kGramLanes; ++lane) {
+      y[i + lane] += factor * x[i + lane];
+      lanes.add(lane, next[i + lane] * y[i + lane]);
+    }
   }
-
-  std::int64_t rows() const { return rows_; }
-  std::int64_t width() const { return width_; }
-
-  /// z = W^T W x for four vectors, x and z [4, width]. Leaves W x in `y`.
-  void gram(const double* x, double* z) {
-    std::fill(partial_.begin(), partial_.end(), 0.0);
-    const std::int64_t size = kSvdVectors * width_;
-    pool_.run(pieces_, [&](std::int64_t piece, int) {
-      const std::int64_t first = piece * piece_rows_;
-      product_(values_.data() + first * width_, std::min(piece_rows_, rows_ - first), width_, x,
-               y_.data() + first * kSvdVectors, partial_.data() + piece * size);
-    });
-    std::copy_n(partial_.data(), size, z);
-    for (std::int64_t piece = 1; piece < pieces_; ++piece) add_scaled(z, 1, partial_.data() + piece * size, size);
-  }
-
-  /// [rows, 4]: W x of the last product.
-  const double* y() const { return y_.data(); }
-
- private:
-  std::int64_t rows_, width_, piece_rows_, pieces_;
-  std::vector<float> values_;    // [rows, width]
-  std::vector<double> y_;        // [rows, 4]
-  std::vector<double> partial_;  // [pieces, 4, width]
-  GramProduct product_;
-  ThreadPool& pool_;
-};
+  return lanes.sum();
+}
 
 /// Orthonormal vectors, and what W^T W makes of them.
 class Basis {
  public:
-  Basis(Matrix& matrix, int in, int rank)
+  Basis(GramMatrix& matrix, int in, int rank, ThreadPool& pool)
       : matrix_(matrix),
+        pool_(pool),
         in_(in),
         rank_(rank),
-        block_(std::min<int>(in, static_cast<int>(round_up(rank, kSvdVectors)))),
+        block_(std::min<int>(in, static_cast<int>(round_up(rank, kGramVectors)))),
         kept_(std::min(in, rank + block_)),
         capacity_(std::min(in, kept_ + kGrowth * block_)),
-        width_(matrix.width()),
-        q_(static_cast<std::size_t>(capacity_ + block_ + kSvdVectors) * width()),
+        width_(matrix.width),
+        q_(static_cast<std::size_t>(capacity_ + block_ + kGramVectors) * width()),
         t_(static_cast<std::size_t>(capacity_ * capacity_)) {
     for (int vector = 0; vector < block_; ++vector) {
       for (int i = 0; i < in; ++i) q(vector)[i] = start(vector, i);
@@ -136,32 +114,47 @@ class Basis {
     return philox_uniform(block[0], block[1]) - 0.5;
   }
 
-  /// Makes the vector after the last one orthogonal to all and of length 1, and counts it as fresh, unless nothing is
-  /// left.
+  /// Takes from `vector` what lies along the basis vectors first, first + 1, ... before `end`, one after another.
+  void project(double* vector, int first, int end) {
+    if (first >= end) return;
+    double along = dot(q(first), vector, width_);
+    for (int i = first; i + 1 < end; ++i) along = add_scaled_dot(vector, -along, q(i), q(i + 1), width_);
+    add_scaled(vector, -along, q(end - 1), width_);
+  }
+
+  double length(const double* vector) const { return std::sqrt(dot(vector, vector, width_)); }
+
+  void divide(double* vector, double by) {
+    for (std::size_t i = 0; i < width(); ++i) vector[i] /= by;
+  }
+
+  /// The vector after the last one has nothing along the basis but its rounding. Makes it orthogonal to the fresh ones
+  /// too, and to all once more, of length 1, and counts it as fresh, unless nothing is left.
   void append() {
     double* vector = q(size_ + fresh_);
-    double length = 0;
-    for (int round = 0; round < 2; ++round) {
-      for (int i = 0; i < size_ + fresh_; ++i) add_scaled(vector, -dot(q(i), vector, width_), q(i), width_);
-      length = std::sqrt(dot(vector, vector, width_));
-      if (round == 0 && !(length > kVanished * largest_)) return;
-      for (std::size_t i = 0; i < width(); ++i) vector[i] /= length;
-    }
+    project(vector, size_, size_ + fresh_);
+    const double left = length(vector);
+    if (!(left > kVanished * largest_)) return;
+    divide(vector, left);
+    project(vector, 0, size_ + fresh_);
+    divide(vector, length(vector));
     ++fresh_;
   }
 
   /// Takes the fresh block into the basis; its image, less what lies in the basis, is the next.
   void extend() {
     const int block = fresh_;
-    std::vector<double> image(static_cast<std::size_t>(round_up(block, kSvdVectors)) * width());
-    for (int first = 0; first < block; first += kSvdVectors) {
+    std::vector<double> images(static_cast<std::size_t>(round_up(block, kGramVectors)) * width());
+    const auto image = [&](int vector) { return images.data() + static_cast<std::size_t>(vector) * width(); };
+    for (int first = 0; first < block; first += kGramVectors) {
       // Past the block come vectors of no meaning, whose images are not used.
-      matrix_.gram(q(size_ + first), image.data() + static_cast<std::size_t>(first) * width());
+      matrix_.multiply(q(size_ + first), image(first));
     }
     ++passes_;
+    for_pairs(block, size_ + block, [&](int j, int i) {
+      if (i <= size_ + j) t(i, size_ + j) = t(size_ + j, i) = dot(q(i), image(j), width_);
+    });
     for (int j = 0; j < block; ++j) {
-      const double* z = image.data() + static_cast<std::size_t>(j) * width();
-      for (int i = 0; i < size_ + block; ++i) t(i, size_ + j) = t(size_ + j, i) = dot(q(i), z, width_);
       const double value = t(size_ + j, size_ + j);
       check(std::isfinite(value), "ERR_NUMERIC", "svd: expected finite weights, found NaN or infinity");
       largest_ = std::max(largest_, value);
@@ -169,14 +162,35 @@ class Basis {
     size_ += block;
     fresh_ = 0;
     last_block_ = block;
-    coupling_.assign(static_cast<std::size_t>(block * block), 0);
+    next_block(block, image);
+  }
+
+  /// The fresh block of the last one's images.
+  template <typename Image>
+  void next_block(int block, const Image& image) {
+    pool_.run(block, [&](std::int64_t j, int) {
+      double* vector = q(size_ + static_cast<int>(j));
+      std::copy_n(image(static_cast<int>(j)), width(), vector);
+      project(vector, 0, size_);
+    });
+    std::vector<int> fresh_after;
     for (int j = 0; j < block; ++j) {
-      const double* z = image.data() + static_cast<std::size_t>(j) * width();
-      std::copy_n(z, width(), q(size_ + fresh_));
+      if (fresh_ < j) std::copy_n(q(size_ + j), width(), q(size_ + fresh_));
       append();
-      for (int i = 0; i < fresh_; ++i)
-        coupling_[static_cast<std::size_t>(i * block + j)] = dot(q(size_ + i), z, width_);
+      fresh_after.push_back(fresh_);
     }
+    coupling_.assign(static_cast<std::size_t>(block * block), 0);
+    for_pairs(block, fresh_, [&](int j, int i) {
+      if (i >= fresh_after[static_cast<std::size_t>(j)]) return;
+      coupling_[static_cast<std::size_t>(i * block + j)] = dot(q(size_ + i), image(j), width_);
+    });
+  }
+
+  /// body(j, i) for j < outer and i < inner, shared out over the threads.
+  template <typename Body>
+  void for_pairs(int outer, int inner, const Body& body) {
+    pool_.run(std::int64_t{outer} * inner,
+              [&](std::int64_t pair, int) { body(static_cast<int>(pair / inner), static_cast<int>(pair % inner)); });
   }
 
   Eigen projected_eigen() {
@@ -214,12 +228,11 @@ class Basis {
   void restart(int count) {
     count = std::min(count, size_);
     std::vector<double> next(static_cast<std::size_t>(count) * width());
-    for (int i = 0; i < count; ++i) {
+    pool_.run(count, [&](std::int64_t i, int) {
       for (int j = 0; j < size_; ++j) {
-        add_scaled(next.data() + static_cast<std::size_t>(i) * width(),
-                   eigen_.vectors[static_cast<std::size_t>(i * size_ + j)], q(j), width_);
+        add_scaled(next.data() + i * width_, eigen_.vectors[static_cast<std::size_t>(i * size_ + j)], q(j), width_);
       }
-    }
+    });
     std::copy_n(q(size_), static_cast<std::size_t>(fresh_) * width(), q(count));
     std::copy(next.begin(), next.end(), q_.begin());
     size_ = count;
@@ -227,7 +240,8 @@ class Basis {
     for (int i = 0; i < count; ++i) t(i, i) = eigen_.values[static_cast<std::size_t>(i)];
   }
 
-  Matrix& matrix_;
+  GramMatrix& matrix_;
+  ThreadPool& pool_;
   int in_, rank_, block_, kept_, capacity_;
   std::int64_t width_;
   int size_ = 0;        // vectors whose images are known
@@ -247,25 +261,27 @@ double sign_of_largest(const double* values, int count) {
 }
 
 /// U, S and V of orthonormal right vectors v [rank, width].
-Svd factors(Matrix& matrix, const double* v, int out, int in, int rank) {
+Svd factors(GramMatrix& matrix, const double* v, int out, int in, int rank) {
   Svd svd{.u = std::vector<float>(static_cast<std::size_t>(out * rank)), .s = {}, .vt = {}};
-  const std::int64_t width = matrix.width();
-  std::vector<double> x(static_cast<std::size_t>(kSvdVectors * width)), z(x.size());
+  const std::int64_t width = matrix.width;
+  std::vector<double> x(static_cast<std::size_t>(kGramVectors * width)), z(x.size());
+  const double* images = nullptr;
   for (int index = 0; index < rank; ++index) {
-    const int lane = index % kSvdVectors;
+    const int lane = index % kGramVectors;
     if (lane == 0) {
-      std::copy_n(v + index * width, std::min(kSvdVectors, rank - index) * width, x.data());
-      matrix.gram(x.data(), z.data());
+      std::copy_n(v + index * width, std::min(kGramVectors, rank - index) * width, x.data());
+      matrix.multiply(x.data(), z.data());
+      images = matrix.y();
     }
-    const double* y = matrix.y() + lane;
+    const double* y = images + lane;
     double square = 0;
-    for (int row = 0; row < out; ++row) square += y[row * kSvdVectors] * y[row * kSvdVectors];
+    for (int row = 0; row < out; ++row) square += y[row * kGramVectors] * y[row * kGramVectors];
     const double length = std::sqrt(square);
     const double sign = sign_of_largest(v + index * width, in);
     svd.s.push_back(static_cast<float>(length));
     for (int i = 0; i < in; ++i) svd.vt.push_back(static_cast<float>(sign * v[index * width + i]));
     for (int row = 0; row < out && length > 0; ++row) {
-      svd.u[static_cast<std::size_t>(row * rank + index)] = static_cast<float>(sign * y[row * kSvdVectors] / length);
+      svd.u[static_cast<std::size_t>(row * rank + index)] = static_cast<float>(sign * y[row * kGramVectors] / length);
     }
   }
   return svd;
@@ -273,15 +289,16 @@ Svd factors(Matrix& matrix, const double* v, int out, int in, int rank) {
 
 }  // namespace
 
-Svd truncated_svd(int out, int in, const RowReader& rows, int rank, ThreadPool& pool, const std::atomic<bool>& abort) {
+Svd truncated_svd(Backend& backend, int out, int in, const RowReader& rows, int rank, ThreadPool& pool,
+                  const std::atomic<bool>& abort) {
   check(rank >= 1 && rank <= std::min(out, in), "ERR_ARGUMENT", "svd: rank: expected 1 to ", std::min(out, in),
         " for a matrix of ", out, " x ", in, ", found ", rank);
-  Matrix matrix(out, in, rows, pool);
-  Basis basis(matrix, in, rank);
+  const std::unique_ptr<GramMatrix> matrix = backend.gram_matrix(out, in, rows, pool);
+  Basis basis(*matrix, in, rank, pool);
   do {
     basis.grow(abort);
   } while (!basis.settle() && basis.passes() < kMaxPasses);
-  return factors(matrix, basis.vectors(), out, in, rank);
+  return factors(*matrix, basis.vectors(), out, in, rank);
 }
 
 }  // namespace tinylora

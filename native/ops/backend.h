@@ -11,6 +11,8 @@
 #include <string>
 
 #include "core/dtype.h"
+#include "core/thread_pool.h"
+#include "ops/gram_matrix.h"
 #include "ops/ops.h"
 
 namespace tinylora {
@@ -55,6 +57,10 @@ class Backend {
 
   /// Rounds to dtype() and packs.
   virtual std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) = 0;
+
+  /// The matrix for products of its SVD, in float whatever dtype() is. `pool`, of the host, reads the rows and does
+  /// what is done there; it must outlive the result. Throws ERR_MEMORY where a device has no room for it.
+  virtual std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row, ThreadPool& pool) = 0;
 
   /// Bytes of what `prepare_factor` makes of a factor of an update, a or b of LoraArgs [rank, width]; 0 where products
   /// read the floats alone.

@@ -85,6 +85,8 @@ void turn_back(std::vector<double>& dy, const float* cos, const float* sin);
 std::vector<double> row_logits(const std::vector<float>& x, const PlainWeight& weight, float inv_temperature);
 double log_sum_exp(const std::vector<double>& values);
 
+std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row);
+
 void embed(const EmbedArgs&);
 void rms_norm(DType, const RmsNormArgs&);
 void rms_norm_backward(const RmsNormBackwardArgs&);

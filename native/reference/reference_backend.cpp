@@ -39,6 +39,10 @@ class ReferenceBackend final : public Backend {
     return weight;
   }
 
+  std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row, ThreadPool&) override {
+    return reference::gram_matrix(out, in, read_row);
+  }
+
   void embed(const EmbedArgs& args) override { reference::embed(args); }
   void rms_norm(const RmsNormArgs& args) override { reference::rms_norm(dtype_, args); }
   void rms_norm_backward(const RmsNormBackwardArgs& args) override { reference::rms_norm_backward(args); }

@@ -41,6 +41,12 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no 
     for (const { name, blocks } of products) expect(blocks, name).toBeGreaterThanOrEqual(2);
   });
 
+  it("the SVD's kernels leave room for three blocks and more on sm_80", () => {
+    const kernels = ampere.filter(({ file }) => file === "gram.cu");
+    expect(kernels.map(({ name }) => name).sort()).toEqual(["gram_columns", "gram_rows", "gram_sum"]);
+    for (const { name, blocks } of kernels) expect(blocks, name).toBeGreaterThanOrEqual(3);
+  });
+
   it.each(["bf16", "f16"])("dW in %s has its two tilings, and two blocks of each fit on sm_80", (type) => {
     const tilings = ampere.filter(({ name }) => new RegExp(`^weight_gradient_(mid|large)_${type}$`).test(name));
     expect(tilings.map(({ shared }) => shared).sort()).toEqual([32768, 65536]);

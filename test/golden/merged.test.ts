@@ -4,18 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FullWeights, trainableNames } from "../../lib/adapter/full.js";
-import { readTensorBytes } from "../../lib/adapter/save-model.js";
-import { decodeVector } from "../../lib/adapter/vector-dtype.js";
 import { randomUniform } from "../../lib/data/philox.js";
 import { Engine } from "../../lib/engine.js";
 import { plainLora } from "../../lib/export/lora.js";
 import { writeMerged } from "../../lib/export/merged.js";
 import { type Model, openModel } from "../../lib/model/open.js";
 import type { Dtype } from "../../lib/native/addon.js";
+import { readTensor } from "../../lib/native/session.js";
 import { golden } from "./fixtures.js";
 import { KIND_NAMES, randomAdapter } from "./random-adapter.js";
 
-const MODELS = ["llama-tied", "qwen2", "qwen3"];
+const MODELS = ["llama-tied", "qwen2", "qwen3", "llama3-8k.gguf", "qwen3.gguf"];
 const tokens = Int32Array.from({ length: 32 }, (_, i) => 2 + Math.floor(288 * randomUniform(4, "init", 0, i)));
 
 let folder: string;
@@ -32,10 +31,7 @@ async function score(engine: Engine, adapter: number | "base"): Promise<number[]
 const distance = (one: readonly number[], other: readonly number[]) =>
   Math.max(...one.map((value, i) => Math.abs(value - other[i]!)));
 
-async function weight({ tensors }: Model, name: string): Promise<Float32Array> {
-  const source = tensors.find((tensor) => tensor.name === name)!;
-  return decodeVector(await readTensorBytes(source), source.type === "BF16" ? "bf16" : "fp32");
-}
+const weight = ({ tensors }: Model, name: string) => readTensor(tensors.find((tensor) => tensor.name === name)!);
 
 describe.each(MODELS)("%s", (model) => {
   // Scored in fp32 either way: in bf16 all that differs is the rounding of W', half of 2^-8 of a weight at most.

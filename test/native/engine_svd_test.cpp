@@ -1,9 +1,9 @@
-// Truncated SVD: against the matrix itself, awkward and degenerate shapes, the same bits for any threads and
-// instructions.
+// Truncated SVD on every backend: against the matrix itself, awkward and degenerate shapes, the same bits on all of
+// them and for any threads.
+#include <bit>
 #include <cmath>
 
 #include "engine/svd.h"
-#include "engine/svd_loops.h"
 #include "engine/symmetric_eigen.h"
 #include "engine_case.h"
 #include "suites.h"
@@ -25,13 +25,13 @@ Plain random_matrix(int out, int in, std::uint64_t seed) {
   return matrix;
 }
 
-Svd svd_of(const Plain& matrix, int rank, int threads = 2) {
+Svd svd_of(Backend& backend, const Plain& matrix, int rank, int threads = 2) {
   ThreadPool pool(threads);
   const std::atomic<bool> abort = false;
   const auto rows = [&](int row, float* values) {
     std::copy_n(matrix.values.data() + static_cast<std::ptrdiff_t>(row) * matrix.in, matrix.in, values);
   };
-  return truncated_svd(matrix.out, matrix.in, rows, rank, pool, abort);
+  return truncated_svd(backend, matrix.out, matrix.in, rows, rank, pool, abort);
 }
 
 double at(const std::vector<float>& values, int index) { return values[static_cast<std::size_t>(index)]; }
@@ -80,13 +80,14 @@ void check_signs(const Svd& svd, int in, int rank) {
   }
 }
 
-void finds_the_largest_triplets() {
+void finds_the_largest_triplets(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
   for (const auto& [out, in] : {std::pair{1, 1}, {1, 19}, {19, 1}, {5, 3}, {19, 111}, {111, 19}, {130, 67}, {64, 64}}) {
     const Plain matrix = random_matrix(out, in, 3);
     const std::vector<double> all = singular_values(matrix);
     for (const int rank : {1, 2, 5, 16}) {
       if (rank > std::min(out, in)) continue;
-      const Svd svd = svd_of(matrix, rank);
+      const Svd svd = svd_of(*backend, matrix, rank);
       for (int i = 0; i < rank; ++i) {
         const double error = std::abs(at(svd.s, i) - all[static_cast<std::size_t>(i)]);
         expect(error < 1e-6 * all[0], out, " x ", in, ": value ", i, " of ", rank, " is off by ", error);
@@ -98,83 +99,97 @@ void finds_the_largest_triplets() {
   }
 }
 
-void degenerate_matrices() {
-  const Svd zero = svd_of({6, 9, std::vector<float>(54)}, 3);
+void degenerate_matrices(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  const Svd zero = svd_of(*backend, {6, 9, std::vector<float>(54)}, 3);
   for (const float value : zero.s) expect(value == 0, "a singular value of 0 is ", value);
   for (const float value : zero.u) expect(value == 0, "a left vector of value 0 is not 0");
 
   Plain identity{40, 40, std::vector<float>(1600)};
   for (int i = 0; i < 40; ++i) identity.values[static_cast<std::size_t>(i * 41)] = 2;
-  const Svd same = svd_of(identity, 16);
+  const Svd same = svd_of(*backend, identity, 16);
   for (const float value : same.s) expect(std::abs(value - 2) < 1e-6, "a singular value of 2 is ", value);
   expect(triplet_error(identity, same, 16) < 1e-6, "the identity's vectors are none");
 
   Plain one{33, 50, std::vector<float>(33 * 50, 1.0F)};  // rank 1: all ones
-  const Svd rank_one = svd_of(one, 2);
+  const Svd rank_one = svd_of(*backend, one, 2);
   expect(std::abs(rank_one.s[0] - std::sqrt(33.0 * 50)) < 1e-4, "the value of ones is ", rank_one.s[0]);
   expect(rank_one.s[1] < 1e-4, "the second value of ones is ", rank_one.s[1]);
   for (const Plain& scaled : {random_matrix(20, 30, 1)}) {
     for (const float scale : {1e-15F, 1e15F}) {
       Plain other = scaled;
       for (float& value : other.values) value *= scale;
-      const double error = std::abs(svd_of(other, 2).s[0] / scale - svd_of(scaled, 2).s[0]);
+      const double error = std::abs(svd_of(*backend, other, 2).s[0] / scale - svd_of(*backend, scaled, 2).s[0]);
       expect(error < 1e-5, "scaled by ", scale, " the value is off by ", error);
     }
   }
 }
 
-void same_bits_for_any_threads() {
-  const Plain matrix = random_matrix(300, 190, 5);
-  const Svd one = svd_of(matrix, 4, 1);
-  for (const int threads : {2, 3, 5}) {
-    const Svd many = svd_of(matrix, 4, threads);
-    expect_same_bits("u", many.u, one.u);
-    expect_same_bits("s", many.s, one.s);
-    expect_same_bits("vt", many.vt, one.vt);
+/// Ones have rank 1: what the first block leaves vanishes. Of few columns the basis is the whole space.
+void same_bits_everywhere(const Candidate& candidate, DType dtype) {
+  const auto reference = make_reference_backend(DType::f32);
+  const Plain ones{1100, 24, std::vector<float>(1100 * 24, 1.0F)};
+  for (const Plain& matrix : {random_matrix(300, 190, 5), random_matrix(40, 9, 2), ones}) {
+    const Svd want = svd_of(*reference, matrix, 5, 1);
+    for (const int threads : kThreadCounts) {
+      const Svd got = svd_of(*candidate.make(dtype, threads), matrix, 5, threads);
+      expect_same_bits("u", got.u, want.u);
+      expect_same_bits("s", got.s, want.s);
+      expect_same_bits("vt", got.vt, want.vt);
+    }
   }
 }
 
-void same_bits_for_any_instructions() {
-  const Plain matrix = random_matrix(12, 40, 6);
-  const Plain vectors = random_matrix(4, 40, 7);
-  const std::vector<double> x(vectors.values.begin(), vectors.values.end());
-  const auto run = [&](GramProduct product) {
-    std::vector<double> y(48), z(160, 0.25);
-    product(matrix.values.data(), 12, 40, x.data(), y.data(), z.data());
-    y.insert(y.end(), z.begin(), z.end());
-    return y;
-  };
-  const auto best = run(gram_product());
-  if (__builtin_cpu_supports("avx2")) expect(run(gram_product_avx2) == best, "AVX2 gives other bits");
-  std::vector<double> y(48), z(160, 0.25);
-  svd_loops::gram_product(matrix.values.data(), 12, 40, x.data(), y.data(), z.data());
-  y.insert(y.end(), z.begin(), z.end());
-  expect(y == best, "plain instructions give other bits");
+std::uint64_t hash(const Svd& svd) {
+  std::uint64_t value = 0xcbf29ce484222325;  // FNV-1a
+  for (const auto* values : {&svd.u, &svd.s, &svd.vt}) {
+    for (const float x : *values) {
+      const auto bits = std::bit_cast<std::uint32_t>(x);
+      for (int shift = 0; shift < 32; shift += 8) value = (value ^ (bits >> shift & 255U)) * 0x100000001b3;
+    }
+  }
+  return value;
 }
 
-void refuses_and_aborts() {
-  expect_error("ERR_ARGUMENT", "expected 1 to 3", [] { svd_of(random_matrix(3, 5, 1), 4); });
-  expect_error("ERR_NUMERIC", "finite", [] {
+/// Adapters and caches of other versions hold these bits: who changes them counts up SVD_RECIPE (lib/adapter/spec.ts).
+void bits_of_the_recipe(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  const auto expect_bits = [&](int out, int in, int rank, std::uint64_t want) {
+    const std::uint64_t got = hash(svd_of(*backend, random_matrix(out, in, 3), rank));
+    expect(got == want, out, " x ", in, ", rank ", rank, ": expected ", std::hex, want, ", found ", got);
+  };
+  expect_bits(130, 67, 5, 0xe883a264c84708c1);
+  expect_bits(64, 64, 16, 0x525d3d3372b023f9);
+  expect_bits(70, 700, 16, 0xda18252abb945542);
+}
+
+void refuses_and_aborts(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  expect_error("ERR_ARGUMENT", "expected 1 to 3", [&] { svd_of(*backend, random_matrix(3, 5, 1), 4); });
+  expect_error("ERR_NUMERIC", "finite", [&] {
     Plain matrix = random_matrix(8, 8, 1);
     matrix.values[9] = std::nanf("");
-    svd_of(matrix, 2);
+    svd_of(*backend, matrix, 2);
   });
-  expect_error("ERR_ABORTED", "svd", [] {
+  expect_error("ERR_ABORTED", "svd", [&] {
     ThreadPool pool(1);
     const std::atomic<bool> abort = true;
     truncated_svd(
-        4, 4, [](int, float* row) { std::fill_n(row, 4, 1.0F); }, 1, pool, abort);
+        *backend, 4, 4, [](int, float* row) { std::fill_n(row, 4, 1.0F); }, 1, pool, abort);
   });
 }
 
 }  // namespace
 
 void add_engine_svd_tests(Tests& tests) {
-  tests.add("svd: the largest triplets", finds_the_largest_triplets);
-  tests.add("svd: degenerate matrices", degenerate_matrices);
-  tests.add("svd: same bits for any threads", same_bits_for_any_threads);
-  tests.add("svd: same bits for any instructions", same_bits_for_any_instructions);
-  tests.add("svd: refuses and aborts", refuses_and_aborts);
+  const auto add = [&](const char* name, const std::function<void(const Candidate&, DType)>& body) {
+    add_for_each_backend(tests, name, body, {DType::f32});
+  };
+  add("svd: the largest triplets", finds_the_largest_triplets);
+  add("svd: degenerate matrices", degenerate_matrices);
+  add("svd: same bits everywhere", same_bits_everywhere);
+  add("svd: bits of the recipe", bits_of_the_recipe);
+  add("svd: refuses and aborts", refuses_and_aborts);
 }
 
 }  // namespace tinylora::test

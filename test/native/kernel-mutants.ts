@@ -206,6 +206,25 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "the temperature left out": ["task.d_logp[row] * task.inv_temperature[row]", "task.d_logp[row]"],
     },
   },
+  {
+    file: "gram",
+    test: ["gram: the reference's bits", "cuda fp32"],
+    mistakes: {
+      "a product fused into the sum": ["return __dadd_rn(sum, __dmul_rn(a, b));", "return fma(a, b, sum);"],
+      "lanes added in another order": [
+        "step = kGramLanes / 2; step > 0; step /= 2",
+        "step = 1; step < kGramLanes; step *= 2",
+      ],
+      "wait off by one": ["wait_for_copies<kStages - 2>();", "wait_for_copies<kStages - 1>();"],
+      "barrier of a row's stages removed": ["    __syncthreads();\n    request(step", "    request(step"],
+      "barrier before the next y removed": ["    __syncthreads();  // the last y may still be read\n", ""],
+      "rows of a group added one by one": [
+        "__dadd_rn(sum[j][c], __dadd_rn(low, high))",
+        "__dadd_rn(__dadd_rn(sum[j][c], low), high)",
+      ],
+      "the last piece lost": ["piece < args.pieces; ++piece", "piece < args.pieces - 1; ++piece"],
+    },
+  },
 ];
 
 /** As cmake/cuda.cmake has it. */

@@ -1,6 +1,7 @@
 // The tests under test: a reference that is made slightly wrong in one op must fail that op's tests. If one of these
 // fails, a test has gone blind.
 #include <cmath>
+#include <limits>
 
 #include "suites.h"
 #include "support.h"
@@ -26,6 +27,10 @@ class Mutant final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override { inner_->download(to, from, bytes); }
   void zero(void* device, std::size_t bytes) override { inner_->zero(device, bytes); }
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& rows) override { return inner_->pack(out, in, rows); }
+
+  std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& rows, ThreadPool& pool) override {
+    return std::make_unique<MutantGram>(*this, out, in, inner_->gram_matrix(out, in, rows, pool));
+  }
 
   void embed(const EmbedArgs& args) override {
     inner_->embed(args);
@@ -143,12 +148,32 @@ class Mutant final : public Backend {
   }
 
  private:
+  class MutantGram final : public GramMatrix {
+   public:
+    MutantGram(const Mutant& mutant, int out, int in, std::unique_ptr<GramMatrix> inner)
+        : GramMatrix(out, in), mutant_(mutant), in_(in), inner_(std::move(inner)) {}
+    void multiply(const double* x, double* z) override {
+      inner_->multiply(x, z);
+      mutant_.harm("gram", 0, z, in_);
+    }
+    const double* y() override { return inner_->y(); }
+
+   private:
+    const Mutant& mutant_;
+    int in_;
+    std::unique_ptr<GramMatrix> inner_;
+  };
+
   void harm(const std::string& op, int rows, void* output, int count) const {
+    harm(op, rows, static_cast<float*>(output), count);
+  }
+  template <typename T>
+  void harm(const std::string& op, int rows, T* output, int count) const {
     if (op != op_ || count == 0 || output == nullptr) return;
-    float& last = static_cast<float*>(output)[count - 1];
-    if (harm_ == Harm::wrong) last += 1e-4F * (1 + std::abs(last));
+    T& last = output[count - 1];
+    if (harm_ == Harm::wrong) last += static_cast<T>(1e-4F) * (1 + std::abs(last));
     if ((harm_ == Harm::by_rows && rows < 8) || (harm_ == Harm::by_threads && threads_ == 5)) {
-      last = std::nextafter(last, INFINITY);
+      last = std::nextafter(last, std::numeric_limits<T>::infinity());
     }
   }
 
@@ -223,6 +248,8 @@ const Mutation kMutations[] = {
     {"sgd", Harm::by_threads, "optimisers: numerics"},
     {"sgd's buffer", Harm::wrong, "optimisers: numerics"},
     {"repack", Harm::wrong, "repack: as packed"},
+    {"gram", Harm::wrong, "svd: the largest triplets"},
+    {"gram", Harm::by_threads, "gram: the reference's bits"},
 };
 
 void expect_caught(const Mutation& mutation) {

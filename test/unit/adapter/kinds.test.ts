@@ -44,10 +44,10 @@ describe("kinds", () => {
     });
     expect(adapterOptions(resolveConfig({ adapter: "full" }))).toBeNull();
     const refused: [object, RegExp][] = [
-      [{ adapter: "lora", u: 3 }, /u: expected nothing, since adapter is lora: it is tinylora's, found 3/],
-      [{ adapter: "lora", v_dtype: "bf16" }, /v_dtype: expected nothing, since adapter is lora/],
+      [{ adapter: "lora", u: 3 }, /u: expected nothing, since adapter is lora: it has no effect there, found 3/],
+      [{ adapter: "lora", v_dtype: "bf16" }, /v_dtype: expected fp32, since adapter is lora/],
       [{ adapter: "full", tying: "none" }, /tying: expected nothing, since adapter is full/],
-      [{ lora_alpha: 3 }, /lora_alpha: expected nothing, since adapter is tinylora: it is lora's/],
+      [{ lora_alpha: 3 }, /lora_alpha: expected nothing, since adapter is tinylora: it has no effect/],
       [{ adapter: "full", beta: 0.1 }, /beta: expected 0, since adapter is full/],
       [{ adapter: "dora" }, /adapter: expected one of tinylora, lora_xs, lora, full/],
     ];

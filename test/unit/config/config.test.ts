@@ -35,15 +35,11 @@ describe("resolveConfig", () => {
       [{ tying: "ratio" }, /weight_tying: expected a share/],
       [{ delta: 1.1 }, /delta: expected more than 1 \+ epsilon_high/],
       [{ loss_type: "luspo" }, /importance_sampling_level: expected sequence/],
-      [{ momentum: 0.9 }, /momentum: expected 0, since optim is adamw/],
-      [{ fisher_damping: 0.1 }, /fisher_damping: expected nothing, since optim is adamw, found 0.1/],
-      [{ fisher_decay: 0.1 }, /fisher_decay: expected nothing, since optim is adamw/],
       [{ optim: "natural", fisher_decay: 1 }, /fisher_decay: expected less than 1, found 1/],
       [{ optim: "natural", adapter: "lora" }, /optim: expected adamw or sgd, since adapter is lora/],
       [{ optim: "natural", adapter: "full" }, /optim: expected adamw or sgd, since adapter is full/],
       [{ optim: "natural", beta: 0.1 }, /beta: expected 0, since optim is natural/],
       [{ optim: "natural", num_iterations: 2 }, /num_iterations: expected 1, since optim is natural/],
-      [{ sigma: 0.1 }, /sigma: expected nothing, since estimator is policy_gradient/],
       ...(
         [
           [{ sigma: 0 }, /sigma: expected more than 0/],
@@ -62,6 +58,41 @@ describe("resolveConfig", () => {
       [{ mask_truncated_completions: "yes" }, /mask_truncated_completions: expected true or false, found "yes"/],
     ];
     for (const [options, message] of cases) expect(() => resolveConfig(options, "flags")).toThrow(message);
+  });
+
+  it("refuses what another option leaves without effect, naming both", () => {
+    const evolution = { estimator: "evolution_strategies", num_generations: 4 };
+    const cases: [Record<string, unknown>, string][] = [
+      [{ adapter: "lora", u: 4 }, "u: expected nothing, since adapter is lora: it has no effect there, found 4"],
+      [{ adapter: "full", tying: "none" }, "tying: expected nothing, since adapter is full: it"],
+      [{ adapter: "lora", v_dtype: "bf16" }, "v_dtype: expected fp32, since adapter is lora: it"],
+      [{ lora_alpha: 4 }, "lora_alpha: expected nothing, since adapter is tinylora: it"],
+      [{ adapter: "full", r: 8 }, "r: expected 2, since adapter is full: it has no effect there, found 8"],
+      [{ adapter: "full", init: "uniform" }, "init: expected zero, since adapter is full: it"],
+      [{ adapter: "lora", split: "sqrt" }, "split: expected left, since adapter is lora: it"],
+      [{ adapter: "lora_xs", projection_seed: 6 }, "projection_seed: expected 0, since adapter is lora_xs: it"],
+      [{ v_rounding: "stochastic" }, "v_rounding: expected nearest, since v_dtype is fp32: it"],
+      [{ ...evolution, loss_type: "grpo" }, "loss_type: expected dapo, since estimator is evolution_strategies: it"],
+      [{ ...evolution, epsilon: 0.1 }, "epsilon: expected 0.2, since estimator is evolution_strategies: it"],
+      [{ loss_type: "sapo", epsilon_high: 0.3 }, "epsilon_high: expected nothing, since loss_type is sapo: it"],
+      [{ loss_type: "cispo", epsilon_high: 5, delta: 9 }, "delta: expected nothing, since loss_type is cispo: it"],
+      [{ sapo_temperature_pos: 2 }, "sapo_temperature_pos: expected 1, since loss_type is dapo: it"],
+      [{ use_bias_correction_kl: false }, "use_bias_correction_kl: expected true, since beta is 0: it"],
+      [{ sigma: 0.1 }, "sigma: expected nothing, since estimator is policy_gradient: it"],
+      [{ fisher_damping: 0.1 }, "fisher_damping: expected nothing, since optim is adamw: it"],
+      [{ optim: "sgd", fisher_decay: 0.1 }, "fisher_decay: expected nothing, since optim is sgd: it"],
+      [{ momentum: 0.9 }, "momentum: expected 0, since optim is adamw: it"],
+      [{ optim: "sgd", adam_beta2: 0.99 }, "adam_beta2: expected 0.999, since optim is sgd: it"],
+    ];
+    for (const [options, message] of cases) expect(() => resolveConfig(options)).toThrow(message);
+    const used: Record<string, unknown>[] = [
+      { adapter: "lora", r: 8, projection_seed: 3 },
+      { adapter: "lora_xs", split: "sqrt", init: "uniform" },
+      { v_dtype: "bf16", v_rounding: "stochastic" },
+      { loss_type: "sapo", sapo_temperature_neg: 2 },
+      { beta: 0.1, use_bias_correction_kl: false },
+    ];
+    for (const options of used) expect(resolveConfig(options)).toMatchObject(options);
   });
 
   it("refuses what supervised fine-tuning does not have", () => {

@@ -96,6 +96,11 @@ grid:
     ],
     ["{ base: { num_generations: 4 }, grid: { method: sft } }", /sweep\.yaml: num_generations has no effect with sft$/],
     ["base: { method: sft, temperature: 1, top_k: 5 }", /sweep\.yaml: temperature, top_k have no effect with sft$/],
+    [
+      "{ base: { u: 4 }, grid: { adapter: [lora, full] } }",
+      /u: expected nothing, since adapter is lora: it has no effect/,
+    ],
+    ["grid: { adapter: [tinylora, lora], u: 4 }", /u: expected nothing, since adapter is lora.*\(in 1 of 2 members/],
     ["grid: { method: [dpo] }", /method: expected one of grpo, sft, found "dpo"/],
     ["", /sweep\.yaml: expected base, grid, seeds, best_of, metric, found nothing$/],
     ["grids: {}", /unknown key grids \(nearest: grid\)/],
@@ -111,6 +116,13 @@ grid:
 it("a sweep's base may hold what only some of its members use", async () => {
   const { members } = await planSweep({ base: { num_generations: 4 }, grid: { method: ["grpo", "sft"] } });
   expect(members.map(({ method }) => method)).toEqual(["grpo", "sft"]);
+  const adapters = { adapter: ["tinylora", "lora", "full"] };
+  const mixed = await planSweep({ base: { u: 4, lora_alpha: 2, r: 8 }, grid: adapters });
+  expect(mixed.members.map(({ config: { u, lora_alpha, r } }) => [u, lora_alpha, r])).toEqual([
+    [4, null, 8],
+    [null, 2, 8],
+    [null, null, 2],
+  ]);
 });
 
 describe("the files of the paper's figures", () => {
@@ -190,9 +202,8 @@ describe("running a sweep", () => {
   });
 
   it("gives later members a clean model after one that trained the weights themselves", async () => {
-    const adapters = { adapter: ["full", "lora", "tinylora"], r: 1 };
     const { results } = await runSweep({
-      sweep: { base: common, grid: { method: "sft", ...adapters } },
+      sweep: { base: { ...common, r: 1 }, grid: { method: "sft", adapter: ["full", "lora", "tinylora"] } },
       folder: join(folder, "all"),
     });
     const alone = await runSweep({

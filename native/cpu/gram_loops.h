@@ -1,17 +1,13 @@
-// The product that the SVD spends its time in, once an instruction set. No fused multiply-adds and eight lanes whatever
-// the registers' width: every instruction set gives the same bits.
+// Both halves of W^T W over a piece of the matrix, once an instruction set. Eight lanes whatever the registers' width:
+// every instruction set gives the same bits.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-namespace tinylora {
+#include "ops/gram_matrix.h"
 
-/// Vectors that one pass over a matrix carries.
-inline constexpr int kSvdVectors = 4;
-/// Rows and columns of the matrix are padded with zeros to multiples of these.
-inline constexpr int kSvdRows = 4;
-inline constexpr int kSvdLanes = 8;
+namespace tinylora {
 
 /// y[row][j] = w[row] . x[j], z[j] += sum over the rows, in their order of groups of four, of y[row][j] w[row].
 ///   w [rows, width] float   x, z [4, width] double   y [rows, 4] double
@@ -24,10 +20,10 @@ GramProduct gram_product();
 void gram_product_avx512(const float*, std::int64_t, std::int64_t, const double*, double*, double*);
 void gram_product_avx2(const float*, std::int64_t, std::int64_t, const double*, double*, double*);
 
-namespace svd_loops {
+namespace gram_loops {
 
-typedef double Lanes __attribute__((vector_size(kSvdLanes * sizeof(double))));
-typedef float Floats __attribute__((vector_size(kSvdLanes * sizeof(float))));
+typedef double Lanes __attribute__((vector_size(kGramLanes * sizeof(double))));
+typedef float Floats __attribute__((vector_size(kGramLanes * sizeof(float))));
 
 template <typename Vector, typename T>
 inline __attribute__((always_inline)) void load(Vector& vector, const T* from) {
@@ -40,35 +36,35 @@ inline __attribute__((always_inline)) double sum(const Lanes& v) {
 
 inline __attribute__((always_inline)) void four_rows(const float* w, std::int64_t width, const double* x, double* y,
                                                      double* z) {
-  Lanes dot[kSvdRows][kSvdVectors] = {};
-  for (std::int64_t i = 0; i < width; i += kSvdLanes) {
-    Lanes row[kSvdRows];
-    for (int r = 0; r < kSvdRows; ++r) {
+  Lanes dot[kGramRows][kGramVectors] = {};
+  for (std::int64_t i = 0; i < width; i += kGramLanes) {
+    Lanes row[kGramRows];
+    for (int r = 0; r < kGramRows; ++r) {
       Floats narrow;
       load(narrow, w + r * width + i);
       row[r] = __builtin_convertvector(narrow, Lanes);
     }
-    for (int j = 0; j < kSvdVectors; ++j) {
+    for (int j = 0; j < kGramVectors; ++j) {
       Lanes vector;
       load(vector, x + j * width + i);
-      for (int r = 0; r < kSvdRows; ++r) dot[r][j] += row[r] * vector;
+      for (int r = 0; r < kGramRows; ++r) dot[r][j] += row[r] * vector;
     }
   }
-  for (int r = 0; r < kSvdRows; ++r) {
-    for (int j = 0; j < kSvdVectors; ++j) y[r * kSvdVectors + j] = sum(dot[r][j]);
+  for (int r = 0; r < kGramRows; ++r) {
+    for (int j = 0; j < kGramVectors; ++j) y[r * kGramVectors + j] = sum(dot[r][j]);
   }
-  for (std::int64_t i = 0; i < width; i += kSvdLanes) {
-    Lanes row[kSvdRows];
-    for (int r = 0; r < kSvdRows; ++r) {
+  for (std::int64_t i = 0; i < width; i += kGramLanes) {
+    Lanes row[kGramRows];
+    for (int r = 0; r < kGramRows; ++r) {
       Floats narrow;
       load(narrow, w + r * width + i);
       row[r] = __builtin_convertvector(narrow, Lanes);
     }
-    for (int j = 0; j < kSvdVectors; ++j) {
+    for (int j = 0; j < kGramVectors; ++j) {
       Lanes vector;
       load(vector, z + j * width + i);
-      vector += (row[0] * y[j] + row[1] * y[kSvdVectors + j]) +
-                (row[2] * y[2 * kSvdVectors + j] + row[3] * y[3 * kSvdVectors + j]);
+      vector += (row[0] * y[j] + row[1] * y[kGramVectors + j]) +
+                (row[2] * y[2 * kGramVectors + j] + row[3] * y[3 * kGramVectors + j]);
       std::memcpy(z + j * width + i, &vector, sizeof(vector));
     }
   }
@@ -76,10 +72,10 @@ inline __attribute__((always_inline)) void four_rows(const float* w, std::int64_
 
 inline __attribute__((always_inline)) void gram_product(const float* w, std::int64_t rows, std::int64_t width,
                                                         const double* x, double* y, double* z) {
-  for (std::int64_t row = 0; row < rows; row += kSvdRows) {
-    four_rows(w + row * width, width, x, y + row * kSvdVectors, z);
+  for (std::int64_t row = 0; row < rows; row += kGramRows) {
+    four_rows(w + row * width, width, x, y + row * kGramVectors, z);
   }
 }
 
-}  // namespace svd_loops
+}  // namespace gram_loops
 }  // namespace tinylora

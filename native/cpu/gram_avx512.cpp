@@ -1,6 +1,6 @@
-#include "engine/svd_loops.h"
+#include "cpu/gram_loops.h"
 
 void tinylora::gram_product_avx512(const float* w, std::int64_t rows, std::int64_t width, const double* x, double* y,
                                    double* z) {
-  svd_loops::gram_product(w, rows, width, x, y, z);
+  gram_loops::gram_product(w, rows, width, x, y, z);
 }
