@@ -14,9 +14,15 @@ __device__ void attention_combine(const AttentionTask& task) {
   const int position = task.layout.position[query / task.args.heads];
   if (is_one_split(position)) return;
 
-  float largest = kMinusInfinity, total = 0;
-  float out[kColumns] = {};
-  for (int split = 0; split * kSplitPages * kPageSize <= position; ++split) {
+  const long long first = part_index(task, 0, query);
+  float largest = task.parts.largest[first], total = task.parts.total[first];
+  float out[kColumns];
+#pragma unroll
+  for (int j = 0; j < kColumns; ++j) {
+    const int d = lane + 32 * j;
+    out[j] = d < dim ? task.parts.out[first * dim + d] : 0;
+  }
+  for (int split = 1; split * kSplitPages * kPageSize <= position; ++split) {
     const long long index = part_index(task, split, query);
     const SplitWeights weights(largest, task.parts.largest[index]);
     largest = weights.largest;
@@ -33,7 +39,7 @@ __device__ void attention_combine(const AttentionTask& task) {
     const int d = lane + 32 * j;
     if (d < dim) store(static_cast<T*>(task.args.out) + query * dim + d, out[j] * inverse);
   }
-  if (lane == 0 && task.args.lse != nullptr) task.args.lse[query] = largest + logf(total);
+  if (lane == 0 && task.args.lse != nullptr) task.args.lse[query] = fmaf(largest, kLn2, logf(total));
 }
 
 }  // namespace

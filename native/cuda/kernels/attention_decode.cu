@@ -40,7 +40,7 @@ __device__ void store_part(const Queries& queries, int first, int split, const S
 /// Grid: spans (times the parts of more heads a kv head than a tile has queries), kv heads, splits at once.
 template <typename Half, int kDim, int kWarps>
 __device__ void attention_decode(const AttentionTask& task) {
-  extern __shared__ uint4 ring[];  // [stages, keys and values, 32 D / 8]
+  extern __shared__ __align__(kRingAlignment) uint4 ring[];  // [stages, keys and values, 32 D / 8]
   Queries queries{task, {}, static_cast<int>(blockIdx.y), true};
   visit_splits<kWarps * kAttentionTile, (kWarps > 1)>(queries, [&](int split, int own) {
     const int first = queries.tile.first + static_cast<int>(threadIdx.x / 32) * kAttentionTile;
@@ -50,10 +50,7 @@ __device__ void attention_decode(const AttentionTask& task) {
     __syncthreads();  // the ring may still be read
     visit_pages(queries, first, begin, end, own, ring, state, [](int) {});
     if (is_one_split(own)) {
-      Sums<kDim> totals;
-      totals.clear();
-      add_split(totals, state, 0);
-      finish<Half>(queries, first, totals);
+      finish<Half>(queries, first, state);
     } else {
       store_part<Half>(queries, first, split, state);
     }
@@ -64,13 +61,13 @@ __device__ void attention_decode(const AttentionTask& task) {
 
 // The groups first: benchmarks/cuda/registers.mjs takes the first name that fits. Without the 1, ptxas spills to stay
 // at 128 registers.
-#define TINYLORA_ATTENTION(T, dim, Half)                                                                 \
-  extern "C" __global__ __launch_bounds__(kAttentionThreads) void attention_decode_group_##T##_##dim(    \
-      AttentionTask task) {                                                                              \
-    attention_decode<Half, dim, kAttentionWarps>(task);                                                  \
-  }                                                                                                      \
-  extern "C" __global__ __launch_bounds__(32, 1) void attention_decode_##T##_##dim(AttentionTask task) { \
-    attention_decode<Half, dim, 1>(task);                                                                \
+#define TINYLORA_ATTENTION(T, dim, Half)                                                                   \
+  extern "C" __global__ __launch_bounds__(kAttentionThreads,                                               \
+                                          1) void attention_decode_group_##T##_##dim(AttentionTask task) { \
+    attention_decode<Half, dim, kAttentionWarps>(task);                                                    \
+  }                                                                                                        \
+  extern "C" __global__ __launch_bounds__(32, 1) void attention_decode_##T##_##dim(AttentionTask task) {   \
+    attention_decode<Half, dim, 1>(task);                                                                  \
   }
 TINYLORA_ATTENTION(bf16, 32, __nv_bfloat16)
 TINYLORA_ATTENTION(bf16, 64, __nv_bfloat16)

@@ -1,6 +1,7 @@
-// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse = M + log L, for
-// float engines, and heads that tensor cores' tiles do not fit (D % 8 != 0, D > 128): attention_simt_* for spans of
-// many rows as attention.cu, attention_simt_decode_* for spans of one row as attention_decode.cu, with the same bits.
+// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse their
+// log-sum-exp, for float engines, and heads that tensor cores' tiles do not fit (D % 8 != 0, D > 128): attention_simt_*
+// for spans of many rows as attention.cu, attention_simt_decode_* for spans of one row as attention_decode.cu, with the
+// same bits.
 //
 // Bytes: each page once a tile, of 32 queries (D > 128: 16) or, decoding, of 64 (16): a split that neighbouring spans
 // share is read once for 10 spans of 6 heads a kv head. Operations, a page and query: 2 D fmaf a lane. Decoding few
@@ -24,7 +25,7 @@ __device__ void attention_simt(const AttentionTask& task) {
   SimtBlock<T, kDim, kSets> block(queries, memory);
   block.start([&](int i) { return block.has(i) ? task.layout.position[queries.row(block.query(i))] : 0; });
   typename SimtBlock<T, kDim, kSets>::Sums totals;
-  totals.clear();
+  totals.clear(kNothing);
   block.visit_pages(0, last / kPageSize + 1, last, [&](int first_key) { block.add_split(totals, first_key); });
   block.finish(totals);
 }
@@ -52,10 +53,7 @@ __device__ void attention_simt_decode(const AttentionTask& task) {
     block.start([&](int) { return own; });  // all keys of a split that spans share are before all of them
     block.visit_pages(begin, end, own, [](int) {});
     if (is_one_split(own)) {
-      typename SimtBlock<T, kDim, kSets>::Sums totals;
-      totals.clear();
-      block.add_split(totals, 0);
-      block.finish(totals);
+      block.finish(block.sums);
     } else {
       store_parts(block, split);
     }

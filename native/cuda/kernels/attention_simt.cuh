@@ -46,13 +46,13 @@ struct SimtSums {
   float largest;
   float total;
 
-  __device__ void clear() {
+  __device__ void clear(float zero) {
     largest = kMinusInfinity;
-    total = 0;
+    total = zero;
 #pragma unroll
     for (int i = 0; i < kQueries; ++i) {
 #pragma unroll
-      for (int j = 0; j < kDim / 32; ++j) out[i][j] = 0;
+      for (int j = 0; j < kDim / 32; ++j) out[i][j] = zero;
     }
   }
 };
@@ -97,14 +97,14 @@ struct SimtBlock {
       for (int d = lane; d < width; d += 32) own_q(i)[d] = valid && d < dim ? load(row + d) : 0;
     }
     __syncwarp();
-    sums.clear();
+    sums.clear(0);
   }
 
   /// Calls at_end_of_split(first key) in every warp, after pages begin .. end - 1 with keys up to position `last`. All
   /// threads of the block must call.
   template <class AtEndOfSplit>
   __device__ void visit_pages(int begin, int end, int last, AtEndOfSplit at_end_of_split) {
-    const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+    const float scale = kLog2E / sqrtf(static_cast<float>(dim));
     const auto seen = [&](int number) { return min(last + 1 - number * kPageSize, kPageSize); };
     // Keys of a split before were read up to a barrier.
     copy<SimtShared<T, kDim>::kStride>(queries.task.args.pages.keys, begin, seen(begin), shared.keys);
@@ -134,7 +134,7 @@ struct SimtBlock {
     }
   }
 
-  /// The split is added to the totals of those queries that see its first key, and begun anew.
+  /// The split that begins at `first_key` is added to the totals of those queries that see that key, and begun anew.
   __device__ void add_split(Sums& totals, int first_key) {
     const SplitWeights weights(totals.largest, sums.largest);
 #pragma unroll
@@ -148,7 +148,7 @@ struct SimtBlock {
 #pragma unroll
       for (int j = 0; j < kDim / 32; ++j) totals.out[i][j] = of_query.add(totals.out[i][j], sums.out[i][j]);
     }
-    sums.clear();
+    sums.clear(0);
   }
 
   /// Stores o times a factor, that of each query in its lane, from `to` + index(query) D on.
@@ -169,11 +169,11 @@ struct SimtBlock {
   /// The query in [M, H] whose m and l the lane holds, or -1.
   __device__ long long own_index() const { return lane < kQueries && has(lane) ? index_of_lane : -1; }
 
-  /// out = O / L and lse = M + log L.
+  /// out = O / L and lse = (M + log2 L) / log2(e).
   __device__ void finish(const Sums& totals) const {
     const AttentionArgs& args = queries.task.args;
     store_out(totals, 1.0F / totals.total, static_cast<T*>(args.out));
-    if (own_index() >= 0 && args.lse != nullptr) args.lse[own_index()] = totals.largest + logf(totals.total);
+    if (own_index() >= 0 && args.lse != nullptr) args.lse[own_index()] = fmaf(totals.largest, kLn2, logf(totals.total));
   }
 
  private:
@@ -241,8 +241,8 @@ struct SimtBlock {
       const float before = __shfl_sync(kWholeWarp, sums.largest, i);
       const float largest = fmaxf(before, warp_max(mine));
       const float top = largest == kMinusInfinity ? 0 : largest;
-      p[r] = expf(mine - top);
-      const float correction = expf(before - top);
+      p[r] = power_of_two(mine - top);
+      const float correction = power_of_two(before - top);
       const float sum = warp_sum(p[r]);
       if (lane == i) {
         sums.largest = largest;

@@ -46,12 +46,13 @@ __device__ inline void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
-__device__ inline void load_matrices(std::uint32_t (&r)[4], const void* row) {
+__device__ inline void load_matrices(std::uint32_t (&r)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
+               : "r"(row)
                : "memory");
 }
+__device__ inline void load_matrices(std::uint32_t (&r)[4], const void* row) { load_matrices(r, shared_address(row)); }
 /// The first two of load_matrices; the addresses of lanes 16 to 31 are not used.
 __device__ inline void load_two_matrices(std::uint32_t (&r)[2], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];\n"
@@ -59,11 +60,14 @@ __device__ inline void load_two_matrices(std::uint32_t (&r)[2], const void* row)
                : "r"(shared_address(row))
                : "memory");
 }
-__device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
+__device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
+               : "r"(row)
                : "memory");
+}
+__device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
+  load_matrices_transposed(r, shared_address(row));
 }
 
 /// c += a b, the elements of a and b of type Half (bf16 or fp16), sums in float.
