@@ -47,6 +47,14 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no 
     for (const { name, blocks } of kernels) expect(blocks, name).toBeGreaterThanOrEqual(3);
   });
 
+  it("attention without tensor cores leaves registers for a second block on sm_80", () => {
+    const kernels = ampere.filter(({ file }) => file === "attention_simt.cu");
+    expect(kernels.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["attention_simt_f32_128", "attention_simt_decode_f32_128"]),
+    );
+    for (const { name, blocks } of kernels) expect(blocks, name).toBeGreaterThanOrEqual(2);
+  });
+
   it.each(["bf16", "f16"])("dW in %s has its two tilings, and two blocks of each fit on sm_80", (type) => {
     const tilings = ampere.filter(({ name }) => new RegExp(`^weight_gradient_(mid|large)_${type}$`).test(name));
     expect(tilings.map(({ shared }) => shared).sort()).toEqual([32768, 65536]);

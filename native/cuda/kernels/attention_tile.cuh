@@ -4,8 +4,8 @@
 // one softmax over the quads that hold a row, D/8 * 2 mma for p v (n = D, p rounded to 16 bits, its sum is not).
 //
 // Keys of a sequence are taken in splits of kSplitPages pages from position 0. Each split is a softmax of its own:
-//   s = q k^T log2(e) / sqrt(D),  m' = max(m, max s),  p = 2^(s - m'),  l = l 2^(m - m') + sum p,  o = o 2^(m - m') + p
-//   v
+//   s = q k^T log2(e) / sqrt(D),  m' = max(m, max s),  p = 2^(s - m')
+//   l = l 2^(m - m') + sum p,  o = o 2^(m - m') + p v
 // page by page from m = -inf, l = o = 0; the query's totals M, L, O are those of the first split, to which the others
 // are added in order:
 //   M' = max(M, m),  L = L 2^(M - M') + l 2^(m - M'),  O = O 2^(M - M') + o 2^(m - M')
