@@ -16,6 +16,16 @@ if(TINYLORA_CUDA)
   endif()
 endif()
 
+# A driver takes what any nvcc of its own major version makes, and nothing of a later one.
+set(OLDEST_DRIVER 0)
+if(NVCC)
+  execute_process(COMMAND ${NVCC} --version OUTPUT_VARIABLE NVCC_VERSION COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT NVCC_VERSION MATCHES "release ([0-9]+)")
+    message(FATAL_ERROR "${NVCC} --version: expected its release, found ${NVCC_VERSION}")
+  endif()
+  set(OLDEST_DRIVER ${CMAKE_MATCH_1}000)
+endif()
+
 # Nothing is contracted behind our back (--fmad=false), as in the C++ code: a fused multiply-add is written as fmaf.
 set(NVCC_FLAGS -std=c++17 -O3 --fmad=false -Werror all-warnings)
 set(IMAGE_FILES)
@@ -94,6 +104,8 @@ std::span<const Image> images() {
   return table;
 }
 
+int oldest_driver() { return @OLDEST_DRIVER@; }
+
 }  // namespace tinylora::cuda
 ]])
   set_source_files_properties(${IMAGES_SOURCE} PROPERTIES OBJECT_DEPENDS "${IMAGE_FILES}")
@@ -104,6 +116,8 @@ else()
 namespace tinylora::cuda {
 
 std::span<const Image> images() { return {}; }
+
+int oldest_driver() { return @OLDEST_DRIVER@; }
 
 }  // namespace tinylora::cuda
 ]])

@@ -50,6 +50,7 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
     return files.flatMap((file) => {
       const ptx = ptxOf(file, scratch);
       const bounds = launchBounds(readFileSync(join(folder, file), "utf8"));
+      const sized = sizedAtLaunch(readFileSync(ptx, "utf8"));
       return architectures
         .filter((architecture) => isFor(file, architecture))
         .flatMap((architecture) =>
@@ -57,7 +58,7 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
             const threads = shapes.get(kernel.name)?.threads ?? bounds(kernel.name) ?? 256;
             const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
             const fits = occupancy(architecture, kernel.registers, threads, shared);
-            return { file, ...kernel, threads, shared, ...fits };
+            return { file, ...kernel, threads, shared, dynamic: sized.has(kernel.name), ...fits };
           }),
         );
     });
@@ -110,6 +111,15 @@ function assemble(ptx, architecture, target) {
     stack: Number(stack),
     shared: Number(/(\d+) bytes smem/.exec(rest)?.[1] ?? 0),
   }));
+}
+
+/** Names of the kernels that use shared memory whose size is chosen at launch. */
+function sizedAtLaunch(ptx) {
+  const arrays = [...ptx.matchAll(/^\.extern \.shared .* (\w+)\[\];/gm)].map(([, name]) => name);
+  const [, ...entries] = ptx.split(/^\.visible \.entry /m);
+  return new Set(
+    entries.filter((text) => arrays.some((name) => text.includes(name))).map((text) => /^\w+/.exec(text)[0]),
+  );
 }
 
 /** Threads of a block by kernel, from __launch_bounds__; its constants may stand in a header, its kernel in a macro. */

@@ -53,7 +53,7 @@ AttentionKernels simt_kernels(const char* many, const char* decode, const char* 
   using Shape = cuda::SimtShape<kDim>;
   constexpr int kMany = Shape::template kTile<Shape::kManySets>, kDecode = Shape::template kTile<Shape::kDecodeSets>;
   const auto kernel = [](const char* name, int tile) {
-    return Kernel{"attention_simt", name, tile, cuda::kSimtThreads, cuda::simt_shared_bytes(kDim, tile, kBytes)};
+    return Kernel{"attention_simt", name, tile, cuda::kSimtThreads, cuda::simt_shared_bytes<kDim>(tile, kBytes)};
   };
   return {kernel(many, kMany), kernel(decode, kDecode), kernel(decode, kDecode), combine};
 }

@@ -2,12 +2,14 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <optional>
 
 #include "core/error.h"
+#include "cuda/images.h"
 
 namespace tinylora::cuda {
 namespace {
@@ -90,9 +92,9 @@ Driver load(const std::string& file) {
   if (started == kNoDevice) tinylora::fail("ERR_DEVICE", "cuda: the NVIDIA driver finds no device");
   api.check(started, "the NVIDIA driver does not start");
   api.check(api.driver_version(&version), "cuDriverGetVersion");
-  tinylora::check(version >= kOldestDriver, "ERR_DEVICE",
-                  "cuda: the NVIDIA driver is too old: expected one for CUDA 12.0 or newer, found ", version / 1000,
-                  ".", version % 1000 / 10);
+  const int oldest = std::max(kOldestDriver, oldest_driver());
+  tinylora::check(version >= oldest, "ERR_DEVICE", "cuda: the NVIDIA driver is too old: expected one for CUDA ",
+                  oldest / 1000, ".0 or newer, found ", version / 1000, ".", version % 1000 / 10);
   return api;
 }
 

@@ -24,7 +24,7 @@ using GraphExecutable = struct GraphExecutableOpaque*;
 inline constexpr Result kOutOfMemory = 2;    // CUDA_ERROR_OUT_OF_MEMORY
 inline constexpr Result kNoDevice = 100;     // CUDA_ERROR_NO_DEVICE
 inline constexpr Result kNoBinary = 209;     // CUDA_ERROR_NO_BINARY_FOR_GPU
-inline constexpr int kOldestDriver = 12000;  // CUDA 12.0: what the embedded images and the entry points need
+inline constexpr int kOldestDriver = 12000;  // CUDA 12.0: what the entry points need, whatever nvcc made the images
 
 /// CUdevice_attribute and CUfunction_attribute values.
 enum DeviceAttribute : int {

@@ -17,4 +17,7 @@ struct Image {
 
 std::span<const Image> images();
 
+/// The driver that the images need, as cuDriverGetVersion counts (13000: CUDA 13.0); 0 where there are none.
+int oldest_driver();
+
 }  // namespace tinylora::cuda

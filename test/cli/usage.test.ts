@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
+import { cudasimLibrary, hasNvcc, nvccMajor } from "../cudasim/build.js";
 import { lines, runCli } from "./run.js";
 
 const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench", "replay"];
@@ -141,6 +141,7 @@ describe("failures: exit code 1 and one line", () => {
 
   it.skipIf(!hasNvcc).each([
     ["cuda:7", { TINYLORA_CUDA_DRIVER: cudasimLibrary }, "no device 7: expected a number below 1"],
+    ["cudasim", { CUDASIM_VERSION: `${nvccMajor - 1}090` }, `too old: expected one for CUDA ${nvccMajor}.0 or newer`],
     ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer"],
   ])("--device %s %j", async (device, env, message) => {
     const { code, stderr } = await onDevice(device, env);

@@ -4,7 +4,10 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "../..");
 
-export const hasNvcc = spawnSync("nvcc", ["--version"]).status === 0;
+const nvcc = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
+export const hasNvcc = nvcc.status === 0;
+/** 13 of 13.0; 0 without nvcc. */
+export const nvccMajor = Number(/release (\d+)/.exec(nvcc.stdout ?? "")?.[1] ?? 0);
 /** The folder of cudasim_tests and of the PTX that it reads. */
 export const cudasimFolder = join(root, ".cache/cudasim/test/cudasim");
 /** What TINYLORA_CUDA_DRIVER has to name. */

@@ -12,7 +12,7 @@ struct Case {
 };
 /// Widths that wide moves fit and others; a rank that the row is gone through for several times; rows enough for tiles,
 /// the last of them not full.
-const std::vector<Case> kCases = {{5, 64, 2}, {3, 2056, 1}, {4, 111, 3}, {9, 72, 16}, {517, 40, 3}, {513, 21, 2}};
+const std::vector<Case> kCases = {{5, 64, 2}, {3, 2056, 1}, {4, 111, 3}, {9, 72, 16}, {517, 304, 16}, {513, 265, 2}};
 
 /// Products of one x, of random weights, on a backend.
 class Products {

@@ -51,6 +51,7 @@ constexpr unsigned attention_shared_bytes(int padded_dim) {
 template <int kDim>
 struct SimtShape {
   static constexpr int kSet = kDim > 128 ? 2 : 4;
+  static constexpr bool kSharesWeights = kDim <= 128;     // in shared memory; else lanes hand them over
   static constexpr int kManySets = 1;                     // spans of many rows
   static constexpr int kDecodeSets = kDim > 128 ? 1 : 2;  // 64 queries a block, where their shared memory allows
   template <int kSets>
@@ -59,9 +60,10 @@ struct SimtShape {
 
 /// Bytes of its dynamic shared memory for a tile of queries: a page of keys (rows 16 bytes apart) and of values, the
 /// queries, and for each the weights of a page's keys.
-constexpr unsigned simt_shared_bytes(int padded_dim, int tile, int bytes_of_number) {
-  return static_cast<unsigned>(kPageSize * (2 * padded_dim * bytes_of_number + 16) +
-                               tile * (padded_dim + kPageSize) * 4);
+template <int kDim>
+constexpr unsigned simt_shared_bytes(int tile, int bytes_of_number) {
+  const int weights = SimtShape<kDim>::kSharesWeights ? kPageSize : 0;
+  return static_cast<unsigned>(kPageSize * (2 * kDim * bytes_of_number + 16) + tile * (kDim + weights) * 4);
 }
 
 }  // namespace tinylora::cuda

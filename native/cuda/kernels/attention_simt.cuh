@@ -20,7 +20,7 @@ struct SimtShared {
   T* keys;                                                                 // [32, kStride]
   T* values;                                                               // [32, kDim]
   float* q;  // [queries of the tile, kDim], zeros from D to a multiple of 4
-  float* p;  // [warps, sets, 32 keys, kSet]
+  float* p;  // [warps, sets, 32 keys, kSet], where weights lie here
 
   __device__ SimtShared(uint4* memory, int queries)
       : keys(reinterpret_cast<T*>(memory)),
@@ -61,6 +61,7 @@ struct SimtSums {
 template <typename T, int kDim, int kSets>
 struct SimtBlock {
   static constexpr int kSet = SimtShape<kDim>::kSet, kQueries = kSets * kSet;
+  static constexpr bool kSharesWeights = SimtShape<kDim>::kSharesWeights;
   using Sums = SimtSums<kDim, kQueries>;
 
   const Queries& queries;
@@ -178,6 +179,7 @@ struct SimtBlock {
 
  private:
   float *q_of_warp, *p_of_warp;
+  float weights_of_lane[kSet];  // of its key, where they are not in shared memory (there is one set then)
 
   __device__ float* own_q(int i) const { return q_of_warp + i * kSimtWarps * kDim; }
   /// Weights of a key: those of the set's queries.
@@ -204,9 +206,9 @@ struct SimtBlock {
         T* place = to + key * kStride + piece * kPiece;
         const T* source = from + (valid ? key * dim + piece * kPiece : 0);
         if constexpr (kBytes == 16) {
-          copy_async(place, source, valid);
+          copy_async(static_cast<void*>(place), source, valid);
         } else {
-          copy_word_async(place, source, valid);
+          copy_async(reinterpret_cast<float*>(place), reinterpret_cast<const float*>(source), valid);
         }
       }
     }
@@ -231,7 +233,7 @@ struct SimtBlock {
     }
   }
 
-  /// Scores become p, in shared memory; m, l and o move on. Of a query that has seen no key yet all stay 0, m is none.
+  /// Scores become p; m, l and o move on. Of a query that has seen no key yet all stay 0, m is none.
   __device__ void softmax(int set, int first_key, float scale, const float (&s)[kSet]) {
     float p[kSet];
 #pragma unroll
@@ -251,7 +253,12 @@ struct SimtBlock {
 #pragma unroll
       for (int j = 0; j < kDim / 32; ++j) sums.out[i][j] *= correction;
     }
-    move<kSet>(own_p(set, lane), p);
+    if constexpr (kSharesWeights) {
+      *reinterpret_cast<float4*>(own_p(set, lane)) = make_float4(p[0], p[1], p[2], p[3]);
+    } else {
+#pragma unroll
+      for (int r = 0; r < kSet; ++r) weights_of_lane[r] = p[r];
+    }
   }
 
   /// o += p v.
@@ -261,25 +268,19 @@ struct SimtBlock {
     for (int j = 0; j < kDim / 32; ++j) column[j] = min(lane + 32 * j, dim - 1);  // those behind D are never stored
 #pragma unroll 4
     for (int key = 0; key < seen; ++key) {
-      float p[kSet];
-      move<kSet>(p, own_p(set, key));
+      alignas(16) float p[kSet];
+      if constexpr (kSharesWeights) {
+        *reinterpret_cast<float4*>(p) = *reinterpret_cast<const float4*>(own_p(set, key));
+      } else {
+#pragma unroll
+        for (int r = 0; r < kSet; ++r) p[r] = __shfl_sync(kWholeWarp, weights_of_lane[r], key);
+      }
 #pragma unroll
       for (int j = 0; j < kDim / 32; ++j) {
         const float value = load(shared.values + key * kDim + column[j]);
 #pragma unroll
         for (int r = 0; r < kSet; ++r) sums.out[set * kSet + r][j] = fmaf(p[r], value, sums.out[set * kSet + r][j]);
       }
-    }
-  }
-
-  /// kCount floats at once, one side in shared memory.
-  template <int kCount>
-  __device__ static void move(float* to, const float* from) {
-    if constexpr (kCount == 4) {
-      *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
-    } else {
-      static_assert(kCount == 2);
-      *reinterpret_cast<float2*>(to) = *reinterpret_cast<const float2*>(from);
     }
   }
 };

@@ -42,10 +42,10 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) low_rank_f16(LowRa
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) low_rank_f32(LowRankKernelArgs args) {
   low_rank<float, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) low_rank_tall_bf16(LowRankKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) low_rank_tall_bf16(LowRankKernelArgs args) {
   low_rank<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) low_rank_tall_f16(LowRankKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) low_rank_tall_f16(LowRankKernelArgs args) {
   low_rank<__half, Tall>(args);
 }
 

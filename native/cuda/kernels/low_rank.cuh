@@ -9,29 +9,31 @@
 
 namespace tinylora::cuda {
 
-/// left of the tile's rows: a thread an element and row. Elements of z as the two kinds leave them in `inner`, kStride
-/// numbers an element, one a row: with one set `elements` of all tasks in turn, else kMaxRank a task.
+/// left of the tile's rows: a thread an element and row at a time. Elements of z as the two kinds leave them in
+/// `inner`, kStride numbers an element, one a row: with one set `elements` of all tasks in turn, else kMaxRank a task.
 template <class Tile, int kSets, int kMost, int kStride>
 __device__ void finish_low_rank(const LowRankArgs& args, const float* inner, int elements) {
-  static_assert(kMost * kMaxRank * Tile::kRows <= Tile::kThreads);
-  const int place = static_cast<int>(threadIdx.x / Tile::kRows), row = static_cast<int>(threadIdx.x % Tile::kRows);
-  const int m = Tile::first_row() + row;
-  if (place >= elements || m >= args.rows) return;
-  const Element element =
-      kSets == 1 ? find_element<1, kMost>(args, 0, place) : Element{place / kMaxRank, place % kMaxRank};
-  const LowRankTask task = task_of<kMost>(args, element.task);
-  if (element.i >= task.rank) return;
-  const int adapter = task.adapter[m];
-  float left = 0;
-  if (adapter >= 0) {
-    const float* r = task.r + int64_t{adapter} * task.rank * task.rank;
+  const int row = static_cast<int>(threadIdx.x % Tile::kRows), m = Tile::first_row() + row;
+  if (m >= args.rows) return;
 #pragma unroll 1
-    for (int j = 0; j < task.rank; ++j) {
-      const float factor = args.backward ? r[j * task.rank + element.i] : r[element.i * task.rank + j];
-      left = fmaf(factor, inner[(place - element.i + j) * kStride + row], left);
+  for (int place = static_cast<int>(threadIdx.x / Tile::kRows); place < elements;
+       place += Tile::kThreads / Tile::kRows) {
+    const Element element =
+        kSets == 1 ? find_element<1, kMost>(args, 0, place) : Element{place / kMaxRank, place % kMaxRank};
+    const LowRankTask task = task_of<kMost>(args, element.task);
+    if (element.i >= task.rank) continue;
+    const int adapter = task.adapter[m];
+    float left = 0;
+    if (adapter >= 0) {
+      const float* r = task.r + int64_t{adapter} * task.rank * task.rank;
+#pragma unroll 1
+      for (int j = 0; j < task.rank; ++j) {
+        const float factor = args.backward ? r[j * task.rank + element.i] : r[element.i * task.rank + j];
+        left = fmaf(factor, inner[(place - element.i + j) * kStride + row], left);
+      }
     }
+    task.left[int64_t{m} * task.rank + element.i] = left;
   }
-  task.left[int64_t{m} * task.rank + element.i] = left;
 }
 
 /// `make(groups, place, first, words)` gives the elements of a place, of kSets matrices, by Groups; with `first` it is

@@ -8,12 +8,12 @@
 namespace tinylora::cuda {
 
 inline constexpr int kMaxRank = 16;
-inline constexpr int kGroup = 4;           // neighbouring elements that a thread takes at a time
-inline constexpr int kUnit = 16;           // neighbouring elements that one tensor instruction takes of a row
-inline constexpr int kTerms = 3;           // 16-bit numbers that a factor is the sum of
-inline constexpr int kTallRows = 16;       // rows of a tall block (row_tile.cuh)
-inline constexpr int kTallThreads = 1024;  // of a tall block
-inline constexpr int kFlatThreads = 128;   // of a block of one row
+inline constexpr int kGroup = 4;          // neighbouring elements that a thread takes at a time
+inline constexpr int kUnit = 16;          // neighbouring elements that one tensor instruction takes of a row
+inline constexpr int kTerms = 3;          // 16-bit numbers that a factor is the sum of
+inline constexpr int kTallRows = 16;      // rows of a tall block (row_tile.cuh)
+inline constexpr int kTallThreads = 512;  // of a tall block
+inline constexpr int kFlatThreads = 128;  // of a block of one row
 inline constexpr int kRankGradientThreads = 512;
 inline constexpr int kFactorTermsThreads = 256;
 

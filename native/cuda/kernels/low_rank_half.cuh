@@ -7,9 +7,10 @@
 // turn, eight at a time, rows of x being gone through again for more; the elements of several small ranks share them.
 //
 // Order: units are dealt out in turn to kParts parts (row_tile.cuh); a part is one chain of mma, its units ascending,
-// of each the terms from high to low; then the parts ascending. A tall warp is a part of 16 rows. A flat one has eight
-// parts of its row, as eight rows of operands of which each of eight sums, with the factors of one part, keeps its own:
-// the same chains, and rows of mma.sync do not depend on one another. No other rows change a bit, no tile, no task.
+// of each the terms from high to low; then the parts ascending. A tall warp has two parts of 16 rows in turn. A
+// flat one has eight parts of its row, as eight rows of operands of which each of eight sums, with the factors of one
+// part, keeps its own: the same chains, and rows of mma.sync do not depend on one another. No other rows change a bit,
+// no tile, no task.
 // Bytes beside the rows' own: 2 kTerms rank k of A or B a task and block, from L2, which a tall block asks for once for
 // its 16 rows. Instructions beside a row's own: kTerms loads and mma a unit and tile.
 #pragma once
@@ -98,70 +99,73 @@ __device__ __forceinline__ void add_rows(const LowRankArgs& args, HalfSums<Tile,
   constexpr int kOwnParts = Tile::kTall ? 1 : 32 / kChains;  // of a warp
   const Groups<kWide> groups{args.k};
   const int lane = static_cast<int>(threadIdx.x % 32), group = lane / kChains;
-  const int from = static_cast<int>(threadIdx.x / 32) * kOwnParts * kUnit, own = Tile::column() - from;
-  const uint2* terms[kSets];
-  float sum[kSets][kOwnParts][4] = {};
-  if constexpr (kSum) {
+#pragma unroll 1
+  for (int turn = 0; turn < Tile::kTurns; ++turn) {
+    const int column = Tile::column() + turn * Tile::kTurn, from = column / (kOwnParts * kUnit) * (kOwnParts * kUnit);
+    const uint2* terms[kSets];
+    float sum[kSets][kOwnParts][4] = {};
+    if constexpr (kSum) {
 #pragma unroll
-    for (int set = 0; set < kSets; ++set) {
-      terms[set] = terms_of<kSets, kMost>(args, set, first + group, threadIdx.x / 32 * kOwnParts);
+      for (int set = 0; set < kSets; ++set) {
+        terms[set] = terms_of<kSets, kMost>(args, set, first + group, from / kUnit);
+      }
     }
-  }
-  // A sum of a row past the last is that of the last again, and is not used.
-  Place place[kOwned];
-#pragma unroll
-  for (int i = 0; i < kOwned; ++i) {
-    const int m = Tile::first_row() + Tile::own(i);
-    const int real = !Tile::kTall || m < args.rows;
-    place[i].m = kept(real ? m : args.rows - 1);
-    place[i].at = kept(int64_t{place[i].m} * args.k + Tile::column());
-    place[i].real = kept(real);
-  }
-  const int end = kept(args.k);
-#pragma unroll(kUnroll)
-  for (int base = from; base < end; base += kSweep) {
-    Words<Half> words[kOwned][kSets];
+    // A sum of a row past the last is that of the last again, and is not used.
+    Place place[kOwned];
 #pragma unroll
     for (int i = 0; i < kOwned; ++i) {
-      place[i].column = base + own;
-      if constexpr (kWide && !Tile::kTall) {
-        // Lanes past the end look at the row's last columns: of no part that is summed.
-        Place inside = place[i];
-        inside.real = inside.column < args.k;
-        if (!inside.real) {
-          inside.at -= inside.column - (args.k - kGroup);
-          inside.column = args.k - kGroup;
+      const int m = Tile::first_row() + Tile::own(i);
+      const int real = !Tile::kTall || m < args.rows;
+      place[i].m = kept(real ? m : args.rows - 1);
+      place[i].at = kept(int64_t{place[i].m} * args.k + column);
+      place[i].real = kept(real);
+    }
+    const int end = kept(args.k);
+#pragma unroll(kUnroll)
+    for (int base = from; base < end; base += kSweep) {
+      Words<Half> words[kOwned][kSets];
+#pragma unroll
+      for (int i = 0; i < kOwned; ++i) {
+        place[i].column = base + (column - from);
+        if constexpr (kWide && !Tile::kTall) {
+          // Lanes past the end look at the row's last columns: of no part that is summed.
+          Place inside = place[i];
+          inside.real = inside.column < args.k;
+          if (!inside.real) {
+            inside.at -= inside.column - (args.k - kGroup);
+            inside.column = args.k - kGroup;
+          }
+          make(groups, inside, kFirst, words[i]);
+        } else {
+          make(groups, place[i], kFirst, words[i]);
         }
-        make(groups, inside, kFirst, words[i]);
-      } else {
-        make(groups, place[i], kFirst, words[i]);
+        place[i].at += kSweep;
       }
-      place[i].at += kSweep;
+      if constexpr (kSum) {
+#pragma unroll
+        for (int set = 0; set < kSets; ++set) {
+#pragma unroll
+          for (int part = 0; part < kOwnParts; ++part) {
+            if (part > 0 && base + part * kUnit >= args.k) break;
+            add_unit<Half>(sum[set][part], words[0][set], Tile::kTall ? words[kOwned - 1][set] : uint2{},
+                           terms[set] + part * kTerms * kChains);
+          }
+          terms[set] += kParts * kTerms * kChains;
+        }
+      }
     }
     if constexpr (kSum) {
 #pragma unroll
       for (int set = 0; set < kSets; ++set) {
+        float2 kept = make_float2(sum[set][0][0], sum[set][0][1]);
 #pragma unroll
-        for (int part = 0; part < kOwnParts; ++part) {
-          if (part > 0 && base + part * kUnit >= args.k) break;
-          add_unit<Half>(sum[set][part], words[0][set], Tile::kTall ? words[kOwned - 1][set] : uint2{},
-                         terms[set] + part * kTerms * kChains);
+        for (int part = 1; part < kOwnParts; ++part) {
+          if (part == group) kept = make_float2(sum[set][part][0], sum[set][part][1]);
         }
-        terms[set] += kParts * kTerms * kChains;
+        auto* to = reinterpret_cast<float2*>(sums.of_set[set] + Tile::part(turn) * sums.kOfPart);
+        to[lane % (Tile::kTall ? 32 : kChains)] = kept;
+        if constexpr (Tile::kTall) to[32 + lane] = make_float2(sum[set][0][2], sum[set][0][3]);
       }
-    }
-  }
-  if constexpr (kSum) {
-#pragma unroll
-    for (int set = 0; set < kSets; ++set) {
-      float2 kept = make_float2(sum[set][0][0], sum[set][0][1]);
-#pragma unroll
-      for (int part = 1; part < kOwnParts; ++part) {
-        if (part == group) kept = make_float2(sum[set][part][0], sum[set][part][1]);
-      }
-      auto* to = reinterpret_cast<float2*>(sums.of_set[set] + Tile::part() * sums.kOfPart);
-      to[lane % (Tile::kTall ? 32 : kChains)] = kept;
-      if constexpr (Tile::kTall) to[32 + lane] = make_float2(sum[set][0][2], sum[set][0][3]);
     }
   }
 }

@@ -33,8 +33,8 @@ __device__ inline void copy_async(void* to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                : "memory");
 }
-/// 4 bytes likewise.
-__device__ inline void copy_word_async(void* to, const void* from, bool valid) {
+/// The same of 4 bytes.
+__device__ inline void copy_async(float* to, const float* from, bool valid) {
   const int bytes = valid ? 4 : 0;
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                : "memory");

@@ -14,7 +14,7 @@ using namespace tinylora::cuda;
 namespace {
 
 template <class Tile, bool kWide>
-__device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile::kOwned]) {
+__device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile::kTurns][Tile::kOwned]) {
   constexpr int kUnroll = kWide ? Tile::kUnroll : 1;
   const int width = args.low_rank.k;
   const Groups<kWide> groups{width};
@@ -26,11 +26,16 @@ __device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile
 #pragma unroll(kUnroll)
   for (int column = Tile::column(); column < width; column += kSweep) {
 #pragma unroll
-    for (int i = 0; i < Tile::kOwned; ++i) {
-      float values[kGroup];
-      groups.load_fixed(x[i] + column, column, values);
+    for (int turn = 0; turn < Tile::kTurns; ++turn) {
+      const int own = column + turn * Tile::kTurn;
+      if (turn > 0 && own >= width) break;
 #pragma unroll
-      for (int e = 0; e < kGroup; ++e) squares[i] = fmaf(values[e], values[e], squares[i]);
+      for (int i = 0; i < Tile::kOwned; ++i) {
+        float values[kGroup];
+        groups.load_fixed(x[i] + own, own, values);
+#pragma unroll
+        for (int e = 0; e < kGroup; ++e) squares[turn][i] = fmaf(values[e], values[e], squares[turn][i]);
+      }
     }
   }
 }
@@ -41,16 +46,19 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
   const LowRankArgs& low_rank = args.low_rank;
   const int width = low_rank.k, row0 = Tile::first_row();
 
-  float squares[Tile::kOwned] = {};
+  float squares[Tile::kTurns][Tile::kOwned] = {};
   if (low_rank.vector) {
     add_squares<Tile, true>(args, squares);
   } else {
     add_squares<Tile, false>(args, squares);
   }
 #pragma unroll
-  for (int i = 0; i < Tile::kOwned; ++i) {
-    const float total = chain_sum(squares[i]);
-    if (Tile::speaks()) of_part[Tile::part()][Tile::own(i)] = total;
+  for (int turn = 0; turn < Tile::kTurns; ++turn) {
+#pragma unroll
+    for (int i = 0; i < Tile::kOwned; ++i) {
+      const float total = chain_sum(squares[turn][i]);
+      if (Tile::speaks()) of_part[Tile::part(turn)][Tile::own(i)] = total;
+    }
   }
   __syncthreads();
   if (threadIdx.x < Tile::kRows) {
@@ -93,10 +101,10 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_f16(RmsNo
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) rms_norm_f32(RmsNormKernelArgs args) {
   rms_norm<float, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_bf16(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) rms_norm_tall_bf16(RmsNormKernelArgs args) {
   rms_norm<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) rms_norm_tall_f16(RmsNormKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) rms_norm_tall_f16(RmsNormKernelArgs args) {
   rms_norm<__half, Tall>(args);
 }
 

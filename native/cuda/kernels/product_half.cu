@@ -1,7 +1,7 @@
 // Products on tensor cores: y = residual + x W^T + bias + left right (forward), dx = [dx +] dy W + left right
 // (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cuh makes left
 // beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
-// the epilogue. A block reads the factors of its rows and columns once, while the first stages are on their way; they
+// the epilogue. A block reads the factors of its rows and columns once, with the first stage; they
 // take r (rows + columns) floats of shared memory behind the ring.
 //
 // Contract: every output is one chain of mma.m16n8k16, k ascending, rows of x as A, outputs as B, whatever the tile.
@@ -119,27 +119,28 @@ __device__ void multiply_stage(float (&sum)[T::kTilesM][T::kTilesN][4], const un
   }
 }
 
-/// The factors of the update of a block's outputs, from global memory: left [kRows, rank], then right [rank, kColumns],
-/// zeros past the end. They are there for all at the next barrier. kRank: the rank, or 0 for any.
+/// Starts the copies of the factors of the update of a block's outputs: left [kRows, rank], then right [rank,
+/// kColumns], zeros past the end. kRank: the rank, or 0 for any.
 template <typename T, unsigned kRank>
 __device__ void load_factors(const ProductKernelArgs& args, const ProductTask& task, int row0, int column0,
                              float* factors) {
   constexpr int kUnroll = kRank > 0 ? 16 : 1;
   const unsigned rank = kRank > 0 ? kRank : static_cast<unsigned>(task.rank);
   const unsigned real = rank * static_cast<unsigned>(args.rows - row0), rows = rank * T::kRows;
-  const float* left = task.left + int64_t{row0} * static_cast<int>(rank) + threadIdx.x;
+  const float* left = task.left + (static_cast<unsigned>(row0) * rank + threadIdx.x);
   float* to = factors + threadIdx.x;
 #pragma unroll(kUnroll)
   for (unsigned i = 0; i < rows; i += T::kThreads) {
-    if (rows % T::kThreads == 0 || i + threadIdx.x < rows) to[i] = i + threadIdx.x < real ? left[i] : 0;
+    if (rows % T::kThreads == 0 || i + threadIdx.x < rows) copy_async(to + i, left + i, i + threadIdx.x < real);
   }
   const unsigned row = threadIdx.x / T::kColumns, n = column0 + threadIdx.x % T::kColumns;
-  const bool inside = static_cast<int>(n) < task.n;
-  const float* right = task.right + (int64_t{static_cast<int>(row)} * task.n + static_cast<int>(n));
+  const float* right = task.right + (row * static_cast<unsigned>(task.n) + n);
   to += rows;
 #pragma unroll(kUnroll)
   for (unsigned r = 0; r < rank; r += T::kThreads / T::kColumns) {
-    if (r + row < rank) to[r * T::kColumns] = inside ? right[int64_t{static_cast<int>(r)} * task.n] : 0;
+    if (r + row < rank) {
+      copy_async(to + r * T::kColumns, right + r * static_cast<unsigned>(task.n), static_cast<int>(n) < task.n);
+    }
   }
 }
 
@@ -214,18 +215,18 @@ __device__ void product(const ProductKernelArgs& args) {
   const int row = warp / T::kWarpsN * T::kTilesM * 16, column = warp % T::kWarpsN * T::kTilesN * 8;
   const int stages = (args.k + T::kDepth - 1) / T::kDepth;
 
-  float sum[T::kTilesM][T::kTilesN][4] = {};
-#pragma unroll
-  for (int s = 0; s < T::kStages - 1; ++s) {
-    if (s < stages) load_stage<T>(args, task, row0, column0, s * T::kDepth, shared + s * T::kStageBytes);
-    commit_copies();
-  }
-  // Behind the ring, so that they wait there for the epilogue: the block's warps share them.
+  // Behind the ring, so that they wait there for the epilogue: the block's warps share them. They come with stage 0.
   auto* factors = reinterpret_cast<float*>(shared + T::kStages * T::kStageBytes);
   if (task.rank == 2) {
     load_factors<T, 2>(args, task, row0, column0, factors);
   } else if (task.rank > 0) {
     load_factors<T, 0>(args, task, row0, column0, factors);
+  }
+  float sum[T::kTilesM][T::kTilesN][4] = {};
+#pragma unroll
+  for (int s = 0; s < T::kStages - 1; ++s) {
+    if (s < stages) load_stage<T>(args, task, row0, column0, s * T::kDepth, shared + s * T::kStageBytes);
+    commit_copies();
   }
   for (int s = 0; s < stages; ++s) {
     wait_for_copies<T::kStages - 2>();

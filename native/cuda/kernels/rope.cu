@@ -232,10 +232,11 @@ extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backwar
 extern "C" __global__ __launch_bounds__(kFlatThreads, 1) void rope_store_backward_f16(RopeStoreBackwardTask task) {
   rope_store_backward<__half, Flat>(task);
 }
-extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_bf16(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kTallThreads,
+                                        2) void rope_store_backward_tall_bf16(RopeStoreBackwardTask task) {
   rope_store_backward<__nv_bfloat16, Tall>(task);
 }
-extern "C" __global__ __launch_bounds__(kTallThreads) void rope_store_backward_tall_f16(RopeStoreBackwardTask task) {
+extern "C" __global__ __launch_bounds__(kTallThreads, 2) void rope_store_backward_tall_f16(RopeStoreBackwardTask task) {
   rope_store_backward<__half, Tall>(task);
 }
 

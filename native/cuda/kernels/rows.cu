@@ -81,9 +81,9 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_f16(Cast
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) cast_rows_f32(CastRowsKernelArgs args) {
   cast_rows<float, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_bf16(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) cast_rows_tall_bf16(CastRowsKernelArgs args) {
   cast_rows<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) cast_rows_tall_f16(CastRowsKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 3) cast_rows_tall_f16(CastRowsKernelArgs args) {
   cast_rows<__half, Tall>(args);
 }

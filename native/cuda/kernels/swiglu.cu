@@ -74,10 +74,10 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_f16(SwigluK
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_f32(SwigluKernelArgs args) {
   swiglu<float, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_bf16(SwigluKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 2) swiglu_tall_bf16(SwigluKernelArgs args) {
   swiglu<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_tall_f16(SwigluKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 2) swiglu_tall_f16(SwigluKernelArgs args) {
   swiglu<__half, Tall>(args);
 }
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_backward_bf16(SwigluBackwardKernelArgs args) {
@@ -89,9 +89,9 @@ extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_backward_f1
 extern "C" __global__ void __launch_bounds__(kFlatThreads, 1) swiglu_backward_f32(SwigluBackwardKernelArgs args) {
   swiglu_backward<float, Flat>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_backward_tall_bf16(SwigluBackwardKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 2) swiglu_backward_tall_bf16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__nv_bfloat16, Tall>(args);
 }
-extern "C" __global__ void __launch_bounds__(kTallThreads) swiglu_backward_tall_f16(SwigluBackwardKernelArgs args) {
+extern "C" __global__ void __launch_bounds__(kTallThreads, 2) swiglu_backward_tall_f16(SwigluBackwardKernelArgs args) {
   swiglu_backward<__half, Tall>(args);
 }

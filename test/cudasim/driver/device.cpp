@@ -19,6 +19,7 @@ uint64_t fromEnvironment(const char* name, uint64_t otherwise) {
 Settings Settings::fromEnvironment() {
   Settings made;
   made.arch = static_cast<int>(cudasim::fromEnvironment("CUDASIM_ARCH", 80));
+  made.version = static_cast<int>(cudasim::fromEnvironment("CUDASIM_VERSION", made.version));
   const uint64_t usual = made.arch >= 90 ? 132 : 108;
   made.multiprocessors = static_cast<int>(cudasim::fromEnvironment("CUDASIM_MULTIPROCESSORS", usual));
   const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());

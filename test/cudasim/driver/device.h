@@ -56,6 +56,7 @@ struct Module {
 /** What the environment says, once. */
 struct Settings {
   int arch = 80;
+  int version = 99000;  // newer than any nvcc asks for
   int multiprocessors = 108;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;

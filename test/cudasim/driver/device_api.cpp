@@ -97,7 +97,7 @@ CUDASIM_API CUresult cuInit(unsigned flags) {
 
 CUDASIM_API CUresult cuDriverGetVersion(int* version) {
   if (version == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *version = 13000;
+  *version = Device::instance().settings.version;
   return CUDA_SUCCESS;
 }
 
