@@ -199,7 +199,7 @@ function pairs(newTokens: number): number {
 /** Of a group, in pairs of the head's own queries and keys: a page of the prompt and all who read it, or queries at the end. */
 function longestBlock(kernel: string, headsOfGroup: number, newTokens: number): number {
   if (kernel.startsWith("attention_dkv")) return PAGE * (PROMPT + SAMPLES * newTokens);
-  return ((kernel.startsWith("attention_dq") ? 32 : 64) / headsOfGroup) * (PROMPT + newTokens);
+  return (64 / headsOfGroup) * (PROMPT + newTokens);
 }
 
 const grid = (launch: Launch) => launch.grid.reduce((product, side) => product * side, 1);

@@ -1,5 +1,5 @@
 // attention_backward and rope_store_backward: against the reference, against finite differences through both ops, the
-// same bits on any number of threads, a group's gradient is the sum of its members'.
+// same bits on any number of threads and in any company, a group's gradient is the sum of its members'.
 #include <cmath>
 
 #include "layout.h"
@@ -9,10 +9,9 @@ namespace tinylora::test {
 namespace {
 
 const std::vector<AttentionShape> kShapes = {
-    {.heads = 1, .kv_heads = 1, .head_dim = 2},
-    {.heads = 4, .kv_heads = 2, .head_dim = 16, .gains = true},
-    {.heads = 9, .kv_heads = 3, .head_dim = 64},
-    {.heads = 3, .kv_heads = 1, .head_dim = 24},
+    {.heads = 1, .kv_heads = 1, .head_dim = 2},   {.heads = 4, .kv_heads = 2, .head_dim = 16, .gains = true},
+    {.heads = 9, .kv_heads = 3, .head_dim = 64},  {.heads = 3, .kv_heads = 1, .head_dim = 24},
+    {.heads = 2, .kv_heads = 1, .head_dim = 128},
 };
 
 Layout groups() {
@@ -115,12 +114,54 @@ void spans_stay_apart(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// A group has the same gradients alone and between a sequence and another group.
+void company(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  for (const AttentionShape& shape : kShapes) {
+    const auto add_own = [](Layout& layout) { add_group(layout, 70, {2, 40, 1}); };
+    Layout own, all;
+    add_own(own);
+    all.add_span(take_pages(all, 1), 0, 7);
+    const int first_row = all.rows();
+    const std::size_t first_span = all.span_pages.size();
+    add_own(all);
+    add_group(all, 64, {3, 11});
+
+    const AttentionCase alone = make_attention(shape, own, 2);
+    AttentionCase beside = make_attention(shape, all);
+    beside.q_gain = alone.q_gain;
+    beside.k_gain = alone.k_gain;
+    const int width = shape.heads * shape.head_dim, kv_width = shape.kv_heads * shape.head_dim;
+    for (const auto field : {&AttentionCase::q, &AttentionCase::k, &AttentionCase::v, &AttentionCase::d_out}) {
+      const auto size = static_cast<int>((alone.*field).size()) / own.rows();
+      std::copy((alone.*field).begin(), (alone.*field).end(), (beside.*field).begin() + first_row * size);
+    }
+
+    const AttentionGradients got = attend_backward(*backend, beside), want = attend_backward(*backend, alone);
+    const auto expect_same_rows = [&](const std::string& what, const std::vector<float>& ours, int from,
+                                      const std::vector<float>& theirs, int to, int count) {
+      expect_same_bits(what, {ours.begin() + from, ours.begin() + from + count},
+                       {theirs.begin() + to, theirs.begin() + to + count});
+    };
+    expect_same_rows("dq_out", got.dq_out, first_row * width, want.dq_out, 0, own.rows() * width);
+    const int page = kPageSize * kv_width;
+    for (std::size_t span = 0; span < own.span_pages.size(); ++span) {
+      for (std::size_t i = 0; i < own.span_pages[span].size(); ++i) {
+        const int from = all.span_pages[first_span + span][i] * page, to = own.span_pages[span][i] * page;
+        expect_same_rows("d_keys", got.d_keys, from, want.d_keys, to, page);
+        expect_same_rows("d_values", got.d_values, from, want.d_values, to, page);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void add_attention_gradient_tests(Tests& tests) {
   add_for_each_backend(tests, "attention backward: numerics", numerics);
   add_for_each_backend(tests, "attention backward: gradient", gradient, {DType::f32});
   add_for_each_backend(tests, "attention backward: threads", any_number_of_threads);
+  add_for_each_backend(tests, "attention backward: company", company);
   add_for_each_backend(tests, "attention backward: spans stay apart", spans_stay_apart);
 }
 

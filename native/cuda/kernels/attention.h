@@ -22,7 +22,9 @@ struct AttentionTask {
 struct AttentionBackwardTask {
   SequenceLayout layout;
   AttentionBackwardArgs args;
-  float* delta;  // [M, H] d_out . out, written by the first pass, read by the second
+  float* delta;         // [M, H] d_out . out, written by the first pass, read by the second
+  void* rounded_d_out;  // [M, H, D] act, likewise; of the tensor-core kernels
+  void* rest_of_d_out;  // [M, H, D] act: what rounding leaves
 };
 
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
@@ -33,8 +35,10 @@ inline constexpr int kCombineWarps = 8;     // one query each
 inline constexpr int kAttentionStages = 3;  // pages in shared memory: one read, the next two on their way
 inline constexpr int kSimtThreads = 256;    // of a block without tensor cores
 inline constexpr int kSimtWarps = kSimtThreads / 32;
-inline constexpr int kGradientTile = 32;  // queries of a block on the way back
+inline constexpr int kGradientTile = 32;  // queries of a block on the way back, without tensor cores
 inline constexpr int kGradientThreads = 256;
+inline constexpr int kQueryTile = 64;   // queries that a page meets at once on the way back, on tensor cores
+inline constexpr int kQueryStages = 2;  // such tiles in shared memory: one read, the next on its way
 
 /// Head sizes the tensor-core kernel is compiled for; a smaller one is padded with zeros in shared memory.
 constexpr int padded_head_dim(int head_dim) {
@@ -44,6 +48,12 @@ constexpr int padded_head_dim(int head_dim) {
 /// Bytes of dynamic shared memory: the stages of keys and values.
 constexpr unsigned attention_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(kAttentionStages * 2 * kPageSize * padded_dim * 2);
+}
+
+/// Of attention_dkv_* on tensor cores: a page's keys and values, the stages of q and d_out, one rest of d_out. With
+/// what the kernel has besides, less than the 99 KB of compute capability 8.6.
+constexpr unsigned query_stream_shared_bytes(int padded_dim) {
+  return static_cast<unsigned>(((kPageSize + kQueryStages * kQueryTile) * 2 + kQueryTile) * padded_dim * 2);
 }
 
 /// A block without tensor cores, of a kernel compiled for heads of up to kDim: 64, 128 or 256. A warp has `sets` sets

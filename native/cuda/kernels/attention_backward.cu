@@ -8,10 +8,12 @@
 //                  same place in every page table. Every slot of the page is written, unread ones with 0.
 // A block keeps 32 queries and 32 keys (q, d_out, k, v: 4 * 32 * (D + 1) floats of shared memory) and the 32 x 32
 // products p and ds; 8 warps: for s and d_out v^T a lane is a key, for the sums a lane owns D / 32 elements of 4 rows
-// in registers. All in float with fmaf, also for bf16: 10 D flops a query and key, limited by fp32 units and shared
-// memory. kParts = elements of D a lane owns: 2, 4 or 8.
+// in registers. All in float with fmaf: 10 D flops a query and key, limited by fp32 units and shared memory. For fp32,
+// and in bf16 and fp16 for the heads that attention_backward_half.cu has no kernel for. kParts = elements of D a lane
+// owns: 2, 4 or 8.
 #include "act.cuh"
 #include "attention.h"
+#include "attention_readers.cuh"
 #include "span_tile.cuh"
 #include "warp.cuh"
 
@@ -43,24 +45,6 @@ struct Products {
   float lse[kGradientTile];
   float delta[kGradientTile];
   int position[kGradientTile];
-};
-
-struct Heads {
-  const AttentionBackwardTask& task;
-  int kv_head;
-
-  __device__ int dim() const { return task.args.head_dim; }
-  __device__ int group() const { return task.args.heads / task.args.kv_heads; }
-  __device__ int row(int span, int query) const { return task.layout.span_row[span] + query / group(); }
-  __device__ long long index(int span, int query) const {
-    return static_cast<long long>(row(span, query)) * task.args.heads + kv_head * group() + query % group();
-  }
-  __device__ int page(int span, int number) const {
-    return task.layout.page_table[static_cast<long long>(span) * task.layout.max_pages + number];
-  }
-  __device__ int last_position(int span) const {
-    return task.layout.position[task.layout.span_row[span] + task.layout.span_rows[span] - 1];
-  }
 };
 
 /// Keys and values of a page; zeros from key `seen` on.
@@ -182,12 +166,6 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
   }
 }
 
-/// Whether the span reads `page` as page `number` of its sequence.
-__device__ bool reads(const Heads& heads, int span, int number, int page) {
-  return heads.task.layout.span_rows[span] > 0 && heads.last_position(span) / kPageSize >= number &&
-         heads.page(span, number) == page;
-}
-
 template <typename T, int kParts>
 __device__ void attention_dkv(const AttentionBackwardTask& task) {
   extern __shared__ float memory[];
@@ -196,22 +174,16 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   const Heads heads{task, static_cast<int>(blockIdx.z)};
   const int number = static_cast<int>(blockIdx.x), owner = static_cast<int>(blockIdx.y);
   const int thread = static_cast<int>(threadIdx.x);
-  if (task.layout.span_rows[owner] == 0 || heads.last_position(owner) / kPageSize < number) return;
+  if (!owns(heads, owner, number)) return;
   const int page = heads.page(owner, number);
-  bool owned_before = false;
-  for (int span = thread; span < owner; span += kGradientThreads) {
-    owned_before = owned_before || reads(heads, span, number, page);
-  }
-  if (__syncthreads_or(owned_before)) return;
 
   const Tiles tiles(memory, heads.dim());
   load_page<T>(heads, page, kPageSize, tiles);
   const int lane = thread % 32, warp = thread / 32, row = warp * kRowsOfWarp;
   float d_keys[kRowsOfWarp][kParts] = {}, d_values[kRowsOfWarp][kParts] = {};
-  const auto add_span = [&](int span) {
+  for_each_reader(heads, owner, number, readers, [&](int span) {
     const int queries = task.layout.span_rows[span] * heads.group();
-    const int before = number * kPageSize - task.layout.position[task.layout.span_row[span]];  // rows that see nothing
-    for (int first = max(before, 0) * heads.group(); first < queries; first += kGradientTile) {
+    for (int first = heads.first_reader(span, number); first < queries; first += kGradientTile) {
       const int count = min(kGradientTile, queries - first);
       __syncthreads();
       load_queries<T>(heads, span, first, count, tiles, own);
@@ -234,19 +206,7 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
         }
       }
     }
-  };
-  for (int from = owner; from < task.layout.spans; from += kGradientThreads) {
-    const int span = from + thread;
-    const unsigned found = __ballot_sync(kWholeWarp, span < task.layout.spans && reads(heads, span, number, page));
-    if (lane == 0) readers[warp] = found;
-    __syncthreads();
-    for (int word = 0; word < kGradientThreads / 32; ++word) {
-      for (unsigned bits = readers[word]; bits != 0; bits &= bits - 1) {
-        add_span(from + 32 * word + __ffs(static_cast<int>(bits)) - 1);
-      }
-    }
-    __syncthreads();
-  }
+  });
 
   for (int t = 0; t < kRowsOfWarp; ++t) {
     const long long slot = static_cast<long long>(page) * kPageSize + row + t;
@@ -273,10 +233,6 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
 TINYLORA_ATTENTION_BACKWARD(64_f32, float, 2)
 TINYLORA_ATTENTION_BACKWARD(128_f32, float, 4)
 TINYLORA_ATTENTION_BACKWARD(256_f32, float, 8)
-TINYLORA_ATTENTION_BACKWARD(64_bf16, __nv_bfloat16, 2)
-TINYLORA_ATTENTION_BACKWARD(64_f16, __half, 2)
-TINYLORA_ATTENTION_BACKWARD(128_bf16, __nv_bfloat16, 4)
-TINYLORA_ATTENTION_BACKWARD(128_f16, __half, 4)
 TINYLORA_ATTENTION_BACKWARD(256_bf16, __nv_bfloat16, 8)
 TINYLORA_ATTENTION_BACKWARD(256_f16, __half, 8)
 #undef TINYLORA_ATTENTION_BACKWARD

@@ -206,9 +206,9 @@ struct SimtBlock {
         T* place = to + key * kStride + piece * kPiece;
         const T* source = from + (valid ? key * dim + piece * kPiece : 0);
         if constexpr (kBytes == 16) {
-          copy_async(static_cast<void*>(place), source, valid);
+          copy_async(place, source, valid);
         } else {
-          copy_async(reinterpret_cast<float*>(place), reinterpret_cast<const float*>(source), valid);
+          copy_word_async(place, source, valid);
         }
       }
     }

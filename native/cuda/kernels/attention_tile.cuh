@@ -248,6 +248,7 @@ __device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, co
     }
   }
 }
+
 /// The split that begins at `first_key` is added to the totals of those queries that see that key, and begun anew.
 template <typename Half, int kDim>
 __device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int first_key) {
@@ -293,11 +294,10 @@ __device__ void finish(const Queries& queries, int first, const Sums<kDim>& tota
   }
 }
 
-/// Pages begin .. end - 1 of the tile's sequences, keys up to position `last`. `at_end_of_split` is called by every
-/// warp that has queries, with the first key of the split. All threads of the block must call.
-template <typename Half, int kDim, class AtEndOfSplit>
-__device__ void visit_pages(const Queries& queries, int first, int begin, int end, int last, uint4* ring,
-                            WarpState<Half, kDim>& state, AtEndOfSplit at_end_of_split) {
+/// Calls body(number, keys, values) with pages begin .. end - 1 of the tile's sequences in shared memory, keys up to
+/// position `last`. All threads of the block must call.
+template <typename Half, int kDim, class Body>
+__device__ void stream_pages(const Queries& queries, int begin, int end, int last, uint4* ring, Body body) {
   constexpr int kPageChunks = kPageSize * kDim / 8;
   const auto stage = [&](int number) { return ring + (number - begin) % kAttentionStages * 2 * kPageChunks; };
   const auto request = [&](int number) {
@@ -308,22 +308,30 @@ __device__ void visit_pages(const Queries& queries, int first, int begin, int en
     commit_copies();
   };
   for (int number = begin; number < begin + kAttentionStages - 1; ++number) request(number);
-
-  const float scale = 1.0F / sqrtf(static_cast<float>(queries.task.args.head_dim));
   for (int number = begin; number < end; ++number) {
     wait_for_copies<kAttentionStages - 2>();
     __syncthreads();
     request(number + kAttentionStages - 1);
-    if (first >= queries.end()) continue;  // a whole warp without queries
-    const uint4* keys = stage(number);
+    body(number, stage(number), stage(number) + kPageChunks);
+  }
+}
+
+/// The forward pass over such pages. `at_end_of_split` is called by every warp that has queries, with the first key of
+/// the split.
+template <typename Half, int kDim, class AtEndOfSplit>
+__device__ void visit_pages(const Queries& queries, int first, int begin, int end, int last, uint4* ring,
+                            WarpState<Half, kDim>& state, AtEndOfSplit at_end_of_split) {
+  const float scale = 1.0F / sqrtf(static_cast<float>(queries.task.args.head_dim));
+  stream_pages<Half, kDim>(queries, begin, end, last, ring, [&](int number, const uint4* keys, const uint4* values) {
+    if (first >= queries.end()) return;  // a whole warp without queries
     float scores[4][4];
     score(state, keys, scores);
     softmax_page(state, number * kPageSize, scale, scores);
-    add_values(state, keys + kPageChunks, scores);
+    add_values(state, values, scores);
     if ((number + 1) % kSplitPages == 0 || number + 1 == end) {
       at_end_of_split(number / kSplitPages * kSplitPages * kPageSize);
     }
-  }
+  });
 }
 
 }  // namespace tinylora::cuda

@@ -33,8 +33,9 @@ __device__ inline void copy_async(void* to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                : "memory");
 }
-/// The same of 4 bytes.
-__device__ inline void copy_async(float* to, const float* from, bool valid) {
+/// The same of 4 bytes: a name of its own, as an overload for floats would take 16-byte copies of floats from the
+/// above.
+__device__ inline void copy_word_async(void* to, const void* from, bool valid) {
   const int bytes = valid ? 4 : 0;
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                : "memory");
@@ -69,6 +70,20 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], std::uint
 __device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
   load_matrices_transposed(r, shared_address(row));
 }
+
+/// Where a lane's ldmatrix reads a shared tile of kChunks chunks a row that lies on 128 bytes: one register, and an xor
+/// for every pair of chunks.
+template <int kChunks>
+struct MatrixRow {
+  std::uint32_t address;
+
+  __device__ MatrixRow(const uint4* tile, int row, int chunk)
+      : address(shared_address(tile + swizzled<kChunks>(row, chunk))) {}
+  /// `even` chunks further along the row.
+  __device__ std::uint32_t at(int even) const {
+    return (address ^ static_cast<std::uint32_t>(even & 7) * 16) + static_cast<std::uint32_t>(even & 8) * 16;
+  }
+};
 
 /// c += a b, the elements of a and b of type Half (bf16 or fp16), sums in float.
 template <typename Half = __nv_bfloat16>

@@ -131,7 +131,7 @@ __device__ void load_factors(const ProductKernelArgs& args, const ProductTask& t
   float* to = factors + threadIdx.x;
 #pragma unroll(kUnroll)
   for (unsigned i = 0; i < rows; i += T::kThreads) {
-    if (rows % T::kThreads == 0 || i + threadIdx.x < rows) copy_async(to + i, left + i, i + threadIdx.x < real);
+    if (rows % T::kThreads == 0 || i + threadIdx.x < rows) copy_word_async(to + i, left + i, i + threadIdx.x < real);
   }
   const unsigned row = threadIdx.x / T::kColumns, n = column0 + threadIdx.x % T::kColumns;
   const float* right = task.right + (row * static_cast<unsigned>(task.n) + n);
@@ -139,7 +139,7 @@ __device__ void load_factors(const ProductKernelArgs& args, const ProductTask& t
 #pragma unroll(kUnroll)
   for (unsigned r = 0; r < rank; r += T::kThreads / T::kColumns) {
     if (r + row < rank) {
-      copy_async(to + r * T::kColumns, right + r * static_cast<unsigned>(task.n), static_cast<int>(n) < task.n);
+      copy_word_async(to + r * T::kColumns, right + r * static_cast<unsigned>(task.n), static_cast<int>(n) < task.n);
     }
   }
 }
