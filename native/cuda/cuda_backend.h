@@ -21,6 +21,7 @@ namespace cuda {
 
 struct ProductKernelArgs;  // kernels/product.h
 struct LowRankArgs;        // kernels/low_rank.h
+struct AttentionKernels;   // attention.cpp
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
 inline constexpr int kPadOut = 64;
@@ -113,8 +114,8 @@ class CudaBackend : public Backend {
   void cast_rows(const CastArgs&, LinearBackwardArgs& reader);
 
   // attention.cpp
-  void attention_decode(const AttentionArgs&, int padded_dim);
-  void attention_many(const AttentionArgs&, int padded_dim);
+  void attention_decode(const AttentionArgs&, const cuda::AttentionKernels&);
+  void attention_many(const AttentionArgs&, const cuda::AttentionKernels&);
 
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);

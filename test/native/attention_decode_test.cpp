@@ -8,11 +8,12 @@
 namespace tinylora::test {
 namespace {
 
-/// 3, 7, 8, 1 and 70 heads a kv head.
+/// 3, 7, 8, 1, 70, 2 and 10 heads a kv head; the last two have no tensor cores.
 const std::vector<AttentionShape> kShapes = {
-    {.heads = 3, .kv_heads = 1, .head_dim = 32},  {.heads = 14, .kv_heads = 2, .head_dim = 64},
-    {.heads = 8, .kv_heads = 1, .head_dim = 128}, {.heads = 2, .kv_heads = 2, .head_dim = 24},
-    {.heads = 70, .kv_heads = 1, .head_dim = 8},
+    {.heads = 3, .kv_heads = 1, .head_dim = 32},   {.heads = 14, .kv_heads = 2, .head_dim = 64},
+    {.heads = 8, .kv_heads = 1, .head_dim = 128},  {.heads = 2, .kv_heads = 2, .head_dim = 24},
+    {.heads = 70, .kv_heads = 1, .head_dim = 8},   {.heads = 4, .kv_heads = 2, .head_dim = 12},
+    {.heads = 10, .kv_heads = 1, .head_dim = 136},
 };
 
 Layout grouped_layout() {
@@ -61,8 +62,6 @@ void expect_decoded(Backend& backend, const AttentionCase& whole, const Attentio
 
 void shared_pages(const Candidate& candidate, DType dtype) {
   for (const AttentionShape& shape : kShapes) {
-    // fp32 has no kernels and no tiles by the size of heads.
-    if (dtype == DType::f32 && (shape.head_dim > 32 || shape.heads > 3)) continue;
     const AttentionCase whole = make_attention(shape, grouped_layout());
     const auto backend = candidate.make(dtype, 3);
     const Cache cache(*backend, shape, whole.layout.pages);
@@ -84,7 +83,6 @@ void many_rows(const Candidate& candidate, DType dtype) {
   expect_decoded(*backend, whole, want, cache, rows);
 }
 
-/// The shape of Qwen2.5-1.5B: eight sequences share a prompt of 512 tokens.
 /// Sequences decode beside one that is prefilled: the first rows of the call, and the rest.
 void beside_prefill(const Candidate& candidate, DType dtype) {
   const AttentionShape shape{.heads = 6, .kv_heads = 2, .head_dim = 32};
@@ -108,30 +106,34 @@ void beside_prefill(const Candidate& candidate, DType dtype) {
   }
 }
 
-void a_prompt_is_read_once(const Candidate& candidate) {
+/// The shape of Qwen2.5-1.5B: eight sequences share a prompt of 512 tokens.
+void a_prompt_is_read_once(const Candidate& candidate, DType dtype) {
   const SimulatedDriver driver = SimulatedDriver::find();
   if (!driver) return;  // a GPU's driver counts nothing
+  const bool half = dtype != DType::f32;
   const AttentionShape shape{.heads = 12, .kv_heads = 2, .head_dim = 128};
   const std::int64_t sequences = 8, prompt = 512, prompt_pages = prompt / kPageSize;
   Layout layout;
   std::vector<int> rows;
   for (const int first : add_group(layout, prompt, std::vector<int>(sequences, 1))) rows.push_back(first);
   const AttentionCase whole = make_attention(shape, layout);
-  const auto backend = candidate.make(DType::bf16, 1);
+  const auto backend = candidate.make(dtype, 1);
   const Cache cache(*backend, shape, layout.pages);
   attend(*backend, whole, cache);
 
   const auto count = [&](bool tells_shared, const char* counter) {
     driver.reset_counters();
     attend(*backend, decoding(whole, rows, tells_shared), cache);
+    if (!half) return driver.counted("attention_simt_decode_f32_128", counter);
     return driver.counted(tells_shared ? "attention_decode_group_bf16_128" : "attention_decode_bf16_128", counter);
   };
-  const std::int64_t prompt_sectors = prompt * 2 * shape.kv_heads * shape.head_dim * 2 / 32;
+  const std::int64_t prompt_sectors = prompt * 2 * shape.kv_heads * shape.head_dim * (half ? 2 : 4) / 32;
   const std::int64_t alone = count(false, "sectors"), together = count(true, "sectors");
   const std::int64_t rest = alone - sequences * prompt_sectors;
   // The warps of a group read page table and span_shared each.
   expect(rest > 0 && together - rest <= prompt_sectors * 1.08, "the prompt takes ", together - rest, " sectors of ",
          prompt_sectors);
+  if (!half) return;
 
   // A page is 4 D / 16 mma for the scores and 4 D / 16 for the values, of 16 queries: 8 x 6 of a kv head fill 3 tiles.
   const std::int64_t page = 2 * 4 * shape.head_dim / 16 * shape.kv_heads;
@@ -165,7 +167,10 @@ void add_attention_decode_tests(Tests& tests) {
   add_for_each_backend(tests, "attention decode: beside prefill", beside_prefill);
   for (const Candidate& candidate : candidates()) {
     if (candidate.name != "cuda") continue;
-    tests.add("attention decode: a prompt is read once [cuda bf16]", [candidate] { a_prompt_is_read_once(candidate); });
+    tests.add("attention decode: a prompt is read once [cuda bf16]",
+              [candidate] { a_prompt_is_read_once(candidate, DType::bf16); });
+    tests.add("attention decode: a prompt is read once [cuda fp32]",
+              [candidate] { a_prompt_is_read_once(candidate, DType::f32); });
   }
 }
 

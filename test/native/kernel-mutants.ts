@@ -8,11 +8,18 @@ const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
 export interface KernelMutants {
   /** Of native/cuda/kernels. */
   readonly file: string;
+  /** A header that the file includes, where the mistakes are in that. */
+  readonly header?: string;
   /** What a native test's name must contain, all of it. */
   readonly test: readonly string[];
-  /** Text of the file, which is there once, and what it becomes. */
+  /** Text of the file or header, which is there once, and what it becomes. */
   readonly mistakes: Readonly<Record<string, Mistake>>;
 }
+
+const SPLIT_MISTAKES: Readonly<Record<string, Mistake>> = {
+  "spans that share all but a split": ["(split + 1) * kSplitPages, most", "split * kSplitPages, most"],
+  "a split that nobody leads": ["if (place != split % spans)", "if (place != split)"],
+};
 
 export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   {
@@ -66,10 +73,54 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   {
     file: "attention_decode",
     test: ["attention decode: many rows", "cuda bf16"],
+    mistakes: { "barrier between splits removed": ["    __syncthreads();  // the ring may still be read\n", ""] },
+  },
+  {
+    file: "attention_decode",
+    header: "attention_splits.cuh",
+    test: ["attention decode: many rows", "cuda bf16"],
+    mistakes: SPLIT_MISTAKES,
+  },
+  {
+    file: "attention_simt",
+    header: "attention_splits.cuh",
+    test: ["attention decode: many rows", "cuda fp32"],
+    mistakes: SPLIT_MISTAKES,
+  },
+  {
+    file: "attention_simt",
+    header: "attention_simt.cuh",
+    test: ["attention decode: many rows", "cuda fp32"],
     mistakes: {
-      "barrier between splits removed": ["    __syncthreads();  // the ring may still be read\n", ""],
-      "spans that share all but a split": ["(split + 1) * kSplitPages, most", "split * kSplitPages, most"],
-      "a split that nobody leads": ["if (place != split % spans)", "if (place != split)"],
+      "barrier between pages removed": [
+        "      __syncthreads();  // the values of the page before are not read any more\n",
+        "",
+      ],
+      "barrier between keys and values removed": ["      __syncthreads();  // the keys are not read any more\n", ""],
+      "keys behind the query seen": ["first_key + lane <= position[i] ? s[r] * scale : kMinusInfinity", "s[r] * scale"],
+      "the second set's weights for the first's": [
+        "p_of_warp + (set * kPageSize + key) * kSet",
+        "p_of_warp + key * kSet",
+      ],
+      "m of another query": [
+        "__shfl_sync(kWholeWarp, sums.largest, i)",
+        "__shfl_sync(kWholeWarp, sums.largest, i ^ 1)",
+      ],
+    },
+  },
+  {
+    file: "attention_simt",
+    header: "attention_simt.cuh",
+    test: ["attention: numerics", "cuda fp32"],
+    mistakes: {
+      "zeros behind D left out": ["piece * kPiece < dim", "true"],
+      "the last element of D for those behind it": ["if (d < dim) store(row", "store(row"],
+    },
+  },
+  {
+    file: "attention_combine",
+    test: ["attention decode: many rows", "cuda fp32"],
+    mistakes: {
       "the last split lost": [
         "split * kSplitPages * kPageSize <= position",
         "(split + 1) * kSplitPages * kPageSize <= position",
@@ -230,16 +281,10 @@ export const isForHopper = (file: string): boolean => file.endsWith("_sm90");
 
 export type Mistake = readonly [from: string, to: string];
 
-/** The file's PTX, with the mistake if there is one, written to `target`; compiled as cmake/cuda.cmake does. */
-export function compileMutant(file: string, mistake: Mistake | undefined, target: string): void {
-  const text = readFileSync(join(kernels, `${file}.cu`), "utf8");
-  const [from, to] = mistake ?? ["", ""];
-  if (mistake && text.split(from).length !== 2) throw new Error(`${file}.cu: expected once: ${from}`);
+/** PTX of the mutants' file, with the mistake if there is one, written to `target`; compiled as cmake/cuda.cmake does. */
+export function compileMutant({ file, header }: KernelMutants, mistake: Mistake | undefined, target: string): void {
   const source = target.replace(/ptx$/, "cu");
-  writeFileSync(
-    source,
-    text.replace(from, () => to),
-  );
+  writeFileSync(source, header ? withHeader(`${file}.cu`, header, mistake) : withMistake(`${file}.cu`, mistake));
   const flags = [
     "-std=c++17",
     "-O3",
@@ -251,4 +296,19 @@ export function compileMutant(file: string, mistake: Mistake | undefined, target
   const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
   const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });
   if (status !== 0) throw new Error(`nvcc: ${stderr}`);
+}
+
+function withMistake(name: string, mistake: Mistake | undefined): string {
+  const text = readFileSync(join(kernels, name), "utf8");
+  if (!mistake) return text;
+  const [from, to] = mistake;
+  if (text.split(from).length !== 2) throw new Error(`${name}: expected once: ${from}`);
+  return text.replace(from, () => to);
+}
+
+/** The file with the header's text in the place where it is included. */
+function withHeader(name: string, header: string, mistake: Mistake | undefined): string {
+  const text = withMistake(header, mistake).replace("#pragma once\n", "");
+  const line = `#include "${header}"\n`;
+  return withMistake(name, [line, text]);
 }

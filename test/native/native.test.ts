@@ -76,12 +76,13 @@ describe.skipIf(!hasNvcc || process.env.TINYLORA_CUDA_DRIVER !== undefined)("pla
   const ptx = join(folder, "kernel.ptx");
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  describe.each(KERNEL_MUTANTS)("$file, by $test", ({ file, test, mistakes }) => {
+  describe.each(KERNEL_MUTANTS)("$file, by $test", (mutants) => {
+    const { file, test, mistakes } = mutants;
     it.each([["nothing", undefined], ...Object.entries(mistakes)] as const)(
       "%s",
       { timeout: 300_000 },
       async (_, mistake) => {
-        compileMutant(file, mistake, ptx);
+        compileMutant(mutants, mistake, ptx);
         const { stdout } = await nativeTests([...test], {
           CUDASIM_PTX: ptx,
           ...(isForHopper(file) && { CUDASIM_ARCH: "90" }),

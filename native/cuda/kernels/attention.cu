@@ -1,5 +1,5 @@
-// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse = M + log L, for
-// spans of many rows, in the order of attention_tile.cuh: bf16 and fp16 on tensor cores. Decoding is
+// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse their
+// log-sum-exp, for spans of many rows, in the order of attention_tile.cuh: bf16 and fp16 on tensor cores. Decoding is
 // attention_decode.cu.
 //
 // A block of 4 warps takes 64 queries of a span and kv head and walks their pages; the totals over the splits stay in
@@ -13,7 +13,7 @@ namespace {
 /// Grid: tiles, kv heads.
 template <typename Half, int kDim>
 __device__ void attention(const AttentionTask& task) {
-  extern __shared__ uint4 ring[];  // [stages, keys and values, 32 D / 8]
+  extern __shared__ __align__(kRingAlignment) uint4 ring[];  // [stages, keys and values, 32 D / 8]
   Queries queries{task, {}, static_cast<int>(blockIdx.y)};
   queries.tile = find_tile(task.layout, queries.group(), kAttentionWarps * kAttentionTile, heaviest_first());
   if (queries.tile.span < 0) return;
@@ -23,7 +23,7 @@ __device__ void attention(const AttentionTask& task) {
   WarpState<Half, kDim> state;
   start(queries, first, state);
   Sums<kDim> totals;
-  totals.clear();
+  totals.clear(kNothing);
   visit_pages(queries, first, 0, last / kPageSize + 1, last, ring, state,
               [&](int first_key) { add_split(totals, state, first_key); });
   finish<Half>(queries, first, totals);

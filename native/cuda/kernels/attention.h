@@ -16,7 +16,7 @@ struct AttentionParts {
 struct AttentionTask {
   SequenceLayout layout;
   AttentionArgs args;
-  AttentionParts parts;  // of decoding on tensor cores
+  AttentionParts parts;  // of decoding
 };
 
 struct AttentionBackwardTask {
@@ -30,11 +30,12 @@ struct AttentionBackwardTask {
 inline constexpr int kAttentionTile = 16;      // queries of a warp on tensor cores
 inline constexpr int kAttentionThreads = 128;  // of a block on tensor cores
 inline constexpr int kAttentionWarps = kAttentionThreads / 32;
-inline constexpr int kSplitPages = 4;          // pages of a split: keys that are a softmax of their own on tensor cores
-inline constexpr int kCombineWarps = 8;        // one query each
-inline constexpr int kAttentionStages = 3;     // pages in shared memory: one read, the next two on their way
-inline constexpr int kSimtAttentionWarps = 4;  // one query each
-inline constexpr int kGradientTile = 32;       // queries of a block on the way back, without tensor cores
+inline constexpr int kSplitPages = 4;       // pages of a split: keys that are a softmax of their own
+inline constexpr int kCombineWarps = 8;     // one query each
+inline constexpr int kAttentionStages = 3;  // pages in shared memory: one read, the next two on their way
+inline constexpr int kSimtThreads = 256;    // of a block without tensor cores
+inline constexpr int kSimtWarps = kSimtThreads / 32;
+inline constexpr int kGradientTile = 32;  // queries of a block on the way back, without tensor cores
 inline constexpr int kGradientThreads = 256;
 inline constexpr int kQueryTile = 32;      // queries that a page meets at once on the way back, on tensor cores
 inline constexpr int kQueryStages = 2;     // such tiles in shared memory: one read, the next on its way
@@ -53,6 +54,26 @@ constexpr unsigned attention_shared_bytes(int padded_dim) {
 /// Of attention_dkv_* on tensor cores: a page's keys and values, the stages of q and d_out, one rest of d_out.
 constexpr unsigned query_stream_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(((kPageSize + kQueryStages * kQueryTile) * 2 + kQueryTile) * padded_dim * 2);
+}
+
+/// A block without tensor cores, of a kernel compiled for heads of up to kDim: 64, 128 or 256. A warp has `sets` sets
+/// of kSet queries, a key that comes from shared memory serves a set.
+template <int kDim>
+struct SimtShape {
+  static constexpr int kSet = kDim > 128 ? 2 : 4;
+  static constexpr bool kSharesWeights = kDim <= 128;     // in shared memory; else lanes hand them over
+  static constexpr int kManySets = 1;                     // spans of many rows
+  static constexpr int kDecodeSets = kDim > 128 ? 1 : 2;  // 64 queries a block, where their shared memory allows
+  template <int kSets>
+  static constexpr int kTile = kSimtWarps * kSets * kSet;
+};
+
+/// Bytes of its dynamic shared memory for a tile of queries: a page of keys (rows 16 bytes apart) and of values, the
+/// queries, and for each the weights of a page's keys.
+template <int kDim>
+constexpr unsigned simt_shared_bytes(int tile, int bytes_of_number) {
+  const int weights = SimtShape<kDim>::kSharesWeights ? kPageSize : 0;
+  return static_cast<unsigned>(kPageSize * (2 * kDim * bytes_of_number + 16) + tile * (kDim + weights) * 4);
 }
 
 }  // namespace tinylora::cuda

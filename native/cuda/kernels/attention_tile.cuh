@@ -4,9 +4,11 @@
 // one softmax over the quads that hold a row, D/8 * 2 mma for p v (n = D, p rounded to 16 bits, its sum is not).
 //
 // Keys of a sequence are taken in splits of kSplitPages pages from position 0. Each split is a softmax of its own:
-//   s = q k^T / sqrt(D),  m' = max(m, max s),  p = e^(s - m'),  l = l e^(m - m') + sum p,  o = o e^(m - m') + p v
-// page by page from m = -inf, l = o = 0; the splits are then added in order to the query's totals M, L, O:
-//   M' = max(M, m),  L = L e^(M - M') + l e^(m - M'),  O = O e^(M - M') + o e^(m - M')
+//   s = q k^T log2(e) / sqrt(D),  m' = max(m, max s),  p = 2^(s - m')
+//   l = l 2^(m - m') + sum p,  o = o 2^(m - m') + p v
+// page by page from m = -inf, l = o = 0; the query's totals M, L, O are those of the first split, to which the others
+// are added in order:
+//   M' = max(M, m),  L = L 2^(M - M') + l 2^(m - M'),  O = O 2^(M - M') + o 2^(m - M')
 // A query's bits depend on its own row of A alone, and on the pages and splits of its own sequence: so they are the
 // same in any tile, beside any company, and whoever adds up the splits.
 //
@@ -24,12 +26,33 @@ namespace tinylora::cuda {
 
 inline constexpr float kMinusInfinity = -__builtin_huge_valf();
 
+inline constexpr float kLog2E = 1.44269504F, kLn2 = 0.693147181F;
+
+/// 2^x to 2 units in the last place; 0 where that is less than 2^-126.
+__device__ inline float power_of_two(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
+/// What totals are before the first split: added to it, they leave all its bits, those of -0 too.
+inline constexpr float kNothing = -0.0F;
+
 /// How a split of largest score m is added to totals of largest score M.
 struct SplitWeights {
   float largest, of_totals, of_split;
 
   __device__ SplitWeights(float before, float of_part)
-      : largest(fmaxf(before, of_part)), of_totals(expf(before - largest)), of_split(expf(of_part - largest)) {}
+      : largest(fmaxf(before, of_part)),
+        of_totals(power_of_two(before - largest)),
+        of_split(power_of_two(of_part - largest)) {}
+  /// Those that another lane has.
+  __device__ SplitWeights of_lane(int lane) const {
+    SplitWeights other = *this;
+    other.of_totals = __shfl_sync(kWholeWarp, of_totals, lane);
+    other.of_split = __shfl_sync(kWholeWarp, of_split, lane);
+    return other;
+  }
   __device__ float add(float sum, float part) const { return fmaf(sum, of_totals, part * of_split); }
 };
 
@@ -57,21 +80,30 @@ struct Queries {
   }
 };
 
-/// The keys and values of one page, [32, kDim] each; zeros behind D and from key `seen` on.
+/// Of pages in shared memory: that of a row of 128 elements. A row's chunk c + n, where c and n have no bit in common,
+/// is then at the address of chunk c with the bits of n turned over, swizzled or not.
+inline constexpr int kRingAlignment = 256;
+
+/// The keys and values of one page, [32, kDim] each; zeros behind D and from key `seen` on. A thread has one column of
+/// chunks, so that little is left to do for each.
 template <typename Half, int kDim>
 __device__ void copy_page(const Queries& queries, int number, int seen, uint4* keys, uint4* values) {
   constexpr int kChunks = kDim / 8;
   const int dim = queries.task.args.head_dim;
-  const long long page = queries.page(number);
-  const auto* from_keys = static_cast<const Half*>(queries.task.args.pages.keys) + page;
-  const auto* from_values = static_cast<const Half*>(queries.task.args.pages.values) + page;
-  for (int i = static_cast<int>(threadIdx.x); i < kPageSize * kChunks; i += static_cast<int>(blockDim.x)) {
-    const int key = i / kChunks, chunk = i % kChunks;
-    const bool valid = key < seen && chunk * 8 < dim;
-    const int from = valid ? key * dim + chunk * 8 : 0;
+  int thread = static_cast<int>(threadIdx.x);
+  asm volatile("" : "+r"(thread));  // what follows is made anew for each page: registers are scarce
+  const int chunk = thread % kChunks;
+  const int first = thread / kChunks, step = static_cast<int>(blockDim.x) / kChunks;
+  const long long begin = queries.page(number) + first * dim + chunk * 8;
+  const auto* from_keys = static_cast<const Half*>(queries.task.args.pages.keys) + begin;
+  const auto* from_values = static_cast<const Half*>(queries.task.args.pages.values) + begin;
+  const int valid_keys = chunk * 8 < dim ? seen : 0;
+  for (int key = first; key < kPageSize; key += step) {
     const int to = swizzled<kChunks>(key, chunk);
-    copy_async(keys + to, from_keys + from, valid);
-    copy_async(values + to, from_values + from, valid);
+    copy_async(keys + to, from_keys, key < valid_keys);
+    copy_async(values + to, from_values, key < valid_keys);
+    from_keys += step * dim;
+    from_values += step * dim;
   }
 }
 
@@ -82,14 +114,14 @@ struct Sums {
   float largest[2];
   float total[2];
 
-  __device__ void clear() {
+  __device__ void clear(float zero) {
 #pragma unroll
     for (int n = 0; n < kDim / 8; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) out[n][i] = 0;
+      for (int i = 0; i < 4; ++i) out[n][i] = zero;
     }
     largest[0] = largest[1] = kMinusInfinity;
-    total[0] = total[1] = 0;
+    total[0] = total[1] = zero;
   }
 };
 
@@ -124,7 +156,7 @@ __device__ void start(const Queries& queries, int first, WarpState<Half, kDim>& 
 #pragma unroll
     for (int i = 0; i < 4; ++i) state.q[k][i] = load_pair(rows[i & 1], 16 * k + 2 * t + 8 * (i >> 1), dim);
   }
-  state.clear();
+  state.clear(0);
 }
 
 /// scores [16, 32] = q k^T.
@@ -137,46 +169,49 @@ __device__ void score(const WarpState<Half, kDim>& state, const uint4* keys, flo
 #pragma unroll
     for (int i = 0; i < 4; ++i) scores[n][i] = 0;
   }
+  const int place = swizzled<kChunks>((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
+  const std::uint32_t pairs[2] = {shared_address(keys + place), shared_address(keys + place + 16 * kChunks)};
 #pragma unroll
   for (int k = 0; k < kDim / 16; ++k) {
 #pragma unroll
     for (int pair = 0; pair < 2; ++pair) {  // 16 keys
       std::uint32_t b[4];
-      const int key = 16 * pair + (lane & 7) + (lane >> 4) * 8;
-      load_matrices(b, keys + swizzled<kChunks>(key, 2 * k + (lane >> 3 & 1)));
+      load_matrices(b, pairs[pair] ^ 32 * k);  // chunk 2 k further: see kRingAlignment
       multiply_add<Half>(scores[2 * pair], state.q[k], b[0], b[1]);
       multiply_add<Half>(scores[2 * pair + 1], state.q[k], b[2], b[3]);
     }
   }
 }
 
-/// Scores become p; m, l and o move on. Of a query that has seen no key yet all stay 0, m is none.
+/// Products q k become p; m, l and o move on. Of a query that has seen no key yet all stay 0, m is none.
 template <typename Half, int kDim>
 __device__ void softmax_page(WarpState<Half, kDim>& state, int first_key, float scale, float (&scores)[4][4]) {
   const int t = static_cast<int>(threadIdx.x % 4);
+  const float to_power = scale * kLog2E;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {  // rows g and g + 8
-    float largest = state.largest[half];
+    float largest = kMinusInfinity;
 #pragma unroll
     for (int n = 0; n < 4; ++n) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         float& s = scores[n][2 * half + i];
-        s = first_key + 8 * n + 2 * t + i <= state.position[half] ? s * scale : kMinusInfinity;
+        s = first_key + 8 * n + 2 * t + i <= state.position[half] ? s : kMinusInfinity;
         largest = fmaxf(largest, s);
       }
     }
     largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, 1));
     largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, 2));
+    largest = fmaxf(largest * to_power, state.largest[half]);
     const float top = largest == kMinusInfinity ? 0 : largest;
-    const float correction = expf(state.largest[half] - top);
+    const float correction = power_of_two(state.largest[half] - top);
     float sum = 0;
 #pragma unroll
     for (int n = 0; n < 4; ++n) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         float& s = scores[n][2 * half + i];
-        s = expf(s - top);
+        s = power_of_two(fmaf(s, to_power, -top));
         sum += s;
       }
     }
@@ -197,22 +232,24 @@ template <typename Half, int kDim>
 __device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, const float (&p)[4][4]) {
   constexpr int kChunks = kDim / 8;
   const int lane = static_cast<int>(threadIdx.x % 32);
+  const int place = swizzled<kChunks>(lane & 15, lane >> 4);
 #pragma unroll
   for (int k = 0; k < 2; ++k) {  // 16 keys
+    const std::uint32_t rows = shared_address(values + place + 16 * k * kChunks);
     const std::uint32_t a[4] = {pack<Half>(p[2 * k][0], p[2 * k][1]), pack<Half>(p[2 * k][2], p[2 * k][3]),
                                 pack<Half>(p[2 * k + 1][0], p[2 * k + 1][1]),
                                 pack<Half>(p[2 * k + 1][2], p[2 * k + 1][3])};
 #pragma unroll
     for (int n = 0; n < kDim / 8; n += 2) {
       std::uint32_t b[4];
-      load_matrices_transposed(b, values + swizzled<kChunks>(16 * k + (lane & 15), n + (lane >> 4)));
+      load_matrices_transposed(b, rows ^ 16 * n);
       multiply_add<Half>(state.out[n], a, b[0], b[1]);
       multiply_add<Half>(state.out[n + 1], a, b[2], b[3]);
     }
   }
 }
 
-/// A split is added to the totals of those queries that see its first key, and begun anew.
+/// The split that begins at `first_key` is added to the totals of those queries that see that key, and begun anew.
 template <typename Half, int kDim>
 __device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int first_key) {
 #pragma unroll
@@ -229,10 +266,10 @@ __device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int 
       }
     }
   }
-  state.clear();
+  state.clear(0);
 }
 
-/// out = O / L and lse = M + log L of the warp's queries.
+/// out = O / L and lse = (M + log2 L) / log2(e) of the warp's queries.
 template <typename Half, int kDim>
 __device__ void finish(const Queries& queries, int first, const Sums<kDim>& totals) {
   const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
@@ -252,7 +289,7 @@ __device__ void finish(const Queries& queries, int first, const Sums<kDim>& tota
           pack<Half>(totals.out[n][2 * half] * inverse, totals.out[n][2 * half + 1] * inverse);
     }
     if (t == 0 && queries.task.args.lse != nullptr) {
-      queries.task.args.lse[index] = totals.largest[half] + logf(totals.total[half]);
+      queries.task.args.lse[index] = fmaf(totals.largest[half], kLn2, logf(totals.total[half]));
     }
   }
 }
