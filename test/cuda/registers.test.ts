@@ -21,11 +21,10 @@ interface Kernel {
 
 const MAX_RANK = 16;
 /**
- * Kernels that have a multiprocessor of sm_80 for themselves, all of attention's way back: without tensor cores it keeps
- * four tiles of 32 heads in shared memory, 66 KB at a head size of 128 and 132 KB at 256; on tensor cores the sums of a
- * page are in the registers of eight warps, 140 to 250 each.
+ * Kernels that have a multiprocessor of sm_80 for themselves: attention's way back for head sizes that tensor cores do not
+ * take keeps four tiles of 32 heads in shared memory, 132 KB at 256. No family that is supported has such heads.
  */
-const ALONE = /^attention_(?:(?:dq|dkv)_(?:128|256)_(?:bf16|f16|f32)|dkv_(?:bf16|f16)_(?:32|64|128))$/;
+const ALONE = /^attention_(?:dq|dkv)_256_(?:bf16|f16|f32)$/;
 const tiles: Map<string, { rows: number; columns: number }> = launchShapes();
 
 /** Bytes of shared memory that launches choose for attention and the head, by kernel, in small models of all kinds. */

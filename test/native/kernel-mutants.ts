@@ -153,7 +153,7 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   },
   {
     file: "attention_backward_half",
-    header: "attention_gradient",
+    header: "attention_gradient.cuh",
     test: ["attention backward: numerics", "cuda bf16"],
     mistakes: {
       "what rounding leaves lost": ["rest = pack<Half>(low - pair.x, high - pair.y);", "rest = 0;"],
@@ -164,7 +164,7 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   },
   {
     file: "attention_backward_half",
-    header: "query_stream",
+    header: "query_stream.cuh",
     test: ["attention backward: numerics", "cuda bf16"],
     mistakes: {
       "queries past the end read": ["query < queries.count && chunk * 8 < dim;", "chunk * 8 < dim;"],

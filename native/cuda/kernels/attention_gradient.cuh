@@ -3,12 +3,9 @@
 #pragma once
 
 #include "act.cuh"
-#include "attention.h"
-#include "mma.cuh"
+#include "attention_tile.cuh"
 
 namespace tinylora::cuda {
-
-constexpr float kLog2E = 1.4426950408889634F;
 
 /// p = e^(s / sqrt(D) - lse) and ds = p (dp - delta), 0 where the query does not see the key.
 struct ScoreGradient {
