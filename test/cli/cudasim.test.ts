@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
+import { readMetrics } from "../../lib/run/metrics-file.js";
 import { hasNvcc } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { runCli } from "./run.js";
@@ -90,3 +91,35 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "train on cudasim" : "train on cudasim (left
     240_000,
   );
 });
+
+it.skipIf(!hasNvcc)(
+  hasNvcc ? "a fault on cudasim ends a run" : "a fault on cudasim ends a run (left out: there is no nvcc)",
+  async () => {
+    const train = (to: string) => [
+      ...["train", "--device", "cudasim", "--dtype", "fp32", "--data", join(folder, "sums.jsonl"), "--run", to],
+      ...["--u", "3", "--max-steps", "3", "--eval-steps", "0", "--shots", "0", "--threads", "2", "--num-prompts", "2"],
+      ...["--num-generations", "2", "--max-completion-length", "6", "--rewards", join(folder, "reward.mjs")],
+    ];
+    const env = { TINYLORA_MODEL: model, TINYLORA_CACHE: join(folder, "cache") };
+    const [straight, broken, log] = ["straight", "broken", "launches.jsonl"].map((name) => join(folder, name));
+    const whole = await runCli(train(straight!), { env: { ...env, CUDASIM_LOG: log } });
+    expect(whole.code, whole.stderr).toBe(0);
+
+    // The SVD is in the cache by now: the same run has fewer kernels, and the last of three steps a third of the rest.
+    const kernels = (await readFile(log!, "utf8")).trim().split("\n");
+    const steps = kernels.length - kernels.filter((line) => line.startsWith('{"kernel":"gram')).length;
+    const failed = await runCli(train(broken!), { env: { ...env, CUDASIM_FAIL_AT: String(Math.floor(0.85 * steps)) } });
+    expect(failed.code).toBe(1);
+    const said = failed.stderr.split("\n").filter((line) => line.startsWith("error: "));
+    expect(said).toHaveLength(1);
+    expect(said[0]).toMatch(/after the kernels .*what was on the device is lost, and this process cannot use it again/);
+    expect(failed.stderr).not.toMatch(/\n {4}at /);
+    expect((await readMetrics(broken!)).map(({ step }) => step)).toEqual([1, 2]);
+
+    const resumed = await runCli(["train", "--resume", broken!], { env });
+    expect(resumed.code, resumed.stderr).toBe(0);
+    const adapter = (run: string) => readFile(join(run, "adapter", "adapter.safetensors"));
+    expect((await adapter(broken!)).equals(await adapter(straight!))).toBe(true);
+  },
+  240_000,
+);

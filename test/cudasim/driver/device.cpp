@@ -29,6 +29,7 @@ Settings Settings::fromEnvironment() {
   if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
   made.leakStatus = static_cast<int>(cudasim::fromEnvironment("CUDASIM_LEAK_STATUS", 0));
   if (const char* file = std::getenv("CUDASIM_PTX"); file != nullptr) made.replacement = file;
+  made.failAt = cudasim::fromEnvironment("CUDASIM_FAIL_AT", 0);
   made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
   return made;
 }

@@ -66,6 +66,8 @@ struct Settings {
   /** A file that gets a line of JSON for each launch. */
   std::string log;
   uint64_t instructionLimit = 1ull << 32;
+  /** The kernel, counted from 1 as they run, that faults in place of running; 0: none. */
+  uint64_t failAt = 0;
   /** What the process ends with where something was never given back; 0: as it would. */
   int leakStatus = 0;
   /** PTX that takes the place of every module with a kernel of its first kernel's name: to plant mistakes. */
@@ -87,6 +89,7 @@ class Device {
   bool refusesCaptures = false;
   std::string planted;    // the kernel whose next launch fails
   uint64_t launches = 0;  // of kernels, one by one
+  uint64_t runs = 0;      // of kernels, those of graphs among them
   uint64_t graphLaunches = 0;
   std::string lastReport;
 

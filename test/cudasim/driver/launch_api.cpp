@@ -103,7 +103,7 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
                       device.settings.orderSeed,
                       device.settings.sample};
   ++kernel.launches;
-  if (device.planted == kernel.program.kernel) {
+  if (device.planted == kernel.program.kernel || ++device.runs == device.settings.failAt) {
     device.planted.clear();
     device.sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
     return CUDA_SUCCESS;
