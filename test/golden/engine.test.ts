@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "../../lib/model/open.js";
 import type { ForwardBatch, NativeEngine } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
-import { type AdapterCase, floats, golden, noSmollm2, readFixture, smollm2, type TinyModel } from "./fixtures.js";
+import { type AdapterCase, floats, golden, noSmollm2, onSmollm2, readFixture, smollm2, type TinyModel } from "./fixtures.js";
 
 const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"];
 
@@ -45,7 +45,7 @@ describe("the fingerprint", () => {
   });
 });
 
-describe.skipIf(noSmollm2)("SmolLM2 from its GGUF file in fp32", () => {
+describe.skipIf(noSmollm2)(onSmollm2("SmolLM2 from its GGUF file in fp32"), () => {
   const entries = readFixture<{ ids: number[]; logprobs: number[] }[]>("smollm2.json");
 
   it("log-probabilities are transformers' within 1e-3", async () => {

@@ -8,7 +8,9 @@ import type { Message } from "../../lib/model/open.js";
 export const golden = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 export const shared = (name: string) => fileURLToPath(new URL(`../../../shared/${name}`, import.meta.url));
 export const smollm2 = shared("models/SmolLM2-135M-Instruct");
-export const noSmollm2 = existsSync(smollm2) ? undefined : "../shared/models is not there";
+export const noSmollm2 = !existsSync(smollm2);
+/** The name of a test that needs SmolLM2, with the reason where it is left out. */
+export const onSmollm2 = (name: string) => (noSmollm2 ? `${name} (left out: ../shared/models is not there)` : name);
 
 export interface Tokens {
   readonly gsm8k: string[];

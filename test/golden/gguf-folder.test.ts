@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { FullWeights } from "../../lib/adapter/full.js";
 import { Engine } from "../../lib/engine.js";
 import { openModel } from "../../lib/model/open.js";
-import { golden, noSmollm2, smollm2 } from "./fixtures.js";
+import { golden, noSmollm2, onSmollm2, smollm2 } from "./fixtures.js";
 
 const TEXTS = ["Tom has 12 apples, and  gives 7 away.\n", " naïve 日本語 🙂\ttab", "<|im_start|>user\nIt's 3.14<|im_end|>\n", ""];
 
@@ -20,7 +20,7 @@ it.each(["llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"].map((name) => golden(`mod
   await sameModel(path);
 });
 
-it.skipIf(noSmollm2)("SmolLM2, whose weights are quantized", () => sameModel(smollm2));
+it.skipIf(noSmollm2)(onSmollm2("SmolLM2, whose weights are quantized"), () => sameModel(smollm2));
 
 async function sameModel(path: string): Promise<void> {
   await using from = await Engine.load(path, { dtype: "fp32", threads: 1 });

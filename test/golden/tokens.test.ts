@@ -2,11 +2,11 @@ import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "../../lib/model/open.js";
 import type { ModelTokenizer } from "../../lib/model/tokenizer.js";
-import { golden, hashIds, noSmollm2, readFixture, shared, smollm2, type TinyModel, type Tokens } from "./fixtures.js";
+import { golden, hashIds, noSmollm2, onSmollm2, readFixture, shared, smollm2, type TinyModel, type Tokens } from "./fixtures.js";
 
 const tokens = readFixture<Tokens>("tokens.json");
 
-describe.skipIf(noSmollm2)("SmolLM2's tokenizer", () => {
+describe.skipIf(noSmollm2)(onSmollm2("SmolLM2's tokenizer"), () => {
   let tokenizer: ModelTokenizer;
   beforeAll(async () => {
     tokenizer = (await openModel(smollm2)).tokenizer;
