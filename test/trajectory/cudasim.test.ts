@@ -30,6 +30,18 @@ async function vector(run: string, step: number): Promise<number[]> {
   return [...new Float32Array(Uint8Array.from(Buffer.from(state.master, "base64")).buffer)];
 }
 
+/** |found - wanted| / |wanted| */
+function distance(found: readonly number[], wanted: readonly number[]): number {
+  expect(Math.hypot(...wanted)).toBeGreaterThan(0);
+  return Math.hypot(...found.map((value, i) => value - wanted[i]!)) / Math.hypot(...wanted);
+}
+
+async function sampledAsTrained(run: string): Promise<void> {
+  const steps = await metrics(run);
+  expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
+  for (const { grad_norm } of steps) expect(grad_norm).toBeGreaterThan(0);
+}
+
 /** What was sampled, a list for each prompt, to be given out again. */
 class Recording {
   readonly #prompts: SampleEvent[][] = [];
@@ -56,28 +68,31 @@ class Recording {
 }
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left out: there is no nvcc)", () => {
-  // Gradients of activations are rounded on the way, by each device at places of its own; in fp16 against fp32 the
-  // weights are rounded besides (bf16 comes to 0.08 there).
-  it.each([
-    ["bf16", "sgd", "bf16", 0.02],
-    ["fp16", "sgd", "fp32", 0.04],
-    ["fp16", "natural", "fp32", 0.04],
-  ] as const)(
-    "in %s by %s samples and trains with the same bits, and comes to the v of the cpu in %s",
-    async (dtype, optim, cpuDtype, tolerance) => {
-      const recording = new Recording();
-      const [cuda, cpu] = [join(folder, `cuda-${dtype}-${optim}`), join(folder, `cpu-${dtype}-${optim}`)];
-      const options = { ...base, optim };
-      await runTiny(cuda, "start", { ...options, dtype }, recording.record);
-      const steps = await metrics(cuda);
-      expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
-      for (const { grad_norm } of steps) expect(grad_norm).toBeGreaterThan(0);
+  // Gradients of activations are rounded on the way, by each device at places of its own, which the steps after the first
+  // multiply: for six seeds v was 0.02 to 0.04 apart after two steps, 0.08 to 0.38 of what rounding to bf16 costs the cpu.
+  it("in bf16 samples and trains with the same bits, and comes to the v of the cpu", async () => {
+    const recording = new Recording();
+    const [cuda, cpu, exact] = ["cuda", "cpu", "exact"].map((name) => join(folder, `bf16-${name}`));
+    await runTiny(cuda!, "start", base, recording.record);
+    await sampledAsTrained(cuda!);
+    await runTiny(cpu!, "start", { ...base, device: "cpu" }, recording.replay);
+    await runTiny(exact!, "start", { ...base, device: "cpu", dtype: "fp32" }, recording.replay);
 
-      await runTiny(cpu, "start", { ...options, dtype: cpuDtype, device: "cpu" }, recording.replay);
-      const [found, wanted] = [await vector(cuda, 2), await vector(cpu, 2)];
-      const difference = Math.hypot(...found.map((value, i) => value - wanted[i]!));
-      expect(difference / Math.hypot(...wanted)).toBeLessThan(tolerance);
-      expect(Math.hypot(...wanted)).toBeGreaterThan(0);
+    expect(distance(await vector(cuda!, 1), await vector(cpu!, 1))).toBeLessThan(0.02);
+    const [found, wanted, unrounded] = await Promise.all([cuda!, cpu!, exact!].map((run) => vector(run, 2)));
+    expect(distance(found!, wanted!)).toBeLessThan(distance(unrounded!, wanted!) / 2);
+  }, 120_000);
+
+  // The weights are rounded besides (bf16 comes to 0.08 there).
+  it.each(["sgd", "natural"] as const)(
+    "in fp16 by %s samples and trains with the same bits, and comes to the v of the cpu in fp32",
+    async (optim) => {
+      const recording = new Recording();
+      const [cuda, cpu] = [join(folder, `cuda-fp16-${optim}`), join(folder, `cpu-fp32-${optim}`)];
+      await runTiny(cuda, "start", { ...base, optim, dtype: "fp16" }, recording.record);
+      await sampledAsTrained(cuda);
+      await runTiny(cpu, "start", { ...base, optim, dtype: "fp32", device: "cpu" }, recording.replay);
+      expect(distance(await vector(cuda, 2), await vector(cpu, 2))).toBeLessThan(0.04);
     },
     120_000,
   );
