@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Dtype, EngineSpec, SampleEvent } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
+import { type Device, devices, hasNvcc, onDevice } from "../cudasim/build.js";
 import { prompt, randomBasis, request, sample, score, tokensOf, withEngine } from "./sampling.js";
 import { writeTinyModel } from "./tiny-model.js";
 
@@ -8,14 +9,16 @@ const addon = loadAddon();
 const model = writeTinyModel();
 afterAll(() => model.remove());
 
-const kinds = (["cpu", "reference"] as const).flatMap((device) =>
-  (["fp32", "bf16"] as Dtype[]).map((dtype) => ({ device, dtype })),
+const kinds = devices.flatMap((device) =>
+  (["fp32", "bf16"] as Dtype[]).map((dtype) => ({ ...onDevice(device), dtype })),
 );
+if (!hasNvcc) it.skip("sampler on cudasim (left out: there is no nvcc)", () => {});
 
-/** Lengths around the 32 positions of a page. */
-const lengths = [1, 3, 31, 32, 33, 64, 100];
+/** Lengths around the 32 positions of a page; fewer where kernels are interpreted. */
+const lengthsOn = (device: Device) => (device === "cudasim" ? [1, 33, 64] : [1, 3, 31, 32, 33, 64, 100]);
 
-describe.each(kinds)("sampler on $device in $dtype", (kind) => {
+describe.each(kinds)("sampler on $device in $dtype", { timeout: 240_000 }, (kind) => {
+  const lengths = lengthsOn(kind.device);
   const spec = (changes: Partial<EngineSpec> = {}) => model.spec({ ...kind, ...changes });
   const group = (length: number, changes = {}) =>
     request({ id: length, prompt: prompt(length), count: 4, maxNewTokens: 40, firstSequence: length * 10, ...changes });

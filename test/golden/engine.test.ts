@@ -3,11 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "../../lib/model/open.js";
 import type { ForwardBatch, NativeEngine } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
+import { type Device, devices, hasNvcc, onDevice } from "../cudasim/build.js";
 import { type AdapterCase, floats, golden, noSmollm2, onSmollm2, readFixture, smollm2, type TinyModel } from "./fixtures.js";
 
 const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"];
 
-describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
+if (!hasNvcc) it.skip("cudasim (left out: there is no nvcc)", () => {});
+
+describe.each(devices)("%s in fp32", (device) => {
   describe.each(NAMES)("%s", (name) => {
     const expected = readFixture<TinyModel>(`models/${name.replace(".gguf", "")}.json`);
     let engine: NativeEngine;
@@ -60,10 +63,10 @@ describe.skipIf(noSmollm2)(onSmollm2("SmolLM2 from its GGUF file in fp32"), () =
   });
 });
 
-async function load(path: string, device: "cpu" | "reference"): Promise<NativeEngine> {
+async function load(path: string, device: Device): Promise<NativeEngine> {
   const { config, tensors } = await openModel(path);
-  const threads = availableParallelism();
-  const spec = { config, tensors, dtype: "fp32", device, threads, maxSequences: 4, cacheTokens: 512 } as const;
+  const sizes = { threads: availableParallelism(), maxSequences: 4, cacheTokens: 512 };
+  const spec = { config, tensors, dtype: "fp32", ...onDevice(device), ...sizes } as const;
   return loadAddon().loadEngine(spec, () => {});
 }
 

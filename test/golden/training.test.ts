@@ -7,6 +7,7 @@ import { adapterSpec } from "../../lib/adapter/spec.js";
 import { type Model, openModel } from "../../lib/model/open.js";
 import type { NativeEngine, TrainedTensor } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
+import { devices, hasNvcc, onDevice } from "../cudasim/build.js";
 import { floats, golden, readFixture } from "./fixtures.js";
 
 interface Sample {
@@ -30,7 +31,9 @@ interface Training {
 const LIMIT = 1e-4;
 const cases = readFixture<Record<string, Training>>("training.json");
 
-describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
+if (!hasNvcc) it.skip("cudasim (left out: there is no nvcc)", () => {});
+
+describe.each(devices)("%s in fp32", (device) => {
   describe.each(Object.keys(cases))("%s", (name) => {
     const expected = cases[name]!;
     let model: Model;
@@ -38,8 +41,8 @@ describe.each(["cpu", "reference"] as const)("%s in fp32", (device) => {
     beforeAll(async () => {
       model = await openModel(golden(`models/${name}`));
       const { config, tensors } = model;
-      const threads = availableParallelism();
-      const spec = { config, tensors, dtype: "fp32", device, threads, maxSequences: 4, cacheTokens: 512 } as const;
+      const sizes = { threads: availableParallelism(), maxSequences: 4, cacheTokens: 512 };
+      const spec = { config, tensors, dtype: "fp32", ...onDevice(device), ...sizes } as const;
       engine = await loadAddon().loadEngine(spec, () => {});
     });
     afterAll(() => engine?.dispose());
