@@ -34,16 +34,21 @@ inline __attribute__((always_inline)) double sum(const Lanes& v) {
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
+/// Eight columns of four rows.
+inline __attribute__((always_inline)) void widen_rows(Lanes (&row)[kGramRows], const float* w, std::int64_t width) {
+  for (int r = 0; r < kGramRows; ++r) {
+    Floats narrow;
+    load(narrow, w + r * width);
+    row[r] = __builtin_convertvector(narrow, Lanes);
+  }
+}
+
 inline __attribute__((always_inline)) void four_rows(const float* w, std::int64_t width, const double* x, double* y,
                                                      double* z) {
   Lanes dot[kGramRows][kGramVectors] = {};
   for (std::int64_t i = 0; i < width; i += kGramLanes) {
     Lanes row[kGramRows];
-    for (int r = 0; r < kGramRows; ++r) {
-      Floats narrow;
-      load(narrow, w + r * width + i);
-      row[r] = __builtin_convertvector(narrow, Lanes);
-    }
+    widen_rows(row, w + i, width);
     for (int j = 0; j < kGramVectors; ++j) {
       Lanes vector;
       load(vector, x + j * width + i);
@@ -55,11 +60,7 @@ inline __attribute__((always_inline)) void four_rows(const float* w, std::int64_
   }
   for (std::int64_t i = 0; i < width; i += kGramLanes) {
     Lanes row[kGramRows];
-    for (int r = 0; r < kGramRows; ++r) {
-      Floats narrow;
-      load(narrow, w + r * width + i);
-      row[r] = __builtin_convertvector(narrow, Lanes);
-    }
+    widen_rows(row, w + i, width);
     for (int j = 0; j < kGramVectors; ++j) {
       Lanes vector;
       load(vector, z + j * width + i);

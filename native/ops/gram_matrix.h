@@ -3,12 +3,11 @@
 //
 // Every backend gives the same bits, so that what follows from an SVD (adapters, caches, checkpoints) moves between
 // devices. All in double over W in float, no fused multiply-adds:
-//   y[row][j]  = W[row] . x[j]   lane l of eight sums W[row][i] x[j][i] over i % 8 = l, i ascending from zero; the
-//   lanes
-//                                come to ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7))
-//   z[j][i]    = W^T y           the rows, in groups of four, are cut into pieces. A piece sums
-//                                (W[0][i] y[0][j] + W[1][i] y[1][j]) + (W[2][i] y[2][j] + W[3][i] y[3][j]) over its
-//                                groups, ascending from zero; the pieces are added ascending
+//   y[row][j] = W[row] . x[j]   lane l of eight sums W[row][i] x[j][i] over i % 8 = l, i ascending from zero; the
+//                               lanes come to ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7))
+//   z[j][i]   = W^T y           the rows, in groups of four, are cut into pieces. A piece sums
+//                               (W[0][i] y[0][j] + W[1][i] y[1][j]) + (W[2][i] y[2][j] + W[3][i] y[3][j]) over its
+//                               groups, ascending from zero; the pieces are added ascending
 #pragma once
 
 #include <algorithm>

@@ -68,14 +68,7 @@ describe.each([
 
       const common = ["--model", model, "--dtype", "fp32", "--data", data, "--shots", "0", "--prompt-style", "text"];
       common.push(
-        "--eval-steps",
-        "0",
-        "--threads",
-        "1",
-        "--num-prompts",
-        "2",
-        "--max-completion-length",
-        "6",
+        ...["--eval-steps", "0", "--threads", "1", "--num-prompts", "2", "--max-completion-length", "6"],
         ...flags,
       );
       if (method === "train") common.push("--num-generations", "3", "--rewards", reward);

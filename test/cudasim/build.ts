@@ -13,11 +13,16 @@ export const cudasimFolder = join(root, ".cache/cudasim/test/cudasim");
 /** What TINYLORA_CUDA_DRIVER has to name. */
 export const cudasimLibrary = join(cudasimFolder, "libcudasim.so");
 
-/** What a test of the engine runs on. The kernels: on the stand-in, unless a GPU's driver is named. */
-export const devices: readonly Device[] = hasNvcc ? ["cpu", "reference", "cudasim"] : ["cpu", "reference"];
-export type Device = "cpu" | "reference" | "cudasim";
-export const onDevice = (device: Device): { device: Device; driver?: string } =>
-  device === "cudasim" ? { device, driver: process.env.TINYLORA_CUDA_DRIVER ?? cudasimLibrary } : { device };
+/** What tests of the engine run on. The kernels: on the stand-in, unless a GPU's driver is named. */
+export const devices = [
+  { name: "cpu", on: { device: "cpu" }, leftOut: false },
+  { name: "reference", on: { device: "reference" }, leftOut: false },
+  {
+    name: hasNvcc ? "cudasim" : "cudasim (left out: there is no nvcc)",
+    on: { device: "cudasim", driver: process.env.TINYLORA_CUDA_DRIVER ?? cudasimLibrary },
+    leftOut: !hasNvcc,
+  },
+];
 
 /** Called once, before the tests: two builds in one tree would disturb each other. Throws what the build printed. */
 export function buildCudasim(): void {

@@ -1,21 +1,19 @@
 import { availableParallelism } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "../../lib/model/open.js";
-import type { ForwardBatch, NativeEngine } from "../../lib/native/addon.js";
+import type { EngineSpec, ForwardBatch, NativeEngine } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
-import { type Device, devices, hasNvcc, onDevice } from "../cudasim/build.js";
+import { devices } from "../cudasim/build.js";
 import { type AdapterCase, floats, golden, noSmollm2, onSmollm2, readFixture, smollm2, type TinyModel } from "./fixtures.js";
 
 const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"];
 
-if (!hasNvcc) it.skip("cudasim (left out: there is no nvcc)", () => {});
-
-describe.each(devices)("%s in fp32", (device) => {
-  describe.each(NAMES)("%s", (name) => {
+describe.each(devices)("$name in fp32", ({ on, leftOut }) => {
+  describe.skipIf(leftOut).each(NAMES)("%s", (name) => {
     const expected = readFixture<TinyModel>(`models/${name.replace(".gguf", "")}.json`);
     let engine: NativeEngine;
     beforeAll(async () => {
-      engine = await load(golden(`models/${name}`), device);
+      engine = await load(golden(`models/${name}`), on);
     });
     afterAll(() => engine?.dispose());
 
@@ -42,7 +40,7 @@ describe.each(devices)("%s in fp32", (device) => {
 
 describe("the fingerprint", () => {
   it.each(["llama3-8k", "qwen2", "qwen3"])("of %s is the same for both formats", async (name) => {
-    const engines = [await load(golden(`models/${name}`), "cpu"), await load(golden(`models/${name}.gguf`), "cpu")];
+    const engines = [await load(golden(`models/${name}`)), await load(golden(`models/${name}.gguf`))];
     expect(engines[0]!.fingerprint).toBe(engines[1]!.fingerprint);
     for (const engine of engines) engine.dispose();
   });
@@ -52,7 +50,7 @@ describe.skipIf(noSmollm2)(onSmollm2("SmolLM2 from its GGUF file in fp32"), () =
   const entries = readFixture<{ ids: number[]; logprobs: number[] }[]>("smollm2.json");
 
   it("log-probabilities are transformers' within 1e-3", async () => {
-    const engine = await load(smollm2, "cpu");
+    const engine = await load(smollm2);
     const { logprobs } = await engine.forward(wholeSequences(entries.map(({ ids }) => ids)));
     engine.dispose();
     const difference = largestDifference(
@@ -63,10 +61,10 @@ describe.skipIf(noSmollm2)(onSmollm2("SmolLM2 from its GGUF file in fp32"), () =
   });
 });
 
-async function load(path: string, device: Device): Promise<NativeEngine> {
+async function load(path: string, on: Pick<EngineSpec, "device" | "driver"> = { device: "cpu" }): Promise<NativeEngine> {
   const { config, tensors } = await openModel(path);
   const sizes = { threads: availableParallelism(), maxSequences: 4, cacheTokens: 512 };
-  const spec = { config, tensors, dtype: "fp32", ...onDevice(device), ...sizes } as const;
+  const spec = { config, tensors, dtype: "fp32", ...on, ...sizes } as const;
   return loadAddon().loadEngine(spec, () => {});
 }
 
