@@ -101,34 +101,34 @@ void CudaBackend::attention(const AttentionArgs& args) {
   const int decodes = layout.decode_spans;
   const SequenceLayout one = part_of(layout, 0, decodes, decodes);
   const SequenceLayout many = part_of(layout, decodes, layout.spans, layout.rows - decodes);
-  AttentionArgs part = args;
-  part.layout = &one;
-  if (one.spans > 0) attention_decode(part, kernels);
-  part.layout = &many;
-  if (many.spans > 0) attention_many(part, kernels);
+  cuda::AttentionTask task{one, args, attention_update(args), {}};
+  if (one.spans > 0) attention_decode(task, kernels);
+  task.layout = many;
+  if (many.spans > 0) attention_many(task, kernels);
 }
 
 /// Spans of any number of rows.
-void CudaBackend::attention_many(const AttentionArgs& args, const AttentionKernels& kernels) {
+void CudaBackend::attention_many(const cuda::AttentionTask& task, const AttentionKernels& kernels) {
   const Kernel& kernel = kernels.many;
   cuda::launch(*device_, kernel.file, kernel.name,
-               {.grid = {cuda::most_tiles(*args.layout, args.heads / args.kv_heads, kernel.tile),
-                         static_cast<unsigned>(args.kv_heads)},
+               {.grid = {cuda::most_tiles(task.layout, task.args.heads / task.args.kv_heads, kernel.tile),
+                         static_cast<unsigned>(task.args.kv_heads)},
                 .block = static_cast<unsigned>(kernel.threads),
                 .shared_bytes = kernel.shared_bytes},
-               cuda::AttentionTask{*args.layout, args, {}});
+               task);
 }
 
 /// Spans of one row.
-void CudaBackend::attention_decode(const AttentionArgs& args, const AttentionKernels& kernels) {
-  const SequenceLayout& layout = *args.layout;
+void CudaBackend::attention_decode(const cuda::AttentionTask& whole, const AttentionKernels& kernels) {
+  const SequenceLayout& layout = whole.layout;
+  const AttentionArgs& args = whole.args;
   const unsigned splits = cuda::ceil_div(layout.max_pages, cuda::kSplitPages);
   const Kernel& kernel = layout.most_shared >= cuda::kSplitPages ? kernels.group : kernels.decode;
   const unsigned tiles = static_cast<unsigned>(layout.spans) * cuda::ceil_div(args.heads / args.kv_heads, kernel.tile);
   const auto kv_heads = static_cast<unsigned>(args.kv_heads);
   const unsigned at_once = std::clamp(kDecodeBlocks / std::max(1U, tiles * kv_heads), 1U, splits);
 
-  cuda::AttentionTask task{layout, args, {}};
+  cuda::AttentionTask task = whole;
   const std::size_t queries = static_cast<std::size_t>(layout.rows) * static_cast<std::size_t>(args.heads);
   if (splits > 1) {
     const std::size_t parts = splits * queries;

@@ -21,6 +21,8 @@ namespace cuda {
 
 struct ProductKernelArgs;  // kernels/product.h
 struct LowRankArgs;        // kernels/low_rank.h
+struct AttentionTask;      // kernels/attention.h
+struct AttentionUpdate;    // kernels/attention.h
 struct AttentionKernels;   // attention.cpp
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
@@ -114,8 +116,8 @@ class CudaBackend : public Backend {
   void cast_rows(const CastArgs&, LinearBackwardArgs& reader);
 
   // attention.cpp
-  void attention_decode(const AttentionArgs&, const cuda::AttentionKernels&);
-  void attention_many(const AttentionArgs&, const cuda::AttentionKernels&);
+  void attention_decode(const cuda::AttentionTask&, const cuda::AttentionKernels&);
+  void attention_many(const cuda::AttentionTask&, const cuda::AttentionKernels&);
 
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);
@@ -130,6 +132,8 @@ class CudaBackend : public Backend {
   std::array<cuda::LowRankArgs, 3> low_rank_of(const char* op, std::span<const RowsOf> gradients,
                                                std::span<LinearBackwardArgs> products, cuda::Scratch& memory,
                                                bool aligned);
+  /// The same for attention, whose warps make it head by head; at most one product.
+  cuda::AttentionUpdate attention_update(const AttentionArgs& args);
   /// a or b of a product, [rank, width].
   struct Factor {
     const float* values;
@@ -154,6 +158,7 @@ class CudaBackend : public Backend {
   cuda::Scratch padded_;  // a copy of x with aligned rows
   cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
   cuda::Scratch attention_parts_;               // attention.cpp
+  cuda::Scratch arrived_;                       // attention_update
 };
 
 /// Throws as Device::open does.

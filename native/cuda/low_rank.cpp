@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/kernels/attention.h"
 #include "cuda/row_kernel.h"
 
 namespace tinylora {
@@ -22,6 +23,11 @@ std::size_t numbers(int rows, int rank) { return static_cast<std::size_t>(rows) 
 void check_rank(const char* op, const LoraArgs& lora) {
   check(lora.rank >= 0 && lora.rank <= cuda::kMaxRank, "ERR_ARGUMENT", "cuda: ", op, ": rank: expected 0 to ",
         cuda::kMaxRank, ", found ", lora.rank);
+}
+
+void check_reads(const char* op, const LinearArgs& product, const CudaBackend::RowsOf& x) {
+  check(product.x == x.data && product.rows == x.rows && product.weight->in == x.width, "ERR_ARGUMENT", "cuda: ", op,
+        ": expected products of one x");
 }
 
 constexpr cuda::RowKernel kLowRank{
@@ -79,8 +85,7 @@ LowRankArgs CudaBackend::low_rank_of(const char* op, const RowsOf& x, std::span<
   std::size_t count = 0;
   std::vector<Factor> factors;
   for (const LinearArgs& product : products) {
-    check(product.x == x.data && product.rows == x.rows && product.weight->in == x.width, "ERR_ARGUMENT", "cuda: ", op,
-          ": expected products of one x");
+    check_reads(op, product, x);
     check_rank(op, product.lora);
     const LoraArgs& lora = product.lora;
     factors.push_back({lora.a, lora.a_prepared, product.left == nullptr ? lora.rank : 0, x.width});
@@ -98,6 +103,28 @@ LowRankArgs CudaBackend::low_rank_of(const char* op, const RowsOf& x, std::span<
     left += numbers(product.rows, lora.rank);
   }
   return args;
+}
+
+cuda::AttentionUpdate CudaBackend::attention_update(const AttentionArgs& args) {
+  check(args.readers.count <= 1, "ERR_ARGUMENT", "cuda: attention: expected at most one product of out, found ",
+        args.readers.count);
+  if (args.readers.count == 0) return {};
+  LinearArgs& product = *args.readers.first;
+  const LoraArgs& lora = product.lora;
+  check_reads("attention", product, {args.out, args.layout->rows, args.heads * args.head_dim});
+  check_rank("attention", lora);
+  if (lora.rank == 0 || !cuda::aligned(lora.a, 2 * sizeof(float))) return {};
+  const std::size_t z = numbers(product.rows, lora.rank);
+  auto* left = prepared_.get<float>(*device_, z * (1 + static_cast<std::size_t>(args.heads)));
+  product.left = left;
+  return {.a = lora.a,
+          .r = lora.r,
+          .adapter = lora.adapter,
+          .z = product.z,
+          .left = left,
+          .parts = left + z,
+          .arrived = arrived_.zeros<unsigned>(*device_, static_cast<std::size_t>(product.rows)),
+          .rank = lora.rank};
 }
 
 std::array<LowRankArgs, 3> CudaBackend::low_rank_of(const char* op, std::span<const RowsOf> gradients,

@@ -11,22 +11,29 @@ namespace tinylora::cuda {
 /// Grows, never shrinks. Graphs hold its address: when it moves, they are made anew (graph.h).
 class Scratch {
  public:
-  void* get(Device& device, std::size_t bytes) {
+  void* get(Device& device, std::size_t bytes) { return grown(device, bytes, &Device::scratch); }
+  template <typename T>
+  T* get(Device& device, std::size_t count) {
+    return static_cast<T*>(get(device, count * sizeof(T)));
+  }
+  /// The same for kernels that find zeros and leave them.
+  template <typename T>
+  T* zeros(Device& device, std::size_t count) {
+    return static_cast<T*>(grown(device, count * sizeof(T), &Device::allocate));
+  }
+
+ private:
+  void* grown(Device& device, std::size_t bytes, std::shared_ptr<void> (Device::*take)(std::size_t)) {
     if (bytes > bytes_) {
       memory_.reset();
       bytes_ = 0;
-      memory_ = device.scratch(bytes);
+      memory_ = (device.*take)(bytes);
       device.scratch_moved();
       bytes_ = bytes;
     }
     return memory_.get();
   }
-  template <typename T>
-  T* get(Device& device, std::size_t count) {
-    return static_cast<T*>(get(device, count * sizeof(T)));
-  }
 
- private:
   std::shared_ptr<void> memory_;
   std::size_t bytes_ = 0;
 };

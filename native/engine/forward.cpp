@@ -89,6 +89,7 @@ void attention_block(const Pass& pass, int index) {
                              .v = scratch.v_raw,
                              .q_out = kept.q,
                              .pages = pass.cache.layer(index)});
+  LinearArgs o = float_product(pass, index, o_proj, kept.attention, kept.x_mid, kept.x);
   pass.backend().attention({.layout = &pass.batch.layout(),
                             .heads = config.heads,
                             .kv_heads = config.kv_heads,
@@ -96,8 +97,9 @@ void attention_block(const Pass& pass, int index) {
                             .q = kept.q,
                             .pages = pass.cache.layer(index),
                             .out = kept.attention,
-                            .lse = kept.lse});
-  pass.backend().linear(float_product(pass, index, o_proj, kept.attention, kept.x_mid, kept.x));
+                            .lse = kept.lse,
+                            .readers = {&o, 1}});
+  pass.backend().linear(o);
 }
 
 void mlp_block(const Pass& pass, int index, float* x_next) {

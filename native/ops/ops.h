@@ -196,6 +196,7 @@ struct AttentionArgs {
   KvPages pages;
   void* out;             // [M, H, D] act
   float* lse = nullptr;  // [M, H] log-sum-exp of the scaled scores; kept for the backward pass
+  Readers readers = {};  // of out, at most one
 };
 
 /// Writes dq_out [M, H, D], d_keys and d_values [slots, K, D] of every slot of every page in the layout's page tables.

@@ -44,19 +44,23 @@ std::vector<std::vector<int>> selections(const Layout& layout, int count) {
 void expect_decoded(Backend& backend, const AttentionCase& whole, const AttentionResult& want, const Cache& cache,
                     const std::vector<int>& rows) {
   const int heads = whole.shape.heads, width = heads * whole.shape.head_dim;
-  std::vector<float> out, lse;
+  std::vector<float> out, lse, z, projected;
   for (const int row : rows) {
     const auto append = [row](std::vector<float>& to, const std::vector<float>& from, int size) {
       to.insert(to.end(), from.begin() + row * size, from.begin() + (row + 1) * size);
     };
     append(out, want.out, width);
     append(lse, want.lse, heads);
+    append(z, want.projected.z, whole.shape.rank);
+    append(projected, want.projected.y, kProjected);
   }
   // Grouped first: a part that is not written must not be there from before.
   for (const bool tells_shared : {true, false}) {
     const AttentionResult got = attend(backend, decoding(whole, rows, tells_shared), cache);
     expect_same_bits(tells_shared ? "out, grouped" : "out", got.out, out);
     expect_same_bits(tells_shared ? "lse, grouped" : "lse", got.lse, lse);
+    expect_same_bits(tells_shared ? "z, grouped" : "z", got.projected.z, z);
+    expect_same_bits(tells_shared ? "product, grouped" : "product", got.projected.y, projected);
   }
 }
 
@@ -103,6 +107,8 @@ void beside_prefill(const Candidate& candidate, DType dtype) {
     expect_same_bits(name, rows_of(got.out, static_cast<int>(m), 1, width), rows_of(want.out, rows[m], 1, width));
     expect_same_bits(name + ", lse", rows_of(got.lse, static_cast<int>(m), 1, shape.heads),
                      rows_of(want.lse, rows[m], 1, shape.heads));
+    expect_same_bits(name + ", z", rows_of(got.projected.z, static_cast<int>(m), 1, shape.rank),
+                     rows_of(want.projected.z, rows[m], 1, shape.rank));
   }
 }
 

@@ -11,9 +11,9 @@ namespace {
 
 const std::vector<AttentionShape> kShapes = {
     {.heads = 1, .kv_heads = 1, .head_dim = 2},
-    {.heads = 4, .kv_heads = 2, .head_dim = 16},
+    {.heads = 4, .kv_heads = 2, .head_dim = 16, .rank = 16},
     {.heads = 9, .kv_heads = 3, .head_dim = 64},
-    {.heads = 6, .kv_heads = 1, .head_dim = 24, .gains = true},
+    {.heads = 6, .kv_heads = 1, .head_dim = 24, .gains = true, .rank = 1},
     {.heads = 2, .kv_heads = 2, .head_dim = 128, .gains = true},
 };
 
@@ -42,6 +42,13 @@ void numerics(const Candidate& candidate, DType dtype) {
     expect_near("q", got.q, want.q, {0x1.0p-21, rounding(dtype).relative});
     expect_near("out", got.out, want.out, {4 * (score + moved), rounding(dtype).relative});
     expect_near("lse", got.lse, want.lse, {4 * (score + moved), 0x1.0p-21});
+
+    const Projected projected = project(*reference, data, got.out);
+    const int width = shape.heads * shape.head_dim;
+    const double scale = std::sqrt(width);
+    expect_near("z", got.projected.z, projected.z, summing(DType::f32, width, scale));
+    // z is multiplied by R, and that by B, numbers of about 1.
+    expect_near("product", got.projected.y, projected.y, summing(DType::f32, width, scale * (1 + shape.rank)));
   }
 }
 
@@ -88,6 +95,10 @@ void expect_rows(const std::string& what, const AttentionShape& shape, const Att
     expect_same_bits(name + "q", rows_of(got.q, row, 1, width), rows_of(want.q, tokens[m], 1, width));
     expect_same_bits(name + "out", rows_of(got.out, row, 1, width), rows_of(want.out, tokens[m], 1, width));
     expect_same_bits(name + "lse", rows_of(got.lse, row, 1, shape.heads), rows_of(want.lse, tokens[m], 1, shape.heads));
+    expect_same_bits(name + "z", rows_of(got.projected.z, row, 1, shape.rank),
+                     rows_of(want.projected.z, tokens[m], 1, shape.rank));
+    expect_same_bits(name + "product", rows_of(got.projected.y, row, 1, kProjected),
+                     rows_of(want.projected.y, tokens[m], 1, kProjected));
   }
 }
 

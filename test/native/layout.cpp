@@ -163,6 +163,55 @@ Cache::Cache(Backend& backend, const AttentionShape& shape, int page_count) : pa
 
 namespace {
 
+constexpr int kAdapters = 3;
+
+/// The product that reads attention's output.
+class Projection {
+ public:
+  Projection(Backend& backend, const AttentionCase& data, const void* x)
+      : shape_(data.shape),
+        random_(static_cast<std::uint64_t>(shape_.rank)),
+        weight_(pack(backend, kProjected, width(), numbers(kProjected * width()))),
+        a_(backend, numbers(shape_.rank * width())),
+        b_(backend, numbers(shape_.rank * kProjected)),
+        r_(backend, numbers(kAdapters * shape_.rank * shape_.rank)),
+        z_(backend, static_cast<std::size_t>(data.layout.rows() * shape_.rank)),
+        y_(backend, static_cast<std::size_t>(data.layout.rows() * kProjected)),
+        adapter_(backend, adapters(data.layout)) {
+    args = {.rows = data.layout.rows(),
+            .x = x,
+            .weight = weight_.get(),
+            .lora = {.rank = shape_.rank,
+                     .a = a_.data(),
+                     .b = b_.data(),
+                     .r = r_.data(),
+                     .adapter = adapter_.data(),
+                     .adapters = kAdapters},
+            .z = z_.data(),
+            .y = y_.data(),
+            .y_float = true};
+  }
+  Projected read() const { return {z_.read(), y_.read()}; }
+
+  LinearArgs args;
+
+ private:
+  int width() const { return shape_.heads * shape_.head_dim; }
+  std::vector<float> numbers(int count) { return random_.normals(static_cast<std::size_t>(count)); }
+  /// -1 .. kAdapters - 1 in turn.
+  static std::vector<std::int32_t> adapters(const Layout& layout) {
+    std::vector<std::int32_t> all;
+    for (const std::int32_t position : layout.position) all.push_back(position % (kAdapters + 1) - 1);
+    return all;
+  }
+
+  AttentionShape shape_;
+  Random random_;
+  std::unique_ptr<Weight> weight_;
+  Buffer<float> a_, b_, r_, z_, y_;
+  Buffer<std::int32_t> adapter_;
+};
+
 /// The device side of a case: its buffers and the arguments that name them.
 struct Device {
   Device(Backend& backend, const AttentionCase& data, const Cache& kv)
@@ -176,7 +225,8 @@ struct Device {
         sin(backend, data.sin),
         q_out(backend, data.q.size()),
         out(backend, data.q.size()),
-        lse(backend, data.q.size() / static_cast<std::size_t>(data.shape.head_dim)) {
+        lse(backend, data.q.size() / static_cast<std::size_t>(data.shape.head_dim)),
+        projection(backend, data, out.data()) {
     const AttentionShape& shape = data.shape;
     backend.rope_store({.layout = layout.view(),
                         .heads = shape.heads,
@@ -199,20 +249,30 @@ struct Device {
                        .q = q_out.data(),
                        .pages = kv.view(),
                        .out = out.data(),
-                       .lse = lse.data()});
+                       .lse = lse.data(),
+                       .readers = {&projection.args, 1}});
+    backend.linear(projection.args);
   }
 
   DeviceLayout layout;
   Buffer<float> q, k, v, q_gain, k_gain, cos, sin;
   ActBuffer q_out, out;
   Buffer<float> lse;
+  Projection projection;
 };
 
 }  // namespace
 
 AttentionResult attend(Backend& backend, const AttentionCase& data, const Cache& cache) {
   const Device device(backend, data, cache);
-  return {device.q_out.read(), device.out.read(), device.lse.read()};
+  return {device.q_out.read(), device.out.read(), device.lse.read(), device.projection.read()};
+}
+
+Projected project(Backend& backend, const AttentionCase& data, const std::vector<float>& out) {
+  const ActBuffer x(backend, out);
+  const Projection projection(backend, data, x.data());
+  backend.linear(projection.args);
+  return projection.read();
 }
 
 AttentionGradients attend_backward(Backend& backend, const AttentionCase& data) {

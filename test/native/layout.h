@@ -44,6 +44,7 @@ class DeviceLayout {
 struct AttentionShape {
   int heads = 4, kv_heads = 2, head_dim = 16;
   bool gains = false;
+  int rank = 3;  // of the product that reads attention's output
 };
 
 struct AttentionCase {
@@ -68,8 +69,16 @@ struct Cache {
   std::unique_ptr<ActBuffer> keys, values;
 };
 
+/// Of the product that reads attention's output, with an update: a token's adapter hangs on its position, all else on
+/// the shape alone.
+struct Projected {
+  std::vector<float> z, y;  // [M, rank], [M, kProjected]
+};
+inline constexpr int kProjected = 5;
+
 struct AttentionResult {
   std::vector<float> q, out, lse;  // [M, H, D], [M, H, D], [M, H]
+  Projected projected;
 };
 struct AttentionGradients {
   std::vector<float> dq_out, d_keys, d_values;  // attention_backward
@@ -77,12 +86,14 @@ struct AttentionGradients {
   std::vector<float> d_q_gain, d_k_gain;        // head_gain_gradient; empty without gains
 };
 
-/// rope_store, then attention, over a cache that may hold earlier tokens.
+/// rope_store, attention, which is told of the product, and the product, over a cache that may hold earlier tokens.
 AttentionResult attend(Backend& backend, const AttentionCase& data, const Cache& cache);
 inline AttentionResult attend(Backend& backend, const AttentionCase& data) {
   return attend(backend, data, Cache(backend, data.shape, data.layout.pages));
 }
-/// The same and the way back from d_out.
+/// The product of `out` [M, H D] that is there.
+Projected project(Backend& backend, const AttentionCase& data, const std::vector<float>& out);
+/// rope_store, attention and the way back from d_out.
 AttentionGradients attend_backward(Backend& backend, const AttentionCase& data);
 
 }  // namespace tinylora::test

@@ -13,9 +13,22 @@ struct AttentionParts {
   float* total = nullptr;
 };
 
+/// The update of the product that reads out, whose z and left the same pass makes (attention_update.cuh).
+struct AttentionUpdate {
+  const float* a = nullptr;               // [rank, H D]
+  const float* r = nullptr;               // [adapters, rank, rank]
+  const std::int32_t* adapter = nullptr;  // [M]
+  float* z = nullptr;                     // [M, rank]
+  float* left = nullptr;                  // [M, rank] zeros where the row has no adapter
+  float* parts = nullptr;                 // [M, H, rank] of z
+  unsigned* arrived = nullptr;            // [M] heads whose parts are there; zeros between launches
+  int rank = 0;                           // none
+};
+
 struct AttentionTask {
   SequenceLayout layout;
   AttentionArgs args;
+  AttentionUpdate update;
   AttentionParts parts;  // of decoding
 };
 

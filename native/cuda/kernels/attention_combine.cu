@@ -1,4 +1,4 @@
-// The second launch of decoding: out and lse of sequences of more than one split, from the parts that the first left.
+// The second launch of decoding: out, lse and z of sequences of more than one split, from the parts that the first left.
 #include "attention_splits.cuh"
 
 namespace tinylora::cuda {
@@ -40,13 +40,17 @@ __device__ void attention_combine(const AttentionTask& task) {
     if (d < dim) store(static_cast<T*>(task.args.out) + query * dim + d, out[j] * inverse);
   }
   if (lane == 0 && task.args.lse != nullptr) task.args.lse[query] = fmaf(largest, kLn2, logf(total));
+  if (task.update.rank == 0) return;
+  add_part<T>(task, query);
+  arrive(task, lane == 0 ? query : -1);
 }
 
 }  // namespace
 
-#define TINYLORA_ATTENTION(T, Type)                                                                            \
-  extern "C" __global__ __launch_bounds__(kCombineWarps * 32) void attention_combine_##T(AttentionTask task) { \
-    attention_combine<Type>(task);                                                                             \
+// Without the 1, ptxas spills to stay at 32 registers.
+#define TINYLORA_ATTENTION(T, Type)                                                                               \
+  extern "C" __global__ __launch_bounds__(kCombineWarps * 32, 1) void attention_combine_##T(AttentionTask task) { \
+    attention_combine<Type>(task);                                                                                \
   }
 TINYLORA_ATTENTION(f32, float)
 TINYLORA_ATTENTION(bf16, __nv_bfloat16)

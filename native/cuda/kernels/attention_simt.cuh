@@ -170,11 +170,16 @@ struct SimtBlock {
   /// The query in [M, H] whose m and l the lane holds, or -1.
   __device__ long long own_index() const { return lane < kQueries && has(lane) ? index_of_lane : -1; }
 
-  /// out = O / L and lse = (M + log2 L) / log2(e).
+  /// out = O / L, lse = (M + log2 L) / log2(e) and the parts of z.
   __device__ void finish(const Sums& totals) const {
-    const AttentionArgs& args = queries.task.args;
-    store_out(totals, 1.0F / totals.total, static_cast<T*>(args.out));
-    if (own_index() >= 0 && args.lse != nullptr) args.lse[own_index()] = fmaf(totals.largest, kLn2, logf(totals.total));
+    const AttentionTask& task = queries.task;
+    store_out(totals, 1.0F / totals.total, static_cast<T*>(task.args.out));
+    const long long own = own_index();
+    if (own >= 0 && task.args.lse != nullptr) task.args.lse[own] = fmaf(totals.largest, kLn2, logf(totals.total));
+    if (task.update.rank == 0) return;
+#pragma unroll 1
+    for (int i = 0; i < kQueries && has(i); ++i) add_part<T>(task, __shfl_sync(kWholeWarp, own, i));
+    arrive(task, own);
   }
 
  private:
