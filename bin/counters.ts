@@ -1,5 +1,13 @@
 /** What `bench --device cudasim` prints: counters of the products of one layer, plain and with the update fused in. */
-import { CountedModel, type LayerCounts, type ProductCounts, startCounting, total } from "../lib/index.js";
+import {
+  CountedModel,
+  type FusionCost,
+  fusionCost,
+  type LayerCounts,
+  type ProductCounts,
+  startCounting,
+  total,
+} from "../lib/index.js";
 import { table } from "./io.js";
 import { MODELS } from "./shapes.js";
 
@@ -20,8 +28,8 @@ export interface CounterRow {
   /** Bytes of global memory asked for by warps. */
   readonly bytes: number;
   readonly barriers: number;
-  /** The fused update's share more of the product and of what makes its input: instructions, bytes, launches. */
-  readonly fusion: { readonly instructions: number; readonly bytes: number; readonly launches: number };
+  /** What the fused update adds to the product and to what makes its input. */
+  readonly fusion: FusionCost;
 }
 
 export async function printCounters(options: {
@@ -46,27 +54,21 @@ export async function printCounters(options: {
 
 export function counterRows(rows: number, plain: LayerCounts, fused: LayerCounts): CounterRow[] {
   return (["forward", "backward"] as const).flatMap((pass) =>
-    plain[pass].map((one, i) => rowOf(pass, rows, one, fused[pass][i]!)),
+    plain[pass].map((one) => ({ ...rowOf(pass, rows, one), fusion: fusionCost(pass, plain, fused, one.modules) })),
   );
 }
 
-function rowOf(pass: CounterRow["pass"], rows: number, plain: ProductCounts, fused: ProductCounts): CounterRow {
+function rowOf(pass: CounterRow["pass"], rows: number, plain: ProductCounts): Omit<CounterRow, "fusion"> {
   const product = total([plain.product]);
-  const [without, with_] = [plain, fused].map(({ before, product }) => total([...before, product]));
   const out = plain.outs.reduce((sum, one) => sum + one, 0);
   return {
     ...{ pass, modules: plain.modules, out, in: plain.in, rows, kernel: plain.product.kernel },
-    launches: without!.launches,
+    launches: plain.before.length + 1,
     instructions: product.instructions,
     mma: product.mma / ((rows * out * plain.in) / 2048),
     shared: product.wavefronts / product.idealWavefronts,
     bytes: 32 * product.sectors,
     barriers: product.barriers,
-    fusion: {
-      instructions: with_!.instructions / without!.instructions - 1,
-      bytes: with_!.sectors / without!.sectors - 1,
-      launches: with_!.launches - without!.launches,
-    },
   };
 }
 

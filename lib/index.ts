@@ -11,6 +11,7 @@ export { readConfigFile, resolveConfig } from "./config/config.js";
 export type { Method, SftOptions } from "./config/method.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
+export { type FusionCost, fusionCost } from "./cudasim/fusion.js";
 export { byClass, type Launch, type Total, total } from "./cudasim/launches.js";
 export {
   CountedModel,

@@ -5,18 +5,18 @@
  * what ptxas makes of every kernel (registers.mjs), and how fast the stand-in is on this machine. Writes
  * benchmarks/cuda/counters.json and the tables of docs/performance.md between its markers. Needs nvcc.
  * Of each launch two blocks along each axis of the grid run, the last and a middle one; the middle one stands for all
- * others.
+ * others. Attention forward runs whole.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { counterRows } from "../../bin/counters.js";
-import { byClass, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
+import { byClass, fusionCost, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
 import { GPUS } from "./estimate.js";
 import { countAs } from "./layer-counts.js";
 import { countSteps } from "./population-counts.js";
 import { populationTable } from "./population-table.js";
-import { productTime, residents, timeWithInputs } from "./product-time.js";
+import { attentionMore, productTime, residents, timeWithInputs } from "./product-time.js";
 // @ts-expect-error plain JavaScript
 import { measure } from "./registers.mjs";
 import { standInTimes } from "./stand-in.js";
@@ -56,15 +56,17 @@ function summary(index: number) {
     ...{ model, rows, rank },
     products: counterRows(rows, plain, fused),
     parts: { plain: partsOf(plain), fused: partsOf(fused) },
+    fusion: { forward: fusionCost("forward", plain, fused), backward: fusionCost("backward", plain, fused) },
     estimates: GPUS.map((gpu) => {
       const own = counts[gpu.architecture].layers[index]!;
-      const time = (list: readonly ProductCounts[]) => {
+      const time = (list: readonly ProductCounts[], beside = 0) => {
         const times = list.map((one) => timeWithInputs(gpu, one, rows, blocks));
-        return { seconds: times.reduce((sum, one) => sum + one.seconds, 0), limits: times.map(({ limit }) => limit) };
+        const seconds = times.reduce((sum, one) => sum + one.seconds, beside);
+        return { seconds, limits: times.map(({ limit }) => limit) };
       };
       return {
         gpu: gpu.name,
-        forward: time(own.fused.forward),
+        forward: time(own.fused.forward, attentionMore(gpu, own)),
         backward: time(own.fused.backward),
         plainForward: time(own.plain.forward),
         plainBackward: time(own.plain.backward),
@@ -102,7 +104,7 @@ function cubeShares() {
       return {
         ...{ gpu: gpu.name, pass, kernel: pick(plain).product.kernel, seconds, limit },
         share: (2 * rows ** 3) / seconds / peak,
-        fusion: time(fused) / time(plain) - 1,
+        fusion: (time(fused) + (pass === "forward" ? attentionMore(gpu, { plain, fused }) : 0)) / time(plain) - 1,
       };
     }),
   );

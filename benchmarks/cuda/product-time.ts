@@ -1,5 +1,5 @@
 /** Estimated times of products, each by the model of the kernel that made it. */
-import type { Launch, ProductCounts } from "../../lib/index.js";
+import type { Launch, LayerCounts, ProductCounts } from "../../lib/index.js";
 import { type Estimate, estimate, type Gpu } from "./estimate.js";
 import { estimateWgmma, type Tiling } from "./estimate-wgmma.js";
 // @ts-expect-error plain JavaScript
@@ -49,4 +49,11 @@ export function timeWithInputs(gpu: Gpu, counts: ProductCounts, rows: number, bl
   const { seconds, limit } = productTime(gpu, counts, rows, blocks);
   const others = counts.before.map((one: Launch) => estimate(gpu, one, 0, 0, 8).seconds);
   return { seconds: seconds + others.reduce((sum, one) => sum + one, 0), limit };
+}
+
+/** What attention takes longer where it makes z of the product that reads it. */
+export function attentionMore(gpu: Gpu, { plain, fused }: { plain: LayerCounts; fused: LayerCounts }): number {
+  const seconds = ({ attention }: LayerCounts) =>
+    attention.reduce((sum, one) => sum + estimate(gpu, one, 0, 0, 8).seconds, 0);
+  return seconds(fused) - seconds(plain);
 }

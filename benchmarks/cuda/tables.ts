@@ -35,24 +35,16 @@ function more(share: number): string {
 
 /** Plain products of a layer, and what fusion adds to them and to what makes their inputs. */
 function layerTable(results: readonly Summary[]): string {
-  const lines = results.flatMap(({ model, rows: count, products: list, parts }) =>
+  const lines = results.flatMap(({ model, rows: count, products: list, parts, fusion }) =>
     (["forward", "backward"] as const).map((pass) => {
       const own = list.filter((one) => one.pass === pass);
-      const [product, others] = pass === "forward" ? [0, 2] : [1, 3];
-      const sum = (of: (typeof parts)["plain"], key: "instructions" | "sectors" | "launches") =>
-        of[product]![key] + of[others]![key];
-      const gain = (key: "instructions" | "sectors") => sum(parts.fused, key) / sum(parts.plain, key) - 1;
-      const plain = parts.plain[product]!;
+      const [product, others] = (pass === "forward" ? [0, 2] : [1, 3]).map((i) => parts.plain[i]!);
       const least = own.reduce((all, one) => all + (count * one.out * one.in) / 2048, 0);
       return [
-        ...[model, pass, count, `${(plain.instructions / 1e6).toFixed(1)} M`, (plain.mma / least).toFixed(2)],
-        ...[(plain.wavefronts / plain.idealWavefronts).toFixed(2), (32e-6 * plain.sectors).toFixed(0), plain.barriers],
-        ...[
-          more(gain("instructions")),
-          more(gain("sectors")),
-          sum(parts.plain, "launches"),
-          `+${sum(parts.fused, "launches") - sum(parts.plain, "launches")}`,
-        ],
+        ...[model, pass, count, `${(product!.instructions / 1e6).toFixed(1)} M`, (product!.mma / least).toFixed(2)],
+        ...[(product!.wavefronts / product!.idealWavefronts).toFixed(2), (32e-6 * product!.sectors).toFixed(0)],
+        ...[product!.barriers, more(fusion[pass].instructions), more(fusion[pass].bytes)],
+        ...[product!.launches + others!.launches, `+${fusion[pass].launches}`],
       ];
     }),
   );

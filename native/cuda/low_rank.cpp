@@ -1,6 +1,6 @@
 // The factors of updates, left = z R^T or s R, and dR: made by the op that writes the input of the products, when it is
 // told of them, else by linear and linear_backward (kernels/low_rank.cu). The kernels share low_rank.cuh, so the bits
-// are the same.
+// are the same; attention, which has a row's heads in different blocks, adds in an order of its own.
 #include "cuda/kernels/low_rank.h"
 
 #include <algorithm>
@@ -113,7 +113,7 @@ cuda::AttentionUpdate CudaBackend::attention_update(const AttentionArgs& args) {
   const LoraArgs& lora = product.lora;
   check_reads("attention", product, {args.out, args.layout->rows, args.heads * args.head_dim});
   check_rank("attention", lora);
-  if (lora.rank == 0 || !cuda::aligned(lora.a, 2 * sizeof(float))) return {};
+  if (lora.rank == 0 || !cuda::all_aligned(lora.a)) return {};
   const std::size_t z = numbers(product.rows, lora.rank);
   auto* left = prepared_.get<float>(*device_, z * (1 + static_cast<std::size_t>(args.heads)));
   product.left = left;

@@ -15,6 +15,7 @@ const std::vector<AttentionShape> kShapes = {
     {.heads = 9, .kv_heads = 3, .head_dim = 64},
     {.heads = 6, .kv_heads = 1, .head_dim = 24, .gains = true, .rank = 1},
     {.heads = 2, .kv_heads = 2, .head_dim = 128, .gains = true},
+    {.heads = 40, .kv_heads = 8, .head_dim = 8},
 };
 
 /// Prompts around the size of a page, with completions; and sequences on their own.

@@ -21,6 +21,11 @@ const SPLIT_MISTAKES: Readonly<Record<string, Mistake>> = {
   "a split that nobody leads": ["if (place != split % spans)", "if (place != split)"],
 };
 
+const UPDATE_MISTAKES: Readonly<Record<string, Mistake>> = {
+  "a row finished before its last head": ["+ 1 == static_cast<unsigned>(heads)", "+ 2 == static_cast<unsigned>(heads)"],
+  "the count not left at zero": ["  if (lane == 0) update.arrived[row] = 0;\n", ""],
+};
+
 export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   {
     file: "weight_gradient",
@@ -80,6 +85,37 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     header: "attention_splits.cuh",
     test: ["attention decode: many rows", "cuda bf16"],
     mistakes: SPLIT_MISTAKES,
+  },
+  {
+    file: "attention_decode",
+    header: "attention_update.cuh",
+    test: ["attention decode: many rows", "cuda bf16"],
+    mistakes: { ...UPDATE_MISTAKES, "another order than that of combine": ["chains[n % kChains]", "chains[0]"] },
+  },
+  {
+    file: "attention",
+    header: "attention_update.cuh",
+    test: ["attention: numerics", "cuda bf16"],
+    mistakes: {
+      "A's columns of the first head for all": ["(tile + slot) % group", "0"],
+      "heads past a warp's lanes left out": ["head += 32 >> log_width", "head += heads"],
+      "barrier before the factors removed": ["    __syncthreads();  // what lies there is not read any more\n", ""],
+      "barrier behind the factors removed": ["    __syncthreads();\n    if (first", "    if (first"],
+      "a query's factors from its neighbour's slot": ["+ g % 4) * kStride", "+ g / 4) * kStride"],
+      "rows without adapter turned": ["if (adapter >= 0 && lane < rank)", "if (lane < rank)"],
+    },
+  },
+  {
+    file: "attention_combine",
+    header: "attention_update.cuh",
+    test: ["attention decode: many rows", "cuda fp32"],
+    mistakes: UPDATE_MISTAKES,
+  },
+  {
+    file: "attention_simt",
+    header: "attention_update.cuh",
+    test: ["attention decode: many rows", "cuda fp32"],
+    mistakes: UPDATE_MISTAKES,
   },
   {
     file: "attention_simt",

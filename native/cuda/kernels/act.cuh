@@ -44,6 +44,9 @@ __device__ inline float2 pair_of(uint32_t word) {
   if constexpr (std::is_same_v<Half, __half>) {
     return __half22float2(*reinterpret_cast<const __half2*>(&word));
   } else {
-    return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000U));
+    float2 pair;  // written so that no moves between integers and floats are left in PTX
+    asm("shl.b32 %0, %1, 16;" : "=f"(pair.x) : "r"(word));
+    asm("and.b32 %0, %1, 0xffff0000;" : "=f"(pair.y) : "r"(word));
+    return pair;
   }
 }

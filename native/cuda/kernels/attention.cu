@@ -1,6 +1,6 @@
 // out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, and lse their
-// log-sum-exp, for spans of many rows, in the order of attention_tile.cuh: bf16 and fp16 on tensor cores. Decoding is
-// attention_decode.cu.
+// log-sum-exp, for spans of many rows, in the order of attention_tile.cuh: bf16 and fp16 on tensor cores. With them z
+// of the product that reads out (attention_update.cuh). Decoding is attention_decode.cu.
 //
 // A block of 4 warps takes 64 queries of a span and kv head and walks their pages; the totals over the splits stay in
 // registers beside the sums of the split, D/2 numbers a lane each. Bytes: each page once a tile of 64 queries, 2 D 32
@@ -26,7 +26,7 @@ __device__ void attention(const AttentionTask& task) {
   totals.clear(kNothing);
   visit_pages(queries, first, 0, last / kPageSize + 1, last, ring, state,
               [&](int first_key) { add_split(totals, state, first_key); });
-  finish<Half>(queries, first, totals);
+  finish<Half>(queries, first, totals, ring);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The second launch of decoding: out, lse and z of sequences of more than one split, from the parts that the first left.
+// The second launch of decoding: out, lse and z of sequences of more than one split, from the parts that the first
+// left.
 #include "attention_splits.cuh"
 
 namespace tinylora::cuda {

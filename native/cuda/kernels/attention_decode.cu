@@ -1,4 +1,4 @@
-// Attention of rows that continue their sequences by one token (spans of one row), for bf16 and fp16: out and lse as
+// Attention of rows that continue their sequences by one token (spans of one row), for bf16 and fp16: out, lse and z as
 // attention.cu has them, bit for bit.
 //
 // A block takes the splits of attention_splits.cuh. The queries of a tile are the rows of the mma, 64 in the 4 warps of
@@ -50,7 +50,7 @@ __device__ void attention_decode(const AttentionTask& task) {
     __syncthreads();  // the ring may still be read
     visit_pages(queries, first, begin, end, own, ring, state, [](int) {});
     if (is_one_split(own)) {
-      finish<Half>(queries, first, state);
+      finish<Half>(queries, first, state, ring);
     } else {
       store_part<Half>(queries, first, split, state);
     }

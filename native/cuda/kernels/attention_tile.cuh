@@ -270,35 +270,41 @@ __device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int 
   state.clear(0);
 }
 
-/// out = O / L, lse = (M + log2 L) / log2(e) and the parts of z of the warp's queries.
+/// out = O / L, lse = (M + log2 L) / log2(e) and the parts of z of the warp's queries. All threads of the block must
+/// call; the pages in the ring are lost.
 template <typename Half, int kDim>
-__device__ void finish(const Queries& queries, int first, const Sums<kDim>& totals) {
+__device__ void finish(const Queries& queries, int first, const Sums<kDim>& totals, uint4* ring) {
   const AttentionTask& task = queries.task;
-  if (first >= queries.end()) return;  // a whole warp without queries
-  asm volatile("" : "+r"(first));  // places are found here, not ahead of the pages: registers are scarce
-  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+  int thread = static_cast<int>(threadIdx.x);
+  asm volatile("" : "+r"(first), "+r"(thread));  // places are found here, not ahead of the pages: registers are scarce
+  const int lane = thread % 32, g = lane / 4, t = lane % 4;
   const int dim = task.args.head_dim;
-  long long index[2];
   std::uint32_t out[2][kDim / 8];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int query = first + g + 8 * half;
-    const bool valid = query < queries.end();
-    index[half] = valid ? queries.index(query) : -1;
-    auto* row = static_cast<Half*>(task.args.out) + index[half] * dim;
     const float inverse = 1.0F / totals.total[half];
 #pragma unroll
     for (int n = 0; n < kDim / 8; ++n) {
-      const int column = 8 * n + 2 * t;
       out[half][n] = pack<Half>(totals.out[n][2 * half] * inverse, totals.out[n][2 * half + 1] * inverse);
-      if (valid && column < dim) *reinterpret_cast<std::uint32_t*>(row + column) = out[half][n];
     }
-    if (valid && t == 0 && task.args.lse != nullptr) {
+  }
+  long long index[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int query = first + g + 8 * half;
+    index[half] = query < queries.end() ? queries.index(query) : -1;
+    if (index[half] < 0) continue;
+    auto* row = static_cast<Half*>(task.args.out) + index[half] * dim + 2 * t;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      if (8 * n < dim) *reinterpret_cast<std::uint32_t*>(row + 8 * n) = out[half][n];
+    }
+    if (t == 0 && task.args.lse != nullptr) {
       task.args.lse[index[half]] = fmaf(totals.largest[half], kLn2, logf(totals.total[half]));
     }
   }
   if (task.update.rank == 0) return;
-  add_parts<Half, kDim>(task, index, out);
+  add_parts<Half, kDim>(task, queries.kv_head, first, queries.end(), index, out, reinterpret_cast<float*>(ring));
   arrive(task, t == 0 ? index[0] : t == 1 ? index[1] : -1);
 }
 

@@ -3,8 +3,8 @@
 //   rank_gradient  dR_k += sum over rows of adapter k of s^T z, in double; or over the rows of part k
 //   pad_rows       rows of 16-bit numbers copied to a stride that cp.async can read
 //
-// low_rank: a tile of rows and a task a block (low_rank.cuh), for an x that no pass could do it for: attention writes
-// rows in pieces. Bytes a row: k acts. Limit: memory, and the 2 us of a launch.
+// low_rank: a tile of rows and a task a block (low_rank.cuh), for products whose input comes from an op that was not
+// told of them; the layers tell them all. Bytes a row: k acts. Limit: memory, and the 2 us of a launch.
 //
 // rank_gradient: a block an adapter, task and row i of dR. Thread (lane, j) adds the products s_i z_j, exact in double,
 // of rows lane, lane + L, lane + 2 L, ... of the batch that have the adapter, L = 512 / rank; then the lanes fold in

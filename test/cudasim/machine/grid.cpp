@@ -16,7 +16,8 @@ constexpr uint32_t kTurn = 1 << 14;  // instructions of one warp before the next
 
 class Grid {
  public:
-  Grid(const Launch& launch, std::vector<SiteCounters>& sites) : launch_(launch), sites_(sites) {
+  Grid(const Launch& launch, std::vector<SiteCounters>& sites)
+      : launch_(launch), sample_(launch.program.usesGlobalAtomics ? 0 : launch.sample), sites_(sites) {
     const Dim3 &grid = launch.grid, &cluster = launch.cluster;
     clusters_ = {grid.x / cluster.x, grid.y / cluster.y, grid.z / cluster.z};
     chooseClusters();
@@ -44,7 +45,7 @@ class Grid {
     for (uint64_t next = next_++; next < order_.size() && !failed_; next = next_++) {
       cluster.reset();
       runCluster(blocks, order_[next].cluster);
-      if (launch_.sample != 0) keep(worker, order_[next].weight);
+      if (sample_ != 0) keep(worker, order_[next].weight);
     }
     keep(worker, 1);
   }
@@ -64,7 +65,7 @@ class Grid {
   void chooseClusters() {
     const auto along = [&](uint32_t count) {
       std::vector<Share> chosen;
-      const uint32_t others = count - 1, runs = launch_.sample == 0 ? others : std::min(launch_.sample, others);
+      const uint32_t others = count - 1, runs = sample_ == 0 ? others : std::min(sample_, others);
       for (uint32_t i = 0; i < runs; ++i) {
         const auto begin = static_cast<uint32_t>(uint64_t{others} * i / runs);
         const auto end = static_cast<uint32_t>(uint64_t{others} * (i + 1) / runs);
@@ -141,6 +142,7 @@ class Grid {
   }
 
   const Launch& launch_;
+  const uint32_t sample_;  // of blocks that wait for one another's atomics none can be left out
   std::vector<SiteCounters>& sites_;
   Dim3 clusters_;
   std::vector<Share> order_;
