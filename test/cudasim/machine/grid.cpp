@@ -24,7 +24,7 @@ class Grid {
   }
 
   std::optional<LaunchFailure> run(uint32_t threads) {
-    const bool serial = launch_.program.usesGlobalAtomics;
+    const bool serial = launch_.program.addsGlobalFloats;
     const auto count = serial ? 1 : std::min<uint64_t>(threads, order_.size());
     std::vector<std::thread> others;
     for (uint64_t i = 1; i < count; ++i) others.emplace_back([this] { work(); });

@@ -1,6 +1,7 @@
 // ld and st in all spaces; isspacep.
 #include "machine/memory_forms.h"
 
+#include <array>
 #include <cstring>
 #include <type_traits>
 
@@ -71,6 +72,15 @@ void pack(Warp& warp, const Instr& instr, uint32_t, uint8_t* data) {
   });
 }
 
+/** The same bytes for every lane. */
+void repeat(const void* from, uint32_t bytes, uint8_t* data) {
+  withBytes(bytes, [&](auto count) {
+    std::array<uint8_t, count> value;
+    std::memcpy(value.data(), from, count);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) std::memcpy(data + lane * count, value.data(), count);
+  });
+}
+
 enum class Pattern { Row, One, Other };
 
 /** How the addresses of a full warp lie, `bytes` a lane; register values of A. */
@@ -105,7 +115,7 @@ bool transferAtOnce(Warp& warp, const Instr& instr, const Shape& shape) {
     const uint8_t* at = readAsOne(shape.space, warp, instr, first, bytes);
     if (at == nullptr) return false;
     alignas(64) uint8_t data[16 * kLanes];
-    for (uint32_t lane = 0; lane < kLanes; ++lane) std::memcpy(data + lane * bytes, at, bytes);
+    repeat(at, bytes, data);
     instr.transfer(warp, instr, kAllLanes, data);
     return true;
   }
@@ -135,9 +145,7 @@ void loadParameter(Warp& warp, const Instr& instr, uint32_t mask) {
   const uint64_t address = warp.reg<uint64_t>(instr.slots[0])[0] + static_cast<uint64_t>(instr.offset);
   alignas(64) uint8_t data[16 * kLanes];
   const uint32_t bytes = shape.bytes * shape.count;
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    std::memcpy(data + lane * bytes, reinterpret_cast<const void*>(address), bytes);
-  }
+  repeat(reinterpret_cast<const void*>(address), bytes, data);
   instr.transfer(warp, instr, mask, data);
 }
 

@@ -92,7 +92,7 @@ struct Program {
   uint32_t localBytes = 0;  // a thread
   uint32_t maxThreads = 1024;
   std::array<uint32_t, 3> cluster{0, 0, 0};
-  bool usesGlobalAtomics = false;
+  bool addsGlobalFloats = false;  // by atomics
 
   std::string describe(uint32_t pc) const;
 };

@@ -23,8 +23,9 @@ bool allSet(const uint8_t* flags, size_t bytes);
 /** The same for up to 16. */
 template <uint32_t Bytes>
 bool allSet(const uint8_t* flags) {
-  using Word = std::conditional_t<Bytes == 1, uint8_t,
-                                  std::conditional_t<Bytes == 2, uint16_t, std::conditional_t<Bytes == 4, uint32_t, uint64_t>>>;
+  using Word =
+      std::conditional_t<Bytes == 1, uint8_t,
+                         std::conditional_t<Bytes == 2, uint16_t, std::conditional_t<Bytes == 4, uint32_t, uint64_t>>>;
   constexpr auto kOnes = static_cast<Word>(0x0101010101010101);
   Word low, high;
   std::memcpy(&low, flags, sizeof low);
