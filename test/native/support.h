@@ -1,6 +1,7 @@
 // What the op tests share: the backends under test, memory on them, random numbers, comparisons.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,6 +41,8 @@ void add_for_each_backend(Tests& tests, const std::string& name,
 
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
+/// Those of a candidate: to cuda, which add_for_each_backend runs in two orders of blocks, threads are nothing.
+std::vector<int> thread_counts(const Candidate& candidate);
 
 /// Numbers that depend on the seed and the order of the calls alone.
 class Random {
@@ -53,6 +56,8 @@ class Random {
  private:
   std::uint64_t seed_;
   std::uint32_t drawn_ = 0;
+  std::array<float, 4> normals_{};
+  std::size_t normals_left_ = 0;
 };
 
 /// An array on a backend, followed by a guard that `read` checks: writing past the end fails the test.
