@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "machine/lanes.h"
 #include "machine/memory_counters.h"
@@ -60,6 +61,23 @@ const Worker::Hint* holder(Warp& warp, const Instr& instr, uint64_t address, uin
   if (!found) return nullptr;
   hint = {found->begin, found->end, found->hostVisible};
   return &hint;
+}
+
+/** f(constant) with the bytes of a lane, so that copies of it are single moves. */
+template <class F>
+void withBytes(uint32_t bytes, F f) {
+  switch (bytes) {
+    case 1:
+      return f(std::integral_constant<uint32_t, 1>{});
+    case 2:
+      return f(std::integral_constant<uint32_t, 2>{});
+    case 4:
+      return f(std::integral_constant<uint32_t, 4>{});
+    case 8:
+      return f(std::integral_constant<uint32_t, 8>{});
+    default:
+      return f(std::integral_constant<uint32_t, 16>{});
+  }
 }
 
 void readGlobal(const Access& access) {

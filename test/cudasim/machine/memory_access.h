@@ -1,8 +1,6 @@
 // Reads and writes of a warp, lane by lane: bounds, alignment, what was never written, races, and the counters.
 #pragma once
 
-#include <type_traits>
-
 #include "machine/block.h"
 #include "machine/warp.h"
 
@@ -20,23 +18,6 @@ struct Access {
   uint8_t* data;
   AccessKind kind = AccessKind::Plain;
 };
-
-/** f(constant) with the bytes of a lane, so that copies of it are single moves. */
-template <class F>
-void withBytes(uint32_t bytes, F f) {
-  switch (bytes) {
-    case 1:
-      return f(std::integral_constant<uint32_t, 1>{});
-    case 2:
-      return f(std::integral_constant<uint32_t, 2>{});
-    case 4:
-      return f(std::integral_constant<uint32_t, 4>{});
-    case 8:
-      return f(std::integral_constant<uint32_t, 8>{});
-    default:
-      return f(std::integral_constant<uint32_t, 16>{});
-  }
-}
 
 void readMemory(Space space, const Access& access);
 void writeMemory(Space space, const Access& access);

@@ -38,7 +38,8 @@ struct Instr {
   uint32_t modifier = 0;  // what the handler makes of it
   int64_t offset = 0;     // added to an address
   Transfer transfer = nullptr;
-  Handler inner = nullptr;  // what `run` wraps
+  Transfer spread = nullptr;  // of a load: one place to all lanes
+  Handler inner = nullptr;    // what `run` wraps
 };
 
 /** A register that some path reads before it is written: which lanes still lack a value is kept beside it. */
