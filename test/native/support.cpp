@@ -4,7 +4,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <numbers>
+#include <tuple>
 
 #include "cpu/cpu_backend.h"
 #include "cuda_orders.h"
@@ -66,27 +68,23 @@ double Random::uniform() {
   return philox_uniform(block[0], block[1]);
 }
 
-/// Box and Muller, in floats: of what a test takes to make, most was this in doubles, one number at a time.
 float Random::normal() {
-  if (normals_left_ == 0) {
-    const PhiloxBlock block = philox(seed_, {drawn_++, 0, 0, 0});
-    for (std::size_t i = 0; i < 4; i += 2) {
-      const float radius = std::sqrt(-2 * std::log((static_cast<float>(block[i]) + 0.5F) * 0x1.0p-32F));
-      const float angle = 2 * std::numbers::pi_v<float> * 0x1.0p-32F * static_cast<float>(block[i + 1]);
-      normals_[i] = radius * std::cos(angle);
-      normals_[i + 1] = radius * std::sin(angle);
-    }
-    normals_left_ = 4;
-  }
-  return normals_[--normals_left_];
+  const double radius = std::sqrt(-2 * std::log(uniform()));
+  return static_cast<float>(radius * std::cos(2 * std::numbers::pi * uniform()));
 }
 
 int Random::below(int limit) { return static_cast<int>(uniform() * limit); }
 
+/// Tests ask for the same numbers with every backend, type and order of blocks: they are drawn once.
 std::vector<float> Random::normals(std::size_t count, double scale) {
-  std::vector<float> values(count);
-  for (float& value : values) value = static_cast<float>(scale * double{normal()});
-  return values;
+  static std::map<std::tuple<std::uint64_t, std::uint32_t, std::size_t, double>, std::vector<float>> drawn;
+  const auto [known, isNew] = drawn.try_emplace({seed_, drawn_, count, scale});
+  if (isNew) {
+    for (std::size_t i = 0; i < count; ++i) known->second.push_back(static_cast<float>(scale * double{normal()}));
+  } else {
+    drawn_ += static_cast<std::uint32_t>(2 * count);
+  }
+  return known->second;
 }
 
 ActBuffer::ActBuffer(Backend& backend, const std::vector<float>& values) : dtype_(backend.dtype()) {

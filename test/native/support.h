@@ -1,7 +1,6 @@
 // What the op tests share: the backends under test, memory on them, random numbers, comparisons.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -56,8 +55,6 @@ class Random {
  private:
   std::uint64_t seed_;
   std::uint32_t drawn_ = 0;
-  std::array<float, 4> normals_{};
-  std::size_t normals_left_ = 0;
 };
 
 /// An array on a backend, followed by a guard that `read` checks: writing past the end fails the test.
