@@ -2,11 +2,21 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { buildCudasim, hasNvcc } from "./cudasim/build.js";
 
-/** Builds what is missing or out of date before the tests. TINYLORA_SETUP=off: take the build as it is. */
+/**
+ * Builds what is missing or out of date before the tests, whose files run two at a time: builds in one tree would disturb
+ * each other. TINYLORA_SETUP=off: take the build as it is.
+ */
 export default function setup(): void {
   if (process.env.TINYLORA_SETUP === "off") return;
   if (hasNvcc) buildCudasim();
-  const script = join(import.meta.dirname, "..", "scripts", "setup.mjs");
-  const { status } = spawnSync(process.execPath, [script], { stdio: "inherit" });
+  run("setup.mjs");
+  run("native-tests.mjs", "--list");
+}
+
+function run(script: string, ...commandArguments: string[]): void {
+  const path = join(import.meta.dirname, "..", "scripts", script);
+  const { status } = spawnSync(process.execPath, [path, ...commandArguments], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   if (status !== 0) throw new Error("the setup failed: its message is above");
 }

@@ -77,7 +77,7 @@ void any_number_of_threads(const Candidate& candidate, DType dtype) {
   for (const AttentionShape& shape : {kShapes[1], kShapes[2]}) {
     const AttentionCase data = make_attention(shape, groups());
     const AttentionGradients want = attend_backward(*candidate.make(dtype, 1), data);
-    for (const int threads : kThreadCounts) {
+    for (const int threads : thread_counts(candidate)) {
       const AttentionGradients got = attend_backward(*candidate.make(dtype, threads), data);
       expect_same_bits("dq_out", got.dq_out, want.dq_out);
       expect_same_bits("d_keys", got.d_keys, want.d_keys);

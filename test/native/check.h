@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <functional>
 #include <span>
 #include <sstream>
@@ -45,11 +46,13 @@ class Tests {
       const auto holds = [&](const char* filter) { return test.name.find(filter) != std::string::npos; };
       if (!std::all_of(filters.begin(), filters.end(), holds)) continue;
       const auto start = std::chrono::steady_clock::now();
+      const auto cpu = std::clock();
       share_used() = 0;
       const std::string reason = outcome(test);
       if (reason.empty()) {
         ++passed;
-        std::printf("ok %s\t%.0f ms", test.name.c_str(), milliseconds_since(start));
+        std::printf("ok %s\t%.0f ms, %.0f of CPU", test.name.c_str(), milliseconds_since(start),
+                    1000.0 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC);
         if (share_used() > 0) std::printf(", %.0f %% of the tolerance", 100 * share_used());
         std::printf("\n");
       } else {

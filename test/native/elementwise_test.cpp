@@ -86,7 +86,7 @@ void swiglu_invariance(const Candidate& candidate, DType dtype, int rows_of_all,
   const auto first = candidate.make(dtype, 1);
   const std::vector<float> all = swiglu(*first, data, 0, data.rows);
   const SwigluGradients gradients = swiglu_backward(*first, data);
-  for (const int threads : kThreadCounts) {
+  for (const int threads : thread_counts(candidate)) {
     const auto backend = candidate.make(dtype, threads);
     for (int rows = 1; rows <= 33; ++rows) {
       const int start = (rows * 7) % (data.rows - rows + 1);
@@ -123,7 +123,7 @@ void scatter(const Candidate& candidate, DType dtype) {
     for (int i = 0; i < count; ++i) {
       for (int c = 0; c < width; ++c) want[targets[i] * width + c] += x[i * width + c];
     }
-    for (const int threads : kThreadCounts) {
+    for (const int threads : thread_counts(candidate)) {
       const auto backend = candidate.make(dtype, threads);
       const Buffer<std::int32_t> rows(*backend, targets);
       const Buffer<float> in(*backend, x), out(*backend, start);

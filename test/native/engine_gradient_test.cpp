@@ -87,7 +87,7 @@ void gradient_is_that_of_the_reference(const Candidate& candidate, DType dtype) 
 void threads_are_nothing(const Candidate& candidate, DType dtype) {
   TinyModel tiny("qwen3");
   std::vector<float> first;
-  for (const int threads : kThreadCounts) {
+  for (const int threads : thread_counts(candidate)) {
     Engine engine(candidate.make(dtype, threads), tiny);
     set_random_adapters(engine, 4);
     const std::vector<float> gradient = gradient_of(engine, mixed_batch(tiny.config.vocab));

@@ -25,7 +25,7 @@ void fingerprint_is_that_of_the_numbers(const Candidate& candidate, DType dtype)
   TinyModel tiny("qwen2");
   const std::string want = fingerprint(tiny);
   expect(want.size() == 16, "expected 16 digits, found ", want);
-  for (const int threads : kThreadCounts) {
+  for (const int threads : thread_counts(candidate)) {
     const auto backend = candidate.make(dtype, threads);
     const auto file = tiny.write("BF16", true);
     const std::string found = load(*backend, tiny)->fingerprint;

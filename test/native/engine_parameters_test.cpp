@@ -123,8 +123,7 @@ UpdateOptions adamw(std::int64_t updates) {
 void threads_are_nothing(const Candidate& candidate, DType dtype) {
   for (const bool basis : {true, false}) {
     std::vector<std::vector<float>> first;
-    // Threads are nothing to cuda, which add_for_each_backend runs in two orders of blocks.
-    for (const int threads : candidate.name == "cuda" ? std::vector{1} : kThreadCounts) {
+    for (const int threads : thread_counts(candidate)) {
       Training training(candidate.make(dtype, threads), "qwen3", basis);
       for (std::int64_t updates = 1; updates <= 2; ++updates) {
         training.gradients();

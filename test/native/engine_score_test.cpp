@@ -76,7 +76,7 @@ void order_of_sequences_is_nothing(const Candidate& candidate, DType dtype) {
 void threads_are_nothing(const Candidate& candidate, DType dtype) {
   TinyModel tiny("qwen3");
   ScoreResult first;
-  for (const int threads : kThreadCounts) {
+  for (const int threads : thread_counts(candidate)) {
     Engine engine(candidate.make(dtype, threads), tiny);
     set_random_adapters(engine, 4);
     const ScoreResult scores = engine.forward(mixed_batch(tiny.config.vocab));

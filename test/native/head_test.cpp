@@ -69,11 +69,13 @@ void invariance(const Candidate& candidate, DType dtype) {
   const auto first_weight = pack(*first, data);
   const HeadResult all = head(*first, *first_weight, data, 0, data.rows);
   const std::vector<float> dx = head_backward(*first, *first_weight, data, all.lse);
-  for (const int threads : kThreadCounts) {
+  const std::vector<int> all_threads = thread_counts(candidate);
+  const int step = all_threads.size() > 1 ? 4 : 1;
+  for (const int threads : all_threads) {
     const auto backend = candidate.make(dtype, threads);
     const auto weight = pack(*backend, data);
     std::vector<int> counts = {1, 64, data.rows};
-    for (int rows = threads; rows <= 33; rows += 4) counts.push_back(rows);
+    for (int rows = threads; rows <= 33; rows += step) counts.push_back(rows);
     for (const int rows : counts) {
       const int start = rows * 29 % (data.rows - rows + 1);
       const HeadResult part = head(*backend, *weight, data, start, rows);

@@ -1,6 +1,6 @@
 /** Mistakes planted in kernels, most in those that train weights, and the native tests that each must fail on the stand-in. */
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
@@ -8,7 +8,7 @@ const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
 export interface KernelMutants {
   /** Of native/cuda/kernels. */
   readonly file: string;
-  /** A header that the file includes, where the mistakes are in that. */
+  /** A header that the file includes, or one of its headers does, where the mistakes are in that. */
   readonly header?: string;
   /** What a native test's name must contain, all of it. */
   readonly test: readonly string[];
@@ -317,10 +317,15 @@ export const isForHopper = (file: string): boolean => file.endsWith("_sm90");
 
 export type Mistake = readonly [from: string, to: string];
 
-/** PTX of the mutants' file, with the mistake if there is one, written to `target`; compiled as cmake/cuda.cmake does. */
-export function compileMutant({ file, header }: KernelMutants, mistake: Mistake | undefined, target: string): void {
-  const source = target.replace(/ptx$/, "cu");
-  writeFileSync(source, header ? withHeader(`${file}.cu`, header, mistake) : withMistake(`${file}.cu`, mistake));
+/** PTX of the mutants' file, with the mistake if there is one, written to `folder`; compiled as cmake/cuda.cmake does. */
+export function compileMutant(mutants: KernelMutants, mistake: Mistake | undefined, folder: string): string {
+  const { file, header, test } = mutants;
+  const [source, target] = [join(folder, `${file}.cu`), join(folder, `${file}.ptx`)];
+  for (const name of readdirSync(kernels).filter((one) => /\.c?uh?$|\.h$/.test(one))) {
+    const own = name === (header ?? `${file}.cu`) ? mistake : undefined;
+    if (name === `${file}.cu` || !name.endsWith(".cu")) writeFileSync(join(folder, name), withMistake(name, own));
+  }
+  writeFileSync(source, withInstances(readFileSync(source, "utf8"), test.at(-1)!));
   const flags = [
     "-std=c++17",
     "-O3",
@@ -332,6 +337,13 @@ export function compileMutant({ file, header }: KernelMutants, mistake: Mistake 
   const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
   const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });
   if (status !== 0) throw new Error(`nvcc: ${stderr}`);
+  return target;
+}
+
+/** Only the kernels of the type that the test runs in, `cuda fp16`: nvcc has half as much to do. */
+function withInstances(text: string, backend: string): string {
+  const own = backend.replace(/^cuda /, "").replace("fp", "f");
+  return text.replace(/^TINYLORA_\w+\((\w+), .*\)\n/gm, (line, type: string) => (type === own ? line : ""));
 }
 
 function withMistake(name: string, mistake: Mistake | undefined): string {
@@ -340,11 +352,4 @@ function withMistake(name: string, mistake: Mistake | undefined): string {
   const [from, to] = mistake;
   if (text.split(from).length !== 2) throw new Error(`${name}: expected once: ${from}`);
   return text.replace(from, () => to);
-}
-
-/** The file with the header's text in the place where it is included. */
-function withHeader(name: string, header: string, mistake: Mistake | undefined): string {
-  const text = withMistake(header, mistake).replace("#pragma once\n", "");
-  const line = `#include "${header}"\n`;
-  return withMistake(name, [line, text]);
 }

@@ -78,11 +78,13 @@ void invariance(const Candidate& candidate, DType dtype) {
     const LinearResult all = linear(*first, *first_weight, data, 0, shape.rows);
     const LinearGradients gradients = linear_backward(*first, *first_weight, data, all.z);
 
-    for (const int threads : kThreadCounts) {
+    const std::vector<int> all_threads = thread_counts(candidate);
+    const int step = all_threads.size() > 1 ? 3 : 1;  // together they take every number of rows up to 33
+    for (const int threads : all_threads) {
       const auto backend = candidate.make(dtype, threads);
       const auto weight = pack(*backend, data);
       std::vector<int> counts = {64, shape.rows};
-      for (int count = threads; count <= 33; count += 3) counts.push_back(count);
+      for (int count = threads; count <= 33; count += step) counts.push_back(count);
       counts.push_back(1);
       for (const int count : counts) {
         const int start = count * 97 % (shape.rows - count + 1);

@@ -92,7 +92,7 @@ void invariance(const Candidate& candidate, DType dtype, int rows_of_all, int wi
   const auto first = candidate.make(dtype, 1);
   const NormResult all = rms_norm(*first, data, 0, data.rows);
   const std::vector<float> dx = rms_norm_backward(*first, data, all.inv_rms);
-  for (const int threads : kThreadCounts) {
+  for (const int threads : thread_counts(candidate)) {
     const auto backend = candidate.make(dtype, threads);
     for (int rows = 1; rows <= 33; ++rows) {
       const int start = (rows * 7) % (data.rows - rows + 1);

@@ -4,7 +4,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <numbers>
+#include <tuple>
 
 #include "cpu/cpu_backend.h"
 #include "cuda_orders.h"
@@ -57,6 +59,10 @@ void add_for_each_backend(Tests& tests, const std::string& name,
   }
 }
 
+std::vector<int> thread_counts(const Candidate& candidate) {
+  return candidate.name == "cuda" ? std::vector{1} : kThreadCounts;
+}
+
 double Random::uniform() {
   const PhiloxBlock block = philox(seed_, {drawn_++, 0, 0, 0});
   return philox_uniform(block[0], block[1]);
@@ -69,10 +75,16 @@ float Random::normal() {
 
 int Random::below(int limit) { return static_cast<int>(uniform() * limit); }
 
+/// Tests ask for the same numbers with every backend, type and order of blocks: they are drawn once.
 std::vector<float> Random::normals(std::size_t count, double scale) {
-  std::vector<float> values(count);
-  for (float& value : values) value = static_cast<float>(scale * double{normal()});
-  return values;
+  static std::map<std::tuple<std::uint64_t, std::uint32_t, std::size_t, double>, std::vector<float>> drawn;
+  const auto [known, isNew] = drawn.try_emplace({seed_, drawn_, count, scale});
+  if (isNew) {
+    for (std::size_t i = 0; i < count; ++i) known->second.push_back(static_cast<float>(scale * double{normal()}));
+  } else {
+    drawn_ += static_cast<std::uint32_t>(2 * count);
+  }
+  return known->second;
 }
 
 ActBuffer::ActBuffer(Backend& backend, const std::vector<float>& values) : dtype_(backend.dtype()) {

@@ -40,6 +40,8 @@ void add_for_each_backend(Tests& tests, const std::string& name,
 
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
+/// Those of a candidate: to cuda, which add_for_each_backend runs in two orders of blocks, threads are nothing.
+std::vector<int> thread_counts(const Candidate& candidate);
 
 /// Numbers that depend on the seed and the order of the calls alone.
 class Random {

@@ -53,7 +53,7 @@ void weights_match(const Candidate& candidate, DType dtype) {
 void weight_threads(const Candidate& candidate, DType dtype) {
   const LinearCase data = make_linear(kShapes[3]);
   const WeightGradients first = weight_gradient(*candidate.make(dtype, 1), data);
-  for (const int threads : kThreadCounts) {
+  for (const int threads : thread_counts(candidate)) {
     const WeightGradients got = weight_gradient(*candidate.make(dtype, threads), data);
     expect_same_bits("dW", got.weight, first.weight);
     expect_same_bits("d_bias", got.bias, first.bias);

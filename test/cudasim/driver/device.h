@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "driver/cuda.h"
@@ -47,7 +48,7 @@ struct Kernel {
 };
 
 struct Module {
-  ptx::Module text;
+  std::shared_ptr<const ptx::Module> text;
   Symbols symbols;
   std::map<std::string, std::pair<uint64_t, size_t>> globals;  // address and bytes
   std::map<std::string, std::unique_ptr<Kernel>> kernels;      // as they are asked for
@@ -97,6 +98,7 @@ class Device {
   std::map<Stream*, std::unique_ptr<Stream>> streams;
   std::map<Event*, std::unique_ptr<Event>> events;
   std::map<Module*, std::unique_ptr<Module>> modules;
+  std::unordered_map<std::string, std::shared_ptr<const ptx::Module>> parsed;  // by text: the same is loaded often
   std::map<Graph*, std::unique_ptr<Graph>> graphs;
   std::map<void*, std::unique_ptr<uint8_t[]>> pinned;
 

@@ -205,7 +205,7 @@ CUDASIM_API CUresult cuFuncGetAttribute(int* value, int which, CUfunction functi
         *value = static_cast<int>(kernel->program.registersUsed);
         break;
       case 5:
-        *value = kernel->module->text.target;
+        *value = kernel->module->text->target;
         break;  // PTX_VERSION
       case 6:
         *value = device.settings.arch;

@@ -26,7 +26,7 @@ Module* find(Device& device, CUmodule handle) {
 /** Places the module's variables; shared ones get their offset in each block. */
 bool placeVariables(Device& device, Module& module) {
   uint64_t shared = kSharedBase;
-  for (const ptx::Variable& variable : module.text.variables) {
+  for (const ptx::Variable& variable : module.text->variables) {
     Symbol& symbol = module.symbols[variable.name];
     symbol.space = variable.space;
     if (variable.space == "shared") {
@@ -43,7 +43,7 @@ bool placeVariables(Device& device, Module& module) {
     device.memory.markDefined(symbol.address, variable.size);
     std::memcpy(reinterpret_cast<void*>(symbol.address), variable.initial.data(), variable.initial.size());
   }
-  for (const ptx::Variable& variable : module.text.variables) {
+  for (const ptx::Variable& variable : module.text->variables) {
     for (const auto& relocation : variable.relocations) {
       const auto target = module.symbols.find(relocation.symbol);
       if (target == module.symbols.end()) continue;
@@ -55,19 +55,26 @@ bool placeVariables(Device& device, Module& module) {
   return true;
 }
 
+std::shared_ptr<const ptx::Module> parse(Device& device, const std::string& text) {
+  std::shared_ptr<const ptx::Module>& known = device.parsed[text];
+  if (known == nullptr) known = std::make_shared<const ptx::Module>(ptx::parse(text));
+  return known;
+}
+
 /** What Settings::replacement has for this module; the module itself where it has nothing. */
-ptx::Module replaced(ptx::Module module, const std::string& file) {
+std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<const ptx::Module> module) {
+  const std::string& file = device.settings.replacement;
   if (file.empty()) return module;
   std::ifstream stream(file);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   if (!stream) throw ptx::SyntaxError(0, "CUDASIM_PTX: cannot read " + file);
-  ptx::Module other = ptx::parse(text);
+  const auto other = parse(device, text);
   const auto isKernel = [](const ptx::Function& function) { return function.isKernel; };
-  const auto first = std::find_if(other.functions.begin(), other.functions.end(), isKernel);
+  const auto first = std::find_if(other->functions.begin(), other->functions.end(), isKernel);
   const auto isFirst = [&](const ptx::Function& function) {
-    return function.isKernel && first != other.functions.end() && function.name == first->name;
+    return function.isKernel && first != other->functions.end() && function.name == first->name;
   };
-  return std::any_of(module.functions.begin(), module.functions.end(), isFirst) ? std::move(other) : std::move(module);
+  return std::any_of(module->functions.begin(), module->functions.end(), isFirst) ? other : module;
 }
 
 CUresult load(Device& device, CUmodule* handle, const void* image, std::string& log) {
@@ -80,14 +87,14 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
   }
   auto module = std::make_unique<Module>();
   try {
-    module->text = replaced(ptx::parse(static_cast<const char*>(image)), device.settings.replacement);
+    module->text = replaced(device, parse(device, static_cast<const char*>(image)));
   } catch (const ptx::SyntaxError& error) {
     log = error.what();
     return CUDA_ERROR_INVALID_PTX;
   }
   const int arch = device.settings.arch;
-  if (module->text.target > arch || (module->text.targetIsSpecific && module->text.target != arch)) {
-    log = "PTX for sm_" + std::to_string(module->text.target) + " on sm_" + std::to_string(arch);
+  if (module->text->target > arch || (module->text->targetIsSpecific && module->text->target != arch)) {
+    log = "PTX for sm_" + std::to_string(module->text->target) + " on sm_" + std::to_string(arch);
     return CUDA_ERROR_NO_BINARY_FOR_GPU;
   }
   if (!placeVariables(device, *module)) return CUDA_ERROR_OUT_OF_MEMORY;
@@ -140,13 +147,13 @@ CUDASIM_API CUresult cuModuleGetFunction(CUfunction* function, CUmodule handle, 
     if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     std::unique_ptr<Kernel>& kernel = module->kernels[name];
     if (kernel == nullptr) {
-      const auto& list = module->text.functions;
+      const auto& list = module->text->functions;
       const auto text = std::find_if(list.begin(), list.end(), [&](const ptx::Function& f) {
         return f.isKernel && f.isDefined && f.name == name;
       });
       if (text == list.end()) return CUDA_ERROR_NOT_FOUND;
       try {
-        kernel = std::make_unique<Kernel>(Kernel{module, KernelDecoder(module->text, module->symbols).decode(*text)});
+        kernel = std::make_unique<Kernel>(Kernel{module, KernelDecoder(*module->text, module->symbols).decode(*text)});
       } catch (const ptx::SyntaxError& error) {
         device.report(std::string("kernel ") + name + ": " + error.what());
         return CUDA_ERROR_INVALID_PTX;

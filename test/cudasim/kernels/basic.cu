@@ -104,6 +104,24 @@ extern "C" __global__ void together(const int* x, int* out, int* histogram) {
   if (threadIdx.x < 8) atomicAdd(histogram + threadIdx.x, local[threadIdx.x]);
 }
 
+/** Each block adds up its part, and the last to arrive adds up the parts, in order; `arrived` is 0 again. */
+extern "C" __global__ void last_block_adds(const float* x, float* parts, unsigned* arrived, float* sum, int part) {
+  __shared__ bool last;
+  if (threadIdx.x == 0) {
+    float own = 0;
+    for (int i = 0; i < part; ++i) own += x[blockIdx.x * part + i];
+    parts[blockIdx.x] = own;
+    __threadfence();
+    last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last || threadIdx.x != 0) return;
+  float all = 0;
+  for (int i = 0; i < gridDim.x; ++i) all += parts[i];
+  *sum = all;
+}
+
 /** What one mma makes of the given fragments: registers in, registers out, lane by lane. */
 extern "C" __global__ void mma_bf16(const uint32_t* a, const uint32_t* b, const float* c, float* d) {
   const int lane = threadIdx.x;

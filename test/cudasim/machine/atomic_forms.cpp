@@ -1,6 +1,8 @@
-// atom and red: lane after lane. Blocks of a kernel that has global ones run one after another.
+// atom and red: lane after lane. Blocks of a kernel that adds floats in global memory run one after another, so that
+// its sums repeat.
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 
 #include "machine/forms.h"
 #include "machine/half.h"
@@ -20,6 +22,7 @@ void atomic(Warp& warp, const Instr& instr, uint32_t mask) {
   T* result = warp.reg<T>(instr.slots[1]);
   const T *b = warp.reg<T>(instr.slots[2]), *c = warp.reg<T>(instr.slots[3]);
   forEachLane(mask, [&](uint32_t lane) {
+    const std::lock_guard guard(warp.block.worker.memory.atomics(address[lane]));
     alignas(16) uint8_t data[16 * kLanes];
     const Access access{warp, instr, 1u << lane, sizeof(T), address, data, AccessKind::Strong};
     readMemory(space, access);
@@ -73,7 +76,7 @@ void atomicForm(Form& form) {
   const Type type = form.type();
   size_t at = returns ? 1 : 0;
   const std::string where = useAddress(form, form.operand(at), space);
-  if (where != "shared") form.decoder.usesGlobalAtomics();
+  if (where != "shared") form.decoder.usesGlobalAtomics(ptx::isFloat(type));
   Operand sink;
   sink.name = "_";
   form.define(returns ? form.operand(0) : sink, type);

@@ -1,4 +1,6 @@
 // Branches, calls, ends, block barriers, and what does nothing here.
+#include <atomic>
+
 #include "machine/block.h"
 #include "machine/forms.h"
 #include "machine/handlers.h"
@@ -107,7 +109,7 @@ void clusterBarrier(Form& form) {
   });
 }
 
-/** fence.proxy.async and fence.mbarrier_init; the others order what here is in order anyway. */
+/** fence.proxy.async and fence.mbarrier_init; the others, and membar, order what blocks on other threads see. */
 void fence(Form& form) {
   const bool proxy = form.has("proxy") && form.has("async");
   const bool barriers = form.has("mbarrier_init");
@@ -122,7 +124,7 @@ void fence(Form& form) {
   if (barriers) {
     return form.finish([](Warp& warp, const Instr&, uint32_t) { warp.block.mbarriers.publish(warp.index); });
   }
-  form.finish([](Warp&, const Instr&, uint32_t) {});
+  form.finish([](Warp&, const Instr&, uint32_t) { std::atomic_thread_fence(std::memory_order_seq_cst); });
 }
 
 void setRegisters(Form& form) {
@@ -185,9 +187,9 @@ void addControlForms(FormTable& table) {
   table["bar"] = blockBarrier;
   table["barrier"] = blockBarrier;
   table["fence"] = fence;
+  table["membar"] = fence;
   table["setmaxnreg"] = setRegisters;
-  for (const char* idle :
-       {"nanosleep", "membar", "prefetch", "prefetchu", "discard", "brkpt", "pmevent", "griddepcontrol"}) {
+  for (const char* idle : {"nanosleep", "prefetch", "prefetchu", "discard", "brkpt", "pmevent", "griddepcontrol"}) {
     table[idle] = nothing;
   }
 }

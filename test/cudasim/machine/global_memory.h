@@ -2,6 +2,7 @@
 // One range of addresses is reserved once; the second half shadows the first.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -43,6 +44,9 @@ class GlobalMemory {
   /** The first byte of the range never written. */
   std::optional<uint64_t> firstUndefined(uint64_t address, uint64_t bytes) const;
 
+  /** Held by one atomic operation at this address: blocks run on several threads. */
+  std::mutex& atomics(uint64_t address) const { return atomics_[address / 16 % atomics_.size()]; }
+
   uint64_t total() const { return kReported; }
   uint64_t used() const { return used_; }
   size_t liveAllocations() const;
@@ -53,6 +57,7 @@ class GlobalMemory {
   static constexpr uint64_t kAlign = 512, kGap = 4096;
 
   mutable std::mutex lock_;
+  mutable std::array<std::mutex, 64> atomics_;
   uint64_t base_ = 0, next_ = 0, used_ = 0;
   std::map<uint64_t, Allocation> live_;   // by begin
   std::map<uint64_t, Allocation> freed_;  // never used again: an address tells what it once was

@@ -25,7 +25,8 @@ class Grid {
   }
 
   std::optional<LaunchFailure> run(uint32_t threads) {
-    const bool serial = launch_.program.usesGlobalAtomics;
+    const Program& program = launch_.program;  // sums of floats repeat, and counters do
+    const bool serial = program.addsGlobalFloats || (program.usesGlobalAtomics && launch_.sample != 0);
     const auto count = serial ? 1 : std::min<uint64_t>(threads, order_.size());
     std::vector<std::thread> others;
     for (uint64_t i = 1; i < count; ++i) others.emplace_back([this] { work(); });

@@ -67,7 +67,10 @@ class KernelDecoder {
   void call(const Form& form);
   bool isInlined(int frame) const { return frames_[static_cast<size_t>(frame)].parent >= 0; }
   void branchToEnd(int frame);
-  void usesGlobalAtomics() { program_.usesGlobalAtomics = true; }
+  void usesGlobalAtomics(bool addsFloats) {
+    program_.usesGlobalAtomics = true;
+    program_.addsGlobalFloats |= addsFloats;
+  }
   RegisterId scratch(Type type);
   /** The carry of multi-word arithmetic: a predicate that PTX has no name for. */
   RegisterId carry();

@@ -90,7 +90,7 @@ void readGlobal(const Access& access) {
     forEachLane(access.mask, [&](uint32_t lane) {
       const uint64_t address = access.address[lane];
       std::memcpy(access.data + lane * bytes, reinterpret_cast<const void*>(address), bytes);
-      if (mayLack && memory.isOwn(address) && !allSet(memory.defined(address), bytes)) {
+      if (mayLack && memory.isOwn(address) && !allSet<bytes>(memory.defined(address))) {
         throw Fault{FaultKind::Undefined,
                     "global memory read at " + hex(address) + " that was never written, " + memory.explain(address),
                     static_cast<int>(lane)};
@@ -114,17 +114,23 @@ void writeGlobal(const Access& access) {
   });
 }
 
+/** Whole words, plainly: lanes are judged together. */
+bool isPlain(const Access& access) { return access.kind == AccessKind::Plain && access.bytes >= 4; }
+
 void readShared(const Access& access) {
   Warp& warp = access.warp;
   checkSharedLanes(warp, access.mask, access.address, access.bytes);
   SharedMemory& shared = warp.block.shared;
   countWavefronts(warp, access.instr, access.mask, access.address, access.bytes);
+  const bool plain = isPlain(access);
+  alignas(64) uint32_t at[kLanes];
+  for (uint32_t lane = 0; lane < kLanes; ++lane) at[lane] = static_cast<uint32_t>(access.address[lane]);
+  if (plain) shared.readLanes(at, access.bytes, access.mask, warp.index);
   withBytes(access.bytes, [&](auto bytes) {
     forEachLane(access.mask, [&](uint32_t lane) {
-      const auto address = static_cast<uint32_t>(access.address[lane]);
-      shared.read(address, bytes, kLanes * warp.index + lane, access.kind);
-      if (!allSet(shared.definedAt(address), bytes)) checkSharedDefined(warp, lane, address, bytes);
-      std::memcpy(access.data + lane * bytes, shared.at(address), bytes);
+      if (!plain) shared.read(at[lane], bytes, kLanes * warp.index + lane, access.kind);
+      if (!allSet<bytes>(shared.definedAt(at[lane]))) checkSharedDefined(warp, lane, at[lane], bytes);
+      std::memcpy(access.data + lane * bytes, shared.at(at[lane]), bytes);
     });
   });
 }
@@ -134,12 +140,15 @@ void writeShared(const Access& access) {
   checkSharedLanes(warp, access.mask, access.address, access.bytes);
   SharedMemory& shared = warp.block.shared;
   countWavefronts(warp, access.instr, access.mask, access.address, access.bytes);
+  const bool plain = isPlain(access);
+  alignas(64) uint32_t at[kLanes];
+  for (uint32_t lane = 0; lane < kLanes; ++lane) at[lane] = static_cast<uint32_t>(access.address[lane]);
+  if (plain) shared.writeLanes(at, access.bytes, access.mask, warp.index);
   withBytes(access.bytes, [&](auto bytes) {
     forEachLane(access.mask, [&](uint32_t lane) {
-      const auto address = static_cast<uint32_t>(access.address[lane]);
-      shared.write(address, bytes, kLanes * warp.index + lane, access.kind);
-      std::memcpy(shared.at(address), access.data + lane * bytes, bytes);
-      std::memset(shared.definedAt(address), 1, bytes);
+      if (!plain) shared.write(at[lane], bytes, kLanes * warp.index + lane, access.kind);
+      std::memcpy(shared.at(at[lane]), access.data + lane * bytes, bytes);
+      std::memset(shared.definedAt(at[lane]), 1, bytes);
     });
   });
 }

@@ -6,43 +6,50 @@
 #include "machine/lanes.h"
 
 namespace cudasim {
+namespace {
+
+/** The most elements that one bank is asked for; elements lie in the banks `element & banks`. */
+uint32_t passes(const uint32_t* element, uint32_t lanes, uint32_t banks) {
+  uint32_t last[kLanes];  // by bank
+  forEachLane(lanes, [&](uint32_t lane) { last[element[lane] & banks] = element[lane]; });
+  uint32_t others = 0;
+  forEachLane(lanes, [&](uint32_t lane) { others |= last[element[lane] & banks] ^ element[lane]; });
+  if (others == 0) return 1;
+  uint32_t found[kLanes][kLanes];  // by bank
+  uint8_t distinct[kLanes] = {};
+  uint32_t most = 1;
+  forEachLane(lanes, [&](uint32_t lane) {
+    const uint32_t bank = element[lane] & banks;
+    uint32_t known = 0;
+    while (known < distinct[bank] && found[bank][known] != element[lane]) ++known;
+    if (known < distinct[bank]) return;
+    found[bank][distinct[bank]++] = element[lane];
+    most = std::max<uint32_t>(most, distinct[bank]);
+  });
+  return most;
+}
+
+}  // namespace
 
 void countWavefronts(Warp& warp, const Instr& instr, uint32_t mask, const uint64_t* address, uint32_t bytes) {
   SiteCounters& site = warp.block.worker.sites[instr.pc];
   const uint32_t wide = std::max(bytes, 4u), lanesAtOnce = std::min(kLanes, 128 / wide);
-  const uint32_t words = wide / 4;
-  // Which of the groups of banks that a lane needs are taken, one bit each: all different is one pass.
+  // As many lanes as take all banks once are served at a time. Lanes of the same bank wait for one another unless they
+  // want the same element.
   const auto shift = static_cast<uint32_t>(__builtin_ctz(wide));
-  alignas(64) uint32_t bank[kLanes];
+  alignas(64) uint32_t element[kLanes], bank[kLanes];  // a bank is one bit: all different is one pass
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    bank[lane] =
-        (1u << (static_cast<uint32_t>(address[lane] >> shift) & (lanesAtOnce - 1))) & (0u - (mask >> lane & 1));
+    element[lane] = static_cast<uint32_t>(address[lane] >> shift);
+    bank[lane] = (1u << (element[lane] & (lanesAtOnce - 1))) & (0u - (mask >> lane & 1));
   }
   for (uint32_t first = 0; first < kLanes; first += lanesAtOnce) {
     const uint32_t part = mask & static_cast<uint32_t>(((1ull << lanesAtOnce) - 1) << first);
     if (part == 0) continue;
+    site.idealWavefronts += 1;
     uint32_t taken = 0;
     for (uint32_t lane = first; lane < first + lanesAtOnce; ++lane) taken |= bank[lane];
-    site.idealWavefronts += 1;
-    if (__builtin_popcount(taken) == __builtin_popcount(part)) {
-      site.wavefronts += 1;
-      continue;
-    }
-    uint32_t word[kLanes][kLanes];  // by bank: distinct words
-    uint8_t distinct[kLanes] = {};
-    uint32_t passes = 1;
-    forEachLane(part, [&](uint32_t lane) {
-      for (uint32_t w = 0; w < words; ++w) {
-        const auto at = static_cast<uint32_t>(address[lane] / 4) + w;
-        const uint32_t own = at % kLanes;
-        uint32_t known = 0;
-        while (known < distinct[own] && word[own][known] != at) ++known;
-        if (known < distinct[own]) continue;
-        word[own][distinct[own]++] = at;
-        passes = std::max<uint32_t>(passes, distinct[own]);
-      }
-    });
-    site.wavefronts += passes;
+    const bool differ = __builtin_popcount(taken) == __builtin_popcount(part);
+    site.wavefronts += differ ? 1 : passes(element, part, lanesAtOnce - 1);
   }
 }
 

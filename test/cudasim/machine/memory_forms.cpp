@@ -56,6 +56,17 @@ void unpack(Warp& warp, const Instr& instr, uint32_t mask, uint8_t* data) {
   });
 }
 
+/** The same for all lanes from one place. */
+template <class T, class R>
+void spread(Warp& warp, const Instr& instr, uint32_t mask, uint8_t* data) {
+  const uint32_t count = Shape::of(instr).count;
+  for (uint32_t element = 0; element < count; ++element) {
+    T value;
+    std::memcpy(&value, data + element * sizeof(T), sizeof(T));
+    assign<R>(warp, instr.slots[1 + element], mask, [=](uint32_t) { return static_cast<R>(value); });
+  }
+}
+
 template <class T, class R>
 void pack(Warp& warp, const Instr& instr, uint32_t, uint8_t* data) {
   withCount(Shape::of(instr).count, [&](auto count) {
@@ -102,11 +113,9 @@ bool transferAtOnce(Warp& warp, const Instr& instr, const Shape& shape) {
     return at != nullptr;
   }
   if constexpr (!Writes) {
-    const uint8_t* at = readAsOne(shape.space, warp, instr, first, bytes);
+    uint8_t* at = readAsOne(shape.space, warp, instr, first, bytes);
     if (at == nullptr) return false;
-    alignas(64) uint8_t data[16 * kLanes];
-    for (uint32_t lane = 0; lane < kLanes; ++lane) std::memcpy(data + lane * bytes, at, bytes);
-    instr.transfer(warp, instr, kAllLanes, data);
+    instr.spread(warp, instr, kAllLanes, at);
     return true;
   }
   return false;
@@ -131,14 +140,8 @@ void transferMemory(Warp& warp, const Instr& instr, uint32_t mask) {
 
 /** ld.param [name + offset]: the same for all lanes, and never out of bounds. */
 void loadParameter(Warp& warp, const Instr& instr, uint32_t mask) {
-  const Shape shape = Shape::of(instr);
   const uint64_t address = warp.reg<uint64_t>(instr.slots[0])[0] + static_cast<uint64_t>(instr.offset);
-  alignas(64) uint8_t data[16 * kLanes];
-  const uint32_t bytes = shape.bytes * shape.count;
-  for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    std::memcpy(data + lane * bytes, reinterpret_cast<const void*>(address), bytes);
-  }
-  instr.transfer(warp, instr, mask, data);
+  instr.spread(warp, instr, mask, reinterpret_cast<uint8_t*>(address));
 }
 
 /** ld.param by an address in a register: parameters lie in constant banks, so that no sector of global memory counts.
@@ -151,9 +154,13 @@ void loadParameterAt(Warp& warp, const Instr& instr, uint32_t mask) {
   site.usefulBytes = usefulBytes;
 }
 
+enum class Way { Read, Spread, Write };
+
 template <class T>
-Transfer transferFor(const Form& form, uint32_t width, bool writes) {
-  const auto pick = [&]<class R>(R) { return writes ? pack<T, R> : unpack<T, R>; };
+Transfer transferFor(const Form& form, uint32_t width, Way way) {
+  const auto pick = [&]<class R>(R) {
+    return way == Way::Write ? pack<T, R> : way == Way::Read ? unpack<T, R> : spread<T, R>;
+  };
   if (width == 8) return pick(uint64_t{});
   if constexpr (sizeof(T) <= 4) {
     if (width == 4) return pick(uint32_t{});
@@ -164,16 +171,16 @@ Transfer transferFor(const Form& form, uint32_t width, bool writes) {
   form.unknown("a register narrower than the value");
 }
 
-Transfer transferFor(const Form& form, Type type, uint32_t width, bool writes) {
+Transfer transferFor(const Form& form, Type type, uint32_t width, Way way) {
   switch (ptx::sizeOf(type)) {
     case 1:
-      return type == Type::s8 ? transferFor<int8_t>(form, width, writes) : transferFor<uint8_t>(form, width, writes);
+      return type == Type::s8 ? transferFor<int8_t>(form, width, way) : transferFor<uint8_t>(form, width, way);
     case 2:
-      return type == Type::s16 ? transferFor<int16_t>(form, width, writes) : transferFor<uint16_t>(form, width, writes);
+      return type == Type::s16 ? transferFor<int16_t>(form, width, way) : transferFor<uint16_t>(form, width, way);
     case 4:
-      return type == Type::s32 ? transferFor<int32_t>(form, width, writes) : transferFor<uint32_t>(form, width, writes);
+      return type == Type::s32 ? transferFor<int32_t>(form, width, way) : transferFor<uint32_t>(form, width, way);
     case 8:
-      return transferFor<uint64_t>(form, width, writes);
+      return transferFor<uint64_t>(form, width, way);
     default:
       form.unknown("type");
   }
@@ -233,7 +240,8 @@ void memoryForm(Form& form) {
   for (const Operand& element : values) {
     Writes ? form.use(element, ptx::bitsOf(width)) : form.define(element, ptx::bitsOf(width));
   }
-  form.instr.transfer = transferFor(form, type, width, Writes);
+  form.instr.transfer = transferFor(form, type, width, Writes ? Way::Write : Way::Read);
+  if (!Writes) form.instr.spread = transferFor(form, type, width, Way::Spread);
   const AccessKind kind = strong ? AccessKind::Strong : AccessKind::Plain;
   form.instr.modifier = Shape{ptx::sizeOf(type), count, spaceNamed(form, space == "param" ? "" : space), kind}.packed();
   const bool isParameter = space == "param" && form.decoder.isParameters(form.references.front().id);

@@ -38,7 +38,8 @@ struct Instr {
   uint32_t modifier = 0;  // what the handler makes of it
   int64_t offset = 0;     // added to an address
   Transfer transfer = nullptr;
-  Handler inner = nullptr;  // what `run` wraps
+  Transfer spread = nullptr;  // of a load: one place to all lanes
+  Handler inner = nullptr;    // what `run` wraps
 };
 
 /** A register that some path reads before it is written: which lanes still lack a value is kept beside it. */
@@ -93,6 +94,7 @@ struct Program {
   uint32_t maxThreads = 1024;
   std::array<uint32_t, 3> cluster{0, 0, 0};
   bool usesGlobalAtomics = false;
+  bool addsGlobalFloats = false;  // by such atomics
 
   std::string describe(uint32_t pc) const;
 };

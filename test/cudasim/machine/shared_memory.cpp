@@ -163,7 +163,7 @@ void SharedMemory::write(uint32_t address, uint32_t bytes, uint32_t thread, Acce
 struct SharedMemory::Judge {
   Judge(const SharedMemory& shared, uint32_t warp)
       : known(reinterpret_cast<const int*>(shared.known_[warp].warps.data())),
-        limit(_mm256_set1_epi32(static_cast<int>(((shared.knownByAll_[warp] + 1) << kClockShift) - 1))) {}
+        limit(_mm256_set1_epi32(static_cast<int>(shared.overForAll(warp)))) {}
 
   /** Lanes all ones: over for everybody, so that nothing later needs to know of it. */
   __m256i over(__m256i entries) const { return _mm256_cmpeq_epi32(_mm256_min_epu32(entries, limit), entries); }
@@ -265,6 +265,52 @@ void SharedMemory::writeRow(uint32_t address, uint32_t bytes, uint32_t warp) {
     return;
   }
   for (uint32_t lane = 0; lane < 32; ++lane) write(address + bytes * lane, bytes, 32 * warp + lane, AccessKind::Plain);
+}
+
+template <uint32_t Words>
+void SharedMemory::readLanesOf(const uint32_t* address, uint32_t mask, uint32_t warp) {
+  const uint32_t over = overForAll(warp), first = entry(32 * warp, AccessKind::Plain, 15);
+  const uint32_t* writers = writers_.data();
+  uint32_t *readers = readers_.data(), *others = otherReaders_.data();
+  for (; mask != 0; mask &= mask - 1) {
+    const auto lane = static_cast<uint32_t>(__builtin_ctz(mask));
+    const uint32_t begin = (address[lane] - kSharedBase) / 4, made = first + (lane << 4);
+    for (uint32_t word = begin; word < begin + Words; ++word) {
+      const uint32_t writer = writers[word], last = readers[word];
+      if (writer > over && races(writer, 32 * warp + lane)) race("race: read of", writer, word, 32 * warp + lane);
+      if (last > over && ((last ^ made) & 31 << 9) != 0) others[word] = last;
+      readers[word] = made;
+    }
+  }
+}
+
+void SharedMemory::readLanes(const uint32_t* address, uint32_t bytes, uint32_t mask, uint32_t warp) {
+  if (bytes == 4) return readLanesOf<1>(address, mask, warp);
+  if (bytes == 8) return readLanesOf<2>(address, mask, warp);
+  return mask == ~0u ? readChunks(address, 32, warp) : readLanesOf<4>(address, mask, warp);
+}
+
+template <uint32_t Words>
+void SharedMemory::writeLanesOf(const uint32_t* address, uint32_t mask, uint32_t warp) {
+  const uint32_t over = overForAll(warp), first = entry(32 * warp, AccessKind::Plain, 15);
+  uint32_t* writers = writers_.data();
+  const uint32_t *readers = readers_.data(), *others = otherReaders_.data();
+  for (; mask != 0; mask &= mask - 1) {
+    const auto lane = static_cast<uint32_t>(__builtin_ctz(mask));
+    const uint32_t thread = 32 * warp + lane, begin = (address[lane] - kSharedBase) / 4;
+    if (!asyncReads_.empty()) judgeAsyncReads(address[lane], 4 * Words, thread);
+    for (uint32_t word = begin; word < begin + Words; ++word) {
+      for (const uint32_t before : {writers[word], readers[word], others[word]}) {
+        if (before > over && races(before, thread)) race("race: write to", before, word, thread);
+      }
+      writers[word] = first + (lane << 4);
+    }
+  }
+}
+
+void SharedMemory::writeLanes(const uint32_t* address, uint32_t bytes, uint32_t mask, uint32_t warp) {
+  if (bytes == 4) return writeLanesOf<1>(address, mask, warp);
+  return bytes == 8 ? writeLanesOf<2>(address, mask, warp) : writeLanesOf<4>(address, mask, warp);
 }
 
 void SharedMemory::readAsOne(uint32_t address, uint32_t bytes, uint32_t warp) {

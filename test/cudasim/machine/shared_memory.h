@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "machine/fault.h"
@@ -18,6 +20,18 @@ constexpr uint32_t kSharedBase = 1024;
 
 /** True when all bytes are 1, of bytes that are 0 or 1; their number is 1, 2, 4, 8 or a multiple of 16. */
 bool allSet(const uint8_t* flags, size_t bytes);
+/** The same for up to 16. */
+template <uint32_t Bytes>
+bool allSet(const uint8_t* flags) {
+  using Word =
+      std::conditional_t<Bytes == 1, uint8_t,
+                         std::conditional_t<Bytes == 2, uint16_t, std::conditional_t<Bytes == 4, uint32_t, uint64_t>>>;
+  constexpr auto kOnes = static_cast<Word>(0x0101010101010101);
+  Word low, high;
+  std::memcpy(&low, flags, sizeof low);
+  std::memcpy(&high, flags + Bytes - sizeof high, sizeof high);
+  return (low & high) == kOnes;
+}
 
 /** Who touches shared memory beside the threads, each with a clock of its own: the copies that arrive at one mbarrier
  * (writes), the products and the bulk stores that one warp has under way (reads). */
@@ -56,6 +70,9 @@ class SharedMemory {
   /** The same for `bytes` (4, 8, 16) a lane of a full warp, side by side. */
   void readRow(uint32_t address, uint32_t bytes, uint32_t warp);
   void writeRow(uint32_t address, uint32_t bytes, uint32_t warp);
+  /** The same for `bytes` (4, 8, 16) at the address of each lane of `mask`. */
+  void readLanes(const uint32_t* address, uint32_t bytes, uint32_t mask, uint32_t warp);
+  void writeLanes(const uint32_t* address, uint32_t bytes, uint32_t mask, uint32_t warp);
   /** The same for all lanes that read one address. */
   void readAsOne(uint32_t address, uint32_t bytes, uint32_t warp);
   /** The same for 16 bytes a lane at addresses that are multiples of 16: `count` lanes, an even number. */
@@ -117,12 +134,22 @@ class SharedMemory {
     return isAgent(entry) || clockOf(entry) <= known_[warp].proxied[threadOf(entry) / 32];
   }
   void noteReader(uint32_t word, uint32_t made);
+  /** Entries up to this are over for everybody, as far as the warp knows. */
+  uint32_t overForAll(uint32_t warp) const { return ((knownByAll_[warp] + 1) << kClockShift) - 1; }
+  /** True where a plain access of the thread may race with the whole word's earlier one. */
+  bool races(uint32_t before, uint32_t thread) const {
+    return before != 0 && (clockOf(before) == kPendingClock || !ordered(before, thread));
+  }
   // Eight words at once.
   struct Judge;
   template <uint32_t Words>
   bool readWords(uint32_t word, uint32_t warp);
   template <uint32_t Words>
   bool writeWords(uint32_t word, uint32_t warp);
+  template <uint32_t Words>
+  void readLanesOf(const uint32_t* address, uint32_t mask, uint32_t warp);
+  template <uint32_t Words>
+  void writeLanesOf(const uint32_t* address, uint32_t mask, uint32_t warp);
   [[noreturn]] void race(const char* what, uint32_t entry, uint32_t word, uint32_t thread) const;
 
   uint32_t size_, warps_ = 0;

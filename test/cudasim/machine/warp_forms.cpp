@@ -12,6 +12,9 @@ namespace {
 /** True when all lanes named by the member masks of the active lanes are here. Otherwise the group waits or fails. */
 bool membersHere(Warp& warp, const Instr& instr, uint32_t mask, Slot slot) {
   const uint32_t* members = warp.reg<uint32_t>(slot);
+  uint32_t named = mask;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) named &= members[lane];
+  if (named == kAllLanes) return true;
   bool here = true;
   uint32_t seen = members[__builtin_ctz(mask)];
   forEachLane(mask, [&](uint32_t lane) {
@@ -35,35 +38,28 @@ void shuffle(Warp& warp, const Instr& instr, uint32_t mask) {
   if (!membersHere(warp, instr, mask, instr.slots[5])) return;
   const uint32_t *source = warp.reg<uint32_t>(instr.slots[2]), *by = warp.reg<uint32_t>(instr.slots[3]);
   const uint32_t* limits = warp.reg<uint32_t>(instr.slots[4]);
-  alignas(64) uint32_t result[kLanes];
-  uint32_t inRange = 0;
-  forEachLane(mask, [&](uint32_t lane) {
+  alignas(64) uint32_t origin[kLanes], good[kLanes], result[kLanes];
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
     const uint32_t segment = limits[lane] >> 8 & 31, clamp = limits[lane] & 31, step = by[lane] & 31;
     const uint32_t most = (lane & segment) | (clamp & ~segment), least = lane & segment;
-    uint32_t from = 0;
-    bool good = false;
-    switch (Kind) {
-      case Shuffle::Up:
-        from = lane - step, good = static_cast<int>(from) >= static_cast<int>(most);
-        break;
-      case Shuffle::Down:
-        from = lane + step, good = from <= most;
-        break;
-      case Shuffle::Butterfly:
-        from = lane ^ step, good = from <= most;
-        break;
-      case Shuffle::Index:
-        from = least | (step & ~segment), good = from <= most;
-        break;
-    }
-    if (!good) from = lane;
-    if ((mask >> from & 1) == 0 && (warp.started >> from & 1) != 0) {
+    const uint32_t from = Kind == Shuffle::Up          ? lane - step
+                          : Kind == Shuffle::Down      ? lane + step
+                          : Kind == Shuffle::Butterfly ? lane ^ step
+                                                       : least | (step & ~segment);
+    const auto signedFrom = static_cast<int32_t>(from), signedMost = static_cast<int32_t>(most);
+    good[lane] = Kind == Shuffle::Up ? signedFrom >= signedMost : signedFrom <= signedMost;
+    origin[lane] = good[lane] != 0 ? from : lane;
+  }
+  if (mask != kAllLanes) {
+    forEachLane(mask, [&](uint32_t lane) {
+      const uint32_t from = origin[lane];
+      if ((mask >> from & 1) != 0 || (warp.started >> from & 1) == 0) return;
       throw Fault{FaultKind::Synchronisation, "shfl reads lane " + std::to_string(from) + ", which does not take part",
                   static_cast<int>(lane)};
-    }
-    result[lane] = source[from];
-    inRange |= good ? 1u << lane : 0;
-  });
+    });
+  }
+  for (uint32_t lane = 0; lane < kLanes; ++lane) result[lane] = source[origin[lane]];
+  const uint32_t inRange = collect([&](uint32_t lane) { return good[lane] != 0; });
   assign<uint32_t>(warp, instr.slots[0], mask, [&](uint32_t lane) { return result[lane]; });
   assignPredicate(warp, instr.slots[1], mask, inRange);
 }

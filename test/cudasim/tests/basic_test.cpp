@@ -160,6 +160,24 @@ TEST("votes, matches, reductions, atomics and a counting barrier") {
   for (int i = 0; i < 8; ++i) check(counts[i] == expected[i], "histogram");
 }
 
+TEST("the last block to arrive sees what all the others wrote") {
+  constexpr int kBlocks = 200, kPart = 40;
+  const std::vector<float> x = numbers(kBlocks * kPart, 11);
+  float want = 0;
+  for (int block = 0; block < kBlocks; ++block) {
+    float part = 0;
+    for (int i = 0; i < kPart; ++i) part += x[block * kPart + i];
+    want += part;
+  }
+  const Buffer in(x), arrived(std::vector<unsigned>(1));
+  for (int round = 0; round < 20; ++round) {
+    const Buffer parts(kBlocks * 4), sum(4);
+    run("last_block_adds", {kBlocks, 64}, in.address(), parts.address(), arrived.address(), sum.address(), kPart);
+    check(sum.read<float>()[0] == want, "another sum");
+    check(arrived.read<unsigned>()[0] == 0, "a block that was not counted");
+  }
+}
+
 TEST("a captured graph runs when launched, each time") {
   CUstream stream;
   CUgraph graph;
