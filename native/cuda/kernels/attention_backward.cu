@@ -47,6 +47,7 @@ struct ScoreSums {
   template <int kParts>
   __device__ void add(const Tiles<kParts>& tiles) {
     const int lane = static_cast<int>(threadIdx.x % 32), row = static_cast<int>(threadIdx.x / 32) * kRowsOfWarp;
+#pragma unroll 4
     for (int d = 0; d < tiles.columns; ++d) {
       const float key = tiles.keys[lane * tiles.stride + d], value = tiles.values[lane * tiles.stride + d];
 #pragma unroll
@@ -127,6 +128,7 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
         load_page<T, false>(heads, page, seen, tiles);
         __syncthreads();
       }
+#pragma unroll 4
       for (int t = 0; t < seen; ++t) {
 #pragma unroll
         for (int j = 0; j < Tiles<kParts>::kPartsOfSlab; ++j) {
@@ -195,6 +197,7 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
           load_queries<T>(heads, tile, tiles);
           __syncthreads();
         }
+#pragma unroll 4
         for (int i = 0; i < tile.count; ++i) {
 #pragma unroll
           for (int j = 0; j < Tiles<kParts>::kPartsOfSlab; ++j) {
