@@ -6,14 +6,14 @@
 // attention_dkv_*  grid (page of the sequence, span, kv head): the first span that reads a page owns it and sums over
 //                  the queries of all spans that do, spans ascending, queries ascending; a shared page stands at the
 //                  same place in every page table. Every slot of the page is written, unread ones with 0.
-// A block keeps a slab of up to 128 columns of 32 queries and 32 keys (q, d_out, k, v: 4 * 32 * 129 floats, 64.5 KB of
-// shared memory) and the 32 x 32 products p and ds; 8 warps: for s and d_out v^T a lane is a key, for the sums a lane
-// owns D / 32 elements of 4 rows in registers. Two blocks on a multiprocessor of sm_80, whatever D is. Past 128 columns
-// s and d_out v^T are summed slab after slab, and the sums take the slabs backwards: the last is still there. The other
-// operands of a pass, which stay where one slab is all, are then read again for every tile: 4.5 D (dq) and 5 D numbers a
-// tile's row where 2 D would do, far less than L2 gives while fp32 units and shared memory work on 10 D flops a query
-// and key, all in float with fmaf. For fp32, and in bf16 and fp16 for the heads that attention_backward_half.cu has no
-// kernel for. kParts = elements of D a lane owns: 2, 4 or 8.
+// A block keeps a slab of up to 128 columns of 32 queries and 32 keys (q, d_out, k, v: 4 * 32 * 129 floats of shared
+// memory) and the 32 x 32 products p and ds, 75 KB: two blocks on a multiprocessor of sm_80. 8 warps: for s and
+// d_out v^T a lane is a key, for the sums a lane owns D / 32 elements of 4 rows in registers. Past 128 columns s and
+// d_out v^T are summed slab after slab, and the gradients take the slabs backwards, since the last is still there; what
+// stays where one slab is all is then read again for every tile: 4.5 D (dq) and 5 D numbers a row of a tile where 2 D
+// would do. All in float with fmaf: 10 D flops a query and key, limited by fp32 units and shared memory. For fp32, and
+// in bf16 and fp16 for the heads that attention_backward_half.cu has no kernel for. kParts = elements of D a lane owns:
+// 2, 4 or 8.
 #include "gradient_slab.cuh"
 
 namespace tinylora::cuda {

@@ -30,8 +30,7 @@ struct Tiles {
   int first = 0;    // column of the heads
   int columns = 0;  // of the slab
 
-  __device__ Tiles(float* memory, int dim)
-      : dim(dim), stride(min(dim, kGradientColumns) + 1) {
+  __device__ Tiles(float* memory, int dim) : dim(dim), stride(min(dim, kGradientColumns) + 1) {
     q = memory;
     d_out = q + kGradientTile * stride;
     keys = d_out + kGradientTile * stride;
@@ -80,9 +79,7 @@ __device__ void load_page(const Heads& heads, int page, int seen, const Tiles<kP
 template <typename T, int kParts>
 __device__ void load_queries(const Heads& heads, const SpanTile& tile, const Tiles<kParts>& tiles) {
   const AttentionBackwardArgs& args = heads.task.args;
-  const auto offset = [&](int i) {
-    return i < tile.count ? heads.index(tile.span, tile.first + i) * heads.dim() : -1;
-  };
+  const auto offset = [&](int i) { return i < tile.count ? heads.index(tile.span, tile.first + i) * heads.dim() : -1; };
   tiles.load_rows(offset, Operand<T>{static_cast<const T*>(args.q), tiles.q}, Operand<float>{args.d_out, tiles.d_out});
 }
 
