@@ -35,12 +35,12 @@ inline constexpr int kCombineWarps = 8;     // one query each
 inline constexpr int kAttentionStages = 3;  // pages in shared memory: one read, the next two on their way
 inline constexpr int kSimtThreads = 256;    // of a block without tensor cores
 inline constexpr int kSimtWarps = kSimtThreads / 32;
-inline constexpr int kGradientTile = 32;  // queries of a block on the way back, without tensor cores
-inline constexpr int kGradientThreads = 256;
+inline constexpr int kGradientTile = 32;      // queries of a block on the way back, without tensor cores
 inline constexpr int kGradientColumns = 128;  // of the heads, in its shared memory at a time
-inline constexpr int kQueryTile = 32;         // queries that a page meets at once on the way back, on tensor cores
-inline constexpr int kQueryStages = 2;        // such tiles in shared memory: one read, the next on its way
-inline constexpr int kQueryThreads = 128;     // of a block that they pass
+inline constexpr int kGradientThreads = 256;
+inline constexpr int kQueryTile = 32;      // queries that a page meets at once on the way back, on tensor cores
+inline constexpr int kQueryStages = 2;     // such tiles in shared memory: one read, the next on its way
+inline constexpr int kQueryThreads = 128;  // of a block that they pass
 
 /// Head sizes the tensor-core kernel is compiled for; a smaller one is padded with zeros in shared memory.
 constexpr int padded_head_dim(int head_dim) {

@@ -37,7 +37,7 @@ struct Tiles {
     values = keys + kPageSize * stride;
   }
 
-  /// That D takes.
+  /// Slabs that D takes.
   __device__ int slabs() const { return kSlabs == 1 ? 1 : (dim + kGradientColumns - 1) / kGradientColumns; }
 
   __device__ void choose(int slab) {
