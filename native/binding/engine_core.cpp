@@ -18,14 +18,17 @@ std::unique_ptr<Backend> make_backend(const EngineSpec& spec) {
 }
 
 /// Names the module in an error about memory.
-Svd module_svd(Backend& backend, int module, const LinearShape& shape, const RowReader& rows, int rank,
-               ThreadPool& pool, const std::atomic<bool>& abort) {
+Svd module_svd(Backend& backend, const EngineSpec& spec, int module, int rank, ThreadPool& pool,
+               const std::atomic<bool>& abort) {
+  const LinearShape shape = linear_shape(spec.config, module % module_types);
   try {
+    const RowReader rows = module_rows(spec.tensors, spec.config, module);
     return truncated_svd(backend, shape.out, shape.in, rows, rank, pool, abort);
   } catch (const Error& error) {
     if (error.code() != "ERR_MEMORY") throw;
     fail("ERR_MEMORY", "svd: layer ", module / module_types, ", ", shape.name, " [", shape.out, ", ", shape.in,
-         "], whose weights lie on the device in fp32: ", error.what());
+         "], whose weights lie on the device in fp32: ", error.what(),
+         spec.device.kind == DeviceKind::cuda ? "; or compute it on device cpu, whose factors serve every device" : "");
   }
 }
 
@@ -50,9 +53,7 @@ std::vector<Svd> EngineCore::compute_svd(int rank, const std::vector<int>& modul
   ThreadPool pool(spec_.threads);
   std::vector<Svd> factors;
   for (const int module : modules) {
-    const RowReader rows = module_rows(spec_.tensors, spec_.config, module);
-    const LinearShape shape = linear_shape(spec_.config, module % module_types);
-    factors.push_back(module_svd(*backend_, module, shape, rows, rank, pool, abort));
+    factors.push_back(module_svd(*backend_, spec_, module, rank, pool, abort));
     progress(static_cast<std::int64_t>(factors.size()), static_cast<std::int64_t>(modules.size()));
   }
   return factors;

@@ -61,7 +61,7 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
     return;
   }
   const Kernels& kernels = by_dtype(kBf16, kF16, kF32[args.head_dim <= 64 ? 0 : args.head_dim <= 128 ? 1 : 2]);
-  const auto shared_bytes = static_cast<unsigned>(4 * cuda::kGradientTile * (args.head_dim + 1)) * 4;
+  const unsigned shared_bytes = cuda::gradient_shared_bytes(args.head_dim);
   cuda::launch(*device_, "attention_backward", kernels.dq,
                {.grid = tile_grid(cuda::kGradientTile), .block = cuda::kGradientThreads, .shared_bytes = shared_bytes},
                task);

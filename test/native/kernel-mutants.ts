@@ -164,6 +164,32 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     },
   },
   {
+    file: "attention_backward",
+    test: ["attention backward: numerics", "cuda fp32"],
+    mistakes: {
+      "queries of a slab kept for the next": ["if (number == 0 || tiles.slabs() > 1)", "if (number == 0)"],
+      "keys of the last slab kept": ["load_page<T, false>(heads, page, seen, tiles);", ""],
+      "barrier before the keys of a slab removed": [
+        "__syncthreads();\n        load_page<T, false>",
+        "load_page<T, false>",
+      ],
+      "barrier before the queries of a slab removed": [
+        "tiles.choose(slab);\n          __syncthreads();\n          load_queries",
+        "tiles.choose(slab);\n          load_queries",
+      ],
+      "the first slab of a page kept": ["load_slab_of_page(slab);", "load_slab_of_page(0);"],
+    },
+  },
+  {
+    file: "attention_backward",
+    header: "gradient_slab.cuh",
+    test: ["attention backward: numerics", "cuda bf16"],
+    mistakes: {
+      "columns past the end read": ["if (d >= columns) continue;", ""],
+      "rows past the end read": ["row < 0 ? 0.0F : ", ""],
+    },
+  },
+  {
     file: "attention_backward_half",
     test: ["attention backward: numerics", "cuda bf16"],
     mistakes: {

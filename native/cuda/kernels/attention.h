@@ -48,7 +48,8 @@ inline constexpr int kCombineWarps = 8;     // one query each
 inline constexpr int kAttentionStages = 3;  // pages in shared memory: one read, the next two on their way
 inline constexpr int kSimtThreads = 256;    // of a block without tensor cores
 inline constexpr int kSimtWarps = kSimtThreads / 32;
-inline constexpr int kGradientTile = 32;  // queries of a block on the way back, without tensor cores
+inline constexpr int kGradientTile = 32;      // queries of a block on the way back, without tensor cores
+inline constexpr int kGradientColumns = 128;  // of the heads, in its shared memory at a time
 inline constexpr int kGradientThreads = 256;
 inline constexpr int kQueryTile = 32;      // queries that a page meets at once on the way back, on tensor cores
 inline constexpr int kQueryStages = 2;     // such tiles in shared memory: one read, the next on its way
@@ -67,6 +68,12 @@ constexpr unsigned attention_shared_bytes(int padded_dim) {
 /// Of attention_dkv_* on tensor cores: a page's keys and values, the stages of q and d_out, one rest of d_out.
 constexpr unsigned query_stream_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(((kPageSize + kQueryStages * kQueryTile) * 2 + kQueryTile) * padded_dim * 2);
+}
+
+/// Of a block on the way back without tensor cores: a slab of q, d_out, keys and values.
+constexpr unsigned gradient_shared_bytes(int head_dim) {
+  const int columns = head_dim < kGradientColumns ? head_dim : kGradientColumns;
+  return static_cast<unsigned>(2 * (kGradientTile + kPageSize) * (columns + 1) * 4);
 }
 
 /// A block without tensor cores, of a kernel compiled for heads of up to kDim: 64, 128 or 256. A warp has `sets` sets

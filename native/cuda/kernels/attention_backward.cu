@@ -6,38 +6,21 @@
 // attention_dkv_*  grid (page of the sequence, span, kv head): the first span that reads a page owns it and sums over
 //                  the queries of all spans that do, spans ascending, queries ascending; a shared page stands at the
 //                  same place in every page table. Every slot of the page is written, unread ones with 0.
-// A block keeps 32 queries and 32 keys (q, d_out, k, v: 4 * 32 * (D + 1) floats of shared memory) and the 32 x 32
-// products p and ds; 8 warps: for s and d_out v^T a lane is a key, for the sums a lane owns D / 32 elements of 4 rows
-// in registers. All in float with fmaf: 10 D flops a query and key, limited by fp32 units and shared memory. For fp32,
-// and in bf16 and fp16 for the heads that attention_backward_half.cu has no kernel for. kParts = elements of D a lane
-// owns: 2, 4 or 8.
-#include "act.cuh"
-#include "attention.h"
-#include "attention_readers.cuh"
-#include "span_tile.cuh"
-#include "warp.cuh"
+// A block keeps a slab of up to 128 columns of 32 queries and 32 keys (q, d_out, k, v: 4 * 32 * 129 floats of shared
+// memory) and the 32 x 32 products p and ds, 75 KB: two blocks on a multiprocessor of sm_80. 8 warps: for s and
+// d_out v^T a lane is a key, for the sums a lane owns D / 32 elements of 4 rows in registers. Past 128 columns s and
+// d_out v^T are summed slab after slab, and the gradients take the slabs backwards, since the last is still there; what
+// stays where one slab is all is then read again for every tile: 4.5 D (dq) and 5 D numbers a row of a tile where 2 D
+// would do. All in float with fmaf: 10 D flops a query and key, limited by fp32 units and shared memory. For fp32, and
+// in bf16 and fp16 for the heads that attention_backward_half.cu has no kernel for. kParts = elements of D a lane owns:
+// 2, 4 or 8.
+#include "gradient_slab.cuh"
 
 namespace tinylora::cuda {
 namespace {
 
 constexpr int kRowsOfWarp = 4;
 static_assert(kGradientTile == kPageSize && kGradientThreads / 32 * kRowsOfWarp == kPageSize);
-
-/// Shared memory of a block; rows of `stride` floats, odd, so that lanes a row apart meet different banks.
-struct Tiles {
-  float* q;  // [queries, stride]
-  float* d_out;
-  float* keys;  // [keys, stride]
-  float* values;
-  int stride;
-
-  __device__ Tiles(float* memory, int dim) : stride(dim + 1) {
-    q = memory;
-    d_out = q + kGradientTile * stride;
-    keys = d_out + kGradientTile * stride;
-    values = keys + kPageSize * stride;
-  }
-};
 
 struct Products {
   float p[kGradientTile][kPageSize + 1];
@@ -47,74 +30,60 @@ struct Products {
   int position[kGradientTile];
 };
 
-/// Keys and values of a page; zeros from key `seen` on.
-template <typename T>
-__device__ void load_page(const Heads& heads, int page, int seen, const Tiles& tiles) {
-  const int dim = heads.dim();
-  const long long from = (static_cast<long long>(page) * heads.task.args.kv_heads + heads.kv_head) * kPageSize * dim;
-  const T* keys = static_cast<const T*>(heads.task.args.pages.keys) + from;
-  const T* values = static_cast<const T*>(heads.task.args.pages.values) + from;
-  for (int t = static_cast<int>(threadIdx.x / 32); t < kPageSize; t += kGradientThreads / 32) {
-    for (int d = static_cast<int>(threadIdx.x % 32); d < dim; d += 32) {
-      tiles.keys[t * tiles.stride + d] = t < seen ? load(keys + t * dim + d) : 0.0F;
-      tiles.values[t * tiles.stride + d] = t < seen ? load(values + t * dim + d) : 0.0F;
-    }
-  }
+/// What else belongs to the queries of a tile; those behind them see no key.
+__device__ void load_sights(const Heads& heads, const SpanTile& tile, Products& own) {
+  const int i = static_cast<int>(threadIdx.x);
+  if (i >= kGradientTile) return;
+  const bool valid = i < tile.count;
+  own.lse[i] = valid ? heads.task.args.lse[heads.index(tile.span, tile.first + i)] : 0.0F;
+  own.position[i] = valid ? heads.task.layout.position[heads.row(tile.span, tile.first + i)] : -1;
 }
 
-/// Queries [first, first + count) of a span; behind them zeros that see no key.
-template <typename T>
-__device__ void load_queries(const Heads& heads, int span, int first, int count, const Tiles& tiles, Products& own) {
-  const int dim = heads.dim();
-  for (int i = static_cast<int>(threadIdx.x / 32); i < kGradientTile; i += kGradientThreads / 32) {
-    const bool valid = i < count;
-    const long long index = valid ? heads.index(span, first + i) : 0;
-    const T* q = static_cast<const T*>(heads.task.args.q) + index * dim;
-    const float* d_out = heads.task.args.d_out + index * dim;
-    for (int d = static_cast<int>(threadIdx.x % 32); d < dim; d += 32) {
-      tiles.q[i * tiles.stride + d] = valid ? load(q + d) : 0.0F;
-      tiles.d_out[i * tiles.stride + d] = valid ? d_out[d] : 0.0F;
-    }
-    if (threadIdx.x % 32 == 0) {
-      own.lse[i] = valid ? heads.task.args.lse[index] : 0.0F;
-      own.position[i] = valid ? heads.task.layout.position[heads.row(span, first + i)] : -1;
+/// s sqrt(D) and d_out v^T of a warp's queries and a lane's key, over the slabs so far.
+struct ScoreSums {
+  float s[kRowsOfWarp] = {};
+  float dp[kRowsOfWarp] = {};
+
+  template <int kParts>
+  __device__ void add(const Tiles<kParts>& tiles) {
+    const int lane = static_cast<int>(threadIdx.x % 32), row = static_cast<int>(threadIdx.x / 32) * kRowsOfWarp;
+#pragma unroll 4
+    for (int d = 0; d < tiles.columns; ++d) {
+      const float key = tiles.keys[lane * tiles.stride + d], value = tiles.values[lane * tiles.stride + d];
+#pragma unroll
+      for (int i = 0; i < kRowsOfWarp; ++i) {
+        s[i] = fmaf(tiles.q[(row + i) * tiles.stride + d], key, s[i]);
+        dp[i] = fmaf(tiles.d_out[(row + i) * tiles.stride + d], value, dp[i]);
+      }
     }
   }
-}
+};
 
-/// p and ds of the loaded queries and page; 0 where the query stands before the key. Each warp fills its own queries.
-__device__ void score_gradients(const Heads& heads, const Tiles& tiles, int first_key, Products& own) {
+/// p and ds of a tile's queries and a page; 0 where the query stands before the key. Each warp fills its own queries.
+__device__ void score_gradients(const Heads& heads, const ScoreSums& sums, int first_key, Products& own) {
   const int lane = static_cast<int>(threadIdx.x % 32), row = static_cast<int>(threadIdx.x / 32) * kRowsOfWarp;
   const float scale = 1.0F / sqrtf(static_cast<float>(heads.dim()));
-  float s[kRowsOfWarp] = {}, dp[kRowsOfWarp] = {};
-  for (int d = 0; d < heads.dim(); ++d) {
-    const float key = tiles.keys[lane * tiles.stride + d], value = tiles.values[lane * tiles.stride + d];
-#pragma unroll
-    for (int i = 0; i < kRowsOfWarp; ++i) {
-      s[i] = fmaf(tiles.q[(row + i) * tiles.stride + d], key, s[i]);
-      dp[i] = fmaf(tiles.d_out[(row + i) * tiles.stride + d], value, dp[i]);
-    }
-  }
 #pragma unroll
   for (int i = 0; i < kRowsOfWarp; ++i) {
     const bool seen = first_key + lane <= own.position[row + i];
-    const float p = expf(s[i] * scale - own.lse[row + i]);
+    const float p = expf(sums.s[i] * scale - own.lse[row + i]);
     own.p[row + i][lane] = seen ? p : 0.0F;
-    own.ds[row + i][lane] = seen ? p * (dp[i] - own.delta[row + i]) * scale : 0.0F;
+    own.ds[row + i][lane] = seen ? p * (sums.dp[i] - own.delta[row + i]) * scale : 0.0F;
   }
 }
 
-/// delta = d_out . out of the loaded queries, for the second pass too.
+/// delta = d_out . out of a tile's queries, for the second pass too. Each warp fills its own queries.
 template <typename T>
-__device__ void compute_delta(const Heads& heads, const SpanTile& tile, const Tiles& tiles, Products& own) {
+__device__ void compute_delta(const Heads& heads, const SpanTile& tile, Products& own) {
   const int lane = static_cast<int>(threadIdx.x % 32), row = static_cast<int>(threadIdx.x / 32) * kRowsOfWarp;
   for (int i = row; i < row + kRowsOfWarp; ++i) {
     float sum = 0;
     const bool valid = i < tile.count;
     const long long index = valid ? heads.index(tile.span, tile.first + i) : 0;
     const T* out = static_cast<const T*>(heads.task.args.out) + index * heads.dim();
+    const float* d_out = heads.task.args.d_out + index * heads.dim();
     if (valid) {
-      for (int d = lane; d < heads.dim(); d += 32) sum = fmaf(tiles.d_out[i * tiles.stride + d], load(out + d), sum);
+      for (int d = lane; d < heads.dim(); d += 32) sum = fmaf(d_out[d], load(out + d), sum);
     }
     sum = warp_sum(sum);
     if (lane != 0) continue;
@@ -130,29 +99,45 @@ __device__ void attention_dq(const AttentionBackwardTask& task) {
   const Heads heads{task, static_cast<int>(blockIdx.y)};
   const SpanTile tile = find_tile(task.layout, heads.group(), kGradientTile, heaviest_first());
   if (tile.span < 0) return;
-  const Tiles tiles(memory, heads.dim());
-  load_queries<T>(heads, tile.span, tile.first, tile.count, tiles, own);
-  __syncthreads();
-  compute_delta<T>(heads, tile, tiles, own);
+  load_sights(heads, tile, own);
+  compute_delta<T>(heads, tile, own);
 
+  Tiles<kParts> tiles(memory, heads.dim());
   const int lane = static_cast<int>(threadIdx.x % 32), row = static_cast<int>(threadIdx.x / 32) * kRowsOfWarp;
   const int last = task.layout.position[heads.row(tile.span, tile.first + tile.count - 1)];
   float dq[kRowsOfWarp][kParts] = {};
   for (int number = 0; number <= last / kPageSize; ++number) {
-    __syncthreads();
-    const int seen = min(kPageSize, last + 1 - number * kPageSize);
-    load_page<T>(heads, heads.page(tile.span, number), seen, tiles);
-    __syncthreads();
-    score_gradients(heads, tiles, number * kPageSize, own);
+    const int page = heads.page(tile.span, number), seen = min(kPageSize, last + 1 - number * kPageSize);
+    ScoreSums sums;
+    for (int slab = 0; slab < tiles.slabs(); ++slab) {
+      tiles.choose(slab);
+      __syncthreads();
+      if (number == 0 || tiles.slabs() > 1) load_queries<T>(heads, tile, tiles);
+      load_page<T>(heads, page, seen, tiles);
+      __syncthreads();
+      sums.add(tiles);
+    }
+    score_gradients(heads, sums, number * kPageSize, own);
     __syncwarp();
-    for (int t = 0; t < seen; ++t) {
 #pragma unroll
-      for (int j = 0; j < kParts; ++j) {
-        const int d = lane + 32 * j;
-        if (d >= heads.dim()) continue;
-        const float key = tiles.keys[t * tiles.stride + d];
+    for (int slab = Tiles<kParts>::kSlabs - 1; slab >= 0; --slab) {
+      if (slab >= tiles.slabs()) continue;
+      if (slab < tiles.slabs() - 1) {
+        tiles.choose(slab);
+        __syncthreads();
+        load_page<T, false>(heads, page, seen, tiles);
+        __syncthreads();
+      }
+#pragma unroll 4
+      for (int t = 0; t < seen; ++t) {
 #pragma unroll
-        for (int i = 0; i < kRowsOfWarp; ++i) dq[i][j] = fmaf(own.ds[row + i][t], key, dq[i][j]);
+        for (int j = 0; j < Tiles<kParts>::kPartsOfSlab; ++j) {
+          const int d = lane + 32 * j, part = slab * Tiles<kParts>::kPartsOfSlab + j;
+          if (d >= tiles.columns) continue;
+          const float key = tiles.keys[t * tiles.stride + d];
+#pragma unroll
+          for (int i = 0; i < kRowsOfWarp; ++i) dq[i][part] = fmaf(own.ds[row + i][t], key, dq[i][part]);
+        }
       }
     }
   }
@@ -177,31 +162,53 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   if (!owns<kGradientThreads>(heads, owner, number)) return;
   const int page = heads.page(owner, number);
 
-  const Tiles tiles(memory, heads.dim());
-  load_page<T>(heads, page, kPageSize, tiles);
+  Tiles<kParts> tiles(memory, heads.dim());
+  const auto load_slab_of_page = [&](int slab) {
+    tiles.choose(slab);
+    load_page<T>(heads, page, kPageSize, tiles);
+  };
+  if (tiles.slabs() == 1) load_slab_of_page(0);
   const int lane = thread % 32, warp = thread / 32, row = warp * kRowsOfWarp;
   float d_keys[kRowsOfWarp][kParts] = {}, d_values[kRowsOfWarp][kParts] = {};
   for_each_reader<kGradientThreads>(heads, owner, number, readers, [&](int span) {
     const int queries = task.layout.span_rows[span] * heads.group();
     for (int first = heads.first_reader(span, number); first < queries; first += kGradientTile) {
-      const int count = min(kGradientTile, queries - first);
+      const SpanTile tile{span, first, min(kGradientTile, queries - first)};
+      load_sights(heads, tile, own);
+      if (thread < kGradientTile) {
+        own.delta[thread] = thread < tile.count ? task.delta[heads.index(span, first + thread)] : 0;
+      }
+      ScoreSums sums;
+      for (int slab = 0; slab < tiles.slabs(); ++slab) {
+        __syncthreads();
+        if (tiles.slabs() > 1) load_slab_of_page(slab);
+        load_queries<T>(heads, tile, tiles);
+        __syncthreads();
+        sums.add(tiles);
+      }
+      score_gradients(heads, sums, number * kPageSize, own);
       __syncthreads();
-      load_queries<T>(heads, span, first, count, tiles, own);
-      if (thread < kGradientTile)
-        own.delta[thread] = thread < count ? task.delta[heads.index(span, first + thread)] : 0;
-      __syncthreads();
-      score_gradients(heads, tiles, number * kPageSize, own);
-      __syncthreads();
-      for (int i = 0; i < count; ++i) {
 #pragma unroll
-        for (int j = 0; j < kParts; ++j) {
-          const int d = lane + 32 * j;
-          if (d >= heads.dim()) continue;
-          const float q = tiles.q[i * tiles.stride + d], d_out = tiles.d_out[i * tiles.stride + d];
+      for (int slab = Tiles<kParts>::kSlabs - 1; slab >= 0; --slab) {
+        if (slab >= tiles.slabs()) continue;
+        if (slab < tiles.slabs() - 1) {
+          tiles.choose(slab);
+          __syncthreads();
+          load_queries<T>(heads, tile, tiles);
+          __syncthreads();
+        }
+#pragma unroll 4
+        for (int i = 0; i < tile.count; ++i) {
 #pragma unroll
-          for (int t = 0; t < kRowsOfWarp; ++t) {
-            d_keys[t][j] = fmaf(own.ds[i][row + t], q, d_keys[t][j]);
-            d_values[t][j] = fmaf(own.p[i][row + t], d_out, d_values[t][j]);
+          for (int j = 0; j < Tiles<kParts>::kPartsOfSlab; ++j) {
+            const int d = lane + 32 * j, part = slab * Tiles<kParts>::kPartsOfSlab + j;
+            if (d >= tiles.columns) continue;
+            const float q = tiles.q[i * tiles.stride + d], d_out = tiles.d_out[i * tiles.stride + d];
+#pragma unroll
+            for (int t = 0; t < kRowsOfWarp; ++t) {
+              d_keys[t][part] = fmaf(own.ds[i][row + t], q, d_keys[t][part]);
+              d_values[t][part] = fmaf(own.p[i][row + t], d_out, d_values[t][part]);
+            }
           }
         }
       }

@@ -22,6 +22,7 @@ Settings Settings::fromEnvironment() {
   made.version = static_cast<int>(cudasim::fromEnvironment("CUDASIM_VERSION", made.version));
   const uint64_t usual = made.arch >= 90 ? 132 : 108;
   made.multiprocessors = static_cast<int>(cudasim::fromEnvironment("CUDASIM_MULTIPROCESSORS", usual));
+  made.memory = cudasim::fromEnvironment("CUDASIM_MEMORY", made.memory >> 20) << 20;
   const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
   made.threads = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_THREADS", cores));
   made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);

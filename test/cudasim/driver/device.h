@@ -59,6 +59,8 @@ struct Settings {
   int arch = 80;
   int version = 99000;  // newer than any nvcc asks for
   int multiprocessors = 108;
+  /** Bytes that the device has. */
+  uint64_t memory = 16ull << 30;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;
   /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined.
@@ -83,7 +85,7 @@ class Device {
 
   std::recursive_mutex lock;
   Settings settings = Settings::fromEnvironment();
-  GlobalMemory memory;
+  GlobalMemory memory{settings.memory};
   bool initialised = false;
   int contextReferences = 0;
   CUresult sticky = CUDA_SUCCESS;

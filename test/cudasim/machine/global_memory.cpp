@@ -18,7 +18,7 @@ std::string hex(uint64_t value) {
   return text;
 }
 
-GlobalMemory::GlobalMemory() {
+GlobalMemory::GlobalMemory(uint64_t bytes) : total_(bytes) {
   void* range =
       mmap(nullptr, 2 * kCapacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) throw std::runtime_error("cudasim cannot reserve addresses for device memory");
@@ -30,7 +30,7 @@ GlobalMemory::~GlobalMemory() { munmap(reinterpret_cast<void*>(base_), 2 * kCapa
 
 uint64_t GlobalMemory::allocate(uint64_t bytes, const std::string& name) {
   const std::lock_guard guard(lock_);
-  if (used_ + bytes > kReported || next_ + bytes + kGap > base_ + kCapacity) return 0;
+  if (used_ + bytes > total_ || next_ + bytes + kGap > base_ + kCapacity) return 0;
   Allocation made;
   made.begin = next_;
   made.end = made.begin + bytes;

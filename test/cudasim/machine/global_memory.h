@@ -19,7 +19,8 @@ struct Allocation {
 
 class GlobalMemory {
  public:
-  GlobalMemory();
+  /** Of a device that says that it has `bytes`. */
+  explicit GlobalMemory(uint64_t bytes);
   ~GlobalMemory();
   GlobalMemory(const GlobalMemory&) = delete;
   GlobalMemory& operator=(const GlobalMemory&) = delete;
@@ -47,17 +48,17 @@ class GlobalMemory {
   /** Held by one atomic operation at this address: blocks run on several threads. */
   std::mutex& atomics(uint64_t address) const { return atomics_[address / 16 % atomics_.size()]; }
 
-  uint64_t total() const { return kReported; }
+  uint64_t total() const { return total_; }
   uint64_t used() const { return used_; }
   size_t liveAllocations() const;
 
  private:
   static constexpr uint64_t kCapacity = 1ull << 37;
-  static constexpr uint64_t kReported = 16ull << 30;  // the device says that it has 16 GiB
   static constexpr uint64_t kAlign = 512, kGap = 4096;
 
   mutable std::mutex lock_;
   mutable std::array<std::mutex, 64> atomics_;
+  uint64_t total_;
   uint64_t base_ = 0, next_ = 0, used_ = 0;
   std::map<uint64_t, Allocation> live_;   // by begin
   std::map<uint64_t, Allocation> freed_;  // never used again: an address tells what it once was
