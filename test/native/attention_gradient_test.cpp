@@ -29,9 +29,9 @@ void numerics(const Candidate& candidate, DType dtype) {
     const AttentionCase data = make_attention(shape, groups());
     const AttentionGradients got = attend_backward(*backend, data), want = attend_backward(*reference, data);
     // ds = p (d_out . v - delta) is a difference of sums over D that come to about sqrt(D). In bf16 an element of q, k
-    // or out that rounds to the other side moves delta or a score by 2^-8 of factors up to 4; of large heads, where p is
-    // rounded too, a third of out's does, signs at random. What is wrong in ds meets keys and queries of up to 4 over sqrt(D), in a
-    // sum whose weights p add up to a few.
+    // or out that rounds to the other side moves delta or a score by 2^-8 of factors up to 4; of large heads, where p
+    // is rounded too, a third of out's does, signs at random. What is wrong in ds meets keys and queries of up to 4
+    // over sqrt(D), in a sum whose weights p add up to a few.
     const double root = std::sqrt(static_cast<double>(shape.head_dim));
     const double moved = dtype == DType::f32 ? 0 : dtype == DType::bf16 ? 0x1.0p-8 : 0x1.0p-11;
     const double sides = shape.head_dim > 128 ? std::sqrt(shape.head_dim / 3.0) : 4;
