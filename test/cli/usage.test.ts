@@ -116,6 +116,8 @@ describe("failures: exit code 1 and one line", () => {
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
     [["eval", "--data", "embedded", "--output", "package.json/x.jsonl"], "package.json/x.jsonl: cannot be written"],
     [["eval", "--data", "embedded", "--report", "package.json/x.md"], "package.json/x.md: cannot be written"],
+    [["eval", "--data", "embedded", "--report", "docs"], "docs: expected a file, found a folder"],
+    [["train", "--model", "embedded", "--data", "embedded", "--r", "17"], "rank: expected at most 16"],
     [["eval", "--compare", "nowhere"], "nowhere: no such adapter"],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args);
