@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { TinyLoraError } from "./error.js";
 
@@ -19,6 +19,7 @@ export async function prepareFile(path: string): Promise<void> {
   await writing(path, async () => {
     await mkdir(dirname(path), { recursive: true });
     await access(dirname(path), constants.W_OK);
+    if (await isFolder(path)) throw new TinyLoraError("ERR_FILE", `${path}: expected a file, found a folder`);
   });
 }
 
@@ -31,6 +32,13 @@ export async function writing<T>(path: string, write: () => Promise<T>): Promise
     const [reason] = cause.message.split(","); // "ENOSPC: no space left on device, write"
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be written (${reason})`, { cause });
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 async function replaceFile(path: string, data: Content): Promise<void> {

@@ -26,10 +26,12 @@ export function findModel(named?: string | null): string {
   );
 }
 
-/** A folder that holds nothing but one .gguf file stands for the file. */
+/** A folder that holds nothing but one .gguf file stands for the file, that of a run for the model that it trained. */
 function modelIn(path: string): string {
   if (!existsSync(path))
     throw new TinyLoraError("ERR_FILE", `${path}: no such model: expected a folder or a .gguf file`);
+  const trained = join(path, "model");
+  if (existsSync(join(path, "checkpoints")) && isHuggingFace(trained)) return trained;
   const files = ggufs(path);
   return !isHuggingFace(path) && files.length === 1 ? join(path, files[0]!) : path;
 }

@@ -1,4 +1,6 @@
 import { type Command, Option } from "commander";
+import { checkAnswer } from "../../lib/data/columns.js";
+import { guarded, stop } from "../../lib/data/rows.js";
 import { prepareFile } from "../../lib/files.js";
 import {
   type Adapter,
@@ -24,7 +26,7 @@ import {
 import { parseCount, parseCounts, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
-import { addFields, checkSampled, resolvedFields } from "../flags.js";
+import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
 import { Progress } from "../progress.js";
 
@@ -86,7 +88,7 @@ export function evalCommand(program: Command): void {
 async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
   checkSampled(command, temperatureOf(options));
-  checkNames(options, config);
+  checkNames(command, options, config);
   for (const file of [options.output, options.report]) if (file !== undefined) await prepareFile(file);
   const adapter = await loadAdapter(options.adapter);
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
@@ -119,7 +121,7 @@ async function run(command: Command, options: Options): Promise<void> {
 }
 
 /** What can be wrong before anything is loaded. */
-function checkNames({ benchmark, k, samples }: Options, config: TrainConfig): void {
+function checkNames(command: Command, { benchmark, k, samples }: Options, config: TrainConfig): void {
   const names = Object.keys(datasets);
   const unknown = benchmark?.find((name) => !names.includes(name));
   if (unknown !== undefined) {
@@ -127,6 +129,9 @@ function checkNames({ benchmark, k, samples }: Options, config: TrainConfig): vo
       "ERR_USAGE",
       `--benchmark: expected names of ${names.join(", ")} (nearest: ${nearest(unknown, names)}), found "${unknown}"`,
     );
+  }
+  if (benchmark && "data" in givenFields(command)) {
+    throw new TinyLoraError("ERR_USAGE", "--benchmark: it names data sets in place of --data; give one of the two");
   }
   if (benchmark && (config.question_column !== null || config.answer_column !== null)) {
     throw new TinyLoraError(
@@ -155,11 +160,13 @@ async function loadParts(
   for (const data of benchmark ?? [config.data]) {
     const options = { ...config, signal, onProgress: progress.update };
     const dataset = await loadDataset(data, options).finally(() => progress.stop());
-    const skipped = dataset.skipped ?? [];
+    const skipped = [...(dataset.skipped ?? [])];
+    const onBroken = config.skip_bad ? (error: Error) => void skipped.push(error.message) : stop;
+    const examples = dataset[split].filter((one) => guarded(onBroken, () => checkAnswer(one)).length > 0);
     if (skipped.length > 0)
       console.error(`warning: ${data}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
-    if (dataset[split].length === 0) throw new TinyLoraError("ERR_DATA", `${data}: it has no ${split} part`);
-    parts.push({ data, examples: dataset[split].slice(0, limit) });
+    if (examples.length === 0) throw new TinyLoraError("ERR_DATA", `${data}: it has no ${split} part`);
+    parts.push({ data, examples: examples.slice(0, limit) });
   }
   return parts;
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { checkAdapterOptions } from "../../lib/config/adapter-options.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
@@ -16,7 +17,7 @@ import {
   type TrainConfig,
   type Trained,
 } from "../../lib/index.js";
-import { loadReward } from "../../lib/reward/rewards.js";
+import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
 import { checkNoRun } from "../../lib/run/folder.js";
 import { trainingData } from "../../lib/train/train-run.js";
@@ -42,7 +43,7 @@ const SFT_EXAMPLES = `
 Examples:
   $ tinylora-native sft --data gsm8k --adapter full --learning-rate 1e-5 --lr-scheduler-type cosine
   $ tinylora-native sft --data lessons.jsonl --adapter lora --r 8    rows with "question" and "solution"
-  $ tinylora-native eval --model runs/lessons/model --data gsm8k     what full fine-tuning leaves is a model
+  $ tinylora-native eval --model runs/lessons --data gsm8k    what full fine-tuning leaves is a model
 ${AFTER}`;
 
 export interface TrainingFlags {
@@ -88,8 +89,9 @@ export async function runTraining(command: Command, method: Method, options: Tra
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
     if (options.resume === undefined) await checkNoRun(path);
+    checkAdapterOptions(config);
     const data = await trainingData({}, config, { signal, onWarning });
-    if (named === "grpo") await Promise.all(config.rewards.map(loadReward));
+    if (named === "grpo") await namedRewards(undefined, config.rewards);
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
@@ -144,7 +146,7 @@ async function methodOf(method: Method, { resume }: TrainingFlags): Promise<Meth
 async function trainConfig(
   flags: Record<string, unknown>,
   method: Method,
-  { config: file, resume }: TrainingFlags,
+  { config: file, resume, run }: TrainingFlags,
 ): Promise<TrainConfig> {
   if (resume === undefined) {
     checkUsed(method, flags);
@@ -159,6 +161,7 @@ async function trainConfig(
   const fixed = [
     ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
     ...(file === undefined ? [] : ["config"]),
+    ...(run === undefined ? [] : ["folder"]),
   ];
   if (fixed.length > 0) {
     throw new TinyLoraError(

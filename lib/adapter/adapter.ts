@@ -70,7 +70,8 @@ export class Adapter {
 
   /** From a folder, one of its files, a run folder, or a short string. */
   static async load(source: string): Promise<Adapter> {
-    if (source.startsWith(SHORT_PREFIX)) return new Adapter(decodeShort(source.trim()));
+    const pasted = source.trim();
+    if (pasted.startsWith(SHORT_PREFIX)) return new Adapter(decodeShort(pasted));
     const { matrices, ...facts } = await readAdapterFile(source);
     return new Adapter(facts, matrices);
   }

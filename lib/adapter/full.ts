@@ -24,23 +24,26 @@ export class FullWeights {
   readonly fingerprint: string;
   /** Of the weights that are trained. */
   readonly names: readonly string[];
+  /** The types of modules that were chosen; null: everything is trained. */
+  readonly targets: readonly ModuleType[] | null;
   readonly #base: FullBase;
   readonly #weights: NamedWeights | undefined;
 
-  private constructor(base: FullBase, names: readonly string[], weights?: NamedWeights) {
+  private constructor(base: FullBase, targets: readonly ModuleType[] | null, weights?: NamedWeights) {
     this.fingerprint = base.fingerprint;
-    this.names = names;
+    this.names = trainableNames(base.model, targets ?? undefined);
+    this.targets = targets;
     this.#base = base;
     this.#weights = weights;
   }
 
   /** `targets`: types of linear modules, whose weights and biases are trained; everything when not given. */
   static of(base: FullBase, targets?: readonly ModuleType[]): FullWeights {
-    return new FullWeights(base, trainableNames(base.model, targets));
+    return new FullWeights(base, targets ?? null);
   }
 
   withWeights(weights: NamedWeights): FullWeights {
-    return new FullWeights(this.#base, this.names, weights);
+    return new FullWeights(this.#base, this.targets, weights);
   }
 
   /** Writes a Hugging Face folder: trained matrices in the engine's dtype, gains and biases in fp32, the rest as it was. */

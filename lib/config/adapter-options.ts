@@ -1,4 +1,5 @@
 import type { Adapter } from "../adapter/adapter.js";
+import { checkLargestRank } from "../adapter/basis.js";
 import { type AdapterKindName, type AdapterSpec, adapterSpec } from "../adapter/spec.js";
 import type { Tying } from "../adapter/tying.js";
 import type { TrainConfig } from "./schema.js";
@@ -21,6 +22,12 @@ export function adapterOptions(config: TrainConfig): (AdapterSpec & { readonly a
     dtype: config.v_dtype,
   });
   return { ...spec, alpha: config.lora_alpha ?? undefined };
+}
+
+/** What can be wrong with them whatever the model is. */
+export function checkAdapterOptions(config: TrainConfig): void {
+  const spec = adapterOptions(config);
+  if (spec) checkLargestRank(spec);
 }
 
 /** The schema has seen to it that the number each kind needs is there. */

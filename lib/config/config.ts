@@ -1,6 +1,7 @@
 /** From a config file and flags to resolved options, or one message that names every wrong key. */
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
+import { inspect } from "node:util";
 import { parse, YAMLParseError } from "yaml";
 import type { z } from "zod";
 import { TinyLoraError } from "../error.js";
@@ -15,6 +16,7 @@ const keys = Object.values(sections).flatMap((section) => Object.keys(section));
  * @example resolveConfig({ data: "svamp", learning_rate: 1e-3 })
  */
 export function resolveConfig(options: TrainOptions | Record<string, unknown>, source = "options"): TrainConfig {
+  checkObject(options, source);
   const unknown = Object.keys(options).filter((key) => !keys.includes(key));
   if (unknown.length > 0) {
     const list = unknown.map((key) => `${key} (nearest: ${nearest(key, keys)})`).join(", ");
@@ -35,7 +37,7 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   }
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
   } catch (cause) {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
       cause,
@@ -50,10 +52,13 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
     throw new TinyLoraError("ERR_CONFIG", `${path}: ${where}${reason}`, { cause });
   }
   if (value === null || value === undefined) return {};
-  if (typeof value !== "object" || Array.isArray(value)) {
-    throw new TinyLoraError("ERR_CONFIG", `${path}: expected keys and values, found ${show(value)}`);
-  }
+  checkObject(value, path);
   return value as Record<string, unknown>;
+}
+
+function checkObject(value: unknown, source: string): void {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return;
+  throw new TinyLoraError("ERR_CONFIG", `${source}: expected keys and values, found ${show(value)}`);
 }
 
 function describeIssue(issue: z.core.$ZodIssue, options: object): string {
@@ -69,6 +74,7 @@ function expectation(issue: z.core.$ZodIssue, found: unknown): string {
       return `expected ${{ int: "a whole number", number: "a number", string: "a text", boolean: "true or false", array: "a list" }[issue.expected as string] ?? issue.expected}`;
     case "too_small": {
       if (Array.isArray(found)) return `expected at least ${issue.minimum} in the list`;
+      if (typeof found === "string") return `expected at least ${issue.minimum} letter`;
       return `expected ${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`;
     }
     case "too_big":
@@ -84,6 +90,16 @@ function expectation(issue: z.core.$ZodIssue, found: unknown): string {
 }
 
 function show(value: unknown): string {
-  const text = typeof value === "number" ? String(value) : JSON.stringify(value);
+  const text = textOf(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "string" && typeof value !== "object") return String(value);
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return inspect(value); // what JSON has no form for
+  }
 }

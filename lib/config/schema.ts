@@ -70,7 +70,7 @@ export const sections = {
       .default(["answer"])
       .describe("built-in rewards by name, or modules (./reward.mjs) whose default export is one"),
     reward_weights: optional(z.array(z.number())).describe("one weight a reward; 1 each when not given"),
-    reward_timeout: positive.default(30).describe("seconds that one call of a reward may take"),
+    reward_timeout: positive.max(86400).default(30).describe("seconds that one call of a reward may take"),
     scale_rewards: z
       .preprocess((v) => (v === true ? "group" : v === false ? "none" : v), z.enum(["group", "batch", "none"]))
       .default("group")

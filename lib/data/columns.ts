@@ -1,6 +1,7 @@
 /** What the columns of a row mean. */
+import { TinyLoraError } from "../error.js";
 import { strictAnswer } from "../reward/claim.js";
-import type { Problem } from "./example.js";
+import type { Example, Problem } from "./example.js";
 
 /** Which columns hold question and answer; null: one of the usual names. */
 export interface Columns {
@@ -24,6 +25,16 @@ export function anyProblem(row: Record<string, unknown>, columns: Columns): Prob
   const question = columns.question_column ?? QUESTIONS.find((name) => name in row) ?? "question";
   const answer = columns.answer_column ?? ANSWERS.find((name) => at(row, name) !== undefined);
   return { question: field(row, question), answer: answer === undefined ? "" : finalAnswer(field(row, answer)) };
+}
+
+/** Throws ERR_DATA where a problem has no answer to compare with. */
+export function checkAnswer({ id, answer, row }: Example): void {
+  if (answer !== "") return;
+  const found = Object.keys(row).join(", ") || "nothing";
+  throw new TinyLoraError(
+    "ERR_DATA",
+    `${id}: expected an answer in ${ANSWERS.join(", ")}, found only ${found}: answer_column names another column`,
+  );
 }
 
 /** What follows `####`, or the last \\boxed{}, of a solution; an answer as it is. */

@@ -2,6 +2,7 @@
 import type { SettingResult } from "../sweep/results-file.js";
 import { word, words } from "./accuracy.js";
 import type { Figure, Layers, Row } from "./figure.js";
+import { shareAxis } from "./share-axis.js";
 import type { SweepSource } from "./source.js";
 
 /** Drawn where a sweep varies them, unless others are asked for. */
@@ -9,7 +10,7 @@ export const ABLATED = ["r", "u", "n_tie", "v_dtype", "tying"];
 
 export function ablationFigure(sweeps: readonly SweepSource[], key: string): Figure {
   const rows = sweeps.flatMap((sweep) => ablationRows(sweep, key, sweeps.length > 1 ? sweep.name : ""));
-  return { name: `ablation-${key}`, title: `Held-out accuracy and ${key}`, rows, layers: layers(key, order(rows)) };
+  return { name: `ablation-${key}`, title: `Held-out accuracy and ${key}`, rows, layers: layers(key, rows) };
 }
 
 function ablationRows({ results }: SweepSource, key: string, prefix: string): Row[] {
@@ -43,9 +44,15 @@ function order(rows: readonly Row[]): (string | number)[] {
   return values.every((value) => typeof value === "number") ? values.sort((a, b) => a - b) : values;
 }
 
-function layers(key: string, sort: (string | number)[]): Layers {
-  const x = { field: "value", type: "ordinal", sort: sort as string[], title: key, axis: { labelAngle: 0 } } as const;
-  const accuracy = { type: "quantitative", title: "accuracy", axis: { format: "%" }, scale: { zero: false } } as const;
+function layers(key: string, rows: readonly Row[]): Layers {
+  const x = {
+    field: "value",
+    type: "ordinal",
+    sort: order(rows) as string[],
+    title: key,
+    axis: { labelAngle: 0 },
+  } as const;
+  const accuracy = shareAxis("accuracy", rows, ["accuracy", "low", "high"]);
   const color = { field: "series", type: "nominal", title: null } as const;
   const y = { field: "accuracy", ...accuracy } as const;
   return [

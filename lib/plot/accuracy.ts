@@ -7,6 +7,7 @@
 import type { SettingResult } from "../sweep/results-file.js";
 import { mean } from "../train/advantage.js";
 import type { Figure, Layers, Row } from "./figure.js";
+import { shareAxis } from "./share-axis.js";
 import type { SweepSource } from "./source.js";
 
 export type SizeKey = "parameters" | "bytes";
@@ -22,7 +23,7 @@ export function accuracyFigure(sweeps: readonly SweepSource[], size: SizeKey): F
     name: size === "parameters" ? "accuracy" : "accuracy-bytes",
     title: `Held-out accuracy and ${TITLES[size]}`,
     rows,
-    layers: layers(size),
+    layers: layers(size, rows),
   };
 }
 
@@ -70,9 +71,9 @@ function references({ results }: SweepSource, prefix: string): Row[] {
   ];
 }
 
-function layers(size: SizeKey): Layers {
+function layers(size: SizeKey, rows: readonly Row[]): Layers {
   const x = { field: size, type: "quantitative", scale: { type: "log" }, title: TITLES[size] } as const;
-  const accuracy = { type: "quantitative", title: "accuracy", axis: { format: "%" }, scale: { zero: false } } as const;
+  const accuracy = shareAxis("accuracy", rows, ["accuracy", "low", "high"]);
   const y = { field: "accuracy", ...accuracy } as const;
   const color = { field: "series", type: "nominal", title: null } as const;
   const settings = { filter: "datum.kind == 'setting'" };

@@ -5,6 +5,7 @@ import type { SettingResult, SweepResults } from "../sweep/results-file.js";
 import { mean } from "../train/advantage.js";
 import { word } from "./accuracy.js";
 import type { Figure, Layers, Row } from "./figure.js";
+import { shareAxis } from "./share-axis.js";
 import type { Source } from "./source.js";
 
 export interface Curve {
@@ -54,11 +55,12 @@ function settingName({ method, settings, best }: SettingResult, { varied, best_o
 }
 
 export function curveFigure(series: readonly Series[], curve: Curve): Figure {
+  const rows = series.flatMap((one) => curveRows(one, curve.metric));
   return {
     name: curve.name,
     title: `${curve.title[0]!.toUpperCase()}${curve.title.slice(1)}`,
-    rows: series.flatMap((one) => curveRows(one, curve.metric)),
-    layers: layers(curve),
+    rows,
+    layers: layers(curve, rows),
   };
 }
 
@@ -74,14 +76,10 @@ function curveRows({ name, runs }: Series, metric: string): Row[] {
   });
 }
 
-function layers({ title, percent }: Curve): Layers {
+function layers({ title, percent }: Curve, rows: readonly Row[]): Layers {
   const x = { field: "step", type: "quantitative", title: "step" } as const;
-  const scale = {
-    type: "quantitative",
-    title,
-    scale: { zero: false },
-    ...(percent ? { axis: { format: "%" } } : {}),
-  } as const;
+  const plain = { type: "quantitative", title, scale: { zero: false } } as const;
+  const scale = percent ? shareAxis(title, rows, ["low", "high"]) : plain;
   const color = { field: "series", type: "nominal", title: null } as const;
   return [
     {

@@ -15,18 +15,32 @@ export const rewards: Readonly<Record<string, Reward>> = {
   digits: digitsReward,
 };
 
-/** Those that were given, else what the names stand for. */
+/** Whether it is one of this package's own, which are never slow. */
+export function isBuiltIn(reward: Reward): boolean {
+  return Object.values(rewards).includes(reward);
+}
+
+/** Those that were given, else what the sources stand for, each under a name of its own. */
 export async function namedRewards(
   given: Readonly<Record<string, Reward>> | undefined,
-  names: readonly string[],
+  sources: readonly string[],
 ): Promise<NamedReward[]> {
-  if (!given) return Promise.all(names.map(loadReward));
-  return Object.entries(given).map(([name, reward]) => ({ name, reward }));
+  if (given) return Object.entries(given).map(([name, reward]) => ({ name, reward }));
+  const named = await Promise.all(sources.map(loadReward));
+  for (const [i, { name }] of named.entries()) {
+    const first = named.findIndex((other) => other.name === name);
+    if (first === i) continue;
+    throw new TinyLoraError(
+      "ERR_CONFIG",
+      `rewards: expected different names, found ${sources[first]} and ${sources[i]}, which are both "${name}" in the metrics`,
+    );
+  }
+  return named;
 }
 
 /** A built-in reward by name, or the default export of a module by path (it must contain a / or end in .js or .mjs). */
-export async function loadReward(source: string): Promise<NamedReward> {
-  const builtIn = rewards[source];
+async function loadReward(source: string): Promise<NamedReward> {
+  const builtIn = Object.hasOwn(rewards, source) ? rewards[source] : undefined;
   if (builtIn) return { name: source, reward: builtIn };
   if (!/[\\/]|\.m?js$/.test(source)) {
     const names = Object.keys(rewards);

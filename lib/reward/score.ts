@@ -1,6 +1,8 @@
 import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
 import type { NamedReward } from "./reward.js";
+import { isBuiltIn } from "./rewards.js";
+import { inTime } from "./time-limit.js";
 
 /**
  * The rewards of one completion, in their order. A reward that throws, takes longer than `timeout` seconds or gives
@@ -24,28 +26,15 @@ async function scoreOne(
 ): Promise<number | null> {
   const fail = (problem: string, cause?: unknown) =>
     new TinyLoraError("ERR_REWARD", `reward "${name}" on ${example.id}: ${problem}`, { cause });
+  const call = () => reward(completion, example);
+  const late = () => fail(`no value within ${timeout} s`);
   let value: unknown;
   try {
-    value = reward(completion, example);
-    if (value instanceof Promise) {
-      value = await inTime(value, timeout, () => fail(`no value within ${timeout} s`));
-    }
+    value = isBuiltIn(reward) ? call() : await inTime(call, timeout, late);
   } catch (cause) {
     if (cause instanceof TinyLoraError && cause.code === "ERR_REWARD") throw cause;
     throw fail(`threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)}`, cause);
   }
   if (value === null || (typeof value === "number" && Number.isFinite(value))) return value;
   throw fail(`expected a finite number or null, found ${String(value)}`);
-}
-
-async function inTime<T>(promise: Promise<T>, seconds: number, late: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late()), seconds * 1000);
-  });
-  try {
-    return await Promise.race([promise, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -103,6 +103,9 @@ export class RunFolder {
     const load = (found: TrainState, folder: string) => kept.load(found.optimizer, folder);
     const state = await latestCheckpoint(join(this.path, "checkpoints"), warn, load);
     const step = state?.step ?? -1;
+    if (state === null && (await checkpointSteps(join(this.path, "checkpoints"))).length > 0) {
+      warn(`${this.path}: none of its checkpoints is whole: it begins again`);
+    }
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
     await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
     await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
@@ -165,9 +168,12 @@ export class RunFolder {
   }
 }
 
-/** Throws ERR_RUN where the folder holds a run. */
+/** Throws ERR_RUN where the folder holds a run, or a config.json of something else. */
 export async function checkNoRun(path: string): Promise<void> {
   if (!(await exists(join(path, "config.json")))) return;
+  await readRunInfo(path);
+  // A run that ended before its first checkpoint has left nothing to go on from.
+  if ((await checkpointSteps(join(path, "checkpoints"))).length === 0) return;
   throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
 }
 

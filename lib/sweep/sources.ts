@@ -8,7 +8,7 @@ import { isOnHub } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { findModel } from "../find-model.js";
 import { type Model, openModel } from "../model/open.js";
-import { loadReward } from "../reward/rewards.js";
+import { namedRewards } from "../reward/rewards.js";
 import { makeTrained } from "../train/make-trained.js";
 import { trainingData } from "../train/train-run.js";
 import { groupBy } from "./group.js";
@@ -50,7 +50,7 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
   await check(
     rewarded,
     ({ rewards }) => rewards,
-    async ({ rewards }) => void (await Promise.all(rewards.map(loadReward))),
+    async ({ rewards }) => void (await namedRewards(undefined, rewards)),
   );
   await check(
     members,

@@ -8,8 +8,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { checkLargestRank } from "../adapter/basis.js";
-import { adapterOptions } from "../config/adapter-options.js";
+import { checkAdapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
 import { idleOptions } from "../config/idle.js";
@@ -146,8 +145,7 @@ function checkedMethod(method: unknown): Method {
 
 function checkedConfig(options: Settings): TrainConfig {
   const config = resolveConfig(options, "options");
-  const adapter = adapterOptions(config);
-  if (adapter) checkLargestRank(adapter);
+  checkAdapterOptions(config);
   if (config.eval_steps > 0) return config;
   throw new TinyLoraError(
     "ERR_CONFIG",

@@ -5,6 +5,7 @@
 import { DEFAULT_FISHER_DAMPING, DEFAULT_FISHER_DECAY, type TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { naturalDirection } from "./natural.js";
+import { norm } from "./norm.js";
 
 export type OptimizerOptions = Pick<
   TrainConfig,
@@ -99,7 +100,7 @@ function natural(
 
 /** The gradient scaled down to `maxNorm` where it is longer; 0: never. */
 export function clipNorm(gradient: Float64Array, maxNorm: number): { gradient: Float64Array; norm: number } {
-  const norm = Math.hypot(...gradient);
-  if (maxNorm === 0 || norm <= maxNorm) return { gradient, norm };
-  return { gradient: gradient.map((g) => (g * maxNorm) / norm), norm };
+  const length = norm(gradient);
+  if (maxNorm === 0 || length <= maxNorm) return { gradient, norm: length };
+  return { gradient: gradient.map((g) => (g * maxNorm) / length), norm: length };
 }

@@ -17,10 +17,11 @@ import { arithmeticOf, checkSameRun, type StepOutcome, type TrainState } from ".
 import { sftStep } from "./sft.js";
 import { trainingData } from "./train-run.js";
 import { makeTrainable, type Trainable, type TrainablePolicy, type Trained } from "./trainable.js";
+import { type Need, needOf, usableProblems } from "./usable.js";
 
 export interface ReplayOptions {
   readonly engine: TrainablePolicy;
-  /** What the run began with: \`makeTrained(engine, config)\` of its config, unless it was given another one. */
+  /** What the run began with: `makeTrained(engine, config)` of its config, unless it was given another one. */
   readonly adapter: Trained;
   /** Folder of the run. */
   readonly run: string;
@@ -83,10 +84,11 @@ async function makeAgain(
 ): Promise<StepOutcome> {
   const { engine: policy, signal, onProgress = () => {} } = options;
   const data = await trainingData(options, config, signal ? { signal } : {});
-  const context = { policy, trainable, examples: data.train, config, onProgress };
-  if (method === "sft") return sftStep(context, state, signal);
+  const context = { policy, trainable, config, onProgress };
+  const usable = (need: Need) => usableProblems(policy, data.train, config, need);
+  if (method === "sft") return sftStep({ ...context, examples: usable("solution") }, state, signal);
   const rewards = await namedRewards(options.rewards, config.rewards);
-  return grpoOutcome({ ...context, rewards }, state, signal);
+  return grpoOutcome({ ...context, examples: usable(needOf(rewards)), rewards }, state, signal);
 }
 
 function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: TrainablePolicy): void {

@@ -1,5 +1,5 @@
 import type { Adapter } from "../adapter/adapter.js";
-import { resolveConfig } from "../config/config.js";
+import { describedConfig } from "../config/described.js";
 import type { SftOptions } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
@@ -7,6 +7,7 @@ import { sftStep } from "./sft.js";
 import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
 import type { Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
+import { usableProblems } from "./usable.js";
 
 export interface SftTrainerOptions<T extends Trained = Adapter> extends Omit<TrainerOptions<T>, "config"> {
   readonly config?: SftOptions;
@@ -26,7 +27,7 @@ export class SftTrainer<T extends Trained = Adapter> {
   constructor(options: SftTrainerOptions<T>) {
     checkResume(options);
     this.#options = options;
-    this.#config = resolveConfig(options.config ?? {});
+    this.#config = describedConfig(options.adapter, options.config ?? {});
   }
 
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */
@@ -34,9 +35,10 @@ export class SftTrainer<T extends Trained = Adapter> {
     const { engine: policy } = this.#options;
     const config = await runConfig(this.#options, this.#config, "sft");
     const data = await trainingData(this.#options, config, callbacks);
+    const examples = usableProblems(policy, data.train, config, "solution", callbacks.onWarning);
     const onProgress = callbacks.onProgress ?? (() => {});
     return trainRun(this.#options, config, data, callbacks, "sft", (trainable) => (state, signal) => {
-      return sftStep({ policy, trainable, examples: data.train, config, onProgress }, state, signal);
+      return sftStep({ policy, trainable, examples, config, onProgress }, state, signal);
     });
   }
 }

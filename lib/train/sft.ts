@@ -89,7 +89,8 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   };
 }
 
-function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
+/** ERR_DATA where there is nothing to learn, or more than fits in the model or a pass. */
+export function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
   const solution = solutionOf(example);
   if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
   const prompt = encodePrompt(policy, toPrompt(example.question, config), example.id, 1);

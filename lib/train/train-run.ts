@@ -1,4 +1,5 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
+import { differences } from "../config/described.js";
 import { checkMethod, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type Dataset, loadDataset } from "../data/load.js";
@@ -26,13 +27,16 @@ export function checkResume({ resume, run }: Pick<TrainerOptions<Trained>, "resu
 
 /** A run that is resumed has its own options, but for max_steps. */
 export async function runConfig(
-  { run, resume, config }: TrainerOptions<Trained>,
+  { run, resume, config, adapter }: TrainerOptions<Trained>,
   given: TrainConfig,
   method: Method,
 ): Promise<TrainConfig> {
   checkMethod(method, given);
   if (!resume || run === undefined) return given;
   const info = await readRunInfo(run);
+  const different = differences(adapter, info.config);
+  if (different !== null)
+    throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
   return { ...info.config, ...(config?.max_steps === undefined ? {} : { max_steps: given.max_steps }) };
 }
 

@@ -11,6 +11,7 @@ import { TinyLoraError } from "../error.js";
 import type { Estimate, Parts } from "./gradient-parts.js";
 import { NativeTrainable } from "./native-trainable.js";
 import { fisherMatrix, MOST_NATURAL } from "./natural.js";
+import { norm } from "./norm.js";
 import { clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
 import { attachMembers } from "./perturbation.js";
 import type { Policy } from "./policy.js";
@@ -121,7 +122,7 @@ class VectorTrainable implements Trainable<Adapter> {
     return { state: next, norm, gradient };
   }
   norm(state: OptimizerState): number {
-    return Math.hypot(...this.#rounded(state));
+    return norm(this.#rounded(state));
   }
   result(state: OptimizerState): Adapter {
     return this.#adapter.withVector(this.#rounded(state));

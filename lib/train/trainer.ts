@@ -1,5 +1,5 @@
 import type { Adapter } from "../adapter/adapter.js";
-import { resolveConfig } from "../config/config.js";
+import { describedConfig } from "../config/described.js";
 import type { TrainConfig, TrainOptions } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
 import type { Reward } from "../reward/reward.js";
@@ -8,13 +8,14 @@ import { grpoOutcome } from "./grpo-outcome.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
 import type { TrainablePolicy, Trained } from "./trainable.js";
+import { needOf, usableProblems } from "./usable.js";
 import { Watch } from "./watch.js";
 
 export interface TrainerOptions<T extends Trained = Adapter> {
   readonly engine: TrainablePolicy;
   /** What to train, from its numbers on: an adapter, or the model's own weights. */
   readonly adapter: T;
-  /** Options of the run; what is left out has the default of the schema. A run that is resumed has its own. */
+  /** Options of the run; what is left out has the default of the schema, or is what `adapter` is. A run that is resumed has its own. */
   readonly config?: TrainOptions;
   /** Problems; by default the data set that `config.data` names, and for evaluation `config.eval_data`. */
   readonly data?: Dataset;
@@ -50,7 +51,7 @@ export class GrpoTrainer<T extends Trained = Adapter> {
     checkResume(options);
     const named = options.rewards && Object.keys(options.rewards);
     this.#options = options;
-    this.#config = resolveConfig({ ...options.config, ...(named ? { rewards: named } : {}) });
+    this.#config = describedConfig(options.adapter, { ...options.config, ...(named ? { rewards: named } : {}) });
   }
 
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */
@@ -60,10 +61,11 @@ export class GrpoTrainer<T extends Trained = Adapter> {
     const config = await runConfig(this.#options, this.#config, "grpo");
     const data = await trainingData(this.#options, config, callbacks);
     const rewards = await namedRewards(this.#options.rewards, config.rewards);
+    const examples = usableProblems(engine, data.train, config, needOf(rewards), callbacks.onWarning);
     const watch = new Watch(rewards, callbacks.onWarning ?? (() => {}));
     const onProgress = callbacks.onProgress ?? (() => {});
     return trainRun(this.#options, config, data, callbacks, "grpo", (trainable) => {
-      const context = { policy: engine, trainable, examples: data.train, rewards, config, onProgress };
+      const context = { policy: engine, trainable, examples, rewards, config, onProgress };
       return (state, signal) => grpoOutcome(context, state, signal, (result) => watch.see(result));
     });
   }

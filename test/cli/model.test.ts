@@ -196,6 +196,19 @@ describe("with a model", () => {
     expect(lines(await ok(["replay", sft, "--step", "2"])).at(-1)).toBe("the same bits");
   });
 
+  it("takes a run that trained the weights for its model, and wants answers to compare with", async () => {
+    const run = join(folder, "whole");
+    const lessons = ["sft", "--data", join(folder, "sums.jsonl"), "--num-prompts", "2", "--eval-steps", "0"];
+    await ok([...lessons, "--adapter", "full", "--max-steps", "1", "--run", run, "--threads", "1"]);
+    expect(await ok(["info", "--model", run])).toContain(join(run, "model"));
+    const open = join(folder, "open.csv");
+    await writeFile(open, "question,result\n1 + 1?,2\n2 + 2?,4\n");
+    const { code, stderr } = await runCli(["eval", "--model", run, "--data", open, "--split", "train"], { env });
+    expect(stderr).toContain("expected an answer in answer, target");
+    expect(stderr).toContain("found only question, result: answer_column names another column");
+    expect(code).toBe(1);
+  });
+
   it("refuses another model's adapter, a run that is there, and flags that a resumed run has of its own", async () => {
     const run = join(folder, "mine");
     await ok([...train, "--max-steps", "1", "--run", run]);

@@ -30,6 +30,8 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
       /--benchmark: expected names of gsm8k, .*\(nearest: math500\), found "math-500"/,
     ],
     [["eval", "--benchmark", "gsm8k", "--answer-column", "a"], /--benchmark: its data sets have columns of their own/],
+    [["eval", "--benchmark", "gsm8k", "--data", "svamp"], /--benchmark: it names data sets in place of --data/],
+    [["train", "--resume", "runs/a", "--run", "runs/b"], /--resume: the run has its own folder/],
     [["eval", "--samples", "2", "--k", "1,4"], /--k: expected at most --samples \(2\), found 4/],
     [["export", "--output", "x"], /required option '--adapter <adapter>' not specified/],
     [["export", "--adapter", "x", "--output", "x", "--format", "onnx"], /Allowed choices are lora, gguf, peft/],
@@ -114,6 +116,8 @@ describe("failures: exit code 1 and one line", () => {
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
     [["eval", "--data", "embedded", "--output", "package.json/x.jsonl"], "package.json/x.jsonl: cannot be written"],
     [["eval", "--data", "embedded", "--report", "package.json/x.md"], "package.json/x.md: cannot be written"],
+    [["eval", "--data", "embedded", "--report", "docs"], "docs: expected a file, found a folder"],
+    [["train", "--model", "embedded", "--data", "embedded", "--r", "17"], "rank: expected at most 16"],
     [["eval", "--compare", "nowhere"], "nowhere: no such adapter"],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args);

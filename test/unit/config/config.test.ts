@@ -12,6 +12,8 @@ import type { TrainOptions } from "../../../lib/config/schema.js";
 
 describe("resolveConfig", () => {
   it("refuses what is wrong, naming the key, what was expected and what was found", () => {
+    const cyclic: Record<string, unknown> = {};
+    cyclic.self = cyclic;
     const cases: [Record<string, unknown>, RegExp][] = [
       [{ lerning_rate: 1 }, /^flags: unknown key lerning_rate \(nearest: learning_rate\)$/],
       [{ "num-generation": 1 }, /nearest: num_generations/],
@@ -24,6 +26,13 @@ describe("resolveConfig", () => {
       [{ loss_type: "gpro" }, /loss_type: expected one of .* \(nearest: grpo\), found "gpro"/],
       [{ scale_rewards: "std" }, /scale_rewards: expected one of group, batch, none/],
       [{ rewards: [] }, /rewards: expected at least 1 in the list, found \[\]/],
+      [{ rewards: [() => 1] }, /rewards\.0: expected a text, found a function$/],
+      [{ max_steps: 3n }, /max_steps: expected a number, found 3$/],
+      [{ data: cyclic }, /data: expected a text, found <ref \*1>/],
+      [[1] as never, /^flags: expected keys and values, found \[1\]$/],
+      [null as never, /^flags: expected keys and values, found null$/],
+      [{ stop: ["a", ""] }, /stop\.1: expected at least 1 letter, found ""/],
+      [{ reward_timeout: 1e7 }, /reward_timeout: expected at most 86400/],
       [{ rewards: "answer" }, /rewards: expected a list, found "answer"/],
       [{ rewards: ["answer"], reward_weights: [1, 2] }, /reward_weights: expected 1 numbers/],
       [{ target_modules: ["q_proj", "x_proj"] }, /target_modules\.1: expected one of .*found "x_proj"/],
@@ -156,6 +165,7 @@ describe("readConfigFile", () => {
       expected,
     );
     expect(await file("a.json", JSON.stringify(expected))).toEqual(expected);
+    expect(await file("notepad.json", `\uFEFF${JSON.stringify(expected)}`)).toEqual(expected);
     expect(await file("empty.yml", "# nothing yet\n")).toEqual({});
   });
 

@@ -111,6 +111,16 @@ describe("accuracy against trainable parameters", () => {
     expect(png.readUInt32BE(16)).toBeGreaterThan(1000); // pixels wide
   });
 
+  it("does not draw a difference where means are equal but for their last bits", async () => {
+    const runs = [0, 1, 2].map((seed) => ({ u: 13, rate: 1, seed, accuracy: 0.1 }));
+    const sweep = await writeSweep("sweep", [...runs, { u: 1, rate: 1, seed: 0, accuracy: 0.1 }]);
+    await plotFolders({ folders: [sweep], output: output() });
+    const svg = await readFile(join(output(), "accuracy.svg"), "utf8");
+    const ticks = [...svg.matchAll(/>([\d.]+)%</g)].map(([, tick]) => tick!);
+    expect(ticks).toContain("10");
+    for (const tick of ticks) expect(tick.length).toBeLessThan(5);
+  });
+
   it("tells sweeps apart, and types where bytes count", async () => {
     const one = (v_dtype: string) => ({ u: 13, v_dtype, rate: 1, seed: 1, accuracy: 0.5 });
     const a = await writeSweep("a", [one("fp32"), one("bf16")]);

@@ -363,7 +363,7 @@ import { existsSync } from "node:fs";
     }
     expect(await readdir(folder)).not.toContain("out");
     await writeFile(join(folder, "config.json"), "{}");
-    await expect(runSweep({ sweep: { base }, folder })).rejects.toThrow(/holds a run already/);
+    await expect(runSweep({ sweep: { base }, folder })).rejects.toThrow(/config\.json: not the config of a run/);
     await runSweep({ sweep: { base: { ...common, method: "sft", u: 3, start_from: start } }, folder: out });
   });
 

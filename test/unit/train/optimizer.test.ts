@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
+import { randomUniform } from "../../../lib/data/philox.js";
+import { norm } from "../../../lib/train/norm.js";
 import { clipNorm, initialState, type OptimizerOptions, update } from "../../../lib/train/optimizer.js";
 import { learningRate } from "../../../lib/train/schedule.js";
 
@@ -43,6 +45,21 @@ describe("clipNorm", () => {
     expect(clipNorm(Float64Array.of(3, 4), 1)).toEqual({ gradient: Float64Array.of(3 / 5, 4 / 5), norm: 5 });
     expect(clipNorm(Float64Array.of(3, 4), 0).gradient).toEqual(Float64Array.of(3, 4));
     expect(clipNorm(Float64Array.of(0, 0), 1).gradient).toEqual(Float64Array.of(0, 0));
+  });
+});
+
+describe("norm", () => {
+  it("has the bits of Math.hypot", () => {
+    for (const n of [0, 1, 2, 3, 13, 1000]) {
+      const values = Float64Array.from({ length: n }, (_, i) => randomUniform(n, "init", i) - 0.5);
+      expect(norm(values)).toBe(Math.hypot(...values));
+    }
+    expect(norm(Float32Array.of(1, Number.NaN, 2))).toBeNaN();
+    expect(norm(Float32Array.of(1, Number.POSITIVE_INFINITY))).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("takes more numbers than a call has arguments", () => {
+    expect(norm(new Float64Array(1_000_000).fill(2))).toBe(2000);
   });
 });
 

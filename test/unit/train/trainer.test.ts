@@ -2,9 +2,11 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Adapter } from "../../../lib/adapter/adapter.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Dataset } from "../../../lib/data/load.js";
 import type { Reward } from "../../../lib/reward/reward.js";
+import { readRunInfo } from "../../../lib/run/folder.js";
 import type { StepReport } from "../../../lib/train/run.js";
 import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
@@ -47,6 +49,11 @@ function makeTrainer(options: Partial<GrpoTrainerOptions> & { policy?: FakePolic
     config: { ...small, ...config },
     ...rest,
   });
+}
+
+function base(): Pick<GrpoTrainerOptions, "engine" | "adapter" | "config"> {
+  const engine = new FakePolicy();
+  return { engine, adapter: engine.adapter(), config: small };
 }
 
 async function metricsOf(run: string): Promise<Record<string, unknown>[]> {
@@ -111,6 +118,19 @@ describe("GrpoTrainer", () => {
     const adapter = policy.adapter();
     const { adapter: trained } = await makeTrainer({ policy, adapter }).train();
     expect(policy.vector).toEqual(trained.v);
+  });
+
+  it("writes down what it trains, and refuses options that describe another adapter", async () => {
+    await makeTrainer({ run: folder }).train();
+    expect((await readRunInfo(folder)).config).toMatchObject({ adapter: "tinylora", r: 2, u: 5, tying: null });
+    expect(() => makeTrainer({ config: { u: 6 } })).toThrow(
+      /^options: they describe another adapter than the one given: expected u: 5 \(found 6\)$/,
+    );
+    const policy = new FakePolicy();
+    const adapter = Adapter.create(policy, { u: 5, projection: { seed: 1, distribution: "normal" } });
+    await expect(makeTrainer({ policy, adapter, run: folder, resume: true }).train()).rejects.toThrow(
+      /does not train the adapter given: expected projection_seed: 1 \(found 0\)$/,
+    );
   });
 
   it("refuses to start over a run that is there", async () => {
@@ -219,12 +239,19 @@ describe("failures", () => {
     ["rejects", () => Promise.reject(new Error("offline")), /reward "bad" on fake\/train\/\d+: threw Error: offline/],
     ["gives NaN", () => Number.NaN, /reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN/],
     ["gives a text", () => "1" as unknown as number, /expected a finite number or null, found 1/],
-    ["never ends", () => new Promise(() => {}), /no value within 0.05 s/],
+    ["never ends", () => new Promise(() => {}), /no value within 1 s/],
+    [
+      "loops for ever",
+      () => {
+        for (;;);
+      },
+      /reward "bad" on fake\/train\/\d+: no value within 1 s/,
+    ],
   ])("a reward that %s stops the run and leaves the last checkpoint", async (_, bad, message) => {
     let calls = 0;
     const flaky: Reward = (completion, example) => (++calls > 24 ? bad(completion, example) : completion.length);
     const policy = new FakePolicy();
-    const trainer = makeTrainer({ policy, run: folder, rewards: { bad: flaky }, config: { reward_timeout: 0.05 } });
+    const trainer = makeTrainer({ policy, run: folder, rewards: { bad: flaky }, config: { reward_timeout: 1 } });
     await expect(trainer.train()).rejects.toThrow(message);
     expect((await readdir(join(folder, "checkpoints"))).sort()).toEqual(["step-1", "step-2"]);
     expect(policy.vector).toEqual(
@@ -284,6 +311,58 @@ describe("failures", () => {
     });
     await expect(unknown.train()).rejects.toThrow(/none\.mjs/);
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("tells of a problem without room before anything is written, or leaves it out", async () => {
+    const run = join(folder, "run");
+    const long = { ...problem("long"), question: "x".repeat(300) };
+    const policy = new FakePolicy();
+    policy.tokenizer.encode = (text) => Array(text.length > 100 ? 250 : 4).fill(1);
+    const train = [...data.train, long];
+    // With 12 problems in 4 steps of 3, all 11 are used.
+    const options = { policy, run, data: { ...data, train } };
+    await expect(makeTrainer(options).train()).rejects.toThrow(
+      /^long: the prompt's 250 tokens and 8 of the completion/,
+    );
+    expect(await readdir(folder)).toEqual([]);
+    expect((await makeTrainer({ ...options, config: { max_steps: 1 } }).train()).step).toBe(1);
+
+    const warnings: string[] = [];
+    const skipping = makeTrainer({ ...options, run: join(folder, "b"), config: { skip_bad: true } });
+    expect((await skipping.train({ onWarning: (m) => void warnings.push(m) })).step).toBe(4);
+    expect(warnings).toEqual([expect.stringMatching(/^1 problems left out, the first: long: /)]);
+  });
+
+  it("tells that an answer is rewarded and a problem has none", async () => {
+    const train = [{ ...problem("open"), answer: "", row: { question: "?", result: "7" } }];
+    const named = new GrpoTrainer({ ...base(), data: { ...data, train } });
+    await expect(named.train()).rejects.toThrow(/^open: expected an answer in answer, .*found only question, result/);
+    expect((await makeTrainer({ data: { ...data, train } }).train()).step).toBe(4);
+  });
+
+  it("refuses rewards that would be one in the metrics", async () => {
+    for (const rewards of [
+      ["answer", "answer"],
+      ["answer", "constructor"],
+    ]) {
+      const trainer = new GrpoTrainer({ ...base(), data, config: { ...small, rewards } });
+      await expect(trainer.train()).rejects.toThrow(/^rewards: expected (different names|one of answer)/);
+    }
+  });
+
+  it("starts in a folder whose run ended before its first checkpoint", async () => {
+    const run = join(folder, "run");
+    const policy = new FakePolicy();
+    const stopped = makeTrainer({ policy, run }).train({
+      onStep: () => {
+        throw new Error("no");
+      },
+    });
+    await expect(stopped).rejects.toThrow(/^no$/);
+    expect((await makeTrainer({ run, config: { max_steps: 1 } }).train()).step).toBe(1);
+    const metrics = await metricsOf(run);
+    expect(metrics.map(({ step }) => step)).toEqual([0, 1]);
+    await expect(makeTrainer({ run }).train()).rejects.toThrow(/holds a run already/);
   });
 
   it("refuses data without problems for training", async () => {

@@ -1,0 +1,52 @@
+/** Whether options describe what is trained: config.json is to tell what a run made, and how to make it again. */
+import { Adapter } from "../adapter/adapter.js";
+import type { FullWeights } from "../adapter/full.js";
+import { TinyLoraError } from "../error.js";
+import { adapterOptions, optionsOf } from "./adapter-options.js";
+import { resolveConfig } from "./config.js";
+import type { TrainConfig, TrainOptions } from "./schema.js";
+
+type Description = Readonly<Record<string, unknown>>;
+
+/** The options of a run that trains `trained`, which says what they leave open of it. ERR_CONFIG where they say otherwise. */
+export function describedConfig(trained: Adapter | FullWeights, options: TrainOptions): TrainConfig {
+  const wanted = descriptionOf(trained);
+  const { adapter, r } = resolveConfig({});
+  const plain: Description = { ...ofConfig(resolveConfig(kindOf(wanted))), adapter, r };
+  const given = options as Description;
+  const open = Object.entries(wanted).filter(
+    ([key, value]) => (given[key] ?? null) === null && !same(plain[key], value),
+  );
+  const config = resolveConfig({ ...options, ...Object.fromEntries(open) });
+  const different = differences(trained, config);
+  if (different === null) return config;
+  throw new TinyLoraError("ERR_CONFIG", `options: they describe another adapter than the one given: ${different}`);
+}
+
+/** How what is trained differs from what the options describe, in words; null where it does not. */
+export function differences(trained: Adapter | FullWeights, config: TrainConfig): string | null {
+  const [wanted, found] = [descriptionOf(trained), ofConfig(config)];
+  const different = Object.entries(wanted).filter(([key, value]) => !same(found[key], value));
+  const told = different.map(([key, value]) => `${key}: ${value ?? "none"} (found ${found[key] ?? "none"})`);
+  return told.length === 0 ? null : `expected ${told.join(", ")}`;
+}
+
+function descriptionOf(trained: Adapter | FullWeights): Description {
+  if (trained instanceof Adapter) return optionsOf(trained);
+  return { adapter: "full", target_modules: trained.targets };
+}
+
+function ofConfig(config: TrainConfig): Description {
+  const spec = adapterOptions(config);
+  if (spec === null) return { adapter: "full", target_modules: config.target_modules };
+  return optionsOf({ spec, v: Float32Array.of((spec.alpha ?? spec.rank) / spec.rank) });
+}
+
+/** The kind, with what it cannot be without. */
+function kindOf({ adapter, r }: Description): TrainOptions {
+  return adapter === "full" ? { adapter } : ({ adapter, r } as TrainOptions);
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return String(a ?? null) === String(b ?? null);
+}

@@ -1,0 +1,100 @@
+/**
+ * Problems that a run can use: with an answer where one is needed, and room in the model and the passes. They are looked at
+ * before the run begins: in the middle of it, the step that meets an unfit one would fail again after every resume.
+ */
+import type { TrainConfig } from "../config/schema.js";
+import { checkAnswer } from "../data/columns.js";
+import type { Example } from "../data/example.js";
+import { examplesOfStep } from "../data/order.js";
+import { toPrompt } from "../data/prompt.js";
+import { guarded } from "../data/rows.js";
+import { solutionOf } from "../data/solution.js";
+import { TinyLoraError } from "../error.js";
+import { answerReward, strictReward } from "../reward/answer-reward.js";
+import type { NamedReward } from "../reward/reward.js";
+import { encodePrompt } from "../sample/sample.js";
+import type { Policy } from "./policy.js";
+import { toLesson } from "./sft.js";
+
+/** What problems must have besides a question: a worked answer to learn, an answer that is rewarded, or nothing. */
+export type Need = "solution" | "answer" | "nothing";
+
+export function needOf(rewards: readonly NamedReward[]): Need {
+  return rewards.some(({ reward }) => reward === answerReward || reward === strictReward) ? "answer" : "nothing";
+}
+
+type Check = (policy: Policy, problem: Example, config: TrainConfig) => void;
+const CHECKS: Record<Need, Check> = {
+  solution: checkLesson,
+  answer(policy, problem, config) {
+    checkAnswer(problem);
+    checkPrompt(policy, problem, config);
+  },
+  nothing: checkPrompt,
+};
+
+/** Without `skip_bad` an unfit problem that the run's steps will use is an error, with it all unfit ones are left out. */
+export function usableProblems(
+  policy: Policy,
+  problems: readonly Example[],
+  config: TrainConfig,
+  need: Need,
+  onWarning: (message: string) => void = () => {},
+): readonly Example[] {
+  const check = CHECKS[need];
+  if (!config.skip_bad) {
+    for (const place of placesUsed(problems.length, config)) check(policy, problems[place]!, config);
+    return problems;
+  }
+  const skipped: TinyLoraError[] = [];
+  const usable = problems.filter(
+    (problem) =>
+      guarded(
+        (error) => void skipped.push(error),
+        () => check(policy, problem, config),
+      ).length > 0,
+  );
+  if (usable.length === 0) throw skipped[0]!;
+  if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
+  return usable;
+}
+
+function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): Iterable<number> {
+  if (max_steps * num_prompts >= length) return Array(length).keys();
+  return new Set(
+    Array.from({ length: max_steps }, (_, step) => examplesOfStep(step, num_prompts, length, seed)).flat(),
+  );
+}
+
+/** The prompt must leave room for the longest completion, in the model's context and in a pass. */
+function checkPrompt(policy: Policy, { id, question }: Example, config: TrainConfig): void {
+  const { max_completion_length, estimator } = config;
+  const budget = estimator === "policy_gradient" ? config.token_budget : Number.POSITIVE_INFINITY;
+  const room = Math.min(policy.model.config.context, budget) - max_completion_length;
+  const prompt = toPrompt(question, config);
+  if (mostTokens(prompt) <= room) return;
+  const longest = encodePrompt(policy, prompt, id, max_completion_length).length + max_completion_length;
+  if (longest <= budget) return;
+  throw new TinyLoraError(
+    "ERR_CONFIG",
+    `token_budget: expected at least ${longest} for the prompt and a completion of ${id}, found ${budget}`,
+  );
+}
+
+function checkLesson(policy: Policy, example: Example, config: TrainConfig): void {
+  const solution = solutionOf(example);
+  const room = Math.min(policy.model.config.context, config.token_budget);
+  const most = mostTokens(toPrompt(example.question, config)) + mostTokens(solution);
+  if (solution === "" || most > room) toLesson(policy, example, config);
+}
+
+/** What a chat template adds to its messages, a system message of its own among it, and to each of them. */
+const TEMPLATE_TOKENS = 48;
+const MESSAGE_TOKENS = 8;
+
+/** No fewer tokens than it has, at a fraction of the time that counting them takes: each holds a byte or more. */
+function mostTokens(prompt: ReturnType<typeof toPrompt>): number {
+  if (typeof prompt === "string") return Buffer.byteLength(prompt) + MESSAGE_TOKENS;
+  const messages = prompt.map(({ content }) => Buffer.byteLength(content) + MESSAGE_TOKENS);
+  return messages.reduce((sum, tokens) => sum + tokens, TEMPLATE_TOKENS);
+}
