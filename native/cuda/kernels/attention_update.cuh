@@ -1,4 +1,5 @@
-// z = out A^T and left = z R_k^T of the product that reads attention's output (o_proj), made by the warps that write it.
+// z = out A^T and left = z R_k^T of the product that reads attention's output (o_proj), made by the warps that write
+// it.
 //
 // A row's H heads come from different blocks, so z is made in two steps. The warp that has rounded a query's D numbers
 // multiplies them by its head's columns of A, and leaves the sums, [M, H, rank]. Each warp then counts its queries as
@@ -6,12 +7,12 @@
 // at zero for the next launch. Which warp that is changes no bit: it reads all parts from memory, in one order.
 //
 // Order: of a head 32 chains (a product, then fmaf), chain L of columns 2 L and 2 L + 1 of each 64, ascending, then the
-// chains in a butterfly, those 16 apart first; of a row, with W the power of two from the rank up, the parts of heads j,
-// j + 32 / W, j + 64 / W, ... ascending in lanes j W .. j W + W - 1, then those lanes in such a butterfly. It is the
+// chains in a butterfly, those 16 apart first; of a row, with W the power of two from the rank up, the parts of heads
+// j, j + 32 / W, j + 64 / W, ... ascending in lanes j W .. j W + W - 1, then those lanes in such a butterfly. It is the
 // same in every kernel that writes out (attention_tile.cuh, attention_simt.cuh, attention_combine.cu).
-// Bytes: rank D floats of A from L2 for each query, on tensor cores for each head of a tile of queries; and of each part
-// 4 rank written and read. Operations: rank D / 32 fmaf a lane and query. Tensor cores would multiply each query by the
-// columns of all the heads of its tile.
+// Bytes: rank D floats of A from L2 for each query, on tensor cores for each head of a tile of queries; and of each
+// part 4 rank written and read. Operations: rank D / 32 fmaf a lane and query. Tensor cores would multiply each query
+// by the columns of all the heads of its tile.
 #pragma once
 
 #include "act.cuh"
