@@ -1,9 +1,6 @@
-/** Mistakes planted in kernels, most in those that train weights, and the native tests that each must fail on the stand-in. */
-import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+/** Mistakes planted in kernels, and the native tests that each must fail on the stand-in. */
 
-const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
+export type Mistake = readonly [from: string, to: string];
 
 export interface KernelMutants {
   /** Of native/cuda/kernels. */
@@ -338,49 +335,3 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     },
   },
 ];
-
-/** As cmake/cuda.cmake has it. */
-export const isForHopper = (file: string): boolean => file.endsWith("_sm90");
-
-export type Mistake = readonly [from: string, to: string];
-
-/** PTX of the mutants' file, with the mistake if there is one, written to `folder`; compiled as cmake/cuda.cmake does. */
-export function compileMutant(mutants: KernelMutants, mistake: Mistake | undefined, folder: string): string {
-  const { file, header, test } = mutants;
-  const [source, target] = [join(folder, `${file}.cu`), join(folder, `${file}.ptx`)];
-  for (const name of readdirSync(kernels).filter((one) => /\.c?uh?$|\.h$/.test(one))) {
-    const own = name === (header ?? `${file}.cu`) ? mistake : undefined;
-    if (name === `${file}.cu` || !name.endsWith(".cu")) writeFileSync(join(folder, name), withMistake(name, own));
-  }
-  writeFileSync(source, withInstances(readFileSync(source, "utf8"), test.at(-1)!));
-  const flags = [
-    "-std=c++17",
-    "-O3",
-    "--fmad=false",
-    "-lineinfo",
-    "-ptx",
-    `-arch=${isForHopper(file) ? "compute_90a" : "compute_80"}`,
-  ];
-  const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
-  const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });
-  if (status !== 0) throw new Error(`nvcc: ${stderr}`);
-  return target;
-}
-
-/** Only the kernels of the type that the test runs in, `cuda fp16`: nvcc has half as much to do. */
-function withInstances(text: string, backend: string): string {
-  const own = backend.replace(/^cuda /, "").replace("fp", "f");
-  const instance = /^TINYLORA_\w+\((\w+), .*\)\n/gm;
-  const isOwn = (name: string) => name.split("_").includes(own);
-  const names = [...text.matchAll(instance)].map(([, name]) => name!);
-  if (names.length > 0 && !names.some(isOwn)) throw new Error(`expected kernels of ${own}, found ${names.join()}`);
-  return text.replace(instance, (line, name: string) => (isOwn(name) ? line : ""));
-}
-
-function withMistake(name: string, mistake: Mistake | undefined): string {
-  const text = readFileSync(join(kernels, name), "utf8");
-  if (!mistake) return text;
-  const [from, to] = mistake;
-  if (text.split(from).length !== 2) throw new Error(`${name}: expected once: ${from}`);
-  return text.replace(from, () => to);
-}

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { compileMutant, isForHopper, KERNEL_MUTANTS } from "./kernel-mutants.js";
+import { compileMutant, isForHopper } from "./compile-mutant.js";
+import { KERNEL_MUTANTS } from "./kernel-mutants.js";
 import { linesOf, nativeTests, onStandIn } from "./native-tests.js";
 
 describe.skipIf(!onStandIn)("planted in a kernel", () => {
