@@ -11,9 +11,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { counterRows } from "../../bin/counters.js";
+import { MODELS } from "../../bin/shapes.js";
 import { byClass, fusionCost, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
 import { GPUS } from "./estimate.js";
-import { countAs } from "./layer-counts.js";
+import { countAs, countCubeAs } from "./layer-counts.js";
 import { countSteps } from "./population-counts.js";
 import { populationTable } from "./population-table.js";
 import { attentionMore, productTime, residents, timeWithInputs } from "./product-time.js";
@@ -30,15 +31,21 @@ const { values: options } = parseArgs({
   },
 });
 const rank = Number(options.rank);
-const wanted = { models: options.models.split(","), rows: options.rows.split(",").map(Number), rank };
+const models = options.models.split(",");
+const wanted = {
+  models: Object.fromEntries(models.map((name) => [name, MODELS[name]!])),
+  rows: options.rows.split(",").map(Number),
+  rank,
+};
 const root = join(import.meta.dirname, "../..");
 
 const kernels: Kernel[] = measure();
 const standIn = await standInTimes();
 const blocks = residents(kernels);
 const counts = { sm_80: countAs(80, wanted), sm_90a: countAs(90, wanted) };
-const steps = { sm_80: countSteps(80, wanted.models), sm_90a: countSteps(90, wanted.models) };
-const results = counts.sm_80.layers.map((_, i) => summary(i));
+const steps = { sm_80: countSteps(80, models), sm_90a: countSteps(90, models) };
+const cubes = { sm_80: countCubeAs(80, rank), sm_90a: countCubeAs(90, rank) };
+const results = counts.sm_80.map((_, i) => summary(i));
 const cube = cubeShares();
 const file = join(import.meta.dirname, "counters.json");
 const sample = "a middle block and the last along each axis";
@@ -51,14 +58,14 @@ export type CubeShare = ReturnType<typeof cubeShares>[number];
 
 /** Counters of the kernels of sm_80, times of those that each GPU runs. */
 function summary(index: number) {
-  const { model, rows, plain, fused } = counts.sm_80.layers[index]!;
+  const { model, rows, plain, fused } = counts.sm_80[index]!;
   return {
     ...{ model, rows, rank },
     products: counterRows(rows, plain, fused),
     parts: { plain: partsOf(plain), fused: partsOf(fused) },
     fusion: { forward: fusionCost("forward", plain, fused), backward: fusionCost("backward", plain, fused) },
     estimates: GPUS.map((gpu) => {
-      const own = counts[gpu.architecture].layers[index]!;
+      const own = counts[gpu.architecture][index]!;
       const time = (list: readonly ProductCounts[], beside = 0) => {
         const times = list.map((one) => timeWithInputs(gpu, one, rows, blocks));
         const seconds = times.reduce((sum, one) => sum + one.seconds, beside);
@@ -96,7 +103,7 @@ function partsOf(counts: LayerCounts) {
 function cubeShares() {
   return GPUS.flatMap((gpu) =>
     (["forward", "backward"] as const).map((pass) => {
-      const { plain, fused, rows } = counts[gpu.architecture].cube;
+      const { plain, fused, rows } = cubes[gpu.architecture];
       const pick = (of: LayerCounts) => of[pass].find(({ modules }) => modules === "o")!;
       const { seconds, limit } = productTime(gpu, pick(plain), rows, blocks);
       const peak = 2 * gpu.tensor * gpu.multiprocessors * gpu.hertz;

@@ -1,6 +1,6 @@
 /** Counters of layers of real shapes on the stand-in for the driver. */
 import { MODELS } from "../../bin/shapes.js";
-import { CountedModel, type Dtype, type LayerCounts, startCounting } from "../../lib/index.js";
+import { CountedModel, type Dtype, type LayerCounts, type ModelShape, startCounting } from "../../lib/index.js";
 import { answer, countInProcess } from "./counting-process.js";
 
 export interface Counted {
@@ -10,33 +10,33 @@ export interface Counted {
   readonly fused: LayerCounts;
 }
 
-export interface Counts {
-  readonly layers: readonly Counted[];
-  /** A layer with a product of 4096 cubed: o. */
-  readonly cube: Counted;
-}
-
 interface Wanted {
-  readonly models: readonly string[];
+  readonly models: Readonly<Record<string, ModelShape>>;
   readonly rows: readonly number[];
   readonly rank: number;
   /** bf16 when not given. */
   readonly dtype?: Dtype;
 }
 
-export function countAs(architecture: 80 | 90, wanted: Wanted): Counts {
+/** Every model with every number of rows. */
+export function countAs(architecture: 80 | 90, wanted: Wanted): Counted[] {
   return countInProcess(import.meta.filename, architecture, wanted);
 }
 
-async function count({ models, rows, rank, dtype }: Wanted): Promise<Counts> {
+/** A layer with a product of 4096 cubed: o. */
+export function countCubeAs(architecture: 80 | 90, rank: number, dtype?: Dtype): Counted {
+  const models = { cube: { ...MODELS["llama-3.1-8b"]!, vocab: 512, intermediate: 256 } };
+  return countAs(architecture, { models, rows: [4096], rank, ...(dtype && { dtype }) })[0]!;
+}
+
+async function count({ models, rows, rank, dtype }: Wanted): Promise<Counted[]> {
   startCounting();
-  const layers: Counted[] = [];
-  for (const name of models) {
-    using model = await CountedModel.load(MODELS[name]!, dtype);
-    for (const many of rows) layers.push(await both(name, model, many, rank));
+  const counts: Counted[] = [];
+  for (const [name, shape] of Object.entries(models)) {
+    using model = await CountedModel.load(shape, dtype);
+    for (const many of rows) counts.push(await both(name, model, many, rank));
   }
-  using cubic = await CountedModel.load({ ...MODELS["llama-3.1-8b"]!, vocab: 512, intermediate: 256 }, dtype);
-  return { layers, cube: await both("llama-3.1-8b", cubic, 4096, rank) };
+  return counts;
 }
 
 async function both(name: string, model: CountedModel, rows: number, rank: number): Promise<Counted> {

@@ -82,6 +82,7 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
   for (int i = 0; i < args.tasks; ++i) {
     ProductTask& task = args.task[i];
     task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
+    task.fours = task.pairs != 0 && task.n % 4 == 0;
   }
   if (half() && cuda::has_sm90_products(*device_)) return cuda::run_sm90_products(*device_, args, dtype_, backward);
   const Kernel& kernel = backward ? choose(by_dtype(kBf16Backward, kF16Backward, kF32Backward), args.rows, args,
@@ -130,7 +131,7 @@ void CudaBackend::linear(std::span<const LinearArgs> products) {
                                .first_tile = 0,
                                .y_float = product.y_float,
                                .pairs = 0,
-                               .unused = 0};
+                               .fours = 0};
   }
   set_product_input(args, x.data, rows, in);
   run_products(args, false);
@@ -160,7 +161,7 @@ void CudaBackend::linear_backward(const LinearBackwardArgs& args) {
                      .first_tile = 0,
                      .y_float = 1,
                      .pairs = 0,
-                     .unused = 0};
+                     .fours = 0};
   set_product_input(product, args.dy, args.rows, weight.out);
   run_products(product, true);
 }

@@ -82,11 +82,12 @@ void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKe
   args.tiles = args.row_tiles * static_cast<int>(column_tiles(product, kernel));
   device.bind();
   encode(device.api(), args.x, dtype, product.x, product.rows, product.x_stride, kernel.rows);
-  int first = 0;
+  int first = 0, rank = 0;
   for (int i = 0; i < product.tasks; ++i) {
     ProductTask& task = args.product.task[i];
     task.first_tile = first;
     first += static_cast<int>(ceil_div(task.n, kernel.columns));
+    rank = std::max(rank, task.rank);
     // Rows of W are outputs, or k in the backward product.
     const int rows = round_up(backward ? product.k : task.n, kPadOut);
     encode(device.api(), args.w[i], dtype, task.w, rows, task.w_stride,
@@ -98,7 +99,7 @@ void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKe
   launch(device, "product_sm90", kernel.name,
          {.grid = {cluster * std::min(static_cast<unsigned>(args.tiles), resident_clusters)},
           .block = kernel.threads,
-          .shared_bytes = kernel.shared_bytes},
+          .shared_bytes = kernel.shared_bytes + product_factor_bytes(rank, kernel.rows, kernel.columns)},
          args);
 }
 

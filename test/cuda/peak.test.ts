@@ -3,11 +3,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { GPUS } from "../../benchmarks/cuda/estimate.js";
 import { countedTiles, tileClocks } from "../../benchmarks/cuda/estimate-wgmma.js";
-import { type Counted, countAs } from "../../benchmarks/cuda/layer-counts.js";
+import { type Counted, countCubeAs } from "../../benchmarks/cuda/layer-counts.js";
 import { productTime, type Residents, residents, tilingOf } from "../../benchmarks/cuda/product-time.js";
 import { hasNvcc } from "../cudasim/build.js";
 
 const N = 4096;
+const RANK = 2;
 const PASSES = ["forward", "backward"] as const;
 /** Of the products that TMA feeds: mma.sync reaches 60 %, wgmma 75 %. */
 const LEAST = { sm_80: 0.6, sm_90a: 0.75 };
@@ -17,9 +18,8 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "4096 cubed" : "4096 cubed (left out: there 
   let fp16: Counted;
   let blocks: Residents;
   beforeAll(() => {
-    const wanted = { models: [], rows: [], rank: 2 };
-    counts = { sm_80: countAs(80, wanted).cube, sm_90a: countAs(90, wanted).cube };
-    fp16 = countAs(90, { ...wanted, dtype: "fp16" }).cube;
+    counts = { sm_80: countCubeAs(80, RANK), sm_90a: countCubeAs(90, RANK) };
+    fp16 = countCubeAs(90, RANK, "fp16");
     blocks = residents();
   }, 600_000);
 

@@ -33,9 +33,9 @@ export function compileMutant(mutants: KernelMutants, mistake: Mistake | undefin
   return target;
 }
 
-/** Only the kernels of the type that the test runs in, `cuda fp16`: nvcc has half as much to do. */
+/** Only the kernels of the type that the test runs in, `cuda fp16` or `sm_90a fp16`: nvcc has half as much to do. */
 function withInstances(text: string, backend: string): string {
-  const own = backend.replace(/^cuda /, "").replace("fp", "f");
+  const own = backend.split(" ").at(-1)!.replace("fp", "f");
   const instance = /^TINYLORA_\w+\((\w+), .*\)\n/gm;
   const isOwn = (name: string) => name.split("_").includes(own);
   const names = [...text.matchAll(instance)].map(([, name]) => name!);

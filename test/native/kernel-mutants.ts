@@ -304,7 +304,42 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     test: ["linear: numerics", "cuda fp16"],
     mistakes: {
       "multiplied as bf16": ["multiply_add<typename T::Half, ", "multiply_add<__nv_bfloat16, "],
-      "stored as bf16": ["finish_pair<typename T::Half>", "finish_pair<__nv_bfloat16>"],
+      "stored as bf16": ["finish_fragments<typename T::Half>", "finish_fragments<__nv_bfloat16>"],
+    },
+  },
+  {
+    file: "product_sm90",
+    test: ["linear: numerics", "cuda bf16"],
+    mistakes: {
+      "factors not waited for": ["      wait_for_all_copies();\n", ""],
+      "the barrier before the update removed": ["      meet_consumers<T>();  // the factors are there\n", ""],
+      "factors of the first warp's rows for all": ["ring.factors, row, 0)", "ring.factors, 0, 0)"],
+    },
+  },
+  {
+    file: "product_sm90",
+    test: ["cuda product: every tiling has the same bits", "sm_90a bf16"],
+    mistakes: {
+      "the barrier behind the update removed": ["      meet_consumers<T>();  // and may be overwritten\n", ""],
+    },
+  },
+  {
+    file: "product_sm90",
+    header: "product_pair.cuh",
+    test: ["linear: numerics", "cuda bf16"],
+    mistakes: {
+      "the word kept is the word traded": ["odd ? words[0] : words[1]", "odd ? words[1] : words[0]"],
+      "both lanes of a pair at one fragment": ["column / 4 * 4 + (odd ? 8 : 0)", "column / 4 * 4"],
+      "a bias of the first fragment for both": ["task.bias[column + 8], ", "task.bias[column], "],
+    },
+  },
+  {
+    file: "product_half",
+    header: "product_update.cuh",
+    test: ["linear: numerics", "cuda bf16"],
+    mistakes: {
+      "rows past the end read": ["i + threadIdx.x < real)", "true)"],
+      "a row's right factors for all of the rank": ["right + r * T::kColumns);\n}", "right);\n}"],
     },
   },
   {

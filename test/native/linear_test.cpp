@@ -13,7 +13,7 @@ const std::vector<LinearShape> kShapes = {
     {.rows = 2, .in = 2, .out = 3, .rank = 1},
     {.rows = 1, .in = 989, .out = 111, .rank = 2, .bias = true},
     {.rows = 19, .in = 111, .out = 989, .rank = 4, .y_float = true, .add = true},
-    {.rows = 33, .in = 64, .out = 48, .rank = 2},
+    {.rows = 33, .in = 64, .out = 44, .rank = 2, .bias = true},
     {.rows = 64, .in = 576, .out = 192, .rank = 16, .bias = true, .y_float = true},
     {.rows = 65, .in = 1536, .out = 19, .rank = 1, .y_float = true, .add = true},
     {.rows = 130, .in = 129, .out = 130, .rank = 3},

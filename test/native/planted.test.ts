@@ -20,7 +20,8 @@ describe.skipIf(!onStandIn)("planted in a kernel", () => {
         const ptx = compileMutant(mutants, mistake, folder);
         const { stdout } = await nativeTests(test, {
           CUDASIM_PTX: ptx,
-          ...(isForHopper(file) && { CUDASIM_ARCH: "90" }),
+          // Three multiprocessors: a block makes several tiles.
+          ...(isForHopper(file) && { CUDASIM_ARCH: "90", CUDASIM_MULTIPROCESSORS: "3" }),
         });
         expect(linesOf(stdout).at(-1)).toBe(mistake ? "0 passed, 1 failed" : "1 passed, 0 failed");
       },

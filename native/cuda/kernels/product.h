@@ -23,7 +23,7 @@ struct ProductTask {
   int first_tile;  // of this task among the column tiles of the launch
   int y_float;     // else act
   int pairs;       // n is even and y, bias, residual and right are aligned for two neighbours at once
-  int unused;
+  int fours;       // the same for four outputs of 16 bits
 };
 
 /// Of shared memory, behind the ring of product_half.cu: left of a block's rows and right of its columns.

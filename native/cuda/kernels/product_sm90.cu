@@ -25,8 +25,8 @@
 // Tiles lie in shared memory as 128-byte rows with the 128-byte swizzle, which TMA writes and wgmma reads without bank
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
 // the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
-// Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, a row's 32 bytes of float
-// or 16 of bf16 at a time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared
+// Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, 32 bytes of a row at a
+// time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared
 // memory alike. A stage of the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle
 // and SM (48 without multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <=
 // 64, memory: the two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the
@@ -34,6 +34,7 @@
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
+#include "product_update.cuh"
 #include "wgmma.cuh"
 
 using namespace tinylora::cuda;
@@ -50,6 +51,8 @@ struct Tiling {
   static constexpr bool kMovesRegisters = kConsumers > 1;  // then the producer's warpgroup must be whole
   static constexpr int kBytesX = kRows * 128, kBytesW = kColumns * 128, kStageBytes = kBytesX + kBytesW;
   static constexpr int kSums = kColumns / 2;
+  static constexpr int kThreads = 128 * kConsumers;              // that multiply
+  static constexpr int kTilesM = 1, kTilesN = kColumns / 8;      // C fragments of a warp
   static constexpr int kColumnsLoaded = kColumns / kCluster;  // of the W tile, by each block
   static_assert(kSm90Depth == 64 && kStageBytes % 1024 == 0 && !(kTransposed && kColumnsLoaded % 64 != 0));
 };
@@ -70,11 +73,13 @@ struct Ring {
   unsigned char* stages;  // kStages of an x tile and a W tile
   std::uint64_t* full;    // [kStages] the copies of a stage have arrived
   std::uint64_t* empty;   // [kStages] all consumer warps of the cluster are done with it
+  float* factors;         // of the update of the tile's outputs
 
   __device__ explicit Ring(unsigned char* shared) {
     stages = shared + (1024 - (shared_address(shared) & 1023) & 1023);
     full = reinterpret_cast<std::uint64_t*>(stages + T::kStages * T::kStageBytes);
     empty = full + T::kStages;
+    factors = reinterpret_cast<float*>(empty + T::kStages);
   }
   __device__ unsigned char* x(int stage) const { return stages + stage * T::kStageBytes; }
   __device__ unsigned char* w(int stage) const { return x(stage) + T::kBytesX; }
@@ -151,34 +156,17 @@ __device__ void multiply_stage(float (&sum)[T::kSums], const unsigned char* x, c
   }
 }
 
-/// sum += left right, then the outputs. `row` and `column` are the first of the warp.
+/// `row` and `column` are the first of the warp.
 template <typename T>
-__device__ void epilogue(const ProductKernelArgs& args, const ProductTask& task, float (&sum)[T::kSums], int row,
-                         int column) {
+__device__ void store_outputs(const ProductKernelArgs& args, const ProductTask& task, const float (&sum)[T::kSums],
+                              int row, int column) {
   const int group = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
-  const int rows[2] = {row + group, row + group + 8};
-  for (int r = 0; r < task.rank; ++r) {
-    float left[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) left[i] = rows[i] < args.rows ? task.left[int64_t{rows[i]} * task.rank + r] : 0;
-    const float* right = task.right + int64_t{r} * task.n;
-#pragma unroll
-    for (int j = 0; j < T::kColumns / 8; ++j) {
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const int n = column + 8 * j + pair + h;
-        const float factor = n < task.n ? right[n] : 0;
-        sum[4 * j + h] = fmaf(left[0], factor, sum[4 * j + h]);
-        sum[4 * j + 2 + h] = fmaf(left[1], factor, sum[4 * j + 2 + h]);
-      }
-    }
-  }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    if (rows[i] >= args.rows) break;
+    const auto of = [&](int j) { return make_float2(sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]); };
 #pragma unroll
-    for (int j = 0; j < T::kColumns / 8; ++j) {
-      finish_pair<typename T::Half>(task, rows[i], column + 8 * j + pair, sum[4 * j + 2 * i], sum[4 * j + 2 * i + 1]);
+    for (int j = 0; j < T::kTilesN; j += 2) {
+      finish_fragments<typename T::Half>(task, args.rows, row + group + 8 * i, column + 8 * j + pair, of(j), of(j + 1));
     }
   }
 }
@@ -193,12 +181,21 @@ __device__ void give_back(const Ring<T>& ring, int stage, int lane) {
   }
 }
 
+/// All threads that multiply; barrier 0 is the block's.
+template <typename T>
+__device__ void meet_consumers() {
+  asm volatile("bar.sync 1, %0;\n" ::"n"(T::kThreads) : "memory");
+}
+
 template <typename T>
 __device__ void consume(const ProductSm90Args& args, const Ring<T>& ring) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = warp / 4;
   Place<T::kStages> place;
   for (int index = blockIdx.x / T::kCluster; index < args.tiles; index += gridDim.x / T::kCluster) {
     const Tile tile = find_tile<T>(args, index);
+    const ProductTask& task = args.product.task[tile.task];
+    const bool updates = task.rank > 0 && tile.row < args.product.rows;
+    if (updates) load_factors<T>(args.product, task, tile.row, tile.column, ring.factors);
     float sum[T::kSums] = {};
     int before = -1;
     for (int depth = 0; depth < args.product.k; depth += kSm90Depth) {
@@ -215,7 +212,16 @@ __device__ void consume(const ProductSm90Args& args, const Ring<T>& ring) {
     wait_for_products<0>();
     hold(sum);
     give_back<T>(ring, before, lane);
-    epilogue<T>(args.product, args.product.task[tile.task], sum, tile.row + 16 * warp, tile.column);
+    const int row = 16 * warp;  // of the tile, the warp's first
+    const bool real = tile.row + row < args.product.rows;
+    if (updates) {
+      wait_for_all_copies();
+      meet_consumers<T>();  // the factors are there
+      auto& fragments = reinterpret_cast<float(&)[T::kTilesM][T::kTilesN][4]>(sum);
+      if (real) add_update<T>(task.rank, fragments, ring.factors, row, 0);
+      meet_consumers<T>();  // and may be overwritten
+    }
+    if (real) store_outputs<T>(args.product, task, sum, tile.row + row, tile.column);
   }
 }
 
