@@ -13,8 +13,9 @@ import { parseArgs } from "node:util";
 import { counterRows } from "../../bin/counters.js";
 import { MODELS } from "../../bin/shapes.js";
 import { byClass, fusionCost, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
+import { withAllTiles } from "./all-tiles.js";
 import { GPUS } from "./estimate.js";
-import { countAs, countCubeAs } from "./layer-counts.js";
+import { type Counted, countAs, countCubeAs } from "./layer-counts.js";
 import { countSteps } from "./population-counts.js";
 import { populationTable } from "./population-table.js";
 import { attentionMore, productTime, residents, timeWithInputs } from "./product-time.js";
@@ -56,14 +57,14 @@ writeTables("populations", [populationTable(steps, blocks)]);
 export type Summary = ReturnType<typeof summary>;
 export type CubeShare = ReturnType<typeof cubeShares>[number];
 
-/** Counters of the kernels of sm_80, times of those that each GPU runs. */
+/** Counters of the kernels of sm_80, what fusion adds and times of those that each GPU runs. */
 function summary(index: number) {
   const { model, rows, plain, fused } = counts.sm_80[index]!;
   return {
     ...{ model, rows, rank },
     products: counterRows(rows, plain, fused),
     parts: { plain: partsOf(plain), fused: partsOf(fused) },
-    fusion: { forward: fusionCost("forward", plain, fused), backward: fusionCost("backward", plain, fused) },
+    fusion: { sm_80: fusionOf(counts.sm_80[index]!), sm_90a: fusionOf(counts.sm_90a[index]!) },
     estimates: GPUS.map((gpu) => {
       const own = counts[gpu.architecture][index]!;
       const time = (list: readonly ProductCounts[], beside = 0) => {
@@ -80,6 +81,11 @@ function summary(index: number) {
       };
     }),
   };
+}
+
+function fusionOf({ rows, plain, fused }: Counted) {
+  const [less, more] = [withAllTiles(plain, rows), withAllTiles(fused, rows)];
+  return { forward: fusionCost("forward", less, more), backward: fusionCost("backward", less, more) };
 }
 
 /** The kernels of a layer, the head and the sampler, by what they are for. */

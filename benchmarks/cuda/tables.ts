@@ -43,8 +43,8 @@ function layerTable(results: readonly Summary[]): string {
       return [
         ...[model, pass, count, `${(product!.instructions / 1e6).toFixed(1)} M`, (product!.mma / least).toFixed(2)],
         ...[(product!.wavefronts / product!.idealWavefronts).toFixed(2), (32e-6 * product!.sectors).toFixed(0)],
-        ...[product!.barriers, more(fusion[pass].instructions), more(fusion[pass].bytes)],
-        ...[product!.launches + others!.launches, `+${fusion[pass].launches}`],
+        ...[product!.barriers, product!.launches + others!.launches, `+${fusion.sm_80[pass].launches}`],
+        ...[fusion.sm_80, fusion.sm_90a].flatMap((of) => [more(of[pass].instructions), more(of[pass].bytes)]),
       ];
     }),
   );
@@ -58,10 +58,12 @@ function layerTable(results: readonly Summary[]): string {
       "shared passes / ideal",
       "MB asked of L2",
       "barriers",
-      "fusion: instructions",
-      "bytes",
       "launches plain",
       "fused",
+      "fusion, sm_80: instructions",
+      "bytes",
+      "sm_90a: instructions",
+      "bytes",
     ],
     lines,
   );

@@ -134,6 +134,7 @@ __device__ void add_parts(const AttentionTask& task, int kv_head, int first, int
     if (first >= end) continue;  // a whole warp without queries
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      if (first + 8 * half >= end) break;
       const float* a = memory + place[half];
 #pragma unroll 1
       for (int i = 0; i < count; ++i, a += slots * kStride) {
