@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 
 #include "driver/device.h"
 #include "machine/fault.h"
@@ -67,13 +68,12 @@ std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<cons
   if (file.empty()) return module;
   std::ifstream stream(file);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw ptx::SyntaxError(0, "CUDASIM_PTX: cannot read " + file);
+  if (!stream) throw std::runtime_error("CUDASIM_PTX: cannot read " + file);
   const auto other = parse(device, text);
-  const auto isKernel = [](const ptx::Function& function) { return function.isKernel; };
+  const auto isKernel = [](const ptx::Function& function) { return function.isKernel && function.isDefined; };
   const auto first = std::find_if(other->functions.begin(), other->functions.end(), isKernel);
-  const auto isFirst = [&](const ptx::Function& function) {
-    return function.isKernel && first != other->functions.end() && function.name == first->name;
-  };
+  if (first == other->functions.end()) throw std::runtime_error("CUDASIM_PTX: " + file + " has no kernel");
+  const auto isFirst = [&](const ptx::Function& function) { return function.isKernel && function.name == first->name; };
   return std::any_of(module->functions.begin(), module->functions.end(), isFirst) ? other : module;
 }
 
@@ -88,7 +88,7 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
   auto module = std::make_unique<Module>();
   try {
     module->text = replaced(device, parse(device, static_cast<const char*>(image)));
-  } catch (const ptx::SyntaxError& error) {
+  } catch (const std::exception& error) {
     log = error.what();
     return CUDA_ERROR_INVALID_PTX;
   }
