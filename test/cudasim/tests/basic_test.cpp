@@ -178,6 +178,59 @@ TEST("the last block to arrive sees what all the others wrote") {
   }
 }
 
+namespace {
+
+constexpr unsigned kAcross = 9, kDown = 7;
+
+/** For as long as it lives a few blocks stand for all. */
+struct Sampling {
+  explicit Sampling(uint32_t blocks) { cudasimSetSample(blocks); }
+  ~Sampling() { cudasimSetSample(0); }
+};
+
+uint64_t executed(const std::string& kernel, const std::function<void()>& body) {
+  cudasimCountersReset();
+  body();
+  return counter(kernel, "executed");
+}
+
+}  // namespace
+
+TEST("of each axis the middle block and the last run, and counters are those of all") {
+  const Buffer number(std::vector<unsigned>(kAcross * kDown));
+  const auto launched = [&] { run("block_numbers", {kAcross, 64, 0, kDown}, number.address()); };
+  uint64_t few;
+  {
+    const Sampling sampling(1);
+    few = executed("block_numbers", launched);
+  }
+  const auto found = number.read<unsigned>();
+  for (unsigned block = 0; block < kAcross * kDown; ++block) {
+    const unsigned x = block % kAcross, y = block / kAcross;
+    const bool runs = (x == (kAcross - 1) / 2 || x == kAcross - 1) && (y == (kDown - 1) / 2 || y == kDown - 1);
+    check(found[block] == (runs ? block + 1 : 0), "block " + std::to_string(block));
+  }
+  check(few == executed("block_numbers", launched), "other counters than those of all blocks");
+}
+
+TEST("a kernel with atomics in global memory runs whole where few blocks stand for all") {
+  const Buffer number(std::vector<unsigned>(kAcross * kDown)), arrived(std::vector<unsigned>(1));
+  const auto launched = [&] {
+    run("counted_block_numbers", {kAcross, 64, 0, kDown}, number.address(), arrived.address());
+  };
+  uint64_t sampled;
+  {
+    const Sampling sampling(1);
+    sampled = executed("counted_block_numbers", launched);
+  }
+  check(arrived.read<unsigned>()[0] == kAcross * kDown, "blocks were left out");
+  const auto found = number.read<unsigned>();
+  for (unsigned block = 0; block < kAcross * kDown; ++block) {
+    check(found[block] == block + 1, "block " + std::to_string(block));
+  }
+  check(sampled == executed("counted_block_numbers", launched), "other counters than those of all blocks");
+}
+
 TEST("a captured graph runs when launched, each time") {
   CUstream stream;
   CUgraph graph;
