@@ -58,17 +58,18 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
   });
 
   it.each([
-    ["is not there", undefined, "cannot read"],
-    ["is empty", "", "has no kernel"],
+    ["is not there", undefined, "cannot be read"],
+    ["is empty", "", "is empty"],
     ["has no kernel", ".version 8.0\n.target sm_80\n.address_size 64\n", "has no kernel"],
-    ["is no PTX", "hello", "PTX line 1"],
+    ["is no PTX", "hello", "PTX line 1: expected a directive"],
   ])("refuses modules where the file of CUDASIM_PTX %s", async (_, content, message) => {
     const file = join(await mkdtemp(join(tmpdir(), "cudasim-ptx-")), "planted.ptx");
     if (content !== undefined) await writeFile(file, content);
     const { status, stderr } = await run(program, [cudasimFolder, "--leak"], { CUDASIM_PTX: file });
     await rm(dirname(file), { recursive: true });
-    expect(stderr.split("\n")[0]).toMatch(/^cudasim: /);
-    expect(stderr).toContain(message);
+    const said = stderr.split("\n")[0];
+    expect(said).toMatch(/^cudasim: CUDASIM_PTX: /);
+    expect(said).toContain(message);
     expect(status).toBe(1);
   });
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <stdexcept>
 
 #include "driver/device.h"
@@ -62,17 +62,28 @@ std::shared_ptr<const ptx::Module> parse(Device& device, const std::string& text
   return known;
 }
 
-/** What Settings::replacement has for this module; the module itself where it has nothing. */
-std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<const ptx::Module> module) {
+/** The module that Settings::replacement names. */
+std::shared_ptr<const ptx::Module> replacement(Device& device) {
   const std::string& file = device.settings.replacement;
-  if (file.empty()) return module;
-  std::ifstream stream(file);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw std::runtime_error("CUDASIM_PTX: cannot read " + file);
-  const auto other = parse(device, text);
+  std::ostringstream text;
+  if (!(text << std::ifstream(file).rdbuf()))
+    throw std::runtime_error("CUDASIM_PTX: " + file + " cannot be read, or is empty");
+  try {
+    return parse(device, text.str());
+  } catch (const std::exception& error) {
+    throw std::runtime_error("CUDASIM_PTX: " + file + ": " + error.what());
+  }
+}
+
+/** The replacement where it is of this module, that is where the module has its first kernel. */
+std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<const ptx::Module> module) {
+  if (device.settings.replacement.empty()) return module;
+  const auto other = replacement(device);
   const auto isKernel = [](const ptx::Function& function) { return function.isKernel && function.isDefined; };
   const auto first = std::find_if(other->functions.begin(), other->functions.end(), isKernel);
-  if (first == other->functions.end()) throw std::runtime_error("CUDASIM_PTX: " + file + " has no kernel");
+  if (first == other->functions.end()) {
+    throw std::runtime_error("CUDASIM_PTX: " + device.settings.replacement + " has no kernel");
+  }
   const auto isFirst = [&](const ptx::Function& function) { return function.isKernel && function.name == first->name; };
   return std::any_of(module->functions.begin(), module->functions.end(), isFirst) ? other : module;
 }
