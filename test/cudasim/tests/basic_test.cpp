@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <thread>
 
 #include "driver/api.h"
 #include "tests/check.h"
@@ -272,6 +273,31 @@ TEST("what waits or takes memory is refused while a stream captures, and the cap
     check(cuStreamEndCapture(stream, &graph) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "a lost capture ended well");
   }
   check(cuStreamSynchronize(stream) == CUDA_SUCCESS, "the stream still captures");
+  cuStreamDestroy_v2(stream);
+}
+
+TEST("another thread may wait and take memory while a stream captures for its own thread, and not while for all") {
+  CUstream stream;
+  CUgraph graph;
+  cuStreamCreate(&stream, 0);
+  for (const int mode : {0 /* global */, 1 /* thread local */, 2 /* relaxed */}) {
+    check(cuStreamBeginCapture_v2(stream, mode) == CUDA_SUCCESS, "capture");
+    CUresult taken, waited;
+    std::thread([&] {
+      CUcontext context;
+      CUdeviceptr memory;
+      cuDevicePrimaryCtxRetain(&context, 0);
+      cuCtxSetCurrent(context);
+      taken = cuMemAlloc_v2(&memory, 64);
+      if (taken == CUDA_SUCCESS) cuMemFree_v2(memory);
+      waited = mode == 0 ? taken : cuStreamSynchronize(stream);  // of the capture itself: never
+      cuDevicePrimaryCtxRelease_v2(0);
+    }).join();
+    const std::string which = " in mode " + std::to_string(mode);
+    check(taken == (mode == 0 ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS), "memory" + which);
+    check(waited == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "the stream was waited for" + which);
+    check(cuStreamEndCapture(stream, &graph) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "it ended well" + which);
+  }
   cuStreamDestroy_v2(stream);
 }
 
