@@ -203,13 +203,13 @@ Device::Pinned& Device::next_pinned() {
 Function Device::function(const char* file, const char* name, unsigned shared_bytes) {
   Loaded& loaded = functions_[{file, name}];
   if (loaded.function == nullptr) {
-    api_.check(api_.module_function(&loaded.function, module(file), name), std::string("kernel ") + name);
+    check(api_.module_function(&loaded.function, module(file), name), std::string("kernel ") + name);
   }
   if (shared_bytes > loaded.shared_bytes) {
     tinylora::check(shared_bytes <= static_cast<unsigned>(max_shared_bytes_), "ERR_DEVICE", "cuda: kernel ", name,
                     ": needs ", shared_bytes, " bytes of shared memory, ", info_.name, " has ", max_shared_bytes_);
-    api_.check(api_.function_set(loaded.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
-               std::string("shared memory of kernel ") + name);
+    check(api_.function_set(loaded.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
+          std::string("shared memory of kernel ") + name);
     loaded.shared_bytes = shared_bytes;
   }
   return loaded.function;
