@@ -10,6 +10,7 @@ import {
   total,
 } from "../lib/index.js";
 import { own } from "../lib/native/session.js";
+import { interruptible } from "./exit.js";
 import { table } from "./io.js";
 import { MODELS } from "./shapes.js";
 
@@ -44,7 +45,7 @@ interface Options {
 
 export async function printCounters(options: Options): Promise<void> {
   const { shapes, dtype, rank } = options;
-  const results = await count(options).catch((error: unknown) => {
+  const results = await interruptible((signal) => count(options, signal)).catch((error: unknown) => {
     throw own(error);
   });
   if (options.json) {
@@ -55,12 +56,15 @@ export async function printCounters(options: Options): Promise<void> {
   process.stdout.write(table(COUNTER_HEADS, results.map(counterCells)));
 }
 
-async function count({ shapes, rows, dtype, rank }: Options): Promise<CounterRow[]> {
+async function count({ shapes, rows, dtype, rank }: Options, signal: AbortSignal): Promise<CounterRow[]> {
   startCounting();
   using model = await CountedModel.load(MODELS[shapes]!, dtype);
   const results: CounterRow[] = [];
   for (const number of rows) {
-    results.push(...counterRows(number, await model.count(number, 0), await model.count(number, rank)));
+    signal.throwIfAborted();
+    const plain = await model.count(number, 0);
+    signal.throwIfAborted();
+    results.push(...counterRows(number, plain, await model.count(number, rank)));
   }
   return results;
 }

@@ -1,14 +1,18 @@
 // LoRA and full fine-tuning, by GRPO and by SFT, through the command line on the CUDA kernels, which the stand-in for the
 // driver interprets, and the same on the CPU. Left out without nvcc.
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { readMetrics } from "../../lib/run/metrics-file.js";
 import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
-import { runCli } from "./run.js";
+import { BIN, runCli } from "./run.js";
 
 const STEPS = 2;
 let folder: string;
@@ -150,6 +154,21 @@ describe.skipIf(!hasNvcc)(benchTitle, () => {
     const { dtype, results } = JSON.parse(stdout) as { dtype: string; results: { kernel: string }[] };
     expect(dtype).toBe("fp16");
     for (const { kernel } of results) expect(kernel).toMatch(/_f16$/);
+  }, 60_000);
+
+  it("is interrupted between passes, and leaves no files", async () => {
+    const temporary = join(folder, "tmp");
+    await mkdir(temporary, { recursive: true });
+    const child = spawn(process.execPath, [BIN, "bench", "--device", "cudasim", "--rows", Array(200).fill(1).join()], {
+      env: { ...process.env, TMPDIR: temporary },
+    });
+    const ended = Promise.all([text(child.stderr), once(child, "close")]);
+    while ((await readdir(temporary)).length === 0) await setTimeout(50);
+    child.kill("SIGINT");
+    const [stderr, [code]] = await ended;
+    expect(stderr).toBe("interrupted\n");
+    expect(code).toBe(130);
+    expect(await readdir(temporary)).toEqual([]);
   }, 60_000);
 
   it("has no passes over shared memory to count where TMA and wgmma make them", async () => {
