@@ -97,23 +97,27 @@ Device::Device(const Driver& api, const DeviceInfo& info) : api_(api), info_(inf
       api_.check(api_.event_new(&pinned.free, 2 /* CU_EVENT_DISABLE_TIMING */), "cuEventCreate");
     }
   } catch (...) {
-    api_.context_release(device_);
+    close();
     throw;
   }
 }
 
-Device::~Device() {
+Device::~Device() { close(); }
+
+void Device::close() noexcept {
   api_.context_set(context_);
-  api_.stream_wait(copy_stream_);
-  api_.stream_wait(stream_);
-  for (Pinned& pinned : pinned_) {
-    api_.event_free(pinned.free);
-    api_.host_free(pinned.memory);
+  for (const Stream stream : {copy_stream_, stream_}) {
+    if (stream != nullptr) api_.stream_wait(stream);
+  }
+  for (const Pinned& pinned : pinned_) {
+    if (pinned.free != nullptr) api_.event_free(pinned.free);
+    if (pinned.memory != nullptr) api_.host_free(pinned.memory);
   }
   for (const auto& [file, module] : modules_) api_.module_unload(module);
-  api_.event_free(ordered_);
-  api_.stream_free(copy_stream_);
-  api_.stream_free(stream_);
+  if (ordered_ != nullptr) api_.event_free(ordered_);
+  for (const Stream stream : {copy_stream_, stream_}) {
+    if (stream != nullptr) api_.stream_free(stream);
+  }
   api_.context_release(device_);
 }
 
