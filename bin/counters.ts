@@ -1,6 +1,7 @@
 /** What `bench --device cudasim` prints: counters of the products of one layer, plain and with the update fused in. */
 import {
   CountedModel,
+  type Dtype,
   type FusionCost,
   fusionCost,
   type LayerCounts,
@@ -8,6 +9,8 @@ import {
   startCounting,
   total,
 } from "../lib/index.js";
+import { own } from "../lib/native/session.js";
+import { interruptible } from "./exit.js";
 import { table } from "./io.js";
 import { MODELS } from "./shapes.js";
 
@@ -23,8 +26,8 @@ export interface CounterRow {
   readonly instructions: number;
   /** Tensor instructions over M N K / 2048. */
   readonly mma: number;
-  /** Passes over shared memory over those without conflicts. */
-  readonly shared: number;
+  /** Passes over shared memory over those without conflicts; null where the counted kernels make none (wgmma, TMA). */
+  readonly shared: number | null;
   /** Bytes of global memory asked for by warps. */
   readonly bytes: number;
   readonly barriers: number;
@@ -32,24 +35,38 @@ export interface CounterRow {
   readonly fusion: FusionCost;
 }
 
-export async function printCounters(options: {
-  shapes: string;
-  rows: readonly number[];
-  rank: number;
-  json?: true;
-}): Promise<void> {
-  startCounting();
-  using model = await CountedModel.load(MODELS[options.shapes]!);
-  const results: CounterRow[] = [];
-  for (const rows of options.rows) {
-    results.push(...counterRows(rows, await model.count(rows, 0), await model.count(rows, options.rank)));
-  }
+interface Options {
+  readonly shapes: string;
+  readonly rows: readonly number[];
+  readonly dtype: Dtype;
+  readonly rank: number;
+  readonly json?: true;
+}
+
+export async function printCounters(options: Options): Promise<void> {
+  const { shapes, dtype, rank } = options;
+  const results = await interruptible((signal) => count(options, signal)).catch((error: unknown) => {
+    throw own(error);
+  });
   if (options.json) {
-    console.log(JSON.stringify({ device: "cudasim", shapes: options.shapes, rank: options.rank, results }, null, 2));
+    console.log(JSON.stringify({ device: "cudasim", dtype, shapes, rank, results }, null, 2));
     return;
   }
-  console.log(`${options.shapes}, one layer on the stand-in for the CUDA driver, rank ${options.rank}\n`);
+  console.log(`${shapes}, one layer on the stand-in for the CUDA driver, ${dtype}, rank ${rank}\n`);
   process.stdout.write(table(COUNTER_HEADS, results.map(counterCells)));
+}
+
+async function count({ shapes, rows, dtype, rank }: Options, signal: AbortSignal): Promise<CounterRow[]> {
+  startCounting();
+  using model = await CountedModel.load(MODELS[shapes]!, dtype);
+  const results: CounterRow[] = [];
+  for (const number of rows) {
+    signal.throwIfAborted();
+    const plain = await model.count(number, 0);
+    signal.throwIfAborted();
+    results.push(...counterRows(number, plain, await model.count(number, rank)));
+  }
+  return results;
 }
 
 export function counterRows(rows: number, plain: LayerCounts, fused: LayerCounts): CounterRow[] {
@@ -66,7 +83,7 @@ function rowOf(pass: CounterRow["pass"], rows: number, plain: ProductCounts): Om
     launches: plain.before.length + 1,
     instructions: product.instructions,
     mma: product.mma / ((rows * out * plain.in) / 2048),
-    shared: product.wavefronts / product.idealWavefronts,
+    shared: product.idealWavefronts > 0 ? product.wavefronts / product.idealWavefronts : null,
     bytes: 32 * product.sectors,
     barriers: product.barriers,
   };
@@ -81,7 +98,7 @@ export function counterCells(row: CounterRow): (string | number)[] {
   const more = (share: number) => `${share >= 0 ? "+" : ""}${(100 * share).toFixed(1)} %`;
   return [
     ...[row.pass, row.modules, `${row.out} x ${row.in}`, row.rows, row.kernel.replace(/^product_/, "")],
-    ...[`${(row.instructions / 1e6).toFixed(2)} M`, row.mma.toFixed(2), row.shared.toFixed(2)],
+    ...[`${(row.instructions / 1e6).toFixed(2)} M`, row.mma.toFixed(2), row.shared?.toFixed(2) ?? "-"],
     ...[(row.bytes / 1e6).toFixed(1), more(row.fusion.instructions), more(row.fusion.bytes), `+${row.fusion.launches}`],
   ];
 }

@@ -86,6 +86,10 @@ export function benchCommand(program: Command): void {
 }
 
 async function run(options: Options): Promise<void> {
+  const idle = (["path", "threads"] as const).find((key) => options[key] !== undefined);
+  if (idle && options.device !== "cpu") {
+    throw new TinyLoraError("ERR_USAGE", `--${idle}: expected nothing, since device is ${options.device}`);
+  }
   if (options.device === "cudasim") return printCounters(options);
   const on = benchDevice(options);
   const shapes = linearShapes(MODELS[options.shapes]!);

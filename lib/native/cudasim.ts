@@ -22,5 +22,5 @@ export function cudasimLibrary(): string {
   console.error("tinylora-native: building the stand-in for the CUDA driver (about a minute) ...");
   const { status, stderr } = spawnSync(process.execPath, [script], { encoding: "utf8" });
   if (status === 0) return library;
-  throw new TinyLoraError("ERR_DEVICE", `cudasim: ${stderr.trim().split("\n").at(-1) ?? "the build failed"}`);
+  throw new TinyLoraError("ERR_DEVICE", `cudasim: ${stderr.trim().split("\n").at(-1) || "its build was ended"}`);
 }

@@ -8,6 +8,7 @@ import { isOnHub } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { findModel } from "../find-model.js";
 import { type Model, openModel } from "../model/open.js";
+import { checkDevice } from "../native/device.js";
 import { namedRewards } from "../reward/rewards.js";
 import { makeTrained } from "../train/make-trained.js";
 import { trainingData } from "../train/train-run.js";
@@ -16,8 +17,8 @@ import type { Member } from "./member.js";
 import type { SweepPlan } from "./sweep-file.js";
 
 /**
- * Opens all that the members name, without weights and without the hub: models, problems, rewards and the adapters that
- * training starts from. What is not there, or does not fit, would end every member that needs it: one error tells it
+ * Opens all that the members name, without weights and without the hub: devices, models, problems, rewards and the
+ * adapters that training starts from. What is not there, or does not fit, would end every member that needs it: one error tells it
  * before anything runs, with the sweep's name and how many members that are.
  */
 export async function checkSources({ source, members }: SweepPlan, signal?: AbortSignal): Promise<void> {
@@ -32,6 +33,11 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
       });
     }
   };
+  await check(
+    members,
+    ({ device }) => device,
+    async ({ device }) => checkDevice(device),
+  );
   const models = new Map<string, Model>();
   await check(
     members,

@@ -28,6 +28,7 @@ const WEIGHTS_FILE = "weights.safetensors";
  */
 export class NativeTrainable implements Trainable {
   readonly slot: 0 | -1;
+  readonly inState = false;
   readonly parts = "none";
   readonly #policy: TrainablePolicy;
   readonly #trained: Trained;

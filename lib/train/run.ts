@@ -149,15 +149,26 @@ export async function runSteps(
   } catch (error) {
     // The step in progress is given up: policy and run folder go back to the last finished one.
     const last = state ?? first;
-    try {
-      trainable.use(last.optimizer);
-      if (state) await save(state);
-    } catch (second) {
-      onWarning(`after an error: ${(second as Error).message}`);
-    }
+    const attempt = async (undo: () => unknown) => {
+      try {
+        await undo();
+        return true;
+      } catch (second) {
+        if (!(ofDevice(error) && ofDevice(second))) onWarning(`after an error: ${(second as Error).message}`);
+        return false;
+      }
+    };
+    const back = await attempt(() => trainable.use(last.optimizer));
+    const saved = state;
+    if (saved && (back || trainable.inState)) await attempt(() => save(saved));
     if (!signal?.aborted) throw error;
     return { stopped: "aborted", step: last.step, adapter: trainable.result(last.optimizer) };
   }
+}
+
+/** After one, the next call of the device fails by the same cause, which has been told. */
+function ofDevice(error: unknown): boolean {
+  return error instanceof TinyLoraError && error.code === "ERR_DEVICE";
 }
 
 /** Greedy accuracy on held-out problems, in the steps that eval_steps names. */

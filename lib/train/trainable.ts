@@ -39,6 +39,8 @@ export interface Trainable<T extends Trained = Trained> {
   readonly fingerprint: string;
   /** Of the sequences that it changes. */
   readonly slot: 0 | -1;
+  /** Whether a state holds all that is trained: it can then be saved without the engine. */
+  readonly inState: boolean;
   /** How far its gradient is to be told apart in the passes of a step. */
   readonly parts: Parts;
   attach(signal?: AbortSignal): Promise<void>;
@@ -70,6 +72,7 @@ const FEW_NUMBERS = 128;
 
 class VectorTrainable implements Trainable<Adapter> {
   readonly slot = 0;
+  readonly inState = true;
   readonly #policy: TrainablePolicy;
   readonly #adapter: Adapter;
   readonly #config: TrainConfig;

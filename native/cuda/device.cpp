@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kRecentLaunches = 8;
 constexpr int kLeastMajor = 8;
+constexpr char kNoKernels[] = "this build has no CUDA kernels: build it where nvcc is on PATH";
 
 Address address_of(const void* pointer) { return reinterpret_cast<Address>(pointer); }
 
@@ -34,7 +35,20 @@ DeviceInfo describe(const Driver& api, int ordinal) {
   info.minor = attribute(api, kComputeMinor, device);
   const std::string found = std::to_string(info.major) + "." + std::to_string(info.minor);
   if (info.major < kLeastMajor) info.reason = "compute capability " + found + ": expected 8.0 (Ampere) or newer";
-  if (images().empty()) info.reason = "this build has no CUDA kernels: build it where nvcc is on PATH";
+  if (images().empty()) info.reason = kNoKernels;
+  return info;
+}
+
+/// The device of that number, or the first that can be used.
+DeviceInfo choose(int ordinal, const std::string& driver_file) {
+  tinylora::check(!images().empty(), "ERR_DEVICE", "cuda: ", kNoKernels);
+  const std::vector<DeviceInfo> list = list_devices(driver_file);
+  const int count = static_cast<int>(list.size());
+  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: no device ", ordinal, ": expected a number below ", count);
+  const auto chosen = ordinal >= 0 ? list.begin() + ordinal
+                                   : std::find_if(list.begin(), list.end(), [](auto& info) { return info.usable(); });
+  const DeviceInfo& info = chosen == list.end() ? list.front() : *chosen;
+  tinylora::check(info.usable(), "ERR_DEVICE", "cuda: ", info.name, " cannot be used: ", info.reason);
   return info;
 }
 
@@ -51,16 +65,12 @@ std::vector<DeviceInfo> list_devices(const std::string& driver_file) {
 }
 
 std::shared_ptr<Device> Device::open(int ordinal, const std::string& driver_file) {
-  tinylora::check(!images().empty(), "ERR_DEVICE",
-                  "cuda: this build has no CUDA kernels: build it where nvcc is on PATH");
-  const std::vector<DeviceInfo> list = list_devices(driver_file);
-  const int count = static_cast<int>(list.size());
-  tinylora::check(ordinal < count, "ERR_DEVICE", "cuda: no device ", ordinal, ": expected a number below ", count);
-  const auto chosen = ordinal >= 0 ? list.begin() + ordinal
-                                   : std::find_if(list.begin(), list.end(), [](auto& info) { return info.usable(); });
-  const DeviceInfo& info = chosen == list.end() ? list.front() : *chosen;
-  tinylora::check(info.usable(), "ERR_DEVICE", "cuda: ", info.name, " cannot be used: ", info.reason);
-  return std::shared_ptr<Device>(new Device(driver(driver_file), info));
+  try {
+    return std::shared_ptr<Device>(new Device(driver(driver_file), choose(ordinal, driver_file)));
+  } catch (const Error& error) {
+    if (error.code() != "ERR_DEVICE") throw;
+    tinylora::fail("ERR_DEVICE", error.what(), "; or use device cpu");
+  }
 }
 
 Device::Device(const Driver& api, const DeviceInfo& info) : api_(api), info_(info) {
@@ -87,23 +97,27 @@ Device::Device(const Driver& api, const DeviceInfo& info) : api_(api), info_(inf
       api_.check(api_.event_new(&pinned.free, 2 /* CU_EVENT_DISABLE_TIMING */), "cuEventCreate");
     }
   } catch (...) {
-    api_.context_release(device_);
+    close();
     throw;
   }
 }
 
-Device::~Device() {
+Device::~Device() { close(); }
+
+void Device::close() noexcept {
   api_.context_set(context_);
-  api_.stream_wait(copy_stream_);
-  api_.stream_wait(stream_);
-  for (Pinned& pinned : pinned_) {
-    api_.event_free(pinned.free);
-    api_.host_free(pinned.memory);
+  for (const Stream stream : {copy_stream_, stream_}) {
+    if (stream != nullptr) api_.stream_wait(stream);
+  }
+  for (const Pinned& pinned : pinned_) {
+    if (pinned.free != nullptr) api_.event_free(pinned.free);
+    if (pinned.memory != nullptr) api_.host_free(pinned.memory);
   }
   for (const auto& [file, module] : modules_) api_.module_unload(module);
-  api_.event_free(ordered_);
-  api_.stream_free(copy_stream_);
-  api_.stream_free(stream_);
+  if (ordered_ != nullptr) api_.event_free(ordered_);
+  for (const Stream stream : {copy_stream_, stream_}) {
+    if (stream != nullptr) api_.stream_free(stream);
+  }
   api_.context_release(device_);
 }
 
@@ -138,9 +152,9 @@ void Device::release(Address address) noexcept {
 void Device::fail_out_of_memory(std::size_t bytes) const {
   std::size_t free = 0, total = 0;
   api_.memory_info(&free, &total);
-  const auto mib = [](std::size_t size) { return (size + (1 << 20) - 1) >> 20; };
-  tinylora::fail("ERR_MEMORY", "cuda: ", info_.name, " has no room for ", mib(bytes), " MiB more (", mib(free), " of ",
-                 mib(total), " MiB free): ", kLessMemory);
+  const std::size_t asked = (bytes + (1 << 20) - 1) >> 20;
+  tinylora::fail("ERR_MEMORY", "cuda: ", info_.name, " has no room for ", asked, " MiB more (", free >> 20, " of ",
+                 total >> 20, " MiB free): ", kLessMemory);
 }
 
 void Device::upload(void* device, const void* host, std::size_t bytes) {
@@ -193,13 +207,13 @@ Device::Pinned& Device::next_pinned() {
 Function Device::function(const char* file, const char* name, unsigned shared_bytes) {
   Loaded& loaded = functions_[{file, name}];
   if (loaded.function == nullptr) {
-    api_.check(api_.module_function(&loaded.function, module(file), name), std::string("kernel ") + name);
+    check(api_.module_function(&loaded.function, module(file), name), std::string("kernel ") + name);
   }
   if (shared_bytes > loaded.shared_bytes) {
     tinylora::check(shared_bytes <= static_cast<unsigned>(max_shared_bytes_), "ERR_DEVICE", "cuda: kernel ", name,
                     ": needs ", shared_bytes, " bytes of shared memory, ", info_.name, " has ", max_shared_bytes_);
-    api_.check(api_.function_set(loaded.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
-               std::string("shared memory of kernel ") + name);
+    check(api_.function_set(loaded.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
+          std::string("shared memory of kernel ") + name);
     loaded.shared_bytes = shared_bytes;
   }
   return loaded.function;
@@ -224,6 +238,7 @@ Module Device::module(const char* file) {
     Module module = nullptr;
     result = api_.module_load(&module, image->data);
     if (result == 0) return modules_[file] = module;
+    if (result == kOutOfMemory || loses_context(result)) check(result, std::string("loading kernels of ") + file);
   }
   tinylora::fail("ERR_DEVICE", "cuda: no kernels of \"", file, "\" for ", info_.name, " (", exact,
                  ") in this build: ", api_.describe(result));
@@ -237,7 +252,11 @@ void Device::launched(const char* kernel) {
 std::string Device::recent() const {
   if (recent_.empty()) return "";
   std::string text = " after the kernels ";
-  for (const char* kernel : recent_) text += std::string(kernel == recent_.front() ? "" : ", ") + kernel;
+  const char* separator = "";
+  for (const char* kernel : recent_) {
+    text += std::string(separator) + kernel;
+    separator = ", ";
+  }
   return text;
 }
 

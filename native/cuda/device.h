@@ -82,6 +82,8 @@ class Device : public std::enable_shared_from_this<Device> {
   };
 
   Device(const Driver& api, const DeviceInfo& info);
+  /// Gives back what there is, after a constructor that failed too: other engines may keep the context alive.
+  void close() noexcept;
   std::shared_ptr<void> take(std::size_t bytes, bool zeros);
   void release(Address address) noexcept;
   [[noreturn]] void fail_out_of_memory(std::size_t bytes) const;

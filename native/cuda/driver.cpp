@@ -20,16 +20,21 @@ void* open_library(const std::string& file) {
   if (library == nullptr) {
     const char* reason = dlerror();
     tinylora::fail("ERR_DEVICE", "cuda: no NVIDIA driver: cannot open ", file, " (", reason ? reason : "no reason",
-                   ")");
+                   "); install that of an NVIDIA GPU");
   }
+  tinylora::check(dlsym(library, "cuInit") != nullptr, "ERR_DEVICE", "cuda: ", file,
+                  " is no NVIDIA driver: it has no cuInit");
   return library;
 }
+
+/// 1000 x major + 10 x minor, as the driver has it.
+int oldest_version() { return std::max(kOldestDriver, oldest_driver()); }
 
 template <typename Entry>
 void find(void* library, const char* name, Entry& entry) {
   void* symbol = dlsym(library, name);
   tinylora::check(symbol != nullptr, "ERR_DEVICE", "cuda: the NVIDIA driver is too old: it has no ", name,
-                  "; expected one for CUDA 12.0 or newer");
+                  "; expected one for CUDA ", oldest_version() / 1000, ".0 or newer");
   entry = reinterpret_cast<Entry>(symbol);
 }
 
@@ -92,9 +97,9 @@ Driver load(const std::string& file) {
   if (started == kNoDevice) tinylora::fail("ERR_DEVICE", "cuda: the NVIDIA driver finds no device");
   api.check(started, "the NVIDIA driver does not start");
   api.check(api.driver_version(&version), "cuDriverGetVersion");
-  const int oldest = std::max(kOldestDriver, oldest_driver());
-  tinylora::check(version >= oldest, "ERR_DEVICE", "cuda: the NVIDIA driver is too old: expected one for CUDA ",
-                  oldest / 1000, ".0 or newer, found ", version / 1000, ".", version % 1000 / 10);
+  tinylora::check(version >= oldest_version(), "ERR_DEVICE",
+                  "cuda: the NVIDIA driver is too old: expected one for CUDA ", oldest_version() / 1000,
+                  ".0 or newer, found ", version / 1000, ".", version % 1000 / 10);
   return api;
 }
 
@@ -112,7 +117,10 @@ void Driver::check(Result result, const std::string& what) const {
   if (result == 0) return;
   if (result == kOutOfMemory) tinylora::fail("ERR_MEMORY", "cuda: ", what, ": no memory is left: ", kLessMemory);
   tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result),
-                 loses_context(result) ? "; what was on the device is lost, and this process cannot use it again" : "");
+                 loses_context(result)
+                     ? "; what was on the device is lost, and this process cannot use it again: start another "
+                       "(train --resume goes on with a run)"
+                     : "");
 }
 
 bool loses_context(Result result) {

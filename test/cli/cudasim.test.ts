@@ -1,14 +1,18 @@
 // LoRA and full fine-tuning, by GRPO and by SFT, through the command line on the CUDA kernels, which the stand-in for the
 // driver interprets, and the same on the CPU. Left out without nvcc.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { readMetrics } from "../../lib/run/metrics-file.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
-import { runCli } from "./run.js";
+import { BIN, runCli } from "./run.js";
 
 const STEPS = 2;
 let folder: string;
@@ -99,6 +103,7 @@ it.skipIf(!hasNvcc)(
       ...["train", "--device", "cudasim", "--dtype", "fp32", "--data", join(folder, "sums.jsonl"), "--run", to],
       ...["--u", "3", "--max-steps", "3", "--eval-steps", "0", "--shots", "0", "--threads", "2", "--num-prompts", "2"],
       ...["--num-generations", "2", "--max-completion-length", "6", "--rewards", join(folder, "reward.mjs")],
+      ...["--save-steps", "3"], // the steps before the fault are in no checkpoint yet
     ];
     const env = { TINYLORA_MODEL: model, TINYLORA_CACHE: join(folder, "cache") };
     const [straight, broken, log] = ["straight", "broken", "launches.jsonl"].map((name) => join(folder, name));
@@ -113,8 +118,10 @@ it.skipIf(!hasNvcc)(
     const said = failed.stderr.split("\n").filter((line) => line.startsWith("error: "));
     expect(said).toHaveLength(1);
     expect(said[0]).toMatch(/after the kernels .*what was on the device is lost, and this process cannot use it again/);
+    expect(failed.stderr).not.toContain("warning: ");
     expect(failed.stderr).not.toMatch(/\n {4}at /);
     expect((await readMetrics(broken!)).map(({ step }) => step)).toEqual([1, 2]);
+    expect(await readdir(join(broken!, "checkpoints"))).toContain("step-2");
 
     const resumed = await runCli(["train", "--resume", broken!], { env });
     expect(resumed.code, resumed.stderr).toBe(0);
@@ -123,3 +130,64 @@ it.skipIf(!hasNvcc)(
   },
   240_000,
 );
+
+it.skipIf(!hasNvcc)(
+  hasNvcc ? "a fault names the last kernels" : "a fault names the last kernels (left out: there is no nvcc)",
+  async () => {
+    const env = { TINYLORA_CUDA_DRIVER: cudasimLibrary, CUDASIM_FAIL_AT: "50" };
+    const { code, stderr } = await runCli(["bench", "--device", "cuda", "--rows", "1", "--seconds", "0.01"], { env });
+    expect(stderr).toMatch(
+      /^error: .* after the kernels product_small_bf16(?:, product_small_bf16)+: CUDA_ERROR_.*\n$/,
+    );
+    expect(code).toBe(1);
+  },
+);
+
+const benchTitle = `bench --device cudasim${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
+describe.skipIf(!hasNvcc)(benchTitle, () => {
+  const bench = (env: NodeJS.ProcessEnv, ...flags: string[]) =>
+    runCli(["bench", "--device", "cudasim", "--rows", "1", ...flags], { env });
+
+  it("counts the kernels of --dtype", async () => {
+    const { code, stdout, stderr } = await bench({}, "--dtype", "fp16", "--json");
+    expect(code, stderr).toBe(0);
+    const { dtype, results } = JSON.parse(stdout) as { dtype: string; results: { kernel: string }[] };
+    expect(dtype).toBe("fp16");
+    for (const { kernel } of results) expect(kernel).toMatch(/_f16$/);
+  }, 60_000);
+
+  it("is interrupted between passes, and leaves no files", async () => {
+    const temporary = join(folder, "tmp");
+    await mkdir(temporary, { recursive: true });
+    const child = spawn(process.execPath, [BIN, "bench", "--device", "cudasim", "--rows", Array(200).fill(1).join()], {
+      env: { ...process.env, TMPDIR: temporary },
+    });
+    const ended = Promise.all([text(child.stderr), once(child, "close")]);
+    while ((await readdir(temporary)).length === 0) await setTimeout(50);
+    child.kill("SIGINT");
+    const [stderr, [code]] = await ended;
+    expect(stderr).toBe("interrupted\n");
+    expect(code).toBe(130);
+    expect(await readdir(temporary)).toEqual([]);
+  }, 60_000);
+
+  it("has no passes over shared memory to count where TMA and wgmma make them", async () => {
+    const { code, stdout, stderr } = await bench({ CUDASIM_ARCH: "90" });
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain("_sm90");
+    expect(stdout).not.toContain("NaN");
+  }, 60_000);
+
+  it.each([
+    [{ CUDASIM_ARCH: "75" }, /^error: cuda: .*expected 8\.0 \(Ampere\) or newer; or use device cpu\n$/],
+    [{ CUDASIM_FAIL_AT: "50" }, /^error: cuda: .*CUDA_ERROR_ILLEGAL_ADDRESS \(700\).*\n$/],
+  ])(
+    "ends with one line: %j",
+    async (env, message) => {
+      const { code, stderr } = await bench(env);
+      expect(stderr).toMatch(message);
+      expect(code).toBe(1);
+    },
+    60_000,
+  );
+});

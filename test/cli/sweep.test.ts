@@ -88,6 +88,22 @@ describe("sweep and plot", () => {
     expect(lines(missing.stderr)).toHaveLength(1);
   });
 
+  it.each([
+    ["gpu", "device: expected cpu, cuda, cuda:N, cudasim or reference"],
+    ["cuda", "cuda: no NVIDIA driver: cannot open /nowhere.so"],
+    ["cuda:3", "cuda: no NVIDIA driver: cannot open /nowhere.so"],
+  ])("--device %s: one error before anything runs, in a dry run too", async (device, message) => {
+    const sweep = await writeSweep("device.yaml", "u: [1, 2]", 2);
+    const args = ["sweep", sweep, "--folder", join(folder, "no-device"), "--device", device];
+    for (const more of [[], ["--dry-run"]]) {
+      const { code, stderr } = await runCli([...args, ...more], { env: { TINYLORA_CUDA_DRIVER: "/nowhere.so" } });
+      expect(code).toBe(1);
+      expect(stderr).toContain(`device.yaml: ${message}`);
+      expect(lines(stderr)).toHaveLength(1);
+    }
+    expect(existsSync(join(folder, "no-device"))).toBe(false);
+  });
+
   it("plot says what it expected to find", async () => {
     const { code, stderr } = await runCli(["plot", folder]);
     expect(code).not.toBe(0);

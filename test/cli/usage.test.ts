@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cudasimLibrary, hasNvcc, nvccMajor } from "../cudasim/build.js";
-import { lines, runCli } from "./run.js";
+import { lines, ROOT, runCli } from "./run.js";
 
 const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench", "replay"];
 let folder: string;
@@ -58,6 +58,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
     [["bench", "--path", "sse2"], /Allowed choices are amx/],
+    [["bench", "--device", "cuda", "--threads", "2"], /--threads: expected nothing, since device is cuda/],
     [["score", "--temperature", "warm"], /Expected a number/],
     [["generate", "--top-p", "2", "hello"], /top_p: expected at most 1, found 2/],
     [["info", "--r", "65"], /r: expected at most 64, found 65/],
@@ -135,10 +136,13 @@ describe("failures: exit code 1 and one line", () => {
     ["gpu", {}, 'device: expected cpu, cuda, cuda:N, cudasim or reference, found "gpu"'],
     ["cuda:x", {}, 'found "cuda:x"'],
     ["cuda", { TINYLORA_CUDA_DRIVER: "/nowhere.so" }, "no NVIDIA driver: cannot open /nowhere.so"],
+    ["cuda", { TINYLORA_CUDA_DRIVER: ROOT }, `no NVIDIA driver: cannot open ${ROOT}`],
+    ["cuda", { TINYLORA_CUDA_DRIVER: "libm.so.6" }, "libm.so.6 is no NVIDIA driver: it has no cuInit"],
   ])("--device %s %j", async (device, env, message) => {
     // Without kernels in the build, that is what is said of every GPU.
     const { code, stderr } = await onDevice(device, env);
     expect(stderr).toContain(hasNvcc || device !== "cuda" ? message : "this build has no CUDA kernels");
+    if (device === "cuda") expect(stderr).toMatch(/; or use device cpu$/m);
     expect(lines(stderr)).toHaveLength(1);
     expect(code).toBe(1);
   });
@@ -146,7 +150,13 @@ describe("failures: exit code 1 and one line", () => {
   it.skipIf(!hasNvcc).each([
     ["cuda:7", { TINYLORA_CUDA_DRIVER: cudasimLibrary }, "no device 7: expected a number below 1"],
     ["cudasim", { CUDASIM_VERSION: `${nvccMajor - 1}090` }, `too old: expected one for CUDA ${nvccMajor}.0 or newer`],
-    ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer"],
+    ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer; or use device cpu"],
+    [
+      "cudasim",
+      { CUDASIM_FAIL_AT: "1" },
+      "cuda: loading kernels of norm after the kernels embed_bf16: CUDA_ERROR_ILLEGAL",
+    ],
+    ["cudasim", { CUDASIM_MEMORY: "1" }, "0 of 1 MiB free): lower token_budget, cache_tokens or max_sequences"],
   ])("--device %s %j", async (device, env, message) => {
     const { code, stderr } = await onDevice(device, env);
     expect(stderr).toContain(message);

@@ -19,11 +19,25 @@ it("says in one sentence that there is no GPU", () => {
   expect(status).toBe(1);
 });
 
-it("refuses shapes that it does not know", () => {
-  const { status, stderr } = gpu(["--shapes", "gpt-5"], {});
-  expect(stderr).toMatch(/^gpu: --shapes: expected one of smollm2-135m, .*, found gpt-5\n$/);
+it.each([
+  [["--shapes", "gpt-5"], /^gpu: --shapes: expected one of smollm2-135m, .*, found gpt-5\n$/],
+  [["--rows", "1,x"], /^gpu: --rows: Expected a whole number from 1\.\n$/],
+  [["--seconds", "long"], /^gpu: --seconds: Expected a number\.\n$/],
+  [["--fast"], /^gpu: Unknown option '--fast'.*\n$/],
+])("refuses %j before anything runs", (args, message) => {
+  const { status, stderr } = gpu(args, {});
+  expect(stderr).toMatch(message);
   expect(status).toBe(1);
 });
+
+it.skipIf(!hasNvcc)(
+  hasNvcc ? "refuses a folder of results that cannot be" : "refuses a folder of results (left out: there is no nvcc)",
+  () => {
+    const { status, stderr } = gpu(["--results", "package.json/x"], { TINYLORA_CUDA_DRIVER: cudasimLibrary });
+    expect(stderr).toMatch(/^gpu: --results: .*package\.json.*\n$/);
+    expect(status).toBe(1);
+  },
+);
 
 it("reports ours beside cuBLAS and PEFT", () => {
   const row = { module: "q, o", direction: "forward", out: 64, in: 32, rows: 8 };

@@ -1,6 +1,8 @@
 // The tests of the stand-in for the CUDA driver (build.ts), each reported as a test of its own.
 import { execFile } from "node:child_process";
-import { join } from "node:path";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { cudasimFolder, hasNvcc } from "./build.js";
 
@@ -53,6 +55,22 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
     expect(found.status).toBe(86);
     expect(found.stderr).toBe("cudasim: never given back: 1 device allocation, 1 module, 1 reference to the context\n");
     expect((await run(program, leaving, { CUDASIM_LEAK_STATUS: "0" })).status).toBe(0);
+  });
+
+  it.each([
+    ["is not there", undefined, "cannot be read"],
+    ["is empty", "", "is empty"],
+    ["has no kernel", ".version 8.0\n.target sm_80\n.address_size 64\n", "has no kernel"],
+    ["is no PTX", "hello", "PTX line 1: expected a directive"],
+  ])("refuses modules where the file of CUDASIM_PTX %s", async (_, content, message) => {
+    const file = join(await mkdtemp(join(tmpdir(), "cudasim-ptx-")), "planted.ptx");
+    if (content !== undefined) await writeFile(file, content);
+    const { status, stderr } = await run(program, [cudasimFolder, "--leak"], { CUDASIM_PTX: file });
+    await rm(dirname(file), { recursive: true });
+    const said = stderr.split("\n")[0];
+    expect(said).toMatch(/^cudasim: CUDASIM_PTX: /);
+    expect(said).toContain(message);
+    expect(status).toBe(1);
   });
 
   it.each(names)("%s", (name) => {

@@ -38,6 +38,7 @@ CUDASIM_API void cudasimCountersReset();
 CUDASIM_API uint64_t cudasimLaunches();
 CUDASIM_API uint64_t cudasimGraphLaunches();
 CUDASIM_API void cudasimFailNext(const char* kernel);
+CUDASIM_API void cudasimSetSample(uint32_t blocks);
 CUDASIM_API const char* cudasimMissingForms(const char* ptx);
 CUDASIM_API CUresult cuTensorMapEncodeTiled(CUtensorMap* out, int type, unsigned rank, void* address,
                                             const uint64_t* sizes, const uint64_t* strides, const uint32_t* boxes,

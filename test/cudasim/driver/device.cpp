@@ -92,10 +92,12 @@ CUresult Device::submit(CUstream handle, Work work) {
   return work();
 }
 
-CUresult Device::refusedByCapture(const char* call) {
+CUresult Device::refusedByCapture(const char* call, const Stream* of) {
   CUresult result = CUDA_SUCCESS;
   for (const auto& [handle, own] : streams) {
     if (own->capture == nullptr) continue;
+    const bool mine = own->mode == CaptureMode::itsThread && own->capturer == std::this_thread::get_id();
+    if (handle != of && own->mode != CaptureMode::anyThread && !mine) continue;
     own->capture->broken = true;
     result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     report(std::string(call) + " while a stream captures");

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -28,8 +29,13 @@ struct Graph {
   bool broken = false;  // by a call that a capture does not allow
 };
 
+/** CUstreamCaptureMode: whose calls that wait or take memory end a capture. */
+enum class CaptureMode : int { anyThread = 0, itsThread = 1, none = 2 };
+
 struct Stream {
   std::unique_ptr<Graph> capture;  // records instead of running
+  CaptureMode mode = CaptureMode::anyThread;
+  std::thread::id capturer{};
 };
 
 struct Event {
@@ -115,8 +121,9 @@ class Device {
   Stream* stream(CUstream handle);
   /** Runs the work, or records it when the stream captures. */
   CUresult submit(CUstream stream, Work work);
-  /** For calls that would wait or take memory: refused while any stream captures, and the capture is lost. */
-  CUresult refusedByCapture(const char* call);
+  /** For calls that would wait or take memory: refused while a stream captures whose mode covers this thread, or the
+   * stream that the call is of, and the capture is lost. */
+  CUresult refusedByCapture(const char* call, const Stream* of = nullptr);
 
  private:
   Device() = default;
@@ -137,7 +144,7 @@ CUresult guarded(F body) {
   return body(device);
 }
 
-/** The same for a call that no capture allows. */
+/** The same for a call that a capture may not allow. */
 template <class F>
 CUresult guardedOutsideCapture(const char* call, F body) {
   return guarded([&](Device& device) {

@@ -95,7 +95,8 @@ CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstrea
   return guarded([=](Device& device) {
     const Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return target->capture != nullptr ? device.refusedByCapture("cuMemAllocAsync") : allocate(device, address, bytes);
+    return target->capture != nullptr ? device.refusedByCapture("cuMemAllocAsync", target)
+                                      : allocate(device, address, bytes);
   });
 }
 

@@ -2,7 +2,8 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
-#include <iterator>
+#include <sstream>
+#include <stdexcept>
 
 #include "driver/device.h"
 #include "machine/fault.h"
@@ -61,19 +62,29 @@ std::shared_ptr<const ptx::Module> parse(Device& device, const std::string& text
   return known;
 }
 
-/** What Settings::replacement has for this module; the module itself where it has nothing. */
-std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<const ptx::Module> module) {
+/** The module that Settings::replacement names. */
+std::shared_ptr<const ptx::Module> replacement(Device& device) {
   const std::string& file = device.settings.replacement;
-  if (file.empty()) return module;
-  std::ifstream stream(file);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw ptx::SyntaxError(0, "CUDASIM_PTX: cannot read " + file);
-  const auto other = parse(device, text);
-  const auto isKernel = [](const ptx::Function& function) { return function.isKernel; };
+  std::ostringstream text;
+  if (!(text << std::ifstream(file).rdbuf()))
+    throw std::runtime_error("CUDASIM_PTX: " + file + " cannot be read, or is empty");
+  try {
+    return parse(device, text.str());
+  } catch (const std::exception& error) {
+    throw std::runtime_error("CUDASIM_PTX: " + file + ": " + error.what());
+  }
+}
+
+/** The replacement where it is of this module, that is where the module has its first kernel. */
+std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<const ptx::Module> module) {
+  if (device.settings.replacement.empty()) return module;
+  const auto other = replacement(device);
+  const auto isKernel = [](const ptx::Function& function) { return function.isKernel && function.isDefined; };
   const auto first = std::find_if(other->functions.begin(), other->functions.end(), isKernel);
-  const auto isFirst = [&](const ptx::Function& function) {
-    return function.isKernel && first != other->functions.end() && function.name == first->name;
-  };
+  if (first == other->functions.end()) {
+    throw std::runtime_error("CUDASIM_PTX: " + device.settings.replacement + " has no kernel");
+  }
+  const auto isFirst = [&](const ptx::Function& function) { return function.isKernel && function.name == first->name; };
   return std::any_of(module->functions.begin(), module->functions.end(), isFirst) ? other : module;
 }
 
@@ -88,7 +99,7 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
   auto module = std::make_unique<Module>();
   try {
     module->text = replaced(device, parse(device, static_cast<const char*>(image)));
-  } catch (const ptx::SyntaxError& error) {
+  } catch (const std::exception& error) {
     log = error.what();
     return CUDA_ERROR_INVALID_PTX;
   }

@@ -79,6 +79,13 @@ CUDASIM_API void cudasimSetOrder(unsigned long long seed) {
   device.settings.orderSeed = seed;
 }
 
+/** From now on this many middle blocks of each axis and the last stand for all (CUDASIM_SAMPLE); 0: all run. */
+CUDASIM_API void cudasimSetSample(uint32_t blocks) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.settings.sample = blocks;
+}
+
 /** Lines that name each form of the PTX text that the stand-in lacks; "" when it has all. */
 CUDASIM_API const char* cudasimMissingForms(const char* ptx) {
   std::set<std::string> lines;

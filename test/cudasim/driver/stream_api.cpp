@@ -40,7 +40,7 @@ CUDASIM_API CUresult cuStreamSynchronize(CUstream stream) {
   return guarded([=](Device& device) {
     const Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return target->capture != nullptr ? device.refusedByCapture("cuStreamSynchronize") : CUDA_SUCCESS;
+    return target->capture != nullptr ? device.refusedByCapture("cuStreamSynchronize", target) : CUDA_SUCCESS;
   });
 }
 
@@ -106,13 +106,16 @@ CUDASIM_API CUresult cuEventElapsedTime(float* milliseconds, CUevent from, CUeve
   });
 }
 
-CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int) {
+CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
   return guarded([=](Device& device) {
     Stream* target = device.stream(stream);
     if (target == nullptr || target->capture != nullptr || target == &device.defaultStream || device.refusesCaptures) {
       return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
+    if (mode < 0 || mode > 2) return CUDA_ERROR_INVALID_VALUE;
     target->capture = std::make_unique<Graph>();
+    target->mode = static_cast<CaptureMode>(mode);
+    target->capturer = std::this_thread::get_id();
     return CUDA_SUCCESS;
   });
 }

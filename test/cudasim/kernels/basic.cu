@@ -122,6 +122,20 @@ extern "C" __global__ void last_block_adds(const float* x, float* parts, unsigne
   *sum = all;
 }
 
+/** The number of each block of a grid of two axes, counted from 1. */
+extern "C" __global__ void block_numbers(unsigned* number) {
+  const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
+  if (threadIdx.x == 0) number[block] = block + 1;
+}
+
+/** The same, and `arrived` counts the blocks. */
+extern "C" __global__ void counted_block_numbers(unsigned* number, unsigned* arrived) {
+  const unsigned block = blockIdx.y * gridDim.x + blockIdx.x;
+  if (threadIdx.x != 0) return;
+  number[block] = block + 1;
+  atomicAdd(arrived, 1u);
+}
+
 /** What one mma makes of the given fragments: registers in, registers out, lane by lane. */
 extern "C" __global__ void mma_bf16(const uint32_t* a, const uint32_t* b, const float* c, float* d) {
   const int lane = threadIdx.x;

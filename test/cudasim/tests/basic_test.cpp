@@ -1,7 +1,6 @@
-// Arithmetic, divergence, reductions and warp operations against the host; graphs; forms that are not known.
+// Arithmetic, divergence, reductions and warp operations against the host; modules and forms that are not known.
 #include <bit>
 #include <cmath>
-#include <functional>
 #include <map>
 
 #include "driver/api.h"
@@ -176,73 +175,6 @@ TEST("the last block to arrive sees what all the others wrote") {
     check(sum.read<float>()[0] == want, "another sum");
     check(arrived.read<unsigned>()[0] == 0, "a block that was not counted");
   }
-}
-
-TEST("a captured graph runs when launched, each time") {
-  CUstream stream;
-  CUgraph graph;
-  CUgraphExec executable;
-  const Buffer x(std::vector<int>(4, 1));
-  cuStreamCreate(&stream, 0);
-  check(cuStreamBeginCapture_v2(stream, 0) == CUDA_SUCCESS, "capture");
-  cuMemsetD32Async(x.address(), 5, 4, stream);
-  check(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS, "end of capture");
-  check(x.read<int>()[0] == 1, "it ran while it was captured");
-  check(cuGraphInstantiateWithFlags(&executable, graph, 0) == CUDA_SUCCESS, "instantiation");
-  check(cuGraphLaunch(executable, stream) == CUDA_SUCCESS, "launch");
-  check(x.read<int>()[3] == 5, "it did not run");
-  cuGraphExecDestroy(executable);
-  cuGraphDestroy(graph);
-  cuStreamDestroy_v2(stream);
-}
-
-TEST("what waits or takes memory is refused while a stream captures, and the capture is lost") {
-  CUstream stream;
-  CUgraph graph;
-  CUdeviceptr memory;
-  void* pinned;
-  const Buffer x(std::vector<int>(4, 1));
-  int copy[4] = {};
-  cuStreamCreate(&stream, 0);
-  const std::pair<const char*, std::function<CUresult()>> calls[] = {
-      {"cuMemAlloc", [&] { return cuMemAlloc_v2(&memory, 64); }},
-      {"cuMemAllocAsync", [&] { return cuMemAllocAsync(&memory, 64, stream); }},
-      {"cuMemHostAlloc", [&] { return cuMemAllocHost_v2(&pinned, 64); }},
-      {"cuMemcpyHtoD", [&] { return cuMemcpyHtoD_v2(x.address(), copy, sizeof copy); }},
-      {"cuMemcpyDtoH", [&] { return cuMemcpyDtoH_v2(copy, x.address(), sizeof copy); }},
-      {"cuStreamSynchronize", [&] { return cuStreamSynchronize(stream); }},
-      {"cuCtxSynchronize", [] { return cuCtxSynchronize(); }},
-  };
-  for (const auto& [name, call] : calls) {
-    check(cuStreamBeginCapture_v2(stream, 1) == CUDA_SUCCESS, "capture");
-    caught(call(), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, std::string(name) + " while a stream captures");
-    check(cuStreamEndCapture(stream, &graph) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "a lost capture ended well");
-  }
-  check(cuStreamSynchronize(stream) == CUDA_SUCCESS, "the stream still captures");
-  cuStreamDestroy_v2(stream);
-}
-
-TEST("launches and graphs are counted, and a launch fails where it is told to") {
-  CUstream stream;
-  CUgraph graph;
-  CUgraphExec executable;
-  const Buffer x(100 * 4);
-  CUdeviceptr address = x.address();
-  cudasimCountersReset();
-  run("out_of_bounds", {4, 32}, address, 100, 1);
-  cuStreamCreate(&stream, 0);
-  cuStreamBeginCapture_v2(stream, 1);
-  cuMemsetD32Async(address, 5, 4, stream);
-  cuStreamEndCapture(stream, &graph);
-  cuGraphInstantiateWithFlags(&executable, graph, 0);
-  for (int i = 0; i < 3; ++i) cuGraphLaunch(executable, stream);
-  check(cudasimLaunches() == 1 && cudasimGraphLaunches() == 3, "other counts");
-  cuGraphExecDestroy(executable);
-  cuGraphDestroy(graph);
-  cuStreamDestroy_v2(stream);
-  cudasimFailNext("out_of_bounds");
-  check(launch("out_of_bounds", {4, 32}, address, 100, 1) == CUDA_ERROR_ILLEGAL_ADDRESS, "it did not fail");
-  run("out_of_bounds", {4, 32}, address, 100, 1);
 }
 
 TEST("machine code is refused as a device without it would") {

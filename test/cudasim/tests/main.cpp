@@ -107,8 +107,9 @@ int main(int count, char** arguments) {
   folder = arguments[1];
   setUp();
   if (count > 2 && std::strcmp(arguments[2], "--leak") == 0) {
-    function("integers");
+    CUmodule module;
     CUdeviceptr left;
+    if (cuModuleLoadData(&module, text("basic").c_str()) != CUDA_SUCCESS) return 1;
     return cuMemAlloc_v2(&left, 16) == CUDA_SUCCESS ? 0 : 1;
   }
   int failed = 0;

@@ -1,0 +1,45 @@
+// A fault on the device as a program sees it that uses the library: an error, and everything else goes on.
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { hasNvcc } from "../cudasim/build.js";
+
+const PROGRAM = `
+import { Engine } from "./lib/index.js";
+const sample = async (engine) => await engine.generate("1 + 1 = ", { maxNewTokens: 12, temperature: 0 });
+const lost = await Engine.load("models/embedded", { device: "cudasim", maxSequences: 2, cacheTokens: 256 });
+const codes = [];
+for (let i = 0; i < 2; i++) await sample(lost).catch(({ code }) => codes.push(code));
+await lost.logprobs(["1 + 1"]).catch(({ code }) => codes.push(code));
+lost.dispose();
+await sample(lost).catch(({ code }) => codes.push(code));
+const texts = [];
+for (const device of ["cpu", "cudasim"]) {
+  const engine = await Engine.load("models/embedded", { device, dtype: "fp32", maxSequences: 2, cacheTokens: 256 });
+  texts.push((await sample(engine))[0].text);
+  engine.dispose();
+}
+console.log(JSON.stringify({ codes, texts }));
+`;
+
+const title = `a fault on the device${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
+describe.skipIf(!hasNvcc)(title, () => {
+  // The first kernel, one of the prompt's and one of a graph's.
+  it.each(["1", "20", "90"])("is an error of the engine, and nothing else's (kernel %s)", (at) => {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--import", "tsx", "--input-type=module", "--eval", PROGRAM],
+      {
+        cwd: join(import.meta.dirname, "../.."),
+        encoding: "utf8",
+        env: { ...process.env, CUDASIM_FAIL_AT: at, CUDASIM_LEAK_STATUS: "86" },
+      },
+    );
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+    const { codes, texts } = JSON.parse(stdout) as { codes: string[]; texts: string[] };
+    expect(codes).toEqual(["ERR_DEVICE", "ERR_DEVICE", "ERR_DEVICE", "ERR_DISPOSED"]);
+    expect(texts[0]).not.toBe("");
+    expect(texts[1]).toBe(texts[0]);
+  });
+});
