@@ -26,7 +26,7 @@ struct ProductTask {
   int fours;       // the same for four outputs of 16 bits
 };
 
-/// Of shared memory, behind the ring of product_half.cu: left of a block's rows and right of its columns.
+/// Of shared memory, behind the ring of stages: left of a tile's rows and right of its columns (product_update.cuh).
 constexpr unsigned product_factor_bytes(int rank, int rows, int columns) {
   return 4U * static_cast<unsigned>(rank * (rows + columns));
 }

@@ -28,8 +28,8 @@ __device__ void finish_pair(const tinylora::cuda::ProductTask& task, int row, in
   }
 }
 
-/// A thread's outputs in two fragments that are neighbours: `first` at `column` and the next, `second` 8 columns on. All
-/// lanes of the warp must call, with `row` past `rows` where there is nothing to store.
+/// A thread's outputs in two fragments that are neighbours: `first` at `column` and the next, `second` 8 columns on.
+/// All lanes of the warp must call, with `row` past `rows` where there is nothing to store.
 template <typename Half>
 __device__ void finish_fragments(const tinylora::cuda::ProductTask& task, int rows, int row, int column, float2 first,
                                  float2 second) {

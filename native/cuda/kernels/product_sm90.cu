@@ -30,7 +30,8 @@
 // memory alike. A stage of the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle
 // and SM (48 without multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <=
 // 64, memory: the two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the
-// same block.
+// same block; what the update needs of L2 is: the factors of a tile's rows and columns come behind the ring while its
+// products run (product_update.cuh).
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
@@ -51,8 +52,8 @@ struct Tiling {
   static constexpr bool kMovesRegisters = kConsumers > 1;  // then the producer's warpgroup must be whole
   static constexpr int kBytesX = kRows * 128, kBytesW = kColumns * 128, kStageBytes = kBytesX + kBytesW;
   static constexpr int kSums = kColumns / 2;
-  static constexpr int kThreads = 128 * kConsumers;              // that multiply
-  static constexpr int kTilesM = 1, kTilesN = kColumns / 8;      // C fragments of a warp
+  static constexpr int kThreads = 128 * kConsumers;           // that multiply
+  static constexpr int kTilesM = 1, kTilesN = kColumns / 8;   // C fragments of a warp
   static constexpr int kColumnsLoaded = kColumns / kCluster;  // of the W tile, by each block
   static_assert(kSm90Depth == 64 && kStageBytes % 1024 == 0 && !(kTransposed && kColumnsLoaded % 64 != 0));
 };

@@ -1,9 +1,9 @@
-// The update of the tensor-core products' outputs, += left right: a block reads the factors of its rows and columns once,
-// into shared memory, while the product begins, and every thread adds them to what it holds of C fragments.
+// The update of the tensor-core products' outputs, += left right: a block reads the factors of its rows and columns
+// once, into shared memory, while the product begins, and every thread adds them to what it holds of C fragments.
 //
 // T, the tiling: kRows and kColumns of the tile, kThreads that copy (a multiple of kColumns), and of a warp kTilesM by
-// kTilesN fragments. Bytes: 4 r (kRows + kColumns) a tile, where the loads that every warp would need are kTilesN /
-// kColumns and so on times as many. Operations: r fmaf an output; a factor is read from shared memory by a lane once.
+// kTilesN fragments. Bytes: 4 r (kRows + kColumns) a tile from L2, asked for while the product begins. Operations: r
+// fmaf an output; a lane reads a factor from shared memory once.
 #pragma once
 
 #include "mma.cuh"
