@@ -99,7 +99,7 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
       "heads past a warp's lanes left out": ["head += 32 >> log_width", "head += heads"],
       "barrier before the factors removed": ["    __syncthreads();  // what lies there is not read any more\n", ""],
       "barrier behind the factors removed": ["    __syncthreads();\n    if (first", "    if (first"],
-      "a query's factors from its neighbour's slot": ["+ g % 4) * kStride", "+ g / 4) * kStride"],
+      "a query's factors from its neighbour's slot": ["+ g % 4, slots", "+ g / 4, slots"],
       "rows without adapter turned": ["if (adapter >= 0 && lane < rank)", "if (lane < rank)"],
     },
   },

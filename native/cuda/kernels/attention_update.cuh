@@ -17,6 +17,7 @@
 
 #include "act.cuh"
 #include "attention.h"
+#include "mma.cuh"
 #include "warp.cuh"
 
 namespace tinylora::cuda {
@@ -94,7 +95,8 @@ __device__ void add_part(const AttentionTask& task, long long query) {
 /// its pages, which it has done with.
 ///
 /// The block brings A's columns there, of as many elements of z at once as fit. Slot s is of the head of the tile's
-/// query s: neighbours' slots are neighbours, in banks of their own, so the first three come once more behind the last.
+/// query s: neighbours' slots are neighbours, in banks of their own. Of more queries than heads the first three slots
+/// come once more behind the last; lanes past the last query look at its slot.
 template <typename Half, int kDim>
 __device__ void add_parts(const AttentionTask& task, int kv_head, int first, int end, const long long (&query)[2],
                           const std::uint32_t (&out)[2][kDim / 8], float* memory) {
@@ -108,28 +110,26 @@ __device__ void add_parts(const AttentionTask& task, int kv_head, int first, int
   const int warp = thread / 32, lane = thread % 32, g = lane / 4, t = lane % 4;
   const int group = heads / task.args.kv_heads, dim = task.args.head_dim;
   const int tile = first - warp * kAttentionTile;  // its first query
-  const int slots = min(group, end - tile) + 3, at_once = kMemory / (slots * kStride);
+  const int slots = end - tile > group ? group + 3 : end - tile, at_once = kMemory / (slots * kStride);
   int place[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int quarter = warp * kAttentionTile + 8 * half + g / 4 * 4;
-    place[half] = (min(quarter % group, slots - 4) + g % 4) * kStride + 2 * t;
+    place[half] = min(quarter % group + g % 4, slots - 1) * kStride + 2 * t;
   }
 #pragma unroll 1
   for (int from = 0; from < update.rank; from += at_once) {
     const int count = min(at_once, update.rank - from);
-    __syncthreads();  // what lies there is not read any more
+    __syncthreads();              // what lies there is not read any more
+    const int column = 4 * lane;  // zeros from D on, as out has there
 #pragma unroll 1
-    for (int slot = warp; slot < slots; slot += static_cast<int>(blockDim.x / 32)) {
-      const float* a = update.a + (from * heads + kv_head * group + (tile + slot) % group) * dim;
-      float* to = memory + slot * kStride;
+    for (int slot = warp; slot < slots && column < kDim; slot += static_cast<int>(blockDim.x / 32)) {
+      const float* a = update.a + (from * heads + kv_head * group + (tile + slot) % group) * dim + column;
+      float* to = memory + slot * kStride + column;
 #pragma unroll 1
-      for (int i = 0; i < count; ++i, a += heads * dim, to += slots * kStride) {
-        const int column = 4 * lane;  // zeros from D on, as out has there
-        const auto* words = reinterpret_cast<const float4*>(a + column);
-        if (column < kDim) *reinterpret_cast<float4*>(to + column) = column < dim ? *words : make_float4(0, 0, 0, 0);
-      }
+      for (int i = 0; i < count; ++i, a += heads * dim, to += slots * kStride) copy_async(to, a, column < dim);
     }
+    wait_for_all_copies();
     __syncthreads();
     if (first >= end) continue;  // a whole warp without queries
 #pragma unroll
