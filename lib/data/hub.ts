@@ -5,13 +5,13 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
+import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import { isDataFile } from "./rows.js";
 
 export interface HubSource {
@@ -137,7 +137,7 @@ class Hub {
     const local = join(this.#folder, commit, file.path);
     if ((await sizeOf(local)) === file.size) return local;
     const part = `${local}.part`;
-    await mkdir(dirname(local), { recursive: true });
+    await writing(local, () => makeFolder(dirname(local)));
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#download(commit, file, part);

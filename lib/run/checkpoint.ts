@@ -3,11 +3,11 @@
  * the adapter's files, or the weights' with their moments. It is written under another name, flushed, and renamed: it is there whole, or not at all.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError } from "../error.js";
-import { syncFolder, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, syncFolder, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 
 const stateSchema = z.strictObject({
@@ -32,7 +32,7 @@ export async function writeCheckpoint(
     await writing(target, async () => {
       const temporary = join(folder, `.step-${state.step}.${process.pid}`);
       try {
-        await mkdir(temporary, { recursive: true });
+        await makeFolder(temporary);
         await saveRest(temporary);
         await writeFileAtomic(join(temporary, "state.json"), `${JSON.stringify(encodeState(state), null, 2)}\n`);
         await rename(temporary, target);

@@ -8,14 +8,14 @@
  *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
-import { access, appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { access, appendFile, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic, writing } from "../files.js";
+import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
@@ -64,7 +64,7 @@ export class RunFolder {
   /** A new run. Refuses a folder that already holds one. */
   static async create(path: string, info: RunInfo): Promise<RunFolder> {
     const unlock = await writing(path, async () => {
-      await mkdir(path, { recursive: true });
+      await makeFolder(path);
       return lockFolder(path);
     });
     try {

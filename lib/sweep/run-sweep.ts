@@ -4,10 +4,9 @@
  *   results.json    members, and for each setting the best of its rates; results.md the same as tables
  *   lock            while a process writes to it
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { writing } from "../files.js";
+import { makeFolder, writing } from "../files.js";
 import { checkNoRun } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
@@ -71,7 +70,7 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   await checkSources(plan, options.signal);
   await checkNoRun(options.folder);
   const unlock = await writing(options.folder, async () => {
-    await mkdir(options.folder, { recursive: true });
+    await makeFolder(options.folder);
     return lockFolder(options.folder);
   });
   const running = new RunningSweep(plan, options);
