@@ -98,7 +98,7 @@ class RunningSweep {
     const { signal, population = DEFAULT_POPULATION } = this.#options;
     const open: Member[] = [];
     for (const member of this.#plan.members) {
-      if (await isFinished(this.#folder(member), member)) this.#tell(member, "skipped");
+      if (await this.#isFinished(member)) this.#tell(member, "skipped");
       else open.push(member);
     }
     const groups = population === 1 ? open.map((member) => [member]) : sideBySide(open);
@@ -154,8 +154,16 @@ class RunningSweep {
         this.#tell(member, "failed", error as Error);
       }
     }
-    if (signal?.aborted && !(await isFinished(folder, member))) this.#tell(member, "interrupted");
+    if (signal?.aborted && !(await this.#isFinished(member))) this.#tell(member, "interrupted");
     await this.#save();
+  }
+
+  /** One whose folder cannot be read is not: it runs, and fails by itself. */
+  async #isFinished(member: Member): Promise<boolean> {
+    return isFinished(this.#folder(member), member).catch((error) => {
+      if (error instanceof TinyLoraError) return false;
+      throw error;
+    });
   }
 
   /** One after another: members end at any time. */
