@@ -101,7 +101,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
       const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} on ${config.data}: ${path}`);
-      let stepped = false;
+      let [stepped, finished] = [false, made];
       const {
         stopped,
         adapter: trained,
@@ -111,9 +111,12 @@ export async function runTraining(command: Command, method: Method, options: Tra
           signal,
           onStep: (report) => {
             progress.stop();
-            stepped = true;
+            [stepped, finished] = [true, report.step];
             console.log(stepLine(report));
             progress.update(report.step, report.steps);
+          },
+          onProgress: ({ phase, done, total }) => {
+            progress.update(finished, config.max_steps, `${phase} ${done}/${total}`);
           },
           onWarning,
         })

@@ -1,6 +1,6 @@
-/** How far the current part of a step is: completions sampled or evaluated, passes made. */
+/** How far the current part of a step is: prompts tokenized, completions sampled or evaluated, passes made. */
 export interface Progress {
-  readonly phase: "sampling" | "training" | "evaluation";
+  readonly phase: "tokenizing" | "sampling" | "training" | "evaluation";
   readonly done: number;
   readonly total: number;
 }

@@ -86,10 +86,10 @@ async function makeAgain(
   const { engine: policy, signal, onProgress = () => {} } = options;
   const data = await trainingData(options, config, signal ? { signal } : {});
   const context = { policy, trainable, config, onProgress };
-  const usable = (need: Need) => usableProblems(policy, data.train, config, need);
-  if (method === "sft") return sftStep({ ...context, examples: usable("solution") }, state, signal);
+  const usable = (need: Need) => usableProblems(policy, data.train, config, need, signal ? { signal } : {});
+  if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
   const rewards = await namedRewards(options.rewards, config.rewards);
-  return grpoOutcome({ ...context, examples: usable(needOf(rewards)), rewards }, state, signal);
+  return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);
 }
 
 function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: TrainablePolicy): void {
