@@ -90,7 +90,10 @@ export async function runTraining(command: Command, method: Method, options: Tra
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
     if (options.resume === undefined) await checkNoRun(path);
     checkAdapterOptions(config);
-    const data = await trainingData({}, config, { signal, onWarning });
+    const fetching = new Progress("fetching", "B");
+    const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
+    const callbacks = { signal, onWarning, onProgress: onFetched };
+    const data = await trainingData({}, config, callbacks).finally(() => fetching.stop());
     if (named === "grpo") await namedRewards(undefined, config.rewards);
     const engine = await loadEngine(config, signal);
     try {

@@ -46,10 +46,11 @@ export async function runConfig(
 export async function trainingData(
   options: Pick<TrainerOptions<Trained>, "data">,
   config: TrainConfig,
-  { signal, onWarning = () => {} }: TrainCallbacks,
+  { signal, onWarning = () => {}, onProgress: listener = () => {} }: TrainCallbacks,
 ): Promise<Dataset> {
+  const onProgress = (done: number, total: number) => listener({ phase: "fetching", done, total });
   const load = async (source: string, columns: Columns, check: (problem: Example) => void = () => {}) => {
-    const { train, test, ...dataset } = await loadDataset(source, { ...config, ...columns, signal });
+    const { train, test, ...dataset } = await loadDataset(source, { ...config, ...columns, signal, onProgress });
     const skipped = [...(dataset.skipped ?? [])];
     const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error.message) : stop;
     const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;

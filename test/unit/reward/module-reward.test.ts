@@ -93,7 +93,9 @@ describe("a module's reward", () => {
       code: "ERR_CONFIG",
       message: expect.stringMatching(/^rewards: .*m16\.mjs: expected a function as default export$/),
     });
-    await expect(given("export default  (")).rejects.toThrow(/^rewards: .*m17\.mjs cannot be loaded: Unexpected end of input/);
+    await expect(given("export default  (")).rejects.toThrow(
+      /^rewards: .*m17\.mjs cannot be loaded: Unexpected end of input/,
+    );
     await expect(namedRewards(undefined, [join(folder, "none.mjs")])).rejects.toThrow(
       /cannot be loaded: Cannot find module/,
     );
