@@ -169,20 +169,16 @@ class Hub {
     }
     if (have === file.size) return;
     const { downloadFile } = await this.#client();
-    const stalled = new AbortController();
+    const stalled = follower(signal);
     let timer: NodeJS.Timeout | undefined;
     const alive = () => {
       clearTimeout(timer);
-      timer = setTimeout(
-        () => stalled.abort(new DOMException("no bytes", "TimeoutError")),
-        1000 * this.#settings.timeout,
-      );
+      timer = setTimeout(() => stalled.abort(silence()), 1000 * this.#settings.timeout);
     };
     alive();
-    const signals = AbortSignal.any(signal ? [signal, stalled.signal] : [stalled.signal]);
     try {
       const blob = await downloadFile({
-        ...this.#access(signals),
+        ...this.#access(stalled.signal),
         repo: this.#repo(),
         path: file.path,
         revision: commit,
@@ -196,7 +192,9 @@ class Hub {
         have += chunk.byteLength;
         onProgress?.(have, file.size);
       });
-      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: signals });
+      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: stalled.signal });
+    } catch (error) {
+      throw stalled.signal.aborted ? stalled.signal.reason : error; // a pipeline tells of the abort, not of its reason
     } finally {
       clearTimeout(timer);
     }
@@ -211,8 +209,9 @@ class Hub {
   #access(signal?: AbortSignal) {
     const { url, token, offline, timeout } = this.#settings;
     const inTime = () => {
-      const late = AbortSignal.timeout(1000 * timeout);
-      return this.#options.signal ? AbortSignal.any([this.#options.signal, late]) : late;
+      const late = follower(this.#options.signal);
+      setTimeout(() => late.abort(silence()), 1000 * timeout).unref();
+      return late.signal;
     };
     return {
       ...(url ? { hubUrl: url } : {}),
@@ -240,6 +239,18 @@ class Hub {
       ...(file ? { file: file.path } : {}),
     });
   }
+}
+
+/** Aborts with `signal` too. AbortSignal.any would do, but where nothing else holds them, Node 20 forgets what it joins. */
+function follower(signal: AbortSignal | undefined): AbortController {
+  const controller = new AbortController();
+  if (signal?.aborted) controller.abort(signal.reason);
+  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
+  return controller;
+}
+
+function silence(): DOMException {
+  return new DOMException("no bytes", "TimeoutError");
 }
 
 function failed(reason: string): TinyLoraError {

@@ -17,6 +17,8 @@ export class HubServer {
   circle: RegExp | undefined;
   /** Ends each file's answer after so many bytes, so many times. */
   cut: { bytes: number; times: number } | undefined;
+  /** Sends so many bytes of each file's answer and then nothing, without an end. */
+  stall: number | undefined;
   /** Sends other bytes than announced, so many times. */
   corrupt = 0;
   token: string | undefined;
@@ -73,7 +75,8 @@ export class HubServer {
       this.corrupt--;
       body = Buffer.alloc(body.length, "x");
     }
-    if (!probe && this.cut && this.cut.times > 0) {
+    if (!probe && this.stall !== undefined) response.write(body.subarray(0, this.stall));
+    else if (!probe && this.cut && this.cut.times > 0) {
       this.cut.times--;
       response.write(body.subarray(0, this.cut.bytes), () => setTimeout(() => response.destroy(), 20));
     } else response.end(body);

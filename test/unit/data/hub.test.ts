@@ -143,7 +143,8 @@ describe("a data set on the hub", () => {
         [/resolve/, "test.jsonl: "],
       ] as const) {
         server[fault] = path;
-        const error = await loadDataset(`${SOURCE}/test.jsonl`).catch((thrown) => thrown);
+        const { signal } = new AbortController(); // as a command has one, which nobody aborts
+        const error = await loadDataset(`${SOURCE}/test.jsonl`, { signal }).catch((thrown) => thrown);
         expect(error).toMatchObject({ code: "ERR_HUB", message: expect.stringMatching(message) });
         expect(error.message.startsWith(`${SOURCE}@main: ${file}`)).toBe(true);
       }
@@ -168,6 +169,15 @@ describe("a data set on the hub", () => {
     server.files = { "test.jsonl": server.files["test.jsonl"]! };
     await expect(loadDataset(`${SOURCE}/train.jsonl`)).rejects.toThrow(
       /train\.jsonl: the hub has no such file \(404\)/,
+    );
+  }, 60_000);
+
+  it("gives up where a file stops coming", async () => {
+    vi.stubEnv("HF_HUB_DOWNLOAD_TIMEOUT", "0.2");
+    server.stall = 100;
+    const { signal } = new AbortController();
+    await expect(loadDataset(`${SOURCE}/train.jsonl`, { signal })).rejects.toThrow(
+      /train\.jsonl: no byte from http:\S+ for 0\.2 s/,
     );
   }, 60_000);
 
