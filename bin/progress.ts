@@ -7,6 +7,7 @@ export class Progress {
   #label: string;
   #unit: string;
   #pace: Pace;
+  #done: number | undefined;
 
   /** Made when the work begins; `begun`: what is done then, as of a run that is resumed. */
   constructor(label: string, unit = "", begun = 0) {
@@ -17,7 +18,8 @@ export class Progress {
 
   update = (done: number, total: number, note = ""): void => {
     if (!process.stderr.isTTY || total <= 0) return;
-    this.#pace.mark(done, Date.now());
+    if (done !== this.#done) this.#pace.mark(done, Date.now());
+    this.#done = done;
     this.#bar ??= this.#start(total, done);
     this.#bar.setTotal(total);
     this.#bar.update(done, { note });
@@ -33,6 +35,7 @@ export class Progress {
   restart(): void {
     this.stop();
     this.#pace = new Pace();
+    this.#done = undefined;
   }
 
   #start(total: number, done: number): SingleBar {

@@ -17,21 +17,68 @@ export async function writeFileAtomic(path: string, data: Content): Promise<void
 /** Makes the folder of a file that is to be written much later. ERR_FILE where that would fail. */
 export async function prepareFile(path: string): Promise<void> {
   await writing(path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await access(dirname(path), constants.W_OK);
     if (await isFolder(path)) throw new TinyLoraError("ERR_FILE", `${path}: expected a file, found a folder`);
   });
 }
 
+/**
+ * Makes a folder and those above it that are not there. Not by mkdir's own `recursive`, which never returns where a folder
+ * takes no new ones, as /proc does: it is told that something above is missing, finds it, and asks again.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const above = dirname(path);
+  if (above !== path && !(await isThere(above))) await makeFolder(above);
+  await mkdir(path).catch(async (error) => {
+    if (!(await isFolder(path))) throw error;
+  });
+}
+
 /** What `write` does to `path`; a refusal of the system's (no space, no right) becomes an ERR_FILE that names the path. */
-export async function writing<T>(path: string, write: () => Promise<T>): Promise<T> {
+export function writing<T>(path: string, write: () => Promise<T>): Promise<T> {
+  return refusable(`${path}: cannot be written`, write);
+}
+
+/** What `read` gives of `path`; a refusal of the system's (no right, too many open files) becomes an ERR_FILE that names the path. */
+export function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
+  return refusable(`${path}: cannot be read`, read);
+}
+
+/**
+ * What `read` gives of `path`, or `missing` where nothing is there. Any other refusal is an ERR_FILE: what cannot be read
+ * now may well be there.
+ */
+export function readingIfThere<T>(path: string, read: () => Promise<T>, missing: T): Promise<T> {
+  return reading(path, () =>
+    read().catch((error) => {
+      if (isMissing(error)) return missing;
+      throw error;
+    }),
+  );
+}
+
+/** Whether the system says that there is no such file or folder. */
+export function isMissing(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
+async function refusable<T>(what: string, access: () => Promise<T>): Promise<T> {
   try {
-    return await write();
+    return await access();
   } catch (cause) {
     if (!(cause instanceof Error && "syscall" in cause)) throw cause;
     const [reason] = cause.message.split(","); // "ENOSPC: no space left on device, write"
-    throw new TinyLoraError("ERR_FILE", `${path}: cannot be written (${reason})`, { cause });
+    throw new TinyLoraError("ERR_FILE", `${what} (${reason})`, { cause });
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -43,7 +90,7 @@ async function isFolder(path: string): Promise<boolean> {
 
 async function replaceFile(path: string, data: Content): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}`);
   try {
     const file = await open(temporary, "wx");

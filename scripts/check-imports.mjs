@@ -9,7 +9,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const MAY_USE = {
   bin: ["bin", "lib"],
   "lib/native": ["lib/native", "lib/error.ts", "lib/version.ts", "lib/config/env.ts"],
-  "lib/reward": ["lib/reward", "lib/data", "lib/config", "lib/error.ts"],
+  "lib/reward": ["lib/reward", "lib/data", "lib/config", "lib/error.ts", "lib/version.ts"],
   "lib/adapter": [
     ...["lib/adapter", "lib/native", "lib/config/env.ts", "lib/error.ts", "lib/files.ts", "lib/version.ts"],
     ...["lib/model/open.ts", "lib/data/philox.ts"],

@@ -90,7 +90,10 @@ export async function runTraining(command: Command, method: Method, options: Tra
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
     if (options.resume === undefined) await checkNoRun(path);
     checkAdapterOptions(config);
-    const data = await trainingData({}, config, { signal, onWarning });
+    const fetching = new Progress("fetching", "B");
+    const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
+    const callbacks = { signal, onWarning, onProgress: onFetched };
+    const data = await trainingData({}, config, callbacks).finally(() => fetching.stop());
     if (named === "grpo") await namedRewards(undefined, config.rewards);
     const engine = await loadEngine(config, signal);
     try {
@@ -101,7 +104,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
       const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} on ${config.data}: ${path}`);
-      let stepped = false;
+      let [stepped, finished] = [false, made];
       const {
         stopped,
         adapter: trained,
@@ -111,9 +114,12 @@ export async function runTraining(command: Command, method: Method, options: Tra
           signal,
           onStep: (report) => {
             progress.stop();
-            stepped = true;
+            [stepped, finished] = [true, report.step];
             console.log(stepLine(report));
             progress.update(report.step, report.steps);
+          },
+          onProgress: ({ phase, done, total }) => {
+            progress.update(finished, config.max_steps, `${phase} ${done}/${total}`);
           },
           onWarning,
         })

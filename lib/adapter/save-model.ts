@@ -1,8 +1,8 @@
 /** A trained model as a Hugging Face folder: the base model's files, with other numbers in the weights that were trained. */
-import { mkdir, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic, writing } from "../files.js";
+import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
 import { readTensor } from "../native/session.js";
@@ -17,7 +17,7 @@ export type TrainedNumbers = ReadonlyMap<string, () => Float32Array | Promise<Fl
  * file, quantized ones in `dtype`. One tensor is in memory at a time.
  */
 export async function saveModel(folder: string, model: Model, trained: TrainedNumbers, dtype: Dtype): Promise<void> {
-  await writing(folder, () => mkdir(folder, { recursive: true }));
+  await writing(folder, () => makeFolder(folder));
   for (const [name, text] of model.folderFiles()) {
     await writeFileAtomic(join(folder, name), name === "config.json" ? tellDtype(text, dtype) : text);
   }

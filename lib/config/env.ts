@@ -15,8 +15,16 @@ export interface Environment {
   readonly cache: string | undefined;
   /** Path of a tinylora.node to load instead of the one that was built or shipped. */
   readonly addon: string | undefined;
-  /** Where the Hugging Face hub is (HF_ENDPOINT), the token for it (HF_TOKEN), and whether to ask it nothing (HF_HUB_OFFLINE). */
-  readonly hub: { readonly url: string | undefined; readonly token: string | undefined; readonly offline: boolean };
+  /**
+   * Where the Hugging Face hub is (HF_ENDPOINT), the token for it (HF_TOKEN), whether to ask it nothing (HF_HUB_OFFLINE),
+   * and the seconds that it may be silent (HF_HUB_DOWNLOAD_TIMEOUT, 10 when not given).
+   */
+  readonly hub: {
+    readonly url: string | undefined;
+    readonly token: string | undefined;
+    readonly offline: boolean;
+    readonly timeout: number;
+  };
 }
 
 export function environment(variables: NodeJS.ProcessEnv = process.env): Environment {
@@ -24,9 +32,16 @@ export function environment(variables: NodeJS.ProcessEnv = process.env): Environ
   const hub = {
     url: variables.HF_ENDPOINT?.replace(/\/+$/, "") || undefined,
     token: variables.HF_TOKEN || undefined,
+    timeout: secondsOf(variables.HF_HUB_DOWNLOAD_TIMEOUT) ?? 10,
     offline: /^(?:1|true|yes|on)$/i.test(variables.HF_HUB_OFFLINE ?? ""),
   };
   return { model: read("MODEL"), data: read("DATA"), cache: read("CACHE"), addon: read("ADDON"), hub };
+}
+
+/** A positive number of at most a day; what is none does not count. */
+function secondsOf(text: string | undefined): number | undefined {
+  const seconds = Number(text);
+  return seconds > 0 && seconds <= 86400 ? seconds : undefined;
 }
 
 /** TINYLORA_CACHE, else a folder in the user's cache. */

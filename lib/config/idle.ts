@@ -30,6 +30,11 @@ const RULES: readonly Rule[] = [
   { keys: ["use_bias_correction_kl"], by: "beta", idle: ({ beta }) => beta === 0 },
   { keys: ["fisher_damping", "fisher_decay"], by: "optim", idle: ({ optim }) => optim !== "natural" },
   { keys: ["adam_beta1", "adam_beta2", "adam_epsilon"], by: "optim", idle: ({ optim }) => optim !== "adamw" },
+  {
+    keys: ["eval_question_column", "eval_answer_column"],
+    by: "eval_data",
+    idle: (config) => config.eval_data === null,
+  },
   { keys: ["momentum"], by: "optim", idle: ({ optim }) => optim !== "sgd" },
 ];
 
@@ -45,7 +50,8 @@ export function idleOptions(config: TrainConfig, defaults: Readonly<Record<strin
     if (!idle(config)) continue;
     for (const key of keys.filter((key) => config[key] !== defaults[key] && !found.has(key))) {
       const standard = defaults[key] === null ? "nothing" : String(defaults[key]);
-      found.set(key, `expected ${standard}, since ${by} is ${config[by]}: it has no effect there`);
+      const given = config[by] === null ? "not given" : String(config[by]);
+      found.set(key, `expected ${standard}, since ${by} is ${given}: it has no effect there`);
     }
   }
   return [...found];

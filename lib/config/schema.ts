@@ -54,6 +54,12 @@ export const sections = {
       "column of the question (a.b: b within a); the usual names when not given",
     ),
     answer_column: optional(z.string()).describe("column of the answer; of a solution, what is boxed or follows ####"),
+    eval_question_column: optional(z.string()).describe(
+      "column of the question in eval_data; when not given question_column, or a named set's own",
+    ),
+    eval_answer_column: optional(z.string()).describe(
+      "column of the answer in eval_data; when not given answer_column, or a named set's own",
+    ),
     skip_bad: z
       .boolean()
       .default(false)

@@ -27,13 +27,13 @@ export function anyProblem(row: Record<string, unknown>, columns: Columns): Prob
   return { question: field(row, question), answer: answer === undefined ? "" : finalAnswer(field(row, answer)) };
 }
 
-/** Throws ERR_DATA where a problem has no answer to compare with. */
-export function checkAnswer({ id, answer, row }: Example): void {
+/** Throws ERR_DATA where a problem has no answer to compare with; `option` would name the column of one. */
+export function checkAnswer({ id, answer, row }: Example, option = "answer_column"): void {
   if (answer !== "") return;
   const found = Object.keys(row).join(", ") || "nothing";
   throw new TinyLoraError(
     "ERR_DATA",
-    `${id}: expected an answer in ${ANSWERS.join(", ")}, found only ${found}: answer_column names another column`,
+    `${id}: expected an answer in ${ANSWERS.join(", ")}, found only ${found}: ${option} names another column`,
   );
 }
 

@@ -5,13 +5,14 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
+import { makeFolder, writeFileAtomic, writing } from "../files.js";
+import { hubError, isOutage, isRefusal } from "./hub-error.js";
 import { isDataFile } from "./rows.js";
 
 export interface HubSource {
@@ -34,7 +35,6 @@ interface HubFile {
 }
 
 const TRIES = 4;
-const STALL_SECONDS = 60;
 const PREFIX = "hf://datasets/";
 
 export function isHubSource(source: string): boolean {
@@ -68,11 +68,13 @@ class Hub {
   #source: HubSource;
   #options: HubOptions;
   #folder: string;
+  #address: string;
   #settings = environment().hub;
 
   constructor(source: HubSource, options: HubOptions) {
     this.#source = source;
     this.#options = options;
+    this.#address = `${PREFIX}${source.repo}@${source.revision}`;
     this.#folder = join(cacheFolder(), "hub", `datasets--${source.repo.replace("/", "--")}`);
   }
 
@@ -91,23 +93,23 @@ class Hub {
         revision,
         additionalFields: ["sha"],
       });
-      if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`expected a commit, found ${JSON.stringify(sha)}`);
+      if (!/^[0-9a-f]{40}$/.test(sha)) throw failed(`expected a commit, found ${JSON.stringify(sha)}`);
       if (known !== sha) await writeFileAtomic(reference, sha);
       return sha;
     } catch (error) {
-      if (known !== null && isNetworkError(error)) return known.trim();
+      if (known !== null && isOutage(error)) return known.trim();
       throw this.#failure(error);
     }
   }
 
   async list(commit: string): Promise<HubFile[]> {
     const index = join(this.#folder, commit, ".files.json");
-    const known = await readFile(index, "utf8").catch(() => null);
-    const files = known === null ? await this.#askForList(commit) : (JSON.parse(known) as HubFile[]);
-    if (known === null) await writeFileAtomic(index, JSON.stringify(files));
+    const known = await readFile(index, "utf8").then(parseList, () => null);
+    const files = known ?? (await this.#askForList(commit));
+    if (!known && files.length > 0) await writeFileAtomic(index, JSON.stringify(files));
     const { path } = this.#source;
     const found = files.filter((file) => path === "" || file.path === path || file.path.startsWith(`${path}/`));
-    if (path !== "" && found.length === 0) throw this.#failure(new Error(`it has no ${path}`));
+    if (path !== "" && found.length === 0) throw this.#failure(failed(`it has no ${path}`));
     return found;
   }
 
@@ -123,7 +125,7 @@ class Hub {
       })) {
         const hash = entry.lfs?.oid ?? entry.oid;
         if (entry.type !== "file" || hash === undefined) continue;
-        if (entry.path.split("/").includes("..")) throw new Error(`a file is named ${entry.path}`);
+        if (entry.path.split("/").includes("..")) throw failed(`a file is named ${entry.path}`);
         files.push({ path: entry.path, size: entry.size, hash });
       }
       return files.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -137,20 +139,23 @@ class Hub {
     const local = join(this.#folder, commit, file.path);
     if ((await sizeOf(local)) === file.size) return local;
     const part = `${local}.part`;
-    await mkdir(dirname(local), { recursive: true });
+    await writing(local, () => makeFolder(dirname(local)));
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#download(commit, file, part);
+        await writing(part, () => this.#download(commit, file, part));
         if ((await hashOf(part, file)) === file.hash) break;
         await rm(part, { force: true });
-        throw new Error(`${file.path}: the bytes that came do not have the hash that the hub gives`);
+        throw failed("the bytes that came do not have the hash that the hub gives");
       } catch (error) {
         this.#options.signal?.throwIfAborted();
-        if (attempt === TRIES || isRefusal(error)) throw this.#failure(error);
-        await new Promise((resolve) => setTimeout(resolve, 100 * 4 ** attempt));
+        if (attempt === TRIES || isRefusal(error)) throw this.#failure(error, file);
+        await new Promise((resolve) => setTimeout(resolve, 50 * 4 ** attempt));
       }
     }
-    await rename(part, local);
+    await writing(local, async () => {
+      await flush(part); // a file under its own name is whole, after a loss of power too
+      await rename(part, local);
+    });
     return local;
   }
 
@@ -164,53 +169,56 @@ class Hub {
     }
     if (have === file.size) return;
     const { downloadFile } = await this.#client();
-    const stalled = new AbortController();
+    const stalled = follower(signal);
     let timer: NodeJS.Timeout | undefined;
     const alive = () => {
       clearTimeout(timer);
-      timer = setTimeout(
-        () => stalled.abort(new Error(`${file.path}: no bytes for ${STALL_SECONDS} s`)),
-        1000 * STALL_SECONDS,
-      );
+      timer = setTimeout(() => stalled.abort(silence()), 1000 * this.#settings.timeout);
     };
     alive();
-    const signals = AbortSignal.any(signal ? [signal, stalled.signal] : [stalled.signal]);
     try {
       const blob = await downloadFile({
-        ...this.#access(signals),
+        ...this.#access(stalled.signal),
         repo: this.#repo(),
         path: file.path,
         revision: commit,
         xet: false,
       });
-      if (!blob) throw new Error(`it has no ${file.path}`);
-      if (blob.size !== file.size) throw new Error(`${file.path}: expected ${file.size} bytes, found ${blob.size}`);
+      if (!blob) throw failed("the hub has no such file");
+      if (blob.size !== file.size) throw failed(`expected ${file.size} bytes, found ${blob.size}`);
       const body = Readable.fromWeb(blob.slice(have).stream() as Parameters<typeof Readable.fromWeb>[0]);
       body.on("data", (chunk: Uint8Array) => {
         alive();
         have += chunk.byteLength;
         onProgress?.(have, file.size);
       });
-      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: signals });
+      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: stalled.signal });
+    } catch (error) {
+      throw stalled.signal.aborted ? stalled.signal.reason : error; // a pipeline tells of the abort, not of its reason
     } finally {
       clearTimeout(timer);
     }
-    if (have !== file.size) throw new TypeError(`${file.path}: it ended after ${have} of ${file.size} bytes`);
+    if (have !== file.size) throw failed(`it ended after ${have} of ${file.size} bytes`);
   }
 
   #repo() {
     return { type: "dataset", name: this.#source.repo } as const;
   }
 
-  #access(signal = this.#options.signal) {
-    const { url, token, offline } = this.#settings;
-    const { repo } = this.#source;
+  /** `signal`: of a download; what is asked besides is short, and is to be answered in time. */
+  #access(signal?: AbortSignal) {
+    const { url, token, offline, timeout } = this.#settings;
+    const inTime = () => {
+      const late = follower(this.#options.signal);
+      setTimeout(() => late.abort(silence()), 1000 * timeout).unref();
+      return late.signal;
+    };
     return {
       ...(url ? { hubUrl: url } : {}),
       ...(token ? { accessToken: token } : {}),
       fetch: ((input: Parameters<typeof fetch>[0], init?: RequestInit) => {
-        if (offline) throw new TypeError(`${repo} is not in the cache, and HF_HUB_OFFLINE is set`);
-        return fetch(input, { ...init, signal: signal ?? null });
+        if (offline) throw failed("it is not in the cache, and HF_HUB_OFFLINE is set");
+        return fetch(input, { ...init, signal: signal ?? inTime() });
       }) as typeof fetch,
     };
   }
@@ -220,41 +228,52 @@ class Hub {
     return import("@huggingface/hub");
   }
 
-  #failure(error: unknown): Error {
+  #failure(error: unknown, file?: HubFile): Error {
     this.#options.signal?.throwIfAborted();
-    const { repo, revision } = this.#source;
-    const status = statusOf(error);
-    const reason =
-      status === 401 || status === 403
-        ? `the hub refuses it (${status}): is the name right? A gated set needs HF_TOKEN`
-        : status === 404
-          ? `the hub has no such data set or revision (404)`
-          : status !== undefined
-            ? `the hub answers with status ${status}`
-            : reasonOf(error);
-    return new TinyLoraError("ERR_HUB", `${PREFIX}${repo}@${revision}: ${reason}`, { cause: error });
+    const { url, token, timeout: patience } = this.#settings;
+    return hubError(error, {
+      address: this.#address,
+      url: url ?? "https://huggingface.co",
+      token: token !== undefined,
+      patience,
+      ...(file ? { file: file.path } : {}),
+    });
   }
 }
 
-function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error & { cause?: Error & { code?: string } };
-  return cause ? `${message} (${cause.code ?? cause.message})` : message;
+/** Aborts with `signal` too. AbortSignal.any would do, but where nothing else holds them, Node 20 forgets what it joins. */
+function follower(signal: AbortSignal | undefined): AbortController {
+  const controller = new AbortController();
+  if (signal?.aborted) controller.abort(signal.reason);
+  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
+  return controller;
 }
 
-function statusOf(error: unknown): number | undefined {
-  const { statusCode } = error as { statusCode?: unknown };
-  return typeof statusCode === "number" ? statusCode : undefined;
+function silence(): DOMException {
+  return new DOMException("no bytes", "TimeoutError");
 }
 
-/** A "no" that another try would not change. */
-function isRefusal(error: unknown): boolean {
-  const status = statusOf(error);
-  return status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429;
+function failed(reason: string): TinyLoraError {
+  return new TinyLoraError("ERR_HUB", reason);
 }
 
-function isNetworkError(error: unknown): boolean {
-  const status = statusOf(error);
-  return error instanceof TypeError || (status !== undefined && status >= 500);
+/** null where the list that was kept is none: it is asked for again. */
+function parseList(text: string): HubFile[] | null {
+  try {
+    const list: unknown = JSON.parse(text);
+    return Array.isArray(list) ? (list as HubFile[]) : null;
+  } catch {
+    return null;
+  }
+}
+
+async function flush(path: string): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 async function sizeOf(path: string): Promise<number | null> {

@@ -43,6 +43,11 @@ export async function loadDataset(source: string, options: DatasetOptions = {}):
   throw new TinyLoraError("ERR_DATA", `${source}: expected problems, found ${bad}`);
 }
 
+/** Whether it is a set that this package knows by name, with columns of its own. */
+export function isNamed(source: string): boolean {
+  return source === EMBEDDED || Object.hasOwn(datasets, source);
+}
+
 /** Whether a data set would be fetched from the hub (or its cache): it lies in no file here. */
 export function isOnHub(source: string): boolean {
   const spec = Object.hasOwn(datasets, source) ? datasets[source] : undefined;

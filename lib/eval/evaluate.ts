@@ -4,6 +4,7 @@ import { randomInteger } from "../data/philox.js";
 import { type PromptStyle, stopStrings, toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { type Grade, grade } from "../reward/answer.js";
+import { inTurn } from "../sample/in-turn.js";
 import { encodePrompt, sampleAll } from "../sample/sample.js";
 import { mean } from "../train/advantage.js";
 import type { Policy } from "../train/policy.js";
@@ -88,7 +89,7 @@ export async function evaluate(
     );
   }
   const start = performance.now();
-  const requests = examples.map((example, place) => ({
+  const toRequest = (example: Example, place: number) => ({
     prompt: encodePrompt(policy, toPrompt(example.question, options), example.id, options.max_completion_length),
     slot: options.slot,
     count: samples,
@@ -102,7 +103,8 @@ export async function evaluate(
     stopTokens: Int32Array.from(policy.tokenizer.stopTokens),
     stopStrings: [...stopStrings(options), ...options.stop],
     stream: false,
-  }));
+  });
+  const requests = await inTurn(examples, toRequest, { signal });
   const completions: EvaluatedCompletion[] = new Array(examples.length * samples);
   let done = 0;
   await sampleAll(

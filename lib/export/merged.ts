@@ -1,11 +1,12 @@
 /** A model with its adapter in the weights, W' = W + B R A, as a Hugging Face folder. */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { saveModel } from "../adapter/save-model.js";
 import { roundVector } from "../adapter/vector-dtype.js";
 import { TinyLoraError } from "../error.js";
+import { makeFolder, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype } from "../native/addon.js";
 import { readTensor } from "../native/session.js";
@@ -46,9 +47,9 @@ export async function writeMerged(folder: string, model: Model, lora: PlainLora,
     `.${basename(folder)}.${process.pid}.${randomBytes(4).toString("hex")}`,
   );
   try {
-    await mkdir(temporary, { recursive: true });
+    await writing(folder, () => makeFolder(temporary));
     await saveModel(temporary, model, new Map(merged), dtype);
-    await rename(temporary, folder);
+    await writing(folder, () => rename(temporary, folder));
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;

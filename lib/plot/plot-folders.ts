@@ -28,7 +28,10 @@ export async function plotFolders({ folders, output, by, onWarning = () => {} }:
   for (const folder of folders) sources.push(await openSource(folder));
   const figures = await figuresOf(sources, by);
   if (figures.length === 0) {
-    throw new TinyLoraError("ERR_DATA", `${folders.join(", ")}: nothing to draw yet: no setting is finished`);
+    throw new TinyLoraError(
+      "ERR_DATA",
+      `${folders.join(", ")}: nothing to draw yet: no setting of a sweep is finished, and no run has made a step`,
+    );
   }
   if (!(await canDrawText())) onWarning("this system has no fonts: the PNG files have no text, the SVG files have");
   const paths: string[] = [];

@@ -19,6 +19,12 @@ export async function openSource(folder: string): Promise<Source> {
     return { kind: "sweep", name, folder, results: await readResults(folder) };
   }
   if (existsSync(join(folder, "config.json"))) return { kind: "run", name, folder };
+  if (/\.(?:ya?ml|json)$/.test(folder)) {
+    throw new TinyLoraError(
+      "ERR_FILE",
+      `${folder}: expected a folder: run \`sweep ${folder}\` first, and plot its folder`,
+    );
+  }
   throw new TinyLoraError(
     "ERR_FILE",
     `${folder}: expected the folder of a sweep (results.json) or of a run (config.json), found neither`,

@@ -1,4 +1,5 @@
 import type { Example } from "../data/example.js";
+import type { ModuleReward } from "./module-reward.js";
 
 /**
  * A reward is a function of a completion's text and its example. null: it does not apply to this example, and counts
@@ -11,5 +12,6 @@ export type Reward = (completion: string, example: Example) => number | null | P
 /** A reward under the name that metrics and messages use. */
 export interface NamedReward {
   readonly name: string;
-  readonly reward: Reward;
+  /** In a thread of its own where it comes from a module. */
+  readonly reward: Reward | ModuleReward;
 }

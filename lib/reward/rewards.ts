@@ -5,6 +5,7 @@ import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "./answer-reward.js";
 import { digitsReward } from "./digits.js";
 import { formatReward } from "./format.js";
+import { ModuleReward } from "./module-reward.js";
 import type { NamedReward, Reward } from "./reward.js";
 
 /** The rewards that can be named. To add one: a file beside these and a line here. */
@@ -16,8 +17,8 @@ export const rewards: Readonly<Record<string, Reward>> = {
 };
 
 /** Whether it is one of this package's own, which are never slow. */
-export function isBuiltIn(reward: Reward): boolean {
-  return Object.values(rewards).includes(reward);
+export function isBuiltIn(reward: NamedReward["reward"]): reward is Reward {
+  return Object.values(rewards).some((own) => own === reward);
 }
 
 /** Those that were given, else what the sources stand for, each under a name of its own. */
@@ -49,15 +50,13 @@ async function loadReward(source: string): Promise<NamedReward> {
       `rewards: expected one of ${names.join(", ")} (nearest: ${nearest(source, names)}) or a module's path, found "${source}"`,
     );
   }
-  let loaded: { default?: unknown };
+  const name = source.replace(/^.*[\\/]/, "").replace(/\.m?js$/, "");
   try {
-    loaded = (await import(pathToFileURL(resolve(source)).href)) as { default?: unknown };
+    return { name, reward: await ModuleReward.load(pathToFileURL(resolve(source)).href) };
   } catch (cause) {
+    if (cause instanceof TinyLoraError) {
+      throw new TinyLoraError(cause.code, `rewards: ${source}: ${cause.message}`, { cause });
+    }
     throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: ${(cause as Error).message}`, { cause });
   }
-  if (typeof loaded.default !== "function") {
-    throw new TinyLoraError("ERR_CONFIG", `rewards: ${source}: expected a function as default export`);
-  }
-  const name = source.replace(/^.*[\\/]/, "").replace(/\.m?js$/, "");
-  return { name, reward: loaded.default as Reward };
 }

@@ -1,5 +1,6 @@
 import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
+import { ModuleReward, ThrownThere } from "./module-reward.js";
 import type { NamedReward } from "./reward.js";
 import { isBuiltIn } from "./rewards.js";
 import { inTime } from "./time-limit.js";
@@ -26,15 +27,27 @@ async function scoreOne(
 ): Promise<number | null> {
   const fail = (problem: string, cause?: unknown) =>
     new TinyLoraError("ERR_REWARD", `reward "${name}" on ${example.id}: ${problem}`, { cause });
-  const call = () => reward(completion, example);
   const late = () => fail(`no value within ${timeout} s`);
   let value: unknown;
   try {
-    value = isBuiltIn(reward) ? call() : await inTime(call, timeout, late);
+    value = await called(reward, completion, example, timeout, late);
   } catch (cause) {
+    if (cause instanceof ThrownThere) throw fail(`threw ${cause.message}`, cause);
     if (cause instanceof TinyLoraError && cause.code === "ERR_REWARD") throw cause;
     throw fail(`threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)}`, cause);
   }
   if (value === null || (typeof value === "number" && Number.isFinite(value))) return value;
   throw fail(`expected a finite number or null, found ${String(value)}`);
+}
+
+function called(
+  reward: NamedReward["reward"],
+  completion: string,
+  example: Example,
+  seconds: number,
+  late: () => Error,
+): unknown {
+  if (reward instanceof ModuleReward) return reward.call(completion, example, seconds, late);
+  const call = () => reward(completion, example);
+  return isBuiltIn(reward) ? call() : inTime(call, seconds, late);
 }

@@ -3,11 +3,11 @@
  * the adapter's files, or the weights' with their moments. It is written under another name, flushed, and renamed: it is there whole, or not at all.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError } from "../error.js";
-import { syncFolder, writeFileAtomic, writing } from "../files.js";
+import { isMissing, makeFolder, reading, readingIfThere, syncFolder, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 
 const stateSchema = z.strictObject({
@@ -32,7 +32,7 @@ export async function writeCheckpoint(
     await writing(target, async () => {
       const temporary = join(folder, `.step-${state.step}.${process.pid}`);
       try {
-        await mkdir(temporary, { recursive: true });
+        await makeFolder(temporary);
         await saveRest(temporary);
         await writeFileAtomic(join(temporary, "state.json"), `${JSON.stringify(encodeState(state), null, 2)}\n`);
         await rename(temporary, target);
@@ -48,14 +48,15 @@ export async function writeCheckpoint(
 
 /** Steps that have a checkpoint, newest first. */
 export async function checkpointSteps(folder: string): Promise<number[]> {
-  const names = await readdir(folder).catch(() => [] as string[]);
+  const names = await namesIn(folder);
   const steps = names.flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
   return steps.sort((a, b) => b - a);
 }
 
 /**
- * The newest checkpoint that is whole, and that `loadRest` takes. Broken ones are passed over, with a warning that names
- * them.
+ * The newest checkpoint that is whole, and that `loadRest` takes. Those whose content is bad (ERR_CHECKPOINT) are passed
+ * over, with a warning that names them. Any other error is no proof that a checkpoint is bad and ends the search: a file
+ * that cannot be read now may be read the next time.
  */
 export async function latestCheckpoint(
   folder: string,
@@ -68,16 +69,49 @@ export async function latestCheckpoint(
       await loadRest(state, join(folder, `step-${step}`));
       return state;
     } catch (error) {
-      warn((error as Error).message);
+      if (!(error instanceof TinyLoraError && error.code === "ERR_CHECKPOINT")) throw notLoaded(folder, step, error);
+      warn(error.message);
     }
   }
   return null;
 }
 
+function notLoaded(folder: string, step: number, cause: unknown): TinyLoraError {
+  const { code = "ERR_RUN", message } = cause as TinyLoraError;
+  const kept = `checkpoint step-${step} is not proven bad and all is kept: resume again when this is mended`;
+  return new TinyLoraError(code, `${folder}: ${message}; ${kept}`, { cause });
+}
+
+/** Bytes of a file of a checkpoint. ERR_CHECKPOINT where it is not there: a checkpoint appears with all its files. */
+export async function readCheckpointFile(path: string): Promise<Buffer> {
+  return reading(path, () =>
+    readFile(path).catch((cause) => {
+      if (!isMissing(cause) && cause.code !== "EISDIR") throw cause;
+      throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: no such file`, { cause });
+    }),
+  );
+}
+
+/** What `decode` makes of a checkpoint's file. ERR_CHECKPOINT where it refuses the bytes. */
+export function decodeCheckpoint<T>(path: string, decode: () => T): T {
+  try {
+    return decode();
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause; // no room for it, which says nothing of the bytes
+    throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+function namesIn(folder: string): Promise<string[]> {
+  return readingIfThere(folder, () => readdir(folder), []);
+}
+
 /** Takes away what a checkpoint's successors left: a resumed run writes them again. */
 export async function removeCheckpointsAfter(folder: string, step: number): Promise<void> {
   for (const other of await checkpointSteps(folder)) if (other > step) await removeCheckpoint(folder, other);
-  const names = await readdir(folder).catch(() => [] as string[]);
+  const names = await namesIn(folder);
   for (const name of names) if (name.startsWith(".")) await rm(join(folder, name), { recursive: true, force: true });
 }
 
@@ -90,15 +124,12 @@ async function removeCheckpoint(folder: string, step: number): Promise<void> {
 
 async function readCheckpoint(folder: string, step: number): Promise<TrainState> {
   const path = join(folder, `step-${step}`, "state.json");
-  try {
-    const state = decodeState(JSON.parse(await readFile(path, "utf8")));
+  const bytes = await readCheckpointFile(path);
+  return decodeCheckpoint(path, () => {
+    const state = decodeState(JSON.parse(bytes.toString("utf8")));
     if (state.step !== step) throw new Error(`expected step ${step}, found ${state.step}`);
     return state;
-  } catch (cause) {
-    throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
+  });
 }
 
 /** What training goes on from, as JSON, with a checksum. */
@@ -116,9 +147,12 @@ export function encodeState({ step, tokens, optimizer, lastGradient }: TrainStat
 
 /** Throws where it is not whole. */
 export function decodeState(encoded: unknown): TrainState {
-  const file = fileSchema.parse(encoded);
-  if (checksum(file.state) !== file.sha256) throw new Error("the checksum does not fit");
-  return toState(stateSchema.parse(file.state));
+  const file = fileSchema.safeParse(encoded);
+  if (!file.success) throw new Error("expected a state and its checksum");
+  if (checksum(file.data.state) !== file.data.sha256) throw new Error("the checksum does not fit");
+  const state = stateSchema.safeParse(file.data.state);
+  if (!state.success) throw new Error("its state is of another shape");
+  return toState(state.data);
 }
 
 function toState(state: z.infer<typeof stateSchema>): TrainState {

@@ -8,14 +8,14 @@
  *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
-import { access, appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic, writing } from "../files.js";
+import { makeFolder, readingIfThere, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
@@ -64,7 +64,7 @@ export class RunFolder {
   /** A new run. Refuses a folder that already holds one. */
   static async create(path: string, info: RunInfo): Promise<RunFolder> {
     const unlock = await writing(path, async () => {
-      await mkdir(path, { recursive: true });
+      await makeFolder(path);
       return lockFolder(path);
     });
     try {
@@ -109,9 +109,10 @@ export class RunFolder {
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
     await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
     await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
-    for (const name of await readdir(join(this.path, "completions")).catch(() => [] as string[])) {
+    const completions = join(this.path, "completions");
+    for (const name of await readingIfThere(completions, () => readdir(completions), [])) {
       const found = /^step-(\d+)\.jsonl$/.exec(name);
-      if (!found || Number(found[1]) > step) await rm(join(this.path, "completions", name), { force: true });
+      if (!found || Number(found[1]) > step) await rm(join(completions, name), { force: true });
     }
     return state;
   }
@@ -170,7 +171,7 @@ export class RunFolder {
 
 /** Throws ERR_RUN where the folder holds a run, or a config.json of something else. */
 export async function checkNoRun(path: string): Promise<void> {
-  if (!(await exists(join(path, "config.json")))) return;
+  if ((await readConfig(path)) === null) return;
   await readRunInfo(path);
   // A run that ended before its first checkpoint has left nothing to go on from.
   if ((await checkpointSteps(join(path, "checkpoints"))).length === 0) return;
@@ -179,7 +180,7 @@ export async function checkNoRun(path: string): Promise<void> {
 
 /** Leaves lines of steps up to `step`, of a file that is there. */
 async function truncateSteps(path: string, step: number, stepOf: (line: string) => number): Promise<void> {
-  const text = await readFile(path, "utf8").catch(() => "");
+  const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
   const lines = text.split("\n").slice(0, -1); // what follows the last line break was cut off in the middle
   const kept = lines.filter((line) => stepOf(line) <= step);
   const result = kept.map((line) => `${line}\n`).join("");
@@ -189,11 +190,9 @@ async function truncateSteps(path: string, step: number, stepOf: (line: string) 
 /** What config.json of a run says. */
 export async function readRunInfo(path: string): Promise<RunInfo> {
   const file = join(path, "config.json");
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    throw new TinyLoraError("ERR_RUN", `${path}: expected the folder of a run, found no config.json in it`, { cause });
+  const text = await readConfig(path);
+  if (text === null) {
+    throw new TinyLoraError("ERR_RUN", `${path}: expected the folder of a run, found no config.json in it`);
   }
   let parsed: z.infer<typeof infoSchema>;
   try {
@@ -217,9 +216,8 @@ function stepOf(line: string): number {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
+/** null where there is none. */
+function readConfig(path: string): Promise<string | null> {
+  const file = join(path, "config.json");
+  return readingIfThere<string | null>(file, () => readFile(file, "utf8"), null);
 }

@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
+import { readingIfThere } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import { decodeState, encodeState } from "./checkpoint.js";
 
@@ -30,7 +31,7 @@ export function stepOfState(line: string): number {
 /** The states that a run has kept, by step. ERR_RUN where it has kept none. */
 export async function readHistory(run: string): Promise<Map<number, TrainState>> {
   const path = join(run, HISTORY_FILE);
-  const text = await readFile(path, "utf8").catch(() => "");
+  const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
   const states = new Map<number, TrainState>();
   for (const line of text.split("\n").slice(0, -1)) {
     try {

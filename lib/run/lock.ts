@@ -5,6 +5,7 @@ import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
+import { readingIfThere } from "../files.js";
 
 interface Holder {
   readonly pid: number;
@@ -42,7 +43,7 @@ async function tryLink(from: string, to: string): Promise<boolean> {
 }
 
 async function removeDead(path: string): Promise<void> {
-  const text = await readFile(path, "utf8").catch(() => null);
+  const text = await readingIfThere<string | null>(path, () => readFile(path, "utf8"), null);
   if (text === null) return;
   const holder = parseHolder(text);
   if (holder && alive(holder)) {

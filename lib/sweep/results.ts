@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { bytesOf } from "../adapter/vector-dtype.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import type { TrainConfig } from "../config/schema.js";
+import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
 import { readMetrics } from "../run/metrics-file.js";
 import type { Settings } from "./grid.js";
@@ -25,7 +26,13 @@ export async function collectResults(
   const members: MemberResult[] = [];
   for (const member of plan.members) {
     const run = join(folder, "members", member.name);
-    members.push(await memberResult(member, run, plan.metric, varied, failures.get(member.name)));
+    const failure = failures.get(member.name);
+    members.push(
+      await memberResult(member, run, plan.metric, varied, failure).catch((error) => {
+        if (error instanceof TinyLoraError) return unreadable(member, varied, failure ?? error);
+        throw error;
+      }),
+    );
   }
   const groups = plan.members.map(({ method, config }) => settingKey(method, config, plan.bestOf));
   return {
@@ -64,6 +71,14 @@ async function memberResult(
     accuracy: (finished ? last?.[metric] : undefined) ?? null,
     ...(failure && !finished ? { error: failure.message } : {}),
   };
+}
+
+/** One whose run folder is there and does not open. */
+function unreadable(member: Member, varied: readonly string[], error: Error): MemberResult {
+  const { name, method, config } = member;
+  const unknown = { parameters: null, bytes: null, base: null, accuracy: null };
+  const known = { name, method, settings: facts(member, varied), seed: config.seed, step: 0 };
+  return { ...known, ...unknown, status: "failed", error: error.message };
 }
 
 /** Options as they were used: what was left to a default is told. */

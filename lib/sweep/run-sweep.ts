@@ -4,10 +4,9 @@
  *   results.json    members, and for each setting the best of its rates; results.md the same as tables
  *   lock            while a process writes to it
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { writing } from "../files.js";
+import { makeFolder, writing } from "../files.js";
 import { checkNoRun } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
@@ -71,7 +70,7 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   await checkSources(plan, options.signal);
   await checkNoRun(options.folder);
   const unlock = await writing(options.folder, async () => {
-    await mkdir(options.folder, { recursive: true });
+    await makeFolder(options.folder);
     return lockFolder(options.folder);
   });
   const running = new RunningSweep(plan, options);
@@ -99,7 +98,7 @@ class RunningSweep {
     const { signal, population = DEFAULT_POPULATION } = this.#options;
     const open: Member[] = [];
     for (const member of this.#plan.members) {
-      if (await isFinished(this.#folder(member), member)) this.#tell(member, "skipped");
+      if (await this.#isFinished(member)) this.#tell(member, "skipped");
       else open.push(member);
     }
     const groups = population === 1 ? open.map((member) => [member]) : sideBySide(open);
@@ -155,8 +154,16 @@ class RunningSweep {
         this.#tell(member, "failed", error as Error);
       }
     }
-    if (signal?.aborted && !(await isFinished(folder, member))) this.#tell(member, "interrupted");
+    if (signal?.aborted && !(await this.#isFinished(member))) this.#tell(member, "interrupted");
     await this.#save();
+  }
+
+  /** One whose folder cannot be read is not: it runs, and fails by itself. */
+  async #isFinished(member: Member): Promise<boolean> {
+    return isFinished(this.#folder(member), member).catch((error) => {
+      if (error instanceof TinyLoraError) return false;
+      throw error;
+    });
   }
 
   /** One after another: members end at any time. */

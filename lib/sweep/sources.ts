@@ -47,8 +47,9 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
   const local = members.filter(({ config }) => !isOnHub(config.data) && !isOnHub(config.eval_data ?? ""));
   await check(
     local,
-    ({ data, eval_data, question_column, answer_column, skip_bad }) => [
-      ...[data, eval_data, question_column, answer_column, skip_bad],
+    (config) => [
+      ...[config.data, config.question_column, config.answer_column, config.skip_bad],
+      ...[config.eval_data, config.eval_question_column, config.eval_answer_column],
     ],
     async (config) => void (await trainingData({}, config, signal ? { signal } : {})),
   );

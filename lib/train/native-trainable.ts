@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Adapter } from "../adapter/adapter.js";
 import type { AdapterMatrices } from "../adapter/file.js";
@@ -14,6 +13,7 @@ import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
 import type { TensorPart, TrainedTensor } from "../native/addon.js";
+import { decodeCheckpoint, readCheckpointFile } from "../run/checkpoint.js";
 import { initialState, type OptimizerState } from "./optimizer.js";
 import type { WeightTraining } from "./policy.js";
 import type { Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
@@ -132,7 +132,7 @@ export class NativeTrainable implements Trainable {
 
   async load(state: OptimizerState, folder: string): Promise<void> {
     const path = join(folder, WEIGHTS_FILE);
-    const { tensors, metadata } = decodeSafetensors(await readFile(path), path);
+    const { tensors, metadata } = await readWeights(path);
     const refuse = (what: string) => new TinyLoraError("ERR_CHECKPOINT", `${path}: ${what}`);
     if (metadata.updates !== String(state.updates)) throw refuse(`expected the weights after ${state.updates} updates`);
     const found = this.#tensors.map(({ name, shape }) =>
@@ -179,6 +179,11 @@ export class NativeTrainable implements Trainable {
       }),
     );
   }
+}
+
+async function readWeights(path: string): Promise<ReturnType<typeof decodeSafetensors>> {
+  const bytes = await readCheckpointFile(path);
+  return decodeCheckpoint(path, () => decodeSafetensors(bytes, "its weights"));
 }
 
 /** [rows, columns] -> [columns, rows] */

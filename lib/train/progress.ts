@@ -1,6 +1,6 @@
-/** How far the current part of a step is: completions sampled or evaluated, passes made. */
+/** How far the current part of a run or step is: bytes of the data fetched, prompts tokenized, completions sampled or evaluated, passes made. */
 export interface Progress {
-  readonly phase: "sampling" | "training" | "evaluation";
+  readonly phase: "fetching" | "tokenizing" | "sampling" | "training" | "evaluation";
   readonly done: number;
   readonly total: number;
 }

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
+import { readingIfThere } from "../files.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { type RunInfo, readRunInfo } from "../run/folder.js";
@@ -85,10 +86,10 @@ async function makeAgain(
   const { engine: policy, signal, onProgress = () => {} } = options;
   const data = await trainingData(options, config, signal ? { signal } : {});
   const context = { policy, trainable, config, onProgress };
-  const usable = (need: Need) => usableProblems(policy, data.train, config, need);
-  if (method === "sft") return sftStep({ ...context, examples: usable("solution") }, state, signal);
+  const usable = (need: Need) => usableProblems(policy, data.train, config, need, signal ? { signal } : {});
+  if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
   const rewards = await namedRewards(options.rewards, config.rewards);
-  return grpoOutcome({ ...context, examples: usable(needOf(rewards)), rewards }, state, signal);
+  return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);
 }
 
 function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: TrainablePolicy): void {
@@ -101,13 +102,14 @@ function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: Train
 }
 
 async function recordedCompletions(run: string, step: number): Promise<string[]> {
-  const text = await readFile(join(run, "completions", `step-${step}.jsonl`), "utf8").catch(() => "");
+  const path = join(run, "completions", `step-${step}.jsonl`);
+  const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
   return text.split("\n").slice(0, -1);
 }
 
 async function recordedMetrics(run: string, step: number): Promise<Record<string, unknown>> {
   const path = join(run, "metrics.jsonl");
-  const lines = (await readFile(path, "utf8").catch(() => "")).split("\n").slice(0, -1);
+  const lines = (await readingIfThere(path, () => readFile(path, "utf8"), "")).split("\n").slice(0, -1);
   const found = lines.map((line) => JSON.parse(line) as Record<string, unknown>).find((line) => line.step === step);
   if (!found) throw new TinyLoraError("ERR_RUN", `${path}: expected a line of step ${step}, found none`);
   return found;

@@ -5,6 +5,7 @@ import { stopStrings, toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { score } from "../reward/score.js";
+import { inTurn } from "../sample/in-turn.js";
 import { encodePrompt, type Sampled, sampleAll } from "../sample/sample.js";
 import type { StepContext } from "./step.js";
 
@@ -42,9 +43,13 @@ export async function rollout(
   const size = config.num_generations;
   const samplerOf = (sequence: number) => samplers[samplers.length === 1 ? 0 : sequence]!;
   const count = samplers.length === 1 ? size : 1; // completions of a request
-  const groups = examples.map((example): Group => {
+  const toGroup = (example: Example): Group => {
     const prompt = encodePrompt(policy, toPrompt(example.question, config), example.id, config.max_completion_length);
     return { example, prompt, completions: [] };
+  };
+  const groups = await inTurn(examples, toGroup, {
+    signal,
+    onProgress: (tokenized, total) => onProgress({ phase: "tokenizing", done: tokenized, total }),
   });
   const seed = randomInteger(config.seed, "sampling", step);
   const firsts = Array.from({ length: (groups.length * size) / count }, (_, request) => request * count);

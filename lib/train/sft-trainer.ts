@@ -35,7 +35,7 @@ export class SftTrainer<T extends Trained = Adapter> {
     const { engine: policy } = this.#options;
     const config = await runConfig(this.#options, this.#config, "sft");
     const data = await trainingData(this.#options, config, callbacks);
-    const examples = usableProblems(policy, data.train, config, "solution", callbacks.onWarning);
+    const examples = await usableProblems(policy, data.train, config, "solution", callbacks);
     const onProgress = callbacks.onProgress ?? (() => {});
     return trainRun(this.#options, config, data, callbacks, "sft", (trainable) => (state, signal) => {
       return sftStep({ policy, trainable, examples, config, onProgress }, state, signal);

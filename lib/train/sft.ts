@@ -11,6 +11,7 @@ import { toPrompt } from "../data/prompt.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import type { ForwardBatch } from "../native/addon.js";
+import { inTurn } from "../sample/in-turn.js";
 import { encodePrompt } from "../sample/sample.js";
 import { Clock } from "./clock.js";
 import type { Policy } from "./policy.js";
@@ -39,7 +40,7 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   const clock = new Clock();
   const step = state.step + 1;
   const places = examplesOfStep(state.step, config.num_prompts, examples.length, config.seed);
-  const lessons = places.map((place) => toLesson(policy, examples[place]!, config));
+  const lessons = await lessonsOf(context, places, signal);
   const learned = lessons.reduce((sum, { tokens, prompt }) => sum + tokens.length - prompt, 0);
 
   trainable.use(state.optimizer);
@@ -87,6 +88,21 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
     },
     lines: [],
   };
+}
+
+/** Those of the places; one that comes up more than once is tokenized once. */
+async function lessonsOf(
+  { policy, examples, config, onProgress }: SftContext,
+  places: readonly number[],
+  signal?: AbortSignal,
+): Promise<Lesson[]> {
+  const different = [...new Set(places)];
+  const lessons = await inTurn(different, (place) => toLesson(policy, examples[place]!, config), {
+    signal,
+    onProgress: (done, total) => onProgress({ phase: "tokenizing", done, total }),
+  });
+  const at = new Map(different.map((place, i) => [place, lessons[i]!]));
+  return places.map((place) => at.get(place)!);
 }
 
 /** ERR_DATA where there is nothing to learn, or more than fits in the model or a pass. */

@@ -2,7 +2,10 @@
 import { differences } from "../config/described.js";
 import { checkMethod, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
-import { type Dataset, loadDataset } from "../data/load.js";
+import { type Columns, checkAnswer } from "../data/columns.js";
+import type { Example } from "../data/example.js";
+import { type Dataset, isNamed, loadDataset } from "../data/load.js";
+import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
 import {
@@ -43,21 +46,38 @@ export async function runConfig(
 export async function trainingData(
   options: Pick<TrainerOptions<Trained>, "data">,
   config: TrainConfig,
-  { signal, onWarning = () => {} }: TrainCallbacks,
+  { signal, onWarning = () => {}, onProgress: listener = () => {} }: TrainCallbacks,
 ): Promise<Dataset> {
-  const load = async (source: string) => {
-    const dataset = await loadDataset(source, { ...config, signal });
-    const skipped = dataset.skipped ?? [];
+  const onProgress = (done: number, total: number) => listener({ phase: "fetching", done, total });
+  const load = async (source: string, columns: Columns, check: (problem: Example) => void = () => {}) => {
+    const { train, test, ...dataset } = await loadDataset(source, { ...config, ...columns, signal, onProgress });
+    const skipped = [...(dataset.skipped ?? [])];
+    const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error.message) : stop;
+    const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
+    const checked = { ...dataset, train: train.filter(fits), test: test.filter(fits) };
     if (skipped.length > 0) onWarning(`${source}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
-    return dataset;
+    return checked;
   };
-  const data = options.data ?? (await load(config.data));
+  const data = options.data ?? (await load(config.data, config));
   if (data.train.length === 0) {
     throw new TinyLoraError("ERR_DATA", `data: ${data.name} has no problems for training, only for evaluation`);
   }
   if (config.eval_data === null || options.data) return data;
-  const { train, test } = await load(config.eval_data);
-  return { ...data, test: test.length > 0 ? test : train };
+  const { train, test } = await load(config.eval_data, evalColumns(config), (problem) =>
+    checkAnswer(problem, "eval_answer_column"),
+  );
+  const heldOut = test.length > 0 ? test : train;
+  if (heldOut.length === 0) throw new TinyLoraError("ERR_DATA", `eval_data: ${config.eval_data} has no whole problems`);
+  return { ...data, test: heldOut };
+}
+
+/** A named set has columns of its own; another one those of the training data, unless it is given others. */
+function evalColumns(config: TrainConfig): Columns {
+  const shared = isNamed(config.eval_data!) ? { question_column: null, answer_column: null } : config;
+  return {
+    question_column: config.eval_question_column ?? shared.question_column,
+    answer_column: config.eval_answer_column ?? shared.answer_column,
+  };
 }
 
 /** `config` is that of `runConfig`, `data` that of `trainingData`. */

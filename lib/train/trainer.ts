@@ -61,7 +61,7 @@ export class GrpoTrainer<T extends Trained = Adapter> {
     const config = await runConfig(this.#options, this.#config, "grpo");
     const data = await trainingData(this.#options, config, callbacks);
     const rewards = await namedRewards(this.#options.rewards, config.rewards);
-    const examples = usableProblems(engine, data.train, config, needOf(rewards), callbacks.onWarning);
+    const examples = await usableProblems(engine, data.train, config, needOf(rewards), callbacks);
     const watch = new Watch(rewards, callbacks.onWarning ?? (() => {}));
     const onProgress = callbacks.onProgress ?? (() => {});
     return trainRun(this.#options, config, data, callbacks, "grpo", (trainable) => {

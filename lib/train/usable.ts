@@ -7,13 +7,15 @@ import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import { examplesOfStep } from "../data/order.js";
 import { toPrompt } from "../data/prompt.js";
-import { guarded } from "../data/rows.js";
+import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "../reward/answer-reward.js";
 import type { NamedReward } from "../reward/reward.js";
+import { inTurn } from "../sample/in-turn.js";
 import { encodePrompt } from "../sample/sample.js";
 import type { Policy } from "./policy.js";
+import type { TrainCallbacks } from "./run.js";
 import { toLesson } from "./sft.js";
 
 /** What problems must have besides a question: a worked answer to learn, an answer that is rewarded, or nothing. */
@@ -34,36 +36,33 @@ const CHECKS: Record<Need, Check> = {
 };
 
 /** Without `skip_bad` an unfit problem that the run's steps will use is an error, with it all unfit ones are left out. */
-export function usableProblems(
+export async function usableProblems(
   policy: Policy,
   problems: readonly Example[],
   config: TrainConfig,
   need: Need,
-  onWarning: (message: string) => void = () => {},
-): readonly Example[] {
-  const check = CHECKS[need];
-  if (!config.skip_bad) {
-    for (const place of placesUsed(problems.length, config)) check(policy, problems[place]!, config);
-    return problems;
-  }
+  { signal, onWarning = () => {} }: Pick<TrainCallbacks, "signal" | "onWarning"> = {},
+): Promise<readonly Example[]> {
   const skipped: TinyLoraError[] = [];
-  const usable = problems.filter(
-    (problem) =>
-      guarded(
-        (error) => void skipped.push(error),
-        () => check(policy, problem, config),
-      ).length > 0,
-  );
+  const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error) : stop;
+  const fits = (problem: Example) => guarded(onBroken, () => CHECKS[need](policy, problem, config)).length > 0;
+  const looked = config.skip_bad ? problems : placesUsed(problems.length, config).map((place) => problems[place]!);
+  const fit = await inTurn(looked, fits, { signal });
+  const usable = config.skip_bad ? problems.filter((_, place) => fit[place]) : problems;
   if (usable.length === 0) throw skipped[0]!;
   if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
+  if (config.num_prompts > usable.length) {
+    onWarning(
+      `num_prompts: a step takes ${config.num_prompts} problems, of ${usable.length} there are: each comes up to ${Math.ceil(config.num_prompts / usable.length)} times in it`,
+    );
+  }
   return usable;
 }
 
-function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): Iterable<number> {
-  if (max_steps * num_prompts >= length) return Array(length).keys();
-  return new Set(
-    Array.from({ length: max_steps }, (_, step) => examplesOfStep(step, num_prompts, length, seed)).flat(),
-  );
+function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): number[] {
+  if (max_steps * num_prompts >= length) return [...Array(length).keys()];
+  const steps = Array.from({ length: max_steps }, (_, step) => examplesOfStep(step, num_prompts, length, seed));
+  return [...new Set(steps.flat())];
 }
 
 /** The prompt must leave room for the longest completion, in the model's context and in a pass. */

@@ -59,3 +59,58 @@ describe("train", () => {
     expect(lines(stderr).at(-1)).toMatch(/^error: .*file.run: cannot be written \(ENOTDIR: not a directory\)$/);
   });
 });
+
+// Where /proc takes no folders, mkdir of Node with `recursive` never comes back.
+describe("a folder that takes no new ones", () => {
+  const nowhere = "/proc/nowhere/out";
+  let run: string;
+  beforeAll(async () => {
+    run = join(folder, "thirteen");
+    const tiny = [
+      "--adapter",
+      "tinylora",
+      "--u",
+      "13",
+      "--num-prompts",
+      "1",
+      "--num-generations",
+      "2",
+      "--max-steps",
+      "1",
+    ];
+    const args = ["train", "--model", "embedded", "--data", "embedded", "--shots", "0", ...tiny, "--eval-steps", "0"];
+    expect((await runCli([...args, "--max-completion-length", "8", "--run", run])).code).toBe(0);
+    await writeFile(
+      join(folder, "sweep.yaml"),
+      "base: { model: embedded, data: embedded, shots: 0 }\ngrid: { u: [1] }\n",
+    );
+  }, 60_000);
+
+  it.each<[string, () => string[]]>([
+    ["train", () => [...TRAIN, "--run", nowhere]],
+    ["sft", () => ["sft", "--model", "embedded", "--data", "embedded", "--shots", "0", "--run", nowhere]],
+    [
+      "eval",
+      () => ["eval", "--model", "embedded", "--data", "embedded", "--shots", "0", "--report", `${nowhere}/a.md`],
+    ],
+    ["sweep", () => ["sweep", join(folder, "sweep.yaml"), "--folder", nowhere]],
+    ["plot", () => ["plot", run, "--output", nowhere]],
+    ...["lora", "peft", "merged"].map((format): [string, () => string[]] => [
+      `export of ${format}`,
+      () => ["export", "--model", "embedded", "--adapter", run, "--format", format, "--output", nowhere],
+    ]),
+    [
+      "export of gguf",
+      () => ["export", "--model", "embedded", "--adapter", run, "--format", "gguf", "--output", `${nowhere}/a.gguf`],
+    ],
+  ])(
+    "ends %s with one sentence",
+    async (_, args) => {
+      const { code, stderr } = await runCli(args());
+      expect(code).toBe(1);
+      expect(lines(stderr).at(-1)).toMatch(/^error: \/proc\/nowhere\S*: cannot be written \(E[A-Z]+: [^)]+\)$/);
+      expect(stderr).not.toContain("    at ");
+    },
+    30_000,
+  );
+});

@@ -90,6 +90,7 @@ describe("resolveConfig", () => {
       [{ sigma: 0.1 }, "sigma: expected nothing, since estimator is policy_gradient: it"],
       [{ fisher_damping: 0.1 }, "fisher_damping: expected nothing, since optim is adamw: it"],
       [{ optim: "sgd", fisher_decay: 0.1 }, "fisher_decay: expected nothing, since optim is sgd: it"],
+      [{ eval_answer_column: "a" }, "eval_answer_column: expected nothing, since eval_data is not given: it"],
       [{ momentum: 0.9 }, "momentum: expected 0, since optim is adamw: it"],
       [{ optim: "sgd", adam_beta2: 0.99 }, "adam_beta2: expected 0.999, since optim is sgd: it"],
     ];

@@ -11,8 +11,14 @@ export class HubServer {
   commit = "a".repeat(40);
   /** Answers every request with this status. */
   status: number | undefined;
+  /** Answers requests for these with nothing ever, with a page, or by sending them to themselves. */
+  silent: RegExp | undefined;
+  page: RegExp | undefined;
+  circle: RegExp | undefined;
   /** Ends each file's answer after so many bytes, so many times. */
   cut: { bytes: number; times: number } | undefined;
+  /** Sends so many bytes of each file's answer and then nothing, without an end. */
+  stall: number | undefined;
   /** Sends other bytes than announced, so many times. */
   corrupt = 0;
   token: string | undefined;
@@ -35,7 +41,10 @@ export class HubServer {
     const [, revision] = /^\/api\/datasets\/owner\/name\/revision\/(\w+)$/.exec(path) ?? [];
     const [, commit, file] = /^\/datasets\/owner\/name\/resolve\/(\w+)\/(.+)$/.exec(path) ?? [];
     const bytes = commit === this.commit && file ? this.files[file] : undefined;
-    if (this.status) this.#json(response, this.status, { error: "the server says no" });
+    if (this.silent?.test(path)) return;
+    if (this.page?.test(path)) response.writeHead(200, { "content-type": "text/html" }).end("<html>log in</html>");
+    else if (this.circle?.test(path)) response.writeHead(302, { location: request.url }).end();
+    else if (this.status) this.#json(response, this.status, { error: "the server says no" });
     else if (this.token && request.headers.authorization !== `Bearer ${this.token}`) {
       this.#json(response, 401, { error: "Invalid username or password." });
     } else if (revision === "main") this.#json(response, 200, { _id: "1", id: "owner/name", sha: this.commit });
@@ -66,7 +75,8 @@ export class HubServer {
       this.corrupt--;
       body = Buffer.alloc(body.length, "x");
     }
-    if (!probe && this.cut && this.cut.times > 0) {
+    if (!probe && this.stall !== undefined) response.write(body.subarray(0, this.stall));
+    else if (!probe && this.cut && this.cut.times > 0) {
       this.cut.times--;
       response.write(body.subarray(0, this.cut.bytes), () => setTimeout(() => response.destroy(), 20));
     } else response.end(body);

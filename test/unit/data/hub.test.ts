@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -70,7 +70,7 @@ describe("a data set on the hub", () => {
     await server.stop();
     expect((await loadDataset(SOURCE)).train).toHaveLength(2000);
     await expect(loadDataset("hf://datasets/owner/other")).rejects.toThrow(
-      /owner\/other@main: fetch failed \(ECONNREFUSED\)/,
+      /owner\/other@main: http:\/\/127.0.0.1:\d+ cannot be reached \(ECONNREFUSED\).*HF_ENDPOINT/,
     );
     vi.stubEnv("HF_HUB_OFFLINE", "1");
     await expect(loadDataset("hf://datasets/owner/other")).rejects.toThrow(
@@ -118,12 +118,86 @@ describe("a data set on the hub", () => {
   it.each([
     [401, /refuses it \(401\).*HF_TOKEN/],
     [404, /no such data set or revision \(404\)/],
-    [500, /answers with status 500/],
+    [403, /refuses it \(403\).*HF_TOKEN/],
+    [429, /asked too often \(429\): try again later; HF_TOKEN raises its limit/],
+    [500, /answers with status 500: try again later/],
   ])("says what an answer of %d means", async (status, message) => {
     server.status = status;
     await expect(loadDataset(SOURCE)).rejects.toMatchObject({
       code: "ERR_HUB",
       message: expect.stringMatching(message),
+    });
+  });
+
+  it.each<[string, "silent" | "page" | "circle", RegExp]>([
+    ["never answers", "silent", /no byte from http:\S+ for 0.2 s: try again later, or raise HF_HUB_DOWNLOAD_TIMEOUT/],
+    ["is a login page", "page", /what answers at http:\S+ does not speak the hub's protocol/],
+    ["runs in circles", "circle", /http:\S+ cannot be reached \(redirect count exceeded\): try again/],
+  ])(
+    "says what to do where the hub %s",
+    async (_, fault, message) => {
+      vi.stubEnv("HF_HUB_DOWNLOAD_TIMEOUT", "0.2");
+      for (const [path, file] of [
+        [/revision/, ""],
+        [/tree/, ""],
+        [/resolve/, "test.jsonl: "],
+      ] as const) {
+        server[fault] = path;
+        const { signal } = new AbortController(); // as a command has one, which nobody aborts
+        const error = await loadDataset(`${SOURCE}/test.jsonl`, { signal }).catch((thrown) => thrown);
+        expect(error).toMatchObject({ code: "ERR_HUB", message: expect.stringMatching(message) });
+        expect(error.message.startsWith(`${SOURCE}@main: ${file}`)).toBe(true);
+      }
+      expect(await stored()).toEqual([]);
+      server[fault] = undefined;
+      expect((await loadDataset(`${SOURCE}/test.jsonl`)).test).toHaveLength(3);
+      server[fault] = /revision/;
+      const known = loadDataset(`${SOURCE}/test.jsonl`); // the newest commit seen will do, but not where a page takes its place
+      if (fault === "page") await expect(known).rejects.toThrow(message);
+      else expect((await known).test).toHaveLength(3);
+    },
+    60_000,
+  );
+
+  it("names the file that is missing or breaks off, and keeps what came", async () => {
+    await loadDataset(`${SOURCE}/test.jsonl`);
+    server.cut = { bytes: 1000, times: 4 };
+    await expect(loadDataset(`${SOURCE}/train.jsonl`)).rejects.toThrow(
+      /@main: train\.jsonl: http:\S+ cannot be reached/,
+    );
+    expect(await stored()).toContainEqual(expect.stringMatching(/train\.jsonl\.part$/));
+    server.files = { "test.jsonl": server.files["test.jsonl"]! };
+    await expect(loadDataset(`${SOURCE}/train.jsonl`)).rejects.toThrow(
+      /train\.jsonl: the hub has no such file \(404\)/,
+    );
+  }, 60_000);
+
+  it("gives up where a file stops coming", async () => {
+    vi.stubEnv("HF_HUB_DOWNLOAD_TIMEOUT", "0.2");
+    server.stall = 100;
+    const { signal } = new AbortController();
+    await expect(loadDataset(`${SOURCE}/train.jsonl`, { signal })).rejects.toThrow(
+      /train\.jsonl: no byte from http:\S+ for 0\.2 s/,
+    );
+  }, 60_000);
+
+  it("asks again where the list that was kept is broken, and keeps none that is empty", async () => {
+    const files = server.files;
+    server.files = {};
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/found none/);
+    server.files = files;
+    expect((await loadDataset(SOURCE)).test).toHaveLength(3);
+    await writeFile(join(cache, "hub", "datasets--owner--name", server.commit, ".files.json"), "[{");
+    expect((await loadDataset(SOURCE)).test).toHaveLength(3);
+  });
+
+  it("names a cache that cannot be written", async () => {
+    await loadDataset(`${SOURCE}/test.jsonl`);
+    const folder = join(cache, "hub", "datasets--owner--name", server.commit);
+    await symlink("train.jsonl.part", join(folder, "train.jsonl.part"));
+    await expect(loadDataset(`${SOURCE}/train.jsonl`)).rejects.toMatchObject({
+      code: "ERR_FILE",
+      message: expect.stringMatching(/train\.jsonl\.part: cannot be written \(ELOOP/),
     });
   });
 

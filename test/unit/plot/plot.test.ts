@@ -200,6 +200,9 @@ describe("folders that hold nothing to draw", () => {
     );
     const unfinished = await writeSweep("sweep", [{ rate: 1, seed: 1, accuracy: null }]);
     await expect(plotFolders({ folders: [unfinished], output: output() })).rejects.toThrow(/nothing to draw yet/);
+    await expect(plotFolders({ folders: ["a/sweep.yaml"], output: output() })).rejects.toThrow(
+      /^a\/sweep\.yaml: expected a folder: run `sweep a\/sweep\.yaml` first/,
+    );
     const broken = join(folder, "broken");
     await mkdir(broken);
     await writeFile(join(broken, "results.json"), "{");

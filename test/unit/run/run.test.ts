@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -67,6 +67,35 @@ describe("checkpoints", () => {
     const warnings: string[] = [];
     expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
     expect(warnings[0]).toMatch(/step-2.*not a whole checkpoint/);
+  });
+
+  it("that cannot be read now are not passed over", async () => {
+    for (const step of [1, 2]) await writeCheckpoint(folder, state(step), 2, nothing);
+    const busy = async () => {
+      throw Object.assign(new Error("EMFILE: too many open files, open 'x'"), { code: "EMFILE", syscall: "open" });
+    };
+    await expect(latestCheckpoint(folder, never, busy)).rejects.toThrow(
+      /EMFILE: too many open files.*step-2 is not proven bad and all is kept/,
+    );
+    const path = join(folder, "step-2", "state.json");
+    await rename(path, `${path}.away`);
+    await symlink(path, path);
+    await expect(latestCheckpoint(folder, never, nothing)).rejects.toMatchObject({
+      code: "ERR_FILE",
+      message: expect.stringMatching(
+        /step-2.state\.json: cannot be read \(ELOOP: [^)]*\); checkpoint step-2 is not proven bad/,
+      ),
+    });
+    await rename(`${path}.away`, path);
+    expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(2);
+  });
+
+  it("without a file are passed over", async () => {
+    for (const step of [1, 2]) await writeCheckpoint(folder, state(step), 2, nothing);
+    await rm(join(folder, "step-2", "state.json"));
+    const warnings: string[] = [];
+    expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
+    expect(warnings[0]).toMatch(/step-2.state\.json: not a whole checkpoint: no such file$/);
   });
 });
 
@@ -162,6 +191,36 @@ describe("run folder", () => {
     ]);
     await again.close();
     expect((await readRunInfo(folder)).config.max_steps).toBe(9);
+  });
+
+  it("keeps everything where something cannot be read", async () => {
+    const run = await RunFolder.create(folder, info);
+    for (const step of [1, 2]) {
+      await run.appendMetrics({ step });
+      await run.saveCheckpoint(state(step), kept);
+    }
+    await run.close();
+    const around = async (name: string, check: (run: RunFolder) => Promise<void>) => {
+      const path = join(folder, name);
+      await rename(path, `${path}.away`);
+      await symlink(path, path);
+      const opened = await RunFolder.open(folder).catch(() => null);
+      if (opened) await check(opened).finally(() => opened.close());
+      await rm(path);
+      await rename(`${path}.away`, path);
+      return opened !== null;
+    };
+    const refuses = (run: RunFolder) => expect(run.restore(never, kept)).rejects.toThrow(/cannot be read \(ELOOP/);
+    expect(await around("checkpoints/step-2/state.json", refuses)).toBe(true);
+    expect(await around("metrics.jsonl", refuses)).toBe(true);
+    expect(await around("checkpoints", refuses)).toBe(false);
+    const again = await RunFolder.open(folder);
+    expect((await again.restore(never, kept))!.step).toBe(2);
+    await again.close();
+    expect(await readFile(join(folder, "metrics.jsonl"), "utf8")).toBe('{"step":1}\n{"step":2}\n');
+    await rm(join(folder, "config.json"));
+    await symlink("config.json", join(folder, "config.json"));
+    await expect(RunFolder.create(folder, info)).rejects.toThrow(/config\.json: cannot be read \(ELOOP/);
   });
 
   it("refuses what is no run, or of another format", async () => {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -238,6 +238,18 @@ import { existsSync } from "node:fs";
     const second = await runSweep({ sweep, folder: join(folder, "out"), onMember: ({ event }) => events.push(event) });
     expect(events).toEqual(["skipped", "starts", "finished"]);
     expect(second.results.members.map(({ status }) => status)).toEqual(["finished", "finished"]);
+  });
+
+  it("runs the others where a member's folder cannot be read", async () => {
+    const sweep: SweepSpec = { base, grid: { u: [1, 2] } };
+    const [first] = (await planSweep(sweep)).members;
+    const run = join(folder, "out", "members", first!.name);
+    await mkdir(run, { recursive: true });
+    await writeFile(join(run, "config.json"), "{");
+    await symlink("checkpoints", join(run, "checkpoints"));
+    const { results } = await runSweep({ sweep, folder: join(folder, "out") });
+    expect(results.members.map(({ status }) => status)).toEqual(["failed", "finished"]);
+    expect(results.members[0]!.error).toMatch(/config\.json: not the config of a run$/);
   });
 
   it("goes on after Ctrl-C in the middle of a member, to the same results", async () => {

@@ -1,0 +1,30 @@
+/** Milliseconds of work after which timers, the signal and a progress bar get their turn. */
+const BREATH = 50;
+
+export interface InTurnOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * What `make` makes of each item, in order. Thousands of prompts take a tokenizer seconds: it lets other things happen
+ * meanwhile, and stops at the signal.
+ */
+export async function inTurn<A, B>(
+  items: readonly A[],
+  make: (item: A, place: number) => B,
+  { signal, onProgress }: InTurnOptions = {},
+): Promise<B[]> {
+  const made: B[] = [];
+  let breath = performance.now();
+  for (const [place, item] of items.entries()) {
+    if (performance.now() - breath > BREATH) {
+      onProgress?.(place, items.length);
+      await new Promise((resolve) => setImmediate(resolve));
+      signal?.throwIfAborted();
+      breath = performance.now();
+    }
+    made.push(make(item, place));
+  }
+  return made;
+}

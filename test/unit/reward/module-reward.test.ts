@@ -1,0 +1,103 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { TrainOptions } from "../../../lib/config/schema.js";
+import type { Example } from "../../../lib/data/example.js";
+import type { Dataset } from "../../../lib/data/load.js";
+import { namedRewards } from "../../../lib/reward/rewards.js";
+import { score } from "../../../lib/reward/score.js";
+import { GrpoTrainer } from "../../../lib/train/trainer.js";
+import { FakePolicy } from "../train/fake-policy.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-reward-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const problem = (id: string): Example => ({ id, question: `question ${id}`, answer: "7", row: { id } });
+const data: Dataset = {
+  name: "fake",
+  train: Array.from({ length: 10 }, (_, i) => problem(`fake/train/${i + 1}`)),
+  test: [],
+};
+
+async function moduleOf(name: string, code: string): Promise<string> {
+  const path = join(folder, `${name}.mjs`);
+  await writeFile(path, code);
+  return path;
+}
+
+function train(reward: string, run: string, options: TrainOptions, resume = false) {
+  const engine = new FakePolicy();
+  const sizes = { num_prompts: 3, num_generations: 4, max_completion_length: 8, eval_steps: 0 };
+  const config = resume ? {} : { ...sizes, rewards: [reward], reward_timeout: 1, max_steps: 4, ...options };
+  return new GrpoTrainer({ engine, adapter: engine.adapter(), data, config, run, resume }).train();
+}
+
+const LENGTH = "text.length - 0.5 * (problem.row.id.length % 3)";
+/** Well for its first 24 calls, two steps, then `bad`, until the file `well` is there. */
+const flaky = (bad: string) => `
+  import { existsSync } from "node:fs";
+  let calls = 0;
+  export default async (text, problem) => {
+    await null;
+    if (++calls > 24 && !existsSync(${JSON.stringify(join(folder, "well"))})) { ${bad} }
+    return ${LENGTH};
+  };`;
+
+describe("a module's reward", () => {
+  it.each<[string, string, RegExp]>([
+    ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/],
+    ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/],
+    ["throws", "null.key", /^reward "bad" on fake\/train\/\d+: threw TypeError: Cannot read properties of null/],
+    ["gives NaN", "return NaN", /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN$/],
+    ["gives a text", 'return "1"', /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found 1$/],
+    [
+      "ends its thread",
+      "process.exit(3)",
+      /^reward "bad" on fake\/train\/\d+: threw Error: its thread ended with code 3$/,
+    ],
+    [
+      "throws where nobody waits",
+      'await new Promise(() => setTimeout(() => { throw new Error("late") }));',
+      /^reward "bad" on fake\/train\/\d+: threw Error: late$/,
+    ],
+  ])("that %s ends the run, which goes on to the same numbers", async (_, bad, message) => {
+    const [straight, stopped] = [join(folder, "straight"), join(folder, "stopped")];
+    const whole = await train(await moduleOf("good", `export default (text, problem) => ${LENGTH};`), straight, {});
+    await expect(train(await moduleOf("bad", flaky(bad)), stopped, {})).rejects.toThrow(message);
+    expect((await readdir(join(stopped, "checkpoints"))).sort()).toEqual(["step-0", "step-1", "step-2"]);
+    expect(await readdir(stopped)).not.toContain("lock");
+    await writeFile(join(folder, "well"), "");
+    const { step, adapter } = await train("", stopped, {}, true);
+    expect(step).toBe(4);
+    expect(adapter.v).toEqual(whole.adapter.v);
+  });
+
+  it("answers other runs although one of them loops", async () => {
+    const path = await moduleOf(
+      "shared",
+      'export default async (text) => { await null; if (text === "loop") for (;;); return 1; };',
+    );
+    const runs = await Promise.all([namedRewards(undefined, [path]), namedRewards(undefined, [path])]);
+    const [looping, other] = [score(runs[0]!, "loop", problem("a"), 0.5), score(runs[1]!, "well", problem("b"), 60)];
+    await expect(looping).rejects.toThrow(/reward "shared" on a: no value within 0.5 s/);
+    expect(await other).toEqual([1]);
+  });
+
+  it("is refused where there is no function", async () => {
+    const given = async (code: string) => namedRewards(undefined, [await moduleOf(`m${code.length}`, code)]);
+    await expect(given("export default 1")).rejects.toMatchObject({
+      code: "ERR_CONFIG",
+      message: expect.stringMatching(/^rewards: .*m16\.mjs: expected a function as default export$/),
+    });
+    await expect(given("export default  (")).rejects.toThrow(
+      /^rewards: .*m17\.mjs cannot be loaded: Unexpected end of input/,
+    );
+    await expect(namedRewards(undefined, [join(folder, "none.mjs")])).rejects.toThrow(
+      /cannot be loaded: Cannot find module/,
+    );
+  });
+});

@@ -1,0 +1,69 @@
+import { describe, expect, it } from "vitest";
+import type { Dataset } from "../../../lib/data/load.js";
+import type { Progress } from "../../../lib/train/progress.js";
+import { SftTrainer } from "../../../lib/train/sft-trainer.js";
+import { GrpoTrainer } from "../../../lib/train/trainer.js";
+import { FakePolicy } from "./fake-policy.js";
+
+/** One whose tokenizer takes 2 ms a text. */
+class SlowPolicy extends FakePolicy {
+  encoded = 0;
+  constructor() {
+    super();
+    const { encode } = this.tokenizer;
+    this.tokenizer.encode = (text) => {
+      this.encoded++;
+      const end = performance.now() + 2;
+      while (performance.now() < end);
+      return encode(text);
+    };
+  }
+}
+
+const dataOf = (count: number): Dataset => ({
+  name: "fake",
+  train: Array.from({ length: count }, (_, i) => ({
+    ...{ id: `fake/train/${i + 1}`, question: `question ${i}`, answer: "7" },
+    row: { question: `question ${i}`, solution: "7" },
+  })),
+  test: [],
+});
+
+describe("a step of thousands of problems", () => {
+  it.each(["sft", "grpo"] as const)("stops at the signal while they are tokenized: %s", async (method) => {
+    const engine = new SlowPolicy();
+    const options = { engine, adapter: engine.adapter(), data: dataOf(1000) };
+    const common = { shots: 0, num_prompts: 1000, max_steps: 1, eval_steps: 0 };
+    const trainer =
+      method === "sft"
+        ? new SftTrainer({ ...options, config: common })
+        : new GrpoTrainer({
+            ...options,
+            rewards: { one: () => 1 },
+            config: { ...common, num_generations: 2, max_completion_length: 8 },
+          });
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 150);
+    const phases: Progress["phase"][] = [];
+    const { stopped } = await trainer.train({
+      signal: controller.signal,
+      onProgress: ({ phase }) => phases.push(phase),
+    });
+    expect(stopped).toBe("aborted");
+    expect(engine.encoded).toBeLessThan(500);
+    expect(new Set(phases)).toEqual(new Set(["tokenizing"]));
+  });
+
+  it("tokenizes each once, and warns where there are not so many", async () => {
+    const engine = new SlowPolicy();
+    const config = { shots: 0, num_prompts: 1000, max_steps: 1, eval_steps: 0 };
+    const warnings: string[] = [];
+    await new SftTrainer({ engine, adapter: engine.adapter(), data: dataOf(30), config }).train({
+      onWarning: (message) => warnings.push(message),
+    });
+    expect(engine.encoded).toBe(2 * 30); // prompt and answer
+    expect(warnings).toEqual([
+      "num_prompts: a step takes 1000 problems, of 30 there are: each comes up to 34 times in it",
+    ]);
+  });
+});
