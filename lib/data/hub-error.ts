@@ -4,7 +4,7 @@ import { TinyLoraError } from "../error.js";
 export interface Asked {
   /** hf://datasets/owner/name@revision */
   readonly address: string;
-  /** Of the hub. */
+  /** Of the hub, or "the hub" where it is the client's own. */
   readonly url: string;
   readonly token: boolean;
   /** Seconds that the hub may be silent. */

@@ -233,7 +233,7 @@ class Hub {
     const { url, token, timeout: patience } = this.#settings;
     return hubError(error, {
       address: this.#address,
-      url: url ?? "https://huggingface.co",
+      url: url ?? "the hub",
       token: token !== undefined,
       patience,
       ...(file ? { file: file.path } : {}),
