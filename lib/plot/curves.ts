@@ -28,22 +28,34 @@ export interface Series {
   readonly runs: readonly (readonly MetricsLine[])[];
 }
 
-export async function readSeries(sources: readonly Source[]): Promise<Series[]> {
+/** `warn` is told of a member that the sweep has and whose steps are gone: its setting has no curve then. */
+export async function readSeries(sources: readonly Source[], warn: (message: string) => void): Promise<Series[]> {
   const series: Series[] = [];
   for (const source of sources) {
     if (source.kind === "run") series.push({ name: source.name, runs: [await readMetrics(source.folder)] });
-    else series.push(...(await sweepSeries(source.folder, source.results, sources.length > 1 ? source.name : "")));
+    else
+      series.push(...(await sweepSeries(source.folder, source.results, sources.length > 1 ? source.name : "", warn)));
   }
   return series;
 }
 
-async function sweepSeries(folder: string, results: SweepResults, prefix: string): Promise<Series[]> {
+async function sweepSeries(
+  folder: string,
+  results: SweepResults,
+  prefix: string,
+  warn: (message: string) => void,
+): Promise<Series[]> {
   const series: Series[] = [];
   for (const setting of results.settings) {
     if (!setting.best) continue;
     const runs: MetricsLine[][] = [];
-    for (const member of setting.best.members) runs.push(await readMetrics(join(folder, "members", member)));
-    series.push({ name: [prefix, settingName(setting, results)].filter(Boolean).join(" "), runs });
+    const name = [prefix, settingName(setting, results)].filter(Boolean).join(" ");
+    for (const member of setting.best.members) {
+      const steps = await readMetrics(join(folder, "members", member));
+      if (steps.length === 0) warn(`${join(folder, "members", member)}: no metrics: ${name} is drawn without curves`);
+      runs.push(steps);
+    }
+    series.push({ name, runs });
   }
   return series;
 }

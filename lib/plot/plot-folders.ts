@@ -26,7 +26,7 @@ export interface PlotOptions {
 export async function plotFolders({ folders, output, by, onWarning = () => {} }: PlotOptions): Promise<string[]> {
   const sources: Source[] = [];
   for (const folder of folders) sources.push(await openSource(folder));
-  const figures = await figuresOf(sources, by);
+  const figures = await figuresOf(sources, by, onWarning);
   if (figures.length === 0) {
     throw new TinyLoraError(
       "ERR_DATA",
@@ -39,9 +39,13 @@ export async function plotFolders({ folders, output, by, onWarning = () => {} }:
   return paths;
 }
 
-async function figuresOf(sources: readonly Source[], by: readonly string[] | undefined): Promise<Figure[]> {
+async function figuresOf(
+  sources: readonly Source[],
+  by: readonly string[] | undefined,
+  onWarning: (message: string) => void,
+): Promise<Figure[]> {
   const sweeps = sources.filter((source): source is SweepSource => source.kind === "sweep");
-  const series = await readSeries(sources);
+  const series = await readSeries(sources, onWarning);
   const ablations = (by ?? ABLATED).map((key) => ablationFigure(sweeps, key));
   const missing = by?.find((_, place) => ablations[place]!.rows.length === 0);
   if (missing !== undefined) {

@@ -191,6 +191,21 @@ describe("curves", () => {
       ["2", 0.2, "0.2", "0.2", "2"],
     ]);
   });
+
+  it("warns of a member whose folder is gone, and draws the rest", async () => {
+    const sweep = await writeSweep("sweep", [
+      { rate: 1, seed: 1, u: 1, accuracy: 0.5 },
+      { rate: 1, seed: 1, u: 2, accuracy: 0.5 },
+    ]);
+    await writeRun(join(sweep, "members", "member-0"), [{ step: 1, reward: 0.5 }]);
+    const warnings: string[] = [];
+    const onWarning = (message: string) => warnings.push(message);
+    await plotFolders({ folders: [sweep], output: output(), onWarning });
+    expect(warnings.filter((one) => !one.includes("fonts"))).toEqual([
+      expect.stringMatching(/member-1: no metrics: GRPO .*u=2 .*is drawn without curves$/),
+    ]);
+    expect((await rows("reward")).map(({ series }) => series)).toEqual([expect.stringContaining("u=1")]);
+  });
 });
 
 describe("folders that hold nothing to draw", () => {
