@@ -94,9 +94,9 @@ __device__ void add_part(const AttentionTask& task, long long query) {
 /// `end`; in [M, H] they are `query`, -1 where there is none. All threads of the block must call; `memory` is that of
 /// its pages, which it has done with.
 ///
-/// The block brings A's columns there, of as many elements of z at once as fit. Slot s is of the head of the tile's
-/// query s: neighbours' slots are neighbours, in banks of their own. Of more queries than heads the first three slots
-/// come once more behind the last; lanes past the last query look at its slot.
+/// The block brings A's columns there, zeros from D on as out has there, of as many elements of z at once as fit. Slot
+/// s is of the head of the tile's query s: neighbours' slots are neighbours, in banks of their own. Of more queries
+/// than heads the first three slots come once more behind the last; lanes past the last query look at its slot.
 template <typename Half, int kDim>
 __device__ void add_parts(const AttentionTask& task, int kv_head, int first, int end, const long long (&query)[2],
                           const std::uint32_t (&out)[2][kDim / 8], float* memory) {
@@ -119,9 +119,8 @@ __device__ void add_parts(const AttentionTask& task, int kv_head, int first, int
   }
 #pragma unroll 1
   for (int from = 0; from < update.rank; from += at_once) {
-    const int count = min(at_once, update.rank - from);
-    __syncthreads();              // what lies there is not read any more
-    const int column = 4 * lane;  // zeros from D on, as out has there
+    const int count = min(at_once, update.rank - from), column = 4 * lane;
+    __syncthreads();  // what lies there is not read any more
 #pragma unroll 1
     for (int slot = warp; slot < slots && column < kDim; slot += static_cast<int>(blockDim.x / 32)) {
       const float* a = update.a + (from * heads + kv_head * group + (tile + slot) % group) * dim + column;
