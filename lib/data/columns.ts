@@ -22,7 +22,12 @@ const ANSWERS = [
 
 /** Question and answer of a row of any data set. */
 export function anyProblem(row: Record<string, unknown>, columns: Columns): Problem {
-  const question = columns.question_column ?? QUESTIONS.find((name) => name in row) ?? "question";
+  const question = columns.question_column ?? QUESTIONS.find((name) => name in row);
+  if (question === undefined) {
+    throw new Error(
+      `expected a question in ${QUESTIONS.join(", ")}, found only ${namesIn(row)}: question_column names another column, of eval_data eval_question_column`,
+    );
+  }
   const answer = columns.answer_column ?? ANSWERS.find((name) => at(row, name) !== undefined);
   return { question: field(row, question), answer: answer === undefined ? "" : finalAnswer(field(row, answer)) };
 }
@@ -30,10 +35,9 @@ export function anyProblem(row: Record<string, unknown>, columns: Columns): Prob
 /** Throws ERR_DATA where a problem has no answer to compare with; `option` would name the column of one. */
 export function checkAnswer({ id, answer, row }: Example, option = "answer_column"): void {
   if (answer !== "") return;
-  const found = Object.keys(row).join(", ") || "nothing";
   throw new TinyLoraError(
     "ERR_DATA",
-    `${id}: expected an answer in ${ANSWERS.join(", ")}, found only ${found}: ${option} names another column`,
+    `${id}: expected an answer in ${ANSWERS.join(", ")}, found only ${namesIn(row)}: ${option} names another column`,
   );
 }
 
@@ -50,9 +54,12 @@ export function field(row: Record<string, unknown>, name: string): string {
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
   const said = Array.isArray(value) ? lastOfUser(value) : undefined;
   if (said) return said;
-  const found =
-    value === undefined ? `only ${Object.keys(row).join(", ") || "nothing"}` : JSON.stringify(value).slice(0, 60);
+  const found = value === undefined ? `only ${namesIn(row)}` : JSON.stringify(value).slice(0, 60);
   throw new Error(`expected a text or number named "${name}", found ${found}`);
+}
+
+function namesIn(row: Record<string, unknown>): string {
+  return Object.keys(row).join(", ") || "nothing";
 }
 
 function at(row: Record<string, unknown>, name: string): unknown {

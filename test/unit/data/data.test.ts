@@ -121,7 +121,7 @@ describe("local files", () => {
     [
       "field.jsonl",
       '{"question": "a", "answer": 1}\n\n{"text": "a"}\n',
-      /field\.jsonl:3: expected a text or number named "question", found only text/,
+      /field\.jsonl:3: expected a question in question, prompt, problem, input, found only text: question_column names/,
     ],
     [
       "null.jsonl",
