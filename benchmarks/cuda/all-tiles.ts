@@ -1,9 +1,11 @@
-/** Counters of a layer's products as if every tile had been counted. */
+/** What was counted of a layer with blocks left out (CUDASIM_SAMPLE), corrected for kernels whose blocks differ. */
 import type { LayerCounts, ProductCounts } from "../../lib/index.js";
 import { countedTiles } from "./estimate-wgmma.js";
 import { tilingOf } from "./product-time.js";
 
 /**
+ * The layer's counters as if every tile of its products had been counted. `rows`: those that it was counted with.
+ *
  * A block of kernels/product_sm90.cu makes several tiles, and not all blocks the same number: where a middle one stood for
  * the others, the sums are of more or of fewer tiles than there are. Those of other kernels are right as they are.
  */

@@ -197,6 +197,7 @@ class Hub {
       throw stalled.signal.aborted ? stalled.signal.reason : error; // a pipeline tells of the abort, not of its reason
     } finally {
       clearTimeout(timer);
+      stalled.abort(); // it is over: nothing listens to `signal` any more
     }
     if (have !== file.size) throw failed(`it ended after ${have} of ${file.size} bytes`);
   }
@@ -241,11 +242,14 @@ class Hub {
   }
 }
 
-/** Aborts with `signal` too. AbortSignal.any would do, but where nothing else holds them, Node 20 forgets what it joins. */
+/**
+ * Aborts with `signal` too, and listens to it until it is aborted itself. AbortSignal.any would do, but where nothing else
+ * holds them, Node 20 forgets what it joins.
+ */
 function follower(signal: AbortSignal | undefined): AbortController {
   const controller = new AbortController();
   if (signal?.aborted) controller.abort(signal.reason);
-  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
+  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
   return controller;
 }
 

@@ -18,8 +18,8 @@ import type { SweepPlan } from "./sweep-file.js";
 
 /**
  * Opens all that the members name, without weights and without the hub: devices, models, problems, rewards and the
- * adapters that training starts from. What is not there, or does not fit, would end every member that needs it: one error tells it
- * before anything runs, with the sweep's name and how many members that are.
+ * adapters that training starts from. What is not there, or does not fit, would end every member that needs it: one
+ * error tells it before anything runs, with the sweep's name and how many members that are.
  */
 export async function checkSources({ source, members }: SweepPlan, signal?: AbortSignal): Promise<void> {
   const check = async (chosen: readonly Member[], name: (config: TrainConfig) => unknown, open: Opener) => {

@@ -26,12 +26,12 @@
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
 // the 64-column blocks (MN-major B, transposed by wgmma) come as one copy each.
 // Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, 32 bytes of a row at a
-// time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared
-// memory alike. A stage of the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle
-// and SM (48 without multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <=
-// 64, memory: the two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the
-// same block; what the update needs of L2 is: the factors of a tile's rows and columns come behind the ring while its
-// products run (product_update.cuh).
+// time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared memory alike. A stage of
+// the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle and SM (48 without
+// multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <= 64, memory: the
+// two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block; what
+// the update needs of L2 is: the factors of a tile's rows and columns come behind the ring while its products run
+// (product_update.cuh).
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"

@@ -50,6 +50,18 @@ describe("a data set on the hub", () => {
     expect((await loadDataset(SOURCE)).test).toHaveLength(4);
   });
 
+  it("may have many files: none leaves a listener at the signal", async () => {
+    for (let i = 0; i < 12; i++) server.files[`part-${i}.jsonl`] = lines(10 * i, 5);
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error) => warnings.push(name);
+    process.on("warning", onWarning);
+    const { train } = await loadDataset(SOURCE, { signal: new AbortController().signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", onWarning);
+    expect(train.length).toBeGreaterThan(2000);
+    expect(warnings).toEqual([]);
+  });
+
   it("is one file or folder where the address names it, and a commit needs no question", async () => {
     server.files["more/a.jsonl"] = lines(10, 6);
     const one = await loadDataset(`${SOURCE}@${server.commit}/test.jsonl`);
