@@ -88,19 +88,19 @@ void checkReadable(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes, 
     throw Fault{fault, "global memory read at " + hex(address) + " that " + why + ", " + worker.memory.explain(address),
                 static_cast<int>(lane)};
   };
-  if (kind == AccessKind::Plain && std::all_of(defined, defined + bytes, [&](uint8_t d) { return d == warp.block.mark; })) {
-    return;
-  }
-  bool foreign = false;
+  const bool follows = followed(warp);
+  const auto isOwn = [&](uint8_t d) { return d == warp.block.mark; };
+  if (kind == AccessKind::Plain && !follows && std::all_of(defined, defined + bytes, isOwn)) return;
+  bool judged = false;
   for (uint32_t i = 0; i < bytes; ++i) {
     if (defined[i] == 0) refuse(FaultKind::Undefined, "was never written");
     if (defined[i] == kBefore || kind == AccessKind::Strong) continue;
     if (kind == AccessKind::ReadOnly) refuse(FaultKind::Race, "this launch wrote, through the read-only path");
-    foreign |= defined[i] != warp.block.mark;
+    judged |= follows || !isOwn(defined[i]);
   }
-  if (!foreign || worker.program.readsGlobalStrongly) return;
-  if (followed(warp) && worker.order.mayRead(address, bytes, idOf(warp), warp.order.known)) return;
-  refuse(FaultKind::Race, "another block wrote in this launch, with nothing that orders the two");
+  if (!judged || worker.program.readsGlobalStrongly) return;
+  if (follows && worker.order.mayRead(address, bytes, idOf(warp), warp.order.known)) return;
+  refuse(FaultKind::Race, "another " + std::string(follows ? "warp" : "block") + " wrote in this launch, with nothing that orders the two");
 }
 
 void fenceGlobal(Warp& warp) {

@@ -121,7 +121,7 @@ TEST("a block that reads what others left without fences on both sides of the co
   };
   check(launched(2, 2) == CUDA_SUCCESS && out.read<float>()[kThreads - 1] == kBlocks, "with both");
   for (const auto& [before, after] : {std::pair{0, 2}, {2, 0}, {1, 2}, {2, 1}}) {
-    caught(launched(before, after), CUDA_ERROR_LAUNCH_FAILED, "another block wrote in this launch");
+    caught(launched(before, after), CUDA_ERROR_LAUNCH_FAILED, "another warp wrote in this launch");
   }
   check(launched(2, 2) == CUDA_SUCCESS, "what a launch wrote is there for the next");
 }
