@@ -124,9 +124,9 @@ void Driver::check(Result result, const std::string& what) const {
 }
 
 bool loses_context(Result result) {
-  constexpr Result kUncorrectable = 214, kTimeout = 702, kAssert = 710;
+  constexpr Result kUncorrectable = 214, kContained = 226, kTimeout = 702, kAssert = 710;
   const bool memory_or_code = result == 700 || (result >= 714 && result <= 719);  // CUDA_ERROR_ILLEGAL_ADDRESS, ...
-  return memory_or_code || result == kUncorrectable || result == kTimeout || result == kAssert;
+  return memory_or_code || result == kUncorrectable || result == kContained || result == kTimeout || result == kAssert;
 }
 
 const Driver& driver(const std::string& file) {

@@ -21,6 +21,8 @@ const SPLIT_MISTAKES: Readonly<Record<string, Mistake>> = {
 const UPDATE_MISTAKES: Readonly<Record<string, Mistake>> = {
   "the last head's part lost": ["head < heads;", "head < heads - 1;"],
   "a row never finished": ["+ 1 == static_cast<unsigned>(heads)", "== static_cast<unsigned>(heads)"],
+  "parts counted before they are there": ["  __threadfence();  // what the warp", "  // what the warp"],
+  "parts read ahead of the count": ["  __threadfence();  // and the count", "  // and the count"],
   "the count not left at zero": ["  if (lane == 0) update.arrived[row] = 0;\n", ""],
 };
 

@@ -62,7 +62,8 @@ __device__ inline void arrive(const AttentionTask& task, long long query) {
   const bool last = query >= 0 && atomicAdd(task.update.arrived + row, 1U) + 1 == static_cast<unsigned>(heads);
   unsigned lanes = __ballot_sync(kWholeWarp, last);
   if (lanes == 0) return;
-  __threadfence();  // and the count is read before what others have stored
+  __threadfence();  // and the count is read before what others have stored,
+  __syncwarp();     // which all lanes read, and one has counted
   for (; lanes != 0; lanes &= lanes - 1) {
     finish_row(task, __shfl_sync(kWholeWarp, row, __ffs(static_cast<int>(lanes)) - 1));
   }

@@ -30,7 +30,7 @@ template <class Tile, int kSets>
 struct HalfSums {
   static constexpr int kOfPart = Tile::kRows * kColumns;
   static constexpr int kOfSet = kParts * kOfPart + (Tile::kTall ? 0 : kColumns);
-  float of_set[kSets][kOfSet];
+  alignas(8) float of_set[kSets][kOfSet];  // written two at a time
 };
 
 /// Element `place` of z of all that are made of a set's x: its task's index, and its own within the task; past the last

@@ -72,9 +72,6 @@ __device__ inline void copy_tile_to_cluster(void* to, const TensorMap& map, int 
       "l"(&map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(static_cast<std::uint16_t>(blocks))
       : "memory");
 }
-__device__ inline void prefetch_map(const TensorMap& map) {
-  asm volatile("prefetch.tensormap [%0];\n" ::"l"(&map) : "memory");
-}
 
 /// Registers of a thread of this warpgroup, a multiple of 8: what one gives up another can take.
 template <int kRegisters>

@@ -14,7 +14,7 @@ struct QueryStage {
   uint4 q[kQueryTile * kDim / 8];
   uint4 d_out[kQueryTile * kDim / 8];
 };
-struct QueryNumbers {
+struct alignas(8) QueryNumbers {  // read two at a time
   float lse[kQueryTile];
   float delta[kQueryTile];
   int position[kQueryTile];

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
 namespace cudasim {
 namespace {
@@ -89,7 +90,65 @@ CUresult Device::submit(CUstream handle, Work work) {
     target->capture->work.push_back(std::move(work));
     return CUDA_SUCCESS;
   }
+  if (target != &defaultStream) {
+    target->queued.push_back(std::move(work));
+    return CUDA_SUCCESS;
+  }
+  if (const CUresult result = finishAll(true); result != CUDA_SUCCESS) return result;
   return work();
+}
+
+CUresult Device::finish(Stream& target, uint64_t until) {
+  while (target.done < until && sticky == CUDA_SUCCESS) {
+    const Work work = std::move(target.queued.front());
+    target.queued.pop_front();
+    ++target.done;
+    const CUresult result = work();
+    if (target.failure == CUDA_SUCCESS) target.failure = result;
+  }
+  return sticky != CUDA_SUCCESS ? sticky : std::exchange(target.failure, CUDA_SUCCESS);
+}
+
+CUresult Device::finishAll(bool blockingAlone) {
+  CUresult first = CUDA_SUCCESS;
+  for (const auto& [handle, own] : streams) {
+    if (blockingAlone && !own->blocking) continue;
+    const CUresult result = finish(*own);
+    if (first == CUDA_SUCCESS) first = result;
+  }
+  return first;
+}
+
+void Device::dropWork() {
+  for (const auto& [handle, own] : streams) {
+    own->done = own->given();
+    own->queued.clear();
+  }
+}
+
+/** CUDA C++ Programming Guide, "Technical specifications per compute capability". */
+uint32_t Device::sharedPerMultiprocessor() const {
+  switch (settings.arch) {
+    case 86:
+    case 89:
+    case 120:
+    case 121:
+      return 100u << 10;
+    default:
+      return settings.arch >= 90 ? 228u << 10 : 164u << 10;
+  }
+}
+
+uint32_t Device::threadsPerMultiprocessor() const {
+  switch (settings.arch) {
+    case 80:
+    case 90:
+    case 100:
+    case 103:
+      return 2048;
+    default:
+      return 1536;
+  }
 }
 
 CUresult Device::refusedByCapture(const char* call, const Stream* of) {

@@ -1,47 +1,23 @@
 // The one device, its context and everything that lives in it.
 #pragma once
 
-#include <chrono>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "driver/cuda.h"
+#include "driver/stream.h"
 #include "machine/global_memory.h"
 #include "machine/kernel_decoder.h"
 #include "machine/worker.h"
 #include "ptx/module.h"
 
 namespace cudasim {
-
-/** Something that a stream does; what it returns becomes the context's error. */
-using Work = std::function<CUresult()>;
-
-struct Graph {
-  std::vector<Work> work;
-  bool broken = false;  // by a call that a capture does not allow
-};
-
-/** CUstreamCaptureMode: whose calls that wait or take memory end a capture. */
-enum class CaptureMode : int { anyThread = 0, itsThread = 1, none = 2 };
-
-struct Stream {
-  std::unique_ptr<Graph> capture;  // records instead of running
-  CaptureMode mode = CaptureMode::anyThread;
-  std::thread::id capturer{};
-};
-
-struct Event {
-  std::chrono::steady_clock::time_point time;
-  bool recorded = false;
-};
 
 struct Module;
 
@@ -103,14 +79,17 @@ class Device {
   std::string lastReport;
 
   Stream defaultStream;
-  std::map<Stream*, std::unique_ptr<Stream>> streams;
-  std::map<Event*, std::unique_ptr<Event>> events;
+  std::map<Stream*, std::shared_ptr<Stream>> streams;
+  std::map<Event*, std::shared_ptr<Event>> events;
   std::map<Module*, std::unique_ptr<Module>> modules;
   std::unordered_map<std::string, std::shared_ptr<const ptx::Module>> parsed;  // by text: the same is loaded often
   std::map<Graph*, std::unique_ptr<Graph>> graphs;
   std::map<void*, std::unique_ptr<uint8_t[]>> pinned;
 
-  uint32_t maxSharedPerBlock() const { return settings.arch >= 90 ? 227u << 10 : 163u << 10; }
+  /** Bytes of shared memory; the driver keeps 1 KiB of those of a multiprocessor for each block. */
+  uint32_t maxSharedPerBlock() const { return sharedPerMultiprocessor() - 1024; }
+  uint32_t sharedPerMultiprocessor() const;
+  uint32_t threadsPerMultiprocessor() const;
   /** Space for the parameters of the launch that runs. */
   uint64_t parameterSpace();
   /** Prints what the program did wrong and keeps it for cudasimLastReport. */
@@ -119,8 +98,16 @@ class Device {
   std::string leaks() const;
 
   Stream* stream(CUstream handle);
-  /** Runs the work, or records it when the stream captures. */
+  /** Leaves the work with the stream until it is needed, or records it when the stream captures. The default stream
+   * does it at once, after that of all streams that wait for it. */
   CUresult submit(CUstream stream, Work work);
+  /** Does the first `until` works that the stream was ever given. The first error that one returned, none twice. */
+  CUresult finish(Stream& stream, uint64_t until);
+  CUresult finish(Stream& stream) { return finish(stream, stream.given()); }
+  /** All works of all streams, or of those alone that the default stream waits for. */
+  CUresult finishAll(bool blockingAlone = false);
+  /** What streams were given is lost with the context. */
+  void dropWork();
   /** For calls that would wait or take memory: refused while a stream captures whose mode covers this thread, or the
    * stream that the call is of, and the capture is lost. */
   CUresult refusedByCapture(const char* call, const Stream* of = nullptr);

@@ -11,7 +11,8 @@ namespace {
 CUcontext handle() { return reinterpret_cast<CUcontext>(&Device::instance()); }
 
 /** By the driver's numbers of attributes. */
-int attribute(int which, const Settings& settings) {
+int attribute(int which, const Device& device) {
+  const Settings& settings = device.settings;
   const bool hopper = settings.arch >= 90;
   switch (which) {
     case 1:
@@ -49,7 +50,7 @@ int attribute(int which, const Settings& settings) {
     case 38:
       return 40 << 20;  // L2_CACHE_SIZE
     case 39:
-      return 2048;  // MAX_THREADS_PER_MULTIPROCESSOR
+      return static_cast<int>(device.threadsPerMultiprocessor());  // MAX_THREADS_PER_MULTIPROCESSOR
     case 40:
       return 2;  // ASYNC_ENGINE_COUNT
     case 31:
@@ -63,13 +64,13 @@ int attribute(int which, const Settings& settings) {
     case 76:
       return settings.arch % 10;  // COMPUTE_CAPABILITY_MINOR
     case 81:
-      return static_cast<int>(hopper ? 228u << 10 : 164u << 10);  // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+      return static_cast<int>(device.sharedPerMultiprocessor());  // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
     case 82:
       return 65536;  // MAX_REGISTERS_PER_MULTIPROCESSOR
     case 95:
       return 1;  // COOPERATIVE_LAUNCH
     case 97:
-      return static_cast<int>(Device::instance().maxSharedPerBlock());  // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+      return static_cast<int>(device.maxSharedPerBlock());  // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
     case 106:
       return 32;  // MAX_BLOCKS_PER_MULTIPROCESSOR
     case 111:
@@ -132,7 +133,7 @@ CUDASIM_API CUresult cuDeviceGetUuid_v2(char* uuid, CUdevice device) {
 
 CUDASIM_API CUresult cuDeviceGetAttribute(int* value, int which, CUdevice device) {
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
-  *value = attribute(which, Device::instance().settings);
+  *value = attribute(which, Device::instance());
   return CUDA_SUCCESS;
 }
 
@@ -154,6 +155,7 @@ CUDASIM_API CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
   Device& sim = Device::instance();
   const std::lock_guard guard(sim.lock);
+  sim.dropWork();
   sim.sticky = CUDA_SUCCESS;
   return CUDA_SUCCESS;
 }
@@ -161,7 +163,9 @@ CUDASIM_API CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
 CUDASIM_API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
   Device& sim = Device::instance();
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
+  const std::lock_guard guard(sim.lock);
   if (sim.contextReferences == 0) return CUDA_ERROR_INVALID_CONTEXT;
+  sim.finishAll();
   // A context that a failed kernel broke gives nothing back call by call: it ends with all that is in it.
   if (--sim.contextReferences == 0 && sim.sticky != CUDA_SUCCESS) {
     sim.sticky = CUDA_SUCCESS;
@@ -211,7 +215,7 @@ CUDASIM_API CUresult cuCtxGetDevice(CUdevice* device) {
 }
 
 CUDASIM_API CUresult cuCtxSynchronize() {
-  return guardedOutsideCapture("cuCtxSynchronize", [](Device&) { return CUDA_SUCCESS; });
+  return guardedOutsideCapture("cuCtxSynchronize", [](Device& device) { return device.finishAll(); });
 }
 
 CUDASIM_API CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {

@@ -242,9 +242,9 @@ CUDASIM_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CU
     if (kernel == nullptr || threads <= 0) return CUDA_ERROR_INVALID_VALUE;
     const auto warps = static_cast<uint32_t>(threads + 31) / 32;
     const uint32_t perBlock = kernel->program.staticShared + static_cast<uint32_t>(shared) + 1024;
-    const uint32_t byShared = (device.maxSharedPerBlock() + 1024) / perBlock;
+    const uint32_t byShared = device.sharedPerMultiprocessor() / perBlock;
     const uint32_t byRegisters = 65536 / (warps * 32 * ((kernel->program.registersUsed + 7) / 8 * 8));
-    *blocks = static_cast<int>(std::min({32u, 64 / warps, byShared, byRegisters}));
+    *blocks = static_cast<int>(std::min({32u, device.threadsPerMultiprocessor() / kLanes / warps, byShared, byRegisters}));
     return CUDA_SUCCESS;
   });
 }

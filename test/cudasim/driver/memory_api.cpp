@@ -1,5 +1,6 @@
 // Allocations, copies and memsets.
 #include <cstring>
+#include <vector>
 
 #include "driver/device.h"
 #include "machine/fault.h"
@@ -49,6 +50,16 @@ CUresult copyWithin(Device& device, CUdeviceptr to, CUdeviceptr from, size_t byt
   return CUDA_SUCCESS;
 }
 
+bool isPinned(Device& device, const void* memory, size_t bytes) {
+  const auto found = device.memory.find(reinterpret_cast<uint64_t>(memory), bytes);
+  return found && found->hostVisible;
+}
+
+/** A range that no allocation holds is refused at once, not when the stream comes to it. */
+CUresult checkRange(Device& device, const char* what, CUdeviceptr address, size_t bytes) {
+  return bytes == 0 || device.memory.find(address, bytes) ? CUDA_SUCCESS : badRange(device, what, address, bytes);
+}
+
 template <class T>
 CUresult fill(Device& device, CUdeviceptr to, T value, size_t count) {
   const size_t bytes = count * sizeof(T);
@@ -60,9 +71,22 @@ CUresult fill(Device& device, CUdeviceptr to, T value, size_t count) {
   return CUDA_SUCCESS;
 }
 
+template <class T>
+CUresult fillAsync(CUdeviceptr to, T value, size_t count, CUstream stream) {
+  return guarded([=](Device& d) {
+    if (const CUresult bad = checkRange(d, "memset", to, count * sizeof(T)); bad != CUDA_SUCCESS) return bad;
+    return d.submit(stream, [=, &d] { return fill<T>(d, to, value, count); });
+  });
+}
+
+/** What is to be freed in some stream counts as free: the driver would wait for it. */
 CUresult allocate(Device& device, CUdeviceptr* address, size_t bytes) {
   if (address == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   *address = device.memory.allocate(bytes);
+  if (*address == 0) {
+    if (const CUresult result = device.finishAll(); result != CUDA_SUCCESS) return result;
+    *address = device.memory.allocate(bytes);
+  }
   if (*address != 0 && device.settings.sample != 0) device.memory.markDefined(*address, bytes);
   return *address == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
@@ -88,7 +112,10 @@ CUDASIM_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
 }
 
 CUDASIM_API CUresult cuMemFree_v2(CUdeviceptr address) {
-  return guardedOutsideCapture("cuMemFree", [=](Device& device) { return release(device, address); });
+  return guardedOutsideCapture("cuMemFree", [=](Device& device) {
+    const CUresult result = device.finishAll();
+    return result != CUDA_SUCCESS ? result : release(device, address);
+  });
 }
 
 CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
@@ -149,6 +176,7 @@ CUDASIM_API CUresult cuMemAllocHost_v2(void** address, size_t bytes) { return cu
 
 CUDASIM_API CUresult cuMemFreeHost(void* address) {
   return guardedOutsideCapture("cuMemFreeHost", [=](Device& device) {
+    if (const CUresult result = device.finishAll(); result != CUDA_SUCCESS) return result;
     if (device.pinned.erase(address) == 0) return CUDA_ERROR_INVALID_VALUE;
     device.memory.release(reinterpret_cast<uint64_t>(address));
     return CUDA_SUCCESS;
@@ -174,11 +202,24 @@ CUDASIM_API CUresult cuMemHostUnregister(void* host) {
 }
 
 CUDASIM_API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
-  return guarded([=](Device& d) { return d.submit(stream, [=, &d] { return copyIn(d, to, from, bytes); }); });
+  return guarded([=](Device& d) {
+    if (const CUresult bad = checkRange(d, "copy to device memory", to, bytes); bad != CUDA_SUCCESS) return bad;
+    if (isPinned(d, from, bytes)) return d.submit(stream, [=, &d] { return copyIn(d, to, from, bytes); });
+    const auto* begin = static_cast<const uint8_t*>(from);  // the driver takes a copy before it returns
+    return d.submit(stream, [=, &d, kept = std::vector<uint8_t>(begin, begin + bytes)] {
+      return copyIn(d, to, kept.data(), bytes);
+    });
+  });
 }
 
 CUDASIM_API CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
-  return guarded([=](Device& d) { return d.submit(stream, [=, &d] { return copyOut(d, to, from, bytes); }); });
+  return guarded([=](Device& d) {
+    if (const CUresult bad = checkRange(d, "copy from device memory", from, bytes); bad != CUDA_SUCCESS) return bad;
+    const CUresult result = d.submit(stream, [=, &d] { return copyOut(d, to, from, bytes); });
+    Stream* target = d.stream(stream);
+    const bool waits = result == CUDA_SUCCESS && target->capture == nullptr && !isPinned(d, to, bytes);
+    return waits ? d.finish(*target) : result;
+  });
 }
 
 CUDASIM_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
@@ -186,27 +227,33 @@ CUDASIM_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size
 }
 
 CUDASIM_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
-  return guardedOutsideCapture("cuMemcpyHtoD", [=](Device& device) { return copyIn(device, to, from, bytes); });
+  return guardedOutsideCapture("cuMemcpyHtoD", [=](Device& device) {
+    return device.submit(nullptr, [&] { return copyIn(device, to, from, bytes); });
+  });
 }
 
 CUDASIM_API CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes) {
-  return guardedOutsideCapture("cuMemcpyDtoH", [=](Device& device) { return copyOut(device, to, from, bytes); });
+  return guardedOutsideCapture("cuMemcpyDtoH", [=](Device& device) {
+    return device.submit(nullptr, [&] { return copyOut(device, to, from, bytes); });
+  });
 }
 
 CUDASIM_API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
-  return guardedOutsideCapture("cuMemcpyDtoD", [=](Device& device) { return copyWithin(device, to, from, bytes); });
+  return guardedOutsideCapture("cuMemcpyDtoD", [=](Device& device) {
+    return device.submit(nullptr, [&] { return copyWithin(device, to, from, bytes); });
+  });
 }
 
 CUDASIM_API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream stream) {
-  return guarded([=](Device& d) { return d.submit(stream, [=, &d] { return fill<uint8_t>(d, to, value, count); }); });
+  return fillAsync<uint8_t>(to, value, count, stream);
 }
 
 CUDASIM_API CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t count, CUstream stream) {
-  return guarded([=](Device& d) { return d.submit(stream, [=, &d] { return fill<uint16_t>(d, to, value, count); }); });
+  return fillAsync<uint16_t>(to, value, count, stream);
 }
 
 CUDASIM_API CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, CUstream stream) {
-  return guarded([=](Device& d) { return d.submit(stream, [=, &d] { return fill<uint32_t>(d, to, value, count); }); });
+  return fillAsync<uint32_t>(to, value, count, stream);
 }
 
 CUDASIM_API CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t count) {

@@ -26,15 +26,16 @@ Module* find(Device& device, CUmodule handle) {
 
 /** Places the module's variables; shared ones get their offset in each block. */
 bool placeVariables(Device& device, Module& module) {
-  uint64_t shared = kSharedBase;
+  uint32_t shared = 0;  // bytes
   for (const ptx::Variable& variable : module.text->variables) {
     Symbol& symbol = module.symbols[variable.name];
     symbol.space = variable.space;
     if (variable.space == "shared") {
       symbol.space = variable.isExtern ? "dynamic" : "shared";
       if (variable.isExtern) continue;
-      symbol.address = (shared + variable.align - 1) / variable.align * variable.align;
-      shared = symbol.address + variable.size;
+      const uint32_t at = sharedPlace(shared, std::max<uint64_t>(variable.align, 4));
+      symbol.address = kSharedBase + at;
+      shared = at + static_cast<uint32_t>(variable.size);
       continue;
     }
     symbol.address = device.memory.allocate(std::max<uint64_t>(variable.size, 1), variable.name);
@@ -146,6 +147,7 @@ CUDASIM_API CUresult cuModuleUnload(CUmodule handle) {
   return guarded([=](Device& device) {
     Module* module = find(device, handle);
     if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (const CUresult result = device.finishAll(); result != CUDA_SUCCESS) return result;
     for (const auto& [name, place] : module->globals) device.memory.release(place.first);
     device.modules.erase(module);
     return CUDA_SUCCESS;

@@ -30,6 +30,7 @@ CUDASIM_API const char* cudasimLastReport() {
 CUDASIM_API const char* cudasimLeaks() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.finishAll();
   return keep(device.leaks());
 }
 
@@ -37,6 +38,7 @@ CUDASIM_API const char* cudasimLeaks() {
 CUDASIM_API const char* cudasimCounters() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.finishAll();
   std::string text = "{";
   for (const auto& entry : device.modules) {
     for (const auto& [name, kernel] : entry.second->kernels) {
@@ -53,7 +55,12 @@ CUDASIM_API uint64_t cudasimLaunches() { return Device::instance().launches; }
 CUDASIM_API uint64_t cudasimGraphLaunches() { return Device::instance().graphLaunches; }
 
 /** The next launch of the kernel fails as one does that reads where nothing is: the context is lost. */
-CUDASIM_API void cudasimFailNext(const char* kernel) { Device::instance().planted = kernel; }
+CUDASIM_API void cudasimFailNext(const char* kernel) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.finishAll();
+  device.planted = kernel;
+}
 
 /** From now on no stream may capture, or each may again. */
 CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refusesCaptures = refuse; }
@@ -61,6 +68,7 @@ CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refuses
 CUDASIM_API void cudasimCountersReset() {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.finishAll();
   device.launches = 0;
   device.graphLaunches = 0;
   for (const auto& entry : device.modules) {
@@ -76,6 +84,7 @@ CUDASIM_API void cudasimCountersReset() {
 CUDASIM_API void cudasimSetOrder(unsigned long long seed) {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.finishAll();
   device.settings.orderSeed = seed;
 }
 
@@ -83,6 +92,7 @@ CUDASIM_API void cudasimSetOrder(unsigned long long seed) {
 CUDASIM_API void cudasimSetSample(uint32_t blocks) {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
+  device.finishAll();
   device.settings.sample = blocks;
 }
 

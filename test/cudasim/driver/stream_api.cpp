@@ -1,13 +1,19 @@
-// Streams run their work when it is given to them; events note the time; a capturing stream records a graph.
+// Streams and what orders them, events, and the graphs that capturing streams record.
 #include "driver/device.h"
 
 using namespace cudasim;
 
 namespace {
 
-Event* find(Device& device, CUevent handle) {
+std::shared_ptr<Event> find(Device& device, CUevent handle) {
   const auto found = device.events.find(reinterpret_cast<Event*>(handle));
-  return found == device.events.end() ? nullptr : found->second.get();
+  return found == device.events.end() ? nullptr : found->second;
+}
+
+/** None for the default stream: what it is given is done. */
+std::shared_ptr<Stream> shared(const Device& device, Stream* stream) {
+  const auto found = device.streams.find(stream);
+  return found == device.streams.end() ? nullptr : found->second;
 }
 
 Graph* find(Device& device, void* handle) {
@@ -17,9 +23,10 @@ Graph* find(Device& device, void* handle) {
 
 }  // namespace
 
-CUDASIM_API CUresult cuStreamCreate(CUstream* stream, unsigned) {
+CUDASIM_API CUresult cuStreamCreate(CUstream* stream, unsigned flags) {
   return guarded([=](Device& device) {
-    auto made = std::make_unique<Stream>();
+    auto made = std::make_shared<Stream>();
+    made->blocking = (flags & 1 /* CU_STREAM_NON_BLOCKING */) == 0;
     *stream = reinterpret_cast<CUstream>(made.get());
     device.streams[made.get()] = std::move(made);
     return CUDA_SUCCESS;
@@ -32,24 +39,35 @@ CUDASIM_API CUresult cuStreamCreateWithPriority(CUstream* stream, unsigned flags
 
 CUDASIM_API CUresult cuStreamDestroy_v2(CUstream stream) {
   return guarded([=](Device& device) {
-    return device.streams.erase(reinterpret_cast<Stream*>(stream)) == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    const auto found = device.streams.find(reinterpret_cast<Stream*>(stream));
+    if (found == device.streams.end()) return CUDA_ERROR_INVALID_HANDLE;
+    device.finish(*found->second);
+    device.streams.erase(found);
+    return CUDA_SUCCESS;
   });
 }
 
 CUDASIM_API CUresult cuStreamSynchronize(CUstream stream) {
   return guarded([=](Device& device) {
-    const Stream* target = device.stream(stream);
+    Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return target->capture != nullptr ? device.refusedByCapture("cuStreamSynchronize", target) : CUDA_SUCCESS;
+    if (target->capture != nullptr) return device.refusedByCapture("cuStreamSynchronize", target);
+    return target == &device.defaultStream ? device.finishAll(true) : device.finish(*target);
   });
 }
 
+/** Always done: a query that fails would be asked again. */
 CUDASIM_API CUresult cuStreamQuery(CUstream stream) { return cuStreamSynchronize(stream); }
 
 CUDASIM_API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
   return guarded([=](Device& device) {
-    const bool known = device.stream(stream) != nullptr && find(device, event) != nullptr;
-    return known ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    const auto awaited = find(device, event);
+    if (device.stream(stream) == nullptr || awaited == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (awaited->happened()) return CUDA_SUCCESS;
+    return device.submit(stream, [&device, of = awaited->stream, after = awaited->after] {
+      device.finish(*of, after);  // what fails is told to those who wait for that stream
+      return CUDA_SUCCESS;
+    });
   });
 }
 
@@ -62,9 +80,10 @@ CUDASIM_API CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void*), 
   });
 }
 
-CUDASIM_API CUresult cuEventCreate(CUevent* event, unsigned) {
+CUDASIM_API CUresult cuEventCreate(CUevent* event, unsigned flags) {
   return guarded([=](Device& device) {
-    auto made = std::make_unique<Event>();
+    auto made = std::make_shared<Event>();
+    made->timed = (flags & 2 /* CU_EVENT_DISABLE_TIMING */) == 0;
     *event = reinterpret_cast<CUevent>(made.get());
     device.events[made.get()] = std::move(made);
     return CUDA_SUCCESS;
@@ -79,28 +98,37 @@ CUDASIM_API CUresult cuEventDestroy_v2(CUevent event) {
 
 CUDASIM_API CUresult cuEventRecord(CUevent event, CUstream stream) {
   return guarded([=](Device& device) {
-    Event* target = find(device, event);
-    if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return device.submit(stream, [target] {
+    const auto target = find(device, event);
+    Stream* on = device.stream(stream);
+    if (target == nullptr || on == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    const CUresult result = device.submit(stream, [target] {
       target->time = std::chrono::steady_clock::now();
-      target->recorded = true;
       return CUDA_SUCCESS;
     });
+    target->recorded = true;
+    target->stream = shared(device, on);
+    target->after = on->given();
+    return result;
   });
 }
 
 CUDASIM_API CUresult cuEventSynchronize(CUevent event) {
   return guardedOutsideCapture("cuEventSynchronize", [=](Device& device) {
-    return find(device, event) != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    const auto awaited = find(device, event);
+    if (awaited == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    return awaited->happened() ? CUDA_SUCCESS : device.finish(*awaited->stream, awaited->after);
   });
 }
 
+/** Always done, as for streams. */
 CUDASIM_API CUresult cuEventQuery(CUevent event) { return cuEventSynchronize(event); }
 
 CUDASIM_API CUresult cuEventElapsedTime(float* milliseconds, CUevent from, CUevent to) {
   return guarded([=](Device& device) {
-    const Event *begin = find(device, from), *end = find(device, to);
-    if (begin == nullptr || end == nullptr || !begin->recorded || !end->recorded) return CUDA_ERROR_INVALID_HANDLE;
+    const auto begin = find(device, from), end = find(device, to);
+    const auto usable = [](const auto& event) { return event != nullptr && event->timed && event->recorded; };
+    if (!usable(begin) || !usable(end)) return CUDA_ERROR_INVALID_HANDLE;
+    if (!begin->happened() || !end->happened()) return CUDA_ERROR_NOT_READY;
     *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
     return CUDA_SUCCESS;
   });

@@ -84,3 +84,47 @@ extern "C" __global__ void shuffle_mask(int* out, int fix) {
 extern "C" __global__ void trapped(int fix) {
   if (!fix) __trap();
 }
+
+/** `fence`: 0 none, 1 of the block, 2 of the device. */
+static __device__ void fence(int which) {
+  if (which == 1) __threadfence_block();
+  if (which == 2) __threadfence();
+}
+
+/** The block that arrives last adds up what all have left. */
+extern "C" __global__ void last_block(float* parts, unsigned* arrived, float* out, int before, int after) {
+  __shared__ bool last;
+  parts[blockIdx.x * blockDim.x + threadIdx.x] = 1;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    fence(before);
+    last = atomicAdd(arrived, 1U) + 1 == gridDim.x;
+    fence(after);
+  }
+  __syncthreads();
+  if (!last) return;
+  float sum = 0;
+  for (unsigned block = 0; block < gridDim.x; ++block) sum += parts[block * blockDim.x + threadIdx.x];
+  out[threadIdx.x] = sum;
+}
+
+extern "C" __global__ void other_blocks(float* x, float* out, int fix) {
+  const int own = blockIdx.x * blockDim.x + threadIdx.x;
+  x[own] = 1;
+  float sum = 0;
+  for (int i = fix ? own : 0; i <= own; ++i) sum += x[i];
+  out[own] = sum;
+}
+
+extern "C" __global__ void read_only(float* x, float* out, int fix) {
+  x[threadIdx.x] = 1;
+  out[threadIdx.x] = fix ? x[threadIdx.x] : __ldg(x + threadIdx.x);
+}
+
+extern "C" __global__ void words_in_pairs(float* out, int fix) {
+  __shared__ float words[64];
+  __shared__ __align__(8) float pairs[64];
+  float* place = fix ? pairs : words;
+  reinterpret_cast<float2*>(place)[threadIdx.x] = make_float2(1, 2);
+  out[threadIdx.x] = place[2 * threadIdx.x + 1];
+}

@@ -23,6 +23,7 @@ void atomic(Warp& warp, const Instr& instr, uint32_t mask) {
   const T *b = warp.reg<T>(instr.slots[2]), *c = warp.reg<T>(instr.slots[3]);
   forEachLane(mask, [&](uint32_t lane) {
     const std::lock_guard guard(warp.block.worker.memory.atomics(address[lane]));
+    if (space != Space::Shared) meetGlobal(warp, address[lane]);
     alignas(16) uint8_t data[16 * kLanes];
     const Access access{warp, instr, 1u << lane, sizeof(T), address, data, AccessKind::Strong};
     readMemory(space, access);

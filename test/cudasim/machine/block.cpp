@@ -42,6 +42,7 @@ Block::Block(Worker& w, Cluster& c, uint32_t r)
 
 void Block::start(Dim3 blockIndex) {
   index = blockIndex;
+  mark = globalMark(*this);
   shared.reset(static_cast<uint32_t>(warps_.size()));
   mbarriers.reset(cluster.blocks.size() == kClusterBlocks ? &cluster.blocks[1 - rank]->shared : nullptr);
   barriers_ = {};
@@ -91,6 +92,7 @@ void Block::arrive(Warp& warp, const Instr& instr, uint32_t mask, uint32_t id, u
   barrier.reduction = reduction;
   ++barrier.arrivedWarps;
   shared.release(warp.index, barrier.clock);
+  arriveGlobal(warp, barrier.global);
   if (reduction != Reduction::None) {
     const uint32_t value = warp.predicate(instr.slots[1]);
     barrier.trueLanes += static_cast<uint32_t>(std::popcount(value & mask));
@@ -108,6 +110,7 @@ void Block::completeIfFull(Barrier& barrier) {
   if (barrier.arrivedWarps == 0 || barrier.arrivedWarps < expected) return;
   for (const Waiter& waiter : barrier.waiters) {
     shared.acquire(waiter.warp->index, barrier.clock);
+    leaveGlobal(*waiter.warp, barrier.global);
     waiter.warp->state = WarpState::Ready;
     const Slot result = waiter.instr->slots[0];
     switch (barrier.reduction) {

@@ -56,6 +56,7 @@ class Block {
   SharedMemory shared;
   Mbarriers mbarriers{shared};
   Dim3 index;
+  uint8_t mark = 0;  // globalMark
   uint32_t threads;
   std::string positions() const;
   /** The warp whose turn it is; null between turns. */
@@ -72,6 +73,7 @@ class Block {
     uint32_t trueLanes = 0, lanes = 0;
     Reduction reduction = Reduction::None;
     VectorClock clock{};
+    GlobalClock global{};
     std::vector<Waiter> waiters;
   };
   struct Copy {

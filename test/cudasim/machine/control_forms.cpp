@@ -109,10 +109,11 @@ void clusterBarrier(Form& form) {
   });
 }
 
-/** fence.proxy.async and fence.mbarrier_init; the others, and membar, order what blocks on other threads see. */
+/** fence.proxy.async and fence.mbarrier_init; the others, and membar, order what other blocks see, but for those of the
+ * block alone. */
 void fence(Form& form) {
   const bool proxy = form.has("proxy") && form.has("async");
-  const bool barriers = form.has("mbarrier_init");
+  const bool barriers = form.has("mbarrier_init"), ofBlock = form.has("cta");
   while (!form.next().empty()) {
   }
   if (proxy) {
@@ -124,7 +125,11 @@ void fence(Form& form) {
   if (barriers) {
     return form.finish([](Warp& warp, const Instr&, uint32_t) { warp.block.mbarriers.publish(warp.index); });
   }
-  form.finish([](Warp&, const Instr&, uint32_t) { std::atomic_thread_fence(std::memory_order_seq_cst); });
+  if (ofBlock) return form.finish([](Warp&, const Instr&, uint32_t) {});
+  form.finish([](Warp& warp, const Instr&, uint32_t) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    fenceGlobal(warp);
+  });
 }
 
 void setRegisters(Form& form) {

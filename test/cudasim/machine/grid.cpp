@@ -32,12 +32,13 @@ class Grid {
     for (uint64_t i = 1; i < count; ++i) others.emplace_back([this] { work(); });
     work();
     for (std::thread& other : others) other.join();
+    for (const auto& [begin, end] : written_) launch_.memory.markDefined(begin, end - begin);
     return std::move(failure_);
   }
 
  private:
   void work() {
-    Worker worker(launch_);
+    Worker worker(launch_, globalOrder_);
     std::deque<Block> blocks;
     Cluster cluster;
     for (uint32_t i = 0; i < launch_.cluster.count(); ++i) {
@@ -49,6 +50,8 @@ class Grid {
       if (sample_ != 0) keep(worker, order_[next].weight);
     }
     keep(worker, 1);
+    const std::lock_guard guard(lock_);
+    written_.insert(written_.end(), worker.written.begin(), worker.written.end());
   }
 
   void keep(Worker& worker, uint32_t weight) {
@@ -151,6 +154,8 @@ class Grid {
   std::atomic<bool> failed_{false};
   std::mutex lock_;
   std::optional<LaunchFailure> failure_;
+  GlobalOrder globalOrder_;
+  std::vector<std::pair<uint64_t, uint64_t>> written_;  // Worker::written of all
 };
 
 }  // namespace

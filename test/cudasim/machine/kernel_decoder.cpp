@@ -13,6 +13,8 @@ namespace {
 
 std::string scoped(int scope, const std::string& name) { return std::to_string(scope) + ":" + name; }
 
+constexpr uint64_t kLeastDynamic = 16;  // alignment of dynamic shared memory
+
 uint32_t roundUp(uint32_t value, uint64_t align) { return static_cast<uint32_t>((value + align - 1) / align * align); }
 
 /** A register as wide as the type: values of 8 bits live in 16. */
@@ -42,11 +44,11 @@ Program KernelDecoder::decode(const ptx::Function& kernel) {
   }
   frames_.push_back({&kernel, -1, {}, {}, {}});
   declareVariables(frames_[0]);
-  for (const ptx::Variable& variable : module_.variables) {  // dynamic shared memory follows the static
-    if (variable.space == "shared" && variable.isExtern) {
-      program_.staticShared = roundUp(program_.staticShared, std::max<uint64_t>(variable.align, 16));
-    }
+  uint64_t dynamicAlign = 0;  // dynamic shared memory follows the static
+  for (const ptx::Variable& variable : module_.variables) {
+    if (variable.space == "shared" && variable.isExtern) dynamicAlign = std::max({dynamicAlign, variable.align, kLeastDynamic});
   }
+  if (dynamicAlign != 0) program_.staticShared = sharedPlace(program_.staticShared, dynamicAlign);
   decodeBody(0);
   resolve();
   place();
@@ -88,7 +90,8 @@ void KernelDecoder::declareVariables(Frame& frame) {
       Symbol& symbol = frame.variables[scoped(static_cast<int>(scope), variable.name)];
       symbol.space = variable.space == "param" ? "local" : variable.space;
       uint32_t& used = symbol.space == "shared" ? program_.staticShared : program_.localBytes;
-      const uint32_t at = roundUp(used, std::max<uint64_t>(variable.align, 4));
+      const uint64_t align = std::max<uint64_t>(variable.align, 4);
+      const uint32_t at = symbol.space == "shared" ? sharedPlace(used, align) : roundUp(used, align);
       symbol.address = at + (symbol.space == "shared" ? kSharedBase : 0);
       used = at + roundUp(static_cast<uint32_t>(variable.size), 4);
     }

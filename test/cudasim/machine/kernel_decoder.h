@@ -67,6 +67,7 @@ class KernelDecoder {
   void call(const Form& form);
   bool isInlined(int frame) const { return frames_[static_cast<size_t>(frame)].parent >= 0; }
   void branchToEnd(int frame);
+  void readsGlobalStrongly() { program_.readsGlobalStrongly = true; }
   void usesGlobalAtomics(bool addsFloats) {
     program_.usesGlobalAtomics = true;
     program_.addsGlobalFloats |= addsFloats;

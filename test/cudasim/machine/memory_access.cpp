@@ -91,9 +91,7 @@ void readGlobal(const Access& access) {
       const uint64_t address = access.address[lane];
       std::memcpy(access.data + lane * bytes, reinterpret_cast<const void*>(address), bytes);
       if (mayLack && memory.isOwn(address) && !allSet<bytes>(memory.defined(address))) {
-        throw Fault{FaultKind::Undefined,
-                    "global memory read at " + hex(address) + " that was never written, " + memory.explain(address),
-                    static_cast<int>(lane)};
+        checkReadable(access.warp, lane, address, bytes, access.kind);
       }
     });
   });
@@ -109,7 +107,7 @@ void writeGlobal(const Access& access) {
     forEachLane(access.mask, [&](uint32_t lane) {
       const uint64_t address = access.address[lane];
       std::memcpy(reinterpret_cast<void*>(address), access.data + lane * bytes, bytes);
-      if (own && memory.isOwn(address)) std::memset(memory.defined(address), 1, bytes);
+      if (own && memory.isOwn(address)) wroteGlobal(access.warp, address, bytes, access.kind == AccessKind::Strong);
     });
   });
 }
@@ -268,7 +266,7 @@ uint8_t* accessRow(Space space, Warp& warp, const Instr& instr, uint64_t first, 
   GlobalMemory& memory = warp.block.worker.memory;
   if (!hint->hostVisible && memory.isOwn(first)) {
     if constexpr (Writes) {
-      std::memset(memory.defined(first), 1, all);
+      wroteGlobal(warp, first, all, false);
     } else if (!allSet(memory.defined(first), all)) {
       return nullptr;
     }
@@ -321,15 +319,9 @@ void checkGlobal(Warp& warp, const Instr& instr, uint32_t lane, uint64_t address
     if (!found) outOfBounds(warp, lane, address, bytes, "global");
     hint = {found->begin, found->end, found->hostVisible};
   }
-  const auto lacks = [&] {
-    const uint8_t* flags = worker.memory.defined(address);
-    return bytes == 16 ? !allSet(flags, 16) : std::memchr(flags, 0, bytes) != nullptr;
-  };
-  if (reads && !hint.hostVisible && lacks()) {
-    throw Fault{FaultKind::Undefined,
-                "global memory read at " + hex(address) + " that was never written, " + worker.memory.explain(address),
-                static_cast<int>(lane)};
-  }
+  if (!reads || hint.hostVisible || !worker.memory.isOwn(address)) return;
+  if (bytes % 16 == 0 && allSet(worker.memory.defined(address), bytes)) return;
+  checkReadable(warp, lane, address, bytes, AccessKind::Plain);
 }
 
 void checkShared(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes) {

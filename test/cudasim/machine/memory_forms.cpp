@@ -124,7 +124,7 @@ bool transferAtOnce(Warp& warp, const Instr& instr, const Shape& shape) {
 template <bool Writes>
 void transferMemory(Warp& warp, const Instr& instr, uint32_t mask) {
   const Shape shape = Shape::of(instr);
-  if (mask == kAllLanes && shape.kind == AccessKind::Plain && transferAtOnce<Writes>(warp, instr, shape)) return;
+  if (mask == kAllLanes && shape.kind != AccessKind::Strong && transferAtOnce<Writes>(warp, instr, shape)) return;
   alignas(64) uint64_t address[kLanes];
   laneAddresses(warp, instr, instr.slots[0], address);
   alignas(64) uint8_t data[16 * kLanes];
@@ -187,8 +187,7 @@ Transfer transferFor(const Form& form, Type type, uint32_t width, Way way) {
 }
 
 void ignoreCacheHints(Form& form) {
-  form.ignore({"nc",
-               "ca",
+  form.ignore({"ca",
                "cg",
                "cs",
                "lu",
@@ -221,6 +220,7 @@ void memoryForm(Form& form) {
   strong |= form.has("acquire");
   strong |= form.has("release");
   std::string space = readSpace(form);
+  const bool readOnly = form.has("nc");
   ignoreCacheHints(form);
   const uint32_t count = form.has("v2") ? 2 : form.has("v4") ? 4 : form.has("v8") ? 8 : 1;
   const Type type = form.type();
@@ -242,7 +242,8 @@ void memoryForm(Form& form) {
   }
   form.instr.transfer = transferFor(form, type, width, Writes ? Way::Write : Way::Read);
   if (!Writes) form.instr.spread = transferFor(form, type, width, Way::Spread);
-  const AccessKind kind = strong ? AccessKind::Strong : AccessKind::Plain;
+  if (strong && !Writes && space != "shared" && space != "local") form.decoder.readsGlobalStrongly();
+  const AccessKind kind = strong ? AccessKind::Strong : readOnly ? AccessKind::ReadOnly : AccessKind::Plain;
   form.instr.modifier = Shape{ptx::sizeOf(type), count, spaceNamed(form, space == "param" ? "" : space), kind}.packed();
   const bool isParameter = space == "param" && form.decoder.isParameters(form.references.front().id);
   if (isParameter && Writes) form.unknown("a store to a kernel parameter");

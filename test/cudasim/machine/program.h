@@ -94,7 +94,8 @@ struct Program {
   uint32_t maxThreads = 1024;
   std::array<uint32_t, 3> cluster{0, 0, 0};
   bool usesGlobalAtomics = false;
-  bool addsGlobalFloats = false;  // by such atomics
+  bool addsGlobalFloats = false;     // by such atomics
+  bool readsGlobalStrongly = false;  // waits for other blocks in a way that is not followed
 
   std::string describe(uint32_t pc) const;
 };

@@ -18,6 +18,13 @@ constexpr uint32_t kMaxWarps = 32;
 /** Addresses of shared memory begin here, so that 0 is never one. */
 constexpr uint32_t kSharedBase = 1024;
 
+/** Where a variable begins that comes behind `used` bytes of shared memory: on a multiple of its alignment, and of no
+ * more, as a driver may place it. */
+constexpr uint32_t sharedPlace(uint32_t used, uint64_t align) {
+  const uint64_t at = (used + align - 1) / align * align;
+  return static_cast<uint32_t>(at % (2 * align) == 0 ? at + align : at);
+}
+
 /** True when all bytes are 1, of bytes that are 0 or 1; their number is 1, 2, 4, 8 or a multiple of 16. */
 bool allSet(const uint8_t* flags, size_t bytes);
 /** The same for up to 16. */
@@ -47,7 +54,8 @@ struct VectorClock {
   std::array<uint32_t, kAgents> agents{};
 };
 
-enum class AccessKind { Plain, Strong };  // Strong: atomic or volatile, not a race among themselves
+/** Strong: atomic or volatile, not a race among themselves; ReadOnly: through the path of what nobody writes. */
+enum class AccessKind { Plain, Strong, ReadOnly };
 
 class SharedMemory {
  public:

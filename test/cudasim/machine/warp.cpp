@@ -26,6 +26,7 @@ void Warp::start(uint32_t lanes) {
   clusterPhase = fences = 0;
   products = 0;
   uncommitted = false;
+  order = {};
   sinceSwitch_ = 0;
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "machine/global_order.h"
 #include "machine/program.h"
 
 namespace cudasim {
@@ -70,6 +71,7 @@ class Warp {
   /** True when the lanes of `members` stand at this instruction; otherwise the group waits for them. */
   bool gathered(const Instr& instr, uint32_t active, uint32_t members);
   uint64_t progress = 0;  // instructions done but for retries
+  WarpOrder order;
 
  private:
   void mergeArrivals();

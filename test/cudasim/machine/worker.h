@@ -3,9 +3,11 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "machine/global_memory.h"
+#include "machine/global_order.h"
 #include "machine/program.h"
 
 namespace cudasim {
@@ -44,12 +46,15 @@ struct SiteCounters {
 
 class Worker {
  public:
-  Worker(const Launch& l) : launch(l), program(l.program), memory(l.memory), sites(l.program.code.size()) {}
+  Worker(const Launch& l, GlobalOrder& o)
+      : launch(l), program(l.program), memory(l.memory), order(o), sites(l.program.code.size()) {}
 
   const Launch& launch;
   const Program& program;
   GlobalMemory& memory;
-  std::vector<SiteCounters> sites;  // by pc
+  GlobalOrder& order;
+  std::vector<SiteCounters> sites;                         // by pc
+  std::vector<std::pair<uint64_t, uint64_t>> written{};  // begins and ends in global memory: GlobalMemory::defined has marks
 
   /** The allocation that the instruction at `pc` met last: most meet the same one again. */
   struct Hint {

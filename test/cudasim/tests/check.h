@@ -67,6 +67,9 @@ struct Shape {
   unsigned gridY = 1;
 };
 
+/** Leaves a launch with a stream. */
+CUresult launchOn(const std::string& kernel, CUstream stream, Shape shape, void** arguments);
+
 /** The error that the launch ends with. Arguments: addresses, numbers. */
 CUresult launchRaw(const std::string& kernel, Shape shape, std::vector<void*> arguments);
 

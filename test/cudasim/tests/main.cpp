@@ -65,9 +65,13 @@ Buffer::~Buffer() { cuMemFree_v2(address_); }
 void Buffer::write(const void* from) { expectSuccess(cuMemcpyHtoD_v2(address_, from, bytes_), "cuMemcpyHtoD"); }
 void Buffer::readInto(void* to) const { expectSuccess(cuMemcpyDtoH_v2(to, address_, bytes_), "cuMemcpyDtoH"); }
 
+CUresult launchOn(const std::string& kernel, CUstream stream, Shape shape, void** arguments) {
+  return cuLaunchKernel(function(kernel), shape.grid, shape.gridY, 1, shape.block, 1, 1, shape.shared, stream,
+                        arguments, nullptr);
+}
+
 CUresult launchRaw(const std::string& kernel, Shape shape, std::vector<void*> arguments) {
-  const CUresult started = cuLaunchKernel(function(kernel), shape.grid, shape.gridY, 1, shape.block, 1, 1, shape.shared,
-                                          nullptr, arguments.data(), nullptr);
+  const CUresult started = launchOn(kernel, nullptr, shape, arguments.data());
   const CUresult result = started != CUDA_SUCCESS ? started : cuCtxSynchronize();
   cuDevicePrimaryCtxReset_v2(0);
   return result;

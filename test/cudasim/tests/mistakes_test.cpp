@@ -1,4 +1,6 @@
 // Each planted mistake is caught, by the right check; the kernel without it runs clean.
+#include <utility>
+
 #include "driver/api.h"
 #include "tests/check.h"
 
@@ -108,4 +110,37 @@ TEST("launches that a driver refuses") {
   check(launch("out_of_bounds", {1, 2048}, x.address(), 100, 1) == CUDA_ERROR_INVALID_VALUE, "2048 threads");
   check(launch("out_of_bounds", {1, 32, 64 << 10}, x.address(), 100, 1) == CUDA_ERROR_INVALID_VALUE,
         "64 KiB of shared memory");
+}
+
+TEST("a block that reads what others left without fences on both sides of the count") {
+  constexpr unsigned kBlocks = 5, kThreads = 64;
+  const Buffer parts(std::vector<float>(kBlocks * kThreads)), out(kThreads * 4);
+  const auto launched = [&](int before, int after) {
+    const Buffer arrived(std::vector<unsigned>(1));
+    return launch("last_block", {kBlocks, kThreads}, parts.address(), arrived.address(), out.address(), before, after);
+  };
+  check(launched(2, 2) == CUDA_SUCCESS && out.read<float>()[kThreads - 1] == kBlocks, "with both");
+  for (const auto& [before, after] : {std::pair{0, 2}, {2, 0}, {1, 2}, {2, 1}}) {
+    caught(launched(before, after), CUDA_ERROR_LAUNCH_FAILED, "another warp wrote in this launch");
+  }
+  check(launched(2, 2) == CUDA_SUCCESS, "what a launch wrote is there for the next");
+}
+
+TEST("a block that reads what others write") {
+  const Buffer x(std::vector<float>(64 * 32)), out(64 * 32 * 4);
+  run("other_blocks", {64, 32}, x.address(), out.address(), 1);
+  caught(launch("other_blocks", {64, 32}, x.address(), out.address(), 0), CUDA_ERROR_LAUNCH_FAILED,
+         "another block wrote in this launch");
+}
+
+TEST("a read through the read-only path of what the launch writes") {
+  const Buffer x(std::vector<float>(32)), out(32 * 4);
+  run("read_only", {1, 32}, x.address(), out.address(), 1);
+  caught(launch("read_only", {1, 32}, x.address(), out.address(), 0), CUDA_ERROR_LAUNCH_FAILED, "read-only path");
+}
+
+TEST("pairs in shared memory that asks for the alignment of words") {
+  const Buffer out(32 * 4);
+  run("words_in_pairs", {1, 32}, out.address(), 1);
+  caught(launch("words_in_pairs", {1, 32}, out.address(), 0), CUDA_ERROR_MISALIGNED_ADDRESS, "no multiple of 8");
 }
