@@ -1,5 +1,6 @@
 /** What the columns of a row mean. */
 import { TinyLoraError } from "../error.js";
+import { shown } from "../model/fields.js";
 import { strictAnswer } from "../reward/claim.js";
 import type { Example, Problem } from "./example.js";
 
@@ -54,7 +55,7 @@ export function field(row: Record<string, unknown>, name: string): string {
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
   const said = Array.isArray(value) ? lastOfUser(value) : undefined;
   if (said) return said;
-  const found = value === undefined ? `only ${namesIn(row)}` : JSON.stringify(value).slice(0, 60);
+  const found = value === undefined ? `only ${namesIn(row)}` : shown(value);
   throw new Error(`expected a text or number named "${name}", found ${found}`);
 }
 

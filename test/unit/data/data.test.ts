@@ -133,9 +133,21 @@ describe("local files", () => {
     ["empty.json", "[]", /empty\.json: expected problems, found none/],
     ["object.json", "{}", /object\.json: expected a list of problems/],
     ["item.json", '[{"question": "a"}, 3]', /item\.json, problem 2: expected an object, found 3/],
+    ["deep.jsonl", `${"[".repeat(1e5)}${"]".repeat(1e5)}\n`, /deep\.jsonl:1: expected an object, found \[/],
+    [
+      "deep-field.jsonl",
+      `{"question": ${"[".repeat(1e5)}${"]".repeat(1e5)}}\n`,
+      /deep-field\.jsonl:1: expected a text or number named "question", found \[/,
+    ],
     ["bytes.jsonl", Uint8Array.of(0x7b, 0xff, 0xfe), /bytes\.jsonl: cannot be read \(not UTF-8 text\)/],
   ])("%s names file and line", async (name, text, message) => {
     await expect(load(name, text)).rejects.toThrow(message);
+  });
+
+  it("reads more rows than a call can have arguments", async () => {
+    const rows = Array.from({ length: 200_000 }, (_, i) => `{"question": "${i}?", "answer": ${i}}\n`);
+    const { train, test } = await load("many.jsonl", rows.join(""));
+    expect(train.length + test.length).toBe(200_000);
   });
 
   it("reads .csv and .tsv with a line of names", async () => {
