@@ -3,8 +3,8 @@ import { TinyLoraError } from "../error.js";
 import { firstLine } from "./files.js";
 import { withinTime } from "./time-limit.js";
 
-/** Milliseconds that a template may take: they take less than one, but a file's may loop in loops. */
-const LONGEST = 2000;
+/** Milliseconds that a template may take. They take about one; but a file's may have loops in loops. */
+const LONGEST = 1000;
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";

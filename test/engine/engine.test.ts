@@ -88,7 +88,7 @@ describe("generate", () => {
 
   it("does not take a disposed engine's last piece for the end of the text", async () => {
     const other = await Engine.load(model, { threads: 1 });
-    const stream = other.stream("one", { maxNewTokens: 400 });
+    const stream = other.stream("one", { maxNewTokens: 2000, stopTokens: [] });
     await stream.next();
     other.dispose();
     const rest = async () => {

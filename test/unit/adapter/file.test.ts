@@ -78,12 +78,13 @@ describe("adapter files", () => {
     const v = new Float32Array(20);
     const facts = { spec: adapterSpec({ kind: "lora_xs", rank: 2 }), fingerprint: base.fingerprint, svdRecipe: 1, v };
     const path = join(folder, "matrices");
-    const one = Float32Array.of(1, 2, 3, 4);
-    await writeAdapterFile(path, { ...facts, matrices: new Map([["m", { a: one, b: one, p: one }]]) }, "1.2.3");
+    const two = Float32Array.of(1, 2);
+    const matrices = new Map([["m", { a: two, b: two, p: new Float32Array(16) }]]);
+    await writeAdapterFile(path, { ...facts, matrices }, "1.2.3");
     const [json, file] = [join(path, "adapter.json"), join(path, "adapter.safetensors")];
     const written = JSON.parse(await readFile(json, "utf8"));
     const { tensors } = decodeSafetensors(await readFile(file), file);
-    tensors.set("m.A", { dtype: "BF16", shape: [1], data: Uint8Array.of(0, 0) });
+    tensors.set("m.P", { dtype: "BF16", shape: [1], data: Uint8Array.of(0, 0) });
     const bytes = encodeSafetensors(tensors);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     await writeFile(file, bytes);

@@ -155,14 +155,12 @@ describe("a Hugging Face folder", () => {
     write(folder, "tokenizer.json", text.replace('"deep"', `${"[".repeat(1e5)}${"]".repeat(1e5)}`));
     return expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json", found);
   });
-  it.each([
-    ["loops in loops", "{% for a in range(9000) %}{% for b in range(9000) %}{% for c in range(9000) %}{% endfor %}{% endfor %}{% endfor %}"],
-    ["a range without end", "{% for a in range(9000000000) %}{% endfor %}"],
-  ])("whose template is %s is refused after some time", async (_, template) => {
+  it("whose template does not end is refused after some time", async () => {
     const folder = copyOf("llama3");
-    write(folder, "chat_template.jinja", template);
+    const loop = (name: string, inside: string) => `{% for ${name} in range(9000) %}${inside}{% endfor %}`;
+    write(folder, "chat_template.jinja", loop("a", loop("b", loop("c", "x"))));
     const { tokenizer } = await openModel(folder);
-    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: Script execution timed out");
+    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: not done after 1000 ms");
   });
   it("whose tokenizer fails at a text says so", async () => {
     const folder = copyOf("llama3");
