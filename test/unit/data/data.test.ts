@@ -182,6 +182,25 @@ describe("local files", () => {
     await expect(loadDataset(join(folder, "half.parquet"))).rejects.toThrow(/half\.parquet: broken Parquet file/);
   });
 
+  it("refuses a Parquet file with two broken columns once, and leaves no promise behind", async () => {
+    const whole = await readFile(join(import.meta.dirname, "files", "verl.parquet"));
+    const leaks: unknown[] = [];
+    const onLeak = (reason: unknown) => leaks.push(reason);
+    process.on("unhandledRejection", onLeak);
+    const changes = [
+      { 439: 150, 2002: 56 },
+      { 780: 237, 2336: 55 },
+    ];
+    for (const places of changes) {
+      const bytes = Buffer.from(whole);
+      for (const [place, value] of Object.entries(places)) bytes[Number(place)] = value;
+      await expect(load("two.parquet", bytes)).rejects.toThrow(/two\.parquet: broken Parquet file/);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    process.off("unhandledRejection", onLeak);
+    expect(leaks).toEqual([]);
+  });
+
   it("takes other columns by name", async () => {
     await writeFile(
       join(folder, "columns.jsonl"),
