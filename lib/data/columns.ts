@@ -60,7 +60,8 @@ export function field(row: Record<string, unknown>, name: string): string {
 }
 
 function namesIn(row: Record<string, unknown>): string {
-  return Object.keys(row).join(", ") || "nothing";
+  const names = Object.keys(row).join(", ") || "nothing";
+  return names.length > 300 ? `${names.slice(0, 297)}...` : names;
 }
 
 function at(row: Record<string, unknown>, name: string): unknown {

@@ -133,6 +133,12 @@ describe("local files", () => {
     ["empty.json", "[]", /empty\.json: expected problems, found none/],
     ["object.json", "{}", /object\.json: expected a list of problems/],
     ["item.json", '[{"question": "a"}, 3]', /item\.json, problem 2: expected an object, found 3/],
+    ["lines.csv", `question,answer\n"a\n\n${"b".repeat(1e4)}"c,1\n`, /^\S+lines\.csv:\d+: broken CSV \(.{100,300}\)$/],
+    [
+      "long.jsonl",
+      `{"${"a".repeat(1e4)}": 1}\n`,
+      /^\S+long\.jsonl:1: expected a question in [^:]*found only a{297}\.\.\.: question_column/,
+    ],
     ["deep.jsonl", `${"[".repeat(1e5)}${"]".repeat(1e5)}\n`, /deep\.jsonl:1: expected an object, found \[/],
     [
       "deep-field.jsonl",
