@@ -70,9 +70,8 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
     let open = requests.length * count;
     for await (const [prompt, event] of sampleEvents(this.#engine, requests, this.#options.signal)) {
       if (event.type !== "finished") continue;
-      if (event.reason === "aborted")
-        throw new TinyLoraError("ERR_ABORTED", "generate: the engine was disposed or the request cancelled");
-      const { completion: index, tokens, logprobs, reason, version } = event;
+      const reason = reasonOf(event);
+      const { completion: index, tokens, logprobs, version } = event;
       yield { prompt, index, text: this.#engine.tokenizer.decode(tokens), tokens, logprobs, reason, version };
       if (--open === 0) return;
     }
@@ -105,10 +104,17 @@ export async function* streamCompletion(
       yield { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs };
       continue;
     }
+    reasonOf(event);
     const rest = decoder.end();
     if (rest) yield { text: rest, tokens: new Int32Array(0), logprobs: new Float32Array(0) };
     return;
   }
+}
+
+/** Why a completion ended by itself. */
+function reasonOf({ reason }: Extract<SampleEvent, { type: "finished" }>): Completion["reason"] {
+  if (reason !== "aborted") return reason;
+  throw new TinyLoraError("ERR_ABORTED", "generate: the engine was disposed or the request cancelled");
 }
 
 /** The ids of a prompt. */

@@ -108,7 +108,7 @@ export async function readAdapterFile(path: string): Promise<AdapterFile> {
     fingerprint: facts.base_fingerprint,
     svdRecipe: facts.svd_recipe,
     v: readVector(tensors, facts, tensorsPath),
-    matrices: facts.self_contained ? readMatrices(tensors) : undefined,
+    matrices: facts.self_contained ? readMatrices(tensors, tensorsPath) : undefined,
   };
 }
 
@@ -156,8 +156,9 @@ function parseFacts(bytes: Buffer, path: string): Facts {
 }
 
 function specOf(facts: Facts, path: string): AdapterFacts["spec"] {
+  let spec: AdapterFacts["spec"];
   try {
-    return adapterSpec({
+    spec = adapterSpec({
       kind: facts.kind,
       rank: facts.r,
       u: facts.u,
@@ -170,6 +171,8 @@ function specOf(facts: Facts, path: string): AdapterFacts["spec"] {
   } catch (cause) {
     throw new TinyLoraError("ERR_ADAPTER", `${path}: ${(cause as Error).message}`, { cause });
   }
+  if (spec.u === facts.u) return spec;
+  throw new TinyLoraError("ERR_ADAPTER", `${path}: u: expected ${spec.u} for ${spec.kind}, found ${facts.u}`);
 }
 
 function readVector(tensors: SmallTensors, facts: Facts, path: string): Float32Array {
@@ -193,13 +196,18 @@ function readVector(tensors: SmallTensors, facts: Facts, path: string): Float32A
   return values;
 }
 
-function readMatrices(tensors: SmallTensors): AdapterMatrices {
+function readMatrices(tensors: SmallTensors, path: string): AdapterMatrices {
   const matrices = new Map<string, { a: Float32Array; b: Float32Array; p: Float32Array }>();
   for (const [key, a] of tensors) {
     if (!key.endsWith(".A")) continue;
     const name = key.slice(0, -2);
     const [b, p] = [tensors.get(`${name}.B`), tensors.get(`${name}.P`)];
-    if (b && p) matrices.set(name, { a: tensorFloats(a), b: tensorFloats(b), p: tensorFloats(p) });
+    if (!b || !p) continue;
+    const other = [a, b, p].find(({ dtype }) => dtype !== "F32");
+    if (other) {
+      throw new TinyLoraError("ERR_ADAPTER", `${path}: ${name}: expected A, B and P of F32, found ${other.dtype}`);
+    }
+    matrices.set(name, { a: tensorFloats(a), b: tensorFloats(b), p: tensorFloats(p) });
   }
   return matrices;
 }

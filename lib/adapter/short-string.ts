@@ -98,7 +98,7 @@ function readTying(kind: Tying["kind"], reader: Reader): Tying {
 }
 
 function refusal(text: string, why: string, cause?: unknown): TinyLoraError {
-  const shown = text.length > 24 ? `${text.slice(0, 24)}...` : text;
+  const shown = (text.length > 24 ? `${text.slice(0, 24)}...` : text).replace(/\s/g, " ");
   return new TinyLoraError("ERR_ADAPTER", `the adapter string ${shown} cannot be read: ${why}`, { cause });
 }
 

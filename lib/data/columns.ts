@@ -1,5 +1,6 @@
 /** What the columns of a row mean. */
 import { TinyLoraError } from "../error.js";
+import { shown } from "../model/fields.js";
 import { strictAnswer } from "../reward/claim.js";
 import type { Example, Problem } from "./example.js";
 
@@ -54,12 +55,13 @@ export function field(row: Record<string, unknown>, name: string): string {
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
   const said = Array.isArray(value) ? lastOfUser(value) : undefined;
   if (said) return said;
-  const found = value === undefined ? `only ${namesIn(row)}` : JSON.stringify(value).slice(0, 60);
+  const found = value === undefined ? `only ${namesIn(row)}` : shown(value);
   throw new Error(`expected a text or number named "${name}", found ${found}`);
 }
 
 function namesIn(row: Record<string, unknown>): string {
-  return Object.keys(row).join(", ") || "nothing";
+  const names = Object.keys(row).join(", ") || "nothing";
+  return names.length > 300 ? `${names.slice(0, 297)}...` : names;
 }
 
 function at(row: Record<string, unknown>, name: string): unknown {

@@ -5,7 +5,7 @@ import type { OnBroken, Row } from "./rows.js";
 /** The records of a CSV file whose first line names the columns. */
 export function csvRows(path: string, text: string, delimiter: string, onBroken: OnBroken): Row[] {
   const broken = (error: CsvError) =>
-    new TinyLoraError("ERR_DATA", `${path}:${lineOf(error)}: broken CSV (${error.message})`, { cause: error });
+    new TinyLoraError("ERR_DATA", `${path}:${lineOf(error)}: broken CSV (${oneLine(error.message)})`, { cause: error });
   try {
     const records = parse(text, {
       columns: true,
@@ -23,6 +23,12 @@ export function csvRows(path: string, text: string, delimiter: string, onBroken:
   } catch (error) {
     throw error instanceof CsvError ? broken(error) : error;
   }
+}
+
+/** A message that quotes the file. */
+function oneLine(message: string): string {
+  const line = message.replace(/\s+/g, " ");
+  return line.length > 300 ? `${line.slice(0, 297)}...` : line;
 }
 
 function lineOf(error: CsvError): string {

@@ -9,6 +9,7 @@ import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { z } from "zod";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, writeFileAtomic, writing } from "../files.js";
@@ -34,6 +35,7 @@ interface HubFile {
   readonly hash: string;
 }
 
+const COMMIT = /^[0-9a-f]{40}$/;
 const TRIES = 4;
 const PREFIX = "hf://datasets/";
 
@@ -81,10 +83,11 @@ class Hub {
   /** The commit that the revision names now, or named when it was last asked for. */
   async commit(): Promise<string> {
     const { revision } = this.#source;
-    if (/^[0-9a-f]{40}$/.test(revision)) return revision;
+    if (COMMIT.test(revision)) return revision;
     const reference = join(this.#folder, "refs", revision);
-    const known = await readFile(reference, "utf8").catch(() => null);
-    if (this.#settings.offline && known !== null) return known.trim();
+    const kept = await readFile(reference, "utf8").catch(() => "");
+    const known = COMMIT.test(kept.trim()) ? kept.trim() : null;
+    if (this.#settings.offline && known !== null) return known;
     try {
       const { datasetInfo } = await this.#client();
       const { sha } = await datasetInfo({
@@ -93,11 +96,11 @@ class Hub {
         revision,
         additionalFields: ["sha"],
       });
-      if (!/^[0-9a-f]{40}$/.test(sha)) throw failed(`expected a commit, found ${JSON.stringify(sha)}`);
+      if (!COMMIT.test(sha)) throw failed(`expected a commit, found ${JSON.stringify(sha)}`);
       if (known !== sha) await writeFileAtomic(reference, sha);
       return sha;
     } catch (error) {
-      if (known !== null && isOutage(error)) return known.trim();
+      if (known !== null && isOutage(error)) return known;
       throw this.#failure(error);
     }
   }
@@ -125,7 +128,7 @@ class Hub {
       })) {
         const hash = entry.lfs?.oid ?? entry.oid;
         if (entry.type !== "file" || hash === undefined) continue;
-        if (entry.path.split("/").includes("..")) throw failed(`a file is named ${entry.path}`);
+        if (leaves(entry.path)) throw failed(`a file is named ${entry.path}`);
         files.push({ path: entry.path, size: entry.size, hash });
       }
       return files.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -261,11 +264,18 @@ function failed(reason: string): TinyLoraError {
   return new TinyLoraError("ERR_HUB", reason);
 }
 
+/** Whether a path may lie outside the folder that it is put in. */
+function leaves(path: string): boolean {
+  return path.split("/").includes("..");
+}
+
+const listSchema = z.array(z.object({ path: z.string(), size: z.int().min(0), hash: z.string() }));
+
 /** null where the list that was kept is none: it is asked for again. */
 function parseList(text: string): HubFile[] | null {
   try {
-    const list: unknown = JSON.parse(text);
-    return Array.isArray(list) ? (list as HubFile[]) : null;
+    const list = listSchema.parse(JSON.parse(text));
+    return list.some(({ path }) => leaves(path)) ? null : list;
   } catch {
     return null;
   }

@@ -131,7 +131,7 @@ class Reader {
     const mapped = this.#columns.question_column !== null || this.#columns.answer_column !== null;
     const rowToProblem = toProblem && !mapped ? toProblem : (row: Row["value"]) => anyProblem(row, this.#columns);
     const rows: Row[] = [];
-    for (const path of paths) rows.push(...(await readRows(path, this.#onBroken)));
+    for (const path of paths) for (const row of await readRows(path, this.#onBroken)) rows.push(row);
     return rows.flatMap(({ place, value }, index) =>
       guarded(this.#onBroken, (): Example => {
         try {

@@ -7,8 +7,8 @@ export async function parquetRows(path: string, bytes: Buffer): Promise<Row[]> {
     import("hyparquet"),
     import("hyparquet-compressors"),
   ]);
-  // A slice of Node's pool is no whole ArrayBuffer.
-  const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+  let failed = false;
+  const file = fileOf(bytes, () => failed);
   try {
     const rows = await parquetReadObjects({ file, compressors });
     return rows.map((row, index) => ({
@@ -16,9 +16,26 @@ export async function parquetRows(path: string, bytes: Buffer): Promise<Row[]> {
       value: plain(row) as Record<string, unknown>,
     }));
   } catch (cause) {
+    failed = true;
     throw new TinyLoraError("ERR_DATA", `${path}: broken Parquet file (${(cause as Error).message})`, { cause });
   }
 }
+
+/**
+ * What the reader asks for its bytes. It begins to read columns before it has looked at all of them; where one that it
+ * comes to later is broken, it ends without waiting for the others, and what they then throw would end the process. So
+ * bytes come in a later turn of the event loop, and none once it has ended.
+ */
+function fileOf(bytes: Buffer, ended: () => boolean): { byteLength: number; slice: Slice } {
+  const slice: Slice = (start, end) =>
+    new Promise((resolve) => {
+      setImmediate(() => {
+        if (!ended()) resolve(Uint8Array.from(bytes.subarray(start, end)).buffer);
+      });
+    });
+  return { byteLength: bytes.byteLength, slice };
+}
+type Slice = (start: number, end?: number) => Promise<ArrayBuffer>;
 
 /** 64-bit integers as numbers, or as text where a number cannot hold them. */
 function plain(value: unknown): unknown {

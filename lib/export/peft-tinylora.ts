@@ -89,10 +89,11 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
   const config = checkPeftConfig(source, await readPeftConfig(source), configSchema);
   const file = join(source, PEFT_TENSORS);
   const tensors = await readPeftTensors(source);
-  const take = (name: string) => {
+  const { r, u } = config;
+  const take = (name: string, shape: readonly number[]) => {
     const tensor = tensors.get(name);
-    if (!tensor) throw refusePeft(file, `expected a tensor ${name}, found none`);
-    return tensor;
+    if (tensor?.shape.join() === shape.join()) return tensor;
+    throw refusePeft(file, `${name}: expected [${shape}], found ${tensor ? `[${tensor.shape}]` : "none"}`);
   };
   const targets = MODULE_TYPES.filter((type) =>
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.tinylora_A`)),
@@ -105,25 +106,26 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
   if (targets.length === 0) throw refusePeft(file, "expected tensors named tinylora_A, found none");
 
   const matrices: AdapterMatrices = new Map(
-    adapted.map(({ name }) => {
+    adapted.map(({ name, in: inputs, out }) => {
       if (!tensors.has(`${PEFT_PREFIX}${name}.tinylora_P`)) {
         throw refusePeft(
           file,
           `${name}: it was saved without its projections (save_projection: false), which only torch can make`,
         );
       }
-      const [a, b, p] = ["A", "B", "P"].map((part) => take(`${PEFT_PREFIX}${name}.tinylora_${part}`).values);
-      return [name, { a: a!, b: b!, p: p! }];
+      const part = (letter: string, shape: readonly number[]) =>
+        take(`${PEFT_PREFIX}${name}.tinylora_${letter}`, shape).values;
+      return [name, { a: part("A", [r, inputs]), b: part("B", [out, r]), p: part("P", [u, r, r]) }];
     }),
   );
   const tying = { kind: "ratio", ratio: config.weight_tying } as const;
   const vectors = Array.from({ length: tieGroups(tying, adapted).count }, (_, group) =>
-    take(`base_model.tinylora_v.${group}`),
+    take(`base_model.tinylora_v.${group}`, [u]),
   );
   const v = Float32Array.from(vectors.flatMap(({ values }) => [...values]));
   const spec = adapterSpec({
-    rank: config.r,
-    u: config.u,
+    rank: r,
+    u,
     tying,
     split: "sqrt",
     projection: { seed: config.projection_seed, distribution: "normal" },

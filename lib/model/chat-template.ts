@@ -1,6 +1,10 @@
 import { Template } from "@huggingface/jinja";
 import { TinyLoraError } from "../error.js";
 import { firstLine } from "./files.js";
+import { withinTime } from "./time-limit.js";
+
+/** Milliseconds that a template may take. They take about one; but a file's may have loops in loops. */
+const LONGEST = 1000;
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -26,15 +30,17 @@ export class ChatTemplate {
   }
 
   render(messages: readonly Message[], { addGenerationPrompt = true }: ChatOptions = {}): string {
+    const context = {
+      ...this.#specialTokens,
+      messages: messages.map(({ role, content }) => ({ role, content })),
+      add_generation_prompt: addGenerationPrompt,
+      tools: null,
+      documents: null,
+    };
     try {
       this.#template ??= new Template(this.source);
-      return this.#template.render({
-        ...this.#specialTokens,
-        messages: messages.map(({ role, content }) => ({ role, content })),
-        add_generation_prompt: addGenerationPrompt,
-        tools: null,
-        documents: null,
-      });
+      const template = this.#template;
+      return withinTime(LONGEST, () => template.render(context));
     } catch (error) {
       throw new TinyLoraError("ERR_MODEL", `${this.#place}: chat template: ${firstLine(error)}`, { cause: error });
     }

@@ -93,6 +93,14 @@ export function lookup<T>(table: Readonly<Record<string, T>>, key: unknown): T |
 
 /** A value as it stands in a message: short, on one line. */
 export function shown(value: unknown): string {
-  const text = typeof value === "bigint" ? `${value}` : (JSON.stringify(value) ?? `${value}`);
+  const text = jsonOf(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function jsonOf(value: unknown): string {
+  try {
+    return typeof value === "bigint" ? `${value}` : (JSON.stringify(value) ?? `${value}`);
+  } catch {
+    return Array.isArray(value) ? "[...]" : "{...}"; // lists in lists by the thousand, or a number that JSON has not
+  }
 }

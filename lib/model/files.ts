@@ -1,10 +1,11 @@
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { TinyLoraError } from "../error.js";
 import { Fields, isObject } from "./fields.js";
 
 /** Opens a file for one synchronous look; `size` is that of the open file. */
 export function withFile<T>(file: string, use: (handle: number, size: number) => T): T {
-  const handle = orFileError(file, () => openSync(file, "r"));
+  // Without waiting for a writer, where the file is a pipe.
+  const handle = orFileError(file, () => openSync(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
   try {
     const { size } = orFileError(file, () => {
       const status = fstatSync(handle);

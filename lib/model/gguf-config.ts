@@ -5,6 +5,7 @@ import { Fields } from "./fields.js";
 import { readBytes, withFile } from "./files.js";
 import type { GgufHeader } from "./gguf-header.js";
 import { ROPE_DIVISORS, tensorSource } from "./gguf-tensors.js";
+import { LARGEST } from "./largest.js";
 import { llama3Divisor } from "./llama3-rope.js";
 
 const FAMILIES = ["llama", "qwen2", "qwen3"] as const;
@@ -14,9 +15,9 @@ export function ggufConfig(header: GgufHeader): ModelConfig {
   const named = FAMILIES.find((name) => name === metadata.get("general.architecture"));
   const family = named ?? metadata.fail("general.architecture", `one of ${FAMILIES.join(", ")}`);
   const key = (name: string) => `${family}.${name}`;
-  const hidden = metadata.count(key("embedding_length"));
-  const heads = metadata.count(key("attention.head_count"));
-  const headDim = metadata.count(key("attention.key_length"), Math.floor(hidden / heads));
+  const hidden = metadata.count(key("embedding_length"), undefined, LARGEST.hidden);
+  const heads = metadata.count(key("attention.head_count"), undefined, LARGEST.heads);
+  const headDim = metadata.count(key("attention.key_length"), Math.floor(hidden / heads), LARGEST.headDim);
   for (const name of ["attention.value_length", "rope.dimension_count"]) {
     if (metadata.count(key(name), headDim) !== headDim) metadata.fail(key(name), `${headDim}, as the heads' size`);
   }
@@ -28,12 +29,12 @@ export function ggufConfig(header: GgufHeader): ModelConfig {
     family,
     vocab: metadata.texts("tokenizer.ggml.tokens").length,
     hidden,
-    intermediate: metadata.count(key("feed_forward_length")),
-    layers: metadata.count(key("block_count")),
+    intermediate: metadata.count(key("feed_forward_length"), undefined, LARGEST.intermediate),
+    layers: metadata.count(key("block_count"), undefined, LARGEST.layers),
     heads,
     kvHeads: metadata.count(key("attention.head_count_kv"), heads),
     headDim,
-    context: metadata.count(key("context_length")),
+    context: metadata.count(key("context_length"), undefined, LARGEST.context),
     rmsNormEpsilon: metadata.positive(key("attention.layer_norm_rms_epsilon")),
     tiedEmbeddings: !header.tensors.some((tensor) => tensor.name === "output.weight"),
     ropeTheta,

@@ -21,8 +21,9 @@ export interface GgufHeader {
   readonly tensors: readonly GgufTensor[];
 }
 
-/** No tokenizer comes near it. */
-const LONGEST_HEADER = 512 * 2 ** 20;
+/** No tokenizer comes near them: bytes, and values (keys, tensors, elements of arrays), each an object in memory. */
+const LONGEST_HEADER = 256 * 2 ** 20;
+const MOST_VALUES = 2 ** 23;
 const CHUNK = 4 * 2 ** 20;
 const MOST_DIMENSIONS = 4;
 
@@ -37,8 +38,8 @@ export function readGgufHeader(file: string): GgufHeader {
       const hint = version > 0 && version % 65536 === 0 ? " (a big-endian file)" : "";
       fail(file, `version: expected 2 or 3, found ${version}${hint}`);
     }
-    const tensorCount = reader.count("tensor count", 24);
-    const valueCount = reader.count("metadata count", 12);
+    const tensorCount = reader.values("tensor count", 24);
+    const valueCount = reader.values("metadata count", 12);
     const metadata = readMetadata(reader, valueCount);
     const tensors = Array.from({ length: tensorCount }, () => readTensor(reader));
     const alignment = metadata.get("general.alignment") ?? 32;
@@ -84,6 +85,7 @@ class Reader {
   readonly #handle: number;
   readonly #end: number;
   #buffer = Buffer.alloc(0);
+  #values = 0;
 
   constructor(file: string, handle: number, size: number) {
     this.file = file;
@@ -119,6 +121,15 @@ class Reader {
       fail(this.file, `${shown(what)}: expected at most ${most}, as the file ends, found ${value}`);
     return Number(value);
   }
+  /** The same of values, which count together. */
+  values(what: string, bytes: number): number {
+    const value = this.count(what, bytes);
+    this.#values += value;
+    if (this.#values > MOST_VALUES) {
+      fail(this.file, `${shown(what)}: expected at most ${MOST_VALUES} values in a header, found ${this.#values}`);
+    }
+    return value;
+  }
   string(what: string): string {
     return this.take(this.count(what, 1), what).toString("utf8");
   }
@@ -129,7 +140,7 @@ class Reader {
     if (type === STRING) return this.string(key);
     if (type !== ARRAY || depth > 0) fail(this.file, `metadata ${shown(key)}: expected a type of GGUF, found ${type}`);
     const element = this.u32(key);
-    const count = this.count(key, SCALARS[element]?.bytes ?? 8);
+    const count = this.values(key, SCALARS[element]?.bytes ?? 8);
     return Array.from({ length: count }, () => this.value(element, key, depth + 1));
   }
 

@@ -2,12 +2,18 @@
 import type { Fields } from "./fields.js";
 
 const UNKNOWN = 2;
+/** Characters to look at for all merges: the square of each token's length. Published vocabularies have some millions. */
+const MOST_WORK = 2 ** 28;
 
 /** Model, normalizer and decoder; added tokens and post-processor are the caller's. */
 export function sentencepieceJson(fields: Fields, tokens: readonly string[]): Record<string, unknown> {
   const scores = fields.numbers("tokenizer.ggml.scores");
   if (scores.length !== tokens.length) fields.fail("tokenizer.ggml.scores", `${tokens.length} numbers, one a token`);
   const types = fields.has("tokenizer.ggml.token_type") ? fields.numbers("tokenizer.ggml.token_type") : [];
+  const work = tokens.reduce((sum, { length }) => sum + length ** 2, 0);
+  if (work > MOST_WORK) {
+    fields.fail("tokenizer.ggml.tokens", `tokens whose squared lengths add up to ${MOST_WORK} at most, not to ${work}`);
+  }
   const unknown = tokens[types.indexOf(UNKNOWN)] ?? "<unk>";
   const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const prefixed = fields.flag("tokenizer.ggml.add_space_prefix", true);

@@ -1,6 +1,7 @@
 // config.json of transformers 4 and 5 to our ModelConfig. What the engine does not compute is refused, never ignored.
 import type { ModelConfig } from "../native/addon.js";
 import { type Fields, lookup } from "./fields.js";
+import { LARGEST } from "./largest.js";
 
 const FAMILIES: Readonly<Record<string, ModelConfig["family"]>> = {
   LlamaForCausalLM: "llama",
@@ -10,21 +11,21 @@ const FAMILIES: Readonly<Record<string, ModelConfig["family"]>> = {
 
 export function huggingFaceConfig(config: Fields): ModelConfig {
   const family = familyOf(config);
-  const hidden = config.count("hidden_size");
-  const heads = config.count("num_attention_heads");
-  const layers = config.count("num_hidden_layers");
-  const context = config.count("max_position_embeddings");
+  const hidden = config.count("hidden_size", undefined, LARGEST.hidden);
+  const heads = config.count("num_attention_heads", undefined, LARGEST.heads);
+  const layers = config.count("num_hidden_layers", undefined, LARGEST.layers);
+  const context = config.count("max_position_embeddings", undefined, LARGEST.context);
   refuseUnsupported(config, family);
   refuseSlidingWindow(config, layers, context);
   return {
     family,
-    vocab: config.count("vocab_size"),
+    vocab: config.count("vocab_size", undefined, LARGEST.vocab),
     hidden,
-    intermediate: config.count("intermediate_size"),
+    intermediate: config.count("intermediate_size", undefined, LARGEST.intermediate),
     layers,
     heads,
     kvHeads: config.count("num_key_value_heads", heads),
-    headDim: config.count("head_dim", family === "qwen3" ? 128 : Math.floor(hidden / heads)),
+    headDim: config.count("head_dim", family === "qwen3" ? 128 : Math.floor(hidden / heads), LARGEST.headDim),
     context,
     rmsNormEpsilon: config.positive("rms_norm_eps", 1e-6),
     tiedEmbeddings: config.flag("tie_word_embeddings", false),

@@ -17,7 +17,7 @@ export function openHuggingFace(path: string): Model {
     format: "Hugging Face",
     config,
     tensors: readWeights(path),
-    tokenizer: readTokenizer(path, raw),
+    tokenizer: readTokenizer(path, raw, config.vocab),
     folderFiles: () => folderFiles(path),
   };
 }
@@ -30,14 +30,14 @@ function folderFiles(path: string): ReadonlyMap<string, string> {
   return new Map(names.map((name) => [name, readText(join(path, name))]));
 }
 
-function readTokenizer(folder: string, config: Fields): ModelTokenizer {
+function readTokenizer(folder: string, config: Fields, vocab: number): ModelTokenizer {
   const options = readJsonIfThere(join(folder, "tokenizer_config.json"));
   const generation = readJsonIfThere(join(folder, "generation_config.json"));
   const file = join(folder, "tokenizer.json");
   return new ModelTokenizer({
     place: file,
     json: readJsonObject(file),
-    vocab: config.count("vocab_size"),
+    vocab,
     bos: tokenText(options, "bos_token"),
     eos: tokenText(options, "eos_token"),
     stopTokens: [...tokenIds(generation), ...tokenIds(config)],

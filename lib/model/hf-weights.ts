@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import type { TensorSource } from "../native/addon.js";
-import { isObject } from "./fields.js";
+import { isObject, shown } from "./fields.js";
 import { readJson } from "./files.js";
 import { readSafetensors } from "./safetensors.js";
 
@@ -37,7 +37,7 @@ function readShards(folder: string, index: string): TensorSource[] {
 function shardName(index: string, tensor: string, shard: unknown): string {
   const plain = typeof shard === "string" && shard === basename(shard) && !/[/\\\0:]/.test(shard);
   if (!plain || !shard.endsWith(".safetensors")) {
-    const found = JSON.stringify(shard);
+    const found = shown(shard);
     fail(index, `weight_map: ${tensor}: expected the name of a .safetensors file in the same folder, found ${found}`);
   }
   return shard;

@@ -1,3 +1,4 @@
+import { TinyLoraError } from "../error.js";
 import type { TokenBytes } from "./token-bytes.js";
 
 /** Turns tokens into text as they come. Bytes of an unfinished character wait for the next token. */
@@ -14,12 +15,16 @@ export class StreamDecoder {
     this.#dropSpace = dropSpace;
   }
 
-  /** The whole characters that these tokens finish. */
+  /** The whole characters that these tokens finish. ERR_ARGUMENT for an id that the model does not have. */
   push(ids: ArrayLike<number>): string {
     const { bytes, offsets } = this.#tokens;
     let text = "";
     for (let i = 0; i < ids.length; ++i) {
       const id = ids[i]!;
+      if (!Number.isInteger(id) || id < 0 || id >= offsets.length - 1) {
+        const most = offsets.length - 2;
+        throw new TinyLoraError("ERR_ARGUMENT", `decode: expected ids from 0 to ${most}, found ${id}`);
+      }
       if (this.#skip.has(id)) continue;
       text += this.#decoder.decode(bytes.subarray(offsets[id], offsets[id + 1]), { stream: true });
     }

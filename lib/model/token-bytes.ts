@@ -14,9 +14,9 @@ interface Vocabulary {
   get_added_tokens_decoder(): ReadonlyMap<number, unknown>;
 }
 
-export function tokenBytes(source: TokenizerSource, pipeline: Vocabulary): TokenBytes {
+export function tokenBytes(source: TokenizerSource, pipeline: Vocabulary, byteLevel: boolean): TokenBytes {
   const added = pipeline.get_added_tokens_decoder();
-  const read = isByteLevel(source.json) ? byteLevelBytes : sentencepieceBytes;
+  const read = byteLevel ? byteLevelBytes : sentencepieceBytes;
   const tokens = new Array<Uint8Array>(source.vocab).fill(new Uint8Array(0));
   for (const [text, id] of pipeline.get_vocab()) {
     if (typeof text !== "string") continue; // an id without token

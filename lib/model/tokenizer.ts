@@ -1,6 +1,7 @@
 import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
 import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
+import { checkTokenizer } from "./check-tokenizer.js";
 import { firstLine } from "./files.js";
 import { portablePipeline } from "./pipeline.js";
 import { StreamDecoder } from "./stream-decoder.js";
@@ -44,10 +45,13 @@ export class ModelTokenizer {
   constructor(source: TokenizerSource) {
     this.#place = source.place;
     this.vocab = source.vocab;
+    checkTokenizer(source);
     this.#pipeline = openPipeline(source);
-    this.#bytes = tokenBytes(source, this.#pipeline);
-    this.#special = specialIds(source, this.#pipeline);
-    this.#spaceBefore = !isByteLevel(source.json);
+    const added = [...this.#pipeline.get_added_tokens_decoder().values()];
+    this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
+    const byteLevel = inPipeline(source.place, () => isByteLevel(source.json));
+    this.#bytes = tokenBytes(source, this.#pipeline, byteLevel);
+    this.#spaceBefore = !byteLevel;
     this.bos = this.#id(source.bos);
     this.eos = this.#id(source.eos);
     this.#template =
@@ -61,7 +65,9 @@ export class ModelTokenizer {
 
   /** With `addSpecialTokens` (the default) BOS comes first where the model's tokenizer adds one. */
   encode(text: string, { addSpecialTokens = true }: { readonly addSpecialTokens?: boolean } = {}): Int32Array {
-    const { ids } = this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens });
+    const { ids } = inPipeline(this.#place, () =>
+      this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
+    );
     return Int32Array.from(ids as (number | undefined)[], (id, i) => {
       if (id !== undefined && id < this.vocab) return id;
       const found = id === undefined ? "a text without token" : `token ${id}`;
@@ -118,24 +124,16 @@ export class ModelTokenizer {
 }
 
 function openPipeline({ place, json }: TokenizerSource): Pipeline {
+  return inPipeline(place, () => new Pipeline(portablePipeline(json), {}));
+}
+
+/** What the package throws is about the file: it looks at a part of it when it comes to use it. */
+function inPipeline<T>(place: string, use: () => T): T {
   try {
-    return new Pipeline(portablePipeline(json), {});
+    return use();
   } catch (error) {
-    if (error instanceof TinyLoraError) throw error;
     throw new TinyLoraError("ERR_MODEL", `${place}: not a tokenizer that can be used: ${firstLine(error)}`, {
       cause: error,
     });
   }
-}
-
-function specialIds({ place, vocab }: TokenizerSource, pipeline: Pipeline): Set<number> {
-  const special = [...pipeline.get_added_tokens_decoder().values()].filter((token) => token.special);
-  const outside = special.find((token) => !Number.isInteger(token.id) || token.id < 0);
-  if (outside) {
-    throw new TinyLoraError(
-      "ERR_MODEL",
-      `${place}: special token ${outside.content}: expected an id below ${vocab}, found ${outside.id}`,
-    );
-  }
-  return new Set(special.map((token) => token.id));
 }

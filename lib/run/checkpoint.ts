@@ -49,7 +49,7 @@ export async function writeCheckpoint(
 /** Steps that have a checkpoint, newest first. */
 export async function checkpointSteps(folder: string): Promise<number[]> {
   const names = await namesIn(folder);
-  const steps = names.flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+  const steps = names.flatMap((name) => /^step-(0|[1-9]\d{0,14})$/.exec(name)?.[1] ?? []).map(Number);
   return steps.sort((a, b) => b - a);
 }
 

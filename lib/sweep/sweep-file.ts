@@ -16,6 +16,7 @@ import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config
 import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
+import { shown } from "../model/fields.js";
 import { expandGrid, type Settings } from "./grid.js";
 import { type Member, makeMember, memberLabel } from "./member.js";
 
@@ -139,7 +140,7 @@ function checkedMethod(method: unknown): Method {
   if (found) return found;
   throw new TinyLoraError(
     "ERR_CONFIG",
-    `method: expected one of ${METHODS.join(", ")}, found ${JSON.stringify(method)}`,
+    `method: expected one of ${METHODS.join(", ")}, found ${shown(method)}`,
   );
 }
 

@@ -14,7 +14,7 @@ import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
 import type { TensorPart, TrainedTensor } from "../native/addon.js";
 import { decodeCheckpoint, readCheckpointFile } from "../run/checkpoint.js";
-import { initialState, type OptimizerState } from "./optimizer.js";
+import { checkState, initialState, type OptimizerState } from "./optimizer.js";
 import type { WeightTraining } from "./policy.js";
 import type { Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
 
@@ -131,6 +131,7 @@ export class NativeTrainable implements Trainable {
   }
 
   async load(state: OptimizerState, folder: string): Promise<void> {
+    checkState(state, this.#config);
     const path = join(folder, WEIGHTS_FILE);
     const { tensors, metadata } = await readWeights(path);
     const refuse = (what: string) => new TinyLoraError("ERR_CHECKPOINT", `${path}: ${what}`);

@@ -36,6 +36,17 @@ export function initialState(v: Float32Array, options: OptimizerOptions): Optimi
   return { updates: 0, master: Float32Array.from(v), moments };
 }
 
+/** ERR_RUN where a kept state is that of other options: they were changed since. */
+export function checkState({ master, moments }: OptimizerState, options: OptimizerOptions): void {
+  const sizes = (of: readonly Float64Array[]) => of.map(({ length }) => length).join(" and ");
+  const [expected, found] = [sizes(initialState(master, options).moments), sizes(moments)];
+  if (expected === found) return;
+  throw new TinyLoraError(
+    "ERR_RUN",
+    `optim: expected the moments of ${options.optim} (${expected} numbers), found those of another (${found})`,
+  );
+}
+
 /**
  * The state after one update. The old one is left as it was, so that a step can be given up. `fisher`: the step's own,
  * [n, n], for natural.

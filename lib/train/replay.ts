@@ -13,6 +13,7 @@ import { type RunInfo, readRunInfo } from "../run/folder.js";
 import { readHistory } from "../run/history.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
+import { checkState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
 import { arithmeticOf, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
 import { sftStep } from "./sft.js";
@@ -68,6 +69,7 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   if (!before || !after) {
     throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${Math.max(...states.keys())}, found ${step}`);
   }
+  checkState(before.optimizer, info.config);
   await trainable.attach(options.signal);
   const outcome = await makeAgain(options, info, trainable, before);
   const completions = compareLines(await recordedCompletions(run, step), outcome.lines);
@@ -110,9 +112,18 @@ async function recordedCompletions(run: string, step: number): Promise<string[]>
 async function recordedMetrics(run: string, step: number): Promise<Record<string, unknown>> {
   const path = join(run, "metrics.jsonl");
   const lines = (await readingIfThere(path, () => readFile(path, "utf8"), "")).split("\n").slice(0, -1);
-  const found = lines.map((line) => JSON.parse(line) as Record<string, unknown>).find((line) => line.step === step);
+  const found = lines.map(parseLine).find((line) => line.step === step);
   if (!found) throw new TinyLoraError("ERR_RUN", `${path}: expected a line of step ${step}, found none`);
   return found;
+}
+
+/** A line of a run's files; one that was damaged since holds nothing. */
+function parseLine(line: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(line)) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
 }
 
 function compareLines(recorded: readonly string[], found: readonly object[]): Comparison {
@@ -124,7 +135,7 @@ function compareLines(recorded: readonly string[], found: readonly object[]): Co
     const expected = recorded[i];
     if (expected === undefined || expected === JSON.stringify(line)) continue;
     const keys = Object.entries(line).flatMap(([key, value]) => {
-      const old = (JSON.parse(expected) as Record<string, unknown>)[key];
+      const old = parseLine(expected)[key];
       return JSON.stringify(old) === JSON.stringify(value) ? [] : [key];
     });
     differences.push(`completion ${i + 1}: ${keys.join(", ")}`);

@@ -12,7 +12,7 @@ import type { Estimate, Parts } from "./gradient-parts.js";
 import { NativeTrainable } from "./native-trainable.js";
 import { fisherMatrix, MOST_NATURAL } from "./natural.js";
 import { norm } from "./norm.js";
-import { clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
+import { checkState, clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
 import { attachMembers } from "./perturbation.js";
 import type { Policy } from "./policy.js";
 
@@ -134,8 +134,10 @@ class VectorTrainable implements Trainable<Adapter> {
     return this.result(state).save(folder);
   }
   async load(state: OptimizerState): Promise<void> {
-    if (state.master.length === this.parameters) return;
-    throw new TinyLoraError("ERR_CHECKPOINT", `v: expected ${this.parameters} numbers, found ${state.master.length}`);
+    if (state.master.length !== this.parameters) {
+      throw new TinyLoraError("ERR_CHECKPOINT", `v: expected ${this.parameters} numbers, found ${state.master.length}`);
+    }
+    checkState(state, this.#config);
   }
   publish(state: OptimizerState, run: string): Promise<void> {
     return this.result(state).save(`${run}/adapter`);

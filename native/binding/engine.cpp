@@ -125,15 +125,15 @@ Napi::Value Engine::memory(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::compute_svd(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
-    EngineCore* engine = &core();
+    const int count = core().config().layers * module_types;
     const Argument spec(info, 0, "spec");
     const int rank = spec["rank"].number_of(1, kMaxRank);
-    const int count = engine->config().layers * module_types;
     std::vector<int> modules;
     for (const Argument& module : spec["modules"].list(static_cast<std::size_t>(count))) {
       modules.push_back(module.number_of(0, count - 1));
     }
     const Napi::Function on_progress = Argument(info, 1, "onProgress").function();
+    EngineCore* engine = &core();
     Worker* worker = worker_.get();
     return run(info, on_progress, [&](Key key) {
       return [=](const std::atomic<bool>& abort) -> MakeValue {
@@ -151,8 +151,8 @@ Napi::Value Engine::compute_svd(const Napi::CallbackInfo& info) {
 
 void Engine::set_basis(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
-    EngineCore& engine = core();
     const Basis basis = read_basis({info, 0, "basis"});
+    EngineCore& engine = core();
     check(engine.sampler().idle(), "ERR_ARGUMENT", "setBasis: expected no unfinished requests");
     worker_->call([&] { engine.set_basis(basis); });
   });
@@ -184,9 +184,9 @@ Napi::Value Engine::set_vectors(const Napi::CallbackInfo& info) {
 
 void Engine::submit(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
-    EngineCore& engine = core();
     SampleRequest request = read_sample_request({info, 0, "request"});
     const Napi::Function on_event = Argument(info, 1, "onEvent").function();
+    EngineCore& engine = core();
     const std::int64_t id = request.id;
     const int count = request.count;
     check(!requests_->contains(id), "ERR_ARGUMENT", "request ", id, ": expected an id that no unfinished request has");
@@ -205,8 +205,8 @@ void Engine::cancel(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::forward(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
-    EngineCore* engine = &core();
     auto batch = std::make_shared<const ScoreBatch>(read_score_batch({info, 0, "batch"}));
+    EngineCore* engine = &core();
     return run(info, {}, [&](Key) {
       return [=](const std::atomic<bool>& abort) -> MakeValue {
         const auto result = std::make_shared<ScoreResult>(engine->forward(*batch, abort));

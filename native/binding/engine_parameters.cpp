@@ -30,9 +30,9 @@ Napi::Value Engine::train_basis(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::train_weights(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    EngineCore& engine = idle_core("trainWeights");
     std::vector<std::string> names;
     for (const Argument& name : Argument(info, 0, "names").list(1 << 20)) names.push_back(name.text());
+    EngineCore& engine = idle_core("trainWeights");
     worker_->call([&] { engine.train_weights(names); });
     return to_js(info.Env(), engine.parameters().tensors());
   });
@@ -40,8 +40,8 @@ Napi::Value Engine::train_weights(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::update_parameters(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    EngineCore& engine = idle_core("updateParameters");
     const UpdateOptions options = read_update({info, 0, "options"});
+    EngineCore& engine = idle_core("updateParameters");
     double norm = 0;
     worker_->call([&] { norm = engine.parameters().update(options); });
     return Napi::Number::New(info.Env(), norm);

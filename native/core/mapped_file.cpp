@@ -24,7 +24,8 @@ struct Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // A pipe would be waited for until somebody writes to it.
+  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   check(file.number >= 0, "ERR_FILE", path, ": cannot open: ", std::strerror(errno));
   struct stat status {};
   check(fstat(file.number, &status) == 0, "ERR_FILE", path, ": cannot get its size: ", std::strerror(errno));

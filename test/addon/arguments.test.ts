@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineSpec, ForwardBatch, NativeEngine } from "../../lib/native/addon.js";
+import type { EngineSpec, ForwardBatch, NativeEngine, UpdateOptions } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { prompt, quiet, randomBasis, request } from "./sampling.js";
 import { writeTinyModel } from "./tiny-model.js";
@@ -71,6 +71,20 @@ describe("loadEngine", () => {
 });
 
 describe("an engine", () => {
+  const batch: ForwardBatch = {
+    tokens: Int32Array.from([1, 2, 3, 4]),
+    starts: Int32Array.from([0, 4]),
+    parents: Int32Array.from([-1]),
+    slots: Int32Array.from([-1]),
+    scored: Uint8Array.from([1]),
+    temperatures: Float32Array.from([1]),
+    keep: false,
+  };
+  const update: UpdateOptions = {
+    ...{ optim: "sgd", rate: 0.1, decay: 0, maxNorm: 1, momentum: 0 },
+    ...{ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, updates: 1 },
+  };
+
   it("cannot be made but by loadEngine", () => {
     const Class = engine.constructor as new () => unknown;
     expect(() => new Class()).toThrow("an engine is made by loadEngine only");
@@ -111,22 +125,33 @@ describe("an engine", () => {
     expect(submit).toThrow(expect.objectContaining({ code: "ERR_ARGUMENT" }));
   });
 
+  it("refuses what disposes of it while its arguments are read", async () => {
+    const calls: [object, (engine: NativeEngine, last: never) => unknown][] = [
+      [request(), (other, last) => other.submit(last, quiet)],
+      [batch, (other, last) => other.forward(last)],
+      [{ rank: 2, modules: [0] }, (other, last) => other.computeSvd(last, quiet)],
+      [randomBasis(engine, 1), (other, last) => other.setBasis(last)],
+      [update, (other, last) => other.updateParameters(last)],
+      [["model.norm.weight"], (other, last) => other.trainWeights(last)],
+    ];
+    for (const [argument, call] of calls) {
+      const other = await addon.loadEngine(model.spec({ threads: 1, cacheTokens: 64 }), quiet);
+      const [key, value] = Object.entries(argument).at(-1)!;
+      const get = () => {
+        other.dispose();
+        return value;
+      };
+      const hostile = Object.defineProperty(structuredClone(argument), key, { get });
+      await expect((async () => call(other, hostile as never))()).rejects.toMatchObject({ code: "ERR_DISPOSED" });
+    }
+  });
+
   it("refuses a second unfinished request of one id", async () => {
     await new Promise<void>((resolve) => {
       engine.submit(request({ id: 7 }), () => resolve());
       expect(() => engine.submit(request({ id: 7 }), quiet)).toThrow(/an id that no unfinished request has/);
     });
   });
-
-  const batch: ForwardBatch = {
-    tokens: Int32Array.from([1, 2, 3, 4]),
-    starts: Int32Array.from([0, 4]),
-    parents: Int32Array.from([-1]),
-    slots: Int32Array.from([-1]),
-    scored: Uint8Array.from([1]),
-    temperatures: Float32Array.from([1]),
-    keep: false,
-  };
 
   it.each<[string, object]>([
     ["tokens that are none", { tokens: Int32Array.from([1, 2, 3, 999]) }],

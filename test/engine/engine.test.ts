@@ -86,6 +86,17 @@ describe("generate", () => {
     expect(text).toBe(whole!.text);
   });
 
+  it("does not take a disposed engine's last piece for the end of the text", async () => {
+    const other = await Engine.load(model, { threads: 1 });
+    const stream = other.stream("one", { maxNewTokens: 2000, stopTokens: [] });
+    await stream.next();
+    other.dispose();
+    const rest = async () => {
+      for await (const _ of stream);
+    };
+    await expect(rest()).rejects.toMatchObject({ code: "ERR_ABORTED" });
+  });
+
   it("stops when the loop is left or the signal comes", async () => {
     for await (const _ of engine.generate("one", { count: 8, maxNewTokens: 400 })) break;
     const controller = new AbortController();

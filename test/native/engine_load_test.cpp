@@ -1,4 +1,6 @@
 // Loading: fingerprints, row permutation, hostile configurations and tensors.
+#include <sys/stat.h>
+
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -205,6 +207,10 @@ void bad_files_are_refused() {
   expect_error("ERR_FILE", "cannot open", at(file->path() + "-missing"));
   expect_error("ERR_FILE", "expected a regular file", at("/"));
   expect_error("ERR_FILE", "the file ends at 0", at(empty.path()));
+  const std::string pipe = empty.path() + "-pipe";
+  expect(mkfifo(pipe.c_str(), 0600) == 0, "cannot make a pipe");
+  expect_error("ERR_FILE", "expected a regular file", at(pipe));
+  std::remove(pipe.c_str());
   at(file->path())();
 }
 

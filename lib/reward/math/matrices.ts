@@ -31,9 +31,14 @@ function combine(op: string, a: Expression, b: Expression | undefined): Rows | n
   ) {
     return left.map((row, i) => row.map((entry, j) => apply(op, entry, right[i]![j] ?? entry)));
   }
-  if (op === "*" && left && right) return left[0]?.length === right.length ? multiply(left, right) : null;
+  if (op === "*" && left && right) return isWide(left, right.length) ? multiply(left, right) : null;
   if (op === "*" && right) return each(right, (entry) => apply("*", a, entry));
   return (op === "*" || op === "/") && left ? each(left, (entry) => apply(op, entry, b)) : null;
+}
+
+/** Whether all rows have this many entries: answers hold matrices that are none. */
+function isWide(rows: Rows, columns: number): boolean {
+  return rows.every((row) => row.length === columns);
 }
 
 function multiply(left: Rows, right: Rows): Rows {

@@ -267,6 +267,7 @@ class Parser {
     }
     const value = this.#functionArgument();
     const args = value.kind === "group" ? value.items : [value];
+    if (args.length === 0) throw new Unreadable(); // \log_2()
     const inverse = exponent && keyOf(exponent) === "neg(1)" && /^(?:sin|cos|tan)$/.test(command);
     const result = base ? apply("log", args[0]!, base) : apply(inverse ? `arc${command}` : command, ...args);
     return exponent && !inverse ? apply("^", result, exponent) : result;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { buildBasis } from "../../../lib/adapter/basis.js";
 import { readAdapterFile, writeAdapterFile } from "../../../lib/adapter/file.js";
 import { decodeSafetensors, encodeSafetensors, floatTensor } from "../../../lib/adapter/safetensors.js";
 import { encodeShort } from "../../../lib/adapter/short-string.js";
+import { adapterSpec } from "../../../lib/adapter/spec.js";
 import { anyFacts, MODULES } from "./arbitrary.js";
 
 const base = { fingerprint: "00112233445566aa", modules: MODULES };
@@ -70,6 +72,26 @@ describe("adapter files", () => {
     await expect(Adapter.load(path)).rejects.toThrow(message);
     await writeFile(file, "{");
     await expect(Adapter.load(path)).rejects.toThrow("not JSON");
+  });
+
+  it("refuses matrices of another type, and a u that the kind does not have", async () => {
+    const v = new Float32Array(20);
+    const facts = { spec: adapterSpec({ kind: "lora_xs", rank: 2 }), fingerprint: base.fingerprint, svdRecipe: 1, v };
+    const path = join(folder, "matrices");
+    const two = Float32Array.of(1, 2);
+    const matrices = new Map([["m", { a: two, b: two, p: new Float32Array(16) }]]);
+    await writeAdapterFile(path, { ...facts, matrices }, "1.2.3");
+    const [json, file] = [join(path, "adapter.json"), join(path, "adapter.safetensors")];
+    const written = JSON.parse(await readFile(json, "utf8"));
+    const { tensors } = decodeSafetensors(await readFile(file), file);
+    tensors.set("m.P", { dtype: "BF16", shape: [1], data: Uint8Array.of(0, 0) });
+    const bytes = encodeSafetensors(tensors);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    await writeFile(file, bytes);
+    await writeFile(json, JSON.stringify({ ...written, sha256 }));
+    await expect(Adapter.load(path)).rejects.toThrow("m: expected A, B and P of F32, found BF16");
+    await writeFile(json, JSON.stringify({ ...written, sha256, u: 5 }));
+    await expect(Adapter.load(path)).rejects.toThrow("u: expected 4 for lora_xs, found 5");
   });
 
   it("refuses another base model and another count", async () => {

@@ -17,6 +17,7 @@ describe("short string", () => {
     ["", "cannot be read"],
     ["tl1-", "cannot be read"],
     ["tl1-AAAA", "the checksum does not match"],
+    ["tl1-AA\nAA", "the adapter string tl1-AA AA cannot be read: "],
     ["tl2-AAAAAAAAAAAAAAAAAAAA", "cannot be read"],
     ["tl1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "the checksum does not match"],
   ])("refuses %j", (text, message) => {

@@ -133,9 +133,27 @@ describe("local files", () => {
     ["empty.json", "[]", /empty\.json: expected problems, found none/],
     ["object.json", "{}", /object\.json: expected a list of problems/],
     ["item.json", '[{"question": "a"}, 3]', /item\.json, problem 2: expected an object, found 3/],
+    ["lines.csv", `question,answer\n"a\n\n${"b".repeat(1e4)}"c,1\n`, /^\S+lines\.csv:\d+: broken CSV \(.{100,300}\)$/],
+    [
+      "long.jsonl",
+      `{"${"a".repeat(1e4)}": 1}\n`,
+      /^\S+long\.jsonl:1: expected a question in [^:]*found only a{297}\.\.\.: question_column/,
+    ],
+    ["deep.jsonl", `${"[".repeat(1e5)}${"]".repeat(1e5)}\n`, /deep\.jsonl:1: expected an object, found \[/],
+    [
+      "deep-field.jsonl",
+      `{"question": ${"[".repeat(1e5)}${"]".repeat(1e5)}}\n`,
+      /deep-field\.jsonl:1: expected a text or number named "question", found \[/,
+    ],
     ["bytes.jsonl", Uint8Array.of(0x7b, 0xff, 0xfe), /bytes\.jsonl: cannot be read \(not UTF-8 text\)/],
   ])("%s names file and line", async (name, text, message) => {
     await expect(load(name, text)).rejects.toThrow(message);
+  });
+
+  it("reads more rows than a call can have arguments", async () => {
+    const rows = Array.from({ length: 130_000 }, (_, i) => `{"question": "${i}?", "answer": ${i}}\n`);
+    const { train, test } = await load("many.jsonl", rows.join(""));
+    expect(train.length + test.length).toBe(130_000);
   });
 
   it("reads .csv and .tsv with a line of names", async () => {
@@ -168,6 +186,25 @@ describe("local files", () => {
       (await readFile(join(import.meta.dirname, "files", "verl.parquet"))).subarray(0, 900),
     );
     await expect(loadDataset(join(folder, "half.parquet"))).rejects.toThrow(/half\.parquet: broken Parquet file/);
+  });
+
+  it("refuses a Parquet file with two broken columns once, and leaves no promise behind", async () => {
+    const whole = await readFile(join(import.meta.dirname, "files", "verl.parquet"));
+    const leaks: unknown[] = [];
+    const onLeak = (reason: unknown) => leaks.push(reason);
+    process.on("unhandledRejection", onLeak);
+    const changes = [
+      { 439: 150, 2002: 56 },
+      { 780: 237, 2336: 55 },
+    ];
+    for (const places of changes) {
+      const bytes = Buffer.from(whole);
+      for (const [place, value] of Object.entries(places)) bytes[Number(place)] = value;
+      await expect(load("two.parquet", bytes)).rejects.toThrow(/two\.parquet: broken Parquet file/);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    process.off("unhandledRejection", onLeak);
+    expect(leaks).toEqual([]);
   });
 
   it("takes other columns by name", async () => {

@@ -199,8 +199,15 @@ describe("a data set on the hub", () => {
     await expect(loadDataset(SOURCE)).rejects.toThrow(/found none/);
     server.files = files;
     expect((await loadDataset(SOURCE)).test).toHaveLength(3);
-    await writeFile(join(cache, "hub", "datasets--owner--name", server.commit, ".files.json"), "[{");
-    expect((await loadDataset(SOURCE)).test).toHaveLength(3);
+    const folder = join(cache, "hub", "datasets--owner--name");
+    const entry = { path: "../../test.jsonl", size: 3, hash: "0" };
+    for (const text of ["[{", "[1]", '[{"path": "test.jsonl"}]', JSON.stringify([entry])]) {
+      await writeFile(join(folder, server.commit, ".files.json"), text);
+      expect((await loadDataset(SOURCE)).test).toHaveLength(3);
+    }
+    await writeFile(join(folder, "refs", "main"), "../../elsewhere");
+    vi.stubEnv("HF_HUB_OFFLINE", "1");
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/not in the cache, and HF_HUB_OFFLINE is set/);
   });
 
   it("names a cache that cannot be written", async () => {

@@ -227,7 +227,9 @@ describe("files", () => {
     await writeFile(file, JSON.stringify({ ...written, bias: "all" }));
     await expect(attempt()).rejects.toThrow(/bias: /);
     await writeFile(file, JSON.stringify({ ...written, weight_tying: 0 }));
-    await expect(attempt()).rejects.toThrow(/expected a tensor base_model\.tinylora_v\.1, found none/);
+    await expect(attempt()).rejects.toThrow(/base_model\.tinylora_v\.1: expected \[3\], found none/);
+    await writeFile(file, JSON.stringify({ ...written, u: 2 }));
+    await expect(attempt()).rejects.toThrow(/tinylora_P: expected \[2,2,2\], found \[3,2,2\]/);
     await writeFile(file, JSON.stringify(written));
     const smaller = { ...base, modules: linearModules({ ...config, layers: 1 }) };
     await expect(importPeftTinyLora(there, smaller, join(folder, "never"))).rejects.toThrow(

@@ -8,6 +8,8 @@ export type Value =
   | { text: string }
   | { texts: string[] }
   | { u32s: number[] }
+  | { u64s: bigint[] }
+  | { bytes: Uint8Array }
   | { f32s: number[] };
 export interface Tensor {
   readonly name: string;
@@ -51,6 +53,8 @@ function typed(value: Value): Buffer {
   if ("text" in value) return Buffer.concat([u32(8), text(value.text)]);
   if ("texts" in value) return list(8, value.texts.map(text));
   if ("u32s" in value) return list(4, value.u32s.map(u32));
+  if ("u64s" in value) return list(10, value.u64s.map(u64));
+  if ("bytes" in value) return Buffer.concat([u32(9), u32(0), u64(value.bytes.length), value.bytes]);
   return list(6, value.f32s.map(f32));
 }
 

@@ -72,7 +72,15 @@ describe("a GGUF file", () => {
     ],
     ["a size of zero", withKey("llama.embedding_length", { u32: 0 }), ["llama.embedding_length"]],
     ["a size per layer", withKey("llama.feed_forward_length", { u32s: [64] }), ["llama.feed_forward_length"]],
+    ["long numbers per layer", withKey("llama.feed_forward_length", { u64s: [64n] }), ["llama.feed_forward_length"]],
     ["a huge size", withKey("llama.block_count", { u64: 2n ** 63n }), ["llama.block_count"]],
+    ["heads beyond the engine's", withKey("llama.attention.head_count", { u32: 1025 }), ["from 1 to 1024, found 1025"]],
+    ["heads too wide", withKey("llama.attention.key_length", { u32: 2 ** 20 }), ["from 1 to 512, found 1048576"]],
+    [
+      "more values than a tokenizer has",
+      withKey("tokenizer.ggml.scores", { bytes: new Uint8Array(2 ** 23) }),
+      ["tokenizer.ggml.scores", "at most 8388608 values"],
+    ],
     ["other value heads", withKey("llama.attention.value_length", { u32: 8 }), ["value_length: expected 16"]],
     ["partial rope", withKey("llama.rope.dimension_count", { u32: 8 }), ["rope.dimension_count: expected 16"]],
     ["yarn", withKey("llama.rope.scaling.type", { text: "yarn" }), ["rope.scaling.type", '"yarn"']],
@@ -164,6 +172,12 @@ describe("sentencepiece in a GGUF file", () => {
     expect(texts("aé")).toEqual(["<s>", "▁a", "<0xC3>", "<0xA9>"]);
     expect(texts("\ufeff")).toEqual(["<s>", "▁", "\ufeff"]);
     for (const text of ["ab", " a  b", "aé😀", "\ufeffa"]) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+  });
+
+  it("with a token too long to split is refused at once", () => {
+    const long = { texts: [...tokens.slice(1), "a".repeat(2 ** 15)] };
+    const path = file({ metadata: { ...spm, "tokenizer.ggml.tokens": long }, tensors: [big], data: 34 * tokens.length });
+    return expectError(() => openModel(path), "ERR_MODEL", "tokenizer.ggml.tokens", "squared lengths");
   });
 
   function bytes(): string[] {

@@ -63,6 +63,10 @@ describe("config.json", () => {
     ["hidden_size", { hidden_size: -48 }],
     ["hidden_size", { hidden_size: "48" }],
     ["vocab_size", { vocab_size: 2 ** 40 }],
+    ["vocab_size", { vocab_size: 2 ** 31 - 1 }],
+    ["num_hidden_layers", { num_hidden_layers: 1025 }],
+    ["head_dim", { head_dim: 513 }],
+    ["head_dim", { num_attention_heads: 49 }],
     ["rms_norm_eps", { rms_norm_eps: 0 }],
     ["hidden_act", { hidden_act: "gelu" }],
     ["attention_bias", { attention_bias: true }],
@@ -129,6 +133,47 @@ describe("a Hugging Face folder", () => {
     for (const content of ["{", "[]", "{}", '{"model":{"type":"BPE"}}']) {
       write(folder, "tokenizer.json", content);
       await expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json");
+    }
+  });
+  const spoilt: [what: string, changes: object, found: string][] = [
+    ["an id far away", { model: { type: "BPE", vocab: { a: 4294967294 }, merges: [] } }, "below 300, found 4294967294"],
+    ["a fraction as id", { model: { type: "BPE", vocab: { a: 1.5 }, merges: [] } }, "below 300, found 1.5"],
+    ["a negative id", { added_tokens: [{ id: -1, content: "a" }] }, "below 300, found -1"],
+    ["a token without text", { added_tokens: [{ id: 1 }] }, "added_tokens: expected objects with a content"],
+    ["pieces of no length", { pre_tokenizer: { type: "FixedLength", length: 0 } }, "length: expected a whole number"],
+    [
+      "pieces of no length among others",
+      { pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "FixedLength" }] } },
+      "length: expected a whole number from 1, found undefined",
+    ],
+    ["a decoder in 100000 lists", { decoder: "deep" }, "not a tokenizer that can be used"],
+  ];
+  it.each(spoilt)("whose tokenizer has %s is refused at once", (_, changes, found) => {
+    const folder = copyOf("llama3");
+    const file = join(folder, "tokenizer.json");
+    const text = JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...changes });
+    write(folder, "tokenizer.json", text.replace('"deep"', `${"[".repeat(1e5)}${"]".repeat(1e5)}`));
+    return expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json", found);
+  });
+  it("whose template does not end is refused after some time", async () => {
+    const folder = copyOf("llama3");
+    const loop = (name: string, inside: string) => `{% for ${name} in range(9000) %}${inside}{% endfor %}`;
+    write(folder, "chat_template.jinja", loop("a", loop("b", loop("c", "x"))));
+    const { tokenizer } = await openModel(folder);
+    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: not done after 1000 ms");
+  });
+  it("whose tokenizer fails at a text says so", async () => {
+    const folder = copyOf("llama3");
+    const file = join(folder, "tokenizer.json");
+    const post_processor = { type: "TemplateProcessing", single: [{ Sequence: { id: "A" } }, 7], pair: [] };
+    write(folder, "tokenizer.json", { ...JSON.parse(readFileSync(file, "utf8")), post_processor });
+    const { tokenizer } = await openModel(folder);
+    await expectError(() => tokenizer.encode("a"), "ERR_MODEL", "tokenizer.json", "not a tokenizer that can be used");
+  });
+  it("gives no text for ids that the model does not have", async () => {
+    const { tokenizer } = await openModel(join(golden, "llama3"));
+    for (const id of [-1, 300, 1.5, Number.NaN]) {
+      await expectError(() => tokenizer.decode([5, id]), "ERR_ARGUMENT", `from 0 to 299, found ${id}`);
     }
   });
   it("whose tokenizer has more ids than the embedding is refused", async () => {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TinyLoraError } from "../../../lib/error.js";
@@ -27,6 +28,7 @@ describe("a safetensors header", () => {
     ["no JSON", "{", 32, ["not JSON"]],
     ["a list", "[]", 32, ["expected a JSON object"]],
     ["a tensor that is no object", { a: 1 }, 32, ["tensor a", "expected an object, found 1"]],
+    ["lists in lists", `{"a":${"[".repeat(1e5)}${"]".repeat(1e5)}}`, 32, ["tensor a", "expected an object"]],
     ["an unknown dtype", { a: { ...a, dtype: "I64" } }, 24, ["tensor a: dtype", 'F32, F16 or BF16, found "I64"']],
     ["a dtype that objects inherit", { a: { ...a, dtype: "toString" } }, 24, ["tensor a: dtype"]],
     ["a negative size", { a: { ...a, shape: [-2, -3] } }, 24, ["tensor a: shape", "[-2,-3]"]],
@@ -81,5 +83,10 @@ describe("a safetensors header", () => {
   });
   it("of a file that is not there is an ERR_FILE", () =>
     expectError(() => readSafetensors(`${folder}/none.safetensors`), "ERR_FILE", "none.safetensors", "ENOENT"));
+  it("of a pipe is an ERR_FILE, at once", () => {
+    const pipe = `${folder}/pipe.safetensors`;
+    expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
+    return expectError(() => readSafetensors(pipe), "ERR_FILE", "cannot be read (not a file)");
+  });
   it("of a folder is an ERR_FILE", () => expectError(() => readSafetensors(folder), "ERR_FILE", "cannot be read"));
 });

@@ -263,6 +263,10 @@ describe("whatever a model may write", () => {
     `${times("300!/", 200)}1`,
     `${times("x^{x^{", 20)}2${times("}}", 20)}`,
     times("1_{2_{", 80),
+    "\\log_2()",
+    "\\sin()",
+    "\\begin{pmatrix}1&2\\\\3&4&5\\end{pmatrix}\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+    "\\begin{pmatrix}1\\end{pmatrix}\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
   ];
 
   it.each(bombs.map((bomb) => [bomb.slice(0, 24), bomb] as const))("%j... is judged at once", (_, bomb) => {

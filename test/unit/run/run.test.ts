@@ -42,6 +42,12 @@ describe("checkpoints", () => {
     expect((await readdir(folder)).sort()).toEqual(["step-10", "step-11"]);
   });
 
+  it("have names of their own: others are none", async () => {
+    await writeCheckpoint(folder, state(1), 9, nothing);
+    for (const name of ["step-007", "step-1e3", "step-99999999999999999999"]) await mkdir(join(folder, name));
+    expect(await checkpointSteps(folder)).toEqual([1]);
+  });
+
   it("are there whole or not at all", async () => {
     await writeCheckpoint(folder, state(1), 2, nothing);
     const fails = writeCheckpoint(folder, state(2), 2, async (temporary) => {

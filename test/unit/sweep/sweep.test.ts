@@ -86,6 +86,12 @@ grid:
     ["grid: { tying: [all, tiled] }", /n_tie: expected a number of modules.*\(in 1 of 2 members, first in tying=tiled/],
     ["grid: { rewards: [answer] }", /rewards: expected a list, found "answer"/],
     ["grid: { adapter: lora, r: [16, 32] }", /rank: expected at most 16.*found 32 \(in 1 of 2 members/],
+    [
+      `grid: { ${["r", "u", "seed", "shots", "beta"].map((key) => `${key}: [${[...Array(100).keys()]}]`).join(", ")} }`,
+      /sweep\.yaml: grid: expected at most 10000 combinations, found 1000000 or more$/,
+    ],
+    ["grid: &again { u: 1, grid: *again }", /sweep\.yaml: (grid: |.*alias)/i],
+    [`grid: ${"{ grid: ".repeat(50)}{ u: 1 }${" }".repeat(50)}`, /at most 16 grids inside one another/],
     ["grid: { u: [] }", /grid: u: expected at least one value/],
     ["grid: [7]", /grid: expected keys and values, found 7/],
     ["grid: { u: 1, grid: { u: 2 } }", /grid: u: found in a block and again/],

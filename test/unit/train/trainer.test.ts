@@ -216,6 +216,17 @@ describe("resuming", () => {
     expect(await metricsOf(broken)).toEqual(await metricsOf(straight));
   });
 
+  it("refuses another optimiser's state, and keeps it", async () => {
+    const run = join(folder, "changed");
+    await makeTrainer({ run }).train();
+    const file = join(run, "config.json");
+    await writeFile(file, (await readFile(file, "utf8")).replace('"optim": "adamw"', '"optim": "sgd"'));
+    await expect(makeTrainer({ run, resume: true }).train()).rejects.toThrow(
+      /optim: expected the moments of sgd \(5 numbers\), found those of another \(5 and 5\); .*all is kept/,
+    );
+    expect(await readdir(join(run, "checkpoints"))).toContain("step-4");
+  });
+
   it("goes on for longer than was planned", async () => {
     const [straight, longer] = [join(folder, "a"), join(folder, "b")];
     await makeTrainer({ run: straight, config: { eval_steps: 0 } }).train();
