@@ -141,7 +141,9 @@ function answerTokens(
   const turn = chat ? whole.findLastIndex((token) => stops.includes(token)) : -1;
   const continues = prompt.every((token, i) => whole[i] === token);
   if (continues && turn >= prompt.length) return whole.slice(prompt.length, turn + 1);
-  const words = continues ? whole.slice(prompt.length) : tokenizer.encode(chat ? solution : ` ${solution}`, { addSpecialTokens: false });
+  const words = continues
+    ? whole.slice(prompt.length)
+    : tokenizer.encode(chat ? solution : ` ${solution}`, { addSpecialTokens: false });
   const end = turn < 0 ? (tokenizer.eos ?? stops[0]) : whole[turn];
   return end === undefined ? Array.from(words) : [...Array.from(words), end];
 }

@@ -74,8 +74,16 @@ describe("advantages against TRL", () => {
     ["group", "normalize_then_sum"],
   ] as const)("is exactly zero there, also where the mean is rounded: %s, %s", (scale_rewards, aggregation) => {
     const options = { scale_rewards, multi_objective_aggregation: aggregation };
-    expect(Array(8).fill(0.2).reduce((sum, value) => sum + value, 0) / 8).not.toBe(0.2);
-    const scores = [...Array(7).fill([0.2]), [null], ...(aggregation === "sum_then_normalize" ? [...Array(7).fill([0.2]), [1]] : [])];
+    expect(
+      Array(8)
+        .fill(0.2)
+        .reduce((sum, value) => sum + value, 0) / 8,
+    ).not.toBe(0.2);
+    const scores = [
+      ...Array(7).fill([0.2]),
+      [null],
+      ...(aggregation === "sum_then_normalize" ? [...Array(7).fill([0.2]), [1]] : []),
+    ];
     const { advantages } = advantagesOf(scores, [1], 8, options);
     expect(advantages.slice(0, 8)).toEqual(Array(8).fill(0));
   });

@@ -78,7 +78,12 @@ describe("a lesson", () => {
       const [asked, said] = messages.map(({ content }) => [...tiny.encode(content), TURN]);
       return Int32Array.from([...asked!, ...(addGenerationPrompt ? begin : []), ...(said ?? [])]);
     };
-    const other = { encode: tiny.encode.bind(tiny), encodeChat, decode: tiny.decode.bind(tiny), stopTokens: [END, TURN] };
+    const other = {
+      encode: tiny.encode.bind(tiny),
+      encodeChat,
+      decode: tiny.decode.bind(tiny),
+      stopTokens: [END, TURN],
+    };
     const { prompt, answer } = lesson(other, "chat");
     expect(tiny.decode(Int32Array.from(prompt))).toBe("1+1?[think]");
     expect(answer).toEqual([...tiny.encode("it is 2"), TURN]);

@@ -246,14 +246,18 @@ describe("resuming", () => {
 
   it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {
     const config = { warmup_steps: 3 };
-    await makeTrainer({ run: folder, config }).train({
-      onStep: ({ step }) => {
-        if (step === 1) throw new Error("enough");
-      },
-    }).catch(() => {});
+    await makeTrainer({ run: folder, config })
+      .train({
+        onStep: ({ step }) => {
+          if (step === 1) throw new Error("enough");
+        },
+      })
+      .catch(() => {});
     const shorter = makeTrainer({ run: folder, resume: true, config: { max_steps: 2 } });
     await expect(shorter.train()).rejects.toThrow(/warmup_steps: expected at most max_steps \(2\), found 3$/);
-    expect(await makeTrainer({ run: folder, resume: true, config: { max_steps: 3 } }).train()).toMatchObject({ step: 3 });
+    expect(await makeTrainer({ run: folder, resume: true, config: { max_steps: 3 } }).train()).toMatchObject({
+      step: 3,
+    });
   });
 });
 
