@@ -189,7 +189,11 @@ export const sections = {
     adam_beta1: z.number().min(0).lt(1).default(0.9).describe("decay of AdamW's first moment"),
     adam_beta2: z.number().min(0).lt(1).default(0.999).describe("decay of AdamW's second moment"),
     adam_epsilon: positive.default(1e-8).describe("added to AdamW's denominator"),
-    weight_decay: z.number().min(0).default(0).describe("decoupled decay of v"),
+    weight_decay: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe("decoupled decay of what is trained, with full of its matrices alone"),
     max_grad_norm: z
       .number()
       .min(0)

@@ -218,6 +218,7 @@ export type TensorPart = "master" | "gradient" | "first" | "second";
 export interface UpdateOptions {
   readonly optim: "adamw" | "sgd";
   readonly rate: number;
+  /** Of matrices: norm gains and biases do not decay. */
   readonly decay: number;
   /** The gradient is scaled down to this norm; 0: never. */
   readonly maxNorm: number;

@@ -34,6 +34,7 @@ export function advantagesOf(
 function normalise(rewards: number[], groupSize: number, scale: AdvantageOptions["scale_rewards"]): number[] {
   const batchStd = standardDeviation(rewards);
   return groupsOf(rewards, groupSize).flatMap((group) => {
+    if (allEqual(group)) return group.map((reward) => (Number.isNaN(reward) ? reward : 0));
     const center = mean(group);
     const std = scale === "batch" ? batchStd : standardDeviation(group);
     return group.map((reward) => (scale === "none" ? reward - center : (reward - center) / (std + 1e-4)));
@@ -59,6 +60,7 @@ function normaliseEach(
       weights,
     ),
   );
+  if (allEqual(sums)) return sums.map(() => 0);
   const [center, std] = [mean(sums), standardDeviation(sums)];
   return sums.map((sum) => (sum - center) / (std + 1e-4));
 }
@@ -71,6 +73,12 @@ function weightedSum(row: readonly (number | null)[], weights: readonly number[]
 
 function groupsOf(values: readonly number[], size: number): number[][] {
   return Array.from({ length: Math.ceil(values.length / size) }, (_, g) => values.slice(g * size, (g + 1) * size));
+}
+
+/** Of the values that are not NaN. Their mean can differ from them in the last bit, and what is left would be learned. */
+function allEqual(values: readonly number[]): boolean {
+  const known = values.filter((value) => !Number.isNaN(value));
+  return known.every((value) => value === known[0]);
 }
 
 /** Of the values that are not NaN; NaN when there is none. */

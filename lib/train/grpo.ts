@@ -38,7 +38,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     tokens: counted.reduce((sum, { completion }) => sum + completion.tokens.length, 0),
     passes: passes.length,
   };
-  const statistics = new PassStatistics();
+  const statistics = new PassStatistics(batch, config.importance_sampling_level);
   let optimizer = state.optimizer;
   let last: Update | undefined;
   let noise: Metrics = {};

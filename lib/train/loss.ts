@@ -54,8 +54,9 @@ export interface SequenceLoss {
   readonly loss: number;
   /** [T] d(loss of the batch) / d(logprobs) */
   readonly gradient: Float64Array;
-  /** Sums over the tokens: of the KL term, and of those whose ratio was clipped. */
+  /** Sum over the tokens. */
   readonly kl: number;
+  /** Tokens whose ratio was clipped; where the sequence has one ratio, 1 or 0. */
   readonly clippedLow: number;
   readonly clippedHigh: number;
 }
@@ -117,7 +118,8 @@ function sequenceLoss(sequence: LossSequence, weight: number, options: LossOptio
     clippedHigh += policy.clipped > 0 ? 1 : 0;
   }
   if (bySequence) for (let t = 0; t < length; t++) gradient[t]! += sharedGradient / length;
-  return { loss, gradient, kl, clippedLow, clippedHigh };
+  const clippedRatios = (tokens: number) => (bySequence ? Math.sign(tokens) : tokens);
+  return { loss, gradient, kl, clippedLow: clippedRatios(clippedLow), clippedHigh: clippedRatios(clippedHigh) };
 }
 
 interface Term {

@@ -1,7 +1,8 @@
 /** What a step reports, under TRL's names where it has them. NaN (nothing to report) becomes null in metrics.jsonl. */
+import type { TrainConfig } from "../config/schema.js";
 import { type Advantages, mean, standardDeviation } from "./advantage.js";
 import type { Clock } from "./clock.js";
-import type { SequenceLoss } from "./loss.js";
+import type { Denominators, SequenceLoss } from "./loss.js";
 import type { Sequence } from "./pass.js";
 
 export type Metrics = Record<string, number>;
@@ -30,28 +31,32 @@ export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, na
   return metrics;
 }
 
-/** Sums over the tokens of the training passes. */
+/** Sums over the tokens of the training passes. A pass that is left out of an iteration counts with sums of 0. */
 export class PassStatistics {
+  readonly #batch: Denominators;
+  /** What has a ratio: tokens that are not masked, or sequences. */
+  readonly #ratios: number;
   #iterations = 0;
   #loss = 0;
-  /** Over all iterations, of tokens that are not masked. */
-  #tokens = 0;
   #clippedLow = 0;
   #clippedHigh = 0;
   #kl = 0;
   /** Of the first iteration, where the policy is the one that sampled. */
-  #firstTokens = 0;
   #entropy = 0;
   #compared = 0;
   #ratio = 0;
   #maxDifference = 0;
+
+  constructor(batch: Denominators, level: TrainConfig["importance_sampling_level"]) {
+    this.#batch = batch;
+    this.#ratios = level === "sequence" ? batch.sequences : batch.tokens;
+  }
 
   add(sequence: Sequence, loss: SequenceLoss, logprobs: Float32Array, entropies: Float32Array): void {
     this.#loss += loss.loss;
     this.#clippedLow += loss.clippedLow;
     this.#clippedHigh += loss.clippedHigh;
     this.#kl += loss.kl;
-    if (!sequence.masked) this.#tokens += logprobs.length;
     if (this.#iterations > 0) return;
     for (let t = 0; t < logprobs.length; t++) {
       const difference = logprobs[t]! - sequence.completion.logprobs[t]!;
@@ -60,7 +65,6 @@ export class PassStatistics {
       this.#entropy += sequence.masked ? 0 : entropies[t]!;
     }
     this.#compared += logprobs.length;
-    this.#firstTokens += sequence.masked ? 0 : logprobs.length;
   }
 
   endIteration(): void {
@@ -68,12 +72,12 @@ export class PassStatistics {
   }
 
   metrics(): Metrics {
-    const low = this.#clippedLow / this.#tokens;
-    const high = this.#clippedHigh / this.#tokens;
+    const low = this.#clippedLow / this.#ratios / this.#iterations;
+    const high = this.#clippedHigh / this.#ratios / this.#iterations;
     return {
       loss: this.#loss / this.#iterations,
-      entropy: this.#entropy / this.#firstTokens,
-      kl: this.#kl / this.#tokens,
+      entropy: this.#entropy / this.#batch.tokens,
+      kl: this.#kl / this.#batch.tokens / this.#iterations,
       "clip_ratio/low_mean": low,
       "clip_ratio/high_mean": high,
       "clip_ratio/region_mean": low + high,

@@ -30,7 +30,7 @@ export interface Policy {
   readonly model: { readonly config: { readonly context: number } };
   readonly tokenizer: {
     encode(text: string, options?: { readonly addSpecialTokens?: boolean }): ArrayLike<number>;
-    encodeChat(messages: readonly Message[]): ArrayLike<number>;
+    encodeChat(messages: readonly Message[], options?: { readonly addGenerationPrompt?: boolean }): ArrayLike<number>;
     decode(tokens: Int32Array): string;
     readonly stopTokens: ArrayLike<number>;
     /** The model's own end, of those. */

@@ -7,7 +7,7 @@
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { examplesOfStep } from "../data/order.js";
-import { toPrompt } from "../data/prompt.js";
+import { type ProblemPrompt, toPrompt } from "../data/prompt.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import type { ForwardBatch } from "../native/addon.js";
@@ -109,12 +109,9 @@ async function lessonsOf(
 export function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
   const solution = solutionOf(example);
   if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
-  const prompt = encodePrompt(policy, toPrompt(example.question, config), example.id, 1);
-  const text = config.prompt_style === "text" ? ` ${solution}` : solution;
-  const { tokenizer } = policy;
-  const end = tokenizer.eos ?? tokenizer.stopTokens[0];
-  const words = Array.from(tokenizer.encode(text, { addSpecialTokens: false }));
-  const answer = end === undefined ? words : [...words, end];
+  const question = toPrompt(example.question, config);
+  const prompt = encodePrompt(policy, question, example.id, 1);
+  const answer = answerTokens(policy.tokenizer, question, prompt, solution);
   const length = prompt.length + answer.length;
   const limit = Math.min(policy.model.config.context, config.token_budget);
   if (length > limit) {
@@ -122,6 +119,33 @@ export function toLesson(policy: Policy, example: Example, config: TrainConfig):
     throw new TinyLoraError("ERR_DATA", `${example.id}: expected at most ${limit} tokens (${name}), found ${length}`);
   }
   return { tokens: [...prompt, ...answer], prompt: prompt.length };
+}
+
+/**
+ * The solution as it is tokenized behind its prompt, and what ends it: in a chat the token with which the template ends a
+ * turn, else the model's end. Where the template writes another prompt before an answer, the solution is tokenized alone.
+ */
+function answerTokens(
+  tokenizer: Policy["tokenizer"],
+  question: ProblemPrompt,
+  prompt: Int32Array,
+  solution: string,
+): number[] {
+  const chat = typeof question !== "string";
+  const whole = Array.from(
+    chat
+      ? tokenizer.encodeChat([...question, { role: "assistant", content: solution }], { addGenerationPrompt: false })
+      : tokenizer.encode(`${question} ${solution}`),
+  );
+  const stops = Array.from(tokenizer.stopTokens);
+  const turn = chat ? whole.findLastIndex((token) => stops.includes(token)) : -1;
+  const continues = prompt.every((token, i) => whole[i] === token);
+  if (continues && turn >= prompt.length) return whole.slice(prompt.length, turn + 1);
+  const words = continues
+    ? whole.slice(prompt.length)
+    : tokenizer.encode(chat ? solution : ` ${solution}`, { addSpecialTokens: false });
+  const end = turn < 0 ? (tokenizer.eos ?? stops[0]) : whole[turn];
+  return end === undefined ? Array.from(words) : [...Array.from(words), end];
 }
 
 /** Neighbours in passes of at most `budget` rows. */

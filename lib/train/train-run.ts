@@ -1,4 +1,5 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
+import { resolveConfig } from "../config/config.js";
 import { differences } from "../config/described.js";
 import { checkMethod, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
@@ -40,7 +41,8 @@ export async function runConfig(
   const different = differences(adapter, info.config);
   if (different !== null)
     throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
-  return { ...info.config, ...(config?.max_steps === undefined ? {} : { max_steps: given.max_steps }) };
+  if (config?.max_steps === undefined) return info.config;
+  return resolveConfig({ ...info.config, max_steps: given.max_steps }, run);
 }
 
 export async function trainingData(

@@ -156,10 +156,11 @@ double Parameters::update(const UpdateOptions& options) {
   const auto updates = static_cast<double>(options.updates);
   for (const Entry& entry : entries_) {
     const auto count = static_cast<std::int64_t>(entry.tensor.count());
+    const double decay = entry.tensor.vector ? 0 : options.decay;
     if (options.adamw) {
       model_->backend->adamw({.count = count,
                               .rate = static_cast<float>(options.rate),
-                              .decay = static_cast<float>(options.decay),
+                              .decay = static_cast<float>(decay),
                               .scale = static_cast<float>(scale),
                               .beta1 = static_cast<float>(options.beta1),
                               .beta2 = static_cast<float>(options.beta2),
@@ -173,7 +174,7 @@ double Parameters::update(const UpdateOptions& options) {
     } else {
       model_->backend->sgd({.count = count,
                             .rate = static_cast<float>(options.rate),
-                            .decay = static_cast<float>(options.decay),
+                            .decay = static_cast<float>(decay),
                             .scale = static_cast<float>(scale),
                             .momentum = static_cast<float>(options.momentum),
                             .gradient = entry.data(gradient),

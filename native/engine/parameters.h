@@ -16,7 +16,7 @@ namespace tinylora {
 struct UpdateOptions {  // lib/native/addon.ts
   bool adamw = true;    // else sgd
   double rate = 0;
-  double decay = 0;
+  double decay = 0;     // of matrices: norm gains and biases keep their size
   double max_norm = 0;  // the gradient is scaled down to it; 0: never
   double momentum = 0;
   double beta1 = 0, beta2 = 0, epsilon = 0;

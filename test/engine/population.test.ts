@@ -111,6 +111,12 @@ describe("members have the bits that they have alone", () => {
       { options: { u, seed: 4, beta: 0.1, num_iterations: 2, v_dtype: "bf16", max_steps: 2 } },
       { options: { u, seed: 5, optim: "sgd", projection: "uniform", temperature: 0.7 } },
       { options: { u, seed: 6, optim: "natural", projection_seed: 5, learning_rate: 0.3 } },
+      {
+        options: {
+          ...{ u, seed: 7, num_iterations: 2, loss_type: "bnpo", scale_rewards: "batch", v_rounding: "stochastic" },
+          ...{ v_dtype: "bf16", importance_sampling_level: "sequence", mask_truncated_completions: true },
+        },
+      },
     ];
     expect(await trainTogether(members, `grpo-${u}`)).toEqual(members.map(() => undefined));
     await expectAsAlone(members, `grpo-${u}`);

@@ -141,6 +141,27 @@ void threads_are_nothing(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// Without a gradient an update is decay alone: of matrices, not of norms and biases.
+void matrices_alone_decay(const Candidate& candidate, DType dtype) {
+  for (const bool adam : {true, false}) {
+    Training training(candidate.make(dtype, 2), "qwen2", false);
+    Parameters& parameters = *training.engine.parameters;
+    std::vector<std::vector<float>> before;
+    for (int i = 0; i < training.count(); ++i) before.push_back(parameters.read(i, Parameters::master));
+    UpdateOptions options = adamw(1);
+    options.adamw = adam;
+    options.decay = 12.5;  // times the rate: 1/8
+    parameters.zero_gradients();
+    parameters.update(options);
+    for (int i = 0; i < training.count(); ++i) {
+      const Parameters::Tensor tensor = parameters.tensors()[static_cast<std::size_t>(i)];
+      std::vector<float> want = before[static_cast<std::size_t>(i)];
+      for (float& value : want) value *= tensor.vector ? 1.0F : 0.875F;
+      expect_near(tensor.name, parameters.read(i, Parameters::master), want, {0, 1e-6});
+    }
+  }
+}
+
 std::vector<float> scores_of(Training& training) {
   ScoreBatch batch;
   add_sequence(batch, random_tokens(40, training.tiny.config.vocab, 9), -1, 0, true);
@@ -308,6 +329,7 @@ void add_engine_parameters_tests(Tests& tests) {
   add_for_each_backend(tests, "parameters: gradient of the reference", gradient_is_that_of_the_reference);
   add_for_each_backend(tests, "parameters: the number of threads does not matter", threads_are_nothing);
   add_for_each_backend(tests, "parameters: updates lower the loss", updates_go_down);
+  add_for_each_backend(tests, "parameters: matrices alone decay", matrices_alone_decay);
   add_for_each_backend(tests, "parameters: saved and restored", saved_is_restored);
   add_for_each_backend(tests, "parameters: chosen weights are the same", chosen_weights_are_the_same);
   add_for_each_backend(tests, "parameters: passes add up", gradients_add_up);

@@ -38,13 +38,15 @@ export interface Train extends Pick<EngineOptions, "dtype" | "device" | "threads
   readonly resume?: boolean;
   /** Ctrl-C after this step. */
   readonly stop?: number;
+  /** Ctrl-C in the training of the step after it: at the begin of its second iteration. */
+  readonly within?: boolean;
 }
 
 /** In bf16 on the cpu with two threads, if nothing else is said. */
 export async function trainGolden(
   method: Method,
   options: TrainOptions,
-  { run, resume = false, stop, dtype = "bf16", device = "cpu", threads = 2 }: Train,
+  { run, resume = false, stop, within = false, dtype = "bf16", device = "cpu", threads = 2 }: Train,
 ) {
   await using engine = await Engine.load(MODEL, { dtype, device, threads, cacheTokens: 1024 });
   const config = { ...common, ...options };
@@ -54,10 +56,16 @@ export async function trainGolden(
   const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };
   const trainer = method === "GRPO" ? new GrpoTrainer({ ...all, rewards }) : new SftTrainer(all);
   const controller = new AbortController();
+  let [done, iterations] = [0, 0];
   return await trainer.train({
     signal: controller.signal,
     onStep: ({ step }) => {
-      if (step === stop) controller.abort();
+      [done, iterations] = [step, 0];
+      if (step === stop && !within) controller.abort();
+    },
+    onProgress: ({ phase, done: passes }) => {
+      if (phase !== "training" || passes > 0) return;
+      if (done === stop && within && ++iterations === 2) controller.abort();
     },
   });
 }

@@ -50,6 +50,41 @@ describe.each<Method>(["GRPO", "SFT"])("%s", (method) => {
   });
 });
 
+it.each(kinds)("%s: stopped between the updates of one batch, it goes on from before the first", async (_, options) => {
+  const more = { ...options, beta: options.adapter === "full" ? 0 : 0.1 };
+  await train("GRPO", more, { run: "straight" });
+  const stopped = await train("GRPO", more, { run: "stopped", stop: 2, within: true });
+  expect(stopped).toMatchObject({ stopped: "aborted", step: 2 });
+  await train("GRPO", more, { run: "stopped", resume: true });
+  expect(await metrics("stopped")).toEqual(await metrics("straight"));
+  expect(await product("stopped")).toEqual(await product("straight"));
+});
+
+it.each(kinds)(
+  "%s by SFT: how answers are parted into passes changes the gradient by rounding alone",
+  async (_, options) => {
+    const norms = async (token_budget: number) => {
+      const run = `budget-${token_budget}`;
+      const config = {
+        ...options,
+        token_budget,
+        max_steps: 1,
+        eval_steps: 0,
+        v_dtype: undefined,
+        v_rounding: undefined,
+      };
+      await train("SFT", config, { run, dtype: "fp32" });
+      const [{ loss, entropy, grad_norm }] = (await metrics(run)) as [Record<string, number>];
+      return [loss!, entropy!, grad_norm!];
+    };
+    const [together, apart] = [await norms(4096), await norms(40)];
+    for (const [i, value] of together.entries()) {
+      expect(value).toBeGreaterThan(0);
+      expect(Math.abs(apart[i]! / value - 1)).toBeLessThan(1e-5);
+    }
+  },
+);
+
 it("what full fine-tuning leaves is a model of the trained weights", async () => {
   await train("SFT", { adapter: "full", dtype: "bf16" }, { run: "full" });
   await using base = await Engine.load(MODEL, { dtype: "bf16" });

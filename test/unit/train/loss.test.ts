@@ -46,8 +46,9 @@ describe("loss against TRL", () => {
       if ("kl" in metrics) expect(found.reduce((sum, s) => sum + s.kl, 0) / tokens).toBeCloseTo(metrics.kl!, 9);
       const counted = { "clip_ratio/low_mean": "clippedLow", "clip_ratio/high_mean": "clippedHigh" } as const;
       for (const [name, key] of Object.entries(counted)) {
-        if (!(name in metrics) || options.importance_sampling_level === "sequence") continue;
-        expect(found.reduce((sum, s) => sum + s[key], 0) / tokens).toBeCloseTo(metrics[name]!, 9);
+        if (!(name in metrics)) continue;
+        const ratios = options.importance_sampling_level === "sequence" ? sequences.length : tokens;
+        expect(found.reduce((sum, s) => sum + s[key], 0) / ratios).toBeCloseTo(metrics[name]!, 9);
       }
     },
   );
@@ -64,6 +65,27 @@ describe("advantages against TRL", () => {
     const { advantages, zeroStd } = advantagesOf([[1], [1], [0], [1]], [1], 2, options);
     expect(advantages.slice(0, 2)).toEqual([0, 0]);
     expect(zeroStd).toEqual([true, false]);
+  });
+
+  it.each([
+    ["group", "sum_then_normalize"],
+    ["batch", "sum_then_normalize"],
+    ["none", "sum_then_normalize"],
+    ["group", "normalize_then_sum"],
+  ] as const)("is exactly zero there, also where the mean is rounded: %s, %s", (scale_rewards, aggregation) => {
+    const options = { scale_rewards, multi_objective_aggregation: aggregation };
+    expect(
+      Array(8)
+        .fill(0.2)
+        .reduce((sum, value) => sum + value, 0) / 8,
+    ).not.toBe(0.2);
+    const scores = [
+      ...Array(7).fill([0.2]),
+      [null],
+      ...(aggregation === "sum_then_normalize" ? [...Array(7).fill([0.2]), [1]] : []),
+    ];
+    const { advantages } = advantagesOf(scores, [1], 8, options);
+    expect(advantages.slice(0, 8)).toEqual(Array(8).fill(0));
   });
 });
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
+import type { Example } from "../../../lib/data/example.js";
 import type { Dataset } from "../../../lib/data/load.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { readRunInfo } from "../../../lib/run/folder.js";
@@ -111,6 +112,23 @@ describe("GrpoTrainer", () => {
       for (const [i, value] of v.entries()) expect(value).toBeCloseTo(vectors[0]![i]!, 6);
     }
     expect(Math.hypot(...vectors[0]!)).toBeGreaterThan(0);
+  });
+
+  it("counts clipped ratios over all tokens, also of passes that later iterations leave out", async () => {
+    const rewards = { some: (text: string, { id }: Example) => (/[13579]$/.test(id) ? text.length : 0) };
+    const clipped = async (loss_type: "dapo" | "bnpo"): Promise<unknown> => {
+      const config = { loss_type, num_iterations: 2, epsilon: 0, optim: "sgd", max_steps: 1, num_prompts: 10 } as const;
+      const seen: StepReport["metrics"][] = [];
+      await makeTrainer({ rewards, config: { ...config, eval_steps: 0, token_budget: 4096 } }).train({
+        onStep: ({ metrics }) => void seen.push(metrics),
+      });
+      expect(seen[0]!.frac_reward_zero_std).toBeGreaterThan(0);
+      const { "clip_ratio/low_mean": low, "clip_ratio/high_mean": high } = seen[0]!;
+      expect(low! + high!).toBeGreaterThan(0);
+      return [low, high, seen[0]!.grad_norm];
+    };
+    // All in one pass, bnpo is dapo.
+    expect(await clipped("dapo")).toEqual(await clipped("bnpo"));
   });
 
   it("keeps v in the adapter's type and the master in fp32", async () => {
@@ -235,6 +253,22 @@ describe("resuming", () => {
     const options = { engine: policy, adapter: policy.adapter(), data, rewards: { sevens }, run: longer, resume: true };
     await new GrpoTrainer({ ...options, config: { max_steps: 4 } }).train();
     expect(await newest(longer, 4)).toBe(await newest(straight, 4));
+  });
+
+  it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {
+    const config = { warmup_steps: 3 };
+    await makeTrainer({ run: folder, config })
+      .train({
+        onStep: ({ step }) => {
+          if (step === 1) throw new Error("enough");
+        },
+      })
+      .catch(() => {});
+    const shorter = makeTrainer({ run: folder, resume: true, config: { max_steps: 2 } });
+    await expect(shorter.train()).rejects.toThrow(/warmup_steps: expected at most max_steps \(2\), found 3$/);
+    expect(await makeTrainer({ run: folder, resume: true, config: { max_steps: 3 } }).train()).toMatchObject({
+      step: 3,
+    });
   });
 });
 
