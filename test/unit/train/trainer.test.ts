@@ -189,6 +189,23 @@ describe("GrpoTrainer", () => {
     ]);
   });
 
+  it("tells how far a step is: completions, passes, evaluated problems", async () => {
+    const told: string[] = [];
+    await makeTrainer({ config: { max_steps: 1, eval_steps: 1, token_budget: 30 } }).train({
+      onProgress: ({ phase, done, total }) => void told.push(`${phase} ${done}/${total}`),
+    });
+    const passes = told.filter((line) => line.startsWith("training ")).length;
+    expect(passes).toBeGreaterThan(1);
+    const upTo = (phase: string, count: number) =>
+      Array.from({ length: count }, (_, i) => `${phase} ${i + 1}/${count}`);
+    expect(told).toEqual([
+      ...upTo("evaluation", 3),
+      ...upTo("sampling", 12),
+      ...Array.from({ length: passes }, (_, i) => `training ${i}/${passes}`),
+      ...upTo("evaluation", 3),
+    ]);
+  });
+
   it("refuses to start over a run that is there", async () => {
     await makeTrainer({ run: folder }).train();
     await expect(makeTrainer({ run: folder }).train()).rejects.toThrow(/holds a run already/);
