@@ -25,7 +25,8 @@ class SlotPolicy extends FakePolicy {
     stopTokens: [0],
   };
   readonly vectors: ManyVectors = {
-    attach: async (adapters) => {
+    attach: async (adapters, { signal } = {}) => {
+      signal?.throwIfAborted();
       this.attached = adapters.length;
     },
     setVectors: (first, vectors) => {
@@ -100,6 +101,13 @@ describe("evolution strategies", () => {
     for (const [i, value] of one.v.entries()) expect(value).toBeCloseTo(both.v[i]! / 2, 5);
     expect(Math.hypot(...one.v)).toBeGreaterThan(0);
     expect(one.result.metrics["completions/clipped_ratio"]).toBe(0.5);
+  });
+
+  it("are given up while they are attached", async () => {
+    const policy = new SlotPolicy();
+    const trainable = makeTrainable(policy, policy.adapter(), resolveConfig(options));
+    await expect(trainable.attach(AbortSignal.abort())).rejects.toThrow(/abort/);
+    expect(policy.attached).toBe(0);
   });
 
   it("see nothing in what both of a pair agree on", async () => {
