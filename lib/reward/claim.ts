@@ -23,7 +23,7 @@ export function strictAnswer(completion: string): string | null {
  */
 export function looseAnswer(completion: string): string | null {
   const text = completion.slice(-MAX_TAIL);
-  if (text.length <= 80 && !/[a-z]{3}|[$\n]|\\[([]/.test(text) && /\d/.test(text)) return text; // nothing but the answer
+  if (text.length <= 80 && !SENTENCE.test(text) && /\d/.test(text)) return text; // nothing but the answer
   const announced = afterAnnouncement(text);
   if (announced !== null) return announced;
   const formula = lastFormula(text);
@@ -32,6 +32,8 @@ export function looseAnswer(completion: string): string | null {
 }
 
 const MAX_TAIL = 20_000;
+/** Of what is more than an answer: a word, short ones ("it is 8") among them, a formula's border, a line's end. */
+const SENTENCE = /[a-z]{3}|\b(?:[Ii]t|is|[Ss]o|[Ww]e)\b|[$\n]|\\[([]/;
 
 interface Box {
   readonly start: number;

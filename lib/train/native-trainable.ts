@@ -85,7 +85,6 @@ export class NativeTrainable implements Trainable {
 
   hold(state: OptimizerState): void {
     this.use(state);
-    if (this.#held === state.updates) return;
     this.#weights.saveParameters();
     this.#held = state.updates;
   }

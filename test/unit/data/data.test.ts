@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { datasets } from "../../../lib/data/datasets.js";
 import { loadDataset } from "../../../lib/data/load.js";
 import { examplesOfStep, permutation, spread } from "../../../lib/data/order.js";
 import { philox, randomInteger, randomUniform } from "../../../lib/data/philox.js";
@@ -252,6 +253,60 @@ describe("local files", () => {
     );
     await expect(loadDataset("gsm-8k")).rejects.toThrow(/nearest: gsm8k/);
     await expect(loadDataset(folder)).rejects.toThrow(/expected a file \(\.jsonl/);
+  });
+});
+
+describe("a named set", () => {
+  const apples = { Body: "Tom has 3 apples", Question: "How many?", Answer: 3 };
+  const boxed = { problem: "1 + 1?", solution: "It is $\\boxed{2}$." };
+  const simplerl = { question: "1 + 1?", prompt: "<user>1 + 1?", gt_answer: "2" };
+  it.each<[string, Record<string, unknown>, question: string, answer: string]>([
+    ["gsm8k", { question: "1 + 1?", answer: "1 + 1 = 2\n#### 2" }, "1 + 1?", "2"],
+    ["svamp", apples, "Tom has 3 apples, How many?", "3"],
+    ["svamp", { ...apples, Body: "Tom has 3 apples." }, "Tom has 3 apples. How many?", "3"],
+    ["mawps", { input: "1 + 1?", target: "2" }, "1 + 1?", "2"],
+    ["math", boxed, "1 + 1?", "2"],
+    ["math", { ...boxed, answer: "3" }, "1 + 1?", "3"],
+    ["math500", { ...boxed, answer: "2" }, "1 + 1?", "2"],
+    ["aime24", boxed, "1 + 1?", "2"],
+    ["aime25", { problem: "1 + 1?", answer: 2 }, "1 + 1?", "2"],
+    ["amc23", { question: "1 + 1?", answer: 2 }, "1 + 1?", "2"],
+    ["amc23", { problem: "1 + 1?", answer: 2 }, "1 + 1?", "2"],
+    ["simplerl_easy", simplerl, "1 + 1?", "2"],
+    ["simplerl_medium", simplerl, "1 + 1?", "2"],
+    ["simplerl_hard", simplerl, "1 + 1?", "2"],
+  ])("%s reads %j", (name, row, question, answer) => {
+    expect(datasets[name]!.toProblem(row)).toEqual({ question, answer });
+  });
+
+  it("refuses a solution of gsm8k without its answer", () => {
+    expect(() => datasets.gsm8k!.toProblem({ question: "1 + 1?", answer: "2" })).toThrow('expected "#### <number>"');
+  });
+
+  it.each<[string, train: string[], test: string[], neither: string[]]>([
+    [
+      "gsm8k",
+      ["main/train-0.parquet"],
+      ["main/test-0.parquet"],
+      ["socratic/train-0.parquet", "socratic/test-0.parquet"],
+    ],
+    ["svamp", ["data/train-0.parquet"], ["data/test-0.parquet"], []],
+    ["math", ["algebra/train-0.parquet", "geometry/train-0.parquet"], ["algebra/test-0.parquet"], []],
+    ["math500", [], ["test.jsonl"], []],
+    ["aime24", [], ["data/test-0.parquet"], []],
+    ["aime25", [], ["test.jsonl"], []],
+    ["amc23", [], ["data/test-0.parquet"], []],
+    [
+      "simplerl_medium",
+      ["simplelr_qwen_level1to4/train.parquet"],
+      ["simplelr_qwen_level1to4/test.parquet"],
+      ["simplelr_qwen_level3to5/train.parquet", "simplelr_abel_level1to4/train.parquet"],
+    ],
+  ])("%s takes its files of the hub", (name, train, test, neither) => {
+    const { hub } = datasets[name]!;
+    const taken = (pattern: RegExp | undefined) =>
+      [...train, ...test, ...neither].filter((path) => pattern?.test(path));
+    expect([taken(hub!.train), taken(hub!.test)]).toEqual([train, test]);
   });
 });
 

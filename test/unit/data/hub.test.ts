@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -126,6 +126,16 @@ describe("a data set on the hub", () => {
       expect(await stored()).toEqual([]);
     }
   }, 60_000);
+
+  it("is not asked for again where it cannot be written", async () => {
+    const part = join(cache, "hub", "datasets--owner--name", server.commit, "train.jsonl.part");
+    await mkdir(part, { recursive: true });
+    await expect(loadDataset(`${SOURCE}/train.jsonl`)).rejects.toMatchObject({
+      code: "ERR_FILE",
+      message: expect.stringMatching(/train\.jsonl\.part: cannot be written \(EISDIR/),
+    });
+    expect(new Set(server.requests).size).toBe(server.requests.length);
+  });
 
   it.each([
     [401, /refuses it \(401\).*HF_TOKEN/],

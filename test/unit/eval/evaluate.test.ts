@@ -126,6 +126,10 @@ describe("evaluate", () => {
     await expect(evaluate(narrow, examples, options)).rejects.toThrow(
       /e\/0: the prompt's 2 tokens fill the model's context of 2: give fewer shots/,
     );
+    Object.assign(narrow.model.config, { context: 2 + 11 });
+    await expect(evaluate(narrow, examples, options)).rejects.toThrow(/2 tokens and 12 of the completion exceed/);
+    Object.assign(narrow.model.config, { context: 2 + 12 });
+    expect((await evaluate(narrow, examples, options)).problems).toBe(6);
   });
 
   it("stops at the signal", async () => {

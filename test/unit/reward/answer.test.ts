@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { grade, sameAnswer } from "../../../lib/reward/answer.js";
 import { strictAnswer } from "../../../lib/reward/claim.js";
 import { lastNumber, wholeNumber } from "../../../lib/reward/number.js";
+import { rewards } from "../../../lib/reward/rewards.js";
 
 describe("lastNumber", () => {
   it.each<[string, number | null]>([
@@ -117,7 +118,19 @@ describe("grade", () => {
     expect(grade("so 8\n#### 8", "8")).toEqual({ strict: true, lenient: true, format: true, answer: "8" });
     expect(grade("the answer is 8.", "8")).toEqual({ strict: false, lenient: true, format: false, answer: "8" });
     expect(grade("8\n#### 9", "8")).toEqual({ strict: false, lenient: false, format: true, answer: "9" });
+    for (const text of ["it is 8", "It's 8.", "So 8", "we do 3 + 5 = 8", "x is 8"]) {
+      expect(grade(text, "8"), text).toMatchObject({ strict: false, lenient: true, answer: "8" });
+    }
     expect(grade("I do not know", "8")).toEqual({ strict: false, lenient: false, format: false, answer: null });
+  });
+
+  it("is what the rewards with names give", () => {
+    const example = { id: "sum", question: "3 + 5?", answer: "8", row: {} };
+    const given = (text: string) => Object.entries(rewards).map(([name, reward]) => `${name} ${reward(text, example)}`);
+    expect(given("5 + 3 = 8\n#### 8")).toEqual(["answer 1", "strict 1", "format 1", `digits ${4 / 16}`]);
+    expect(given("it is 8")).toEqual(["answer 1", "strict 0", "format 0", `digits ${1 / 7}`]);
+    expect(given("\\boxed{9}")).toEqual(["answer 0", "strict 0", "format 1", `digits ${1 / 9}`]);
+    expect(given("")).toEqual(["answer 0", "strict 0", "format 0", "digits 0"]);
   });
 
   it("reads a long line of digits in no time", () => {

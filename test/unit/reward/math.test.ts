@@ -133,6 +133,21 @@ describe("sameAnswer", () => {
     ["\\frac{a}{b}", "a/b"],
     ["3+4", "7"],
     ["42.0", "42"],
+    ["\\lg 100", "2"],
+    ["\\log 100", "2"],
+    ["\\exp(2)", "e^2"],
+    ["\\tan 1", "\\frac{\\sin 1}{\\cos 1}"],
+    ["\\cot 1", "\\frac{\\cos 1}{\\sin 1}"],
+    ["\\sec 1", "\\frac{1}{\\cos 1}"],
+    ["\\csc 1", "\\frac{1}{\\sin 1}"],
+    ["\\arccos 0", "\\frac{\\pi}{2}"],
+    ["\\arctan 1", "\\frac{\\pi}{4}"],
+    ["\\sinh 1", "\\frac{e-e^{-1}}{2}"],
+    ["\\cosh 1", "\\frac{e+e^{-1}}{2}"],
+    ["\\tanh 1", "\\frac{\\sinh 1}{\\cosh 1}"],
+    ["|1-\\sqrt{2}|", "\\sqrt{2}-1"],
+    ["\\sqrt[3]{-8}", "-2"],
+    ["f(2i)", "f(i+i)"],
   ])("%j is %j", (a, b) => {
     expect(sameAnswer(a, b)).toBe(true);
     expect(sameAnswer(b, a)).toBe(true);
@@ -172,6 +187,9 @@ describe("sameAnswer", () => {
     ["\\triangle ABC", "ABC"],
     ["\\text{Saturday}", "Sunday"],
     ["\\tan 45^\\circ", "1"],
+    ["f(2i)", "f(3i)"],
+    ["f(i/2)", "f(i/3)"],
+    ["f(2+i)", "f(3+i)"],
   ])("%j is not %j", (a, b) => {
     expect(sameAnswer(a, b)).toBe(false);
     expect(sameAnswer(b, a)).toBe(false);

@@ -16,6 +16,8 @@ const SLOPE = [1, -2, 0.5, 0, 3];
 class SlotPolicy extends FakePolicy {
   slots: Float32Array[] = [];
   attached = 0;
+  /** Slots whose completions are cut. */
+  cut: readonly number[] = [];
   override readonly tokenizer = {
     encode: () => [1],
     encodeChat: () => [1],
@@ -23,7 +25,8 @@ class SlotPolicy extends FakePolicy {
     stopTokens: [0],
   };
   readonly vectors: ManyVectors = {
-    attach: async (adapters) => {
+    attach: async (adapters, { signal } = {}) => {
+      signal?.throwIfAborted();
       this.attached = adapters.length;
     },
     setVectors: (first, vectors) => {
@@ -33,7 +36,8 @@ class SlotPolicy extends FakePolicy {
   };
   override submit({ slot }: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
     const sampled = { tokens: Int32Array.of(slot), logprobs: Float32Array.of(0), version: 7 };
-    queueMicrotask(() => onEvent({ type: "finished", id: 0, completion: 0, reason: "stop", ...sampled }));
+    const reason = this.cut.includes(slot) ? "length" : "stop";
+    queueMicrotask(() => onEvent({ type: "finished", id: 0, completion: 0, reason, ...sampled }));
     return () => {};
   }
 }
@@ -51,8 +55,9 @@ const options: TrainOptions = {
   max_grad_norm: 0,
 };
 
-async function step(config: TrainConfig, value: (v: Float32Array) => number) {
+async function step(config: TrainConfig, value: (v: Float32Array) => number, cut: readonly number[] = []) {
   const policy = new SlotPolicy();
+  policy.cut = cut;
   const trainable = makeTrainable(policy, policy.adapter(), config);
   await trainable.attach();
   const reward = (completion: string) => value(policy.slots[Number(completion)]!);
@@ -74,6 +79,35 @@ describe("evolution strategies", () => {
     expect(error).toBeLessThan(2 * Math.sqrt((SLOPE.length + 1) / 2000)); // 2,000 independent directions
     expect(result.metrics.grad_norm! / size).toBeCloseTo(1, 1);
     expect(result.metrics).not.toHaveProperty("sampling/max_abs_dlogp");
+    expect(result.metrics).toMatchObject({
+      epoch: 4,
+      learning_rate: 1,
+      "completions/mean_length": 1,
+      "gradient/variance": expect.any(Number),
+      grad_cosine: Number.NaN,
+      v_norm: expect.closeTo(Math.hypot(...v), 6),
+      num_tokens: 4000 * 2,
+    });
+    const scores = result.sequences.map(({ completion }) => completion.rewards[0]!);
+    expect(result.metrics.reward).toBeCloseTo(scores.reduce((sum, score) => sum + score, 0) / 4000, 10);
+  });
+
+  it("leave a masked completion out of the estimate, and count it", async () => {
+    const masking = { ...options, num_prompts: 1, num_generations: 2, learning_rate: 2 };
+    const reward = (own: Float32Array) => own[0]!;
+    const cut = (config: TrainOptions) => step(resolveConfig({ ...masking, ...config }), reward, [2]);
+    const [both, one] = [await cut({}), await cut({ mask_truncated_completions: true })];
+    // Both of a pair add the same: their directions and advantages are opposite.
+    for (const [i, value] of one.v.entries()) expect(value).toBeCloseTo(both.v[i]! / 2, 5);
+    expect(Math.hypot(...one.v)).toBeGreaterThan(0);
+    expect(one.result.metrics["completions/clipped_ratio"]).toBe(0.5);
+  });
+
+  it("are given up while they are attached", async () => {
+    const policy = new SlotPolicy();
+    const trainable = makeTrainable(policy, policy.adapter(), resolveConfig(options));
+    await expect(trainable.attach(AbortSignal.abort())).rejects.toThrow(/abort/);
+    expect(policy.attached).toBe(0);
   });
 
   it("see nothing in what both of a pair agree on", async () => {

@@ -1,99 +1,133 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { openModel } from "../../../lib/model/open.js";
-import { ModelTokenizer, type TokenizerSource } from "../../../lib/model/tokenizer.js";
-import type { Policy } from "../../../lib/train/policy.js";
+import type { SftOptions } from "../../../lib/config/method.js";
+import type { Dataset } from "../../../lib/data/load.js";
+import { readHistory } from "../../../lib/run/history.js";
 import { toLesson } from "../../../lib/train/sft.js";
-import { writeTinyModel } from "../../tiny-model.js";
+import { SftTrainer } from "../../../lib/train/sft-trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 
-const [END, TURN] = [256, 257];
-const example = { id: "sum/1", question: "1+1?", answer: "2", row: { solution: "it is 2" } };
+const problem = (i: number, solution: string) => ({ id: `p/${i}`, question: `${i}?`, answer: "", row: { solution } });
+const data: Dataset = { name: "fake", train: ["7", "12", "345"].map((text, i) => problem(i, text)), test: [] };
+const small: SftOptions = {
+  ...{ prompt_style: "text", shots: 0, num_prompts: 3, max_steps: 1, eval_steps: 0, learning_rate: 0.5 },
+  ...{ optim: "sgd", max_grad_norm: 0 },
+};
 
 let folder: string;
-let tiny: ModelTokenizer;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "tinylora-sft-"));
-  tiny = (await openModel(await writeTinyModel(join(folder, "model")))).tokenizer;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterEach(() => rm(folder, { recursive: true }));
 
-/** Of an example: the prompt's tokens, and what is learned. */
-function lesson(tokenizer: Policy["tokenizer"], prompt_style: "chat" | "text") {
-  const policy: Policy = Object.assign(new FakePolicy(), { tokenizer } as object);
-  const { tokens, prompt } = toLesson(policy, example, resolveConfig({ prompt_style, shots: 0 }));
-  return { prompt: tokens.slice(0, prompt), answer: tokens.slice(prompt) };
+async function train(config: SftOptions, policy = new FakePolicy()): Promise<Float32Array> {
+  const trainer = new SftTrainer({ engine: policy, adapter: policy.adapter(), data, config: { ...small, ...config } });
+  return (await trainer.train()).adapter.v;
 }
 
-/** Letters, or pieces of sentencepiece, whose text starts with a space of its own. */
-function pieces(): TokenizerSource {
-  const all = ["<s>", "</s>", "▁", ...new Set("Question: 1+1?\nAnswer:it is 2".replaceAll(" ", "")), "▁it", "it"];
-  return {
-    place: "tokenizer.json",
-    json: {
-      added_tokens: all.slice(0, 2).map((content, id) => ({ id, content, special: true, normalized: false })),
-      normalizer: {
-        type: "Sequence",
-        normalizers: [
-          { type: "Prepend", prepend: "▁" },
-          { type: "Replace", pattern: { String: " " }, content: "▁" },
-        ],
-      },
-      pre_tokenizer: null,
-      post_processor: null,
-      decoder: { type: "Replace", pattern: { String: "▁" }, content: " " },
-      model: {
-        type: "BPE",
-        vocab: Object.fromEntries(all.map((token, id) => [token, id])),
-        merges: [
-          ["i", "t"],
-          ["▁", "it"],
-        ],
-      },
-    },
-    vocab: all.length,
-    eos: "</s>",
-    stopTokens: [],
-    specialTokens: {},
-  };
+/** Mean of -log p and of the entropy over the answers and their ends, sequence by sequence, with v. */
+async function meanOf(policy: FakePolicy, v: Float32Array): Promise<{ loss: number; entropy: number }> {
+  policy.setVector(0, v);
+  let [loss, entropy, count] = [0, 0, 0];
+  for (const { question, row } of data.train) {
+    const prompt = policy.tokenizer.encode(`Question: ${question}\nAnswer:`);
+    const answer = [...policy.tokenizer.encode(` ${row.solution}`), ...policy.tokenizer.stopTokens];
+    const { logprobs, entropies } = await policy.forward({
+      tokens: Int32Array.from([...prompt, ...answer]),
+      starts: Int32Array.of(0, prompt.length + answer.length),
+      parents: Int32Array.of(-1),
+      slots: Int32Array.of(0),
+      scored: Uint8Array.of(1),
+      temperatures: Float32Array.of(1),
+      keep: false,
+    });
+    for (const logp of logprobs.slice(prompt.length)) loss -= logp;
+    for (const value of entropies.slice(prompt.length)) entropy += value;
+    count += answer.length;
+  }
+  return { loss: loss / count, entropy: entropy / count };
 }
+
+describe("a step of supervised fine-tuning", () => {
+  it("follows the slope of the mean of -log p over answers and their ends", async () => {
+    const policy = new FakePolicy();
+    const trainer = new SftTrainer({ engine: policy, adapter: policy.adapter(), data, config: small, run: folder });
+    const { adapter } = await trainer.train();
+    const { measured, ...metrics } = JSON.parse(await readFile(join(folder, "metrics.jsonl"), "utf8"));
+    const gradient = (await readHistory(folder)).get(1)!.lastGradient!;
+    const { loss, entropy } = await meanOf(policy, new Float32Array(5));
+    const tokens = 3 * 4 + (2 + 1) + (3 + 1) + (4 + 1); // prompts of 4, answers after a space
+    expect(metrics).toEqual({
+      ...{ step: 1, epoch: 1, learning_rate: 0.5, num_tokens: tokens },
+      loss: expect.closeTo(loss, 6),
+      entropy: expect.closeTo(entropy, 6),
+      grad_norm: expect.closeTo(Math.hypot(...gradient), 12),
+    });
+    expect(Object.keys(measured)).toEqual(["step_time", "tokens_per_second/training", "memory/peak_rss"]);
+    expect(measured["tokens_per_second/training"]).toBeGreaterThan(tokens / 60);
+    for (const [i, slope] of gradient.entries()) {
+      const at = (h: number) =>
+        meanOf(
+          policy,
+          Float32Array.from({ length: 5 }, (_, k) => (k === i ? h : 0)),
+        );
+      expect(slope).toBeCloseTo(((await at(1e-2)).loss - (await at(-1e-2)).loss) / 2e-2, 4);
+      expect(adapter.v[i]).toBeCloseTo(-0.5 * slope, 6);
+    }
+  });
+
+  it("is the same for any token budget", async () => {
+    const whole = await train({ max_steps: 3 });
+    const parted = await train({ max_steps: 3, token_budget: 9 });
+    for (const [i, value] of whole.entries()) expect(parted[i]).toBeCloseTo(value, 6);
+    expect(Math.hypot(...whole)).toBeGreaterThan(0);
+  });
+
+  it("packs lessons into passes that keep to the budget", async () => {
+    const rows: number[][] = [];
+    for (const token_budget of [24, 16, 15]) {
+      const policy = new FakePolicy();
+      const { forward } = policy;
+      const seen: number[] = [];
+      policy.forward = (batch, signal) => {
+        seen.push(batch.tokens.length);
+        return forward.call(policy, batch, signal);
+      };
+      await train({ token_budget, seed: 1 }, policy);
+      rows.push(seen);
+    }
+    expect(rows).toEqual([[24], [8, 16], [8, 9, 7]]);
+  });
+});
 
 describe("a lesson", () => {
-  it("ends as the model does where the prompt is a text", () => {
-    expect(lesson(tiny, "text").answer).toEqual([...tiny.encode(" it is 2"), END]);
+  const policy = new FakePolicy();
+  const lesson = (text: string, options: SftOptions = {}) =>
+    toLesson(policy, problem(0, text), resolveConfig({ ...small, ...options }));
+
+  it("ends with the model's own end, of several", () => {
+    const end = policy.tokenizer.stopTokens[0]!;
+    const seven = policy.tokenizer.encode(" 7");
+    expect(lesson("7")).toEqual({ tokens: [...policy.tokenizer.encode("wer:"), ...seven, end], prompt: 4 });
+    expect(lesson("7", { prompt_style: "chat" }).tokens.slice(-2)).toEqual([seven[1], end]);
+    const own = new FakePolicy();
+    Object.assign(own.tokenizer, { eos: 3 });
+    expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens.at(-1)).toBe(3);
+    Object.assign(own.tokenizer, { eos: undefined, stopTokens: [] });
+    expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens).toHaveLength(4 + 2);
   });
 
-  it("ends as the chat template ends a turn, which may be another token than the model's end", () => {
-    const { prompt, answer } = lesson(tiny, "chat");
-    expect(tiny.decode(Int32Array.from(prompt))).toBe("user: 1+1?assistant: ");
-    expect(answer).toEqual([...tiny.encode("it is 2"), TURN]);
-  });
-
-  it("keeps its prompt where the template writes the start of an answer that is there in another way", () => {
-    const encodeChat: typeof tiny.encodeChat = (messages, { addGenerationPrompt = true } = {}) => {
-      const begin = [...tiny.encode("[think]")];
-      const [asked, said] = messages.map(({ content }) => [...tiny.encode(content), TURN]);
-      return Int32Array.from([...asked!, ...(addGenerationPrompt ? begin : []), ...(said ?? [])]);
-    };
-    const other = {
-      encode: tiny.encode.bind(tiny),
-      encodeChat,
-      decode: tiny.decode.bind(tiny),
-      stopTokens: [END, TURN],
-    };
-    const { prompt, answer } = lesson(other, "chat");
-    expect(tiny.decode(Int32Array.from(prompt))).toBe("1+1?[think]");
-    expect(answer).toEqual([...tiny.encode("it is 2"), TURN]);
-  });
-
-  it("has its words as they are tokenized behind the prompt, without a second space", () => {
-    const tokenizer = new ModelTokenizer(pieces());
-    const { prompt, answer } = lesson(tokenizer, "text");
-    const whole = tokenizer.encode("Question: 1+1?\nAnswer: it is 2");
-    expect([...prompt, ...answer]).toEqual([...whole, tokenizer.eos]);
-    expect(answer[0]).toBe(tokenizer.vocab - 2);
+  it("fits in a pass and in the model, or says in which it does not", () => {
+    expect(lesson("7", { token_budget: 7 }).tokens).toHaveLength(7);
+    expect(() => lesson("7", { token_budget: 6 })).toThrow("p/0: expected at most 6 tokens (token_budget), found 7");
+    const narrow = new FakePolicy();
+    Object.assign(narrow.model.config, { context: 6 });
+    expect(() => toLesson(narrow, problem(0, "7"), resolveConfig(small))).toThrow(
+      "p/0: expected at most 6 tokens (the model's context), found 7",
+    );
+    expect(() => lesson("")).toThrow("p/0: expected an answer to learn, found none");
   });
 });

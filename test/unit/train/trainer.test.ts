@@ -8,6 +8,8 @@ import type { Example } from "../../../lib/data/example.js";
 import type { Dataset } from "../../../lib/data/load.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { readRunInfo } from "../../../lib/run/folder.js";
+import { readHistory } from "../../../lib/run/history.js";
+import { cosine } from "../../../lib/train/grpo.js";
 import type { StepReport } from "../../../lib/train/run.js";
 import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
@@ -149,6 +151,77 @@ describe("GrpoTrainer", () => {
     await expect(makeTrainer({ policy, adapter, run: folder, resume: true }).train()).rejects.toThrow(
       /does not train the adapter given: expected projection_seed: 1 \(found 0\)$/,
     );
+  });
+
+  it("writes down every metric of a step, and of held-out problems where they are due", async () => {
+    const config = { max_steps: 3, lr_scheduler_type: "cosine" as const };
+    const measured: string[][] = [];
+    const policy = new FakePolicy();
+    const { adapter } = await makeTrainer({ policy, run: folder, config }).train({
+      onStep: (report) => void measured.push(Object.keys(report.measured)),
+    });
+    const [before, first, second, last] = await metricsOf(folder);
+    const states = await readHistory(folder);
+    const lines = await readFile(join(folder, "completions", "step-1.jsonl"), "utf8");
+    const tokens = lines
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { tokens: number }).tokens);
+    const held = ["strict", "lenient", "format", "mean_length", "clipped_ratio", "problems"].map(
+      (key) => `eval/${key}`,
+    );
+    expect(Object.keys(before!)).toEqual(["step", ...held]);
+    expect(before).toMatchObject({ step: 0, "eval/problems": 3 });
+    expect(first).toMatchObject({
+      epoch: 3 / 10,
+      learning_rate: 0.1,
+      num_tokens: states.get(1)!.tokens,
+      grad_cosine: null,
+    });
+    expect(first!.num_tokens).toBe(tokens.reduce((sum, count) => sum + count, 12 * 4)); // prompts of 4 tokens
+    expect(second!.learning_rate).toBeCloseTo(0.1 * 0.75, 12);
+    expect(last).toMatchObject({
+      epoch: 9 / 10,
+      grad_cosine: cosine(states.get(3)!.lastGradient!, states.get(2)!.lastGradient),
+      grad_norm: expect.closeTo(Math.hypot(...states.get(3)!.lastGradient!), 12),
+      v_norm: Math.hypot(...adapter.v),
+    });
+    const rewards = ["reward", "reward_std", "frac_reward_zero_std", "rewards/sevens/mean", "rewards/sevens/std"];
+    const graded = ["accuracy", "accuracy/strict", "accuracy/format"];
+    const lengths = ["mean_length", "min_length", "max_length", "clipped_ratio"].map((key) => `completions/${key}`);
+    const passes = ["loss", "entropy", "kl", ...["low", "high", "region"].map((key) => `clip_ratio/${key}_mean`)];
+    const sampler = ["sampling/max_abs_dlogp", "sampling/importance_sampling_ratio/mean"];
+    const noise = ["variance", "squared_norm", "noise_scale"].map((key) => `gradient/${key}`);
+    const update = ["epoch", "learning_rate", "grad_norm", "grad_cosine", "v_norm", "num_tokens"];
+    const all = ["step", ...rewards, ...graded, ...lengths, ...passes, ...sampler, ...noise, ...update];
+    expect(Object.keys(first!).sort()).toEqual([...all].sort());
+    expect(Object.keys(second!).sort()).toEqual([...all, ...held].sort());
+    expect(Object.keys(last!).sort()).toEqual([...all, ...held].sort());
+    const rates = ["tokens_per_second/sampling", "tokens_per_second/training", "memory/peak_rss"];
+    const step = ["step_time", "seconds/sampling", "seconds/training", ...rates];
+    expect(measured).toEqual([
+      ["seconds/evaluation"],
+      step,
+      [...step, "seconds/evaluation"],
+      [...step, "seconds/evaluation"],
+    ]);
+  });
+
+  it("tells how far a step is: completions, passes, evaluated problems", async () => {
+    const told: string[] = [];
+    await makeTrainer({ config: { max_steps: 1, eval_steps: 1, token_budget: 30 } }).train({
+      onProgress: ({ phase, done, total }) => void told.push(`${phase} ${done}/${total}`),
+    });
+    const passes = told.filter((line) => line.startsWith("training ")).length;
+    expect(passes).toBeGreaterThan(1);
+    const upTo = (phase: string, count: number) =>
+      Array.from({ length: count }, (_, i) => `${phase} ${i + 1}/${count}`);
+    expect(told).toEqual([
+      ...upTo("evaluation", 3),
+      ...upTo("sampling", 12),
+      ...Array.from({ length: passes }, (_, i) => `training ${i}/${passes}`),
+      ...upTo("evaluation", 3),
+    ]);
   });
 
   it("refuses to start over a run that is there", async () => {

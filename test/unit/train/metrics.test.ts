@@ -1,0 +1,170 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { advantagesOf } from "../../../lib/train/advantage.js";
+import { Clock } from "../../../lib/train/clock.js";
+import { cosine } from "../../../lib/train/grpo.js";
+import type { SequenceLoss } from "../../../lib/train/loss.js";
+import { type Metrics, measuredMetrics, PassStatistics, rolloutMetrics } from "../../../lib/train/metrics.js";
+import type { Sequence } from "../../../lib/train/pass.js";
+import { Watch } from "../../../lib/train/watch.js";
+
+const group = (id: string, prompt: number) => ({
+  example: { id, question: "?", answer: "7", row: {} },
+  prompt: new Int32Array(prompt),
+  completions: [],
+});
+const [first, second] = [group("first", 3), group("second", 5)];
+
+interface Given {
+  group?: Sequence["group"];
+  logprobs: number[];
+  rewards?: (number | null)[];
+  grade?: [strict: boolean, lenient: boolean, format: boolean];
+  truncated?: boolean;
+  masked?: boolean;
+}
+function sequence({ logprobs, rewards = [], truncated = false, masked = false, ...given }: Given): Sequence {
+  const [strict, lenient, format] = given.grade ?? [false, false, false];
+  const completion = {
+    tokens: new Int32Array(logprobs.length),
+    logprobs: Float32Array.from(logprobs),
+    truncated,
+    text: "",
+    rewards,
+    grade: { strict, lenient, format, answer: null },
+  };
+  return { group: given.group ?? first, completion, advantage: 0, masked, learns: !masked };
+}
+
+const sequences = [
+  sequence({ logprobs: Array(1).fill(-1), rewards: [1, null], grade: [true, true, true] }),
+  sequence({ logprobs: Array(2).fill(-1), rewards: [0, null], grade: [false, true, true] }),
+  sequence({ group: second, logprobs: Array(3).fill(-1), rewards: [1, 2], grade: [false, true, false] }),
+  sequence({ group: second, logprobs: Array(6).fill(-1), rewards: [1, 2], truncated: true }),
+];
+
+describe("metrics of a step", () => {
+  it("tell rewards, grades and lengths", () => {
+    const options = { scale_rewards: "group", multi_objective_aggregation: "sum_then_normalize" } as const;
+    const scores = sequences.map(({ completion }) => completion.rewards);
+    expect(rolloutMetrics(sequences, advantagesOf(scores, [1, 0.5], 2, options), ["a", "b"])).toEqual({
+      reward: 1.25,
+      reward_std: expect.closeTo(Math.sqrt(2.75 / 3), 12),
+      frac_reward_zero_std: 0.5,
+      accuracy: 0.75,
+      "accuracy/strict": 0.25,
+      "accuracy/format": 0.5,
+      "completions/mean_length": 3,
+      "completions/min_length": 1,
+      "completions/max_length": 6,
+      "completions/clipped_ratio": 0.25,
+      "rewards/a/mean": 0.75,
+      "rewards/a/std": 0.5,
+      "rewards/b/mean": 2,
+      "rewards/b/std": 0,
+    });
+  });
+
+  it("tell of the passes: tokens that are not masked, of all iterations or the first", () => {
+    const statistics = new PassStatistics();
+    const loss = (value: number, kl: number, clippedLow: number, clippedHigh: number): SequenceLoss => {
+      return { loss: value, gradient: new Float64Array(2), kl, clippedLow, clippedHigh };
+    };
+    const add = (given: Sequence, of: SequenceLoss, logprobs: number[], entropies: number[]) =>
+      statistics.add(given, of, Float32Array.from(logprobs), Float32Array.from(entropies));
+    const learned = sequence({ logprobs: [-1, -2] });
+    add(learned, loss(0.5, 0.2, 1, 0), [-1, -2.5], [1, 3]);
+    add(sequence({ logprobs: [-1], masked: true }), loss(0, 0, 0, 0), [-1], [9]);
+    statistics.endIteration();
+    add(learned, loss(0.25, 0.4, 0, 2), [-5, -5], [7, 7]);
+    statistics.endIteration();
+    expect(statistics.metrics()).toEqual({
+      loss: 0.375,
+      entropy: 2,
+      kl: expect.closeTo(0.15, 12),
+      "clip_ratio/low_mean": 0.25,
+      "clip_ratio/high_mean": 0.5,
+      "clip_ratio/region_mean": 0.75,
+      "sampling/max_abs_dlogp": 0.5,
+      "sampling/importance_sampling_ratio/mean": expect.closeTo((2 + Math.exp(-0.5)) / 3, 12),
+    });
+  });
+
+  it("tell rates: of training a prompt once a group, every iteration", () => {
+    const clock = new Clock();
+    clock.seconds.sampling = 2;
+    const sampled = { step_time: expect.any(Number), "tokens_per_second/sampling": 12 / 2, "memory/peak_rss": 9 };
+    expect(measuredMetrics(clock, sequences, 2, 9)).toEqual({ ...sampled, "seconds/sampling": 2 });
+    clock.seconds.training = 4;
+    expect(measuredMetrics(clock, sequences, 2, 9)).toEqual({
+      ...sampled,
+      "seconds/sampling": 2,
+      "seconds/training": 4,
+      "tokens_per_second/training": (2 * (12 + 3 + 5)) / 4,
+    });
+  });
+
+  it("add up seconds, of what failed too", async () => {
+    const clock = new Clock();
+    await clock.time("phase", () => sleep(20));
+    const once = clock.seconds.phase!;
+    await expect(clock.time("phase", () => sleep(20).then(() => Promise.reject(new Error("no"))))).rejects.toThrow(
+      "no",
+    );
+    expect(once).toBeGreaterThan(0.01);
+    expect(clock.seconds.phase).toBeGreaterThan(once + 0.01);
+    expect(clock.total).toBeGreaterThanOrEqual(clock.seconds.phase!);
+    expect(clock.total).toBeLessThan(10);
+  });
+
+  it("tell the cosine of two gradients where there are two", () => {
+    const gradient = Float64Array.of(3, 4);
+    expect(cosine(gradient, Float64Array.of(8, 6))).toBeCloseTo(24 / 25, 12);
+    expect(cosine(gradient, null)).toBeNaN();
+    expect(cosine(gradient, Float64Array.of(3, 4, 0))).toBeNaN();
+  });
+});
+
+describe("Watch", () => {
+  const clipped = (share: number): Metrics => ({ "completions/clipped_ratio": share, "sampling/max_abs_dlogp": 0 });
+  function watched(steps: { metrics?: Metrics; given?: Sequence[] }[], names = ["a"]): string[] {
+    const warnings: string[] = [];
+    const watch = new Watch(
+      names.map((name) => ({ name, reward: () => 0 })),
+      (message) => void warnings.push(message),
+    );
+    for (const { metrics = clipped(0), given = sequences } of steps) {
+      watch.see({ sequences: given, metrics } as Parameters<Watch["see"]>[0]);
+    }
+    return warnings;
+  }
+  const times = (count: number, metrics: Metrics) => Array.from({ length: count }, () => ({ metrics }));
+
+  it("warns once where most completions were cut in ten steps on end", () => {
+    expect(watched([...times(9, clipped(0.6)), ...times(1, clipped(0.5)), ...times(9, clipped(0.6))])).toEqual([]);
+    expect(watched(times(25, clipped(0.6)))).toEqual([
+      "more than half of the completions were cut in each of 10 steps: raise max_completion_length",
+    ]);
+  });
+
+  it("warns once where the sampler disagrees with the passes", () => {
+    const metrics = { ...clipped(0), "sampling/max_abs_dlogp": 0.25 };
+    expect(watched(times(2, metrics))).toEqual([
+      "log-probabilities of sampling and training differ by up to 0.25: expected 0 with this engine",
+    ]);
+    expect(watched([{ metrics: { "completions/clipped_ratio": 0 } }])).toEqual([]);
+  });
+
+  it("warns of a reward that never varied, within a step or from one to the next", () => {
+    const rewarded = (...rewards: (number | null)[]) => ({
+      given: rewards.map((reward) => sequence({ logprobs: [-1], rewards: [reward] })),
+    });
+    const same = Array.from({ length: 10 }, () => rewarded(null, null));
+    expect(watched(same)).toEqual([
+      'reward "a" was null for every completion of 10 steps: nothing can be learned from it',
+    ]);
+    expect(watched(same.slice(1))).toEqual([]);
+    expect(watched([rewarded(0), ...same])).toEqual([]);
+    expect(watched([rewarded(0, 1), ...same, ...same])).toEqual([]);
+  });
+});
