@@ -18,6 +18,12 @@ export function parseNames(text: string): string[] {
   return [...new Set(names)];
 }
 
+/** The name of something: an empty one is most often a variable that was not set. */
+export function parseName(text: string): string {
+  if (text.trim() === "") throw new InvalidArgumentError("Expected a name, found none.");
+  return text;
+}
+
 /** A temperature: 0 is greedy. */
 export function parseTemperature(text: string): number {
   const value = parseNumber(text);

@@ -4,7 +4,10 @@ import { TinyLoraError, writeFileAtomic } from "../lib/index.js";
 
 /** All of a file, or of standard input for "-". */
 export async function readInput(path: string): Promise<string> {
-  if (path === "-") return (await text(process.stdin)).trimEnd();
+  if (path === "-") {
+    if (process.stdin.isTTY) console.error("reading standard input, until Ctrl-D");
+    return (await text(process.stdin)).trimEnd();
+  }
   return readFile(path, "utf8").catch((cause) => {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${cause.code})`, { cause });
   });

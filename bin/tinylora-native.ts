@@ -40,6 +40,8 @@ for (const add of [
 
 // A reader that has seen enough (`| head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+// What is said of the work may go nowhere: the work goes on.
+process.stderr.on("error", () => {});
 
 try {
   await program.parseAsync();

@@ -99,15 +99,19 @@ async function run(options: Options): Promise<void> {
     ),
   );
   await interruptible(async (signal) => {
-    const limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) });
     const progress = new Progress("bench", " cases");
     const results: Row[] = [];
-    for (const one of cases) {
-      signal.throwIfAborted();
-      results.push(await measure(one, options, on.spec, limits));
-      progress.update(results.length, cases.length);
+    let limits: MachineLimits;
+    try {
+      limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) });
+      for (const one of cases) {
+        signal.throwIfAborted();
+        results.push(await measure(one, options, on.spec, limits));
+        progress.update(results.length, cases.length);
+      }
+    } finally {
+      progress.stop();
     }
-    progress.stop();
     if (options.json) {
       console.log(
         JSON.stringify(

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { Adapter, importPeft, optionsOf } from "../../lib/index.js";
+import { parseName } from "../arguments.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
@@ -15,7 +16,7 @@ export function importCommand(program: Command): void {
     .command("import")
     .description("take over a LoRA or TinyLoRA adapter that PEFT saved")
     .argument("<folder>", "folder with adapter_config.json and adapter_model.safetensors")
-    .requiredOption("--output <folder>", "where the adapter goes")
+    .requiredOption("--output <folder>", "where the adapter goes", parseName)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((folder: string, options: { output: string }) => run(command, folder, options.output));

@@ -17,6 +17,7 @@ import {
   trainableNames,
   tyingText,
 } from "../../lib/index.js";
+import { parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, loadAdapter } from "../engine.js";
 import { addFields, givenFields } from "../flags.js";
 import { table } from "../io.js";
@@ -52,7 +53,7 @@ export function infoCommand(program: Command): void {
   const command = program
     .command("info")
     .description("the model, what an adapter of it trains, and this machine; loads no weights")
-    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}; or a kind: ${KINDS.join(", ")}`)
+    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}; or a kind: ${KINDS.join(", ")}`, parseName)
     .option("--json", "print as JSON")
     .addHelpText("after", EXAMPLES);
   addFields(command, ["model", ...ADAPTER_KEYS]);

@@ -114,14 +114,15 @@ function show({ step, steps, metrics }: StepReport, progress: Progress): void {
   if (reward === undefined) return; // an evaluation before the first step
   const heldOut = metrics["eval/lenient"];
   const evaluated = heldOut === undefined ? "" : `, held-out ${percent(heldOut)}`;
+  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1 || evaluated)) {
+    progress.stop(); // it has been said
+    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}${evaluated}`);
+  }
   progress.update(
     step,
     steps,
     `right while sampling ${percent(reward)} ${"#".repeat(Math.round(20 * reward)).padEnd(20, ".")}${evaluated}`,
   );
-  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1 || evaluated)) {
-    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}${evaluated}`);
-  }
 }
 
 /** A problem that the training turned from wrong to right. */

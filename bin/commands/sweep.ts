@@ -11,7 +11,7 @@ import {
   type SweepResults,
   TinyLoraError,
 } from "../../lib/index.js";
-import { parseCount } from "../arguments.js";
+import { parseCount, parseName } from "../arguments.js";
 import { ENGINE_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
@@ -37,7 +37,7 @@ export function sweepCommand(program: Command): void {
   const command = program
     .command("sweep <file>")
     .description("train every member of a grid of options, and compare them")
-    .option("--folder <folder>", "of the sweep (runs/NAME of the file)")
+    .option("--folder <folder>", "of the sweep (runs/NAME of the file)", parseName)
     .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, parseCount)
     .option("--dry-run", "check the file and what it names, list its members, run nothing")
     .addHelpText("after", AFTER);

@@ -19,6 +19,7 @@ Graph* find(Device& device, void* handle) {
 
 CUDASIM_API CUresult cuStreamCreate(CUstream* stream, unsigned) {
   return guarded([=](Device& device) {
+    if (device.refuses("cuStreamCreate")) return CUDA_ERROR_OUT_OF_MEMORY;
     auto made = std::make_unique<Stream>();
     *stream = reinterpret_cast<CUstream>(made.get());
     device.streams[made.get()] = std::move(made);
@@ -64,6 +65,7 @@ CUDASIM_API CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void*), 
 
 CUDASIM_API CUresult cuEventCreate(CUevent* event, unsigned) {
   return guarded([=](Device& device) {
+    if (device.refuses("cuEventCreate")) return CUDA_ERROR_OUT_OF_MEMORY;
     auto made = std::make_unique<Event>();
     *event = reinterpret_cast<CUevent>(made.get());
     device.events[made.get()] = std::move(made);
