@@ -7,6 +7,15 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** Reads a whole number from 1 to `most`. */
+export function countTo(most: number): (text: string) => number {
+  return (text) => {
+    const value = parseCount(text);
+    if (value > most) throw new InvalidArgumentError(`Expected at most ${most}.`);
+    return value;
+  };
+}
+
 export function parseCounts(text: string): number[] {
   return text.split(",").map(parseCount);
 }
@@ -28,6 +37,12 @@ export function parseName(text: string): string {
 export function parseTemperature(text: string): number {
   const value = parseNumber(text);
   if (value < 0) throw new InvalidArgumentError("Expected 0 (greedy) or more.");
+  return value;
+}
+
+export function parsePositive(text: string): number {
+  const value = parseNumber(text);
+  if (value <= 0) throw new InvalidArgumentError("Expected more than 0.");
   return value;
 }
 

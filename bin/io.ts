@@ -19,6 +19,11 @@ export async function writeOutput(path: string, data: string): Promise<void> {
   else await writeFileAtomic(path, data);
 }
 
+/** A path as a shell takes it, for commands that a message names. */
+export function quoted(path: string): string {
+  return /^[\w./:@%+=,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 /** Columns under a header; numbers to the right. */
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = [header, ...rows.map((row) => row.map(String))];

@@ -23,7 +23,7 @@ import {
   type TrainConfig,
   writeFileAtomic,
 } from "../../lib/index.js";
-import { parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
+import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
@@ -72,7 +72,7 @@ export function evalCommand(program: Command): void {
     )
     .addOption(new Option("--split <name>", "part of the data set").choices(["train", "test"]).default("test"))
     .option("--limit <n>", "only the first n problems", parseCount)
-    .option("--samples <n>", "completions a problem", parseCount, 1)
+    .option("--samples <n>", "completions a problem", countTo(65536), 1)
     .option(
       "--temperature <number>",
       "0 is greedy; 0 for one sample and 1 for several when not given",

@@ -4,6 +4,7 @@ import { parseName } from "../arguments.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
+import { quoted } from "../io.js";
 
 const EXAMPLES = `
 Examples:
@@ -30,7 +31,7 @@ async function run(command: Command, folder: string, output: string): Promise<vo
       const adapter = await Adapter.load(output);
       adapter.checkBase(engine);
       const flags = Object.entries(optionsOf(adapter)).map(([key, value]) => `--${key.replaceAll("_", "-")} ${value}`);
-      console.error(`to train it: --start-from ${output} ${flags.join(" ")}`);
+      console.error(`to train it: --start-from ${quoted(output)} ${flags.join(" ")}`);
     }),
   );
   console.log(output);

@@ -15,7 +15,7 @@ import { parseCount, parseName } from "../arguments.js";
 import { ENGINE_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
-import { table } from "../io.js";
+import { quoted, table } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -74,10 +74,10 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
       onWarning: (message) => console.error(`warning: ${message}`),
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
-      console.error(`stopped: go on with \`tinylora-native sweep ${file} --folder ${folder}\``);
+      console.error(`stopped: go on with \`tinylora-native sweep ${quoted(file)} --folder ${quoted(folder)}\``);
       signal.throwIfAborted();
     }
-    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${folder}`);
+    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${quoted(folder)}`);
     failIfAnyFailed(results, folder);
   }, interrupted);
 }

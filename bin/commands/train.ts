@@ -25,6 +25,7 @@ import { parseName } from "../arguments.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addMethodFields, checkUsed, givenFields } from "../flags.js";
+import { quoted } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -135,7 +136,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       }
       if (stopped === "aborted") {
         console.error(
-          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${path}\``,
+          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${quoted(path)}\``,
         );
         signal.throwIfAborted();
       }

@@ -123,8 +123,8 @@ export const sections = {
       .describe("how the master is rounded to v_dtype: to nearest, or up and down at random with the right mean"),
   },
   Sampling: {
-    num_prompts: count.default(8).describe("problems a step"),
-    num_generations: z.int().min(2).default(8).describe("completions a problem: the group"),
+    num_prompts: count.max(65536).default(8).describe("problems a step"),
+    num_generations: z.int().min(2).max(65536).default(8).describe("completions a problem: the group"),
     max_completion_length: count.default(256).describe("tokens of a completion at most"),
     temperature: positive.default(1).describe("of sampling, and of the log-probabilities that are trained"),
     top_p: z.number().gt(0).max(1).default(1).describe("sample from the likeliest tokens that reach this mass"),
