@@ -32,7 +32,9 @@ export async function makeFolder(path: string): Promise<void> {
   const above = dirname(path);
   if (above !== path && !(await isThere(above))) await makeFolder(above);
   await mkdir(path).catch(async (error) => {
-    if (!(await isFolder(path))) throw error;
+    if (await isFolder(path)) return;
+    if (error.code !== "EEXIST") throw error;
+    throw new TinyLoraError("ERR_FILE", `${path}: expected a folder, found a file`, { cause: error });
   });
 }
 

@@ -112,7 +112,7 @@ function modelText({ path, format, config, tensors }: Model): string {
 function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Adapter | undefined): string {
   const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
   const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${spec.projection.distribution} from seed ${spec.projection.seed}
-  ${grouped(trained)} trained numbers (${groups} tie groups), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
+  ${grouped(trained)} trained numbers (${groups} tie ${groups === 1 ? "group" : "groups"}), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
 `;
   const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`, row.groups, grouped(row.frozen)]);
   const body = table(["module", "count", "out x in", "groups", "frozen"], lines).replaceAll(/^/gm, "  ").trimEnd();

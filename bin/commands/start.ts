@@ -19,6 +19,7 @@ import {
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { givenFields } from "../flags.js";
+import { quoted } from "../io.js";
 import { Progress } from "../progress.js";
 import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
 
@@ -87,7 +88,11 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
       const result = await trainer
         .train({ signal, onStep: (report) => show(report, progress) })
         .finally(() => progress.stop());
-      if (result.stopped === "aborted") signal.throwIfAborted();
+      if (result.stopped === "aborted") {
+        const goOn = run === undefined ? "" : `: go on with \`tinylora-native train --resume ${quoted(run)}\``;
+        console.error(`stopped after step ${result.step}${goOn}`);
+        signal.throwIfAborted();
+      }
 
       const after = await heldOut(engine, config, data.test, signal);
       console.log(`\nafter   ${accuracy(after)} (before ${accuracy(before)}), ${seconds(started)} in all\n`);

@@ -23,7 +23,9 @@ const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null)
 
 export const sections = {
   Model: {
-    model: optional(name).describe("folder (Hugging Face) or .gguf file"),
+    model: optional(name).describe(
+      "folder (Hugging Face) or .gguf file, or embedded, this package's own small one; TINYLORA_MODEL when not given, else the first in ../shared/models",
+    ),
     dtype: z
       .enum(["bf16", "fp16", "fp32"])
       .default("bf16")
@@ -46,9 +48,7 @@ export const sections = {
     data: name
       .default("gsm8k")
       .describe("name of a data set, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]"),
-    eval_data: optional(name).describe(
-      "data set or file to evaluate on; the held-out part of data when not given",
-    ),
+    eval_data: optional(name).describe("data set or file to evaluate on; the held-out part of data when not given"),
     question_column: optional(name).describe(
       "column of the question (a.b: b within a); the usual names when not given",
     ),
@@ -73,9 +73,14 @@ export const sections = {
       .array(z.string())
       .min(1)
       .default(["answer"])
-      .describe("built-in rewards by name, or modules (./reward.mjs) whose default export is one"),
+      .describe(
+        "built-in rewards (answer, strict, format, digits), or modules (./reward.mjs) whose default export is one",
+      ),
     reward_weights: optional(z.array(z.number())).describe("one weight a reward; 1 each when not given"),
-    reward_timeout: positive.max(86400).default(30).describe("seconds that one call of a reward may take, and the loading of its module"),
+    reward_timeout: positive
+      .max(86400)
+      .default(30)
+      .describe("seconds that one call of a reward may take, and the loading of its module"),
     scale_rewards: z
       .preprocess((v) => (v === true ? "group" : v === false ? "none" : v), z.enum(["group", "batch", "none"]))
       .default("group")

@@ -130,7 +130,8 @@ class RewardThread {
     if (!call) return;
     if (report.type === "begun") {
       // What has come meanwhile is taken first.
-      const ifStill = () => this.#pending.get(report.id) === call && this.#endFor(call.owner, (one) => one.limit.late());
+      const ifStill = () =>
+        this.#pending.get(report.id) === call && this.#endFor(call.owner, (one) => one.limit.late());
       call.timer = setTimeout(() => setImmediate(ifStill), 1000 * call.limit.seconds);
       return;
     }

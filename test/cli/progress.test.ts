@@ -79,7 +79,8 @@ describe("commands without a terminal", () => {
     expect(stderr).toMatch(/^SVD: \d+ of \d+ modules, \d+ %/m);
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, sampling \d+\/512, 0:0\d so far$/m);
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, training \d+\/\d+, /m);
-    for (const line of lines(stderr)) expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora on .*)$/);
+    for (const line of lines(stderr))
+      expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora on .*)$/);
   });
 
   it("eval says how far it is", async () => {

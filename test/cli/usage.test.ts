@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { rewards } from "../../lib/reward/rewards.js";
 import { cudasimLibrary, hasNvcc, nvccMajor } from "../cudasim/build.js";
 import { lines, ROOT, runCli } from "./run.js";
 
@@ -213,6 +214,7 @@ describe("help", () => {
   it("train --help has every option of the schema with its default", async () => {
     const { stdout } = await runCli(["train", "--help"]);
     expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(/);
+    expect(stdout).toContain(`built-in rewards (${Object.keys(rewards).join(", ")})`);
     expect(stdout).toMatch(/--mask-truncated-completions \[true\|false\]/);
     for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
       expect(stdout).toContain(section);

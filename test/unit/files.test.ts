@@ -21,6 +21,14 @@ describe("writeFileAtomic", () => {
     expect(await readdir(join(folder, "a", "b"))).toEqual(["file"]);
   });
 
+  it("says that a file is where a folder would be", async () => {
+    await writeFile(join(folder, "file"), "");
+    const path = join(folder, "file", "x");
+    const refused = { code: "ERR_FILE", message: `${join(folder, "file")}: expected a folder, found a file` };
+    await expect(prepareFile(path)).rejects.toMatchObject(refused);
+    await expect(writeFileAtomic(path, "")).rejects.toMatchObject(refused);
+  });
+
   it("writes through a pipe, as through a device, and leaves it one", async () => {
     const pipe = join(folder, "pipe");
     execFileSync("mkfifo", [pipe]);
