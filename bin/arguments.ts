@@ -7,6 +7,15 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** Reads a whole number from 1 to `most`. */
+export function countTo(most: number): (text: string) => number {
+  return (text) => {
+    const value = parseCount(text);
+    if (value > most) throw new InvalidArgumentError(`Expected at most ${most}.`);
+    return value;
+  };
+}
+
 export function parseCounts(text: string): number[] {
   return text.split(",").map(parseCount);
 }
@@ -18,10 +27,22 @@ export function parseNames(text: string): string[] {
   return [...new Set(names)];
 }
 
+/** The name of something: an empty one is most often a variable that was not set. */
+export function parseName(text: string): string {
+  if (text.trim() === "") throw new InvalidArgumentError("Expected a name, found none.");
+  return text;
+}
+
 /** A temperature: 0 is greedy. */
 export function parseTemperature(text: string): number {
   const value = parseNumber(text);
   if (value < 0) throw new InvalidArgumentError("Expected 0 (greedy) or more.");
+  return value;
+}
+
+export function parsePositive(text: string): number {
+  const value = parseNumber(text);
+  if (value <= 0) throw new InvalidArgumentError("Expected more than 0.");
   return value;
 }
 

@@ -9,9 +9,10 @@ import {
   startCounting,
   total,
 } from "../lib/index.js";
-import { own } from "../lib/native/session.js";
+import { LESS_TO_MEASURE, own } from "../lib/native/session.js";
 import { interruptible } from "./exit.js";
 import { table } from "./io.js";
+import { Progress } from "./progress.js";
 import { MODELS } from "./shapes.js";
 
 export interface CounterRow {
@@ -46,7 +47,7 @@ interface Options {
 export async function printCounters(options: Options): Promise<void> {
   const { shapes, dtype, rank } = options;
   const results = await interruptible((signal) => count(options, signal)).catch((error: unknown) => {
-    throw own(error);
+    throw own(error, LESS_TO_MEASURE);
   });
   if (options.json) {
     console.log(JSON.stringify({ device: "cudasim", dtype, shapes, rank, results }, null, 2));
@@ -60,11 +61,18 @@ async function count({ shapes, rows, dtype, rank }: Options, signal: AbortSignal
   startCounting();
   using model = await CountedModel.load(MODELS[shapes]!, dtype);
   const results: CounterRow[] = [];
-  for (const number of rows) {
-    signal.throwIfAborted();
-    const plain = await model.count(number, 0);
-    signal.throwIfAborted();
-    results.push(...counterRows(number, plain, await model.count(number, rank)));
+  const progress = new Progress("counting", " passes");
+  try {
+    for (const [i, number] of rows.entries()) {
+      signal.throwIfAborted();
+      const plain = await model.count(number, 0);
+      progress.update(2 * i + 1, 2 * rows.length);
+      signal.throwIfAborted();
+      results.push(...counterRows(number, plain, await model.count(number, rank)));
+      progress.update(2 * i + 2, 2 * rows.length);
+    }
+  } finally {
+    progress.stop();
   }
   return results;
 }

@@ -4,7 +4,10 @@ import { TinyLoraError, writeFileAtomic } from "../lib/index.js";
 
 /** All of a file, or of standard input for "-". */
 export async function readInput(path: string): Promise<string> {
-  if (path === "-") return (await text(process.stdin)).trimEnd();
+  if (path === "-") {
+    if (process.stdin.isTTY) console.error("reading standard input, until Ctrl-D");
+    return (await text(process.stdin)).trimEnd();
+  }
   return readFile(path, "utf8").catch((cause) => {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${cause.code})`, { cause });
   });
@@ -14,6 +17,11 @@ export async function readInput(path: string): Promise<string> {
 export async function writeOutput(path: string, data: string): Promise<void> {
   if (path === "-") process.stdout.write(data);
   else await writeFileAtomic(path, data);
+}
+
+/** A path as a shell takes it, for commands that a message names. */
+export function quoted(path: string): string {
+  return /^[\w./:@%+=,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** Columns under a header; numbers to the right. */

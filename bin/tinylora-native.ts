@@ -39,7 +39,13 @@ for (const add of [
   add(program);
 
 // A reader that has seen enough (`| head`) is no failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  console.error(`error: standard output: cannot be written (${error.code})`);
+  process.exit(1);
+});
+// What is said of the work may go nowhere: the work goes on.
+process.stderr.on("error", () => {});
 
 try {
   await program.parseAsync();

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { TinyLoraError } from "./error.js";
 
@@ -8,7 +8,8 @@ export type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>
 
 /**
  * Writes a file so that a reader, or a machine that loses power, finds either the old bytes or the new ones: temporary
- * file, fsync, rename, fsync of the folder. Creates the folder. ERR_FILE where the disk refuses.
+ * file, fsync, rename, fsync of the folder. Creates the folder. A link stays one, and a pipe or a device (/dev/null,
+ * /dev/stdout) takes the bytes as they come. ERR_FILE where the disk refuses.
  */
 export async function writeFileAtomic(path: string, data: Content): Promise<void> {
   await writing(path, () => replaceFile(path, data));
@@ -18,8 +19,8 @@ export async function writeFileAtomic(path: string, data: Content): Promise<void
 export async function prepareFile(path: string): Promise<void> {
   await writing(path, async () => {
     await makeFolder(dirname(path));
-    await access(dirname(path), constants.W_OK);
     if (await isFolder(path)) throw new TinyLoraError("ERR_FILE", `${path}: expected a file, found a folder`);
+    await access((await isStream(path)) ? path : dirname(path), constants.W_OK);
   });
 }
 
@@ -31,7 +32,9 @@ export async function makeFolder(path: string): Promise<void> {
   const above = dirname(path);
   if (above !== path && !(await isThere(above))) await makeFolder(above);
   await mkdir(path).catch(async (error) => {
-    if (!(await isFolder(path))) throw error;
+    if (await isFolder(path)) return;
+    if (error.code !== "EEXIST") throw error;
+    throw new TinyLoraError("ERR_FILE", `${path}: expected a folder, found a file`, { cause: error });
   });
 }
 
@@ -81,6 +84,14 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
+/** Whether something is there that takes bytes and keeps none under its name: a pipe, a device. */
+async function isStream(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => !found.isFile() && !found.isDirectory(),
+    () => false,
+  );
+}
+
 async function isFolder(path: string): Promise<boolean> {
   return stat(path).then(
     (found) => found.isDirectory(),
@@ -89,23 +100,28 @@ async function isFolder(path: string): Promise<boolean> {
 }
 
 async function replaceFile(path: string, data: Content): Promise<void> {
-  const folder = dirname(path);
-  await makeFolder(folder);
-  const temporary = join(folder, `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}`);
+  if (await isStream(path)) return fill(await open(path, "w"), data, false);
+  await makeFolder(dirname(path));
+  const target = await realpath(path).catch(() => path);
+  const folder = dirname(target);
+  const temporary = join(folder, `.${basename(target)}.${process.pid}.${randomBytes(4).toString("hex")}`);
   try {
-    const file = await open(temporary, "wx");
-    try {
-      await (typeof data === "function" ? data(file) : file.writeFile(data));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    await fill(await open(temporary, "wx"), data, true);
+    await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
   }
   await syncFolder(folder);
+}
+
+async function fill(file: FileHandle, data: Content, sync: boolean): Promise<void> {
+  try {
+    await (typeof data === "function" ? data(file) : file.writeFile(data));
+    if (sync) await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** Makes renames inside a folder survive a power loss. */

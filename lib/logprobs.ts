@@ -1,4 +1,5 @@
 import type { Engine } from "./engine.js";
+import { TinyLoraError } from "./error.js";
 import { adapterSlot, type Prompt, promptTokens } from "./generate.js";
 
 export interface LogprobOptions {
@@ -28,7 +29,12 @@ export async function scoreSequences(
   const slot = adapterSlot(engine, options.adapter);
   const temperature = options.temperature ?? 1;
   const results: TokenLogprobs[] = [];
-  for (const batch of batches(sequences.map((sequence) => promptTokens(engine, sequence)))) {
+  const tokenized = sequences.map((sequence, place) => {
+    const tokens = promptTokens(engine, sequence);
+    if (tokens.length > 0) return tokens;
+    throw new TinyLoraError("ERR_ARGUMENT", `sequences: [${place}]: expected at least one token, found none`);
+  });
+  for (const batch of batches(tokenized)) {
     const starts = startsOf(batch);
     const { logprobs, entropies } = await engine.forward(
       {

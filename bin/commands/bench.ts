@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import {
   type BenchDevice,
   type BenchProductSpec,
@@ -11,7 +11,7 @@ import {
   nativeDevice,
   TinyLoraError,
 } from "../../lib/index.js";
-import { parseCount, parseCounts, parseNumber } from "../arguments.js";
+import { countTo, parseNumber } from "../arguments.js";
 import { printCounters } from "../counters.js";
 import { interruptible } from "../exit.js";
 import { table } from "../io.js";
@@ -30,6 +30,8 @@ Examples:
   $ tinylora-native bench --device cuda --shapes qwen2.5-1.5b
   $ tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
   $ tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
+
+const MOST_ROWS = 2 ** 24;
 
 interface Options {
   shapes: string;
@@ -66,7 +68,7 @@ export function benchCommand(program: Command): void {
         .choices(Object.keys(MODELS))
         .default("smollm2-135m"),
     )
-    .option("--rows <a,b,...>", "row counts", parseCounts, [1, 8, 64, 512, 4096])
+    .option("--rows <a,b,...>", "row counts", (text) => text.split(",").map(countTo(MOST_ROWS)), [1, 8, 64, 512, 4096])
     .addOption(new Option("--dtype <dtype>", "type of the weights").choices(["bf16", "fp16", "fp32"]).default("bf16"))
     .option("--device <device>", "cpu, cuda (the first usable GPU), cuda:N, or cudasim for counters", "cpu")
     .addOption(
@@ -77,12 +79,18 @@ export function benchCommand(program: Command): void {
         "avx2",
       ]),
     )
-    .option("--threads <n>", "compute threads; all cores when not given", parseCount)
-    .option("--rank <n>", "rank of the fused update", parseCount, 2)
-    .option("--seconds <number>", "least time spent on each number", parseNumber, 0.2)
+    .option("--threads <n>", "compute threads; all cores when not given", countTo(1024))
+    .option("--rank <n>", "rank of the fused update", countTo(16), 2)
+    .option("--seconds <number>", "least time spent on each number", parseSeconds, 0.2)
     .option("--json", "print as JSON")
     .addHelpText("after", EXAMPLES)
     .action(run);
+}
+
+function parseSeconds(text: string): number {
+  const value = parseNumber(text);
+  if (value < 0 || value > 3600) throw new InvalidArgumentError("Expected a number from 0 to 3600.");
+  return value;
 }
 
 async function run(options: Options): Promise<void> {
@@ -99,15 +107,19 @@ async function run(options: Options): Promise<void> {
     ),
   );
   await interruptible(async (signal) => {
-    const limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) });
     const progress = new Progress("bench", " cases");
     const results: Row[] = [];
-    for (const one of cases) {
-      signal.throwIfAborted();
-      results.push(await measure(one, options, on.spec, limits));
-      progress.update(results.length, cases.length);
+    let limits: MachineLimits;
+    try {
+      limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) });
+      for (const one of cases) {
+        signal.throwIfAborted();
+        results.push(await measure(one, options, on.spec, limits));
+        progress.update(results.length, cases.length);
+      }
+    } finally {
+      progress.stop();
     }
-    progress.stop();
     if (options.json) {
       console.log(
         JSON.stringify(

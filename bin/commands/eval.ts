@@ -23,7 +23,7 @@ import {
   type TrainConfig,
   writeFileAtomic,
 } from "../../lib/index.js";
-import { parseCount, parseCounts, parseNames, parseTemperature } from "../arguments.js";
+import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
@@ -59,8 +59,12 @@ export function evalCommand(program: Command): void {
   const command = program
     .command("eval")
     .description("accuracy on data sets, with or without an adapter, or of two side by side")
-    .option(ADAPTER_FLAG, ADAPTER_HELP)
-    .option("--compare <adapter>", 'evaluate this one too ("base": no adapter) and the difference problem by problem')
+    .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
+    .option(
+      "--compare <adapter>",
+      'evaluate this one too ("base": no adapter) and the difference problem by problem',
+      parseName,
+    )
     .option(
       "--benchmark <a,b,...>",
       `data sets by name, in place of --data; of ${Object.keys(datasets).join(", ")}`,
@@ -68,15 +72,15 @@ export function evalCommand(program: Command): void {
     )
     .addOption(new Option("--split <name>", "part of the data set").choices(["train", "test"]).default("test"))
     .option("--limit <n>", "only the first n problems", parseCount)
-    .option("--samples <n>", "completions a problem", parseCount, 1)
+    .option("--samples <n>", "completions a problem", countTo(65536), 1)
     .option(
       "--temperature <number>",
       "0 is greedy; 0 for one sample and 1 for several when not given",
       parseTemperature,
     )
     .option("--k <a,b,...>", "report pass@k and maj@k for these k", parseCounts, [])
-    .option("--output <file>", "write every completion to this JSONL file")
-    .option("--report <file>", "write a report to this Markdown file")
+    .option("--output <file>", "write every completion to this JSONL file", parseName)
+    .option("--report <file>", "write a report to this Markdown file", parseName)
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
   addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {

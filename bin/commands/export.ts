@@ -10,6 +10,7 @@ import {
   writePeftLora,
   writePeftTinyLora,
 } from "../../lib/index.js";
+import { parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
@@ -33,7 +34,7 @@ export function exportCommand(program: Command): void {
   const command = program
     .command("export")
     .description("write an adapter in the form that other programs load")
-    .requiredOption(ADAPTER_FLAG, ADAPTER_HELP)
+    .requiredOption(ADAPTER_FLAG, ADAPTER_HELP, parseName)
     .addOption(
       new Option(
         "--format <name>",
@@ -42,7 +43,7 @@ export function exportCommand(program: Command): void {
         .choices(FORMATS)
         .default("lora"),
     )
-    .requiredOption("--output <path>", "folder (lora, peft, merged) or file (gguf)")
+    .requiredOption("--output <path>", "folder (lora, peft, merged) or file (gguf)", parseName)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((options: Options) => run(command, options));

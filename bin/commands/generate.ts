@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { type Message, TinyLoraError } from "../../lib/index.js";
-import { parseTemperature } from "../arguments.js";
+import { parseName, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, resolvedFields } from "../flags.js";
@@ -23,7 +23,7 @@ export function generateCommand(program: Command): void {
     .command("generate")
     .description("answer a prompt, streaming to the terminal")
     .argument("[prompt]", "what to answer; read from standard input when not given")
-    .option(ADAPTER_FLAG, ADAPTER_HELP)
+    .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
     .option("--temperature <number>", "0 is greedy", parseTemperature, 1)
     .option("--text", "continue the prompt as plain text, without the chat template")
     .addHelpText("after", EXAMPLES);

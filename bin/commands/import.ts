@@ -1,8 +1,10 @@
 import type { Command } from "commander";
 import { Adapter, importPeft, optionsOf } from "../../lib/index.js";
+import { parseName } from "../arguments.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
+import { quoted } from "../io.js";
 
 const EXAMPLES = `
 Examples:
@@ -15,7 +17,7 @@ export function importCommand(program: Command): void {
     .command("import")
     .description("take over a LoRA or TinyLoRA adapter that PEFT saved")
     .argument("<folder>", "folder with adapter_config.json and adapter_model.safetensors")
-    .requiredOption("--output <folder>", "where the adapter goes")
+    .requiredOption("--output <folder>", "where the adapter goes", parseName)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((folder: string, options: { output: string }) => run(command, folder, options.output));
@@ -29,7 +31,7 @@ async function run(command: Command, folder: string, output: string): Promise<vo
       const adapter = await Adapter.load(output);
       adapter.checkBase(engine);
       const flags = Object.entries(optionsOf(adapter)).map(([key, value]) => `--${key.replaceAll("_", "-")} ${value}`);
-      console.error(`to train it: --start-from ${output} ${flags.join(" ")}`);
+      console.error(`to train it: --start-from ${quoted(output)} ${flags.join(" ")}`);
     }),
   );
   console.log(output);

@@ -17,6 +17,7 @@ import {
   trainableNames,
   tyingText,
 } from "../../lib/index.js";
+import { parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, loadAdapter } from "../engine.js";
 import { addFields, givenFields } from "../flags.js";
 import { table } from "../io.js";
@@ -52,7 +53,7 @@ export function infoCommand(program: Command): void {
   const command = program
     .command("info")
     .description("the model, what an adapter of it trains, and this machine; loads no weights")
-    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}; or a kind: ${KINDS.join(", ")}`)
+    .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}; or a kind: ${KINDS.join(", ")}`, parseName)
     .option("--json", "print as JSON")
     .addHelpText("after", EXAMPLES);
   addFields(command, ["model", ...ADAPTER_KEYS]);
@@ -111,7 +112,7 @@ function modelText({ path, format, config, tensors }: Model): string {
 function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Adapter | undefined): string {
   const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
   const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${spec.projection.distribution} from seed ${spec.projection.seed}
-  ${grouped(trained)} trained numbers (${groups} tie groups), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
+  ${grouped(trained)} trained numbers (${groups} tie ${groups === 1 ? "group" : "groups"}), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
 `;
   const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`, row.groups, grouped(row.frozen)]);
   const body = table(["module", "count", "out x in", "groups", "frozen"], lines).replaceAll(/^/gm, "  ").trimEnd();

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { plotFolders } from "../../lib/index.js";
-import { parseNames } from "../arguments.js";
+import { parseName, parseNames } from "../arguments.js";
 
 const AFTER = `
 Examples:
@@ -13,7 +13,7 @@ export function plotCommand(program: Command): void {
   program
     .command("plot <folders...>")
     .description("draw sweeps and runs as SVG and PNG, with the data as CSV")
-    .option("--output <folder>", "for the files (plots in the first folder)")
+    .option("--output <folder>", "for the files (plots in the first folder)", parseName)
     .option(
       "--by <keys>",
       "options that ablations are drawn over (r,u,n_tie,v_dtype,tying, where they vary)",

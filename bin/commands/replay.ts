@@ -10,10 +10,12 @@ import {
   resolveConfig,
   TinyLoraError,
 } from "../../lib/index.js";
+import type { Progress as StepProgress } from "../../lib/train/progress.js";
 import { parseNumber } from "../arguments.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
+import { Progress } from "../progress.js";
 
 const EXAMPLES = `
 Exit code 0: every bit is the same; 1: something differs, or the step cannot be made here.
@@ -45,7 +47,9 @@ async function replay(command: Command, run: string, step: number): Promise<void
     try {
       const adapter = await makeTrained(engine, config);
       if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
-      return await replayStep({ engine, adapter, run, step, signal });
+      const progress = new Progress(`step ${step}`);
+      const onProgress = ({ phase, done, total }: StepProgress) => progress.update(done, total, phase);
+      return await replayStep({ engine, adapter, run, step, signal, onProgress }).finally(() => progress.stop());
     } finally {
       engine.dispose();
     }

@@ -1,11 +1,12 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { type Engine, type Prompt, TinyLoraError } from "../../lib/index.js";
-import { parseNumber } from "../arguments.js";
+import { parseName, parsePositive } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
 import { readInput, writeOutput } from "../io.js";
+import { Progress } from "../progress.js";
 
 const EXAMPLES = `
 Input: a JSON list of sequences, each a text, a list of token ids, or a list of { role, content } messages.
@@ -33,10 +34,10 @@ export function scoreCommand(program: Command): void {
   const command = program
     .command("score")
     .description("log-probability of every token of given texts or token ids, JSON in and out")
-    .option(ADAPTER_FLAG, ADAPTER_HELP)
-    .option("--input <file>", "JSON file, or - for standard input", "-")
-    .option("--output <file>", "JSON file, or - for standard output", "-")
-    .option("--temperature <number>", "log-probabilities of logits / temperature", parseNumber, 1)
+    .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
+    .option("--input <file>", "JSON file, or - for standard input", parseName, "-")
+    .option("--output <file>", "JSON file, or - for standard output", parseName, "-")
+    .option("--temperature <number>", "log-probabilities of logits / temperature", parsePositive, 1)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((options: Options) => run(command, options));
@@ -48,7 +49,10 @@ async function run(command: Command, options: Options): Promise<void> {
   const sequences = parseSequences(await readInput(options.input), options.input);
   await interruptible((signal) =>
     withEngine(config, adapter, signal, async (engine: Engine) => {
-      const scores = await engine.logprobs(sequences, { temperature: options.temperature, signal });
+      const progress = new Progress("scoring");
+      const scores = await engine
+        .logprobs(sequences, { temperature: options.temperature, signal })
+        .finally(() => progress.stop());
       const lines = scores.map(({ tokens, logprobs, entropies }) =>
         JSON.stringify({ tokens: [...tokens], logprobs: numbers(logprobs), entropies: numbers(entropies) }),
       );

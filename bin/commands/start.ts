@@ -19,6 +19,7 @@ import {
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { givenFields } from "../flags.js";
+import { quoted } from "../io.js";
 import { Progress } from "../progress.js";
 import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
 
@@ -87,7 +88,11 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
       const result = await trainer
         .train({ signal, onStep: (report) => show(report, progress) })
         .finally(() => progress.stop());
-      if (result.stopped === "aborted") signal.throwIfAborted();
+      if (result.stopped === "aborted") {
+        const goOn = run === undefined ? "" : `: go on with \`tinylora-native train --resume ${quoted(run)}\``;
+        console.error(`stopped after step ${result.step}${goOn}`);
+        signal.throwIfAborted();
+      }
 
       const after = await heldOut(engine, config, data.test, signal);
       console.log(`\nafter   ${accuracy(after)} (before ${accuracy(before)}), ${seconds(started)} in all\n`);
@@ -114,14 +119,15 @@ function show({ step, steps, metrics }: StepReport, progress: Progress): void {
   if (reward === undefined) return; // an evaluation before the first step
   const heldOut = metrics["eval/lenient"];
   const evaluated = heldOut === undefined ? "" : `, held-out ${percent(heldOut)}`;
+  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1 || evaluated)) {
+    progress.stop(); // it has been said
+    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}${evaluated}`);
+  }
   progress.update(
     step,
     steps,
     `right while sampling ${percent(reward)} ${"#".repeat(Math.round(20 * reward)).padEnd(20, ".")}${evaluated}`,
   );
-  if (!process.stderr.isTTY && (step % 5 === 0 || step === 1 || evaluated)) {
-    console.log(`step ${String(step).padStart(3)}/${steps}  right while sampling ${percent(reward)}${evaluated}`);
-  }
 }
 
 /** A problem that the training turned from wrong to right. */

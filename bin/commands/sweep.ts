@@ -11,11 +11,11 @@ import {
   type SweepResults,
   TinyLoraError,
 } from "../../lib/index.js";
-import { parseCount } from "../arguments.js";
+import { parseCount, parseName } from "../arguments.js";
 import { ENGINE_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
-import { table } from "../io.js";
+import { quoted, table } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -37,7 +37,7 @@ export function sweepCommand(program: Command): void {
   const command = program
     .command("sweep <file>")
     .description("train every member of a grid of options, and compare them")
-    .option("--folder <folder>", "of the sweep (runs/NAME of the file)")
+    .option("--folder <folder>", "of the sweep (runs/NAME of the file)", parseName)
     .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, parseCount)
     .option("--dry-run", "check the file and what it names, list its members, run nothing")
     .addHelpText("after", AFTER);
@@ -74,10 +74,10 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
       onWarning: (message) => console.error(`warning: ${message}`),
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
-      console.error(`stopped: go on with \`tinylora-native sweep ${file} --folder ${folder}\``);
+      console.error(`stopped: go on with \`tinylora-native sweep ${quoted(file)} --folder ${quoted(folder)}\``);
       signal.throwIfAborted();
     }
-    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${folder}`);
+    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${quoted(folder)}`);
     failIfAnyFailed(results, folder);
   }, interrupted);
 }

@@ -21,9 +21,11 @@ import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
 import { checkNoRun } from "../../lib/run/folder.js";
 import { trainingData } from "../../lib/train/train-run.js";
+import { parseName } from "../arguments.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addMethodFields, checkUsed, givenFields } from "../flags.js";
+import { quoted } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -69,11 +71,12 @@ function addCommand(program: Command, method: Method, name: string, description:
 /** Every option of the method, and where a run comes from and goes to. */
 export function addTrainingFlags(command: Command, method: Method): void {
   command
-    .option("--config <file>", "YAML or JSON file of options; flags come over it")
-    .option("--run <folder>", "folder of the run (runs/DATA-TIME)")
+    .option("--config <file>", "YAML or JSON file of options; flags come over it", parseName)
+    .option("--run <folder>", "folder of the run (runs/DATA-TIME)", parseName)
     .option(
       "--resume <run>",
       "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
+      parseName,
     );
   addMethodFields(command, method);
 }
@@ -94,7 +97,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
     const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
     const callbacks = { signal, onWarning, onProgress: onFetched };
     const data = await trainingData({}, config, callbacks).finally(() => fetching.stop());
-    if (named === "grpo") await namedRewards(undefined, config.rewards);
+    if (named === "grpo") await namedRewards(undefined, config, signal);
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
@@ -133,7 +136,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       }
       if (stopped === "aborted") {
         console.error(
-          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${path}\``,
+          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${quoted(path)}\``,
         );
         signal.throwIfAborted();
       }

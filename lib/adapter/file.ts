@@ -127,7 +127,9 @@ async function findFolder(path: string): Promise<string> {
       if (await stat(join(folder, FACTS)).catch(() => undefined)) return folder;
     }
     const model = join(path, "model"); // where a run that trained all weights leaves them
-    const hint = (await stat(model).catch(() => undefined)) ? `; found a model that was trained itself: ${model}` : "";
+    const hint = (await stat(model).catch(() => undefined))
+      ? `; found a model that was trained itself: name ${model} as the model`
+      : "";
     throw new TinyLoraError("ERR_ADAPTER", `${path}: expected ${FACTS} in this folder, or in adapter/ of it${hint}`);
   }
   if (![FACTS, TENSORS].includes(basename(path))) {

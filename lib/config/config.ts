@@ -24,8 +24,11 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   }
   const result = trainSchema.safeParse(options);
   if (result.success) return result.data;
+  // What options say of one another means nothing while one of them is wrong by itself.
+  const own = result.error.issues.filter(({ code }) => code !== "custom");
   // Of a number that is too large, zod can have two: as a whole number and by its limit.
-  const messages = new Set(result.error.issues.map((issue) => describeIssue(issue, options)));
+  const told = own.length > 0 ? own : result.error.issues;
+  const messages = new Set(told.map((issue) => describeIssue(issue, options)));
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${[...messages].join("; ")}`);
 }
 

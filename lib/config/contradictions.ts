@@ -2,6 +2,9 @@
 import { trainsVector } from "./idle.js";
 import type { TrainConfig } from "./schema.js";
 
+/** Completions of a step: they are all held in memory. */
+const MOST_COMPLETIONS = 2 ** 20;
+
 /** The key of each fault, and what was expected of it. */
 export function contradictions(config: TrainConfig): [keyof TrainConfig, string][] {
   const found: [keyof TrainConfig, string][] = [];
@@ -9,6 +12,11 @@ export function contradictions(config: TrainConfig): [keyof TrainConfig, string]
   const tying = config.tying ?? (config.adapter === "lora_xs" ? "none" : "all");
   if (reward_weights !== null && reward_weights.length !== rewards.length) {
     found.push(["reward_weights", `expected ${rewards.length} numbers, one for each of rewards`]);
+  }
+  const { num_prompts, num_generations } = config;
+  if (num_prompts * num_generations > MOST_COMPLETIONS) {
+    const completions = `a step has at most ${MOST_COMPLETIONS} completions, and num_prompts is ${num_prompts}`;
+    found.push(["num_generations", `expected at most ${Math.floor(MOST_COMPLETIONS / num_prompts)}: ${completions}`]);
   }
   const counted = tying === "tiled" || tying === "structured";
   if (counted !== (n_tie !== null)) {

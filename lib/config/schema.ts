@@ -18,17 +18,19 @@ export const DEFAULT_FISHER_DECAY = 0.9;
 const positive = z.number().positive();
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
+const name = z.string().min(1);
 const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null);
 
 export const sections = {
   Model: {
-    model: optional(z.string()).describe("folder (Hugging Face) or .gguf file"),
+    model: optional(name).describe(
+      "folder (Hugging Face) or .gguf file, or embedded, this package's own small one; TINYLORA_MODEL when not given, else the first in ../shared/models",
+    ),
     dtype: z
       .enum(["bf16", "fp16", "fp32"])
       .default("bf16")
       .describe("type that the base weights are kept in; fp16 not on the cpu"),
-    device: z
-      .string()
+    device: name
       .default("cpu")
       .describe(
         "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference",
@@ -43,21 +45,18 @@ export const sections = {
       .describe("positions in the sampler's key/value cache, over all sequences"),
   },
   Data: {
-    data: z
-      .string()
+    data: name
       .default("gsm8k")
       .describe("name of a data set, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]"),
-    eval_data: optional(z.string()).describe(
-      "data set or file to evaluate on; the held-out part of data when not given",
-    ),
-    question_column: optional(z.string()).describe(
+    eval_data: optional(name).describe("data set or file to evaluate on; the held-out part of data when not given"),
+    question_column: optional(name).describe(
       "column of the question (a.b: b within a); the usual names when not given",
     ),
-    answer_column: optional(z.string()).describe("column of the answer; of a solution, what is boxed or follows ####"),
-    eval_question_column: optional(z.string()).describe(
+    answer_column: optional(name).describe("column of the answer; of a solution, what is boxed or follows ####"),
+    eval_question_column: optional(name).describe(
       "column of the question in eval_data; when not given question_column, or a named set's own",
     ),
-    eval_answer_column: optional(z.string()).describe(
+    eval_answer_column: optional(name).describe(
       "column of the answer in eval_data; when not given answer_column, or a named set's own",
     ),
     skip_bad: z
@@ -74,9 +73,14 @@ export const sections = {
       .array(z.string())
       .min(1)
       .default(["answer"])
-      .describe("built-in rewards by name, or modules (./reward.mjs) whose default export is one"),
+      .describe(
+        "built-in rewards (answer, strict, format, digits), or modules (./reward.mjs) whose default export is one",
+      ),
     reward_weights: optional(z.array(z.number())).describe("one weight a reward; 1 each when not given"),
-    reward_timeout: positive.max(86400).default(30).describe("seconds that one call of a reward may take"),
+    reward_timeout: positive
+      .max(86400)
+      .default(30)
+      .describe("seconds that one call of a reward may take, and the loading of its module"),
     scale_rewards: z
       .preprocess((v) => (v === true ? "group" : v === false ? "none" : v), z.enum(["group", "batch", "none"]))
       .default("group")
@@ -110,7 +114,7 @@ export const sections = {
     target_modules: optional(z.array(z.enum(MODULE_TYPES)).min(1)).describe(
       "linear modules of each layer that are trained; all when not given, with full also embeddings, norms and head",
     ),
-    start_from: optional(z.string()).describe(
+    start_from: optional(name).describe(
       "adapter whose numbers training starts from (folder, run or tl1-...), such as an imported one; the other options describe it",
     ),
     init: z.enum(["zero", "uniform"]).default("zero").describe("v at the start: zero, or uniform in +-0.02"),
@@ -124,8 +128,8 @@ export const sections = {
       .describe("how the master is rounded to v_dtype: to nearest, or up and down at random with the right mean"),
   },
   Sampling: {
-    num_prompts: count.default(8).describe("problems a step"),
-    num_generations: z.int().min(2).default(8).describe("completions a problem: the group"),
+    num_prompts: count.max(65536).default(8).describe("problems a step"),
+    num_generations: z.int().min(2).max(65536).default(8).describe("completions a problem: the group"),
     max_completion_length: count.default(256).describe("tokens of a completion at most"),
     temperature: positive.default(1).describe("of sampling, and of the log-probabilities that are trained"),
     top_p: z.number().gt(0).max(1).default(1).describe("sample from the likeliest tokens that reach this mass"),

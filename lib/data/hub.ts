@@ -9,6 +9,7 @@ import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
@@ -88,27 +89,30 @@ class Hub {
     const kept = await readFile(reference, "utf8").catch(() => "");
     const known = COMMIT.test(kept.trim()) ? kept.trim() : null;
     if (this.#settings.offline && known !== null) return known;
-    try {
-      const { datasetInfo } = await this.#client();
-      const { sha } = await datasetInfo({
-        ...this.#access(),
-        name: this.#source.repo,
-        revision,
-        additionalFields: ["sha"],
-      });
-      if (!COMMIT.test(sha)) throw failed(`expected a commit, found ${JSON.stringify(sha)}`);
-      if (known !== sha) await writeFileAtomic(reference, sha);
-      return sha;
-    } catch (error) {
-      if (known !== null && isOutage(error)) return known;
-      throw this.#failure(error);
-    }
+    return this.#trying(async () => {
+      try {
+        const sha = await this.#askForCommit();
+        if (known !== sha) await writeFileAtomic(reference, sha);
+        return sha;
+      } catch (error) {
+        if (known !== null && isOutage(error)) return known;
+        throw error;
+      }
+    });
+  }
+
+  async #askForCommit(): Promise<string> {
+    const { datasetInfo } = await this.#client();
+    const { repo: name, revision } = this.#source;
+    const { sha } = await datasetInfo({ ...this.#access(), name, revision, additionalFields: ["sha"] });
+    if (!COMMIT.test(sha)) throw failed(`expected a commit, found ${JSON.stringify(sha)}`);
+    return sha;
   }
 
   async list(commit: string): Promise<HubFile[]> {
     const index = join(this.#folder, commit, ".files.json");
     const known = await readFile(index, "utf8").then(parseList, () => null);
-    const files = known ?? (await this.#askForList(commit));
+    const files = known ?? (await this.#trying(() => this.#askForList(commit)));
     if (!known && files.length > 0) await writeFileAtomic(index, JSON.stringify(files));
     const { path } = this.#source;
     const found = files.filter((file) => path === "" || file.path === path || file.path.startsWith(`${path}/`));
@@ -117,24 +121,20 @@ class Hub {
   }
 
   async #askForList(commit: string): Promise<HubFile[]> {
-    try {
-      const { listFiles } = await this.#client();
-      const files: HubFile[] = [];
-      for await (const entry of listFiles({
-        ...this.#access(),
-        repo: this.#repo(),
-        revision: commit,
-        recursive: true,
-      })) {
-        const hash = entry.lfs?.oid ?? entry.oid;
-        if (entry.type !== "file" || hash === undefined) continue;
-        if (leaves(entry.path)) throw failed(`a file is named ${entry.path}`);
-        files.push({ path: entry.path, size: entry.size, hash });
-      }
-      return files.sort((a, b) => (a.path < b.path ? -1 : 1));
-    } catch (error) {
-      throw this.#failure(error);
+    const { listFiles } = await this.#client();
+    const files: HubFile[] = [];
+    for await (const entry of listFiles({
+      ...this.#access(),
+      repo: this.#repo(),
+      revision: commit,
+      recursive: true,
+    })) {
+      const hash = entry.lfs?.oid ?? entry.oid;
+      if (entry.type !== "file" || hash === undefined) continue;
+      if (leaves(entry.path)) throw failed(`a file is named ${entry.path}`);
+      files.push({ path: entry.path, size: entry.size, hash });
     }
+    return files.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
   /** The file on this machine, fetched if it is not there. */
@@ -143,18 +143,12 @@ class Hub {
     if ((await sizeOf(local)) === file.size) return local;
     const part = `${local}.part`;
     await writing(local, () => makeFolder(dirname(local)));
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await writing(part, () => this.#download(commit, file, part));
-        if ((await hashOf(part, file)) === file.hash) break;
-        await rm(part, { force: true });
-        throw failed("the bytes that came do not have the hash that the hub gives");
-      } catch (error) {
-        this.#options.signal?.throwIfAborted();
-        if (attempt === TRIES || isRefusal(error)) throw this.#failure(error, file);
-        await new Promise((resolve) => setTimeout(resolve, 50 * 4 ** attempt));
-      }
-    }
+    await this.#trying(async () => {
+      await writing(part, () => this.#download(commit, file, part));
+      if ((await hashOf(part, file)) === file.hash) return;
+      await rm(part, { force: true });
+      throw failed("the bytes that came do not have the hash that the hub gives");
+    }, file);
     await writing(local, async () => {
       await flush(part); // a file under its own name is whole, after a loss of power too
       await rename(part, local);
@@ -205,6 +199,20 @@ class Hub {
     if (have !== file.size) throw failed(`it ended after ${have} of ${file.size} bytes`);
   }
 
+  /** What the hub is asked for, once more after a failure that may pass. */
+  async #trying<T>(ask: () => Promise<T>, file?: HubFile): Promise<T> {
+    const { signal } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await ask();
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (attempt === TRIES || this.#settings.offline || isRefusal(error)) throw this.#failure(error, file);
+        await sleep(50 * 4 ** attempt, undefined, signal ? { signal } : {});
+      }
+    }
+  }
+
   #repo() {
     return { type: "dataset", name: this.#source.repo } as const;
   }
@@ -212,6 +220,9 @@ class Hub {
   /** `signal`: of a download; what is asked besides is short, and is to be answered in time. */
   #access(signal?: AbortSignal) {
     const { url, token, offline, timeout } = this.#settings;
+    if (token !== undefined && !token.startsWith("hf_")) {
+      throw new TinyLoraError("ERR_CONFIG", 'HF_TOKEN: expected a token of the hub, which begins with "hf_"');
+    }
     const inTime = () => {
       const late = follower(this.#options.signal);
       setTimeout(() => late.abort(silence()), 1000 * timeout).unref();
@@ -233,7 +244,6 @@ class Hub {
   }
 
   #failure(error: unknown, file?: HubFile): Error {
-    this.#options.signal?.throwIfAborted();
     const { url, token, timeout: patience } = this.#settings;
     return hubError(error, {
       address: this.#address,

@@ -27,6 +27,11 @@ export type ProgressListener = (done: number, total: number) => void;
 
 const quiet: ProgressListener = () => {};
 
+/** What to do where memory runs out: with an engine, and with a measurement of products. */
+const LESS_MEMORY =
+  "lower token_budget, cache_tokens or max_sequences, attach fewer adapters, or use dtype bf16 or a smaller model";
+export const LESS_TO_MEASURE = "measure fewer rows, a smaller rank or smaller shapes, with fewer threads";
+
 /** This machine, as far as the engine cares. */
 export function machine(): MachineInfo {
   return loadAddon().machine();
@@ -40,10 +45,10 @@ export function readTensor(source: TensorSource): Promise<Float32Array> {
   return withStack(() => loadAddon().readTensor(source));
 }
 export function benchProduct(spec: BenchProductSpec): Promise<BenchProductResult> {
-  return withStack(() => loadAddon().benchProduct(spec));
+  return withStack(() => loadAddon().benchProduct(spec), LESS_TO_MEASURE);
 }
 export function benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits> {
-  return withStack(() => loadAddon().benchLimits(spec));
+  return withStack(() => loadAddon().benchLimits(spec), LESS_TO_MEASURE);
 }
 
 /**
@@ -196,16 +201,18 @@ export class Session {
 }
 
 /** Native errors have no JavaScript stack: the caller's is worth more. */
-async function withStack<T>(run: () => Promise<T>): Promise<T> {
+async function withStack<T>(run: () => Promise<T>, lessMemory?: string): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    throw own(error);
+    throw own(error, lessMemory);
   }
 }
 
-export function own(error: unknown): unknown {
+/** A native error as this package's, with what to do where memory ran out. */
+export function own(error: unknown, lessMemory = LESS_MEMORY): unknown {
   const code = (error as Partial<NativeError>)?.code;
   if (error instanceof TinyLoraError || !(error instanceof Error) || typeof code !== "string") return error;
-  return new TinyLoraError(code, error.message, { cause: error });
+  const message = code === "ERR_MEMORY" ? `${error.message}: ${lessMemory}` : error.message;
+  return new TinyLoraError(code, message, { cause: error });
 }

@@ -8,6 +8,7 @@ import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
 import { packageRoot } from "../version.js";
 import type { Report } from "./thread.js";
+import { type Limit, settled } from "./time-limit.js";
 
 /** A call whose answer has not come. */
 interface Pending {
@@ -15,10 +16,10 @@ interface Pending {
   readonly owner: ModuleReward;
   readonly completion: string;
   readonly example: Example;
-  readonly seconds: number;
-  readonly late: () => Error;
+  readonly limit: Limit;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
+  readonly giveUp: () => void;
   timer?: NodeJS.Timeout;
 }
 
@@ -31,16 +32,21 @@ export class ModuleReward {
   }
 
   /** Throws what the import throws, and where the default export is no function. */
-  static async load(url: string): Promise<ModuleReward> {
+  static async load(url: string, limit: Limit): Promise<ModuleReward> {
     const thread = threads.get(url) ?? new RewardThread(url);
-    await thread.start();
+    try {
+      await settled(thread.start(), limit);
+    } catch (error) {
+      if (!threads.has(url)) thread.end(); // it may be loading still
+      throw error;
+    }
     threads.set(url, thread);
     return new ModuleReward(thread);
   }
 
-  /** What the reward gives, of another type than number or null as text; `late()` where it takes more than `seconds`. */
-  call(completion: string, example: Example, seconds: number, late: () => Error): Promise<unknown> {
-    return this.#thread.call(this, completion, example, seconds, late);
+  /** What the reward gives, of another type than number or null as text. */
+  call(completion: string, example: Example, limit: Limit): Promise<unknown> {
+    return this.#thread.call(this, completion, example, limit);
   }
 }
 
@@ -63,19 +69,23 @@ class RewardThread {
     return this.#loading;
   }
 
-  async call(
-    owner: ModuleReward,
-    completion: string,
-    example: Example,
-    seconds: number,
-    late: () => Error,
-  ): Promise<unknown> {
-    await this.start();
+  async call(owner: ModuleReward, completion: string, example: Example, limit: Limit): Promise<unknown> {
+    await settled(this.start(), limit);
+    const { signal } = limit;
     return new Promise((resolve, reject) => {
       const id = this.#calls++;
-      this.#pending.set(id, { owner, completion, example, seconds, late, resolve, reject });
+      const giveUp = () => this.#endFor(owner, () => signal!.reason);
+      signal?.addEventListener("abort", giveUp);
+      this.#pending.set(id, { owner, completion, example, limit, resolve, reject, giveUp });
       this.#post(id);
     });
+  }
+
+  /** Whatever its thread does. */
+  end(): void {
+    void this.#worker?.terminate();
+    this.#worker = undefined;
+    this.#loading = undefined;
   }
 
   #load(): Promise<void> {
@@ -120,8 +130,9 @@ class RewardThread {
     if (!call) return;
     if (report.type === "begun") {
       // What has come meanwhile is taken first.
-      const late = () => setImmediate(() => this.#pending.get(report.id) === call && this.#late(call));
-      call.timer = setTimeout(late, 1000 * call.seconds);
+      const ifStill = () =>
+        this.#pending.get(report.id) === call && this.#endFor(call.owner, (one) => one.limit.late());
+      call.timer = setTimeout(() => setImmediate(ifStill), 1000 * call.limit.seconds);
       return;
     }
     this.#done(report.id);
@@ -130,22 +141,24 @@ class RewardThread {
   }
 
   #done(id: number): void {
-    clearTimeout(this.#pending.get(id)?.timer);
+    const call = this.#pending.get(id);
+    clearTimeout(call?.timer);
+    call?.limit.signal?.removeEventListener("abort", call.giveUp);
     this.#pending.delete(id);
     if (this.#pending.size === 0) this.#worker?.unref();
   }
 
-  /** The run that waited too long has none of its calls answered; those of others are asked again of a new thread. */
-  #late({ owner }: Pending): void {
-    const worker = this.#worker!;
-    this.#worker = undefined;
-    this.#loading = undefined;
-    void worker.terminate();
+  /**
+   * Ends the thread, where a call takes too long or the signal came: a run has none of its calls answered then; those of
+   * others are asked again of a new thread.
+   */
+  #endFor(owner: ModuleReward, errorOf: (call: Pending) => Error): void {
+    this.end();
     for (const [id, call] of this.#pending) {
       clearTimeout(call.timer);
       if (call.owner !== owner) continue;
       this.#done(id);
-      call.reject(call.late());
+      call.reject(errorOf(call));
     }
     if (this.#pending.size === 0) return;
     this.start().then(

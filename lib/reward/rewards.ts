@@ -1,12 +1,14 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { nearest } from "../config/nearest.js";
+import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "./answer-reward.js";
 import { digitsReward } from "./digits.js";
 import { formatReward } from "./format.js";
 import { ModuleReward } from "./module-reward.js";
 import type { NamedReward, Reward } from "./reward.js";
+import type { Limit } from "./time-limit.js";
 
 /** The rewards that can be named. To add one: a file beside these and a line here. */
 export const rewards: Readonly<Record<string, Reward>> = {
@@ -21,13 +23,15 @@ export function isBuiltIn(reward: NamedReward["reward"]): reward is Reward {
   return Object.values(rewards).some((own) => own === reward);
 }
 
-/** Those that were given, else what the sources stand for, each under a name of its own. */
+/** Those that were given, else what `config.rewards` stand for, each under a name of its own; `reward_timeout` holds for loading too. */
 export async function namedRewards(
   given: Readonly<Record<string, Reward>> | undefined,
-  sources: readonly string[],
+  { rewards: sources, reward_timeout: seconds }: Pick<TrainConfig, "rewards" | "reward_timeout">,
+  signal?: AbortSignal,
 ): Promise<NamedReward[]> {
   if (given) return Object.entries(given).map(([name, reward]) => ({ name, reward }));
-  const named = await Promise.all(sources.map(loadReward));
+  const late = () => new TinyLoraError("ERR_CONFIG", `not loaded within ${seconds} s (reward_timeout)`);
+  const named = await Promise.all(sources.map((source) => loadReward(source, { seconds, late, signal })));
   for (const [i, { name }] of named.entries()) {
     const first = named.findIndex((other) => other.name === name);
     if (first === i) continue;
@@ -40,7 +44,7 @@ export async function namedRewards(
 }
 
 /** A built-in reward by name, or the default export of a module by path (it must contain a / or end in .js or .mjs). */
-async function loadReward(source: string): Promise<NamedReward> {
+async function loadReward(source: string, limit: Limit): Promise<NamedReward> {
   const builtIn = Object.hasOwn(rewards, source) ? rewards[source] : undefined;
   if (builtIn) return { name: source, reward: builtIn };
   if (!/[\\/]|\.m?js$/.test(source)) {
@@ -52,8 +56,9 @@ async function loadReward(source: string): Promise<NamedReward> {
   }
   const name = source.replace(/^.*[\\/]/, "").replace(/\.m?js$/, "");
   try {
-    return { name, reward: await ModuleReward.load(pathToFileURL(resolve(source)).href) };
+    return { name, reward: await ModuleReward.load(pathToFileURL(resolve(source)).href, limit) };
   } catch (cause) {
+    limit.signal?.throwIfAborted();
     if (cause instanceof TinyLoraError) {
       throw new TinyLoraError(cause.code, `rewards: ${source}: ${cause.message}`, { cause });
     }

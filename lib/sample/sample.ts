@@ -1,4 +1,5 @@
 /** Completions from the local engine: everything is queued at once, and each is handed on the moment it is finished. */
+import { setMaxListeners } from "node:events";
 import { TinyLoraError } from "../error.js";
 import type { SampleEvent, SampleRequest } from "../native/addon.js";
 import { own } from "../native/session.js";
@@ -19,20 +20,24 @@ export interface Sampled {
 
 /**
  * Samples all requests. `onSampled` may take its time (rewards): sampling goes on meanwhile, and the promise waits for
- * it. After an error or the signal nothing is being sampled any more when the promise rejects.
+ * it. After an error or the signal nothing is being sampled any more when the promise rejects, and the signal that
+ * `onSampled` was given, by which it is to end, is aborted.
  */
 export async function sampleAll(
   policy: Policy,
   requests: readonly Omit<SampleRequest, "id">[],
-  onSampled: (sampled: Sampled) => void | Promise<void>,
+  onSampled: (sampled: Sampled, stopped: AbortSignal) => void | Promise<void>,
   signal?: AbortSignal,
 ): Promise<void> {
   const cancels: (() => void)[] = [];
   const work: Promise<void>[] = [];
+  const stopper = new AbortController();
+  setMaxListeners(0, stopper.signal); // one for each reward that is under way
   let failure: { error: unknown } | undefined;
   const stop = (error: unknown) => {
     failure ??= { error };
     for (const cancel of cancels) cancel();
+    stopper.abort(error);
   };
   const onAbort = () => stop(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -41,7 +46,11 @@ export async function sampleAll(
     const ended = requests.map((request, index) => {
       const handle = (sampled: Sampled) => {
         if (failure) return;
-        work.push(Promise.resolve(sampled).then(onSampled).catch(stop));
+        work.push(
+          Promise.resolve(sampled)
+            .then((one) => onSampled(one, stopper.signal))
+            .catch(stop),
+        );
       };
       return failure ? undefined : submit(policy, request, index, handle, stop, cancels);
     });

@@ -57,7 +57,7 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
   await check(
     rewarded,
     ({ rewards }) => rewards,
-    async ({ rewards }) => void (await namedRewards(undefined, rewards)),
+    async (config) => void (await namedRewards(undefined, config, signal)),
   );
   await check(
     members,

@@ -90,7 +90,7 @@ async function makeAgain(
   const context = { policy, trainable, config, onProgress };
   const usable = (need: Need) => usableProblems(policy, data.train, config, need, signal ? { signal } : {});
   if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
-  const rewards = await namedRewards(options.rewards, config.rewards);
+  const rewards = await namedRewards(options.rewards, config, signal);
   return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);
 }
 

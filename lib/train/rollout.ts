@@ -69,7 +69,7 @@ export async function rollout(
     stream: false,
   }));
   let done = 0;
-  const finish = async (sampled: Sampled) => {
+  const finish = async (sampled: Sampled, stopped: AbortSignal) => {
     const sequence = firsts[sampled.request]! + sampled.completion;
     const { example, completions } = groups[Math.floor(sequence / size)]!;
     const { version } = samplerOf(sequence);
@@ -78,7 +78,7 @@ export async function rollout(
     }
     const { tokens, logprobs, truncated } = sampled;
     const text = policy.tokenizer.decode(tokens);
-    const scores = await score(rewards, text, example, config.reward_timeout);
+    const scores = await score(rewards, text, example, config.reward_timeout, stopped);
     const graded = grade(text, example.answer);
     completions[sequence % size] = { tokens, logprobs, truncated, text, rewards: scores, grade: graded };
     onProgress({ phase: "sampling", done: ++done, total: groups.length * size });

@@ -60,7 +60,7 @@ export class GrpoTrainer<T extends Trained = Adapter> {
     // Problems and rewards first: where they cannot be had, nothing is written.
     const config = await runConfig(this.#options, this.#config, "grpo");
     const data = await trainingData(this.#options, config, callbacks);
-    const rewards = await namedRewards(this.#options.rewards, config.rewards);
+    const rewards = await namedRewards(this.#options.rewards, config, callbacks.signal);
     const examples = await usableProblems(engine, data.train, config, needOf(rewards), callbacks);
     const watch = new Watch(rewards, callbacks.onWarning ?? (() => {}));
     const onProgress = callbacks.onProgress ?? (() => {});

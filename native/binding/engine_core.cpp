@@ -27,8 +27,8 @@ Svd module_svd(Backend& backend, const EngineSpec& spec, int module, int rank, T
   } catch (const Error& error) {
     if (error.code() != "ERR_MEMORY") throw;
     fail("ERR_MEMORY", "svd: layer ", module / module_types, ", ", shape.name, " [", shape.out, ", ", shape.in,
-         "], whose weights lie on the device in fp32: ", error.what(),
-         spec.device.kind == DeviceKind::cuda ? "; or compute it on device cpu, whose factors serve every device" : "");
+         "], whose weights lie on the device in fp32",
+         spec.device.kind == DeviceKind::cuda ? " (device cpu computes the same factors)" : "", ": ", error.what());
   }
 }
 

@@ -18,7 +18,9 @@ class EventTimer {
   explicit EventTimer(cuda::Device& device) : device_(device), api_(device.api()) {
     device_.bind();
     api_.check(api_.event_new(&start_, 0), "cuEventCreate");
-    api_.check(api_.event_new(&end_, 0), "cuEventCreate");
+    const cuda::Result second = api_.event_new(&end_, 0);
+    if (second != 0) api_.event_free(start_);
+    api_.check(second, "cuEventCreate");
   }
   ~EventTimer() {
     api_.event_free(start_);

@@ -68,8 +68,10 @@ std::shared_ptr<Device> Device::open(int ordinal, const std::string& driver_file
   try {
     return std::shared_ptr<Device>(new Device(driver(driver_file), choose(ordinal, driver_file)));
   } catch (const Error& error) {
-    if (error.code() != "ERR_DEVICE") throw;
-    tinylora::fail("ERR_DEVICE", error.what(), "; or use device cpu");
+    const bool room = error.code() == "ERR_MEMORY";
+    if (!room && error.code() != "ERR_DEVICE") throw;
+    tinylora::fail("ERR_DEVICE", error.what(), room ? " to open the device with: end what else uses it" : "",
+                   "; or use device cpu");
   }
 }
 
@@ -154,7 +156,7 @@ void Device::fail_out_of_memory(std::size_t bytes) const {
   api_.memory_info(&free, &total);
   const std::size_t asked = (bytes + (1 << 20) - 1) >> 20;
   tinylora::fail("ERR_MEMORY", "cuda: ", info_.name, " has no room for ", asked, " MiB more (", free >> 20, " of ",
-                 total >> 20, " MiB free): ", kLessMemory);
+                 total >> 20, " MiB free)");
 }
 
 void Device::upload(void* device, const void* host, std::size_t bytes) {

@@ -115,7 +115,7 @@ std::string Driver::describe(Result result) const {
 
 void Driver::check(Result result, const std::string& what) const {
   if (result == 0) return;
-  if (result == kOutOfMemory) tinylora::fail("ERR_MEMORY", "cuda: ", what, ": no memory is left: ", kLessMemory);
+  if (result == kOutOfMemory) tinylora::fail("ERR_MEMORY", "cuda: ", what, ": no memory is left");
   tinylora::fail("ERR_DEVICE", "cuda: ", what, ": ", describe(result),
                  loses_context(result)
                      ? "; what was on the device is lost, and this process cannot use it again: start another "

@@ -36,10 +36,6 @@ enum DeviceAttribute : int {
 };
 inline constexpr int kMaxDynamicSharedBytes = 8;
 
-/// What to do where memory runs out.
-inline constexpr char kLessMemory[] =
-    "lower token_budget, cache_tokens or max_sequences, attach fewer adapters, or use dtype bf16 or a smaller model";
-
 /// An error after which the driver answers every call of the process with the same.
 bool loses_context(Result result);
 

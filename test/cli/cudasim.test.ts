@@ -143,6 +143,18 @@ it.skipIf(!hasNvcc)(
   },
 );
 
+it.skipIf(!hasNvcc)(
+  hasNvcc ? "bench without room says what helps" : "bench without room (left out: there is no nvcc)",
+  async () => {
+    const env = { TINYLORA_CUDA_DRIVER: cudasimLibrary, CUDASIM_MEMORY: "100" };
+    const { code, stderr } = await runCli(["bench", "--device", "cuda", "--rows", "1", "--seconds", "0.01"], { env });
+    expect(stderr).toMatch(
+      /^error: cuda: .* has no room for 256 MiB more \(100 of 100 MiB free\): measure fewer rows, .*\n$/,
+    );
+    expect(code).toBe(1);
+  },
+);
+
 const benchTitle = `bench --device cudasim${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
 describe.skipIf(!hasNvcc)(benchTitle, () => {
   const bench = (env: NodeJS.ProcessEnv, ...flags: string[]) =>
@@ -181,8 +193,13 @@ describe.skipIf(!hasNvcc)(benchTitle, () => {
   it.each([
     [{ CUDASIM_ARCH: "75" }, /^error: cuda: .*expected 8\.0 \(Ampere\) or newer; or use device cpu\n$/],
     [{ CUDASIM_FAIL_AT: "50" }, /^error: cuda: .*CUDA_ERROR_ILLEGAL_ADDRESS \(700\).*\n$/],
+    [{ CUDASIM_MEMORY: "100" }, /^error: cuda: .* no room for .* free\): measure fewer rows, a smaller rank .*\n$/],
+    [
+      { CUDASIM_ARCH: "new" },
+      /^cudasim: CUDASIM_ARCH: expected a whole number .*, found "new"\nerror: cuda: the NVIDIA driver does not start.*\n$/,
+    ],
   ])(
-    "ends with one line: %j",
+    "says what is wrong: %j",
     async (env, message) => {
       const { code, stderr } = await bench(env);
       expect(stderr).toMatch(message);

@@ -1,5 +1,6 @@
 // A disk that refuses to take a checkpoint: a limit on the size of files stands for a full one.
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,6 +31,15 @@ function withLimit(kib: number, args: readonly string[]): Promise<CliResult> {
 }
 
 const steps = async (run: string) => (await readdir(join(run, "checkpoints"))).sort();
+
+it.skipIf(!existsSync("/dev/full"))("says that standard output cannot be written", async () => {
+  const { code, stderr } = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
+    const command = ["-c", 'exec "$@" > /dev/full', "bash", process.execPath, BIN, "info", "--model", "embedded"];
+    const child = execFile("bash", command, (_, __, said) => resolve({ code: child.exitCode, stderr: said }));
+  });
+  expect(stderr).toBe("error: standard output: cannot be written (ENOSPC)\n");
+  expect(code).toBe(1);
+});
 
 describe("train", () => {
   it("says which file a full disk did not take, and the run goes on to the same bits", async () => {

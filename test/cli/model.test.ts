@@ -54,7 +54,7 @@ describe("with a model", () => {
     );
     expect(parameters).toMatchObject({ trained: 8, groups: 2, modules: 14 });
     expect(model).toMatchObject({ family: "llama", layers: 2 });
-    expect(await ok(["info"])).toContain("13 trained numbers (1 tie groups), 52 bytes in fp32");
+    expect(await ok(["info"])).toContain("13 trained numbers (1 tie group), 52 bytes in fp32");
   });
 
   it("score takes texts, ids and messages, and gives JSON", async () => {

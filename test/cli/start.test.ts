@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { Adapter } from "../../lib/index.js";
 import { runCli } from "./run.js";
@@ -14,4 +17,20 @@ it("`npm start` shows the gain of the embedded model, a solution before and afte
   expect(stdout).not.toContain("NaN");
   const [text] = /tl1-[\w-]+/.exec(stdout)!;
   expect((await Adapter.load(text)).v).toHaveLength(13);
+});
+
+it("`npm start` that is interrupted names what goes on, where a folder was given", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tinylora start "));
+  const run = join(folder, "run");
+  const few = ["--num-prompts", "2", "--max-steps", "99999"];
+  const kept = await runCli(["start", ...few, "--run", run], { interruptAfter: "step   5/99999" });
+  expect(kept.code).toBe(130);
+  const [, step] = /^stopped after step (\d+): go on with `tinylora-native train --resume '(.*)'`$/m.exec(kept.stderr)!;
+  expect(kept.stderr).toContain(`--resume '${run}'`);
+  const resumed = await runCli(["train", "--resume", run, "--max-steps", String(Number(step) + 1)]);
+  expect(resumed.stdout).toContain(`step ${Number(step) + 1}/${Number(step) + 1} `);
+
+  const lost = await runCli(["start", ...few], { interruptAfter: "step   5/99999" });
+  expect(lost.stderr).toMatch(/^stopped after step \d+\ninterrupted\n$/);
+  await rm(folder, { recursive: true });
 });

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { rewards } from "../../lib/reward/rewards.js";
 import { cudasimLibrary, hasNvcc, nvccMajor } from "../cudasim/build.js";
 import { lines, ROOT, runCli } from "./run.js";
 
@@ -55,8 +56,24 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
       /^error: rewards: .*nearest: answer/m,
     ],
     [["sweep", "x.yaml", "--population", "all"], /'all' is invalid. Expected a whole number from 1/],
+    [["train", "--model", ""], /^error: flags: model: expected at least 1 letter, found ""$/m],
+    [["train", "--run", ""], /'--run <folder>' argument '' is invalid. Expected a name, found none/],
+    [["eval", "--adapter", " "], /'--adapter <adapter>' argument ' ' is invalid. Expected a name, found none/],
+    [["export", "--adapter", "x", "--output", ""], /'--output <path>' argument '' is invalid/],
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
+    [["bench", "--rows", "1,1e9"], /'--rows <a,b,...>' argument '1,1e9' is invalid. Expected at most 16777216/],
+    [["bench", "--rank", "17"], /'--rank <n>' argument '17' is invalid. Expected at most 16/],
+    [["bench", "--threads", "1025"], /'--threads <n>' argument '1025' is invalid. Expected at most 1024/],
+    [["bench", "--seconds", "-1"], /'-1' is invalid. Expected a number from 0 to 3600/],
+    [["eval", "--samples", "1e9"], /'--samples <n>' argument '1e9' is invalid. Expected at most 65536/],
+    [["score", "--temperature", "0"], /'0' is invalid. Expected more than 0/],
+    [["train", "--num-prompts", "1e9"], /^error: flags: num_prompts: expected at most 65536, found 1000000000$/m],
+    [
+      ["train", "--num-prompts", "60000", "--num-generations", "60000"],
+      /^error: flags: num_generations: expected at most 17: a step has at most 1048576 completions.*, found 60000$/m,
+    ],
+    [["train", "--max-steps", "-1"], /^error: flags: max_steps: expected at least 1, found -1$/m],
     [["bench", "--path", "sse2"], /Allowed choices are amx/],
     [["bench", "--device", "cuda", "--threads", "2"], /--threads: expected nothing, since device is cuda/],
     [["score", "--temperature", "warm"], /Expected a number/],
@@ -164,6 +181,12 @@ describe("failures: exit code 1 and one line", () => {
     expect(code).toBe(1);
   });
 
+  it("a text without tokens", async () => {
+    const { code, stderr } = await runCli(["score", "--model", "embedded"], { input: '["1 + 1", ""]' });
+    expect(stderr).toBe("error: sequences: [1]: expected at least one token, found none\n");
+    expect(code).toBe(1);
+  });
+
   it("a model that is no model", async () => {
     const file = join(folder, "broken.gguf");
     await writeFile(file, "GGUF and then nothing");
@@ -191,6 +214,7 @@ describe("help", () => {
   it("train --help has every option of the schema with its default", async () => {
     const { stdout } = await runCli(["train", "--help"]);
     expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(/);
+    expect(stdout).toContain(`built-in rewards (${Object.keys(rewards).join(", ")})`);
     expect(stdout).toMatch(/--mask-truncated-completions \[true\|false\]/);
     for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
       expect(stdout).toContain(section);

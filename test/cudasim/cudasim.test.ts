@@ -58,6 +58,28 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
   });
 
   it.each([
+    ["CUDASIM_ARCH", "eighty", "a whole number from 10 to 999"],
+    ["CUDASIM_ARCH", "-80", "a whole number from 10 to 999"],
+    ["CUDASIM_VERSION", "13.0", "a whole number from 1000 to 1000000"],
+    ["CUDASIM_MULTIPROCESSORS", "0", "a whole number from 1 to 1000"],
+    ["CUDASIM_MEMORY", "16 GiB", "a whole number from 0 to 1048576"],
+    ["CUDASIM_MEMORY", "99999999999999999999", "a whole number from 0 to 1048576"],
+    ["CUDASIM_THREADS", "0x2", "a whole number from 1 to 1024"],
+    ["CUDASIM_ORDER", "random", "a whole number from 0 to 18446744073709551615"],
+    ["CUDASIM_SAMPLE", "1e3", "a whole number from 0 to 4294967295"],
+    ["CUDASIM_LEAK_STATUS", "256", "a whole number from 0 to 255"],
+    ["CUDASIM_FAIL_AT", "first", "a whole number from 0 to 18446744073709551615"],
+    ["CUDASIM_LIMIT", "0", "a whole number from 1 to 18446744073709551615"],
+    ["CUDASIM_REFUSE", "cuFree", "one of cuDevicePrimaryCtxRetain, .*, or :N after it for the Nth call"],
+    ["CUDASIM_REFUSE", "cuMemAllocHost:0", "one of .*cuMemAllocHost, .*"],
+  ])("does not start with %s=%s", async (name, value, expected) => {
+    const { status, stdout, stderr } = await run(program, [cudasimFolder], { [name]: value });
+    expect(stderr.split("\n")[0]).toMatch(new RegExp(`^cudasim: ${name}: expected ${expected}, found "${value}"$`));
+    expect(stdout).toBe("");
+    expect(status).not.toBe(0);
+  });
+
+  it.each([
     ["is not there", undefined, "cannot be read"],
     ["is empty", "", "is empty"],
     ["has no kernel", ".version 8.0\n.target sm_80\n.address_size 64\n", "has no kernel"],

@@ -1,8 +1,13 @@
 #include "driver/device.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
+#include <optional>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 namespace cudasim {
@@ -10,29 +15,83 @@ namespace {
 
 thread_local bool currentContext = false;
 
-uint64_t fromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
+/** The calls that CUDASIM_REFUSE can name: those by which a program takes something of the device. */
+constexpr const char* kRefusable[] = {
+    "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent",    "cuStreamCreate", "cuEventCreate",
+    "cuDeviceGetDefaultMemPool", "cuMemPoolSetAttribute", "cuMemAlloc", "cuMemAllocAsync",
+    "cuMemAllocHost",           "cuModuleLoadData",   "cuModuleGetFunction",
+};
+
+bool isRefusable(const std::string& call) {
+  return std::find(std::begin(kRefusable), std::end(kRefusable), call) != std::end(kRefusable);
 }
+
+std::string textOf(const char* name) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? text : "";
+}
+
+/** Reads variables, and keeps the first sentence about one that says what it cannot. */
+struct Variables {
+  std::string wrong;
+
+  void refuse(const char* name, const std::string& expected, const std::string& found) {
+    if (wrong.empty()) wrong = std::string(name) + ": expected " + expected + ", found \"" + found + "\"";
+  }
+
+  uint64_t number(const char* name, uint64_t otherwise, uint64_t least, uint64_t most) {
+    const std::string text = textOf(name);
+    if (text.empty()) return otherwise;
+    if (const auto value = numberOf(text); value && *value >= least && *value <= most) return *value;
+    refuse(name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most), text);
+    return otherwise;
+  }
+
+  /** "cuMemAllocHost:2" is its second call, without a number the first. */
+  std::pair<std::string, uint64_t> call(const char* name) {
+    const std::string text = textOf(name);
+    if (text.empty()) return {};
+    const size_t colon = text.find(':');
+    const std::string called = text.substr(0, colon);
+    const auto place = colon == std::string::npos ? std::optional<uint64_t>(1) : numberOf(text.substr(colon + 1));
+    if (isRefusable(called) && place && *place > 0) return {called, *place};
+    std::string known;
+    for (const char* one : kRefusable) known += std::string(known.empty() ? "" : ", ") + one;
+    refuse(name, "one of " + known + ", or :N after it for the Nth call", text);
+    return {};
+  }
+
+ private:
+  static std::optional<uint64_t> numberOf(const std::string& text) {
+    uint64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto [read, error] = std::from_chars(text.data(), end, value);
+    return error == std::errc() && read == end ? std::optional(value) : std::nullopt;
+  }
+};
 
 }  // namespace
 
 Settings Settings::fromEnvironment() {
+  constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max(), kMost32 = std::numeric_limits<uint32_t>::max();
+  Variables from;
   Settings made;
-  made.arch = static_cast<int>(cudasim::fromEnvironment("CUDASIM_ARCH", 80));
-  made.version = static_cast<int>(cudasim::fromEnvironment("CUDASIM_VERSION", made.version));
+  made.arch = static_cast<int>(from.number("CUDASIM_ARCH", 80, 10, 999));
+  made.version = static_cast<int>(from.number("CUDASIM_VERSION", made.version, 1000, 1000000));
   const uint64_t usual = made.arch >= 90 ? 132 : 108;
-  made.multiprocessors = static_cast<int>(cudasim::fromEnvironment("CUDASIM_MULTIPROCESSORS", usual));
-  made.memory = cudasim::fromEnvironment("CUDASIM_MEMORY", made.memory >> 20) << 20;
+  made.multiprocessors = static_cast<int>(from.number("CUDASIM_MULTIPROCESSORS", usual, 1, 1000));
+  made.memory = from.number("CUDASIM_MEMORY", made.memory >> 20, 0, 1 << 20) << 20;
   const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  made.threads = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_THREADS", cores));
-  made.orderSeed = cudasim::fromEnvironment("CUDASIM_ORDER", 0);
-  made.sample = static_cast<uint32_t>(cudasim::fromEnvironment("CUDASIM_SAMPLE", 0));
-  if (const char* file = std::getenv("CUDASIM_LOG"); file != nullptr) made.log = file;
-  made.leakStatus = static_cast<int>(cudasim::fromEnvironment("CUDASIM_LEAK_STATUS", 0));
-  if (const char* file = std::getenv("CUDASIM_PTX"); file != nullptr) made.replacement = file;
-  made.failAt = cudasim::fromEnvironment("CUDASIM_FAIL_AT", 0);
-  made.instructionLimit = cudasim::fromEnvironment("CUDASIM_LIMIT", made.instructionLimit);
+  made.threads = static_cast<uint32_t>(from.number("CUDASIM_THREADS", cores, 1, 1024));
+  made.orderSeed = from.number("CUDASIM_ORDER", 0, 0, kMost);
+  made.sample = static_cast<uint32_t>(from.number("CUDASIM_SAMPLE", 0, 0, kMost32));
+  made.log = textOf("CUDASIM_LOG");
+  made.leakStatus = static_cast<int>(from.number("CUDASIM_LEAK_STATUS", 0, 0, 255));
+  made.replacement = textOf("CUDASIM_PTX");
+  made.failAt = from.number("CUDASIM_FAIL_AT", 0, 0, kMost);
+  std::tie(made.refused, made.refusedPlace) = from.call("CUDASIM_REFUSE");
+  made.instructionLimit = from.number("CUDASIM_LIMIT", made.instructionLimit, 1, kMost);
+  made.wrong = from.wrong;
   return made;
 }
 
@@ -53,6 +112,11 @@ Device::~Device() {
 void Device::report(const std::string& text) {
   lastReport = text;
   std::fprintf(stderr, "cudasim: %s\n", text.c_str());
+}
+
+bool Device::refuses(const char* call) {
+  const std::lock_guard guard(lock);
+  return settings.refused == call && ++refusableCalls == settings.refusedPlace;
 }
 
 std::string Device::leaks() const {

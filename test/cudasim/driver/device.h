@@ -53,10 +53,15 @@ struct Settings {
   uint64_t instructionLimit = 1ull << 32;
   /** The kernel, counted from 1 as they run, that faults in place of running; 0: none. */
   uint64_t failAt = 0;
+  /** The call of the driver that is refused for want of memory, and which of them, counted from 1; "": none. */
+  std::string refused;
+  uint64_t refusedPlace = 0;
   /** What the process ends with where something was never given back; 0: as it would. */
   int leakStatus = 0;
   /** PTX that takes the place of every module with a kernel of its first kernel's name: to plant mistakes. */
   std::string replacement;
+  /** The first variable that says what it cannot, as a sentence: the driver does not start then. */
+  std::string wrong;
   static Settings fromEnvironment();
 };
 
@@ -76,6 +81,7 @@ class Device {
   uint64_t launches = 0;  // of kernels, one by one
   uint64_t runs = 0;      // of kernels, those of graphs among them
   uint64_t graphLaunches = 0;
+  uint64_t refusableCalls = 0;  // of Settings::refused
   std::string lastReport;
 
   Stream defaultStream;
@@ -94,6 +100,8 @@ class Device {
   uint64_t parameterSpace();
   /** Prints what the program did wrong and keeps it for cudasimLastReport. */
   void report(const std::string& text);
+  /** Whether this is the call that CUDASIM_REFUSE names. */
+  bool refuses(const char* call);
   /** What the program has not given back: "2 allocations of device memory, 1 module", or "". */
   std::string leaks() const;
 

@@ -92,7 +92,12 @@ CUresult initialisedOnly() { return Device::instance().initialised ? CUDA_SUCCES
 
 CUDASIM_API CUresult cuInit(unsigned flags) {
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
-  Device::instance().initialised = true;
+  Device& device = Device::instance();
+  if (!device.settings.wrong.empty()) {
+    device.report(device.settings.wrong);
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  device.initialised = true;
   return CUDA_SUCCESS;
 }
 
@@ -146,6 +151,7 @@ CUDASIM_API CUresult cuDeviceTotalMem_v2(size_t* bytes, CUdevice device) {
 CUDASIM_API CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   if (initialisedOnly() != CUDA_SUCCESS) return CUDA_ERROR_NOT_INITIALIZED;
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
+  if (Device::instance().refuses("cuDevicePrimaryCtxRetain")) return CUDA_ERROR_OUT_OF_MEMORY;
   ++Device::instance().contextReferences;
   *context = handle();
   return CUDA_SUCCESS;
@@ -193,6 +199,7 @@ CUDASIM_API CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags
 
 CUDASIM_API CUresult cuCtxSetCurrent(CUcontext context) {
   if (context != nullptr && context != handle()) return CUDA_ERROR_INVALID_CONTEXT;
+  if (context != nullptr && Device::instance().refuses("cuCtxSetCurrent")) return CUDA_ERROR_OUT_OF_MEMORY;
   setCurrent(context != nullptr);
   return CUDA_SUCCESS;
 }

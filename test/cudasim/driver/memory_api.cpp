@@ -108,7 +108,9 @@ CUDASIM_API CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
 }
 
 CUDASIM_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
-  return guardedOutsideCapture("cuMemAlloc", [=](Device& device) { return allocate(device, address, bytes); });
+  return guardedOutsideCapture("cuMemAlloc", [=](Device& device) {
+    return device.refuses("cuMemAlloc") ? CUDA_ERROR_OUT_OF_MEMORY : allocate(device, address, bytes);
+  });
 }
 
 CUDASIM_API CUresult cuMemFree_v2(CUdeviceptr address) {
@@ -122,6 +124,7 @@ CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstrea
   return guarded([=](Device& device) {
     const Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (device.refuses("cuMemAllocAsync")) return CUDA_ERROR_OUT_OF_MEMORY;
     return target->capture != nullptr ? device.refusedByCapture("cuMemAllocAsync", target)
                                       : allocate(device, address, bytes);
   });
@@ -144,6 +147,7 @@ CUDASIM_API CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, size_t* bytes, C
 
 CUDASIM_API CUresult cuDeviceGetDefaultMemPool(CUmemoryPool* pool, CUdevice device) {
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
+  if (Device::instance().refuses("cuDeviceGetDefaultMemPool")) return CUDA_ERROR_OUT_OF_MEMORY;
   *pool = reinterpret_cast<CUmemoryPool>(&Device::instance().memory);
   return CUDA_SUCCESS;
 }
@@ -152,7 +156,9 @@ CUDASIM_API CUresult cuDeviceGetMemPool(CUmemoryPool* pool, CUdevice device) {
   return cuDeviceGetDefaultMemPool(pool, device);
 }
 
-CUDASIM_API CUresult cuMemPoolSetAttribute(CUmemoryPool, int, void*) { return CUDA_SUCCESS; }
+CUDASIM_API CUresult cuMemPoolSetAttribute(CUmemoryPool, int, void*) {
+  return Device::instance().refuses("cuMemPoolSetAttribute") ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
+}
 
 CUDASIM_API CUresult cuMemPoolGetAttribute(CUmemoryPool, int, void* value) {
   const uint64_t used = Device::instance().memory.used();
@@ -172,7 +178,10 @@ CUDASIM_API CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) {
   });
 }
 
-CUDASIM_API CUresult cuMemAllocHost_v2(void** address, size_t bytes) { return cuMemHostAlloc(address, bytes, 0); }
+CUDASIM_API CUresult cuMemAllocHost_v2(void** address, size_t bytes) {
+  if (Device::instance().refuses("cuMemAllocHost")) return CUDA_ERROR_OUT_OF_MEMORY;
+  return cuMemHostAlloc(address, bytes, 0);
+}
 
 CUDASIM_API CUresult cuMemFreeHost(void* address) {
   return guardedOutsideCapture("cuMemFreeHost", [=](Device& device) {

@@ -140,6 +140,7 @@ CUDASIM_API CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, uns
 }
 
 CUDASIM_API CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+  if (Device::instance().refuses("cuModuleLoadData")) return CUDA_ERROR_OUT_OF_MEMORY;
   return cuModuleLoadDataEx(module, image, 0, nullptr, nullptr);
 }
 
@@ -158,6 +159,7 @@ CUDASIM_API CUresult cuModuleGetFunction(CUfunction* function, CUmodule handle, 
   return guarded([=](Device& device) {
     Module* module = find(device, handle);
     if (module == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (device.refuses("cuModuleGetFunction")) return CUDA_ERROR_OUT_OF_MEMORY;
     std::unique_ptr<Kernel>& kernel = module->kernels[name];
     if (kernel == nullptr) {
       const auto& list = module->text->functions;

@@ -34,7 +34,9 @@ describe("adapter files", () => {
   it("says where the model is when a run trained all weights", async () => {
     const run = await mkdtemp(join(folder, "run-"));
     await mkdir(join(run, "model"));
-    await expect(Adapter.load(run)).rejects.toThrow(`found a model that was trained itself: ${join(run, "model")}`);
+    await expect(Adapter.load(run)).rejects.toThrow(
+      `found a model that was trained itself: name ${join(run, "model")} as the model`,
+    );
   });
 
   it("refuses what is no file and no short string", async () => {

@@ -11,6 +11,8 @@ export class HubServer {
   commit = "a".repeat(40);
   /** Answers every request with this status. */
   status: number | undefined;
+  /** Answers the first requests for these, so many, with status 503, or by breaking off. */
+  outage: { path: RegExp; how: "status" | "break"; times: number } | undefined;
   /** Answers requests for these with nothing ever, with a page, or by sending them to themselves. */
   silent: RegExp | undefined;
   page: RegExp | undefined;
@@ -42,6 +44,11 @@ export class HubServer {
     const [, commit, file] = /^\/datasets\/owner\/name\/resolve\/(\w+)\/(.+)$/.exec(path) ?? [];
     const bytes = commit === this.commit && file ? this.files[file] : undefined;
     if (this.silent?.test(path)) return;
+    if (this.outage?.path.test(path) && this.outage.times-- > 0) {
+      if (this.outage.how === "status") this.#json(response, 503, { error: "the server is busy" });
+      else response.writeHead(200, { "content-length": 1000 }).write("[{", () => response.destroy());
+      return;
+    }
     if (this.page?.test(path)) response.writeHead(200, { "content-type": "text/html" }).end("<html>log in</html>");
     else if (this.circle?.test(path)) response.writeHead(302, { location: request.url }).end();
     else if (this.status) this.#json(response, this.status, { error: "the server says no" });

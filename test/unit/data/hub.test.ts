@@ -5,6 +5,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadDataset } from "../../../lib/data/load.js";
 import { HubServer } from "./hub-server.js";
 
+/** What is waited between two tries takes a part of its time. */
+let haste = 20;
+vi.mock("node:timers/promises", async (original) => {
+  const timers = await original<typeof import("node:timers/promises")>();
+  return { ...timers, setTimeout: (ms: number, ...rest: []) => timers.setTimeout(ms / haste, ...rest) };
+});
+
 const lines = (from: number, count: number) =>
   Buffer.from(
     Array.from(
@@ -29,6 +36,7 @@ afterEach(async () => {
   await server.stop();
   await rm(cache, { recursive: true });
   vi.unstubAllEnvs();
+  haste = 20;
 });
 
 const SOURCE = "hf://datasets/owner/name";
@@ -135,6 +143,62 @@ describe("a data set on the hub", () => {
       message: expect.stringMatching(/train\.jsonl\.part: cannot be written \(EISDIR/),
     });
     expect(new Set(server.requests).size).toBe(server.requests.length);
+  });
+
+  it.each<[string, "status" | "break"]>([
+    ["is busy", "status"],
+    ["breaks off", "break"],
+  ])(
+    "is asked for again where the hub %s, whatever was asked: commit, list or file",
+    async (_, how) => {
+      for (const path of [/revision/, /tree/, /resolve/]) {
+        await rm(join(cache, "hub"), { recursive: true, force: true });
+        const asked = () => server.requests.filter((request) => path.test(request)).length;
+        server.outage = { path, how, times: 0 };
+        server.requests.length = 0;
+        await loadDataset(`${SOURCE}/test.jsonl`);
+        const usual = asked();
+
+        await rm(join(cache, "hub"), { recursive: true });
+        server.outage = { path, how, times: 3 };
+        server.requests.length = 0;
+        expect((await loadDataset(`${SOURCE}/test.jsonl`)).test).toHaveLength(3);
+        expect(asked()).toBe(usual + 3);
+
+        await rm(join(cache, "hub"), { recursive: true });
+        server.outage = { path, how, times: 4 };
+        await expect(loadDataset(`${SOURCE}/test.jsonl`)).rejects.toMatchObject({ code: "ERR_HUB" });
+        server.requests.length = 0;
+        expect((await loadDataset(`${SOURCE}/test.jsonl`)).test).toHaveLength(3);
+      }
+    },
+    120_000,
+  );
+
+  it("is asked for once where the hub refuses it or is not to be asked, and waits no longer than the signal", async () => {
+    server.status = 404;
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/404/);
+    expect(server.requests).toHaveLength(1);
+    server.status = undefined;
+    vi.stubEnv("HF_HUB_OFFLINE", "1");
+    const start = performance.now();
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/HF_HUB_OFFLINE/);
+    await expect(loadDataset(`${SOURCE}@${server.commit}`)).rejects.toThrow(/HF_HUB_OFFLINE/);
+    expect(performance.now() - start).toBeLessThan(1000);
+    vi.stubEnv("HF_HUB_OFFLINE", "");
+    server.status = 503;
+    haste = 1;
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 1300); // within the last wait, of 3.2 s
+    const begun = performance.now();
+    await expect(loadDataset(SOURCE, { signal: controller.signal })).rejects.toThrow(/abort/i);
+    expect(performance.now() - begun).toBeLessThan(2500);
+  });
+
+  it("says what is wrong with a token that is none", async () => {
+    vi.stubEnv("HF_TOKEN", "secret");
+    await expect(loadDataset(SOURCE)).rejects.toThrow(/^HF_TOKEN: expected a token of the hub/);
+    expect(server.requests).toEqual([]);
   });
 
   it.each([

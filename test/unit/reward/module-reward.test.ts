@@ -16,6 +16,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
+const load = (path: string, seconds = 30, signal?: AbortSignal) =>
+  namedRewards(undefined, { rewards: [path], reward_timeout: seconds }, signal);
 const problem = (id: string): Example => ({ id, question: `question ${id}`, answer: "7", row: { id } });
 const data: Dataset = {
   name: "fake",
@@ -81,14 +83,45 @@ describe("a module's reward", () => {
       "shared",
       'export default async (text) => { await null; if (text === "loop") for (;;); return 1; };',
     );
-    const runs = await Promise.all([namedRewards(undefined, [path]), namedRewards(undefined, [path])]);
+    const runs = await Promise.all([load(path), load(path)]);
     const [looping, other] = [score(runs[0]!, "loop", problem("a"), 0.5), score(runs[1]!, "well", problem("b"), 60)];
     await expect(looping).rejects.toThrow(/reward "shared" on a: no value within 0.5 s/);
     expect(await other).toEqual([1]);
   });
 
+  it("that never ends is not waited for once the signal comes, and answers the next run", async () => {
+    const path = await moduleOf(
+      "idle",
+      'export default async (text) => { await null; if (text === "loop") for (;;); return text === "wait" ? new Promise(() => {}) : 1; };',
+    );
+    for (const text of ["loop", "wait"]) {
+      const controller = new AbortController();
+      const [reward, other] = [await load(path), await load(path)];
+      const scores = [text, "well", text].map((one) => score(reward, one, problem("a"), 600, controller.signal));
+      const answered = score(other, "well", problem("b"), 60);
+      setTimeout(() => controller.abort(new Error("given up")), 300);
+      const outcomes = await Promise.allSettled(scores);
+      for (const one of [outcomes[0], outcomes[2]]) {
+        expect(one).toMatchObject({ status: "rejected", reason: { message: "given up" } });
+      }
+      expect(await answered).toEqual([1]);
+      expect(await score(reward, "well", problem("c"), 60)).toEqual([1]);
+    }
+  });
+
+  it("may not take for ever to load", async () => {
+    const path = await moduleOf("heavy", "for (;;); export default () => 1;");
+    await expect(load(path, 0.5)).rejects.toMatchObject({
+      code: "ERR_CONFIG",
+      message: expect.stringMatching(/^rewards: .*heavy\.mjs: not loaded within 0\.5 s \(reward_timeout\)$/),
+    });
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error("given up")), 100);
+    await expect(load(path, 600, controller.signal)).rejects.toThrow(/^given up$/);
+  });
+
   it("is refused where there is no function", async () => {
-    const given = async (code: string) => namedRewards(undefined, [await moduleOf(`m${code.length}`, code)]);
+    const given = async (code: string) => load(await moduleOf(`m${code.length}`, code));
     await expect(given("export default 1")).rejects.toMatchObject({
       code: "ERR_CONFIG",
       message: expect.stringMatching(/^rewards: .*m16\.mjs: expected a function as default export$/),
@@ -96,8 +129,6 @@ describe("a module's reward", () => {
     await expect(given("export default  (")).rejects.toThrow(
       /^rewards: .*m17\.mjs cannot be loaded: Unexpected end of input/,
     );
-    await expect(namedRewards(undefined, [join(folder, "none.mjs")])).rejects.toThrow(
-      /cannot be loaded: Cannot find module/,
-    );
+    await expect(load(join(folder, "none.mjs"))).rejects.toThrow(/cannot be loaded: Cannot find module/);
   });
 });

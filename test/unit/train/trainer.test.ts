@@ -358,6 +358,8 @@ describe("failures", () => {
     ["gives NaN", () => Number.NaN, /reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN/],
     ["gives a text", () => "1" as unknown as number, /expected a finite number or null, found 1/],
     ["never ends", () => new Promise(() => {}), /no value within 1 s/],
+    // biome-ignore lint/suspicious/noThenProperty: as promises of other libraries are
+    ["never ends, with a promise of its own", () => ({ then: () => {} }) as never, /no value within 1 s/],
     [
       "loops for ever",
       () => {
@@ -376,6 +378,27 @@ describe("failures", () => {
       (await import("../../../lib/adapter/adapter.js").then(({ Adapter }) => Adapter.load(folder))).v,
     );
     expect(await readdir(folder)).not.toContain("lock");
+  });
+
+  it("a reward that never ends is not waited for once the signal comes, or another one has failed", async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error) => warnings.push(name);
+    process.on("warning", onWarning);
+    const controller = new AbortController();
+    const never: Reward = () => {
+      setTimeout(() => controller.abort(), 50);
+      return new Promise(() => {});
+    };
+    const start = performance.now();
+    const { stopped, step } = await makeTrainer({ run: folder, rewards: { never } }).train({
+      signal: controller.signal,
+    });
+    expect([stopped, step]).toEqual(["aborted", 0]);
+    const failing: Reward = () => Promise.reject(new Error("offline"));
+    await expect(makeTrainer({ rewards: { never, failing } }).train()).rejects.toThrow(/"failing" .* offline/);
+    expect(performance.now() - start).toBeLessThan(10_000); // of the 30 s that a reward may take
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
   });
 
   it("NaN in the passes stops the run with the last step's checkpoint", async () => {

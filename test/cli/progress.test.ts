@@ -1,0 +1,91 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Progress } from "../../bin/progress.js";
+import { lines, runCli } from "./run.js";
+
+const said: string[] = [];
+beforeEach(() => {
+  said.length = 0;
+  vi.useFakeTimers();
+  vi.spyOn(console, "error").mockImplementation((line: string) => void said.push(line));
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+describe("progress without a terminal", () => {
+  it("is a line each half minute, and none of short work", () => {
+    const progress = new Progress("training", " steps");
+    vi.advanceTimersByTime(29_000);
+    progress.stop();
+    vi.advanceTimersByTime(120_000);
+    expect(said).toEqual([]);
+
+    progress.update(2, 150, "sampling 3/64");
+    vi.advanceTimersByTime(29_000);
+    progress.update(3, 150, "sampling 4/64");
+    expect(said).toEqual([]);
+    vi.advanceTimersByTime(1_000);
+    expect(said).toEqual(["training: 3 of 150 steps, 2 %, sampling 4/64, 2:59 so far, 2 h 25 min left"]);
+    for (let i = 0; i < 60; i++) {
+      progress.update(3, 150, `sampling ${i}/64`);
+      vi.advanceTimersByTime(1_000);
+    }
+    expect(said.slice(1)).toHaveLength(2);
+    progress.stop();
+    vi.advanceTimersByTime(300_000);
+    expect(said).toHaveLength(3);
+  });
+
+  it("says that something goes on before anything is known of it, and after it began anew", () => {
+    const progress = new Progress("loading", "B");
+    vi.advanceTimersByTime(60_000);
+    expect(said).toEqual(["loading: 0:30 so far", "loading: 1:00 so far"]);
+    progress.update(1_500_000, 3_000_000);
+    vi.advanceTimersByTime(30_000);
+    expect(said[2]).toBe("loading: 1.5M of 3MB, 50 %, 1:30 so far, 0:30 left");
+    progress.restart();
+    vi.advanceTimersByTime(30_000);
+    expect(said[3]).toBe("loading: 0:30 so far");
+    progress.stop();
+  });
+});
+
+describe("commands without a terminal", () => {
+  let folder: string;
+  beforeEach(async () => {
+    vi.useRealTimers();
+    folder = await mkdtemp(join(tmpdir(), "tinylora-progress-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  /** A clock in which half a minute is a few milliseconds. */
+  const FAST = "const slow = setInterval; globalThis.setInterval = (call, ms) => slow(call, ms / 10_000);";
+  const run = (...args: string[]) =>
+    runCli([...args, "--model", "embedded", "--shots", "0", "--max-completion-length", "64"], {
+      env: {
+        TINYLORA_CACHE: join(folder, "cache"),
+        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(FAST)}`,
+      },
+    });
+
+  it("train says how far loading, the SVD and a step are", async () => {
+    const flags = ["--num-prompts", "64", "--max-steps", "1", "--eval-steps", "0", "--run", join(folder, "run")];
+    const { code, stderr } = await run("train", "--data", "embedded", ...flags);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/^SVD: \d+ of \d+ modules, \d+ %/m);
+    expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, sampling \d+\/512, 0:0\d so far$/m);
+    expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, training \d+\/\d+, /m);
+    for (const line of lines(stderr))
+      expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora on .*)$/);
+  });
+
+  it("eval says how far it is", async () => {
+    const { code, stderr } = await run("eval", "--data", "embedded", "--limit", "200");
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/^evaluating embedded: \d+ of 200 completions, \d+ %, 0:0\d so far, 0:0\d left$/m);
+  });
+});
