@@ -7,7 +7,7 @@ const script = new Script("call()");
 export async function inTime<T>(call: () => T | Promise<T>, seconds: number, late: () => Error): Promise<T> {
   const started = performance.now();
   const value = callInTime(call, seconds, late);
-  if (!(value instanceof Promise)) return value;
+  if (typeof (value as PromiseLike<T> | null)?.then !== "function") return value;
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(late()), seconds * 1000 - (performance.now() - started));

@@ -1,6 +1,7 @@
 /** Completions from the local engine: everything is queued at once, and each is handed on the moment it is finished. */
 import { TinyLoraError } from "../error.js";
 import type { SampleEvent, SampleRequest } from "../native/addon.js";
+import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
 import type { Policy } from "../train/policy.js";
 
@@ -34,21 +35,20 @@ export async function sampleAll(
     failure ??= { error };
     for (const cancel of cancels) cancel();
   };
-  const onAbort = () => stop(signal?.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const ended = onAbort(signal, () => stop(signal?.reason));
   try {
     signal?.throwIfAborted();
-    const ended = requests.map((request, index) => {
+    const finished = requests.map((request, index) => {
       const handle = (sampled: Sampled) => {
         if (failure) return;
         work.push(Promise.resolve(sampled).then(onSampled).catch(stop));
       };
       return failure ? undefined : submit(policy, request, index, handle, stop, cancels);
     });
-    await Promise.all(ended);
+    await Promise.all(finished);
     await Promise.all(work);
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    ended();
   }
   if (failure) throw failure.error;
 }
