@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import type { Adapter } from "./adapter/adapter.js";
+import { Adapter } from "./adapter/adapter.js";
 import { buildBasis, matricesBasis } from "./adapter/basis.js";
 import { targetedModules } from "./adapter/modules.js";
 import { Projections } from "./adapter/projections.js";
@@ -20,7 +20,9 @@ import type {
   SampleRequest,
 } from "./native/addon.js";
 import { nativeDevice } from "./native/device.js";
-import { type ProgressListener, Session } from "./native/session.js";
+import { Session } from "./native/session.js";
+import { show } from "./show.js";
+import { checkMayAttach } from "./train/claim.js";
 import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
@@ -32,16 +34,20 @@ export interface EngineOptions {
   readonly threads?: number | undefined;
   /** The instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
   readonly cpuPath?: CpuPath | undefined;
-  /** Sequences that are sampled side by side at most. */
+  /** Sequences that are sampled side by side at most, 64 by default; more wait. */
   readonly maxSequences?: number | undefined;
-  /** Positions that the sampler's key/value cache holds, over all sequences. */
+  /** Positions that the sampler's key/value cache holds, over all sequences; 16384 by default. */
   readonly cacheTokens?: number | undefined;
-  readonly onProgress?: ProgressListener | undefined;
+  /** Bytes of the weights read, of all of them. What it throws ends the loading and is what `load` rejects with. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Ends the loading at the next tensor: `load` rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface PassOptions {
-  readonly onProgress?: ProgressListener | undefined;
+  /** Modules whose SVD is made, of all of them. What it throws ends the work and is what the call rejects with. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Ends the waiting for other passes at once, and the SVD at the next module: the call rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -67,7 +73,10 @@ export class Engine implements AsyncDisposable {
     this.#session = session;
   }
 
-  /** `path`: a Hugging Face folder or a .gguf file. */
+  /**
+   * `path`: a Hugging Face folder or a .gguf file; `findModel("embedded")` is the small model of this package. Rejects with
+   * ERR_FILE or ERR_MODEL where that is no model that can be used, with ERR_DEVICE for a device that cannot.
+   */
   static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
     options.signal?.throwIfAborted();
     const model = await openModel(path);
@@ -109,19 +118,25 @@ export class Engine implements AsyncDisposable {
   get slots(): number {
     return this.#attached?.basis.slots ?? 0;
   }
+  /** Bytes: of the engine's weights, its key/value cache and its activations, and the most that this process has held. */
   memory(): { weights: number; cache: number; activations: number; peakRss: number } {
     return this.#session.memory();
   }
 
   /**
    * Puts adapters into slots 0, 1, ... in place of those before. They must differ in v and projection only. The SVD that
-   * they need is computed once for a model and rank, then kept on disk. Refused while sequences are being sampled.
+   * they need is computed once for a model and rank, then kept on disk. Refused while sequences are being sampled, and
+   * while a trainer runs on this engine.
    */
   async attach(adapters: Adapter | readonly Adapter[], options: PassOptions = {}): Promise<void> {
+    checkMayAttach(this);
     const list = Array.isArray(adapters) ? (adapters as readonly Adapter[]) : [adapters as Adapter];
     const first = list[0];
     if (!first) throw new TinyLoraError("ERR_ARGUMENT", "attach: expected at least one adapter");
     for (const adapter of list) {
+      if (!(adapter instanceof Adapter)) {
+        throw new TinyLoraError("ERR_ARGUMENT", `attach: expected what Adapter.load gives, found ${show(adapter)}`);
+      }
       adapter.checkBase(this);
       if (list.length > 1 && !sharesBasis(adapter, first)) {
         throw new TinyLoraError(
@@ -134,15 +149,23 @@ export class Engine implements AsyncDisposable {
     const key = first.matrices
       ? "own matrices"
       : JSON.stringify(list.map(({ spec }) => [geometryKey(spec), spec.projection]));
-    if (this.#attached?.key !== key || first.matrices) {
-      const basis = await this.#buildBasis(first, projections, list.length, options);
-      this.#session.setBasis(basis);
-      this.#attached = { key, basis, projections };
+    const isAttached = () => this.#attached?.key === key && !first.matrices;
+    for (let done = false; !done; ) {
+      const basis = isAttached() ? undefined : await this.#buildBasis(first, projections, list.length, options);
+      await this.#session.between(() => {
+        checkMayAttach(this);
+        if (basis) {
+          this.#session.setBasis(basis);
+          this.#attached = { key, basis, projections };
+        }
+        if (!basis && !isAttached()) return; // another call came between
+        this.setVectors(
+          0,
+          list.map(({ v }) => v),
+        );
+        done = true;
+      }, options.signal);
     }
-    this.setVectors(
-      0,
-      list.map(({ v }) => v),
-    );
   }
 
   /** A, B, P and tie groups of an attached adapter: `adapter.save(folder, engine.basis())` writes them too. */
@@ -163,7 +186,7 @@ export class Engine implements AsyncDisposable {
 
   /** Log-probability and entropy of every token of each sequence. */
   logprobs(sequences: readonly Prompt[], options: LogprobOptions = {}): Promise<TokenLogprobs[]> {
-    return scoreSequences(this, sequences, options);
+    return scoreSequences(this, sequences, options, (make, signal) => this.#session.forwardAll(make, signal));
   }
 
   // What trainers are made of; lib/native/addon.ts tells each in detail.

@@ -2,22 +2,31 @@ import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
+import { onAbort } from "./native/on-abort.js";
 import { own } from "./native/session.js";
+import { inTurn } from "./sample/in-turn.js";
+import { show } from "./show.js";
 
 /** Plain text, a conversation (the model's chat template makes text of it), or token ids as they are. */
 export type Prompt = string | readonly Message[] | Int32Array;
 
 export interface GenerateOptions {
-  /** Completions of each prompt. */
+  /** Completions of each prompt, 1 by default. */
   readonly count?: number | undefined;
+  /** Tokens of a completion at most, 256 by default; it also ends where the model's context does. */
   readonly maxNewTokens?: number | undefined;
-  /** 0 is greedy. */
+  /** 1 by default; 0 is greedy. */
   readonly temperature?: number | undefined;
+  /** Sample from the likeliest tokens that reach this mass, above 0 to 1; 1 by default: all. */
   readonly topP?: number | undefined;
-  /** 0: no limit. */
+  /** Sample from this many likeliest tokens; 0 by default: all. */
   readonly topK?: number | undefined;
+  /** Leave out tokens less likely than this share of the likeliest one, 0 to 1; 0 by default: none. */
   readonly minP?: number | undefined;
-  /** With the place of prompt and completion in the call it fixes every draw. */
+  /**
+   * 0 by default. With the place of prompt and completion in the call it fixes every draw: the same call gives the same
+   * completions.
+   */
   readonly seed?: number | undefined;
   /** Texts that end a completion, besides the model's own stop tokens. */
   readonly stop?: readonly string[] | undefined;
@@ -50,37 +59,47 @@ export interface StreamPiece {
   readonly logprobs: Float32Array;
 }
 
-/** Completions on their way. `await` gives all, prompt by prompt; `for await` gives each as it is finished. */
+/**
+ * Completions on their way: sampling begins when it is awaited or iterated. `await` gives all, prompt by prompt;
+ * `for await` gives each as it is finished, and a loop that is left ends the others.
+ */
 export class Generation implements AsyncIterable<Completion>, PromiseLike<Completion[]> {
   #engine: Engine;
-  #prompts: readonly Prompt[];
+  #prompts: Prompt | readonly Prompt[];
   #options: GenerateOptions;
+  #all: Promise<Completion[]> | undefined;
 
   constructor(engine: Engine, prompts: Prompt | readonly Prompt[], options: GenerateOptions) {
     this.#engine = engine;
-    this.#prompts = isPrompt(prompts) ? [prompts] : prompts;
+    this.#prompts = prompts;
     this.#options = options;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Completion> {
-    const count = this.#options.count ?? 1;
-    const requests = this.#prompts.map((prompt, i) =>
-      sampleRequest(this.#engine, prompt, this.#options, i * count, false),
-    );
+    const { count = 1, signal } = this.#options;
+    const prompts = isPrompt(this.#prompts) ? [this.#prompts] : this.#prompts;
+    const toRequest = (prompt: Prompt, i: number) =>
+      sampleRequest(this.#engine, prompt, i, this.#options, i * count, false);
+    const requests = await inTurn(prompts, toRequest, { signal });
     let open = requests.length * count;
-    for await (const [prompt, event] of sampleEvents(this.#engine, requests, this.#options.signal)) {
+    for await (const [prompt, event] of sampleEvents(this.#engine, requests, signal)) {
       if (event.type !== "finished") continue;
-      const reason = reasonOf(event);
-      const { completion: index, tokens, logprobs, version } = event;
+      const { completion: index, tokens, logprobs, reason, version } = event;
       yield { prompt, index, text: this.#engine.tokenizer.decode(tokens), tokens, logprobs, reason, version };
       if (--open === 0) return;
     }
   }
 
-  async #all(): Promise<Completion[]> {
+  async #collect(): Promise<Completion[]> {
     const completions: Completion[] = [];
     for await (const completion of this) completions.push(completion);
     return completions.sort((x, y) => x.prompt - y.prompt || x.index - y.index);
+  }
+
+  /** Sampled once, however often it is awaited. */
+  #promise(): Promise<Completion[]> {
+    this.#all ??= this.#collect();
+    return this.#all;
   }
 
   // biome-ignore lint/suspicious/noThenProperty: awaiting a generation is its common use
@@ -88,7 +107,17 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
     fulfilled?: ((completions: Completion[]) => Fulfilled | PromiseLike<Fulfilled>) | null,
     rejected?: ((reason: unknown) => Rejected | PromiseLike<Rejected>) | null,
   ): Promise<Fulfilled | Rejected> {
-    return this.#all().then(fulfilled, rejected);
+    return this.#promise().then(fulfilled, rejected);
+  }
+
+  catch<Rejected = never>(
+    rejected?: ((reason: unknown) => Rejected | PromiseLike<Rejected>) | null,
+  ): Promise<Completion[] | Rejected> {
+    return this.#promise().catch(rejected);
+  }
+
+  finally(ended?: (() => void) | null): Promise<Completion[]> {
+    return this.#promise().finally(ended);
   }
 }
 
@@ -97,7 +126,7 @@ export async function* streamCompletion(
   prompt: Prompt,
   options: GenerateOptions,
 ): AsyncGenerator<StreamPiece> {
-  const request = sampleRequest(engine, prompt, { ...options, count: 1 }, 0, true);
+  const request = sampleRequest(engine, prompt, 0, { ...options, count: 1 }, 0, true);
   const decoder = engine.tokenizer.streamDecoder();
   for await (const [, event] of sampleEvents(engine, [request], options.signal)) {
     if (event.type === "tokens") {
@@ -111,31 +140,46 @@ export async function* streamCompletion(
   }
 }
 
-/** Why a completion ended by itself. */
-function reasonOf({ reason }: Extract<SampleEvent, { type: "finished" }>): Completion["reason"] {
-  if (reason !== "aborted") return reason;
-  throw new TinyLoraError("ERR_ABORTED", "generate: the engine was disposed or the request cancelled");
-}
-
-/** The ids of a prompt. */
-export function promptTokens(engine: Engine, prompt: Prompt): Int32Array {
+/** The ids of the prompt at this place of a call. */
+export function promptTokens(engine: Engine, prompt: Prompt, place: number): Int32Array {
   if (prompt instanceof Int32Array) return prompt;
-  return typeof prompt === "string" ? engine.tokenizer.encode(prompt) : engine.tokenizer.encodeChat(prompt);
+  if (typeof prompt === "string") return engine.tokenizer.encode(prompt);
+  if (Array.isArray(prompt) && prompt.every(isMessage)) return engine.tokenizer.encodeChat(prompt);
+  throw new TinyLoraError(
+    "ERR_ARGUMENT",
+    `prompt ${place}: expected a text, messages with role and content, or an Int32Array of token ids, found ${show(prompt)}`,
+  );
 }
 
 /** The slot of an `adapter` option; -1 is the base model. */
 export function adapterSlot(engine: Engine, adapter: number | "base" | undefined): number {
   if (adapter === "base" || (adapter === undefined && engine.slots === 0)) return -1;
   const slot = adapter ?? 0;
+  if (engine.slots === 0) throw new TinyLoraError("ERR_ARGUMENT", `adapter: none is attached, found ${show(slot)}`);
   if (!Number.isInteger(slot) || slot < 0 || slot >= engine.slots) {
     throw new TinyLoraError("ERR_ARGUMENT", `adapter: expected "base" or a slot below ${engine.slots}, found ${slot}`);
   }
   return slot;
 }
 
+/** What is no list counts as one prompt, whose message says what is wrong with it. */
 function isPrompt(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
-  if (typeof prompts === "string" || prompts instanceof Int32Array) return true;
-  return prompts.length > 0 && typeof prompts[0] === "object" && "role" in prompts[0];
+  return !Array.isArray(prompts) || (prompts.length > 0 && isObject(prompts[0]) && "role" in prompts[0]);
+}
+
+function isMessage(value: unknown): value is Message {
+  return isObject(value) && typeof value.role === "string" && typeof value.content === "string";
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+/** Native code tells of a request by its id, which the caller has not seen. */
+function ofPrompt(place: number, error: unknown): unknown {
+  if (!(error instanceof TinyLoraError) || !/^request \d+: /.test(error.message)) return error;
+  const message = error.message.replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `);
+  return new TinyLoraError(error.code, message, { cause: error });
 }
 
 type Request = Omit<SampleRequest, "id">;
@@ -143,12 +187,17 @@ type Request = Omit<SampleRequest, "id">;
 function sampleRequest(
   engine: Engine,
   prompt: Prompt,
+  place: number,
   options: GenerateOptions,
   firstSequence: number,
   stream: boolean,
 ): Request {
+  const { stop = [] } = options;
+  if (!Array.isArray(stop)) {
+    throw new TinyLoraError("ERR_ARGUMENT", `stop: expected a list of texts, found ${show(stop)}`);
+  }
   return {
-    prompt: promptTokens(engine, prompt),
+    prompt: promptTokens(engine, prompt, place),
     slot: adapterSlot(engine, options.adapter),
     count: options.count ?? 1,
     maxNewTokens: options.maxNewTokens ?? 256,
@@ -159,12 +208,15 @@ function sampleRequest(
     seed: options.seed ?? 0,
     firstSequence,
     stopTokens: Int32Array.from(options.stopTokens ?? engine.tokenizer.stopTokens),
-    stopStrings: [...(options.stop ?? [])],
+    stopStrings: [...stop],
     stream,
   };
 }
 
-type LiveEvent = Exclude<SampleEvent, { type: "failed" }>;
+type Finished = Extract<SampleEvent, { type: "finished" }>;
+type LiveEvent =
+  | Extract<SampleEvent, { type: "tokens" }>
+  | (Omit<Finished, "reason"> & { readonly reason: Exclude<Finished["reason"], "aborted"> });
 
 /** Events of all requests in the order of sampling. Leaving the loop, or the signal, cancels what is unfinished. */
 async function* sampleEvents(
@@ -176,15 +228,18 @@ async function* sampleEvents(
   const queue: [number, SampleEvent][] = [];
   let wake = () => {};
   const cancels: (() => void)[] = [];
-  const onAbort = () => wake();
-  signal?.addEventListener("abort", onAbort);
+  const ended = onAbort(signal, () => wake());
   try {
     for (const [i, request] of requests.entries()) {
       const onEvent = (event: SampleEvent) => {
         queue.push([i, event]);
         wake();
       };
-      cancels.push(engine.submit(request, onEvent));
+      try {
+        cancels.push(engine.submit(request, onEvent));
+      } catch (error) {
+        throw ofPrompt(i, error);
+      }
     }
     for (let open = requests.length; open > 0; ) {
       signal?.throwIfAborted();
@@ -196,11 +251,17 @@ async function* sampleEvents(
         continue;
       }
       const [i, event] = next;
-      if (event.type === "failed") throw own(event.error);
-      yield [i, event];
+      if (event.type === "failed") throw ofPrompt(i, own(event.error));
+      if (event.type === "tokens") {
+        yield [i, event];
+        continue;
+      }
+      const { reason } = event;
+      if (reason === "aborted") throw new TinyLoraError("ERR_ABORTED", "sampling: the engine was disposed");
+      yield [i, { ...event, reason }];
     }
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    ended();
     for (const cancel of cancels) cancel();
   }
 }

@@ -1,9 +1,17 @@
 /** The public API. docs/method.md explains the method; bin/ uses nothing that is not here, but for the flags' schema. */
 export { Adapter, type AdapterBase } from "./adapter/adapter.js";
-export { FullWeights, trainableNames } from "./adapter/full.js";
+export type { AdapterMatrices } from "./adapter/file.js";
+export { type FullBase, FullWeights, type NamedWeights, trainableNames } from "./adapter/full.js";
 export { linearModules, MODULE_TYPES } from "./adapter/modules.js";
 export { type ParameterRow, type ParameterTable, parameterTable } from "./adapter/parameters.js";
-export { type AdapterSpec, adapterSpec } from "./adapter/spec.js";
+export {
+  type AdapterKindName,
+  type AdapterOptions,
+  type AdapterSpec,
+  adapterSpec,
+  type Distribution,
+  type Split,
+} from "./adapter/spec.js";
 export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
 export { adapterOptions, optionsOf } from "./config/adapter-options.js";
@@ -12,7 +20,7 @@ export type { Method, SftOptions } from "./config/method.js";
 export { nearest } from "./config/nearest.js";
 export type { TrainConfig, TrainOptions } from "./config/schema.js";
 export { type FusionCost, fusionCost } from "./cudasim/fusion.js";
-export { byClass, type Launch, type Total, total } from "./cudasim/launches.js";
+export { byClass, type Counters, type Launch, type Total, total } from "./cudasim/launches.js";
 export {
   CountedModel,
   type DecodeCounts,
@@ -22,13 +30,17 @@ export {
   startCounting,
 } from "./cudasim/layer.js";
 export type { ModelShape } from "./cudasim/zero-model.js";
+export type { Columns } from "./data/columns.js";
 export { datasets } from "./data/datasets.js";
-export type { Example } from "./data/example.js";
+export type { DatasetSpec, Example } from "./data/example.js";
+export type { HubOptions } from "./data/hub.js";
 export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
-export { randomUniform } from "./data/philox.js";
+export { type Purpose, randomUniform } from "./data/philox.js";
+export type { PromptStyle } from "./data/prompt.js";
 export { heldOut } from "./data/split.js";
 export { Engine, type EngineOptions, type PassOptions } from "./engine.js";
 export { TinyLoraError } from "./error.js";
+export type { Breakdown, BreakdownRow } from "./eval/breakdown.js";
 export {
   compare,
   type EvaluatedCompletion,
@@ -58,13 +70,15 @@ export { EMBEDDED, findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
+export type { ModelTokenizer } from "./model/tokenizer.js";
 export type * from "./native/addon.js";
 export { nativeDevice } from "./native/device.js";
 export { benchLimits, benchProduct, machine } from "./native/session.js";
 export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";
 export { type Grade, grade, sameAnswer } from "./reward/answer.js";
 export type { NamedReward, Reward } from "./reward/reward.js";
-export { readRunInfo } from "./run/folder.js";
+export { type RunInfo, readRunInfo } from "./run/folder.js";
+export type { Settings } from "./sweep/grid.js";
 export type { Member } from "./sweep/member.js";
 export type { Candidate, MemberResult, SettingResult, SweepResults } from "./sweep/results-file.js";
 export { readResults } from "./sweep/results-file.js";
@@ -78,7 +92,10 @@ export {
 export { checkSources } from "./sweep/sources.js";
 export { planSweep, type SweepPlan, type SweepSpec } from "./sweep/sweep-file.js";
 export { makeTrained } from "./train/make-trained.js";
+export type { Metrics } from "./train/metrics.js";
+export type { ManyVectors, Policy, WeightTraining } from "./train/policy.js";
 export { Population, type PopulationEngine, type PopulationMember } from "./train/population.js";
+export type { Progress, ProgressListener } from "./train/progress.js";
 export { type Comparison, type Replay, type ReplayOptions, replayStep } from "./train/replay.js";
 export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
 export { SftTrainer, type SftTrainerOptions } from "./train/sft-trainer.js";

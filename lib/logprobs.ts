@@ -1,11 +1,14 @@
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { adapterSlot, type Prompt, promptTokens } from "./generate.js";
+import type { ForwardBatch, ForwardResult } from "./native/addon.js";
+import { inTurn } from "./sample/in-turn.js";
+import { show } from "./show.js";
 
 export interface LogprobOptions {
-  /** Log-probabilities are those of logits / temperature. */
+  /** Log-probabilities are those of logits / temperature; 1 by default. */
   readonly temperature?: number | undefined;
-  /** Slot of the attached adapter, "base" for the model without one. */
+  /** Slot of the attached adapter, "base" for the model without one. The first adapter where one is attached. */
   readonly adapter?: number | "base" | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -21,39 +24,53 @@ export interface TokenLogprobs {
 /** Rows of one pass: more saves little time and costs memory. The results do not depend on it. */
 const ROWS = 2048;
 
+/** `forward` makes all passes one after another, with nothing of others between them. */
 export async function scoreSequences(
   engine: Engine,
   sequences: readonly Prompt[],
-  options: LogprobOptions,
+  { temperature = 1, adapter, signal }: LogprobOptions,
+  forward: (make: () => Promise<readonly ForwardBatch[]>, signal?: AbortSignal) => Promise<ForwardResult[]>,
 ): Promise<TokenLogprobs[]> {
-  const slot = adapterSlot(engine, options.adapter);
-  const temperature = options.temperature ?? 1;
-  const results: TokenLogprobs[] = [];
-  const tokenized = sequences.map((sequence, place) => {
-    const tokens = promptTokens(engine, sequence);
-    if (tokens.length > 0) return tokens;
-    throw new TinyLoraError("ERR_ARGUMENT", `sequences: [${place}]: expected at least one token, found none`);
-  });
-  for (const batch of batches(tokenized)) {
-    const starts = startsOf(batch);
-    const { logprobs, entropies } = await engine.forward(
-      {
-        tokens: concatenate(batch, starts.at(-1)!),
-        starts,
-        parents: new Int32Array(batch.length).fill(-1),
-        slots: new Int32Array(batch.length).fill(slot),
-        scored: new Uint8Array(batch.length).fill(1),
-        temperatures: new Float32Array(batch.length).fill(temperature),
-        keep: false,
-      },
-      options.signal,
-    );
-    for (const [i, tokens] of batch.entries()) {
-      const [start, end] = [starts[i]!, starts[i + 1]!];
-      results.push({ tokens, logprobs: logprobs.slice(start, end), entropies: entropies.slice(start, end) });
-    }
+  signal?.throwIfAborted();
+  if (!Array.isArray(sequences)) {
+    throw new TinyLoraError("ERR_ARGUMENT", `logprobs: expected a list of sequences, found ${show(sequences)}`);
   }
-  return results;
+  const slot = adapterSlot(engine, adapter);
+  const passes: { readonly parts: readonly Int32Array[]; readonly starts: Int32Array }[] = [];
+  const make = async () => {
+    const tokenized = await inTurn(sequences, (sequence: Prompt, i) => sequenceTokens(engine, sequence, i), { signal });
+    return [...batches(tokenized)].map((parts) => {
+      const starts = startsOf(parts);
+      passes.push({ parts, starts });
+      return {
+        tokens: concatenate(parts, starts.at(-1)!),
+        starts,
+        parents: new Int32Array(parts.length).fill(-1),
+        slots: new Int32Array(parts.length).fill(slot),
+        scored: new Uint8Array(parts.length).fill(1),
+        temperatures: new Float32Array(parts.length).fill(temperature),
+        keep: false,
+      };
+    });
+  };
+  const results = await forward(make, signal);
+  return passes.flatMap(({ parts, starts }, pass) => {
+    const { logprobs, entropies } = results[pass]!;
+    return parts.map((tokens, i) => {
+      const [start, end] = [starts[i]!, starts[i + 1]!];
+      return { tokens, logprobs: logprobs.slice(start, end), entropies: entropies.slice(start, end) };
+    });
+  });
+}
+
+function sequenceTokens(engine: Engine, sequence: Prompt, place: number): Int32Array {
+  const tokens = promptTokens(engine, sequence, place);
+  const { context } = engine.model.config;
+  if (tokens.length >= 1 && tokens.length <= context) return tokens;
+  throw new TinyLoraError(
+    "ERR_ARGUMENT",
+    `prompt ${place}: expected 1 to ${context} tokens (the model's context), found ${tokens.length}`,
+  );
 }
 
 /** Consecutive sequences of up to ROWS tokens together; a longer one goes alone. */

@@ -42,12 +42,16 @@ export const DEFAULT_SPEC: AdapterSpec = {
   dtype: "fp32",
 };
 
-/** A complete, checked spec: `options` over the kind's defaults, targets in model order. */
-export function adapterSpec(options: Partial<AdapterSpec> = {}): AdapterSpec {
+/** Options of an adapter; what is left out or undefined has the kind's default. */
+export type AdapterOptions = { readonly [Key in keyof AdapterSpec]?: AdapterSpec[Key] | undefined };
+
+/** A complete, checked spec: `options` over the kind's defaults, targets in model order. ERR_ADAPTER. */
+export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   const name = options.kind ?? DEFAULT_SPEC.kind;
   checkOneOf("kind", name, KIND_NAMES);
   const kind = ADAPTER_KINDS[name];
-  const asked = { ...DEFAULT_SPEC, ...kind.defaults, ...options };
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const asked: AdapterSpec = { ...DEFAULT_SPEC, ...kind.defaults, ...given };
   checkWhole("rank", asked.rank, 1, 64);
   const spec = { ...asked, u: kind.numbersPerGroup(asked) };
   checkWhole("u", spec.u, 1, 4096);

@@ -1,10 +1,10 @@
 /** From a config file and flags to resolved options, or one message that names every wrong key. */
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
-import { inspect } from "node:util";
 import { parse, YAMLParseError } from "yaml";
 import type { z } from "zod";
 import { TinyLoraError } from "../error.js";
+import { show } from "../show.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
 
@@ -89,20 +89,5 @@ function expectation(issue: z.core.$ZodIssue, found: unknown): string {
     }
     default:
       return issue.message;
-  }
-}
-
-function show(value: unknown): string {
-  const text = textOf(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-}
-
-function textOf(value: unknown): string {
-  if (typeof value === "function") return "a function";
-  if (typeof value !== "string" && typeof value !== "object") return String(value);
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return inspect(value); // what JSON has no form for
   }
 }

@@ -16,25 +16,27 @@ import { heldOut } from "./split.js";
 /** Both parts of a data set; `train` is empty where a set is only for evaluation. */
 export interface Dataset {
   readonly name: string;
-  readonly train: Example[];
-  readonly test: Example[];
+  readonly train: readonly Example[];
+  readonly test: readonly Example[];
   /** What was wrong with the rows that `skip_bad` left out. */
   readonly skipped?: readonly string[];
 }
 
 export interface DatasetOptions extends Partial<Columns>, HubOptions {
   /** Leave broken rows out and count them. Without it the first one is an error. */
-  readonly skip_bad?: boolean;
+  readonly skip_bad?: boolean | undefined;
 }
 
 /**
  * Loads a data set by name, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]. Rows hold
  * `question` (or `prompt`, `problem`, `input`) and `answer` (or `target`, ...), unless the options name the columns.
- * A source without a split of its own is cut by {@link heldOut}.
+ * A source without a split of its own is cut by {@link heldOut}. Rejects with ERR_DATA where rows are not problems,
+ * ERR_FILE where a file cannot be read, ERR_HUB where the hub does not give it.
  *
  * @example await loadDataset("problems.csv", { question_column: "text", answer_column: "result", skip_bad: true })
  */
 export async function loadDataset(source: string, options: DatasetOptions = {}): Promise<Dataset> {
+  options.signal?.throwIfAborted();
   const skipped: string[] = [];
   const onBroken: OnBroken = options.skip_bad ? (error) => void skipped.push(error.message) : stop;
   const { train, test } = await load(source, new Reader(options, onBroken), options);

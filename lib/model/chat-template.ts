@@ -13,7 +13,7 @@ export interface Message {
 
 export interface ChatOptions {
   /** End with the start of the assistant's turn. */
-  readonly addGenerationPrompt?: boolean;
+  readonly addGenerationPrompt?: boolean | undefined;
 }
 
 /** A model's Jinja template, given what transformers' apply_chat_template gives it. */

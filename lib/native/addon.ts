@@ -14,8 +14,8 @@ export interface NativeError extends Error {
 export interface Addon {
   readonly version: string;
   machine(): MachineInfo;
-  /** Maps the files, checks, widens and packs the weights on a thread of its own. */
-  loadEngine(spec: EngineSpec, onProgress: (done: number, total: number) => void): Promise<NativeEngine>;
+  /** Maps the files, checks, widens and packs the weights on a thread of its own. `onProgress` as in computeSvd. */
+  loadEngine(spec: EngineSpec, onProgress: (done: number, total: number) => unknown): Promise<NativeEngine>;
   /** The numbers of one tensor, widened and in Hugging Face's order of rows, [shape[0], shape[1] or 1]. */
   readTensor(source: TensorSource): Promise<Float32Array>;
   /** The fixed random matrices of one module, [u, r, r]: Philox keyed by (seed, module), the same on every platform. */
@@ -155,9 +155,10 @@ export interface NativeEngine {
   readonly fingerprint: string;
   memory(): { weights: number; cache: number; activations: number; peakRss: number };
 
+  /** Where `onProgress` returns false, it rejects with ERR_ABORTED. */
   computeSvd(
     spec: { rank: number; modules: number[] },
-    onProgress: (done: number, total: number) => void,
+    onProgress: (done: number, total: number) => unknown,
   ): Promise<SvdFactors[]>;
   /** Replaces the basis and sets all vectors to zero. Refused while sequences are being sampled. */
   setBasis(basis: AdapterBasis): void;

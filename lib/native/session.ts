@@ -22,7 +22,9 @@ import type {
   UpdateOptions,
 } from "./addon.js";
 import { loadAddon } from "./load.js";
+import { onAbort } from "./on-abort.js";
 
+/** What it throws ends the work that it is told of. */
 export type ProgressListener = (done: number, total: number) => void;
 
 const quiet: ProgressListener = () => {};
@@ -65,14 +67,9 @@ export class Session {
     this.#native = native;
   }
 
-  static async open(spec: EngineSpec, onProgress = quiet, signal?: AbortSignal): Promise<Session> {
-    signal?.throwIfAborted();
-    const session = new Session(await withStack(() => loadAddon().loadEngine(spec, onProgress)));
-    if (signal?.aborted) {
-      session.dispose();
-      signal.throwIfAborted();
-    }
-    return session;
+  static open(spec: EngineSpec, onProgress = quiet, signal?: AbortSignal): Promise<Session> {
+    const load = async (tell: Tell) => new Session(await withStack(() => loadAddon().loadEngine(spec, tell)));
+    return toldOf(load, onProgress, signal, (late) => late.dispose());
   }
 
   get device(): string {
@@ -93,7 +90,11 @@ export class Session {
     onProgress = quiet,
     signal?: AbortSignal,
   ): Promise<SvdFactors[]> {
-    return this.#pass(() => this.#native.computeSvd(spec, onProgress), signal);
+    return this.#pass(() => toldOf((tell) => this.#native.computeSvd(spec, tell), onProgress, signal), signal);
+  }
+  /** Makes a change when the passes asked for before are over: those asked for later see it, and nobody waits for one. */
+  between(change: () => void, signal?: AbortSignal): Promise<void> {
+    return this.#pass(async () => change(), signal);
   }
   setBasis(basis: AdapterBasis): void {
     this.#call(() => this.#native.setBasis(basis));
@@ -108,6 +109,17 @@ export class Session {
 
   forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
     return this.#pass(() => this.#native.forward(batch), signal);
+  }
+  /** Several, made when their turn has come, with no other pass and no change of the adapters between them. */
+  forwardAll(make: () => Promise<readonly ForwardBatch[]>, signal?: AbortSignal): Promise<ForwardResult[]> {
+    return this.#pass(async () => {
+      const results: ForwardResult[] = [];
+      for (const batch of await make()) {
+        signal?.throwIfAborted();
+        results.push(await this.#native.forward(batch));
+      }
+      return results;
+    }, signal);
   }
   async backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {
     await this.#pass(() => this.#native.backward(dLogprobs), signal);
@@ -166,23 +178,22 @@ export class Session {
     this.#native.dispose();
   }
 
-  /** Runs one pass after those before it; the signal stops it at the next layer. */
+  /** Runs one pass after those before it. The signal ends the waiting at once, and the pass at the next layer. */
   #pass<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const pass = this.#lastPass.then(async () => {
-      signal?.throwIfAborted();
+    const before = this.#lastPass;
+    const pass = orAborted(before, signal).then(async () => {
       this.#check();
-      const abort = () => this.#native.abort();
-      signal?.addEventListener("abort", abort, { once: true });
+      const ended = onAbort(signal, () => this.#native.abort());
       try {
         return await withStack(run);
       } catch (error) {
         signal?.throwIfAborted();
         throw error;
       } finally {
-        signal?.removeEventListener("abort", abort);
+        ended();
       }
     });
-    this.#lastPass = pass.catch(() => {});
+    this.#lastPass = Promise.allSettled([before, pass]).then(() => {}); // their results are not kept
     return pass;
   }
 
@@ -198,6 +209,55 @@ export class Session {
   #check(): void {
     if (this.#disposed) throw new TinyLoraError("ERR_DISPOSED", "the engine was disposed");
   }
+}
+
+type Tell = (done: number, total: number) => boolean;
+
+/** What `run` gives, told of its progress: the signal, and what the listener throws, end it. `drop` takes what comes too late. */
+async function toldOf<T>(
+  run: (tell: Tell) => Promise<T>,
+  onProgress: ProgressListener,
+  signal: AbortSignal | undefined,
+  drop: (late: T) => void = () => {},
+): Promise<T> {
+  signal?.throwIfAborted();
+  let thrown: { readonly error: unknown } | undefined;
+  const tell = (done: number, total: number) => {
+    try {
+      if (!thrown && !signal?.aborted) onProgress(done, total);
+    } catch (error) {
+      thrown = { error };
+    }
+    return !thrown && !signal?.aborted;
+  };
+  const check = () => {
+    if (thrown) throw thrown.error;
+    signal?.throwIfAborted();
+  };
+  let value: T;
+  try {
+    value = await run(tell);
+  } catch (error) {
+    check();
+    throw error;
+  }
+  try {
+    check();
+  } catch (error) {
+    drop(value);
+    throw error;
+  }
+  return value;
+}
+
+/** What comes of the promise, or the signal's reason where that is first. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const ended = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(ended);
+  });
 }
 
 /** Native errors have no JavaScript stack: the caller's is worth more. */

@@ -14,8 +14,8 @@ export interface PlotOptions {
   /** Folder for NAME.svg, NAME.png and NAME.csv. */
   readonly output: string;
   /** Options that ablations are drawn over; r, u, n_tie, v_dtype and tying, where they vary, when not given. */
-  readonly by?: readonly string[];
-  readonly onWarning?: (message: string) => void;
+  readonly by?: readonly string[] | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /**

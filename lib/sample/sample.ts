@@ -2,6 +2,7 @@
 import { setMaxListeners } from "node:events";
 import { TinyLoraError } from "../error.js";
 import type { SampleEvent, SampleRequest } from "../native/addon.js";
+import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
 import type { Policy } from "../train/policy.js";
 
@@ -39,11 +40,10 @@ export async function sampleAll(
     for (const cancel of cancels) cancel();
     stopper.abort(error);
   };
-  const onAbort = () => stop(signal?.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const ended = onAbort(signal, () => stop(signal?.reason));
   try {
     signal?.throwIfAborted();
-    const ended = requests.map((request, index) => {
+    const finished = requests.map((request, index) => {
       const handle = (sampled: Sampled) => {
         if (failure) return;
         work.push(
@@ -54,10 +54,10 @@ export async function sampleAll(
       };
       return failure ? undefined : submit(policy, request, index, handle, stop, cancels);
     });
-    await Promise.all(ended);
+    await Promise.all(finished);
     await Promise.all(work);
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    ended();
   }
   if (failure) throw failure.error;
 }

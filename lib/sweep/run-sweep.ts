@@ -25,16 +25,16 @@ export interface SweepOptions {
   readonly sweep: string | SweepSpec;
   readonly folder: string;
   /** Options that come over the sweep's base. */
-  readonly changes?: Settings;
+  readonly changes?: Settings | undefined;
   /** Members that are trained side by side at most, DEFAULT_POPULATION when not given; 1: one after another. */
-  readonly population?: number;
+  readonly population?: number | undefined;
   /** Stops within the running steps; the same call goes on from the last finished one. */
-  readonly signal?: AbortSignal;
-  readonly onMember?: (report: MemberReport) => void;
+  readonly signal?: AbortSignal | undefined;
+  readonly onMember?: ((report: MemberReport) => void) | undefined;
   /** Before the first of `members` that are trained `atOnce` at a time. */
-  readonly onPopulation?: (members: readonly Member[], atOnce: number) => void;
-  readonly onStep?: (member: Member, report: StepReport) => void;
-  readonly onWarning?: (message: string) => void;
+  readonly onPopulation?: ((members: readonly Member[], atOnce: number) => void) | undefined;
+  readonly onStep?: ((member: Member, report: StepReport) => void) | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /** Enough to fill the engine's batch with small steps (4 prompts x 4 completions). */
@@ -143,7 +143,7 @@ class RunningSweep {
     try {
       const run = await make();
       const stopped = await run(folder, {
-        ...(signal ? { signal } : {}),
+        signal,
         onStep: (report) => onStep?.(member, report),
         onWarning: (message) => onWarning(`${member.name}: ${message}`),
       });

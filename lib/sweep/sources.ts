@@ -51,7 +51,7 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
       ...[config.data, config.question_column, config.answer_column, config.skip_bad],
       ...[config.eval_data, config.eval_question_column, config.eval_answer_column],
     ],
-    async (config) => void (await trainingData({}, config, signal ? { signal } : {})),
+    async (config) => void (await trainingData({}, config, { signal })),
   );
   const rewarded = members.filter(({ method }) => method === "grpo");
   await check(

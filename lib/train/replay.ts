@@ -11,6 +11,7 @@ import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { type RunInfo, readRunInfo } from "../run/folder.js";
 import { readHistory } from "../run/history.js";
+import { claim } from "./claim.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
 import { checkState } from "./optimizer.js";
@@ -30,10 +31,10 @@ export interface ReplayOptions {
   /** From 1. */
   readonly step: number;
   /** Where the run was not given those of its config. */
-  readonly data?: Dataset;
-  readonly rewards?: Readonly<Record<string, Reward>>;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: ProgressListener;
+  readonly data?: Dataset | undefined;
+  readonly rewards?: Readonly<Record<string, Reward>> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ProgressListener | undefined;
 }
 
 /** What was compared, and what of it differs, in words. */
@@ -70,8 +71,15 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
     throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${Math.max(...states.keys())}, found ${step}`);
   }
   checkState(before.optimizer, info.config);
-  await trainable.attach(options.signal);
-  const outcome = await makeAgain(options, info, trainable, before);
+  const own = claim(engine);
+  let outcome: StepOutcome;
+  try {
+    await trainable.attach(options.signal);
+    own.fixAdapters();
+    outcome = await makeAgain(options, info, trainable, before);
+  } finally {
+    own.release();
+  }
   const completions = compareLines(await recordedCompletions(run, step), outcome.lines);
   const metrics = compareMetrics(await recordedMetrics(run, step), outcome.metrics);
   const state = compareStates(after, outcome.state);
@@ -86,9 +94,9 @@ async function makeAgain(
   state: TrainState,
 ): Promise<StepOutcome> {
   const { engine: policy, signal, onProgress = () => {} } = options;
-  const data = await trainingData(options, config, signal ? { signal } : {});
+  const data = await trainingData(options, config, { signal });
   const context = { policy, trainable, config, onProgress };
-  const usable = (need: Need) => usableProblems(policy, data.train, config, need, signal ? { signal } : {});
+  const usable = (need: Need) => usableProblems(policy, data.train, config, need, { signal });
   if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
   const rewards = await namedRewards(options.rewards, config, signal);
   return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);

@@ -35,13 +35,16 @@ export interface StepOutcome {
 }
 
 export interface TrainCallbacks {
-  /** Gives the step up at once, saves the last finished one, and lets `train` return. */
-  readonly signal?: AbortSignal;
-  /** After every step, and once before the first (step 0) when it is evaluated. */
-  readonly onStep?: (report: StepReport) => void | Promise<void>;
-  /** Within a step. */
-  readonly onProgress?: ProgressListener;
-  readonly onWarning?: (message: string) => void;
+  /**
+   * Gives the step up at once, saves the last finished one, and lets `train` return. Before the run's first step, while
+   * data is fetched or the SVD is made, `train` rejects with its reason.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** After every step, and once before the first (step 0) when it is evaluated. The next one waits for its promise. */
+  readonly onStep?: ((report: StepReport) => void | Promise<void>) | undefined;
+  /** Within a step. What this or another callback throws ends the run as an error does. */
+  readonly onProgress?: ProgressListener | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 export interface StepReport {

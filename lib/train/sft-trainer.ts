@@ -2,15 +2,16 @@ import type { Adapter } from "../adapter/adapter.js";
 import { describedConfig } from "../config/described.js";
 import type { SftOptions } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
+import { checkOptions } from "./check-options.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { sftStep } from "./sft.js";
-import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
+import { runConfig, trainingData, trainRun } from "./train-run.js";
 import type { Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
 import { usableProblems } from "./usable.js";
 
 export interface SftTrainerOptions<T extends Trained = Adapter> extends Omit<TrainerOptions<T>, "config"> {
-  readonly config?: SftOptions;
+  readonly config?: SftOptions | undefined;
 }
 
 /**
@@ -25,7 +26,7 @@ export class SftTrainer<T extends Trained = Adapter> {
   readonly #config: TrainConfig;
 
   constructor(options: SftTrainerOptions<T>) {
-    checkResume(options);
+    checkOptions(options);
     this.#options = options;
     this.#config = describedConfig(options.adapter, options.config ?? {});
   }

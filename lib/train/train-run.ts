@@ -9,6 +9,7 @@ import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
+import { claim } from "./claim.js";
 import {
   arithmeticOf,
   openRun,
@@ -22,12 +23,6 @@ import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
 
 export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
-
-export function checkResume({ resume, run }: Pick<TrainerOptions<Trained>, "resume" | "run">): void {
-  if (resume && run === undefined) {
-    throw new TinyLoraError("ERR_ARGUMENT", "resume: expected the folder of a run in `run`");
-  }
-}
 
 /** A run that is resumed has its own options, but for max_steps. */
 export async function runConfig(
@@ -91,9 +86,27 @@ export async function trainRun<T extends Trained>(
   method: Method,
   makeStep: (trainable: Trainable) => Step,
 ): Promise<TrainResult<T>> {
-  const { engine: policy, adapter, run: path, resume = false } = options;
-  const trainable = makeTrainable(policy, adapter, config);
-  await trainable.attach(callbacks.signal);
+  const trainable = makeTrainable(options.engine, options.adapter, config);
+  const own = claim(options.engine);
+  try {
+    await trainable.attach(callbacks.signal);
+    own.fixAdapters();
+    return await claimedRun(options, config, data, callbacks, method, trainable, makeStep(trainable));
+  } finally {
+    own.release();
+  }
+}
+
+async function claimedRun<T extends Trained>(
+  options: TrainerOptions<T>,
+  config: TrainConfig,
+  data: Dataset,
+  callbacks: TrainCallbacks,
+  method: Method,
+  trainable: Trainable,
+  step: Step,
+): Promise<TrainResult<T>> {
+  const { engine: policy, run: path, resume = false } = options;
   const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
   const run = await openRun(path, resume, config, trainable, changes, { method, device: policy.device });
   const arithmetic = arithmeticOf(policy.device);
@@ -103,11 +116,7 @@ export async function trainRun<T extends Trained>(
     );
   }
   try {
-    const result = await runSteps(
-      { policy, trainable, config, heldOut: data.test, step: makeStep(trainable) },
-      run,
-      callbacks,
-    );
+    const result = await runSteps({ policy, trainable, config, heldOut: data.test, step }, run, callbacks);
     return result as TrainResult<T>; // a trainable gives back the kind that it was made of
   } finally {
     await run?.close();

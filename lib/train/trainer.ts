@@ -4,9 +4,10 @@ import type { TrainConfig, TrainOptions } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
+import { checkOptions } from "./check-options.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
-import { checkResume, runConfig, trainingData, trainRun } from "./train-run.js";
+import { runConfig, trainingData, trainRun } from "./train-run.js";
 import type { TrainablePolicy, Trained } from "./trainable.js";
 import { needOf, usableProblems } from "./usable.js";
 import { Watch } from "./watch.js";
@@ -16,18 +17,21 @@ export interface TrainerOptions<T extends Trained = Adapter> {
   /** What to train, from its numbers on: an adapter, or the model's own weights. */
   readonly adapter: T;
   /** Options of the run; what is left out has the default of the schema, or is what `adapter` is. A run that is resumed has its own. */
-  readonly config?: TrainOptions;
-  /** Problems; by default the data set that `config.data` names, and for evaluation `config.eval_data`. */
-  readonly data?: Dataset;
+  readonly config?: TrainOptions | undefined;
+  /**
+   * Problems; by default the data set that `config.data` names, and for evaluation `config.eval_data`. Each of one's own
+   * has `id`, `question`, `answer` ("" where rewards need none) and `row`, whatever else rewards may look at.
+   */
+  readonly data?: Dataset | undefined;
   /** Folder for config, metrics, completions and checkpoints. Nothing is written when it is left out. */
-  readonly run?: string;
+  readonly run?: string | undefined;
   /** Go on with the run in that folder from its newest checkpoint, bit for bit. */
-  readonly resume?: boolean;
+  readonly resume?: boolean | undefined;
 }
 
 export interface GrpoTrainerOptions<T extends Trained = Adapter> extends TrainerOptions<T> {
   /** Rewards by name; by default those that `config.rewards` names. */
-  readonly rewards?: Readonly<Record<string, Reward>>;
+  readonly rewards?: Readonly<Record<string, Reward>> | undefined;
 }
 
 /**
@@ -48,7 +52,7 @@ export class GrpoTrainer<T extends Trained = Adapter> {
   readonly #config: TrainConfig;
 
   constructor(options: GrpoTrainerOptions<T>) {
-    checkResume(options);
+    checkOptions(options);
     const named = options.rewards && Object.keys(options.rewards);
     this.#options = options;
     this.#config = describedConfig(options.adapter, { ...options.config, ...(named ? { rewards: named } : {}) });

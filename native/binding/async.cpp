@@ -182,9 +182,10 @@ void Worker::post(std::function<void(Napi::Env, Worker&)> task) {
 
 void Worker::progress(Key key, std::int64_t done, std::int64_t total) {
   post([key, done, total](Napi::Env env, Worker& worker) {
-    worker.callback(env, key, [&]() -> std::vector<napi_value> {
+    const bool refused = worker.callback(env, key, [&]() -> std::vector<napi_value> {
       return {Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))};
     });
+    if (refused) worker.abort();
   });
 }
 
@@ -229,16 +230,21 @@ void Worker::deliver(Napi::Env env) {
   }
 }
 
-void Worker::callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments) {
+bool Worker::callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments) {
   const auto found = waiting_.find(key);
-  if (found == waiting_.end() || found->second->callback.IsEmpty()) return;
+  if (found == waiting_.end() || found->second->callback.IsEmpty()) return false;
   const std::vector<napi_value> values = arguments();
   const napi_value function = found->second->callback.Value();
   napi_value result;
   const napi_status status = napi_call_function(env, env.Undefined(), function, values.size(), values.data(), &result);
-  if (status != napi_pending_exception) return;
-  napi_value thrown;
-  if (napi_get_and_clear_last_exception(env, &thrown) == napi_ok) napi_fatal_exception(env, thrown);
+  if (status == napi_pending_exception) {
+    napi_value thrown;
+    if (napi_get_and_clear_last_exception(env, &thrown) == napi_ok) napi_fatal_exception(env, thrown);
+    return false;
+  }
+  if (status != napi_ok) return false;
+  const Napi::Value returned(env, result);
+  return returned.IsBoolean() && !returned.As<Napi::Boolean>().Value();
 }
 
 }  // namespace tinylora::binding

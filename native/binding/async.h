@@ -64,11 +64,12 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
   /// Runs `task` on the JavaScript thread; it is dropped when the environment ends first.
   void post(std::function<void(Napi::Env, Worker&)> task);
-  /// Calls the callback of a running job with (done, total).
+  /// Calls the callback of a running job with (done, total); where it returns false, aborts.
   void progress(Key key, std::int64_t done, std::int64_t total);
 
-  /// Calls a kept callback, if it is still there. What it throws is an uncaught exception. (JavaScript thread.)
-  void callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments);
+  /// Calls a kept callback, if it is still there; whether it returned false. What it throws is an uncaught exception.
+  /// (JavaScript thread.)
+  bool callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments);
 
  private:
   explicit Worker(Napi::Env env);

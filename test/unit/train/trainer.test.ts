@@ -523,3 +523,36 @@ describe("failures", () => {
     expect((second as Error).message).toMatch(/being written by process \d+/);
   });
 });
+
+describe("options of callers without types", () => {
+  const one = problem("one");
+  const with_ = (train: unknown): unknown => ({ data: { name: "own", train, test: [] } });
+
+  it.each<[string, unknown, string]>([
+    ["no engine", { engine: undefined }, "engine: expected an Engine, found undefined"],
+    ["a short string", { adapter: "tl1-x" }, 'adapter: expected an Adapter or FullWeights, found "tl1-x"'],
+    ["a file", { config: "run.yaml" }, 'config: expected keys and values, found "run.yaml"'],
+    ["a data set's name", { data: "gsm8k" }, 'data: expected an object with name, train and test, found "gsm8k"'],
+    ["bare problems", { data: [one] }, "data.name: expected a text, found undefined"],
+    ["an iterable", with_(new Set([one])), "data.train: expected an array of problems, found {}"],
+    ["no id", with_([one, { ...one, id: undefined }]), "data.train[1].id: expected a text, found undefined"],
+    ["a number", with_([{ ...one, answer: 7 }]), "data.train[0].answer: expected a text, found 7"],
+    ["no row", with_([{ ...one, row: undefined }]), "data.train[0].row: expected an object"],
+    ["no held-out part", { data: { name: "own", train: [one] } }, "data.test: expected an array of problems"],
+    ["a reward without name", { rewards: sevens }, "rewards: expected functions by name, found a function"],
+    ["a list of rewards", { rewards: [sevens] }, "rewards: expected functions by name"],
+    ["a reward that is none", { rewards: { mine: 1 } }, "rewards.mine: expected a function, found 1"],
+    ["a run that is no path", { run: 7 }, "run: expected the path of a folder, found 7"],
+  ])("%s", (_, options, message) => {
+    const make = () => new GrpoTrainer({ ...base(), data, ...(options as Partial<GrpoTrainerOptions>) });
+    expect(make).toThrow(message);
+    expect(make).toThrow(expect.objectContaining({ code: "ERR_ARGUMENT" }));
+  });
+
+  it("a thenable that never settles is late as a promise is", async () => {
+    // biome-ignore lint/suspicious/noThenProperty: what query builders are
+    const never = (() => ({ then() {} })) as unknown as Reward;
+    const trainer = makeTrainer({ rewards: { never }, config: { reward_timeout: 0.2, eval_steps: 0 } });
+    await expect(trainer.train()).rejects.toThrow("no value within 0.2 s");
+  });
+});

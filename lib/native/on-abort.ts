@@ -1,0 +1,34 @@
+interface Listeners {
+  readonly waiting: Set<() => void>;
+  readonly tell: () => void;
+}
+
+const listenersOf = new WeakMap<AbortSignal, Listeners>();
+
+/**
+ * Calls `listener` when the signal is aborted, unless the returned function is called before. However many wait for a
+ * signal, it has one listener, and none when nobody waits: Node warns of more than ten.
+ */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (!signal) return () => {};
+  const { waiting, tell } = listenersOf.get(signal) ?? listen(signal);
+  const own = () => listener(); // one function may wait twice
+  waiting.add(own);
+  return () => {
+    if (!waiting.delete(own) || waiting.size > 0) return;
+    signal.removeEventListener("abort", tell);
+    listenersOf.delete(signal);
+  };
+}
+
+function listen(signal: AbortSignal): Listeners {
+  const waiting = new Set<() => void>();
+  const tell = () => {
+    listenersOf.delete(signal);
+    for (const own of waiting) own();
+  };
+  signal.addEventListener("abort", tell, { once: true });
+  const listeners = { waiting, tell };
+  listenersOf.set(signal, listeners);
+  return listeners;
+}

@@ -1,0 +1,56 @@
+import { Adapter } from "../adapter/adapter.js";
+import { FullWeights } from "../adapter/full.js";
+import { TinyLoraError } from "../error.js";
+import { show } from "../show.js";
+import type { Trained } from "./trainable.js";
+import type { GrpoTrainerOptions } from "./trainer.js";
+
+/** What callers without types, or with data of their own, may get wrong: ERR_ARGUMENT, which names the key. */
+export function checkOptions(options: GrpoTrainerOptions<Trained>): void {
+  if (!isObject(options)) throw wrong("options", "an object", options);
+  const { engine, adapter, config, data, rewards, run, resume } = options;
+  if (!isObject(engine) || typeof engine.submit !== "function") throw wrong("engine", "an Engine", engine);
+  if (!(adapter instanceof Adapter || adapter instanceof FullWeights)) {
+    throw wrong("adapter", "an Adapter or FullWeights", adapter);
+  }
+  if (config !== undefined && !isObject(config)) throw wrong("config", "keys and values", config);
+  if (data !== undefined) checkData(data);
+  if (rewards !== undefined) checkRewards(rewards);
+  if (run !== undefined && typeof run !== "string") throw wrong("run", "the path of a folder", run);
+  if (resume && run === undefined) {
+    throw new TinyLoraError("ERR_ARGUMENT", "resume: expected the folder of a run in `run`");
+  }
+}
+
+function checkData(data: unknown): void {
+  if (!isObject(data)) throw wrong("data", "an object with name, train and test", data);
+  if (typeof data.name !== "string") throw wrong("data.name", "a text", data.name);
+  for (const part of ["train", "test"] as const) {
+    const examples = data[part];
+    if (!Array.isArray(examples)) throw wrong(`data.${part}`, "an array of problems", examples);
+    for (const [i, example] of examples.entries()) checkExample(`data.${part}[${i}]`, example);
+  }
+}
+
+function checkExample(place: string, example: unknown): void {
+  if (!isObject(example)) throw wrong(place, "a problem", example);
+  for (const key of ["id", "question", "answer"]) {
+    if (typeof example[key] !== "string") throw wrong(`${place}.${key}`, "a text", example[key]);
+  }
+  if (!isObject(example.row)) throw wrong(`${place}.row`, "an object, {} where there is nothing more", example.row);
+}
+
+function checkRewards(rewards: unknown): void {
+  if (!isObject(rewards) || Array.isArray(rewards)) throw wrong("rewards", "functions by name", rewards);
+  for (const [name, reward] of Object.entries(rewards)) {
+    if (typeof reward !== "function") throw wrong(`rewards.${name}`, "a function", reward);
+  }
+}
+
+function wrong(key: string, expected: string, found: unknown): TinyLoraError {
+  return new TinyLoraError("ERR_ARGUMENT", `${key}: expected ${expected}, found ${show(found)}`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

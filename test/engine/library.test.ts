@@ -1,0 +1,268 @@
+// The engine in another program's hands: shared by callers that do not know of each other, stopped, misused.
+import { createHash } from "node:crypto";
+import { getEventListeners } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Adapter, Engine, type ForwardBatch, GrpoTrainer, type Prompt, type TokenLogprobs } from "../../lib/index.js";
+import { writeTinyModel } from "../tiny-model.js";
+
+let folder: string;
+let model: string;
+let engine: Engine;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-library-"));
+  process.env.TINYLORA_CACHE = join(folder, "cache");
+  model = await writeTinyModel(join(folder, "model"));
+  engine = await Engine.load(model, { dtype: "fp32", threads: 2 });
+});
+afterAll(async () => {
+  engine.dispose();
+  await rm(folder, { recursive: true });
+});
+
+const code = (name: string) => expect.objectContaining({ code: name });
+const long = { count: 8, maxNewTokens: 400, stopTokens: [] };
+const texts = (count: number) => Array.from({ length: count }, (_, i) => `text ${i} `.repeat(20));
+/** Sequences of token ids, which take no time to make: 16 fill a pass. */
+const ids = (count: number) => Array.from({ length: count }, (_, i) => new Int32Array(128).fill(i % 250));
+const onePass = (sequences: readonly Int32Array[]): ForwardBatch => ({
+  tokens: Int32Array.from(sequences.flatMap((tokens) => [...tokens])),
+  starts: Int32Array.from({ length: sequences.length + 1 }, (_, i) => 128 * i),
+  parents: new Int32Array(sequences.length).fill(-1),
+  slots: new Int32Array(sequences.length).fill(-1),
+  scored: new Uint8Array(sequences.length).fill(1),
+  temperatures: new Float32Array(sequences.length).fill(1),
+  keep: false,
+});
+const digest = (scores: readonly TokenLogprobs[]) => {
+  const hash = createHash("sha256");
+  for (const { logprobs } of scores) hash.update(logprobs);
+  return hash.digest("hex");
+};
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const filled = (value: number, rank = 2) =>
+  Adapter.create(engine, { rank }).withVector(new Float32Array(13).fill(value));
+
+describe("a generation", () => {
+  it("is sampled once, however often it is awaited", async () => {
+    const generation = engine.generate("one", { maxNewTokens: 4 });
+    const [first, second] = await Promise.all([generation, generation]);
+    expect(second).toBe(first);
+    expect(await generation).toBe(first);
+  });
+
+  it("has the methods of a promise", async () => {
+    const refused = engine.generate("one", { topP: 0 });
+    expect(await refused.catch((error: unknown) => (error as Error).message)).toMatch(/^prompt 0: top_p: expected/);
+    let ended = 0;
+    const generation = engine.generate("one", { maxNewTokens: 2 }).finally(() => {
+      ended++;
+    });
+    expect(await generation).toHaveLength(1);
+    expect(ended).toBe(1);
+  });
+
+  it("leaves the program its turns while thousands of prompts are tokenized", async () => {
+    let [worst, last] = [0, performance.now()];
+    const timer = setInterval(() => {
+      worst = Math.max(worst, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const started = performance.now();
+    const controller = new AbortController();
+    const generation = engine.generate(texts(4000), { maxNewTokens: 1, signal: controller.signal }).catch(() => {});
+    await pause(200);
+    controller.abort();
+    await generation;
+    clearInterval(timer);
+    expect(performance.now() - started).toBeGreaterThan(150);
+    expect(worst).toBeLessThan(190); // at once it takes half a second and more
+  });
+});
+
+describe("prompts that are none", () => {
+  it.each<[string, unknown, RegExp]>([
+    ["nothing", undefined, /^prompt 0: expected a text, messages .* found undefined/],
+    ["numbers", [1, 2, 3], /^prompt 0: expected a text, messages .* an Int32Array of token ids, found 1/],
+    ["an array of numbers in a list", ["one", [1, 2, 3]], /^prompt 1: expected .*, found \[1,2,3\]/],
+    ["a message without content", [{ role: "user" }], /^prompt 0: expected .*role and content.*, found/],
+    ["content in parts", [{ role: "user", content: [{ type: "text", text: "hi" }] }], /^prompt 0: expected/],
+    ["an empty text", ["one", ""], /^prompt 1: expected at least one token/],
+    ["a text without room", ["one", "word ".repeat(3000)], /^prompt 1: expected fewer tokens than the context length/],
+  ])("%s", async (_, prompts, message) => {
+    const error = await engine.generate(prompts as Prompt[], { maxNewTokens: 2 }).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: "ERR_ARGUMENT", message: expect.stringMatching(message) });
+  });
+
+  it("for scoring, by their place in the call", async () => {
+    const score = (sequences: unknown) => engine.logprobs(sequences as Prompt[]);
+    await expect(score("text")).rejects.toThrow(/^logprobs: expected a list of sequences, found "text"/);
+    await expect(score([...texts(60), ""])).rejects.toThrow(/^prompt 60: expected 1 to \d+ tokens/);
+    await expect(score([...texts(60), "word ".repeat(3000)])).rejects.toThrow(/^prompt 60: expected 1 to \d+ tokens/);
+    await expect(score([[1, 2]])).rejects.toThrow(/^prompt 0: expected a text/);
+  });
+
+  it("and other arguments", async () => {
+    const stop = { maxNewTokens: 2, stop: "ab" as unknown as string[] };
+    await expect(engine.generate("one", stop)).rejects.toThrow('stop: expected a list of texts, found "ab"');
+    const attach = engine.attach("tl1-abc" as unknown as Adapter);
+    await expect(attach).rejects.toThrow('attach: expected what Adapter.load gives, found "tl1-abc"');
+    expect(Adapter.create(engine, { rank: undefined, u: undefined, dtype: undefined }).spec).toEqual(
+      Adapter.create(engine).spec,
+    );
+  });
+});
+
+describe("a signal", () => {
+  const reason = new Error("enough");
+  const aborted = AbortSignal.abort(reason);
+
+  it("that is aborted already refuses every call with its reason", async () => {
+    await engine.attach(filled(0));
+    await expect(engine.attach(filled(0), { signal: aborted })).rejects.toBe(reason);
+    await expect(engine.logprobs([], { signal: aborted })).rejects.toBe(reason);
+    await expect(engine.generate([], { signal: aborted })).rejects.toBe(reason);
+    await expect(Engine.load(model, { signal: aborted })).rejects.toBe(reason);
+  });
+
+  it("ends a load between two tensors", async () => {
+    const controller = new AbortController();
+    let calls = 0;
+    const onProgress = () => {
+      calls++;
+      controller.abort(reason);
+    };
+    await expect(Engine.load(model, { signal: controller.signal, onProgress })).rejects.toBe(reason);
+    expect(calls).toBe(1);
+  });
+
+  it("does not wait for the passes of others", async () => {
+    let over = false;
+    const others = engine.forward(onePass(ids(200))).then(() => {
+      over = true;
+    });
+    const controller = new AbortController();
+    const waiting = engine.logprobs(["one"], { signal: controller.signal });
+    setTimeout(() => controller.abort(reason), 10);
+    await expect(waiting).rejects.toBe(reason);
+    expect(over).toBe(false);
+    await others;
+  });
+
+  it("may serve many calls at once, without a warning, and keeps no listener", async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error) => void warnings.push(warning);
+    process.on("warning", listen);
+    const { signal } = new AbortController();
+    await Promise.all(Array.from({ length: 30 }, () => engine.generate("one", { maxNewTokens: 2, signal })));
+    await Promise.all(Array.from({ length: 30 }, () => engine.logprobs(["one"], { signal })));
+    await pause(1);
+    process.off("warning", listen);
+    expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
+
+  it("ends each of many calls", async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const calls = [
+      ...Array.from({ length: 12 }, () => engine.generate("one", { ...long, signal }).then()),
+      ...Array.from({ length: 12 }, () => engine.logprobs(ids(100), { signal })),
+    ];
+    setTimeout(() => controller.abort(reason), 20);
+    const results = await Promise.allSettled(calls);
+    expect(results.map((result) => (result as PromiseRejectedResult).reason)).toEqual(Array(24).fill(reason));
+  });
+});
+
+describe("a listener of progress that throws", () => {
+  const mine = new Error("mine");
+  const onProgress = () => {
+    throw mine;
+  };
+
+  it("ends the load, and the SVD, with its error", async () => {
+    await expect(Engine.load(model, { onProgress })).rejects.toBe(mine);
+    await expect(engine.attach(filled(0, 5), { onProgress })).rejects.toBe(mine);
+    await engine.attach(filled(0, 5));
+  });
+});
+
+describe("dispose", () => {
+  it("ends a stream with an error, not as if it were whole", async () => {
+    const short = await Engine.load(model, { threads: 1 });
+    const read = async () => {
+      for await (const _ of short.stream("one", long)) short.dispose();
+    };
+    await expect(read()).rejects.toEqual(code("ERR_ABORTED"));
+  });
+
+  it("ends what runs and what waits", async () => {
+    const short = await Engine.load(model, { threads: 1 });
+    const calls = [short.generate("one", long).then(), short.logprobs(ids(200)), short.logprobs(ids(200))];
+    setTimeout(() => short.dispose(), 10);
+    const results = await Promise.allSettled(calls);
+    for (const { reason } of results as PromiseRejectedResult[])
+      expect(reason.code).toMatch(/^ERR_(ABORTED|DISPOSED)$/);
+  });
+});
+
+describe("callers that share an engine", () => {
+  it("score with the adapter that was attached when they asked", async () => {
+    const [one, two] = [filled(0.5), filled(-0.5)];
+    const sequences = ids(160);
+    await engine.attach(two);
+    const ofTwo = digest(await engine.logprobs(sequences));
+    await engine.attach(one);
+    const ofOne = digest(await engine.logprobs(sequences));
+    expect(ofTwo).not.toBe(ofOne);
+    const first = engine.logprobs(sequences);
+    const attached = engine.attach(two);
+    expect(digest(await first)).toBe(ofOne);
+    await attached;
+    expect(digest(await engine.logprobs(sequences))).toBe(ofTwo);
+  });
+
+  it("attach one after another", async () => {
+    const adapters = [filled(0.1, 2), filled(0.2, 3), filled(0.3, 3), filled(0.4, 2)];
+    await engine.attach(adapters[1]!);
+    await Promise.all(adapters.map((adapter) => engine.attach(adapter)));
+    const found = digest(await engine.logprobs(["some text"]));
+    const expected: string[] = [];
+    for (const adapter of adapters) {
+      await engine.attach(adapter);
+      expected.push(digest(await engine.logprobs(["some text"])));
+    }
+    expect(expected).toContain(found);
+  });
+
+  const problems = Array.from({ length: 4 }, (_, i) => ({ id: `${i}`, question: `ask ${i}`, answer: "7", row: {} }));
+  const trainer = () =>
+    new GrpoTrainer({
+      engine,
+      adapter: Adapter.create(engine),
+      data: { name: "own", train: problems, test: [] },
+      rewards: { length: (completion) => completion.length },
+      config: { num_prompts: 2, num_generations: 4, max_completion_length: 16, max_steps: 3, eval_steps: 0, shots: 0 },
+    });
+
+  it("train one at a time", async () => {
+    const alone = String((await trainer().train()).adapter);
+    const [first, second] = await Promise.allSettled([trainer().train(), trainer().train()]);
+    expect(first).toMatchObject({ status: "fulfilled" });
+    expect(second).toMatchObject({ status: "rejected", reason: code("ERR_STATE") });
+    expect(String((first as PromiseFulfilledResult<{ adapter: Adapter }>).value.adapter)).toBe(alone);
+    expect(String((await trainer().train()).adapter)).toBe(alone);
+  });
+
+  it("do not take the adapter away that is being trained", async () => {
+    const alone = String((await trainer().train()).adapter);
+    const refusals: unknown[] = [];
+    const onStep = () => engine.attach(filled(0.5, 3)).catch((error: unknown) => void refusals.push(error));
+    expect(String((await trainer().train({ onStep })).adapter)).toBe(alone);
+    expect(refusals).toEqual(Array(3).fill(code("ERR_STATE")));
+    await engine.attach(filled(0.5, 3));
+  });
+});
