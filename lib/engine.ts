@@ -5,6 +5,7 @@ import { targetedModules } from "./adapter/modules.js";
 import { Projections } from "./adapter/projections.js";
 import { geometryKey } from "./adapter/spec.js";
 import { cachedSvd } from "./adapter/svd-cache.js";
+import { checkMayAttach } from "./claim.js";
 import { TinyLoraError } from "./error.js";
 import { type GenerateOptions, Generation, type Prompt, type StreamPiece, streamCompletion } from "./generate.js";
 import { type LogprobOptions, scoreSequences, type TokenLogprobs } from "./logprobs.js";
@@ -22,7 +23,6 @@ import type {
 import { nativeDevice } from "./native/device.js";
 import { Session } from "./native/session.js";
 import { show } from "./show.js";
-import { checkMayAttach } from "./train/claim.js";
 import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {

@@ -133,7 +133,6 @@ export async function* streamCompletion(
       yield { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs };
       continue;
     }
-    reasonOf(event);
     const rest = decoder.end();
     if (rest) yield { text: rest, tokens: new Int32Array(0), logprobs: new Float32Array(0) };
     return;

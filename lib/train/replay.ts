@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { claim } from "../claim.js";
 import type { Dataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { readingIfThere } from "../files.js";
@@ -11,7 +12,6 @@ import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { type RunInfo, readRunInfo } from "../run/folder.js";
 import { readHistory } from "../run/history.js";
-import { claim } from "./claim.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
 import { checkState } from "./optimizer.js";

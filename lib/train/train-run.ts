@@ -1,4 +1,6 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
+
+import { claim } from "../claim.js";
 import { resolveConfig } from "../config/config.js";
 import { differences } from "../config/described.js";
 import { checkMethod, type Method } from "../config/method.js";
@@ -9,7 +11,6 @@ import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
-import { claim } from "./claim.js";
 import {
   arithmeticOf,
   openRun,

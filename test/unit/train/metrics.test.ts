@@ -66,7 +66,7 @@ describe("metrics of a step", () => {
   });
 
   it("tell of the passes: tokens that are not masked, of all iterations or the first", () => {
-    const statistics = new PassStatistics();
+    const statistics = new PassStatistics({ sequences: 2, tokens: 2, passes: 1 }, "token");
     const loss = (value: number, kl: number, clippedLow: number, clippedHigh: number): SequenceLoss => {
       return { loss: value, gradient: new Float64Array(2), kl, clippedLow, clippedHigh };
     };

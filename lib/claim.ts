@@ -2,7 +2,7 @@
  * Who trains on an engine. Two runs on one would change each other's vectors and add up their gradients together, and
  * adapters attached in the middle of a run would be trained in place of its own; neither could be seen in the results.
  */
-import { TinyLoraError } from "../error.js";
+import { TinyLoraError } from "./error.js";
 
 export interface Claim {
   /** From now on the engine's adapters stay. */
