@@ -244,7 +244,8 @@ CUDASIM_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CU
     const uint32_t perBlock = kernel->program.staticShared + static_cast<uint32_t>(shared) + 1024;
     const uint32_t byShared = device.sharedPerMultiprocessor() / perBlock;
     const uint32_t byRegisters = 65536 / (warps * 32 * ((kernel->program.registersUsed + 7) / 8 * 8));
-    *blocks = static_cast<int>(std::min({32u, device.threadsPerMultiprocessor() / kLanes / warps, byShared, byRegisters}));
+    *blocks =
+        static_cast<int>(std::min({32u, device.threadsPerMultiprocessor() / kLanes / warps, byShared, byRegisters}));
     return CUDA_SUCCESS;
   });
 }

@@ -1,6 +1,6 @@
-// Streams, events and graphs. A stream does nothing before it must: what it was given waits until the host waits for it, or
-// another stream does whose own work is waited for. So work that nothing orders comes in the wrong order, and memory of
-// the host is read as late as a driver may.
+// Streams, events and graphs. A stream does nothing before it must: what it was given waits until the host waits for
+// it, or another stream does whose own work is waited for. So work that nothing orders comes in the wrong order, and
+// memory of the host is read as late as a driver may.
 #pragma once
 
 #include <chrono>
@@ -27,10 +27,10 @@ struct Graph {
 enum class CaptureMode : int { anyThread = 0, itsThread = 1, none = 2 };
 
 struct Stream {
-  bool blocking = true;            // ordered with the default stream
-  std::deque<Work> queued{};       // given, not yet done
-  uint64_t done = 0;               // works that were
-  CUresult failure = CUDA_SUCCESS;  // the first that returned an error since the last wait
+  bool blocking = true;              // ordered with the default stream
+  std::deque<Work> queued{};         // given, not yet done
+  uint64_t done = 0;                 // works that were
+  CUresult failure = CUDA_SUCCESS;   // the first that returned an error since the last wait
   std::unique_ptr<Graph> capture{};  // records instead
   CaptureMode mode = CaptureMode::anyThread;
   std::thread::id capturer{};

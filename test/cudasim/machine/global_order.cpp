@@ -100,7 +100,8 @@ void checkReadable(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes, 
   }
   if (!judged || worker.program.readsGlobalStrongly) return;
   if (follows && worker.order.mayRead(address, bytes, idOf(warp), warp.order.known)) return;
-  refuse(FaultKind::Race, "another " + std::string(follows ? "warp" : "block") + " wrote in this launch, with nothing that orders the two");
+  refuse(FaultKind::Race, "another " + std::string(follows ? "warp" : "block") +
+                              " wrote in this launch, with nothing that orders the two");
 }
 
 void fenceGlobal(Warp& warp) {

@@ -1,11 +1,12 @@
 // Who wrote what in global memory during one launch. Blocks have no order among themselves: what one writes another may
-// read only behind fences on both sides of an atomic operation that both have met ("last block"); and the read-only path
-// (ld.global.nc) sees nothing for certain that is written meanwhile.
+// read only behind fences on both sides of an atomic operation that both have met ("last block"); and the read-only
+// path (ld.global.nc) sees nothing for certain that is written meanwhile.
 //
-// While a launch runs, GlobalMemory::defined of what it wrote is a mark of the writing cluster, an even number; from its
-// end on it is 1, as of all that was written. Two clusters of 127 have one mark. Of kernels without atomic operations in
-// global memory that is all; of the others each word's writer is known, and each warp's clock: how far it knows every
-// other warp to have come, those of its block too, by barriers of the block or, as between blocks, by fences.
+// While a launch runs, GlobalMemory::defined of what it wrote is a mark of the writing cluster, an even number; from
+// its end on it is 1, as of all that was written. Two clusters of 127 have one mark. Of kernels without atomic
+// operations in global memory that is all; of the others each word's writer is known, and each warp's clock: how far it
+// knows every other warp to have come, those of its block too, by barriers of the block or, as between blocks, by
+// fences.
 #pragma once
 
 #include <array>

@@ -46,7 +46,8 @@ Program KernelDecoder::decode(const ptx::Function& kernel) {
   declareVariables(frames_[0]);
   uint64_t dynamicAlign = 0;  // dynamic shared memory follows the static
   for (const ptx::Variable& variable : module_.variables) {
-    if (variable.space == "shared" && variable.isExtern) dynamicAlign = std::max({dynamicAlign, variable.align, kLeastDynamic});
+    if (variable.space == "shared" && variable.isExtern)
+      dynamicAlign = std::max({dynamicAlign, variable.align, kLeastDynamic});
   }
   if (dynamicAlign != 0) program_.staticShared = sharedPlace(program_.staticShared, dynamicAlign);
   decodeBody(0);

@@ -53,8 +53,9 @@ class Worker {
   const Program& program;
   GlobalMemory& memory;
   GlobalOrder& order;
-  std::vector<SiteCounters> sites;                         // by pc
-  std::vector<std::pair<uint64_t, uint64_t>> written{};  // begins and ends in global memory: GlobalMemory::defined has marks
+  std::vector<SiteCounters> sites;  // by pc
+  std::vector<std::pair<uint64_t, uint64_t>>
+      written{};  // begins and ends in global memory: GlobalMemory::defined has marks
 
   /** The allocation that the instruction at `pc` met last: most meet the same one again. */
   struct Hint {

@@ -134,9 +134,7 @@ TEST("time between events is there once both have happened, and if they were mad
   const OwnStream stream;
   const OwnEvent begin, end, untimed(2 /* CU_EVENT_DISABLE_TIMING */);
   float milliseconds = -1;
-  const auto elapsed = [&](const OwnEvent& to) {
-    return cuEventElapsedTime(&milliseconds, begin.handle, to.handle);
-  };
+  const auto elapsed = [&](const OwnEvent& to) { return cuEventElapsedTime(&milliseconds, begin.handle, to.handle); };
   check(elapsed(end) == CUDA_ERROR_INVALID_HANDLE, "they were never recorded");
   for (const OwnEvent* event : {&begin, &end, &untimed}) cuEventRecord(event->handle, stream.handle);
   check(elapsed(end) == CUDA_ERROR_NOT_READY, "they have not happened");
