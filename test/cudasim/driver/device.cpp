@@ -173,6 +173,17 @@ CUresult Device::finish(Stream& target, uint64_t until) {
   return sticky != CUDA_SUCCESS ? sticky : std::exchange(target.failure, CUDA_SUCCESS);
 }
 
+CUresult Device::await(Stream& target, uint64_t until) {
+  if (settings.orderSeed % 2 != 0) {
+    for (const auto& [handle, own] : streams) {
+      if (own.get() == &target) continue;
+      const CUresult failed = finish(*own);
+      if (own->failure == CUDA_SUCCESS) own->failure = failed;  // for those who wait for it
+    }
+  }
+  return finish(target, until);
+}
+
 CUresult Device::finishAll(bool blockingAlone) {
   CUresult first = CUDA_SUCCESS;
   for (const auto& [handle, own] : streams) {

@@ -112,6 +112,9 @@ class Device {
   /** Does the first `until` works that the stream was ever given. The first error that one returned, none twice. */
   CUresult finish(Stream& stream, uint64_t until);
   CUresult finish(Stream& stream) { return finish(stream, stream.given()); }
+  /** The same for a wait of the host: with an odd seed of the order after all that other streams were given, which may
+   * have come first just as well. */
+  CUresult await(Stream& stream, uint64_t until);
   /** All works of all streams, or of those alone that the default stream waits for. */
   CUresult finishAll(bool blockingAlone = false);
   /** What streams were given is lost with the context. */

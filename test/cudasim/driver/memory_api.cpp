@@ -227,7 +227,7 @@ CUDASIM_API CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t byt
     const CUresult result = d.submit(stream, [=, &d] { return copyOut(d, to, from, bytes); });
     Stream* target = d.stream(stream);
     const bool waits = result == CUDA_SUCCESS && target->capture == nullptr && !isPinned(d, to, bytes);
-    return waits ? d.finish(*target) : result;
+    return waits ? d.await(*target, target->given()) : result;
   });
 }
 

@@ -53,7 +53,7 @@ CUDASIM_API CUresult cuStreamSynchronize(CUstream stream) {
     Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (target->capture != nullptr) return device.refusedByCapture("cuStreamSynchronize", target);
-    return target == &device.defaultStream ? device.finishAll(true) : device.finish(*target);
+    return target == &device.defaultStream ? device.finishAll(true) : device.await(*target, target->given());
   });
 }
 
@@ -119,7 +119,7 @@ CUDASIM_API CUresult cuEventSynchronize(CUevent event) {
   return guardedOutsideCapture("cuEventSynchronize", [=](Device& device) {
     const auto awaited = find(device, event);
     if (awaited == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return awaited->happened() ? CUDA_SUCCESS : device.finish(*awaited->stream, awaited->after);
+    return awaited->happened() ? CUDA_SUCCESS : device.await(*awaited->stream, awaited->after);
   });
 }
 

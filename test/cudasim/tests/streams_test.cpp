@@ -1,6 +1,7 @@
 // Streams work as late as they may: what nothing waits for has not happened, and what nothing orders comes in the wrong
 // order.
 #include <algorithm>
+#include <string>
 
 #include "driver/api.h"
 #include "tests/check.h"
@@ -113,6 +114,20 @@ TEST("streams that no event orders do not see each other's work") {
   cuMemsetD32Async(x.address(), 5, kCount, one.handle);
   cuMemcpyDtoHAsync_v2(found, x.address(), sizeof found, other.handle);
   check(found[0] == 1, "they do");
+}
+
+TEST("other streams come behind the one that the host waits for, or before it: the order's seed tells") {
+  for (const unsigned seed : {0U, 1U}) {
+    const OwnStream one, other;
+    const Buffer x = ones();
+    Pinned found;
+    cudasimSetOrder(seed);
+    cuMemsetD32Async(x.address(), 5, kCount, one.handle);
+    cuMemcpyDtoHAsync_v2(found.numbers, x.address(), kCount * sizeof(int), other.handle);
+    cuStreamSynchronize(other.handle);
+    cudasimSetOrder(0);
+    check(found.numbers[0] == (seed == 0 ? 1 : 5), "seed " + std::to_string(seed));
+  }
 }
 
 TEST("time between events is there once both have happened, and if they were made for it") {
