@@ -1,5 +1,6 @@
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
+import { isObject, shown } from "./model/fields.js";
 import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
 import { own } from "./native/session.js";
@@ -120,6 +121,12 @@ function reasonOf({ reason }: Extract<SampleEvent, { type: "finished" }>): Compl
 /** The ids of a prompt. */
 export function promptTokens(engine: Engine, prompt: Prompt): Int32Array {
   if (prompt instanceof Int32Array) return prompt;
+  if (typeof prompt !== "string" && !(Array.isArray(prompt) && prompt.every(isMessage))) {
+    throw new TinyLoraError(
+      "ERR_ARGUMENT",
+      `prompt: expected a text, messages with role and content, or token ids (Int32Array), found ${shown(prompt)}`,
+    );
+  }
   return typeof prompt === "string" ? engine.tokenizer.encode(prompt) : engine.tokenizer.encodeChat(prompt);
 }
 
@@ -133,9 +140,22 @@ export function adapterSlot(engine: Engine, adapter: number | "base" | undefined
   return slot;
 }
 
+function isMessage(value: unknown): boolean {
+  return isObject(value) && typeof value.role === "string" && typeof value.content === "string";
+}
+
+/** The texts of an `option`: a text alone would be taken for its letters. */
+function textsOf(option: string, value: readonly string[]): string[] {
+  if (Array.isArray(value) && value.every((text) => typeof text === "string")) return [...value];
+  throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of texts, found ${shown(value)}`);
+}
+
 function isPrompt(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
   if (typeof prompts === "string" || prompts instanceof Int32Array) return true;
-  return prompts.length > 0 && typeof prompts[0] === "object" && "role" in prompts[0];
+  if (!Array.isArray(prompts)) {
+    throw new TinyLoraError("ERR_ARGUMENT", `prompts: expected a prompt or a list of them, found ${shown(prompts)}`);
+  }
+  return isObject(prompts[0]) && "role" in prompts[0];
 }
 
 type Request = Omit<SampleRequest, "id">;
@@ -159,7 +179,7 @@ function sampleRequest(
     seed: options.seed ?? 0,
     firstSequence,
     stopTokens: Int32Array.from(options.stopTokens ?? engine.tokenizer.stopTokens),
-    stopStrings: [...(options.stop ?? [])],
+    stopStrings: textsOf("stop", options.stop ?? []),
     stream,
   };
 }

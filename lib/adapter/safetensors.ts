@@ -133,7 +133,8 @@ function parseEntry(
 ): { dtype: keyof typeof BYTES; shape: number[]; start: number; end: number } | undefined {
   if (!isObject(entry)) return undefined;
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (!(typeof dtype === "string" && Object.hasOwn(BYTES, dtype)) || !isSizes(shape) || !isSizes(offsets)) return undefined;
+  if (!(typeof dtype === "string" && Object.hasOwn(BYTES, dtype)) || !isSizes(shape) || !isSizes(offsets))
+    return undefined;
   const [start, end] = offsets;
   if (start === undefined || end === undefined || end < start) return undefined;
   return { dtype: dtype as keyof typeof BYTES, shape, start, end };

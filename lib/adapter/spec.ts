@@ -42,8 +42,11 @@ export const DEFAULT_SPEC: AdapterSpec = {
   dtype: "fp32",
 };
 
-/** A complete, checked spec: `options` over the kind's defaults, targets in model order. */
-export function adapterSpec(options: Partial<AdapterSpec> = {}): AdapterSpec {
+/** A complete, checked spec: `options` over the kind's defaults (undefined is none), targets in model order. */
+export function adapterSpec(given: Partial<AdapterSpec> = {}): AdapterSpec {
+  const options: Partial<AdapterSpec> = Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== undefined),
+  );
   const name = options.kind ?? DEFAULT_SPEC.kind;
   checkOneOf("kind", name, KIND_NAMES);
   const kind = ADAPTER_KINDS[name];

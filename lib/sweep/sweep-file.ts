@@ -138,10 +138,7 @@ function idleKeys(options: Settings): string[] {
 function checkedMethod(method: unknown): Method {
   const found = METHODS.find((name) => name === method);
   if (found) return found;
-  throw new TinyLoraError(
-    "ERR_CONFIG",
-    `method: expected one of ${METHODS.join(", ")}, found ${shown(method)}`,
-  );
+  throw new TinyLoraError("ERR_CONFIG", `method: expected one of ${METHODS.join(", ")}, found ${shown(method)}`);
 }
 
 function checkedConfig(options: Settings): TrainConfig {

@@ -50,7 +50,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
   void abort(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
-  /// Fails with ERR_DISPOSED. Asked for after an object's properties are read: a getter of it may dispose of the engine.
+  /// Fails with ERR_DISPOSED. Asked for after an object's properties are read: a getter of it may dispose of the
+  /// engine.
   EngineCore& core() const;
   /// Refuses while sequences are being sampled, whose weights would change under them.
   EngineCore& idle_core(const char* method) const;

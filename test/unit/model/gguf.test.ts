@@ -176,7 +176,11 @@ describe("sentencepiece in a GGUF file", () => {
 
   it("with a token too long to split is refused at once", () => {
     const long = { texts: [...tokens.slice(1), "a".repeat(2 ** 15)] };
-    const path = file({ metadata: { ...spm, "tokenizer.ggml.tokens": long }, tensors: [big], data: 34 * tokens.length });
+    const path = file({
+      metadata: { ...spm, "tokenizer.ggml.tokens": long },
+      tensors: [big],
+      data: 34 * tokens.length,
+    });
     return expectError(() => openModel(path), "ERR_MODEL", "tokenizer.ggml.tokens", "squared lengths");
   });
 
