@@ -1,5 +1,6 @@
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
+import { isObject } from "./model/fields.js";
 import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
 import { onAbort } from "./native/on-abort.js";
@@ -170,15 +171,17 @@ function isMessage(value: unknown): value is Message {
   return isObject(value) && typeof value.role === "string" && typeof value.content === "string";
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
-}
-
 /** Native code tells of a request by its id, which the caller has not seen. */
 function ofPrompt(place: number, error: unknown): unknown {
   if (!(error instanceof TinyLoraError) || !/^request \d+: /.test(error.message)) return error;
   const message = error.message.replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `);
   return new TinyLoraError(error.code, message, { cause: error });
+}
+
+/** The texts of an `option`: a text alone would be taken for its letters. */
+function textsOf(option: string, value: readonly string[]): string[] {
+  if (Array.isArray(value) && value.every((text) => typeof text === "string")) return [...value];
+  throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of texts, found ${show(value)}`);
 }
 
 type Request = Omit<SampleRequest, "id">;
@@ -191,10 +194,6 @@ function sampleRequest(
   firstSequence: number,
   stream: boolean,
 ): Request {
-  const { stop = [] } = options;
-  if (!Array.isArray(stop)) {
-    throw new TinyLoraError("ERR_ARGUMENT", `stop: expected a list of texts, found ${show(stop)}`);
-  }
   return {
     prompt: promptTokens(engine, prompt, place),
     slot: adapterSlot(engine, options.adapter),
@@ -207,7 +206,7 @@ function sampleRequest(
     seed: options.seed ?? 0,
     firstSequence,
     stopTokens: Int32Array.from(options.stopTokens ?? engine.tokenizer.stopTokens),
-    stopStrings: [...stop],
+    stopStrings: textsOf("stop", options.stop ?? []),
     stream,
   };
 }

@@ -3,15 +3,15 @@ import { inspect } from "node:util";
 /** A value as messages show it: short, on one line. */
 export function show(value: unknown): string {
   const text = textOf(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
 function textOf(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value !== "string" && typeof value !== "object") return String(value);
   try {
-    return JSON.stringify(value);
+    return JSON.stringify(value) ?? String(value);
   } catch {
-    return inspect(value); // what JSON has no form for
+    return inspect(value, { breakLength: Number.POSITIVE_INFINITY }); // a number that JSON has not, lists in lists by the thousand
   }
 }

@@ -1,7 +1,7 @@
 /** What the columns of a row mean. */
 import { TinyLoraError } from "../error.js";
-import { shown } from "../model/fields.js";
 import { strictAnswer } from "../reward/claim.js";
+import { show } from "../show.js";
 import type { Example, Problem } from "./example.js";
 
 /** Which columns hold question and answer; null: one of the usual names. */
@@ -55,7 +55,7 @@ export function field(row: Record<string, unknown>, name: string): string {
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
   const said = Array.isArray(value) ? lastOfUser(value) : undefined;
   if (said) return said;
-  const found = value === undefined ? `only ${namesIn(row)}` : shown(value);
+  const found = value === undefined ? `only ${namesIn(row)}` : show(value);
   throw new Error(`expected a text or number named "${name}", found ${found}`);
 }
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { shown } from "../model/fields.js";
+import { show } from "../show.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";
 
@@ -98,5 +98,5 @@ function parseJson(place: string, text: string): unknown {
 
 function toObject(place: string, value: unknown): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new TinyLoraError("ERR_DATA", `${place}: expected an object, found ${shown(value)}`);
+  throw new TinyLoraError("ERR_DATA", `${place}: expected an object, found ${show(value)}`);
 }

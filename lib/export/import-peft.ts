@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { AdapterBase } from "../adapter/adapter.js";
-import { shown } from "../model/fields.js";
+import { show } from "../show.js";
 import { PEFT_CONFIG, readPeftConfig, refusePeft } from "./peft-files.js";
 import { importPeftLora } from "./peft-lora-import.js";
 import { importPeftTinyLora } from "./peft-tinylora.js";
@@ -13,6 +13,6 @@ export async function importPeft(source: string, base: AdapterBase, folder: stri
   if (type === "LORA" || type === "TINYLORA") return IMPORTS[type](source, base, folder);
   throw refusePeft(
     join(source, PEFT_CONFIG),
-    `peft_type: expected ${Object.keys(IMPORTS).join(" or ")}, found ${shown(type)}`,
+    `peft_type: expected ${Object.keys(IMPORTS).join(" or ")}, found ${show(type)}`,
   );
 }

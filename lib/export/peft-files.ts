@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
 import { TinyLoraError } from "../error.js";
-import { shown } from "../model/fields.js";
 import { readSafetensors } from "../model/safetensors.js";
+import { show } from "../show.js";
 
 export const PEFT_CONFIG = "adapter_config.json";
 export const PEFT_TENSORS = "adapter_model.safetensors";
@@ -33,7 +33,7 @@ export async function readPeftConfig(source: string): Promise<Readonly<Record<st
     throw refusePeft(path, `not JSON (${(cause as Error).message})`, cause);
   }
   if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw refusePeft(path, `expected an object, found ${shown(value)}`);
+  throw refusePeft(path, `expected an object, found ${show(value)}`);
 }
 
 export function checkPeftConfig<T extends z.ZodType>(source: string, config: unknown, schema: T): z.output<T> {
@@ -44,7 +44,7 @@ export function checkPeftConfig<T extends z.ZodType>(source: string, config: unk
     (value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key],
     config,
   );
-  throw refusePeft(join(source, PEFT_CONFIG), `${path.join(".")}: ${message}, found ${shown(found)}`);
+  throw refusePeft(join(source, PEFT_CONFIG), `${path.join(".")}: ${message}, found ${show(found)}`);
 }
 
 export async function readPeftTensors(source: string): Promise<Map<string, PeftTensor>> {

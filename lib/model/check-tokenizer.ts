@@ -1,33 +1,34 @@
 // What @huggingface/tokenizers takes as it is and then loops on, or fills memory with.
 import { TinyLoraError } from "../error.js";
-import { isObject, shown } from "./fields.js";
+import { show } from "../show.js";
+import { isObject } from "./fields.js";
 import type { TokenizerSource } from "./tokenizer.js";
 
 /** Every id is that of a row of the embedding, every added token a text, every step gets on. */
 export function checkTokenizer(source: TokenizerSource): void {
   const { model, added_tokens: added, pre_tokenizer: step } = source.json;
   if (isObject(model) && isObject(model.vocab)) {
-    for (const [text, id] of Object.entries(model.vocab)) checkId(source, `token ${shown(text)}`, id);
+    for (const [text, id] of Object.entries(model.vocab)) checkId(source, `token ${show(text)}`, id);
   }
   for (const token of Array.isArray(added) ? added : []) {
     if (!isObject(token) || typeof token.content !== "string") {
-      refuse(source, `added_tokens: expected objects with a content, found ${shown(token)}`);
+      refuse(source, `added_tokens: expected objects with a content, found ${show(token)}`);
     }
-    checkId(source, `added token ${shown(token.content)}`, token.id);
+    checkId(source, `added token ${show(token.content)}`, token.id);
   }
   checkStep(source, step);
 }
 
 function checkId(source: TokenizerSource, token: string, id: unknown): void {
   if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < source.vocab) return;
-  refuse(source, `${token}: expected an id below ${source.vocab}, found ${shown(id)}`);
+  refuse(source, `${token}: expected an id below ${source.vocab}, found ${show(id)}`);
 }
 
 function checkStep(source: TokenizerSource, step: unknown): void {
   if (!isObject(step)) return;
   if (Array.isArray(step.pretokenizers)) for (const inner of step.pretokenizers) checkStep(source, inner);
   if (step.type !== "FixedLength" || (Number.isInteger(step.length) && (step.length as number) > 0)) return;
-  refuse(source, `pre_tokenizer: length: expected a whole number from 1, found ${shown(step.length)}`);
+  refuse(source, `pre_tokenizer: length: expected a whole number from 1, found ${show(step.length)}`);
 }
 
 function refuse({ place }: TokenizerSource, message: string): never {

@@ -1,4 +1,5 @@
 import { TinyLoraError } from "../error.js";
+import { show } from "../show.js";
 
 /** Keys and values of a JSON file or of GGUF metadata, read with checks: complaints name the place and the key. */
 export class Fields {
@@ -70,7 +71,7 @@ export class Fields {
 
   /** Refuses the value of a key. */
   fail(key: string, expected: string): never {
-    const found = this.has(key) ? shown(this.get(key)) : "nothing";
+    const found = this.has(key) ? show(this.get(key)) : "nothing";
     throw new TinyLoraError("ERR_MODEL", `${this.place}: ${key}: expected ${expected}, found ${found}`);
   }
 
@@ -89,18 +90,4 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 /** The entry of a literal table, never what all objects inherit. */
 export function lookup<T>(table: Readonly<Record<string, T>>, key: unknown): T | undefined {
   return typeof key === "string" && Object.hasOwn(table, key) ? table[key] : undefined;
-}
-
-/** A value as it stands in a message: short, on one line. */
-export function shown(value: unknown): string {
-  const text = jsonOf(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-function jsonOf(value: unknown): string {
-  try {
-    return typeof value === "bigint" ? `${value}` : (JSON.stringify(value) ?? `${value}`);
-  } catch {
-    return Array.isArray(value) ? "[...]" : "{...}"; // lists in lists by the thousand, or a number that JSON has not
-  }
 }

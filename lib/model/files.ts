@@ -60,7 +60,8 @@ export function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
 }
 
-function orFileError<T>(file: string, use: () => T): T {
+/** What `use` gives of a file or folder; a refusal of the system's becomes an ERR_FILE that names it. */
+export function orFileError<T>(file: string, use: () => T): T {
   try {
     return use();
   } catch (error) {

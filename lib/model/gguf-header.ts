@@ -1,7 +1,7 @@
 // The header of a .gguf file: metadata and where each tensor lies. Read by own code: @huggingface/gguf reads beyond a
 // truncated file as zeros, cuts strings at the end of its buffer and drops a leading U+FEFF of tokens.
 import { TinyLoraError } from "../error.js";
-import { shown } from "./fields.js";
+import { show } from "../show.js";
 import { readBytes, withFile } from "./files.js";
 
 export interface GgufTensor {
@@ -44,7 +44,7 @@ export function readGgufHeader(file: string): GgufHeader {
     const tensors = Array.from({ length: tensorCount }, () => readTensor(reader));
     const alignment = metadata.get("general.alignment") ?? 32;
     if (typeof alignment !== "number" || alignment < 8 || alignment > 2 ** 20 || alignment % 8 !== 0) {
-      fail(file, `general.alignment: expected a multiple of 8 up to ${2 ** 20}, found ${shown(alignment)}`);
+      fail(file, `general.alignment: expected a multiple of 8 up to ${2 ** 20}, found ${show(alignment)}`);
     }
     const data = Math.ceil(reader.position / alignment) * alignment;
     return { file, size, metadata, tensors: tensors.map((tensor) => place(file, tensor, data, alignment)) };
@@ -55,7 +55,7 @@ function readMetadata(reader: Reader, count: number): Map<string, unknown> {
   const metadata = new Map<string, unknown>();
   for (let i = 0; i < count; ++i) {
     const key = reader.string("metadata key");
-    if (metadata.has(key)) fail(reader.file, `metadata ${shown(key)}: expected once, found a second time`);
+    if (metadata.has(key)) fail(reader.file, `metadata ${show(key)}: expected once, found a second time`);
     metadata.set(key, reader.value(reader.u32(key), key, 0));
   }
   return metadata;
@@ -65,7 +65,7 @@ function readTensor(reader: Reader): GgufTensor {
   const name = reader.string("tensor name");
   const rank = reader.u32(name);
   if (rank > MOST_DIMENSIONS) {
-    fail(reader.file, `tensor ${shown(name)}: expected at most ${MOST_DIMENSIONS} dimensions, found ${rank}`);
+    fail(reader.file, `tensor ${show(name)}: expected at most ${MOST_DIMENSIONS} dimensions, found ${rank}`);
   }
   const dimensions = Array.from({ length: rank }, () => reader.safe(name));
   return { name, dimensions, type: reader.u32(name), offset: reader.safe(name) };
@@ -96,7 +96,7 @@ class Reader {
   take(length: number, what: string): Buffer {
     const end = this.position + length;
     if (end > this.#end) {
-      fail(this.file, `${shown(what)}: expected ${length} bytes at ${this.position}, found the end at ${this.#end}`);
+      fail(this.file, `${show(what)}: expected ${length} bytes at ${this.position}, found the end at ${this.#end}`);
     }
     if (end > this.#buffer.length) this.#grow(end);
     const bytes = this.#buffer.subarray(this.position, end);
@@ -110,7 +110,7 @@ class Reader {
   /** A 64-bit number that JavaScript can hold. */
   safe(what: string): number {
     const value = this.take(8, what).readBigUInt64LE();
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) fail(this.file, `${shown(what)}: expected below 2^53, found ${value}`);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) fail(this.file, `${show(what)}: expected below 2^53, found ${value}`);
     return Number(value);
   }
   /** How many things follow that take at least `bytes` each. */
@@ -118,7 +118,7 @@ class Reader {
     const most = Math.floor((this.#end - this.position) / bytes);
     const value = this.take(8, what).readBigUInt64LE();
     if (value > BigInt(most))
-      fail(this.file, `${shown(what)}: expected at most ${most}, as the file ends, found ${value}`);
+      fail(this.file, `${show(what)}: expected at most ${most}, as the file ends, found ${value}`);
     return Number(value);
   }
   /** The same of values, which count together. */
@@ -126,7 +126,7 @@ class Reader {
     const value = this.count(what, bytes);
     this.#values += value;
     if (this.#values > MOST_VALUES) {
-      fail(this.file, `${shown(what)}: expected at most ${MOST_VALUES} values in a header, found ${this.#values}`);
+      fail(this.file, `${show(what)}: expected at most ${MOST_VALUES} values in a header, found ${this.#values}`);
     }
     return value;
   }
@@ -138,7 +138,7 @@ class Reader {
     const scalar = SCALARS[type];
     if (scalar) return scalar.read(this.take(scalar.bytes, key));
     if (type === STRING) return this.string(key);
-    if (type !== ARRAY || depth > 0) fail(this.file, `metadata ${shown(key)}: expected a type of GGUF, found ${type}`);
+    if (type !== ARRAY || depth > 0) fail(this.file, `metadata ${show(key)}: expected a type of GGUF, found ${type}`);
     const element = this.u32(key);
     const count = this.values(key, SCALARS[element]?.bytes ?? 8);
     return Array.from({ length: count }, () => this.value(element, key, depth + 1));

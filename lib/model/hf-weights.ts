@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import type { TensorSource } from "../native/addon.js";
-import { isObject, shown } from "./fields.js";
+import { show } from "../show.js";
+import { isObject } from "./fields.js";
 import { readJson } from "./files.js";
 import { readSafetensors } from "./safetensors.js";
 
@@ -37,7 +38,7 @@ function readShards(folder: string, index: string): TensorSource[] {
 function shardName(index: string, tensor: string, shard: unknown): string {
   const plain = typeof shard === "string" && shard === basename(shard) && !/[/\\\0:]/.test(shard);
   if (!plain || !shard.endsWith(".safetensors")) {
-    const found = shown(shard);
+    const found = show(shard);
     fail(index, `weight_map: ${tensor}: expected the name of a .safetensors file in the same folder, found ${found}`);
   }
   return shard;

@@ -2,6 +2,7 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import type { ModelConfig, TensorSource } from "../native/addon.js";
+import { orFileError } from "./files.js";
 import { openGguf } from "./gguf.js";
 import { openHuggingFace } from "./hf-folder.js";
 import type { ModelTokenizer } from "./tokenizer.js";
@@ -25,10 +26,10 @@ export interface Model {
  * Hostile or damaged files end in a TinyLoraError of one sentence.
  */
 export async function openModel(path: string): Promise<Model> {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = orFileError(path, () => statSync(path, { throwIfNoEntry: false }));
   if (!found) throw new TinyLoraError("ERR_FILE", `${path}: no such model: expected a folder or a .gguf file`);
   if (!found.isDirectory()) return openGguf(path);
-  const names = readdirSync(path);
+  const names = orFileError(path, () => readdirSync(path));
   if (names.includes("config.json")) return openHuggingFace(path);
   const ggufs = names.filter((name) => name.endsWith(".gguf")).sort();
   if (ggufs.length === 1) return openGguf(join(path, ggufs[0]!));

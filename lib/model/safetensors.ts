@@ -1,7 +1,8 @@
 // The header of a .safetensors file, read strictly: what this accepts, the weights can be mapped as it says.
 import { TinyLoraError } from "../error.js";
 import type { TensorSource } from "../native/addon.js";
-import { isObject, shown } from "./fields.js";
+import { show } from "../show.js";
+import { isObject } from "./fields.js";
 import { parseJsonObject, readBytes, withFile } from "./files.js";
 
 /** The limit of the format's own reader. */
@@ -29,20 +30,20 @@ export function readSafetensors(file: string): TensorSource[] {
 
 function tensorSource(file: string, data: number, size: number, name: string, entry: unknown): TensorSource {
   const place = `tensor ${name}`;
-  if (!isObject(entry)) fail(file, `${place}: expected an object, found ${shown(entry)}`);
+  if (!isObject(entry)) fail(file, `${place}: expected an object, found ${show(entry)}`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) {
-    fail(file, `${place}: dtype: expected F32, F16 or BF16, found ${shown(dtype)}`);
+    fail(file, `${place}: dtype: expected F32, F16 or BF16, found ${show(dtype)}`);
   }
   const type = dtype as keyof typeof BYTES;
-  if (!isCounts(shape)) fail(file, `${place}: shape: expected whole numbers, found ${shown(shape)}`);
+  if (!isCounts(shape)) fail(file, `${place}: shape: expected whole numbers, found ${show(shape)}`);
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]! || offsets[1]! > size - data) {
-    fail(file, `${place}: data_offsets: expected begin <= end <= ${size - data}, found ${shown(offsets)}`);
+    fail(file, `${place}: data_offsets: expected begin <= end <= ${size - data}, found ${show(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
   const bytes = shape.reduce((product, dimension) => product * dimension, BYTES[type]);
   if (bytes !== end - begin) {
-    fail(file, `${place}: expected ${bytes} bytes of ${type} for shape ${shown(shape)}, found ${end - begin}`);
+    fail(file, `${place}: expected ${bytes} bytes of ${type} for shape ${show(shape)}, found ${end - begin}`);
   }
   return { name, file, offset: data + begin, bytes, type, shape };
 }

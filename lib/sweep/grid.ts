@@ -1,5 +1,5 @@
 import { TinyLoraError } from "../error.js";
-import { shown } from "../model/fields.js";
+import { show } from "../show.js";
 
 export type Settings = Readonly<Record<string, unknown>>;
 
@@ -31,7 +31,7 @@ function checkCount(combinations: number, source: string): void {
 
 function expandBlock(block: unknown, source: string, depth: number): Settings[] {
   if (block === null || typeof block !== "object" || Array.isArray(block)) {
-    throw refusal(source, `grid: expected keys and values, found ${shown(block)}`);
+    throw refusal(source, `grid: expected keys and values, found ${show(block)}`);
   }
   const { grid, ...own } = block as Record<string, unknown>;
   let combinations: Settings[] = [{}];

@@ -16,7 +16,7 @@ import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config
 import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { shown } from "../model/fields.js";
+import { show } from "../show.js";
 import { expandGrid, type Settings } from "./grid.js";
 import { type Member, makeMember, memberLabel } from "./member.js";
 
@@ -138,7 +138,7 @@ function idleKeys(options: Settings): string[] {
 function checkedMethod(method: unknown): Method {
   const found = METHODS.find((name) => name === method);
   if (found) return found;
-  throw new TinyLoraError("ERR_CONFIG", `method: expected one of ${METHODS.join(", ")}, found ${shown(method)}`);
+  throw new TinyLoraError("ERR_CONFIG", `method: expected one of ${METHODS.join(", ")}, found ${show(method)}`);
 }
 
 function checkedConfig(options: Settings): TrainConfig {

@@ -51,6 +51,17 @@ describe("errors", () => {
     await expect(engine.generate("x", { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
   });
 
+  it("prompts and stop texts that are none", async () => {
+    const prompts = [undefined, 7, { role: "user" }, [null], [{ role: "user", content: 5 }], [[{ role: 1 }]], [7]];
+    for (const prompt of prompts) {
+      await expect((async () => engine.generate(prompt as never))()).rejects.toMatchObject({ code: "ERR_ARGUMENT" });
+    }
+    await expect(engine.logprobs([null] as never)).rejects.toThrow("prompt 0: expected a text, messages with role and");
+    await expect(engine.generate("x", { stop: "END" as never })).rejects.toThrow(
+      'stop: expected a list of texts, found "END"',
+    );
+  });
+
   it("calls after dispose", async () => {
     const other = await Engine.load(model, { threads: 1 });
     other.dispose();

@@ -39,6 +39,11 @@ describe("adapter files", () => {
     );
   });
 
+  it("takes options that are undefined for options that are not given", () => {
+    const options = { kind: undefined, tying: undefined, targets: undefined, projection: undefined, u: undefined };
+    expect(adapterSpec({ ...options, rank: 3 } as object)).toEqual(adapterSpec({ rank: 3 }));
+  });
+
   it("refuses what is no file and no short string", async () => {
     await expect(Adapter.load("nowhere")).rejects.toMatchObject({ code: "ERR_ADAPTER" });
     await expect(Adapter.load("nowhere")).rejects.toThrow(

@@ -186,6 +186,7 @@ describe("a Hugging Face folder", () => {
     const folder = temporaryFolder();
     await expectError(() => openModel(folder), "ERR_FILE", "expected config.json or one .gguf file");
     await expectError(() => openModel(join(folder, "none")), "ERR_FILE", "no such model");
+    await expectError(() => openModel(join(folder, "n".repeat(300))), "ERR_FILE", "cannot be read (ENAMETOOLONG)");
     write(folder, "a.gguf", "");
     write(folder, "b.gguf", "");
     await expectError(() => openModel(folder), "ERR_FILE", "2 .gguf files", "a.gguf, b.gguf");
