@@ -61,7 +61,7 @@ describe("a step of thousands of problems", () => {
     await new SftTrainer({ engine, adapter: engine.adapter(), data: dataOf(30), config }).train({
       onWarning: (message) => warnings.push(message),
     });
-    expect(engine.encoded).toBe(2 * 30); // prompt and answer
+    expect(engine.encoded).toBe(3 * 30); // prompt, both, and the answer, since the fake's "both" does not begin with the prompt
     expect(warnings).toEqual([
       "num_prompts: a step takes 1000 problems, of 30 there are: each comes up to 34 times in it",
     ]);
