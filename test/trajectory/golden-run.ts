@@ -36,15 +36,16 @@ export interface Train extends Pick<EngineOptions, "dtype" | "device" | "threads
   /** Its folder. */
   readonly run: string;
   readonly resume?: boolean;
-  /** Ctrl-C after this step. */
+  /** Ctrl-C after this step, or in the evaluation that comes next. */
   readonly stop?: number;
+  readonly stopIn?: "evaluation";
 }
 
 /** In bf16 on the cpu with two threads, if nothing else is said. */
 export async function trainGolden(
   method: Method,
   options: TrainOptions,
-  { run, resume = false, stop, dtype = "bf16", device = "cpu", threads = 2 }: Train,
+  { run, resume = false, stop, stopIn, dtype = "bf16", device = "cpu", threads = 2 }: Train,
 ) {
   await using engine = await Engine.load(MODEL, { dtype, device, threads, cacheTokens: 1024 });
   const config = { ...common, ...options };
@@ -54,10 +55,15 @@ export async function trainGolden(
   const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };
   const trainer = method === "GRPO" ? new GrpoTrainer({ ...all, rewards }) : new SftTrainer(all);
   const controller = new AbortController();
+  let made = 0;
   return await trainer.train({
     signal: controller.signal,
     onStep: ({ step }) => {
-      if (step === stop) controller.abort();
+      made = step;
+      if (step === stop && !stopIn) controller.abort();
+    },
+    onProgress: ({ phase }) => {
+      if (made === stop && phase === stopIn) controller.abort();
     },
   });
 }

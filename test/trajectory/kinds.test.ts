@@ -50,6 +50,18 @@ describe.each<Method>(["GRPO", "SFT"])("%s", (method) => {
   });
 });
 
+it.each<Method>(["GRPO", "SFT"])(
+  "%s: weights of a step that is given up after its update are taken back",
+  async (method) => {
+    const full: TrainOptions = { adapter: "full", target_modules: ["v_proj"] };
+    const stopped = await train(method, full, { run: "stopped", stop: 1, stopIn: "evaluation" });
+    expect(stopped).toMatchObject({ stopped: "aborted", step: 1 });
+    await train(method, full, { run: "stopped", resume: true });
+    await train(method, full, { run: "straight" });
+    expect(await metrics("stopped")).toEqual(await metrics("straight"));
+  },
+);
+
 it("what full fine-tuning leaves is a model of the trained weights", async () => {
   await train("SFT", { adapter: "full", dtype: "bf16" }, { run: "full" });
   await using base = await Engine.load(MODEL, { dtype: "bf16" });
