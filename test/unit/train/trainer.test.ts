@@ -122,6 +122,20 @@ describe("GrpoTrainer", () => {
     expect(policy.vector).toEqual(trained.v);
   });
 
+  it("starts from small numbers where init is uniform, others for another seed", async () => {
+    const starts: Float32Array[] = [];
+    for (const seed of [1, 2]) {
+      const run = join(folder, String(seed));
+      await makeTrainer({ run, config: { init: "uniform", seed, max_steps: 1, eval_steps: 0 } }).train();
+      starts.push((await readHistory(run)).get(0)!.optimizer.master);
+    }
+    const sizes = starts.flatMap((v) => [...v].map(Math.abs));
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(0.02);
+    expect(Math.max(...sizes)).toBeGreaterThan(0.01);
+    expect(new Set(sizes).size).toBe(10);
+    expect(new Set(starts.flatMap((v) => [...v].map(Math.sign)))).toEqual(new Set([-1, 1]));
+  });
+
   it("writes down what it trains, and refuses options that describe another adapter", async () => {
     await makeTrainer({ run: folder }).train();
     expect((await readRunInfo(folder)).config).toMatchObject({ adapter: "tinylora", r: 2, u: 5, tying: null });
