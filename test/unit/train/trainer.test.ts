@@ -138,7 +138,10 @@ describe("GrpoTrainer", () => {
 
   it("writes down what it trains, and refuses options that describe another adapter", async () => {
     await makeTrainer({ run: folder }).train();
-    expect((await readRunInfo(folder)).config).toMatchObject({ adapter: "tinylora", r: 2, u: 5, tying: null });
+    expect((await readRunInfo(folder)).config).toMatchObject({
+      ...{ adapter: "tinylora", r: 2, u: 5, tying: null },
+      rewards: ["sevens"],
+    });
     expect(() => makeTrainer({ config: { u: 6 } })).toThrow(
       /^options: they describe another adapter than the one given: expected u: 5 \(found 6\)$/,
     );
@@ -226,9 +229,10 @@ describe("GrpoTrainer", () => {
   });
 
   it("refuses a token budget that a completion does not fit in, naming the example", async () => {
-    const config = { token_budget: 5 };
-    await expect(makeTrainer({ config }).train()).rejects.toThrow(
-      /token_budget: expected at least \d+ .*fake\/train\/\d+/,
+    const fits = { token_budget: 4 + 8, max_steps: 1 };
+    expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
+    await expect(makeTrainer({ config: { token_budget: 4 + 7 } }).train()).rejects.toThrow(
+      /^token_budget: expected at least 12 .*fake\/train\/\d+, found 11$/,
     );
   });
 });
