@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { SftOptions } from "../../../lib/config/method.js";
 import type { Dataset } from "../../../lib/data/load.js";
+import { solutionOf } from "../../../lib/data/solution.js";
 import { readHistory } from "../../../lib/run/history.js";
 import { toLesson } from "../../../lib/train/sft.js";
 import { SftTrainer } from "../../../lib/train/sft-trainer.js";
@@ -123,6 +124,14 @@ describe("a lesson", () => {
     expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens.at(-1)).toBe(3);
     Object.assign(own.tokenizer, { eos: undefined, stopTokens: [] });
     expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens).toHaveLength(4 + 2);
+  });
+
+  it.each<[row: Record<string, unknown>, solution: string]>([
+    [{ answer: "7", solution: " 3 + 4 = 7 " }, "3 + 4 = 7"],
+    [{ solution: "", rationale: "3 + 4", completion: 7 }, "3 + 4"],
+    [{ question: "3 + 4?" }, "seven"],
+  ])("of %j teaches %j", (row, solution) => {
+    expect(solutionOf({ id: "a", question: "3 + 4?", answer: "seven", row })).toBe(solution);
   });
 
   it("fits in a pass and in the model, or says in which it does not", () => {
