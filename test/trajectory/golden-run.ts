@@ -36,17 +36,16 @@ export interface Train extends Pick<EngineOptions, "dtype" | "device" | "threads
   /** Its folder. */
   readonly run: string;
   readonly resume?: boolean;
-  /** Ctrl-C after this step. */
+  /** Ctrl-C after this step, or in the evaluation or the second update of a batch that comes next. */
   readonly stop?: number;
-  /** Ctrl-C in the training of the step after it: at the begin of its second iteration. */
-  readonly within?: boolean;
+  readonly stopIn?: "evaluation" | "second update";
 }
 
 /** In bf16 on the cpu with two threads, if nothing else is said. */
 export async function trainGolden(
   method: Method,
   options: TrainOptions,
-  { run, resume = false, stop, within = false, dtype = "bf16", device = "cpu", threads = 2 }: Train,
+  { run, resume = false, stop, stopIn, dtype = "bf16", device = "cpu", threads = 2 }: Train,
 ) {
   await using engine = await Engine.load(MODEL, { dtype, device, threads, cacheTokens: 1024 });
   const config = { ...common, ...options };
@@ -56,16 +55,17 @@ export async function trainGolden(
   const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };
   const trainer = method === "GRPO" ? new GrpoTrainer({ ...all, rewards }) : new SftTrainer(all);
   const controller = new AbortController();
-  let [done, iterations] = [0, 0];
+  let [made, updates] = [0, 0];
   return await trainer.train({
     signal: controller.signal,
     onStep: ({ step }) => {
-      [done, iterations] = [step, 0];
-      if (step === stop && !within) controller.abort();
+      [made, updates] = [step, 0];
+      if (step === stop && !stopIn) controller.abort();
     },
-    onProgress: ({ phase, done: passes }) => {
-      if (phase !== "training" || passes > 0) return;
-      if (done === stop && within && ++iterations === 2) controller.abort();
+    onProgress: ({ phase, done }) => {
+      if (phase === "training" && done === 0) updates++;
+      const now = phase === "training" && updates === 2 ? "second update" : phase;
+      if (made === stop && now === stopIn) controller.abort();
     },
   });
 }

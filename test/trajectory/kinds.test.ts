@@ -53,7 +53,7 @@ describe.each<Method>(["GRPO", "SFT"])("%s", (method) => {
 it.each(kinds)("%s: stopped between the updates of one batch, it goes on from before the first", async (_, options) => {
   const more = { ...options, beta: options.adapter === "full" ? 0 : 0.1 };
   await train("GRPO", more, { run: "straight" });
-  const stopped = await train("GRPO", more, { run: "stopped", stop: 2, within: true });
+  const stopped = await train("GRPO", more, { run: "stopped", stop: 2, stopIn: "second update" });
   expect(stopped).toMatchObject({ stopped: "aborted", step: 2 });
   await train("GRPO", more, { run: "stopped", resume: true });
   expect(await metrics("stopped")).toEqual(await metrics("straight"));
@@ -82,6 +82,18 @@ it.each(kinds)(
       expect(value).toBeGreaterThan(0);
       expect(Math.abs(apart[i]! / value - 1)).toBeLessThan(1e-5);
     }
+  },
+);
+
+it.each<Method>(["GRPO", "SFT"])(
+  "%s: weights of a step that is given up after its update are taken back",
+  async (method) => {
+    const full: TrainOptions = { adapter: "full", target_modules: ["v_proj"] };
+    const stopped = await train(method, full, { run: "stopped", stop: 1, stopIn: "evaluation" });
+    expect(stopped).toMatchObject({ stopped: "aborted", step: 1 });
+    await train(method, full, { run: "stopped", resume: true });
+    await train(method, full, { run: "straight" });
+    expect(await metrics("stopped")).toEqual(await metrics("straight"));
   },
 );
 

@@ -54,6 +54,8 @@ describe("order", () => {
       }),
       { numRuns: 50 },
     );
+    expect([...permutation(8, 42, 0)]).toEqual([1, 0, 4, 6, 5, 3, 7, 2]); // runs of older versions go on by it
+    expect(examplesOfStep(2, 3, 8, 42)).toEqual([7, 2, 3]);
     expect(permutation(50, 1, 0)).not.toEqual(permutation(50, 1, 1));
     expect(permutation(50, 1, 0)).not.toEqual(permutation(50, 2, 0));
   });

@@ -50,6 +50,8 @@ describe("config.json", () => {
     expect(config({ rope_scaling: { type: "linear", factor: 2 } }).ropeScaling).toEqual({ type: "linear", factor: 2 });
     expect(config({ rope_scaling: null })).not.toHaveProperty("ropeScaling");
   });
+  it("that holds a number where an object belongs is refused", () =>
+    expectError(() => config({ rope_scaling: 5 }), "ERR_MODEL", "config.json: rope_scaling: expected an object"));
   it("may name a sliding window that no layer uses", () => {
     const qwen2 = { architectures: ["Qwen2ForCausalLM"], sliding_window: 128, max_window_layers: 1 };
     expect(config({ ...qwen2, use_sliding_window: false }).family).toBe("qwen2");
@@ -112,6 +114,22 @@ describe("a Hugging Face folder", () => {
       JSON.stringify(name),
     );
   });
+  it.each<[generation: unknown, model: unknown, stopTokens: number[]]>([
+    [undefined, 3, [1, 3]],
+    [[4, 5], 3, [1, 3, 4, 5]],
+    [6, null, [1, 6]],
+  ])(
+    "stops at the end of its tokenizer, and at the tokens of generation_config.json (%j) and config.json (%j)",
+    async (generation, model, stops) => {
+      const folder = copyOf("qwen3");
+      rmSync(join(folder, "tokenizer_config.json"), { force: true });
+      const written = JSON.parse(readFileSync(join(folder, "config.json"), "utf8")) as object;
+      write(folder, "config.json", { ...written, eos_token_id: model });
+      write(folder, "generation_config.json", { eos_token_id: generation });
+      expect((await openModel(folder)).tokenizer.stopTokens).toEqual(Int32Array.from(stops));
+    },
+  );
+
   it("whose index and shards differ is refused", async () => {
     const folder = copyOf("llama-tied");
     const file = join(folder, "model.safetensors.index.json");

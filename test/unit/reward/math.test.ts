@@ -148,6 +148,20 @@ describe("sameAnswer", () => {
     ["|1-\\sqrt{2}|", "\\sqrt{2}-1"],
     ["\\sqrt[3]{-8}", "-2"],
     ["f(2i)", "f(i+i)"],
+    ["y\\ge 2x", "2x\\le y"],
+    ["\\varnothing", "\\emptyset"],
+    ["\\infinity", "\\infty"],
+    ["2\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}2\\\\4\\end{pmatrix}"],
+    ["\\begin{pmatrix}2\\\\4\\end{pmatrix}/2", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"],
+    ["-\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}-1\\\\-2\\end{pmatrix}"],
+    [
+      "\\begin{pmatrix}3\\\\4\\end{pmatrix}-\\begin{pmatrix}1\\\\1\\end{pmatrix}",
+      "\\begin{pmatrix}2\\\\3\\end{pmatrix}",
+    ],
+    ["[1,3]\\cup[2,4]", "[1,4]"],
+    ["[1,2)\\cup[2,3]", "[1,3]"],
+    ["[1,2]\\cup(2,3]", "[1,3]"],
+    ["(1,2)\\cup(1,3)", "(1,3)"],
   ])("%j is %j", (a, b) => {
     expect(sameAnswer(a, b)).toBe(true);
     expect(sameAnswer(b, a)).toBe(true);
@@ -189,6 +203,8 @@ describe("sameAnswer", () => {
     ["\\tan 45^\\circ", "1"],
     ["f(2i)", "f(3i)"],
     ["f(i/2)", "f(i/3)"],
+    ["[1,2)\\cup(2,3]", "[1,3]"],
+    ["[1,2]\\cup[3,4]", "[1,4]"],
     ["f(2+i)", "f(3+i)"],
   ])("%j is not %j", (a, b) => {
     expect(sameAnswer(a, b)).toBe(false);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -53,5 +53,27 @@ describe("the columns of eval_data", () => {
     await expect(heldOut({ ...data, ...options })).rejects.toThrow(
       /no-answers\.jsonl\/1: expected an answer .*: eval_answer_column names another column/,
     );
+  });
+});
+
+describe("skip_bad", () => {
+  it("tells of each source how many rows it left out", async () => {
+    const warnings: string[] = [];
+    const load = (options: TrainOptions) =>
+      trainingData({}, resolveConfig({ data: own, ...columns, skip_bad: true, ...options }), {
+        onWarning: (message) => void warnings.push(message),
+      });
+    await load({});
+    expect(warnings).toEqual([]);
+    await appendFile(own, '{"task"\n{"result": 1}\n');
+    await writeFile(other, "task,result\nexercise 1?,1\nexercise 2?,\n");
+    const { test } = await load({ eval_data: other });
+    expect(test.map(({ question }) => question)).toEqual(["exercise 1?"]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/own\.jsonl: 2 broken rows left out, the first: .*own\.jsonl:21: broken JSON/),
+      expect.stringMatching(/other\.csv: 1 broken rows left out, the first: .*other\.csv:3: expected a text or number/),
+    ]);
+    await writeFile(other, "task,result\nexercise 2?,\n");
+    await expect(load({ eval_data: other })).rejects.toThrow(/other\.csv: expected problems, found 1 broken rows/);
   });
 });

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { SftOptions } from "../../../lib/config/method.js";
 import type { Dataset } from "../../../lib/data/load.js";
+import { solutionOf } from "../../../lib/data/solution.js";
 import { readHistory } from "../../../lib/run/history.js";
 import { toLesson } from "../../../lib/train/sft.js";
 import { SftTrainer } from "../../../lib/train/sft-trainer.js";
@@ -54,28 +55,33 @@ async function meanOf(policy: FakePolicy, v: Float32Array): Promise<{ loss: numb
 describe("a step of supervised fine-tuning", () => {
   it("follows the slope of the mean of -log p over answers and their ends", async () => {
     const policy = new FakePolicy();
-    const trainer = new SftTrainer({ engine: policy, adapter: policy.adapter(), data, config: small, run: folder });
-    const { adapter } = await trainer.train();
-    const { measured, ...metrics } = JSON.parse(await readFile(join(folder, "metrics.jsonl"), "utf8"));
-    const gradient = (await readHistory(folder)).get(1)!.lastGradient!;
-    const { loss, entropy } = await meanOf(policy, new Float32Array(5));
+    const config: SftOptions = { ...small, max_steps: 2 };
+    await new SftTrainer({ engine: policy, adapter: policy.adapter(), data, config, run: folder }).train();
+    const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trim().split("\n");
+    const states = await readHistory(folder);
     const tokens = 3 * 4 + (2 + 1) + (3 + 1) + (4 + 1); // prompts of 4, answers after a space
-    expect(metrics).toEqual({
-      ...{ step: 1, epoch: 1, learning_rate: 0.5, num_tokens: tokens },
-      loss: expect.closeTo(loss, 6),
-      entropy: expect.closeTo(entropy, 6),
-      grad_norm: expect.closeTo(Math.hypot(...gradient), 12),
-    });
-    expect(Object.keys(measured)).toEqual(["step_time", "tokens_per_second/training", "memory/peak_rss"]);
-    expect(measured["tokens_per_second/training"]).toBeGreaterThan(tokens / 60);
-    for (const [i, slope] of gradient.entries()) {
-      const at = (h: number) =>
-        meanOf(
-          policy,
-          Float32Array.from({ length: 5 }, (_, k) => (k === i ? h : 0)),
-        );
-      expect(slope).toBeCloseTo(((await at(1e-2)).loss - (await at(-1e-2)).loss) / 2e-2, 4);
-      expect(adapter.v[i]).toBeCloseTo(-0.5 * slope, 6);
+    for (const step of [1, 2]) {
+      const { measured, ...metrics } = JSON.parse(lines[step - 1]!);
+      const [before, after] = [states.get(step - 1)!.optimizer.master, states.get(step)!.optimizer.master];
+      const gradient = states.get(step)!.lastGradient!;
+      const { loss, entropy } = await meanOf(policy, before);
+      expect(metrics).toEqual({
+        ...{ step, epoch: step, learning_rate: 0.5, num_tokens: step * tokens },
+        loss: expect.closeTo(loss, 6),
+        entropy: expect.closeTo(entropy, 6),
+        grad_norm: expect.closeTo(Math.hypot(...gradient), 12),
+      });
+      expect(Object.keys(measured)).toEqual(["step_time", "tokens_per_second/training", "memory/peak_rss"]);
+      expect(measured["tokens_per_second/training"]).toBeGreaterThan(tokens / 60);
+      for (const [i, slope] of gradient.entries()) {
+        const at = (h: number) =>
+          meanOf(
+            policy,
+            before.map((value, k) => (k === i ? value + h : value)),
+          );
+        expect(slope).toBeCloseTo(((await at(1e-2)).loss - (await at(-1e-2)).loss) / 2e-2, 4);
+        expect(after[i]).toBeCloseTo(before[i]! - 0.5 * slope, 6);
+      }
     }
   });
 
@@ -118,6 +124,14 @@ describe("a lesson", () => {
     expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens.at(-1)).toBe(3);
     Object.assign(own.tokenizer, { eos: undefined, stopTokens: [] });
     expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens).toHaveLength(4 + 2);
+  });
+
+  it.each<[row: Record<string, unknown>, solution: string]>([
+    [{ answer: "7", solution: " 3 + 4 = 7 " }, "3 + 4 = 7"],
+    [{ solution: "", rationale: "3 + 4", completion: 7 }, "3 + 4"],
+    [{ question: "3 + 4?" }, "seven"],
+  ])("of %j teaches %j", (row, solution) => {
+    expect(solutionOf({ id: "a", question: "3 + 4?", answer: "seven", row })).toBe(solution);
   });
 
   it("fits in a pass and in the model, or says in which it does not", () => {

@@ -140,9 +140,26 @@ describe("GrpoTrainer", () => {
     expect(policy.vector).toEqual(trained.v);
   });
 
+  it("starts from small numbers where init is uniform, others for another seed", async () => {
+    const starts: Float32Array[] = [];
+    for (const seed of [1, 2]) {
+      const run = join(folder, String(seed));
+      await makeTrainer({ run, config: { init: "uniform", seed, max_steps: 1, eval_steps: 0 } }).train();
+      starts.push((await readHistory(run)).get(0)!.optimizer.master);
+    }
+    const sizes = starts.flatMap((v) => [...v].map(Math.abs));
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(0.02);
+    expect(Math.max(...sizes)).toBeGreaterThan(0.01);
+    expect(new Set(sizes).size).toBe(10);
+    expect(new Set(starts.flatMap((v) => [...v].map(Math.sign)))).toEqual(new Set([-1, 1]));
+  });
+
   it("writes down what it trains, and refuses options that describe another adapter", async () => {
     await makeTrainer({ run: folder }).train();
-    expect((await readRunInfo(folder)).config).toMatchObject({ adapter: "tinylora", r: 2, u: 5, tying: null });
+    expect((await readRunInfo(folder)).config).toMatchObject({
+      ...{ adapter: "tinylora", r: 2, u: 5, tying: null },
+      rewards: ["sevens"],
+    });
     expect(() => makeTrainer({ config: { u: 6 } })).toThrow(
       /^options: they describe another adapter than the one given: expected u: 5 \(found 6\)$/,
     );
@@ -230,9 +247,10 @@ describe("GrpoTrainer", () => {
   });
 
   it("refuses a token budget that a completion does not fit in, naming the example", async () => {
-    const config = { token_budget: 5 };
-    await expect(makeTrainer({ config }).train()).rejects.toThrow(
-      /token_budget: expected at least \d+ .*fake\/train\/\d+/,
+    const fits = { token_budget: 4 + 8, max_steps: 1 };
+    expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
+    await expect(makeTrainer({ config: { token_budget: 4 + 7 } }).train()).rejects.toThrow(
+      /^token_budget: expected at least 12 .*fake\/train\/\d+, found 11$/,
     );
   });
 });
