@@ -16,9 +16,9 @@ thread_local bool currentContext = false;
 
 /** The calls that CUDASIM_REFUSE can name: those by which a program takes something of the device. */
 constexpr const char* kRefusable[] = {
-    "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent",    "cuStreamCreate", "cuEventCreate",
-    "cuDeviceGetDefaultMemPool", "cuMemPoolSetAttribute", "cuMemAlloc", "cuMemAllocAsync",
-    "cuMemAllocHost",           "cuModuleLoadData",   "cuModuleGetFunction",
+    "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuStreamCreate",  "cuEventCreate",  "cuDeviceGetDefaultMemPool",
+    "cuMemPoolSetAttribute",    "cuMemAlloc",      "cuMemAllocAsync", "cuMemAllocHost", "cuModuleLoadData",
+    "cuModuleGetFunction",
 };
 
 bool isRefusable(const std::string& call) {
