@@ -25,7 +25,7 @@ import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native start                                   two minutes with the embedded model
+  $ tinylora-native start                                   the embedded model, in less than a minute
   $ tinylora-native start --seed 1 --u 1                    the same with one number and another order
   $ tinylora-native start --model path/to/model             with a model this is \`train\``;
 

@@ -74,7 +74,8 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
       onWarning: (message) => console.error(`warning: ${message}`),
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
-      console.error(`stopped: go on with \`tinylora-native sweep ${quoted(file)} --folder ${quoted(folder)}\``);
+      // The same flags: a model that comes over the base is part of what a member is.
+      console.error(`stopped: go on with \`tinylora-native ${process.argv.slice(2).map(quoted).join(" ")}\``);
       signal.throwIfAborted();
     }
     console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${quoted(folder)}`);

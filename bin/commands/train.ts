@@ -43,7 +43,7 @@ ${AFTER}`;
 
 const SFT_EXAMPLES = `
 Examples:
-  $ tinylora-native sft --data gsm8k --adapter full --learning-rate 1e-5 --lr-scheduler-type cosine
+  $ tinylora-native sft --data gsm8k --adapter full --learning-rate 1e-5 --lr-scheduler-type cosine --run runs/lessons
   $ tinylora-native sft --data lessons.jsonl --adapter lora --r 8    rows with "question" and "solution"
   $ tinylora-native eval --model runs/lessons --data gsm8k    what full fine-tuning leaves is a model
 ${AFTER}`;

@@ -10,6 +10,9 @@ import { packageRoot } from "../version.js";
 import type { Report } from "./thread.js";
 import { type Limit, settled } from "./time-limit.js";
 
+/** What Node ends with where a module waits at its top level for what nothing will bring. */
+const UNSETTLED = 13;
+
 /** A call whose answer has not come. */
 interface Pending {
   /** Whose it is: those of one are given up together. */
@@ -110,7 +113,9 @@ class RewardThread {
         if (this.#worker === worker) this.#giveUp(error);
       };
       worker.on("error", ended);
-      worker.on("exit", (code) => ended(new Error(`its thread ended with code ${code}`)));
+      const reason = (code: number) =>
+        code === UNSETTLED ? "an await outside of its functions never ends" : `its thread ended with code ${code}`;
+      worker.on("exit", (code) => ended(new Error(reason(code))));
     });
   }
 

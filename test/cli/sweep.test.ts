@@ -62,17 +62,18 @@ describe("sweep and plot", () => {
   it("stops at Ctrl-C and goes on to the bits of a sweep that was not stopped", async () => {
     const long = await writeSweep("long.yaml", "u: [1, 2]", 12);
     const [stopped, straight] = [join(folder, "stopped"), join(folder, "straight")];
-    const interrupted = await runCli(["sweep", long, "--folder", stopped], { interruptAfter: "2/2 starts" });
+    const sweep = (to: string) => ["sweep", long, "--data", "embedded", "--folder", to]; // what comes over the base
+    const interrupted = await runCli(sweep(stopped), { interruptAfter: "2/2 starts" });
     expect(interrupted.code).toBe(130);
     expect(interrupted.stdout).toContain("1/2 finished");
-    expect(interrupted.stderr).toContain(`go on with \`tinylora-native sweep ${long}`);
+    expect(interrupted.stderr).toContain(`go on with \`tinylora-native ${sweep(stopped).join(" ")}\``);
     expect(interrupted.stdout).not.toContain("2/2 finished");
 
-    const resumed = await runCli(["sweep", long, "--folder", stopped]);
+    const resumed = await runCli(sweep(stopped));
     expect(resumed.code).toBe(0);
     expect(resumed.stdout).toMatch(/1\/2 skipped/);
     expect(resumed.stdout).toMatch(/2\/2 finished/);
-    await runCli(["sweep", long, "--folder", straight]);
+    await runCli(sweep(straight));
     const results = (from: string) => readFile(join(from, "results.json"), "utf8");
     expect(await results(stopped)).toBe(await results(straight));
   });

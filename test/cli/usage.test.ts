@@ -132,8 +132,11 @@ describe("failures: exit code 1 and one line", () => {
     [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
     [["train", "--data", "/nowhere.jsonl", "--model", "embedded"], "/nowhere.jsonl: cannot be read"],
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
-    [["eval", "--data", "embedded", "--output", "package.json/x.jsonl"], "package.json/x.jsonl: cannot be written"],
-    [["eval", "--data", "embedded", "--report", "package.json/x.md"], "package.json/x.md: cannot be written"],
+    [
+      ["eval", "--data", "embedded", "--output", "package.json/x.jsonl"],
+      "package.json: expected a folder, found a file",
+    ],
+    [["eval", "--data", "embedded", "--report", "package.json/x.md"], "package.json: expected a folder, found a file"],
     [["eval", "--data", "embedded", "--report", "docs"], "docs: expected a file, found a folder"],
     [["train", "--model", "embedded", "--data", "embedded", "--r", "17"], "rank: expected at most 16"],
     [["eval", "--compare", "nowhere"], "nowhere: no such adapter"],

@@ -118,6 +118,10 @@ describe("a module's reward", () => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(new Error("given up")), 100);
     await expect(load(path, 600, controller.signal)).rejects.toThrow(/^given up$/);
+    const waiting = await moduleOf("waiting", "await new Promise(() => {}); export default () => 1;");
+    await expect(load(waiting)).rejects.toThrow(
+      /^rewards: .*waiting\.mjs cannot be loaded: an await outside of its functions never ends$/,
+    );
   });
 
   it("is refused where there is no function", async () => {
