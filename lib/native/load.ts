@@ -24,7 +24,7 @@ function find(root: string): string {
     throw new TinyLoraError(
       "ERR_ADDON",
       `no native addon for ${process.platform}-${process.arch}, Node ${process.versions.node}: looked in ${places} of ${root}.\n` +
-        "Build it with `npm run build`; that takes a C++20 compiler and CMake.",
+        `Build it with \`${buildCommand(root)}\`; that takes a C++20 compiler and CMake.`,
       { cause: error },
     );
   }
@@ -36,10 +36,15 @@ function load(file: string): Addon {
   } catch (error) {
     throw new TinyLoraError(
       "ERR_ADDON",
-      `${file} does not load: ${(error as Error).message.split("\n")[0]}.\nBuild it for this machine with \`npm run build\`.`,
+      `${file} does not load: ${(error as Error).message.split("\n")[0]}.\nBuild it for this machine with \`${buildCommand(packageRoot())}\`.`,
       { cause: error },
     );
   }
+}
+
+/** As a dependency the package has no scripts of its own to run. */
+function buildCommand(root: string): string {
+  return existsSync(join(root, "scripts", "setup.mjs")) ? "npm run build" : "npm rebuild tinylora-native";
 }
 
 function state(folder: string): string {

@@ -40,7 +40,10 @@ export interface TrainCallbacks {
    * data is fetched or the SVD is made, `train` rejects with its reason.
    */
   readonly signal?: AbortSignal | undefined;
-  /** After every step, and once before the first (step 0) when it is evaluated. The next one waits for its promise. */
+  /**
+   * After every step, and once before the first (step 0) when it is evaluated. The engine is what the step made of it, and
+   * the next step waits for the promise.
+   */
   readonly onStep?: ((report: StepReport) => void | Promise<void>) | undefined;
   /** Within a step. What this or another callback throws ends the run as an error does. */
   readonly onProgress?: ProgressListener | undefined;
@@ -143,6 +146,7 @@ export async function runSteps(
       const held = await evaluateStep(options, next, onProgress, signal);
       if (lines.length > 0) await run?.writeCompletions(next.step, lines);
       await run?.appendState(next);
+      trainable.use(next.optimizer); // onStep may sample from it
       await report(next.step, { ...metrics, ...held?.metrics }, { ...measured, ...held?.measured });
       state = next;
       if (state.step % config.save_steps === 0 || state.step === config.max_steps) await save(state);

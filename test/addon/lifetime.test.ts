@@ -73,6 +73,19 @@ describe("abort", () => {
     });
   });
 
+  it("comes of an SVD's listener that returns false", async () => {
+    const larger = writeTinyModel({ hidden: 320, intermediate: 640, layers: 8 });
+    try {
+      await withEngine(addon, larger.spec(), async (engine) => {
+        const modules = engine.modules.map(({ index }) => index);
+        await expect(engine.computeSvd({ rank: 16, modules }, () => false)).rejects.toEqual(aborted);
+        expect(await engine.computeSvd({ rank: 2, modules: [0] }, () => undefined)).toHaveLength(1);
+      });
+    } finally {
+      larger.remove();
+    }
+  });
+
   it("does not touch sampling", async () => {
     await withEngine(addon, spec(), async (engine) => {
       const sampling = sample(engine, request({ maxNewTokens: 200 }));
@@ -191,6 +204,30 @@ describe("a process", () => {
     const { status, output } = run(script);
     expect(status).toBe(0);
     expect(output.split("\n")[0]).toBe("mine");
+  });
+
+  it("runs engines in worker threads, ended while they load and free one after another", () => {
+    const script = `
+      const { Worker } = await import("node:worker_threads");
+      const code = \`
+        const { parentPort, workerData } = require("node:worker_threads");
+        const addon = require(workerData.file);
+        (async () => {
+          for (let i = 0; ; i++) {
+            (await addon.loadEngine(workerData.spec, () => {})).dispose();
+            if (i === 0) parentPort.postMessage("on");
+          }
+        })();\`;
+      for (let round = 0; round < 30; round++) {
+        await new Promise((done) => {
+          const worker = new Worker(code, { eval: true, execArgv: [], workerData: { file: process.argv[1], spec } });
+          worker.on("error", (error) => { console.log(error); done(); });
+          worker.once("message", () => setTimeout(() => worker.terminate(), 5 + round));
+          worker.on("exit", done);
+        });
+      }
+      console.log("done");`;
+    expect(run(script)).toEqual({ status: 0, signal: null, output: "done\n" });
   });
 
   it("runs engines in worker threads, ended in mid-step", () => {

@@ -1,6 +1,6 @@
 // The package as a dependency: what a program of its own imports, and its types under the ways to resolve them.
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -16,8 +16,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-function run(args: readonly string[]): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+function run(args: readonly string[], env = process.env): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8", env });
   return { status, output: stdout + stderr };
 }
 
@@ -32,6 +32,82 @@ engine.dispose();
   );
   expect(run(["plain.mjs"])).toEqual({ status: 0, output: "tl1-\n" });
 });
+
+it("tells how to build the addon that an installation left out", async () => {
+  const installed = join(folder, "other", "node_modules", "tinylora-native");
+  for (const part of ["dist", "models", "package.json"]) {
+    await cp(join(ROOT, part), join(installed, part), { recursive: true });
+  }
+  await symlink(join(ROOT, "node_modules"), join(installed, "node_modules"));
+  const program = `import { Engine, findModel } from "tinylora-native";
+await Engine.load(findModel("embedded")).catch((error) => console.log(error.code, error.message));
+`;
+  await writeFile(join(folder, "other", "program.mjs"), program);
+  const { TINYLORA_ADDON: _, ...env } = process.env;
+  const { status, output } = run([join("other", "program.mjs")], env);
+  expect(status).toBe(0);
+  expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `npm rebuild tinylora-native`;/);
+});
+
+it("has source maps with their sources, which are not in it", async () => {
+  const map = JSON.parse(await readFile(join(ROOT, "dist", "lib", "engine.js.map"), "utf8")) as object;
+  expect(map).toMatchObject({ sourcesContent: [await readFile(join(ROOT, "lib", "engine.ts"), "utf8")] });
+});
+
+/** What a careful program writes: options that may be undefined, data that it does not change, names for all it passes on. */
+const CAREFUL = `import {
+  Adapter,
+  type AdapterKindName,
+  type AdapterMatrices,
+  type AdapterOptions,
+  type Breakdown,
+  type BreakdownRow,
+  type Columns,
+  type Counters,
+  type Dataset,
+  type DatasetSpec,
+  type Distribution,
+  Engine,
+  type FullBase,
+  findModel,
+  GrpoTrainer,
+  type HubOptions,
+  type ManyVectors,
+  type Metrics,
+  type ModelTokenizer,
+  type NamedWeights,
+  type Policy,
+  type Progress,
+  type ProgressListener,
+  type PromptStyle,
+  plotFolders,
+  type Purpose,
+  runSweep,
+  type RunInfo,
+  type Settings,
+  type Split,
+  type WeightTraining,
+} from "tinylora-native";
+export type Names = [AdapterKindName, AdapterMatrices, Breakdown, BreakdownRow, Columns, Counters, DatasetSpec,
+  Distribution, FullBase, HubOptions, ManyVectors, ModelTokenizer, NamedWeights, Policy, ProgressListener, PromptStyle,
+  Purpose, RunInfo, Settings, Split, WeightTraining];
+declare const signal: AbortSignal | undefined;
+declare const run: string | undefined;
+const engine = await Engine.load(findModel(), { signal, threads: undefined, onProgress: undefined });
+const problems = [{ id: "1", question: "1 + 1?", answer: "2", row: {} }] as const;
+const data: Dataset = { name: "own", train: problems, test: [] };
+const options: AdapterOptions = { rank: undefined, u: 13 };
+const config = { max_steps: undefined, num_prompts: 2 };
+const trainer = new GrpoTrainer({ engine, adapter: Adapter.create(engine, options), data, config, run, rewards: undefined });
+const onProgress = ({ phase, done }: Progress): void => console.log(phase, done);
+const first = (metrics: Metrics): number | undefined => metrics.reward;
+await trainer.train({ signal, onProgress, onStep: ({ metrics }) => void first(metrics), onWarning: undefined });
+await runSweep({ sweep: "sweep.yaml", folder: "sweep", signal, population: undefined });
+await plotFolders({ folders: ["sweep"], output: "plots", by: undefined });
+const none = await engine.generate("1 + 1 =", { signal }).catch((error: unknown) => String(error));
+console.log(typeof none);
+engine.dispose();
+`;
 
 describe("types", () => {
   it.each([
@@ -51,9 +127,20 @@ const { adapter: trained } = await new SftTrainer({ engine, adapter, config: { n
 await trained.save("trained");
 `,
     );
+    await writeFile(join(folder, "careful.ts"), CAREFUL);
     const tsc = join(ROOT, "node_modules", "typescript", "bin", "tsc");
-    const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,esnext.disposable"];
+    const options = [
+      "--noEmit",
+      "--strict",
+      "--exactOptionalPropertyTypes",
+      "--skipLibCheck",
+      "false",
+      "--target",
+      "es2022",
+      "--lib",
+      "es2022,esnext.disposable",
+    ];
     const types = ["--types", "node", "--module", module, "--moduleResolution", moduleResolution];
-    expect(run([tsc, ...options, ...types, "readme.ts", "sft.ts"])).toEqual({ status: 0, output: "" });
+    expect(run([tsc, ...options, ...types, "readme.ts", "sft.ts", "careful.ts"])).toEqual({ status: 0, output: "" });
   });
 });

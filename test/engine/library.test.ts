@@ -257,6 +257,16 @@ describe("callers that share an engine", () => {
     expect(String((await trainer().train()).adapter)).toBe(alone);
   });
 
+  it("find in onStep what the step made", async () => {
+    const found: string[] = [];
+    const result = await trainer().train({
+      onStep: async () => void found.push(digest(await engine.logprobs(["some text"]))),
+    });
+    expect(new Set(found).size).toBe(3);
+    await engine.attach(result.adapter);
+    expect(digest(await engine.logprobs(["some text"]))).toBe(found.at(-1));
+  });
+
   it("do not take the adapter away that is being trained", async () => {
     const alone = String((await trainer().train()).adapter);
     const refusals: unknown[] = [];
