@@ -14,7 +14,7 @@ const MAY_USE = {
     ...["lib/adapter", "lib/native", "lib/config/env.ts", "lib/error.ts", "lib/files.ts", "lib/version.ts"],
     ...["lib/model/open.ts", "lib/data/philox.ts"],
   ],
-  "lib/model": ["lib/model", "lib/native/addon.ts", "lib/error.ts"],
+  "lib/model": ["lib/model", "lib/native/addon.ts", "lib/error.ts", "lib/show.ts"],
   lib: ["lib"],
   "native/core": ["core"],
   "native/ops": ["ops", "core"],
