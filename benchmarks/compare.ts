@@ -2,11 +2,12 @@
  * Runs ours and the peers' scripts in turns on this machine and prints each figure with its ratio. A peer's script must
  * print measurements as measurement.ts does.
  *
- *   npx tsx benchmarks/compare.ts sampling --peers DIR [--rounds 3] [--python DIR/.cache/venv/bin/python]
+ *   npx tsx benchmarks/compare.ts sampling --peers DIR [--batch 64] [--rounds 3] [--python DIR/.cache/venv/bin/python]
  *   npx tsx benchmarks/compare.ts grpo --peers DIR
  *   npx tsx benchmarks/compare.ts products --peers DIR
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
@@ -17,12 +18,16 @@ const { values: options, positionals } = parseArgs({
   options: {
     peers: { type: "string", default: "../shared/peers" },
     python: { type: "string" },
+    batch: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
     json: { type: "boolean", default: false },
   },
 });
 const python = options.python ?? join(options.peers, ".cache/venv/bin/python");
 const peer = (script: string) => join(options.peers, script);
+const llamaCpp = ["node", peer("generate_llamacpp.mjs"), "--batches", options.batch];
+const transformers = [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", options.batch, "--adapters"];
+const bf16Gguf = peer(".cache/SmolLM2-135M-Instruct.BF16.gguf");
 
 interface Contestant {
   readonly name: string;
@@ -38,16 +43,17 @@ const ours = (script: string, ...flags: string[]) => ["npx", "tsx", `benchmarks/
 const comparisons: Record<string, Comparison> = {
   sampling: {
     contestants: [
-      { name: "ours", command: ours("sampling.ts", "--batches", "64") },
+      { name: "ours", command: ours("sampling.ts", "--batches", options.batch) },
       {
         name: "transformers",
-        command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "none"],
+        command: [...transformers, "none"],
       },
       {
         name: "transformers + PEFT",
-        command: [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", "64", "--adapters", "tinylora"],
+        command: [...transformers, "tinylora"],
       },
-      { name: "llama.cpp", command: ["node", peer("generate_llamacpp.mjs"), "--batches", "64"] },
+      { name: "llama.cpp (Q4_1)", command: llamaCpp },
+      { name: "llama.cpp (BF16)", command: [...llamaCpp, "--gguf", bf16Gguf] },
     ],
     figures: { prefill: "less", whole: "more", decode: "more" },
   },
@@ -92,6 +98,10 @@ const comparison = comparisons[positionals[0] ?? ""];
 if (!comparison) {
   console.error(`expected one of ${Object.keys(comparisons).join(", ")}, found ${positionals[0] ?? "nothing"}`);
   process.exit(2);
+}
+
+if (positionals[0] === "sampling" && !existsSync(bf16Gguf)) {
+  spawnSync(python, [peer("dequantize_gguf.py"), "--format", "BF16"], { stdio: "inherit" });
 }
 
 // figure and settings that tell it apart -> contestant -> one value a round

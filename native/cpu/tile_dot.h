@@ -10,6 +10,10 @@ namespace tinylora::TINYLORA_ISA {
 inline constexpr int kDotVectors = 3;
 inline constexpr int kDotRows = 8;
 inline constexpr int kDotPanel = kDotVectors * kLanes;
+/// Bytes of a panel that are asked for before they are used, into the second-level cache: with four rows and more the
+/// products of a line take long enough that the processor does not run far enough ahead by itself. With fewer rows
+/// it does, and asking costs more than it gains.
+inline constexpr int kDotAhead = 8192;
 
 template <int kRows>
 void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, bool resume) {
@@ -22,6 +26,12 @@ void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, b
     }
   }
   for (int i = 0; i < inputs; i += 2, x += kRows, panel += 2 * kDotPanel) {
+    if constexpr (kRows >= 4) {
+      TINYLORA_UNROLL
+      for (int j = 0; j < kDotVectors; ++j) {
+        _mm_prefetch(reinterpret_cast<const char*>(panel) + kDotAhead + 64 * j, _MM_HINT_T1);
+      }
+    }
     __m512bh w[kDotVectors];
     TINYLORA_UNROLL
     for (int j = 0; j < kDotVectors; ++j) w[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + 2 * j * kLanes));
