@@ -116,7 +116,7 @@ describe("a Hugging Face folder", () => {
   });
   it.each<[generation: unknown, model: unknown, stopTokens: number[]]>([
     [undefined, 3, [1, 3]],
-    [[4, 5], 3, [1, 3, 4, 5]],
+    [[4, 0], 3, [0, 1, 3, 4]],
     [6, null, [1, 6]],
   ])(
     "stops at the end of its tokenizer, and at the tokens of generation_config.json (%j) and config.json (%j)",

@@ -124,6 +124,15 @@ describe("a module's reward", () => {
     );
   });
 
+  it("leaves no timer behind, which would hold the process", async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const own = await load(await moduleOf("quick", "export default () => 1;"));
+    const before = timers();
+    expect(await score(own, "text", problem("a"), 60)).toEqual([1]);
+    expect(await score([{ name: "late", reward: async () => 2 }], "text", problem("a"), 60)).toEqual([2]);
+    expect(timers()).toBe(before);
+  });
+
   it("is refused where there is no function", async () => {
     const given = async (code: string) => load(await moduleOf(`m${code.length}`, code));
     await expect(given("export default 1")).rejects.toMatchObject({

@@ -3,13 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
+import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Example } from "../../../lib/data/example.js";
 import type { Dataset } from "../../../lib/data/load.js";
+import type { Model } from "../../../lib/model/open.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { readRunInfo } from "../../../lib/run/folder.js";
 import { readHistory } from "../../../lib/run/history.js";
 import { cosine } from "../../../lib/train/grpo.js";
+import { makeTrained } from "../../../lib/train/make-trained.js";
 import type { StepReport } from "../../../lib/train/run.js";
 import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
@@ -239,6 +242,23 @@ describe("GrpoTrainer", () => {
       ...Array.from({ length: passes }, (_, i) => `training ${i}/${passes}`),
       ...upTo("evaluation", 3),
     ]);
+  });
+
+  it("starts from an adapter of the same model alone", async () => {
+    const policy = new FakePolicy();
+    await policy.adapter().withVector([1, 2, 3, 4, 5]).save(folder);
+    const config = resolveConfig({ u: 5, start_from: folder });
+    const base = {
+      model: {} as Model,
+      modules: policy.modules,
+      fingerprint: policy.fingerprint,
+      dtype: "bf16",
+    } as const;
+    expect((await makeTrained(base, config)) as Adapter).toMatchObject({ v: Float32Array.of(1, 2, 3, 4, 5) });
+    await expect(makeTrained({ ...base, fingerprint: "fedcba9876543210" }, config)).rejects.toThrow(
+      /made for another base model/,
+    );
+    await expect(makeTrained(base, resolveConfig({ start_from: folder }))).rejects.toThrow(/another adapter than/);
   });
 
   it("refuses to start over a run that is there", async () => {
