@@ -85,7 +85,7 @@ export class HubServer {
     if (!probe && this.stall !== undefined) response.write(body.subarray(0, this.stall));
     else if (!probe && this.cut && this.cut.times > 0) {
       this.cut.times--;
-      response.write(body.subarray(0, this.cut.bytes), () => setTimeout(() => response.destroy(), 20));
+      response.write(body.subarray(0, this.cut.bytes), () => setTimeout(() => response.destroy(), 200));
     } else response.end(body);
   }
 
