@@ -174,7 +174,10 @@ export class Engine implements AsyncDisposable {
     return { modules: this.modules, basis: projections.basisOf(slot, basis) };
   }
 
-  /** Samples completions. Await it for all of them in order, or iterate it to get each as soon as it is finished. */
+  /**
+   * Samples completions. Await it for all of them in order, or iterate it to get each as soon as it is finished. Rejects with
+   * ERR_ARGUMENT for a prompt that is empty or fills the model's context, with ERR_ABORTED where the engine is disposed.
+   */
   generate(prompts: Prompt | readonly Prompt[], options: GenerateOptions = {}): Generation {
     return new Generation(this, prompts, options);
   }
@@ -184,7 +187,10 @@ export class Engine implements AsyncDisposable {
     return streamCompletion(this, prompt, options);
   }
 
-  /** Log-probability and entropy of every token of each sequence. */
+  /**
+   * Log-probability and entropy of every token of each sequence, with the adapter that is attached when it is called.
+   * Rejects with ERR_ARGUMENT for a sequence that is empty or exceeds the model's context.
+   */
   logprobs(sequences: readonly Prompt[], options: LogprobOptions = {}): Promise<TokenLogprobs[]> {
     return scoreSequences(this, sequences, options, (make, signal) => this.#session.forwardAll(make, signal));
   }

@@ -35,6 +35,7 @@ export interface GenerateOptions {
   readonly stopTokens?: readonly number[] | undefined;
   /** Slot of the attached adapter, "base" for the model without one. The first adapter where one is attached. */
   readonly adapter?: number | "base" | undefined;
+  /** Ends what is unfinished: the call rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,9 +46,11 @@ export interface Completion {
   readonly index: number;
   /** Without special tokens; a stop text is kept. */
   readonly text: string;
+  /** The stop token, where there was one, is the last. */
   readonly tokens: Int32Array;
-  /** Of each token under the distribution that the temperature gives. */
+  /** [tokens], natural logarithms: of each token under the distribution that the temperature gives. */
   readonly logprobs: Float32Array;
+  /** Ended by a stop token or text, or cut at maxNewTokens or the model's context. */
   readonly reason: "stop" | "length";
   /** Version of the adapter's v that sampled this, 0 for the base model. */
   readonly version: number;

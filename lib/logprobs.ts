@@ -10,14 +10,15 @@ export interface LogprobOptions {
   readonly temperature?: number | undefined;
   /** Slot of the attached adapter, "base" for the model without one. The first adapter where one is attached. */
   readonly adapter?: number | "base" | undefined;
+  /** Ends the waiting for other passes at once, and the running pass at the next layer: the call rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface TokenLogprobs {
   readonly tokens: Int32Array;
-  /** Of each token after those before it; NaN for the first. */
+  /** [tokens], natural logarithms: of each token after those before it; NaN for the first. */
   readonly logprobs: Float32Array;
-  /** In nats, of the distribution that each token was drawn from; NaN for the first. */
+  /** [tokens], in nats: of the distribution that each token was drawn from; NaN for the first. */
   readonly entropies: Float32Array;
 }
 

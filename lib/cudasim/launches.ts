@@ -51,6 +51,7 @@ export interface Total {
   readonly localAccesses: number;
 }
 
+/** Sums of the counters over launches. */
 export function total(launches: readonly Launch[]): Total {
   const sum = (of: (launch: Launch) => number | undefined) => launches.reduce((all, one) => all + (of(one) ?? 0), 0);
   return {

@@ -22,6 +22,7 @@ export interface EvaluationRun {
   readonly results: readonly BenchmarkResult[];
 }
 
+/** Markdown: the settings, a line a data set, and what each says beyond it. */
 export function evaluationReport({ model, adapter, compare, sampling, results }: EvaluationRun): string {
   const name = adapter ?? "base model";
   const facts: [string, string][] = [
@@ -76,6 +77,7 @@ function details({ data, split, evaluation, compared }: BenchmarkResult): string
   return parts.length > 0 ? [`## ${data} ${split}`, ...parts] : [];
 }
 
+/** Cells of a table: value, problems, lenient with its standard error, strict. */
 export function breakdownCells({ value, problems, lenient, strict, standardError }: BreakdownRow): string[] {
   return [value, String(problems), percentWithError(lenient, standardError), percent(strict)];
 }
@@ -87,10 +89,12 @@ export function differenceText({ mean, interval, better, worse, problems }: Pair
   return `${signed(mean)} (${between}${better} problems better, ${worse} worse, of ${problems})`;
 }
 
+/** 0.0123 as "1.23 %". */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`;
 }
 
+/** 0.0123 and 0.001 as "1.23 % ± 0.10 %". */
 export function percentWithError(share: number, error: number | null): string {
   return error === null ? percent(share) : `${percent(share)} ± ${percent(error)}`;
 }

@@ -19,6 +19,7 @@ export async function writeGgufLora(path: string, lora: PlainLora, config: Model
   await writeFileAtomic(path, ggufLora(lora, config));
 }
 
+/** The bytes of that file: fp32, rows of q and k permuted as llama.cpp has them. */
 export function ggufLora({ rank, modules }: PlainLora, config: ModelConfig): Buffer {
   const tensors = modules.flatMap(({ module, a, b }) => {
     const name = `blk.${module.layer}.${NAMES[module.type]}.weight`;

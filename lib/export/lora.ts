@@ -8,6 +8,7 @@ export interface AttachedBasis {
   readonly basis: AdapterBasis;
 }
 
+/** W' = W + B A of each module: the scale alpha / r is 1. */
 export interface PlainLora {
   readonly rank: number;
   readonly modules: readonly LoraModule[];
@@ -21,6 +22,7 @@ export interface LoraModule {
   readonly b: Float32Array;
 }
 
+/** That of the attached adapter with this v, [groups * u]. */
 export function plainLora({ modules, basis }: AttachedBasis, v: Float32Array): PlainLora {
   const { rank, u } = basis;
   return {

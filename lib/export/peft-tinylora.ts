@@ -24,6 +24,10 @@ import {
   refusePeft,
 } from "./peft-files.js";
 
+/**
+ * The files that PEFT loads as a TinyLoRA adapter, with `baseModel` as the name of its model. ERR_ADAPTER where PEFT has no
+ * such tying.
+ */
 export async function writePeftTinyLora(
   folder: string,
   adapter: Adapter,

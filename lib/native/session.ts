@@ -46,9 +46,11 @@ export function projection(spec: ProjectionSpec): Float32Array {
 export function readTensor(source: TensorSource): Promise<Float32Array> {
   return withStack(() => loadAddon().readTensor(source));
 }
+/** Seconds of one product, plain and with the update fused in. ERR_DEVICE where the device cannot be used. */
 export function benchProduct(spec: BenchProductSpec): Promise<BenchProductResult> {
   return withStack(() => loadAddon().benchProduct(spec), LESS_TO_MEASURE);
 }
+/** Gflop/s and GB/s that this machine reaches at best, measured for `seconds` each. */
 export function benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits> {
   return withStack(() => loadAddon().benchLimits(spec), LESS_TO_MEASURE);
 }

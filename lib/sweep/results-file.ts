@@ -72,6 +72,7 @@ export async function writeResults(folder: string, results: SweepResults): Promi
   await writeFileAtomic(join(folder, "results.md"), resultsTable(results));
 }
 
+/** What results.json of a sweep's folder says. ERR_FILE where there is none. */
 export async function readResults(folder: string): Promise<SweepResults> {
   const path = join(folder, "results.json");
   try {
