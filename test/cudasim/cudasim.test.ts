@@ -95,6 +95,18 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
     expect(status).toBe(1);
   });
 
+  it.each([
+    ["80", 163],
+    ["86", 99],
+    ["89", 99],
+    ["90", 227],
+    ["100", 227],
+    ["120", 99],
+  ])("sm_%s has %i KiB of shared memory a block", async (arch, kibibytes) => {
+    const { stdout } = await run(program, [cudasimFolder, "--shared"], { CUDASIM_ARCH: arch });
+    expect(Number(stdout)).toBe(kibibytes * 1024);
+  });
+
   it.each(names)("%s", (name) => {
     expect(outcomes.get(name)).toBe(`ok ${name}`);
   });

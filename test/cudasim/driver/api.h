@@ -4,6 +4,7 @@
 #include "driver/cuda.h"
 
 CUDASIM_API CUresult cuInit(unsigned flags);
+CUDASIM_API CUresult cuDeviceGetAttribute(int* value, int which, CUdevice device);
 CUDASIM_API CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device);
 CUDASIM_API CUresult cuDevicePrimaryCtxReset_v2(CUdevice device);
 CUDASIM_API CUresult cuCtxSetCurrent(CUcontext context);

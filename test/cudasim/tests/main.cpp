@@ -1,5 +1,5 @@
 // cudasim_tests <folder of PTX> [--list]: one line a test, "ok NAME" or "FAILED NAME: why". With --leak instead: no
-// test, and memory, a module and the context are left behind.
+// test, and memory, a module and the context are left behind. With --shared: the bytes of shared memory of a block.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -115,6 +115,12 @@ int main(int count, char** arguments) {
     CUdeviceptr left;
     if (cuModuleLoadData(&module, text("basic").c_str()) != CUDA_SUCCESS) return 1;
     return cuMemAlloc_v2(&left, 16) == CUDA_SUCCESS ? 0 : 1;
+  }
+  if (count > 2 && std::strcmp(arguments[2], "--shared") == 0) {
+    int bytes = 0;
+    cuDeviceGetAttribute(&bytes, 97 /* MAX_SHARED_MEMORY_PER_BLOCK_OPTIN */, 0);
+    std::printf("%d\n", bytes);
+    return 0;
   }
   int failed = 0;
   for (const Test& test : tests()) {
