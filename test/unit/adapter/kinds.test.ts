@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
+import { trainableNames } from "../../../lib/adapter/full.js";
 import { linearModules } from "../../../lib/adapter/modules.js";
 import { parameterTable } from "../../../lib/adapter/parameters.js";
 import { adapterSpec } from "../../../lib/adapter/spec.js";
@@ -7,6 +8,7 @@ import { roundStochastically, roundVector } from "../../../lib/adapter/vector-dt
 import { adapterOptions } from "../../../lib/config/adapter-options.js";
 import { resolveConfig } from "../../../lib/config/config.js";
 import { randomUniform } from "../../../lib/data/philox.js";
+import type { Model } from "../../../lib/model/open.js";
 
 const modules = linearModules({
   ...{ family: "llama", vocab: 10, hidden: 8, intermediate: 16, layers: 2, heads: 2, kvHeads: 1, headDim: 4 },
@@ -74,5 +76,17 @@ describe("stochastic rounding", () => {
     const held = roundVector([0, -1.5, 3e-5, 1000], "bf16");
     expect(roundStochastically(held, "bf16", () => 0.999999)).toEqual(held);
     expect(roundStochastically([0.1], "fp32", () => 0)[0]).toBeCloseTo(0.1, 7);
+  });
+});
+
+describe("full fine-tuning", () => {
+  it("trains every weight once, or those of the modules that are named", () => {
+    const layer = "model.layers.0.self_attn";
+    const names = ["lm_head.weight", `${layer}.q_proj.weight`, `${layer}.q_proj.bias`, `${layer}.k_proj.weight`];
+    const tensors = [...names, `${layer}.rotary_emb.inv_freq`].map((name) => ({ name }));
+    const of = (tiedEmbeddings: boolean) => ({ config: { tiedEmbeddings }, tensors }) as unknown as Model;
+    expect(trainableNames(of(false))).toEqual(names);
+    expect(trainableNames(of(true))).toEqual(names.slice(1)); // the embedding is trained
+    expect(trainableNames(of(false), ["q_proj"])).toEqual(names.slice(1, 3));
   });
 });
