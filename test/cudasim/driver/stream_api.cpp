@@ -84,7 +84,6 @@ CUDASIM_API CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void*), 
 CUDASIM_API CUresult cuEventCreate(CUevent* event, unsigned flags) {
   return guarded([=](Device& device) {
     if (device.refuses("cuEventCreate")) return CUDA_ERROR_OUT_OF_MEMORY;
-    auto made = std::make_unique<Event>();
     auto made = std::make_shared<Event>();
     made->timed = (flags & 2 /* CU_EVENT_DISABLE_TIMING */) == 0;
     *event = reinterpret_cast<CUevent>(made.get());
