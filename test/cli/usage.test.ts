@@ -171,11 +171,7 @@ describe("failures: exit code 1 and one line", () => {
     ["cuda:7", { TINYLORA_CUDA_DRIVER: cudasimLibrary }, "no device 7: expected a number below 1"],
     ["cudasim", { CUDASIM_VERSION: `${nvccMajor - 1}090` }, `too old: expected one for CUDA ${nvccMajor}.0 or newer`],
     ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer; or use device cpu"],
-    [
-      "cudasim",
-      { CUDASIM_FAIL_AT: "1" },
-      "cuda: loading kernels of norm after the kernels embed_bf16: CUDA_ERROR_ILLEGAL",
-    ],
+    ["cudasim", { CUDASIM_FAIL_AT: "1" }, "cuda: waiting for the device after the kernels product_mid_bf16, "],
     ["cudasim", { CUDASIM_MEMORY: "1" }, "0 of 1 MiB free): lower token_budget, cache_tokens or max_sequences"],
   ])("--device %s %j", async (device, env, message) => {
     const { code, stderr } = await onDevice(device, env);
@@ -186,7 +182,7 @@ describe("failures: exit code 1 and one line", () => {
 
   it("a text without tokens", async () => {
     const { code, stderr } = await runCli(["score", "--model", "embedded"], { input: '["1 + 1", ""]' });
-    expect(stderr).toBe("error: sequences: [1]: expected at least one token, found none\n");
+    expect(stderr).toBe("error: prompt 1: expected 1 to 256 tokens (the model's context), found 0\n");
     expect(code).toBe(1);
   });
 

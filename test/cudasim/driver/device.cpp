@@ -156,7 +156,7 @@ CUresult Device::submit(CUstream handle, Work work) {
   }
   if (target != &defaultStream) {
     target->queued.push_back(std::move(work));
-    return CUDA_SUCCESS;
+    return settings.log.empty() ? CUDA_SUCCESS : finish(*target);
   }
   if (const CUresult result = finishAll(true); result != CUDA_SUCCESS) return result;
   return work();

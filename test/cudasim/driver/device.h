@@ -107,7 +107,8 @@ class Device {
 
   Stream* stream(CUstream handle);
   /** Leaves the work with the stream until it is needed, or records it when the stream captures. The default stream
-   * does it at once, after that of all streams that wait for it. */
+   * does it at once, after that of all streams that wait for it; with a log, whose readers look when they like, all do.
+   */
   CUresult submit(CUstream stream, Work work);
   /** Does the first `until` works that the stream was ever given. The first error that one returned, none twice. */
   CUresult finish(Stream& stream, uint64_t until);
