@@ -1,0 +1,122 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { TrainOptions } from "../../../lib/config/schema.js";
+import { GrpoTrainer } from "../../../lib/train/trainer.js";
+import { FakePolicy } from "./fake-policy.js";
+import { data, makeTrainer, metricsOf, newest, sevens } from "./small-run.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+describe("resuming", () => {
+  it.each<[string, TrainOptions]>([
+    ["adamw", {}],
+    ["sgd with momentum", { optim: "sgd", momentum: 0.9 }],
+    [
+      "KL, cosine, uniform init",
+      { beta: 0.1, lr_scheduler_type: "cosine", warmup_steps: 2, init: "uniform", num_iterations: 2 },
+    ],
+  ])("4 steps are 2 + stop + 2: %s", async (_, options) => {
+    const [straight, broken] = [join(folder, "a"), join(folder, "b")];
+    await makeTrainer({ run: straight, config: options }).train();
+    const stop = new AbortController();
+    const first = await makeTrainer({ run: broken, config: options }).train({
+      signal: stop.signal,
+      onStep: ({ step }) => {
+        if (step === 2) stop.abort();
+      },
+    });
+    expect(first).toMatchObject({ stopped: "aborted", step: 2 });
+    const second = await makeTrainer({ run: broken, resume: true }).train();
+    expect(second).toMatchObject({ stopped: "finished", step: 4 });
+    expect(await newest(broken, 4)).toBe(await newest(straight, 4));
+    expect(await metricsOf(broken)).toEqual(await metricsOf(straight));
+    for (const name of await readdir(join(straight, "completions"))) {
+      const [a, b] = await Promise.all(
+        [straight, broken].map((run) => readFile(join(run, "completions", name), "utf8")),
+      );
+      expect(b).toBe(a);
+    }
+    expect((await readdir(join(broken, "checkpoints"))).sort()).toEqual(["step-3", "step-4"]);
+    expect(await readdir(broken)).not.toContain("lock");
+  });
+
+  it("gives up the step that an abort falls into, in sampling as in the passes", async () => {
+    const straight = join(folder, "straight");
+    await makeTrainer({ run: straight }).train();
+    for (const after of [0, 1, 5, 11, 12, 13, 20, 30]) {
+      const run = join(folder, `after-${after}`);
+      const policy = new FakePolicy();
+      const stop = new AbortController();
+      policy.onSampled = (count) => {
+        if (count === after) stop.abort();
+      };
+      if (after === 0) stop.abort();
+      const result = await makeTrainer({ policy, run }).train({ signal: stop.signal });
+      expect(result.stopped).toBe("aborted");
+      expect(policy.vector).toEqual(result.adapter.v);
+      await makeTrainer({ run, resume: true }).train();
+      expect(await newest(run, 4)).toBe(await newest(straight, 4));
+      expect(await metricsOf(run)).toEqual(await metricsOf(straight));
+    }
+  });
+
+  it("goes back to the checkpoint before a broken one", async () => {
+    const [straight, broken] = [join(folder, "a"), join(folder, "b")];
+    await makeTrainer({ run: straight }).train();
+    await makeTrainer({ run: broken }).train();
+    const path = join(broken, "checkpoints", "step-4", "state.json");
+    await writeFile(path, (await readFile(path, "utf8")).replace(/"updates": \d+/, '"updates": 9'));
+    await writeFile(
+      join(broken, "metrics.jsonl"),
+      `${await readFile(join(broken, "metrics.jsonl"), "utf8")}{"step": 5, "rew`,
+    );
+    const warnings: string[] = [];
+    await makeTrainer({ run: broken, resume: true }).train({ onWarning: (message) => void warnings.push(message) });
+    expect(warnings[0]).toMatch(/step-4.*checksum/);
+    expect(await newest(broken, 4)).toBe(await newest(straight, 4));
+    expect(await metricsOf(broken)).toEqual(await metricsOf(straight));
+  });
+
+  it("refuses another optimiser's state, and keeps it", async () => {
+    const run = join(folder, "changed");
+    await makeTrainer({ run }).train();
+    const file = join(run, "config.json");
+    await writeFile(file, (await readFile(file, "utf8")).replace('"optim": "adamw"', '"optim": "sgd"'));
+    await expect(makeTrainer({ run, resume: true }).train()).rejects.toThrow(
+      /optim: expected the moments of sgd \(5 numbers\), found those of another \(5 and 5\); .*all is kept/,
+    );
+    expect(await readdir(join(run, "checkpoints"))).toContain("step-4");
+  });
+
+  it("goes on for longer than was planned", async () => {
+    const [straight, longer] = [join(folder, "a"), join(folder, "b")];
+    await makeTrainer({ run: straight, config: { eval_steps: 0 } }).train();
+    await makeTrainer({ run: longer, config: { eval_steps: 0, max_steps: 2 } }).train();
+    const policy = new FakePolicy();
+    const options = { engine: policy, adapter: policy.adapter(), data, rewards: { sevens }, run: longer, resume: true };
+    await new GrpoTrainer({ ...options, config: { max_steps: 4 } }).train();
+    expect(await newest(longer, 4)).toBe(await newest(straight, 4));
+  });
+
+  it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {
+    const config = { warmup_steps: 3 };
+    await makeTrainer({ run: folder, config })
+      .train({
+        onStep: ({ step }) => {
+          if (step === 1) throw new Error("enough");
+        },
+      })
+      .catch(() => {});
+    const shorter = makeTrainer({ run: folder, resume: true, config: { max_steps: 2 } });
+    await expect(shorter.train()).rejects.toThrow(/warmup_steps: expected at most max_steps \(2\), found 3$/);
+    expect(await makeTrainer({ run: folder, resume: true, config: { max_steps: 3 } }).train()).toMatchObject({
+      step: 3,
+    });
+  });
+});
