@@ -9,12 +9,12 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const MAY_USE = {
   bin: ["bin", "lib"],
   "lib/native": ["lib/native", "lib/error.ts", "lib/version.ts", "lib/config/env.ts"],
-  "lib/reward": ["lib/reward", "lib/data", "lib/config", "lib/error.ts", "lib/version.ts"],
+  "lib/reward": ["lib/reward", "lib/data", "lib/config", "lib/error.ts", "lib/version.ts", "lib/within-time.ts"],
   "lib/adapter": [
     ...["lib/adapter", "lib/native", "lib/config/env.ts", "lib/error.ts", "lib/files.ts", "lib/version.ts"],
     ...["lib/model/open.ts", "lib/data/philox.ts"],
   ],
-  "lib/model": ["lib/model", "lib/native/addon.ts", "lib/error.ts", "lib/show.ts"],
+  "lib/model": ["lib/model", "lib/native/addon.ts", "lib/error.ts", "lib/show.ts", "lib/within-time.ts"],
   lib: ["lib"],
   "native/core": ["core"],
   "native/ops": ["ops", "core"],

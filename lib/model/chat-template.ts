@@ -1,7 +1,7 @@
 import { Template } from "@huggingface/jinja";
 import { TinyLoraError } from "../error.js";
+import { withinTime } from "../within-time.js";
 import { firstLine } from "./files.js";
-import { withinTime } from "./time-limit.js";
 
 /** Milliseconds that a template may take. They take about one; but a file's may have loops in loops. */
 const LONGEST = 1000;
@@ -40,7 +40,11 @@ export class ChatTemplate {
     try {
       this.#template ??= new Template(this.source);
       const template = this.#template;
-      return withinTime(LONGEST, () => template.render(context));
+      return withinTime(
+        LONGEST,
+        () => template.render(context),
+        () => new Error(`not done after ${LONGEST} ms`),
+      );
     } catch (error) {
       throw new TinyLoraError("ERR_MODEL", `${this.#place}: chat template: ${firstLine(error)}`, { cause: error });
     }

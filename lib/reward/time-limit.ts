@@ -1,7 +1,4 @@
-import { createContext, Script } from "node:vm";
-
-const box = createContext({ call: undefined });
-const script = new Script("call()");
+import { withinTime } from "../within-time.js";
 
 export interface Limit {
   readonly seconds: number;
@@ -14,7 +11,7 @@ export interface Limit {
 /** What `call` returns, a promise or not, within the limit, even in a loop that never awaits. */
 export async function inTime<T>(call: () => T | PromiseLike<T>, limit: Limit): Promise<T> {
   const started = performance.now();
-  const value = callInTime(call, limit);
+  const value = withinTime(Math.max(1, Math.ceil(limit.seconds * 1000)), call, limit.late);
   if (!isThenable(value)) return value;
   return settled(value, { ...limit, seconds: limit.seconds - (performance.now() - started) / 1000 });
 }
@@ -41,16 +38,4 @@ export async function settled<T>(value: PromiseLike<T>, { seconds, late, signal 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   const { then } = (value ?? {}) as { then?: unknown };
   return typeof then === "function";
-}
-
-/** Only a script of node:vm can be stopped from outside while it runs, with all that it calls. */
-function callInTime<T>(call: () => T, { seconds, late }: Limit): T {
-  box.call = call;
-  try {
-    return script.runInContext(box, { timeout: Math.max(1, Math.ceil(seconds * 1000)) });
-  } catch (cause) {
-    throw (cause as { code?: unknown } | null)?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT" ? late() : cause;
-  } finally {
-    box.call = undefined;
-  }
 }
