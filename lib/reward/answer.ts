@@ -1,7 +1,7 @@
 /** Whether a completion's answer is right. Without side effects, and always the same for the same texts. */
 import { looseAnswer, strictAnswer } from "./claim.js";
 import { sameMath } from "./math/same.js";
-import { firstNumber, sameNumber, wholeNumber } from "./number.js";
+import { numberInWords, sameNumber, wholeNumber } from "./number.js";
 
 export interface Grade {
   /** Right, and said where it was asked for: after `####` or in \boxed{}. */
@@ -37,12 +37,23 @@ export function sameAnswer(answer: string, expected: string): boolean {
   if (answer.trim() === "" || expected.trim() === "") return false;
   const wanted = wholeNumber(expected);
   if (wanted !== null) {
-    const claim = answer.includes("=") ? answer.slice(answer.lastIndexOf("=") + 1) : answer;
-    const found = wholeNumber(claim) ?? (isProse(claim) ? firstNumber(claim) : null);
-    if (found !== null) return sameNumber(found, wanted);
+    const claim = lastSide(answer);
+    const found = wholeNumber(claim) ?? (isProse(claim) ? numberInWords(claim) : null);
+    // Larger integers are no doubles: they are compared as mathematics, exactly.
+    if (found !== null && Math.max(Math.abs(found), Math.abs(wanted)) <= Number.MAX_SAFE_INTEGER) {
+      return sameNumber(found, wanted);
+    }
   }
   const letters = withoutLayout(expected);
   return (letters !== "" && withoutLayout(answer) === letters) || sameMath(answer, expected);
+}
+
+/** 8 of 5 + 3 = 8, 2 x 4 = 8 and x = 8. An equation, as 2x = 8, is none of its sides. */
+function lastSide(text: string): string {
+  const sides = text.split("=");
+  const left = sides.at(-2);
+  const equation = left !== undefined && /\d/.test(left) && /(?<![\p{L}\\])[bckn-ru-z](?!\p{L}|\s*\d)/u.test(left);
+  return equation ? text : sides.at(-1)!;
 }
 
 /** Words around a number ("20 apples"), as against mathematics with letters in it. */

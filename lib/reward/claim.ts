@@ -4,15 +4,8 @@ import { lastNumber } from "./number.js";
 /** The rest of the line after the last `####`, else what the last \boxed{} holds; null when neither says anything. */
 export function strictAnswer(completion: string): string | null {
   const hash = completion.lastIndexOf("####");
-  const line =
-    hash < 0
-      ? ""
-      : (
-          completion
-            .slice(hash)
-            .replace(/^#+\s*/, "")
-            .split("\n")[0] ?? ""
-        ).trim();
+  const rest = hash < 0 ? "" : completion.slice(hash).replace(/^#+\s*/, "");
+  const line = withoutEmphasis(rest.split("\n")[0] ?? "");
   if (/[\p{L}\p{N}]/u.test(line)) return line;
   return boxedAnswer(completion);
 }
@@ -23,12 +16,18 @@ export function strictAnswer(completion: string): string | null {
  */
 export function looseAnswer(completion: string): string | null {
   const text = completion.slice(-MAX_TAIL);
-  if (text.length <= 80 && !SENTENCE.test(text) && /\d/.test(text)) return text; // nothing but the answer
+  const bare = text.replace(/\\(?!boxed)[A-Za-z]+/g, "");
+  if (text.length <= 80 && !SENTENCE.test(bare) && (/\d/.test(text) || bare !== text)) return withoutEmphasis(text); // nothing but the answer
   const announced = afterAnnouncement(text);
   if (announced !== null) return announced;
   const formula = lastFormula(text);
   const number = lastNumber(formula ? text.slice(formula.end) : text);
   return number === null ? (formula?.content ?? null) : String(number);
+}
+
+/** **5** and `5` as 5. */
+function withoutEmphasis(text: string): string {
+  return text.replace(/\*\*([^*]*)\*\*/g, "$1").replace(/^[\s*_`]+|[\s*_`]+$/g, "");
 }
 
 const MAX_TAIL = 20_000;
@@ -54,7 +53,7 @@ function boxedAnswer(completion: string): string | null {
 function completeBoxes(text: string): Box[] {
   const boxes: Box[] = [];
   const closed = closingBraces(text);
-  for (const match of text.matchAll(/\\f?boxed\s*\{/g)) {
+  for (const match of text.matchAll(/\\(?:boxed|fbox|framebox)\s*\{/g)) {
     const open = match.index + match[0].length;
     if (match.index < (boxes.at(-1)?.end ?? 0)) continue; // inside the one before
     const end = closed.get(open - 1);

@@ -10,9 +10,12 @@ const mixed = String.raw`${digits}\s+${digits}\s?/\s?${digits}(?![\d/]|\.\d)`;
 const number = `(?<sign>${sign})${currency}(?<value>${mixed}|${decimal}(?:${fraction})?)`;
 
 const anywhere = new RegExp(number, "gu");
+// cm, square units, m^2, km/h. A single letter that is no unit's, pi and a conjunction say more than a unit.
+const noUnit = String.raw`(?!(?:[^dghlmstACFHJKLNVW]|pi|and|or)(?!\p{L}))`;
+const unit = String.raw`${noUnit}\p{L}[\p{L}.]*(?:\^?\d(?!\d)|[²³])?`;
 // All there is: a number and perhaps a unit in words, per cent or degrees.
 const alone = new RegExp(
-  String.raw`^(?!.*\b(?:and|or)\b.*\d)${number}\s*(?:%|percent|°)?(?:\s+[\p{L}][\p{L}\s.²³^\d]*)?\.?$`,
+  String.raw`^${number}\s*(?:%|percent|°[CF]?)?(?:\s+${unit}(?:\s*\/\s*${unit})?)*\.?$`,
   "u",
 );
 
@@ -23,13 +26,36 @@ export function lastNumber(text: string): number | null {
   return last;
 }
 
-/** The first number in a text, or null. */
-export function firstNumber(text: string): number | null {
-  for (const match of plain(text).matchAll(anywhere)) {
+const DENIAL = /\b(?:not|never)\b|n't\b/i;
+const MORE = /\band (?:a|one) (?:half|third|quarter)\b/i;
+const CHOICE = /\b(?:or|either|between|versus|vs)\b/i;
+/** What tells that the next number is about something else: 20 apples in 2 bags. */
+const ASIDE =
+  /[(=:]|\b(?:in|of|for|per|at|each|with|from|by|on|into|after|left|than|every|out|because|since|as|so|is|are|was|were)\b/i;
+
+/**
+ * The number that words answer with: the first. null where there is none, where it is denied ("not 5"), and where
+ * another one stands beside it: 5 apples or 6 apples, 1 apple, 2 apples, 2 hours 30 minutes.
+ */
+export function numberInWords(text: string): number | null {
+  const said = plain(text);
+  if (MORE.test(said)) return null;
+  let first: number | null = null;
+  let end = 0;
+  for (const match of said.matchAll(anywhere)) {
     const value = toNumber(match);
-    if (value !== null) return value;
+    if (value === null) continue;
+    const between = said.slice(end, match.index);
+    end = match.index + match[0].length;
+    if (first === null) {
+      if (DENIAL.test(between)) return null;
+      first = value;
+    } else if (!sameNumber(value, first)) {
+      const beside = between.split(/\s+/).length <= 5 && !ASIDE.test(between);
+      return beside || CHOICE.test(said) ? null : first;
+    }
   }
-  return null;
+  return first;
 }
 
 /** The number that a text is, but for its unit; null when it says anything else. */
@@ -72,7 +98,9 @@ function plain(text: string): string {
     .replace(/-\s+(?=\d+\/\d)/g, "-")
     .replace(/\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}/g, " $1")
     .replace(/\\([$%])/g, "$1")
-    .replace(/\\[,!;: ]|\{,\}/g, (separator) => (separator === "{,}" ? "," : ""))
+    .replace(/\{,\}/g, ",")
+    .replace(/\\[,!;: ](?=\d{3}(?!\d))|\\!/g, "")
+    .replace(/\\[,;: ]/g, " ")
     .replace(/\^\s*(?:\{\s*\\circ\s*\}|\\circ)/g, "°")
     .replace(/[−–‒﹣-]/g, "-")
     .replace(/(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))/g, ",")

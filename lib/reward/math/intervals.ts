@@ -41,7 +41,7 @@ function partsOf(node: Expression, budget: Budget): Interval[] | null {
         : inequality(node, budget);
     case "list": {
       const each = node.items.map((item) => (item.kind === "relation" ? partsOf(item, budget) : null));
-      return each.every((part) => part !== null) ? each.flat() : null;
+      return each.every((part) => part !== null) ? together(each) : null;
     }
     case "group":
       return node.open === "{" ? points(node.items, budget) : interval(node, budget);
@@ -55,6 +55,20 @@ function partsOf(node: Expression, budget: Budget): Interval[] | null {
     default:
       return null;
   }
+}
+
+/** Inequalities side by side: x > 1 and x < 2 is what they share; where that is nothing (x < 1, x > 2), either. */
+function together(sets: readonly Interval[][]): Interval[] {
+  const shared = sets.reduce((left, right) => left.flatMap((a) => right.flatMap((b) => overlap(a, b))));
+  return shared.some(({ low, high }) => low < high) ? shared : sets.flat();
+}
+
+function overlap(a: Interval, b: Interval): Interval[] {
+  const low = Math.max(a.low, b.low);
+  const high = Math.min(a.high, b.high);
+  const lowClosed = [a, b].every((part) => part.low < low || part.lowClosed);
+  const highClosed = [a, b].every((part) => part.high > high || part.highClosed);
+  return low < high || (low === high && lowClosed && highClosed) ? [{ low, lowClosed, high, highClosed }] : [];
 }
 
 function interval({ open, close, items }: Expression & { kind: "group" }, budget: Budget): Interval[] | null {

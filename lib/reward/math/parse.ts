@@ -346,7 +346,7 @@ class Parser {
 
   /** Signs begin an operand only where none stands before them. */
   #isOpening(text: string): boolean {
-    return ["-", "+", "±", "∓", "="].includes(text);
+    return ["-", "+", "±", "∓", "=", "≈"].includes(text);
   }
 
   #atListStart(): boolean {

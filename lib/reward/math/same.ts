@@ -37,16 +37,21 @@ function readings(text: string): Expression[] {
 function same(a: Expression, b: Expression, budget: Budget): boolean {
   budget.spend(1);
   if (keyOf(a) === keyOf(b)) return true;
+  const [named, wanted] = [valuesByName(a), valuesByName(b)];
+  if (named && wanted && named.size === wanted.size && [...wanted.keys()].every((key) => named.has(key))) {
+    return [...wanted].every(([key, value]) => same(named.get(key)!, value, budget));
+  }
   if (a.kind === "relation" && b.kind === "relation" && sameRelation(a, b, budget)) return true;
   const [left, right] = [itemsOf(a, budget), itemsOf(b, budget)];
   if (left.length > MAX_ITEMS || right.length > MAX_ITEMS) return false;
   if (left.length === 1 && right.length === 1 && sameOne(left[0]!, right[0]!, budget)) return true;
-  if (left.length + right.length > 2 && sameSet(left, right, budget)) return true;
+  const lists = a.kind === "list" && b.kind === "list" && left.length === right.length;
+  if (lists ? sameBag(left, right, budget) : sameSet(distinct(left), distinct(right), budget)) return true;
   if (sameInOrder(a, b, budget)) return true;
   return sameSolutions(a, b, budget);
 }
 
-/** The members of a list or a set, without repetitions; anything else is its own only member. */
+/** The members of a list or a set; anything else is its own only member. */
 function itemsOf(node: Expression, budget: Budget): Expression[] {
   const signed = bothSigns(node);
   if (signed) return signed.flatMap((variant) => itemsOf(variant, budget));
@@ -54,9 +59,29 @@ function itemsOf(node: Expression, budget: Budget): Expression[] {
   if (value && value.kind !== "relation" && value !== node) return itemsOf(value, budget);
   const set = node.kind === "list" || (node.kind === "group" && node.open === "{" && node.close === "}");
   if (!set) return [node];
-  const items = node.items.slice(0, MAX_ITEMS + 1).flatMap((item) => itemsOf(item, budget));
-  const distinct = new Map(items.map((item) => [keyOf(item), item]));
-  return [...distinct.values()];
+  return node.items.slice(0, MAX_ITEMS + 1).flatMap((item) => itemsOf(item, budget));
+}
+
+function distinct(items: readonly Expression[]): Expression[] {
+  return [...new Map(items.map((item) => [keyOf(item), item])).values()];
+}
+
+/** x = 5, y = 6, or (x, y) = (5, 6), by the names; null for anything else, and where a name has two values. */
+function valuesByName(node: Expression): Map<string, Expression> | null {
+  const relations = node.kind === "list" ? node.items : [node];
+  const found = new Map<string, Expression>();
+  for (const relation of relations) {
+    if (relation.kind !== "relation" || relation.signs.join() !== "=") return null;
+    const [left, right] = relation.sides as [Expression, Expression];
+    const names = left.kind === "group" ? left.items : [left];
+    const values = left.kind === "group" && right.kind === "group" ? right.items : [right];
+    if (names.length !== values.length) return null;
+    for (const [i, one] of names.entries()) {
+      if (one.kind !== "name" || found.has(one.name)) return null;
+      found.set(one.name, values[i]!);
+    }
+  }
+  return found.size > 1 ? found : null;
 }
 
 /** a ± b as a + b and a - b. */
@@ -95,6 +120,16 @@ function isLabel(node: Expression): boolean {
     default:
       return false;
   }
+}
+
+/** Lists of the same length: every item has one of its own in the other, so that 1, 1, 2 is not 1, 2, 2. */
+function sameBag(left: readonly Expression[], right: readonly Expression[], budget: Budget): boolean {
+  const open = [...right];
+  return left.every((item) => {
+    const at = open.findIndex((other) => sameOne(item, other, budget));
+    if (at >= 0) open.splice(at, 1);
+    return at >= 0;
+  });
 }
 
 function sameSet(left: Expression[], right: Expression[], budget: Budget): boolean {
