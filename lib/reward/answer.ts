@@ -36,16 +36,16 @@ export function grade(completion: string, expected: string): Grade {
 export function sameAnswer(answer: string, expected: string): boolean {
   if (answer.trim() === "" || expected.trim() === "") return false;
   const wanted = wholeNumber(expected);
-  if (wanted !== null) {
-    const claim = lastSide(answer);
-    const found = wholeNumber(claim) ?? (isProse(claim) ? numberInWords(claim) : null);
-    // Larger integers are no doubles: they are compared as mathematics, exactly.
-    if (found !== null && Math.max(Math.abs(found), Math.abs(wanted)) <= Number.MAX_SAFE_INTEGER) {
-      return sameNumber(found, wanted);
-    }
-  }
+  const found = wanted === null ? null : numberOf(lastSide(answer));
+  // Larger integers are no doubles: they are compared as mathematics, exactly.
+  const exact = [wanted, found].every((value) => value === null || Math.abs(value) <= Number.MAX_SAFE_INTEGER);
+  if (wanted !== null && found !== null && exact) return sameNumber(found, wanted);
   const letters = withoutLayout(expected);
   return (letters !== "" && withoutLayout(answer) === letters) || sameMath(answer, expected);
+}
+
+function numberOf(claim: string): number | null {
+  return wholeNumber(claim) ?? (isProse(claim) ? numberInWords(claim) : null);
 }
 
 /** 8 of 5 + 3 = 8, 2 x 4 = 8 and x = 8. An equation, as 2x = 8, is none of its sides. */
@@ -68,7 +68,7 @@ function withoutLayout(text: string): string {
     .replace(/\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}/g, "$1")
     .replace(/\^\s*\{?\\circ\}?|\\[$%]|[$%°]/g, "")
     .replace(/[−–]/g, "-")
-    .replace(/\s+/g, "")
+    .replace(/\s+(?!\d)|(?<!\d)\s+/g, "") // 1 2 is not 12
     .replace(/\.$/, "")
     .toLowerCase();
 }

@@ -94,7 +94,7 @@ function afterAnnouncement(text: string): string | null {
   const last = announcements.at(-1);
   if (!last) return null;
   const rest = text.slice(last.index + last[0].length).slice(0, 2000);
-  const formula = /^[\s*"]*(?:\$\$?([^$]+)\$\$?|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\])/.exec(rest);
+  const formula = /^[\s*"]*(?:\$\$?((?:\\.|[^$\\])+)\$\$?|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\])/.exec(rest);
   if (formula) return (formula[1] ?? formula[2] ?? formula[3])!.trim();
   const sentence = /^[\s*]*([^\n]+?)[*\s]*(?:\.(?:\s|$)|\n|$)/.exec(rest)?.[1];
   if (!sentence || !/[\p{L}\p{N}]/u.test(sentence)) return null;

@@ -122,6 +122,7 @@ class Parser {
       } else if (this.#peek()?.kind === "text") {
         this.#power(); // a unit or a remark, exponent and all
       } else if (this.#starts()) {
+        if (left.kind === "number" && this.#peek()?.kind === "number") throw new Unreadable(); // 4 5 is not 20
         const mixed = this.#peek()?.text === "frac" && left.kind === "number" && /^\d+$/.test(left.text);
         const right = this.#power();
         left = apply(mixed && isPlainFraction(right) ? "+" : "*", left, right);

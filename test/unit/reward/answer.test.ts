@@ -155,6 +155,7 @@ describe("grade", () => {
     expect(grade("so 8\n#### 8", "8")).toEqual({ strict: true, lenient: true, format: true, answer: "8" });
     expect(grade("the answer is 8.", "8")).toEqual({ strict: false, lenient: true, format: false, answer: "8" });
     expect(grade("8\n#### 9", "8")).toEqual({ strict: false, lenient: false, format: true, answer: "9" });
+    expect(grade("The answer is $\\$32,\\!348$.", "32348")).toMatchObject({ lenient: true, answer: "\\$32,\\!348" });
     for (const text of ["it is 8", "It's 8.", "So 8", "we do 3 + 5 = 8", "x is 8"]) {
       expect(grade(text, "8"), text).toMatchObject({ strict: false, lenient: true, answer: "8" });
     }

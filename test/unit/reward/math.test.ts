@@ -230,6 +230,9 @@ describe("sameAnswer", () => {
     ["5 x", "5"],
     ["5 and a half", "5"],
     ["5 plus 3", "5"],
+    ["1 2", "12"],
+    ["4 5", "20"],
+    ["(4 5, 1)", "(20, 1)"],
   ])("%j is not %j", (a, b) => {
     expect(sameAnswer(a, b)).toBe(false);
     expect(sameAnswer(b, a)).toBe(false);
