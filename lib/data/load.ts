@@ -75,10 +75,12 @@ async function load(source: string, reader: Reader, options: DatasetOptions): Pr
 async function loadNamed(name: string, spec: DatasetSpec, reader: Reader, options: DatasetOptions): Promise<Parts> {
   const toProblem = spec.toProblem.bind(spec);
   const local = { train: findFile(spec.files.train), test: findFile(spec.files.test) };
+  if (local.train !== undefined && local.train === local.test) {
+    return cut(await reader.read(name, [local.train], toProblem));
+  }
   if (local.train ?? local.test) {
     const read = (split: Split) => (local[split] ? reader.read(`${name}/${split}`, [local[split]], toProblem) : []);
-    const train = await read("train");
-    return local.train === local.test ? cut(train) : { train, test: await read("test") };
+    return { train: await read("train"), test: await read("test") };
   }
   if (!spec.hub) throw notFound(spec);
   const { repo } = spec.hub;

@@ -45,8 +45,8 @@ export function pairedDifference(a: readonly number[], b: readonly number[]): Pa
 
 /** The 97.5 % quantile of Student's t: exact for 1 and 2 degrees of freedom, else Cornish and Fisher's expansion. */
 export function studentQuantile(freedom: number): number {
-  if (freedom === 1) return 12.706204736174698;
-  if (freedom === 2) return 4.302652729911275;
+  if (freedom === 1) return 12.706204736174705;
+  if (freedom === 2) return 4.302652729749464;
   const z = 1.959963984540054;
   const terms = [
     (z ** 3 + z) / 4,

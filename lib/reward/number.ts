@@ -14,10 +14,7 @@ const anywhere = new RegExp(number, "gu");
 const noUnit = String.raw`(?!(?:[^dghlmstACFHJKLNVW]|pi|and|or)(?!\p{L}))`;
 const unit = String.raw`${noUnit}\p{L}[\p{L}.]*(?:\^?\d(?!\d)|[²³])?`;
 // All there is: a number and perhaps a unit in words, per cent or degrees.
-const alone = new RegExp(
-  String.raw`^${number}\s*(?:%|percent|°[CF]?)?(?:\s+${unit}(?:\s*\/\s*${unit})?)*\.?$`,
-  "u",
-);
+const alone = new RegExp(String.raw`^${number}\s*(?:%|percent|°[CF]?)?(?:\s+${unit}(?:\s*\/\s*${unit})?)*\.?$`, "u");
 
 /** The last number in a text, or null. */
 export function lastNumber(text: string): number | null {

@@ -11,6 +11,7 @@ import { examplesOfStep, permutation, spread } from "../../../lib/data/order.js"
 import { philox, randomInteger, randomUniform } from "../../../lib/data/philox.js";
 import { type Message, stopStrings, toPrompt } from "../../../lib/data/prompt.js";
 import { heldOut } from "../../../lib/data/split.js";
+import { grade } from "../../../lib/reward/answer.js";
 
 const shared = fileURLToPath(new URL("../../../../shared/data", import.meta.url));
 
@@ -323,8 +324,24 @@ describe.skipIf(!existsSync(shared))("named sets (need ../shared/data)", () => {
   ])("%s", async (name, train, test) => {
     const data = await loadDataset(name);
     expect([data.train.length, data.test.length]).toEqual([train, test]);
-    const questions = new Set(data.train.map(({ question }) => question));
-    if (name !== "gsm8k") expect(data.test.filter(({ question }) => questions.has(question))).toEqual([]);
-    for (const { answer } of [...data.train, ...data.test]) expect(answer).not.toBe("");
+    const letters = (question: string) =>
+      question
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}]+/gu, " ")
+        .trim();
+    const questions = new Set(data.train.map(({ question }) => letters(question)));
+    expect(data.test.filter(({ question }) => questions.has(letters(question)))).toEqual([]);
+    const all = [...data.train, ...data.test];
+    for (const { answer } of all) expect(answer).not.toBe("");
+    expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+    const split = data.train.length > 0 && name !== "gsm8k" ? "" : "/test";
+    expect(data.test[0]!.id).toMatch(new RegExp(`^${name}${split}/\\d+$`));
+    // Every solution, and every answer in each form that is read, is right by its own answer.
+    const wrong = all.filter(({ row, answer }) => {
+      const solution = String(row.solution ?? (name === "gsm8k" ? row.answer : `#### ${answer}`));
+      const forms = [solution, `\\boxed{${answer}}`, `The answer is $${answer}$.`];
+      return forms.some((form) => !grade(form, answer).lenient);
+    });
+    expect(wrong).toEqual([]);
   });
 });

@@ -26,6 +26,8 @@ describe("estimate", () => {
     for (const [freedom, quantile] of Object.entries(known)) {
       expect(Math.abs(studentQuantile(Number(freedom)) - quantile)).toBeLessThan(0.012);
     }
+    expect(studentQuantile(1)).toBeCloseTo(12.706204736174705, 12);
+    expect(studentQuantile(2)).toBeCloseTo(4.302652729749464, 12);
     expect(studentQuantile(10)).toBeCloseTo(2.2281, 3);
   });
 });
