@@ -1,7 +1,7 @@
 /** Held-out accuracy of the best rate against one option, all others equal along each line. */
 import type { SettingResult } from "../sweep/results-file.js";
-import { word, words } from "./accuracy.js";
 import type { Figure, Layers, Row } from "./figure.js";
+import { differing, named, seriesColor, word, words } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { SweepSource } from "./source.js";
 
@@ -16,13 +16,9 @@ export function ablationFigure(sweeps: readonly SweepSource[], key: string): Fig
 function ablationRows({ results }: SweepSource, key: string, prefix: string): Row[] {
   const told = results.settings.filter(({ settings, best }) => best && (settings[key] ?? null) !== null);
   if (new Set(told.map(({ settings }) => word(settings[key]))).size < 2) return [];
-  const others = results.varied.filter((other) => ![key, "method", ...results.best_of].includes(other));
-  const series = ({ method, settings }: SettingResult) => {
-    const rest = others.flatMap((other) =>
-      (settings[other] ?? null) === null ? [] : `${other}=${word(settings[other])}`,
-    );
-    return [prefix, method.toUpperCase(), ...rest].filter(Boolean).join(" ");
-  };
+  const others = differing(results).filter((other) => other !== key);
+  const series = ({ method, settings }: SettingResult) =>
+    [prefix, method.toUpperCase(), ...named(settings, others)].filter(Boolean).join(" ");
   return told.map((setting) => ({
     series: series(setting),
     value: word(setting.settings[key]),
@@ -53,7 +49,7 @@ function layers(key: string, rows: readonly Row[]): Layers {
     axis: { labelAngle: 0 },
   } as const;
   const accuracy = shareAxis("accuracy", rows, ["accuracy", "low", "high"]);
-  const color = { field: "series", type: "nominal", title: null } as const;
+  const color = seriesColor(rows);
   const y = { field: "accuracy", ...accuracy } as const;
   return [
     {

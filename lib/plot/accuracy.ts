@@ -1,18 +1,26 @@
 /**
  * The paper's main figure: held-out accuracy of the best rate against what is trained, on a logarithmic axis. A point is
  * a setting, its bar runs from the worst seed to the best, and the line follows the best setting of each size. The base
- * model and full fine-tuning are horizontal lines.
+ * model and full fine-tuning are horizontal lines. Models, data sets and ways of asking have lines of their own.
  */
 
+import { groupBy } from "../sweep/group.js";
 import type { SettingResult } from "../sweep/results-file.js";
 import { mean } from "../train/advantage.js";
 import type { Figure, Layers, Row } from "./figure.js";
+import { differing, named, seriesColor, words } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { SweepSource } from "./source.js";
 
 export type SizeKey = "parameters" | "bytes";
 
 const TITLES: Record<SizeKey, string> = { parameters: "trainable parameters", bytes: "bytes of what is trained" };
+
+/** What the accuracy of the model before training depends on, too. */
+const PROBLEMS = [
+  ...["model", "dtype", "start_from", "data", "eval_data", "eval_examples"],
+  ...["prompt_style", "shots", "system", "suffix", "max_completion_length", "stop"],
+];
 
 export function accuracyFigure(sweeps: readonly SweepSource[], size: SizeKey): Figure {
   const rows = sweeps.flatMap((sweep) => {
@@ -27,11 +35,18 @@ export function accuracyFigure(sweeps: readonly SweepSource[], size: SizeKey): F
   };
 }
 
+function problemsOf(results: SweepSource["results"]): string[] {
+  return differing(results).filter((key) => PROBLEMS.includes(key));
+}
+
 function points({ results }: SweepSource, prefix: string, size: SizeKey): Row[] {
   const adapters = results.settings.filter(({ settings, best }) => settings.adapter !== "full" && best);
   const dtypes = new Set(adapters.map(({ settings }) => settings.v_dtype));
-  const series = ({ method, settings }: SettingResult) =>
-    `${prefix}${method.toUpperCase()}${size === "bytes" && dtypes.size > 1 ? ` ${settings.v_dtype}` : ""}`;
+  const apart = problemsOf(results);
+  const series = ({ method, settings }: SettingResult) => {
+    const dtype = size === "bytes" && dtypes.size > 1 ? [settings.v_dtype] : [];
+    return `${prefix}${[method.toUpperCase(), ...dtype, ...named(settings, apart)].join(" ")}`;
+  };
   const leads = (setting: SettingResult) =>
     !adapters.some(
       (other) =>
@@ -55,18 +70,27 @@ function points({ results }: SweepSource, prefix: string, size: SizeKey): Row[] 
 
 function references({ results }: SweepSource, prefix: string): Row[] {
   if (!results.settings.some(({ best }) => best)) return [];
-  const bases = results.settings.flatMap(({ base }) => base ?? []);
+  const apart = problemsOf(results);
+  const of = ({ settings }: SettingResult, what: string) => `${prefix}${[what, ...named(settings, apart)].join(", ")}`;
+  const bases = groupBy(
+    results.settings.filter(({ base }) => base !== null),
+    (setting) => of(setting, "base model"),
+  );
   const full = results.settings.filter(({ settings, best }) => settings.adapter === "full" && best);
   return [
-    ...(bases.length > 0 ? [{ kind: "reference", reference: `${prefix}base model`, accuracy: mean(bases) }] : []),
-    ...full.map(({ method, best, parameters, bytes }) => ({
+    ...bases.map((same) => ({
       kind: "reference",
-      reference: `${prefix}full fine-tuning, ${method.toUpperCase()}`,
-      parameters,
-      bytes,
-      accuracy: best!.mean,
-      seeds: best!.accuracies.length,
-      ...words(best!.values),
+      reference: of(same[0]!, "base model"),
+      accuracy: mean(same.map(({ base }) => base!)),
+    })),
+    ...full.map((setting) => ({
+      kind: "reference",
+      reference: of(setting, `full fine-tuning, ${setting.method.toUpperCase()}`),
+      parameters: setting.parameters,
+      bytes: setting.bytes,
+      accuracy: setting.best!.mean,
+      seeds: setting.best!.accuracies.length,
+      ...words(setting.best!.values),
     })),
   ];
 }
@@ -75,7 +99,7 @@ function layers(size: SizeKey, rows: readonly Row[]): Layers {
   const x = { field: size, type: "quantitative", scale: { type: "log" }, title: TITLES[size] } as const;
   const accuracy = shareAxis("accuracy", rows, ["accuracy", "low", "high"]);
   const y = { field: "accuracy", ...accuracy } as const;
-  const color = { field: "series", type: "nominal", title: null } as const;
+  const color = seriesColor(rows);
   const settings = { filter: "datum.kind == 'setting'" };
   return [
     {
@@ -95,15 +119,4 @@ function layers(size: SizeKey, rows: readonly Row[]): Layers {
     },
     { transform: [settings], mark: { type: "point", filled: true, size: 50, opacity: 1 }, encoding: { x, y, color } },
   ];
-}
-
-/** Settings as a column each. */
-export function words(settings: Readonly<Record<string, unknown>>): Row {
-  return Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, word(value)]));
-}
-
-export function word(value: unknown): string | number | null {
-  if (value === null || value === undefined) return null;
-  if (typeof value === "number" || typeof value === "string") return value;
-  return JSON.stringify(value);
 }

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { type MetricsLine, readMetrics } from "../run/metrics-file.js";
 import type { SettingResult, SweepResults } from "../sweep/results-file.js";
 import { mean } from "../train/advantage.js";
-import { word } from "./accuracy.js";
 import type { Figure, Layers, Row } from "./figure.js";
+import { differing, named, seriesColor } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { Source } from "./source.js";
 
@@ -60,10 +60,11 @@ async function sweepSeries(
   return series;
 }
 
-function settingName({ method, settings, best }: SettingResult, { varied, best_of }: SweepResults): string {
-  const own = varied.filter((key) => key !== "method" && !best_of.includes(key) && (settings[key] ?? null) !== null);
-  const values = [...own.map((key) => [key, settings[key]]), ...Object.entries(best!.values)];
-  return [method.toUpperCase(), ...values.map(([key, value]) => `${key}=${word(value)}`)].join(" ");
+function settingName({ method, settings, best }: SettingResult, results: SweepResults): string {
+  const { values } = best!;
+  return [method.toUpperCase(), ...named(settings, differing(results)), ...named(values, Object.keys(values))].join(
+    " ",
+  );
 }
 
 export function curveFigure(series: readonly Series[], curve: Curve): Figure {
@@ -92,7 +93,7 @@ function layers({ title, percent }: Curve, rows: readonly Row[]): Layers {
   const x = { field: "step", type: "quantitative", title: "step" } as const;
   const plain = { type: "quantitative", title, scale: { zero: false } } as const;
   const scale = percent ? shareAxis(title, rows, ["low", "high"]) : plain;
-  const color = { field: "series", type: "nominal", title: null } as const;
+  const color = seriesColor(rows);
   return [
     {
       mark: { type: "area", opacity: 0.15 },

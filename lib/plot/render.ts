@@ -12,7 +12,11 @@ export async function renderSvg({ title, rows, layers }: Figure): Promise<string
     background: "white",
     data: { values: [...rows] },
     layer: layers,
-    config: { axis: { gridColor: "#e4e4e4", titlePadding: 10 }, legend: { labelLimit: 400 }, view: { stroke: null } },
+    config: {
+      axis: { gridColor: "#e4e4e4", titlePadding: 10 },
+      legend: { labelLimit: 0, symbolOpacity: 1 },
+      view: { stroke: null },
+    },
   };
   const view = new View(parse(compile(spec).spec), { renderer: "none" });
   try {

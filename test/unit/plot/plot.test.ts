@@ -22,24 +22,34 @@ interface Given {
   rate: number;
   seed: number;
   accuracy: number | null;
+  model?: string;
+  base?: number;
 }
 
 /** The results of a sweep, as if these members had run. */
 async function writeSweep(name: string, given: readonly Given[]): Promise<string> {
   const members = given.map(
-    ({ method = "grpo", adapter = "tinylora", u, v_dtype = "fp32", rate, seed, accuracy }, i) => {
+    ({ method = "grpo", adapter = "tinylora", u, v_dtype = "fp32", rate, seed, accuracy, model, base = 0.25 }, i) => {
       const full = adapter === "full";
       const parameters = full ? 1e6 : (u ?? 1);
       const member: MemberResult = {
         name: `member-${i}`,
         method,
-        settings: { adapter, method, u: full ? null : (u ?? 1), r: 2, v_dtype, learning_rate: rate },
+        settings: {
+          adapter,
+          method,
+          u: full ? null : (u ?? 1),
+          r: 2,
+          v_dtype,
+          learning_rate: rate,
+          model: model ?? null,
+        },
         seed,
         status: accuracy === null ? "failed" : "finished",
         step: 1,
         parameters,
         bytes: parameters * (v_dtype === "fp32" ? 4 : 2),
-        base: 0.25,
+        base,
         accuracy,
       };
       return member;
@@ -48,7 +58,7 @@ async function writeSweep(name: string, given: readonly Given[]): Promise<string
   const groups = members.map(({ method, settings: { learning_rate: _, ...rest } }) => JSON.stringify([method, rest]));
   const results = {
     ...{ format: 1 as const, source: "sweep.yaml", metric: "eval/lenient", best_of: ["learning_rate"] },
-    ...{ varied: ["method", "adapter", "u", "v_dtype", "learning_rate"], members },
+    ...{ varied: ["method", "adapter", "u", "v_dtype", "learning_rate", "model"], members },
     settings: bestOfEach(members, groups, ["learning_rate"]),
   };
   await writeResults(join(folder, name), results);
@@ -135,6 +145,65 @@ describe("accuracy against trainable parameters", () => {
   });
 });
 
+describe("what is drawn", () => {
+  const points = async (name: string) => {
+    const svg = await readFile(join(output(), `${name}.svg`), "utf8");
+    const mark = /aria-roledescription="point" transform="translate\(([-\d.]+),([-\d.]+)\)"/g;
+    return { svg, at: [...svg.matchAll(mark)].map(([, x, y]) => [Number(x), Number(y)] as const) };
+  };
+
+  it("stands where its numbers say: sizes by their logarithm, bars from the worst seed to the best", async () => {
+    const given = [1, 10, 1000].flatMap((u, i) =>
+      [0, 0.1].map((more, seed) => ({ u, rate: 1, seed, accuracy: 0.3 + 0.2 * i + more })),
+    );
+    await plotFolders({ folders: [await writeSweep("sweep", given)], output: output() });
+    const { svg, at } = await points("accuracy");
+    const [[x0, y0], [x1, y1], [x2, y2]] = at as [(typeof at)[0], (typeof at)[0], (typeof at)[0]];
+    expect((x1 - x0) / (x2 - x0)).toBeCloseTo(1 / 3, 9);
+    expect((y1 - y0) / (y2 - y0)).toBeCloseTo(1 / 2, 9);
+    const unit = (y2 - y0) / 0.4; // of accuracy; upwards is less
+    const rule = /reference: base model" [^>]*translate\([-\d.]+,([-\d.]+)\)/.exec(svg)!;
+    expect(Number(rule[1])).toBeCloseTo(y0 + unit * (0.25 - 0.35), 6);
+    const bars = [...svg.matchAll(/high: [^>]*translate\(([-\d.]+),([-\d.]+)\)" x2="0" y2="([-\d.]+)"/g)];
+    expect(bars.map(([, x, y, height]) => [Number(x), Number(y), Number(height)])).toEqual(
+      at.map(([x, y]) => [x, expect.closeTo(y - 0.05 * unit, 6), expect.closeTo(0.1 * unit, 6)]),
+    );
+  });
+
+  it("has a line and a base of its own for each model", async () => {
+    const given = ["small", "large"].flatMap((model, i) =>
+      [1, 13].map((u) => ({ u, model, rate: 1, seed: 1, base: 0.1 + 0.3 * i, accuracy: 0.5 + 0.2 * i })),
+    );
+    await plotFolders({ folders: [await writeSweep("sweep", given)], output: output() });
+    const found = await rows("accuracy");
+    expect(found.map(({ series, reference, accuracy }) => [series || reference, Number(accuracy)])).toEqual([
+      ["GRPO model=small", 0.5],
+      ["GRPO model=small", 0.5],
+      ["GRPO model=large", 0.7],
+      ["GRPO model=large", 0.7],
+      ["base model, model=small", 0.1],
+      ["base model, model=large", expect.closeTo(0.4)],
+    ]);
+  });
+
+  it("names every line in full, each in a colour of its own", async () => {
+    const given = Array.from({ length: 12 }, (_, i) => ({ u: i + 1, rate: 1e-7 * (i + 1), seed: 1, accuracy: 0.5 }));
+    const model = "models/".padEnd(90, "m");
+    const sweep = await writeSweep("sweep", [...given, { u: 99, model, rate: 1, seed: 1, accuracy: 0.5 }]);
+    for (let i = 0; i < 13; i++) {
+      const steps = [1, 2].map((step) => ({ step, reward: i + step }));
+      await writeRun(join(sweep, "members", `member-${i}`), steps);
+    }
+    await plotFolders({ folders: [sweep], output: output() });
+    const svg = await readFile(join(output(), "reward.svg"), "utf8");
+    expect(svg).toContain(`>GRPO u=99 model=${model} learning_rate=1<`);
+    const strokes = [...svg.matchAll(/aria-roledescription="line mark"[^>]* stroke="([^"]+)"/g)].map(([, one]) => one);
+    expect(new Set(strokes).size).toBe(13);
+    const labels = [...svg.matchAll(/>GRPO u=(\d+) /g)].map(([, u]) => Number(u));
+    expect(labels).toEqual([...given.map(({ u }) => u), 99]); // in the order of the sweep
+  });
+});
+
 describe("ablations", () => {
   it("are drawn over what a sweep varies, one line for each setting of the rest", async () => {
     const sweep = await writeSweep("sweep", [
@@ -148,9 +217,9 @@ describe("ablations", () => {
       "ablation-v_dtype.svg",
     ]);
     expect((await rows("ablation-u")).map(({ series, value }) => [series, value])).toEqual([
-      ["GRPO adapter=tinylora v_dtype=fp32", "13"],
-      ["GRPO adapter=tinylora v_dtype=fp32", "1"],
-      ["GRPO adapter=tinylora v_dtype=bf16", "1"],
+      ["GRPO v_dtype=fp32", "13"],
+      ["GRPO v_dtype=fp32", "1"],
+      ["GRPO v_dtype=bf16", "1"],
     ]);
     const rank = plotFolders({ folders: [sweep], output: output(), by: ["r"] });
     await expect(rank).rejects.toThrow(/by: r: expected an option with two finished values/);
