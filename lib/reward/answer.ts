@@ -36,6 +36,7 @@ export function grade(completion: string, expected: string): Grade {
 export function sameAnswer(answer: string, expected: string): boolean {
   if (answer.trim() === "" || expected.trim() === "") return false;
   const wanted = wholeNumber(expected);
+  if (wanted !== null && contradictsItself(answer)) return false;
   const found = wanted === null ? null : numberOf(lastSide(answer));
   // Larger integers are no doubles: they are compared as mathematics, exactly.
   const exact = [wanted, found].every((value) => value === null || Math.abs(value) <= Number.MAX_SAFE_INTEGER);
@@ -46,6 +47,13 @@ export function sameAnswer(answer: string, expected: string): boolean {
 
 function numberOf(claim: string): number | null {
   return wholeNumber(claim) ?? (isProse(claim) ? numberInWords(claim) : null);
+}
+
+/** 6 = 8: two whole numbers, without words or units that could make them the same. */
+function contradictsItself(text: string): boolean {
+  const whole = (side: string) => (/^[\s$-]*\d[\d,]*[\s$.]*$/.test(side) ? wholeNumber(side) : null);
+  const [left = null, right = null] = text.split("=").slice(-2).map(whole);
+  return left !== null && right !== null && left !== right;
 }
 
 /** 8 of 5 + 3 = 8, 2 x 4 = 8 and x = 8. An equation, as 2x = 8, is none of its sides. */
