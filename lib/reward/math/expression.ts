@@ -7,8 +7,8 @@ export type Expression =
   | { readonly kind: "apply"; readonly op: string; readonly args: readonly Expression[] }
   /** (a, b), [a, b), {a, b}: a tuple, an interval or a set. */
   | { readonly kind: "group"; readonly open: string; readonly close: string; readonly items: readonly Expression[] }
-  /** a, b and c without brackets: their order says nothing. */
-  | { readonly kind: "list"; readonly items: readonly Expression[] }
+  /** a, b and c without brackets: their order says nothing. `either`: with an "or" between them. */
+  | { readonly kind: "list"; readonly items: readonly Expression[]; readonly either?: boolean }
   /** a < b = c: one sign fewer than sides. */
   | { readonly kind: "relation"; readonly sides: readonly Expression[]; readonly signs: readonly string[] }
   | { readonly kind: "matrix"; readonly rows: readonly (readonly Expression[])[] };
@@ -80,7 +80,7 @@ export function keyOf(node: Expression): string {
     case "group":
       return `${node.open}${list(node.items)}${node.close}`;
     case "list":
-      return `<${list(node.items)}>`;
+      return `<${node.either ? "or " : ""}${list(node.items)}>`;
     case "relation":
       return `${keyOf(node.sides[0]!)}${node.signs.map((sign, i) => `${sign}${keyOf(node.sides[i + 1]!)}`).join("")}`;
     case "matrix":

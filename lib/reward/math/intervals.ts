@@ -41,7 +41,8 @@ function partsOf(node: Expression, budget: Budget): Interval[] | null {
         : inequality(node, budget);
     case "list": {
       const each = node.items.map((item) => (item.kind === "relation" ? partsOf(item, budget) : null));
-      return each.every((part) => part !== null) ? together(each) : null;
+      if (!each.every((part) => part !== null)) return null;
+      return node.either ? each.flat() : together(each);
     }
     case "group":
       return node.open === "{" ? points(node.items, budget) : interval(node, budget);
@@ -57,7 +58,7 @@ function partsOf(node: Expression, budget: Budget): Interval[] | null {
   }
 }
 
-/** Inequalities side by side: x > 1 and x < 2 is what they share; where that is nothing (x < 1, x > 2), either. */
+/** Inequalities without an "or": x > 1 and x < 2 is what they share; where that is nothing (x < 1, x > 2), either. */
 function together(sets: readonly Interval[][]): Interval[] {
   const shared = sets.reduce((left, right) => left.flatMap((a) => right.flatMap((b) => overlap(a, b))));
   return shared.some(({ low, high }) => low < high) ? shared : sets.flat();

@@ -46,7 +46,9 @@ class Parser {
   /** a, b; c and d. With both separators the commas bind closer: p = 5, q = 2; p = 7, q = 2. */
   #list(): Expression {
     const groups: Expression[][] = [[]];
+    let either = false;
     for (;;) {
+      either ||= this.#peek()?.or === true;
       if (this.#take(",")) continue;
       if (this.#take(";")) {
         if (groups.at(-1)!.length > 0) groups.push([]);
@@ -61,7 +63,7 @@ class Parser {
     const items = nested
       ? filled.map((group): Expression => ({ kind: "group", open: "(", close: ")", items: group }))
       : filled.flat();
-    return items.length === 1 ? items[0]! : { kind: "list", items };
+    return items.length === 1 ? items[0]! : { kind: "list", items, either };
   }
 
   #relation(): Expression {

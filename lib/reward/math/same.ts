@@ -42,6 +42,8 @@ function same(a: Expression, b: Expression, budget: Budget): boolean {
     return [...wanted].every(([key, value]) => same(named.get(key)!, value, budget));
   }
   if (a.kind === "relation" && b.kind === "relation" && sameRelation(a, b, budget)) return true;
+  const systems = isSystem(a) && isSystem(b) ? [intervalsOf(a, budget), intervalsOf(b, budget)] : [];
+  if (systems[0] && systems[1]) return sameIntervals(systems[0], systems[1]);
   const [left, right] = [itemsOf(a, budget), itemsOf(b, budget)];
   if (left.length > MAX_ITEMS || right.length > MAX_ITEMS) return false;
   if (left.length === 1 && right.length === 1 && sameOne(left[0]!, right[0]!, budget)) return true;
@@ -64,6 +66,12 @@ function itemsOf(node: Expression, budget: Budget): Expression[] {
 
 function distinct(items: readonly Expression[]): Expression[] {
   return [...new Map(items.map((item) => [keyOf(item), item])).values()];
+}
+
+/** Inequalities in one variable, side by side: x < 5 or x > 3 is not x < 5 and x > 3. */
+function isSystem(node: Expression): boolean {
+  const inequality = (item: Expression) => item.kind === "relation" && item.signs.every((sign) => /[<>≤≥≠]/.test(sign));
+  return node.kind === "list" && variables(node).size === 1 && node.items.every(inequality);
 }
 
 /** x = 5, y = 6, or (x, y) = (5, 6), by the names; null for anything else, and where a name has two values. */

@@ -2,7 +2,11 @@
 export interface Token {
   readonly kind: "number" | "name" | "word" | "text" | "command" | "symbol";
   readonly text: string;
+  /** Of a comma: it was written as "or". */
+  readonly or?: boolean;
 }
+
+const conjunction = (word: string): Token => ({ kind: "symbol", text: ",", or: /or/i.test(word) });
 
 /** What a comma between digits may mean: 1,234 as one number, as two, or as a decimal. */
 export type Comma = "thousands" | "list" | "decimal";
@@ -73,11 +77,11 @@ export function tokenize(text: string, comma: Comma): Token[] {
 function readLetters(run: string, before: Token | undefined): Token[] {
   if (FUNCTIONS.has(run) && !(before?.kind === "number" && UNITS.has(run))) return [{ kind: "command", text: run }];
   const lower = run.toLowerCase();
-  if (lower === "and" || lower === "or") return [{ kind: "symbol", text: "," }];
+  if (lower === "and" || lower === "or") return [conjunction(lower)];
   if (lower === "pi") return [{ kind: "name", text: "π" }];
   if (before?.kind === "number" && UNITS.has(lower)) return [{ kind: "text", text: run }];
   const glued = /^(?:and|or)(?=[A-Zxyz]'*$)/.exec(run); // f(x)=1orf(x)=2
-  if (glued && before) return [{ kind: "symbol", text: "," }, ...readLetters(run.slice(glued[0].length), undefined)];
+  if (glued && before) return [conjunction(glued[0]), ...readLetters(run.slice(glued[0].length), undefined)];
   const variables = run.replaceAll("'", "").length <= 2 || /^(?:[A-Z]{1,4}|[abckmnxyz]+)'*$/.test(run);
   if (!variables) return [{ kind: "word", text: run }];
   return (run.match(/[A-Za-z]'*/g) ?? []).map((letter) => ({ kind: "name", text: letter }));
@@ -96,7 +100,7 @@ function readStyled(text: string, start: number, face: string, tokens: Token[]):
     else if (text[end] === "}") depth--;
   }
   const content = text.slice(open.lastIndex, depth === 0 ? end - 1 : end).trim();
-  if (/^,?\s*(?:and|or)\s*,?$|^,$/i.test(content)) tokens.push({ kind: "symbol", text: "," });
+  if (/^,?\s*(?:and|or)\s*,?$|^,$/i.test(content)) tokens.push(conjunction(content));
   else if (/^[A-Za-z]$/.test(content))
     tokens.push({ kind: "name", text: face === "mathbb" ? `mathbb ${content}` : content });
   else if (/^\(?[A-Za-z]\)?$/.test(content)) tokens.push({ kind: "name", text: content.replace(/[()]/g, "") });
