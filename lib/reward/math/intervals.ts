@@ -36,9 +36,8 @@ function partsOf(node: Expression, budget: Budget): Interval[] | null {
     case "name":
       return node.name === "mathbb R" ? [everything] : null;
     case "relation":
-      return node.signs.length === 1 && node.signs[0] === "∈"
-        ? partsOf(node.sides[1]!, budget)
-        : inequality(node, budget);
+      if (node.signs.length !== 1 || node.signs[0] !== "∈") return inequality(node, budget);
+      return node.sides[0]!.kind === "name" ? partsOf(node.sides[1]!, budget) : null;
     case "list": {
       const each = node.items.map((item) => (item.kind === "relation" ? partsOf(item, budget) : null));
       if (!each.every((part) => part !== null)) return null;

@@ -29,7 +29,8 @@ export function sameMath(answer: string, expected: string): boolean {
 /** More than one where a comma between digits leaves it open. */
 function readings(text: string): Expression[] {
   const commas: Comma[] = /\d[, ]\d/.test(text) ? ["thousands", "list"] : ["thousands"];
-  if (/^[\s$-]*\d+,\d+[\s$.]*$/.test(text)) commas.push("decimal");
+  // 58,50 may be 58.5; 58,500 is no decimal.
+  if (/^[\s$-]*(?![1-9]\d{0,2},\d{3}(?!\d))\d+,\d+[\s$.]*$/.test(text)) commas.push("decimal");
   const trees = commas.flatMap((comma) => parseMath(text, comma) ?? []).map(withMatricesDone);
   return trees.filter((tree, i) => trees.findIndex((other) => keyOf(other) === keyOf(tree)) === i);
 }
