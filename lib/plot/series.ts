@@ -12,10 +12,9 @@ export function seriesColor(rows: readonly Row[]) {
   return { field: "series", type: "nominal", title: null, scale: { domain, scheme } } as const;
 }
 
-/** What a sweep varies and its drawn settings differ in, but for what the best is taken of. */
+/** What a sweep varies and its settings differ in, but for what the best is taken of. */
 export function differing({ varied, best_of, settings }: SweepResults): string[] {
-  const drawn = settings.filter(({ best }) => best);
-  const values = (key: string) => new Set(drawn.map((setting) => JSON.stringify(setting.settings[key] ?? null)));
+  const values = (key: string) => new Set(settings.map((setting) => JSON.stringify(setting.settings[key] ?? null)));
   return varied.filter((key) => key !== "method" && !best_of.includes(key) && values(key).size > 1);
 }
 
