@@ -79,6 +79,7 @@ function readLetters(run: string, before: Token | undefined): Token[] {
   const lower = run.toLowerCase();
   if (lower === "and" || lower === "or") return [conjunction(lower)];
   if (lower === "pi") return [{ kind: "name", text: "π" }];
+  if (lower === "infinity" || lower === "inf") return [{ kind: "name", text: "∞" }];
   if (before?.kind === "number" && UNITS.has(lower)) return [{ kind: "text", text: run }];
   const glued = /^(?:and|or)(?=[A-Zxyz]'*$)/.exec(run); // f(x)=1orf(x)=2
   if (glued && before) return [conjunction(glued[0]), ...readLetters(run.slice(glued[0].length), undefined)];

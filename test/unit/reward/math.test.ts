@@ -168,6 +168,8 @@ describe("sameAnswer", () => {
     ["x>2 or x<1", "x<1, x>2"],
     ["5 or 6", "6, 5"],
     ["58,50", "58.5"],
+    ["(2, infinity)", "(2,\\infty)"],
+    ["2θ", "2\\theta"],
     ["x>0, x^2<4", "x^2<4, x>0"],
     ["x<1 \\lor x>2", "(-\\infty,1)\\cup(2,\\infty)"],
     ["x<1 \\text{ or } x>2", "(-\\infty,1)\\cup(2,\\infty)"],
