@@ -20,7 +20,8 @@ export interface Tokens {
 export interface Chats {
   readonly templates: Record<string, string>;
   readonly specialTokens: Record<string, string>;
-  readonly chats: { template: string; messages: Message[]; addGenerationPrompt: boolean; text: string }[];
+  /** A text of null: Jinja refuses. */
+  readonly chats: { template: string; messages: Message[]; addGenerationPrompt: boolean; text: string | null }[];
 }
 export interface TinyModel {
   /** Hashes of the ids of the odd texts and mixtures in tokens.json. */
