@@ -32,11 +32,11 @@ function portable(step: unknown): unknown {
       return split(step.individual_digits ? "\\p{N}" : "\\p{N}+");
     case "ByteLevel":
       if (step.use_regex === false) return step;
-      return sequence(
-        ...(step.add_prefix_space ? [SPACE_BEFORE] : []),
-        split(GPT2),
-        { ...step, use_regex: false, add_prefix_space: false },
-      );
+      return sequence(...(step.add_prefix_space ? [SPACE_BEFORE] : []), split(GPT2), {
+        ...step,
+        use_regex: false,
+        add_prefix_space: false,
+      });
     case "Metaspace": {
       const space = typeof step.replacement === "string" ? step.replacement : "▁";
       return step.split === false ? step : sequence(step, split(`${literal(space)}[^${literal(space)}]*`));
@@ -44,7 +44,8 @@ function portable(step: unknown): unknown {
     case "Split": {
       if (!isObject(step.pattern)) return step;
       const { Regex: regex, String: text } = step.pattern;
-      if (typeof regex === "string") return { ...step, pattern: { Regex: pieces(unicodeSpaces(regex), step.behavior) } };
+      if (typeof regex === "string")
+        return { ...step, pattern: { Regex: pieces(unicodeSpaces(regex), step.behavior) } };
       return typeof text === "string" ? { ...step, pattern: { Regex: pieces(literal(text), step.behavior) } } : step;
     }
     default:

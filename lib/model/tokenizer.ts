@@ -73,7 +73,9 @@ export class ModelTokenizer {
     const { ids, tokens } = inPipeline(this.#place, () =>
       this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
     );
-    const found = this.#byteFallback ? (tokens as string[]).flatMap((token, i) => this.#inBytes(token) ?? [ids[i]]) : ids;
+    const found = this.#byteFallback
+      ? (tokens as string[]).flatMap((token, i) => this.#inBytes(token) ?? [ids[i]])
+      : ids;
     return Int32Array.from(found as (number | undefined)[], (id, i) => {
       if (id !== undefined && id < this.vocab) return id;
       const what = id === undefined ? "a text without token" : `token ${id}`;
