@@ -1,10 +1,10 @@
-import { Template } from "@huggingface/jinja";
 import { TinyLoraError } from "../error.js";
 import { withinTime } from "../within-time.js";
 import { firstLine } from "./files.js";
+import { compileTemplate } from "./jinja.js";
 
-/** Milliseconds that a template may take. They take about one; but a file's may have loops in loops. */
-const LONGEST = 1000;
+/** Milliseconds that a template may take. They take about one, on a busy machine longer; but a file's may have loops in loops. */
+const LONGEST = 3000;
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -21,7 +21,7 @@ export class ChatTemplate {
   readonly source: string;
   readonly #place: string;
   readonly #specialTokens: Readonly<Record<string, string>>;
-  #template: Template | undefined;
+  #render: ReturnType<typeof compileTemplate> | undefined;
 
   constructor(place: string, source: string, specialTokens: Readonly<Record<string, string>>) {
     this.source = source;
@@ -38,11 +38,11 @@ export class ChatTemplate {
       documents: null,
     };
     try {
-      this.#template ??= new Template(this.source);
-      const template = this.#template;
+      this.#render ??= compileTemplate(this.source);
+      const render = this.#render;
       return withinTime(
         LONGEST,
-        () => template.render(context),
+        () => render(context),
         () => new Error(`not done after ${LONGEST} ms`),
       );
     } catch (error) {

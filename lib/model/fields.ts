@@ -15,6 +15,9 @@ export class Fields {
   has(key: string): boolean {
     return this.get(key) !== undefined;
   }
+  keys(): string[] {
+    return [...this.#values.keys()];
+  }
   get(key: string): unknown {
     return this.#values.get(key) ?? undefined;
   }

@@ -6,6 +6,7 @@ import { split } from "./pipeline.js";
 import type { TokenizerSource } from "./tokenizer.js";
 
 /** tokenizer.ggml.token_type */
+const UNKNOWN = 2;
 const CONTROL = 3;
 const USER_DEFINED = 4;
 
@@ -104,12 +105,13 @@ function tokenizerJson(fields: Fields, tokens: readonly string[], bos?: string, 
 
 function addedTokens(tokens: readonly string[], types: readonly number[]): unknown[] {
   return tokens.flatMap((content, id) => {
-    if (types[id] !== CONTROL && types[id] !== USER_DEFINED) return [];
+    const special = types[id] === CONTROL || types[id] === UNKNOWN;
+    if (!special && types[id] !== USER_DEFINED) return [];
     return [
       {
         id,
         content,
-        special: types[id] === CONTROL,
+        special,
         normalized: false,
         lstrip: false,
         rstrip: false,

@@ -32,29 +32,43 @@ function folderFiles(path: string): ReadonlyMap<string, string> {
 
 function readTokenizer(folder: string, config: Fields, vocab: number): ModelTokenizer {
   const options = readJsonIfThere(join(folder, "tokenizer_config.json"));
+  const special = specialTokens(folder, options);
   const generation = readJsonIfThere(join(folder, "generation_config.json"));
   const file = join(folder, "tokenizer.json");
   return new ModelTokenizer({
     place: file,
     json: readJsonObject(file),
     vocab,
-    bos: tokenText(options, "bos_token"),
-    eos: tokenText(options, "eos_token"),
+    bos: special.bos_token,
+    eos: special.eos_token,
     stopTokens: [...tokenIds(generation), ...tokenIds(config)],
     chatTemplate: readTemplate(folder, options),
-    specialTokens: specialTokens(options),
+    specialTokens: special,
   });
 }
 
-/** A token is written as its text or as an object with `content`. */
-function tokenText(options: Fields, key: string): string | undefined {
-  if (!options.has(key)) return undefined;
-  return isObject(options.get(key)) ? options.object(key).text("content") : options.text(key);
+/**
+ * bos_token, eos_token and what else ends in _token. As in transformers, special_tokens_map.json goes before a
+ * tokenizer_config.json without added_tokens_decoder, as it was written before transformers 4.34.
+ */
+function specialTokens(folder: string, options: Fields): Record<string, string> {
+  const old = !options.has("added_tokens_decoder");
+  const places = old ? [options, readJsonIfThere(join(folder, "special_tokens_map.json"))] : [options];
+  const extra = isObject(options.get("extra_special_tokens")) ? [options.object("extra_special_tokens")] : [];
+  const found = [...places, ...extra].flatMap((fields) =>
+    fields.keys().flatMap((key): [string, string][] => {
+      const text = key.endsWith("_token") ? tokenText(fields, key) : undefined;
+      return text === undefined ? [] : [[key, text]];
+    }),
+  );
+  return Object.fromEntries(found);
 }
 
-function specialTokens(options: Fields): Record<string, string> {
-  const keys = ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
-  return Object.fromEntries(keys.flatMap((key) => (options.has(key) ? [[key, tokenText(options, key)!]] : [])));
+/** A token is written as its text or as an object with `content`; add_bos_token and the like are flags. */
+function tokenText(fields: Fields, key: string): string | undefined {
+  const value = fields.get(key);
+  if (value === undefined || typeof value === "boolean") return undefined;
+  return isObject(value) ? fields.object(key).text("content") : fields.text(key);
 }
 
 function tokenIds(fields: Fields): number[] {

@@ -1,15 +1,26 @@
 // What @huggingface/tokenizers takes for the same but is not, rewritten into what it gets right:
 //  - its Digits splits ASCII digits only; the Rust library splits every numeric character;
-//  - its \s is JavaScript's, which has U+FEFF and lacks U+0085; Rust's is the Unicode property White_Space.
+//  - its \s is JavaScript's, which has U+FEFF and lacks U+0085; Rust's is the Unicode property White_Space;
+//  - its Metaspace never splits; Rust's begins a piece at every ▁ unless told not to;
+//  - its Split knows of two behaviors, Isolated and Removed; Rust has five;
+//  - an added token that the vocabulary also has keeps the id of the vocabulary in Rust.
 import { isObject } from "./fields.js";
 
 /** GPT-2's pattern, which ByteLevel uses with use_regex, with White_Space spelt out. */
 const GPT2 =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
 
-/** The same tokenizer.json with a pre-tokenizer that means the same to the package as to the Rust library. */
+/** The same tokenizer.json with a pre-tokenizer and ids that mean the same to the package as to the Rust library. */
 export function portablePipeline(json: Record<string, unknown>): Record<string, unknown> {
-  return { ...json, pre_tokenizer: portable(json.pre_tokenizer) };
+  return { ...json, pre_tokenizer: portable(json.pre_tokenizer), added_tokens: addedTokens(json) };
+}
+
+function addedTokens({ added_tokens: added, model }: Record<string, unknown>): unknown {
+  if (!Array.isArray(added) || !isObject(model) || !isObject(model.vocab)) return added;
+  const { vocab } = model;
+  return added.map((token: { content: string }) =>
+    Object.hasOwn(vocab, token.content) ? { ...token, id: vocab[token.content] } : token,
+  );
 }
 
 function portable(step: unknown): unknown {
@@ -20,15 +31,51 @@ function portable(step: unknown): unknown {
     case "Digits":
       return split(step.individual_digits ? "\\p{N}" : "\\p{N}+");
     case "ByteLevel":
-      // The prefix space comes before the split there: such a step stays as it is.
-      if (step.use_regex === false || step.add_prefix_space) return step;
-      return { type: "Sequence", pretokenizers: [split(GPT2), { ...step, use_regex: false }] };
+      if (step.use_regex === false) return step;
+      return sequence(...(step.add_prefix_space ? [SPACE_BEFORE] : []), split(GPT2), {
+        ...step,
+        use_regex: false,
+        add_prefix_space: false,
+      });
+    case "Metaspace": {
+      const space = typeof step.replacement === "string" ? step.replacement : "▁";
+      return step.split === false ? step : sequence(step, split(`${literal(space)}[^${literal(space)}]*`));
+    }
     case "Split": {
-      if (!isObject(step.pattern) || typeof step.pattern.Regex !== "string") return step;
-      return { ...step, pattern: { Regex: unicodeSpaces(step.pattern.Regex) } };
+      if (!isObject(step.pattern)) return step;
+      const { Regex: regex, String: text } = step.pattern;
+      if (typeof regex === "string")
+        return { ...step, pattern: { Regex: pieces(unicodeSpaces(regex), step.behavior) } };
+      return typeof text === "string" ? { ...step, pattern: { Regex: pieces(literal(text), step.behavior) } } : step;
     }
     default:
       return step;
+  }
+}
+
+/** A space before a text that does not begin with one. */
+const SPACE_BEFORE = { type: "Metaspace", replacement: " ", prepend_scheme: "always", split: false };
+
+function sequence(...pretokenizers: readonly unknown[]): Record<string, unknown> {
+  return { type: "Sequence", pretokenizers };
+}
+
+function literal(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+}
+
+/** The pattern of a split whose pieces are what it matches and what lies between. */
+function pieces(pattern: string, behavior: unknown): string {
+  const others = `(?:(?!${pattern})[\\s\\S])*`;
+  switch (behavior) {
+    case "MergedWithPrevious":
+      return `${others}(?:${pattern})`;
+    case "MergedWithNext":
+      return `(?:${pattern})${others}`;
+    case "Contiguous":
+      return `(?:${pattern})+`;
+    default:
+      return pattern;
   }
 }
 

@@ -1,5 +1,6 @@
 // Which bytes each token stands for: the inverse of byte-level BPE's alphabet, or sentencepiece's conventions.
 import { TinyLoraError } from "../error.js";
+import { isObject } from "./fields.js";
 import type { TokenizerSource } from "./tokenizer.js";
 
 export interface TokenBytes {
@@ -11,11 +12,9 @@ export interface TokenBytes {
 /** What is asked of @huggingface/tokenizers' Tokenizer. Its own types would not resolve under `nodenext`. */
 interface Vocabulary {
   get_vocab(): Iterable<[string | undefined, number]>;
-  get_added_tokens_decoder(): ReadonlyMap<number, unknown>;
 }
 
 export function tokenBytes(source: TokenizerSource, pipeline: Vocabulary, byteLevel: boolean): TokenBytes {
-  const added = pipeline.get_added_tokens_decoder();
   const read = byteLevel ? byteLevelBytes : sentencepieceBytes;
   const tokens = new Array<Uint8Array>(source.vocab).fill(new Uint8Array(0));
   for (const [text, id] of pipeline.get_vocab()) {
@@ -27,7 +26,7 @@ export function tokenBytes(source: TokenizerSource, pipeline: Vocabulary, byteLe
         `${place}: token ${JSON.stringify(text)}: expected an id below ${vocab}, found ${id}`,
       );
     }
-    tokens[id] = added.has(id) ? Buffer.from(text, "utf8") : read(text);
+    tokens[id] = read(text);
   }
   const offsets = new Uint32Array(source.vocab + 1);
   for (const [id, token] of tokens.entries()) offsets[id + 1] = offsets[id]! + token.length;
@@ -41,11 +40,19 @@ export function isByteLevel(json: Record<string, unknown>): boolean {
   return JSON.stringify([json.pre_tokenizer, json.decoder]).includes('"ByteLevel"');
 }
 
+/** Whether a space at the very beginning is the tokenizer's, not the text's: where encoding puts one there. */
+export function dropsSpace({ decoder }: Record<string, unknown>): boolean {
+  if (!isObject(decoder)) return false;
+  if (Array.isArray(decoder.decoders)) return decoder.decoders.some((step) => dropsSpace({ decoder: step }));
+  if (decoder.type === "Strip") return decoder.content === " " && decoder.start !== 0;
+  return decoder.type === "Metaspace" && decoder.prepend_scheme !== "never" && decoder.add_prefix_space !== false;
+}
+
 function byteLevelBytes(text: string): Uint8Array {
   const bytes: number[] = [];
   for (const character of text) {
     const byte = ALPHABET.get(character);
-    // Not of the alphabet: the token can only come from an added text, which stands for itself.
+    // Not of the alphabet: an added text, which stands for itself.
     if (byte === undefined) return Buffer.from(text, "utf8");
     bytes.push(byte);
   }

@@ -2,10 +2,11 @@ import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
 import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
 import { checkTokenizer } from "./check-tokenizer.js";
+import { isObject } from "./fields.js";
 import { firstLine } from "./files.js";
 import { portablePipeline } from "./pipeline.js";
 import { StreamDecoder } from "./stream-decoder.js";
-import { isByteLevel, type TokenBytes, tokenBytes } from "./token-bytes.js";
+import { dropsSpace, isByteLevel, type TokenBytes, tokenBytes } from "./token-bytes.js";
 
 /** Tokens that end a turn or a text; a model stops at those of them that it has as special tokens. */
 const ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
@@ -38,7 +39,9 @@ export class ModelTokenizer {
   readonly #template: ChatTemplate | undefined;
   readonly #bytes: TokenBytes;
   readonly #special: ReadonlySet<number>;
-  /** Sentencepiece puts a space before every text, which is not part of it. */
+  /** Whether what has no token becomes bytes: the package does so in BPE, not in Unigram. */
+  readonly #byteFallback: boolean;
+  /** Whether decoding leaves out the space that encoding puts before every text. */
   readonly #spaceBefore: boolean;
   readonly #place: string;
 
@@ -51,7 +54,9 @@ export class ModelTokenizer {
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
     const byteLevel = inPipeline(source.place, () => isByteLevel(source.json));
     this.#bytes = tokenBytes(source, this.#pipeline, byteLevel);
-    this.#spaceBefore = !byteLevel;
+    const { model } = source.json;
+    this.#byteFallback = isObject(model) && model.type === "Unigram" && model.byte_fallback === true;
+    this.#spaceBefore = inPipeline(source.place, () => dropsSpace(source.json));
     this.bos = this.#id(source.bos);
     this.eos = this.#id(source.eos);
     this.#template =
@@ -65,15 +70,18 @@ export class ModelTokenizer {
 
   /** With `addSpecialTokens` (the default) BOS comes first where the model's tokenizer adds one. */
   encode(text: string, { addSpecialTokens = true }: { readonly addSpecialTokens?: boolean } = {}): Int32Array {
-    const { ids } = inPipeline(this.#place, () =>
+    const { ids, tokens } = inPipeline(this.#place, () =>
       this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
     );
-    return Int32Array.from(ids as (number | undefined)[], (id, i) => {
+    const found = this.#byteFallback
+      ? (tokens as string[]).flatMap((token, i) => this.#inBytes(token) ?? [ids[i]])
+      : ids;
+    return Int32Array.from(found as (number | undefined)[], (id, i) => {
       if (id !== undefined && id < this.vocab) return id;
-      const found = id === undefined ? "a text without token" : `token ${id}`;
+      const what = id === undefined ? "a text without token" : `token ${id}`;
       throw new TinyLoraError(
         "ERR_MODEL",
-        `${this.#place}: place ${i}: expected ids below ${this.vocab}, found ${found}`,
+        `${this.#place}: place ${i}: expected ids below ${this.vocab}, found ${what}`,
       );
     });
   }
@@ -116,6 +124,14 @@ export class ModelTokenizer {
 
   isSpecial(id: number): boolean {
     return this.#special.has(id);
+  }
+
+  /** Ids of the bytes of what has no token, where there are such. */
+  #inBytes(text: string): number[] | undefined {
+    if (this.#id(text) !== undefined) return undefined;
+    const bytes = [...Buffer.from(text, "utf8")].map((byte) => byte.toString(16).toUpperCase().padStart(2, "0"));
+    const ids = bytes.map((byte) => this.#id(`<0x${byte}>`));
+    return ids.every((id) => id !== undefined) ? ids : undefined;
   }
 
   #id(text: string | undefined): number | undefined {

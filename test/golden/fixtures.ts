@@ -17,10 +17,20 @@ export interface Tokens {
   readonly odd: { text: string; ids: number[]; decoded: string }[];
   readonly mixtures: { text: string; hash: string }[];
 }
+/** tokenizer.json by name, with hashes of the ids of the odd texts in tokens.json, and of what these decode to. */
+export type Pipelines = Readonly<Record<string, Pipeline>>;
+interface Pipeline {
+  readonly json: Record<string, unknown>;
+  readonly ids: string[];
+  readonly decoded: string[];
+  /** The added tokens, decoded together. */
+  readonly added: { ids: number[]; text: string };
+}
 export interface Chats {
   readonly templates: Record<string, string>;
   readonly specialTokens: Record<string, string>;
-  readonly chats: { template: string; messages: Message[]; addGenerationPrompt: boolean; text: string }[];
+  /** A text of null: Jinja refuses. */
+  readonly chats: { template: string; messages: Message[]; addGenerationPrompt: boolean; text: string | null }[];
 }
 export interface TinyModel {
   /** Hashes of the ids of the odd texts and mixtures in tokens.json. */

@@ -3,7 +3,7 @@
 Run from the repository's root in a Python 3.11 environment with torch 2.13, transformers 5, tokenizers, gguf, numpy, peft:
 
     python test/golden/make_golden.py            # everything
-    python test/golden/make_golden.py tokens     # or some of: tokens, chats, models, smollm2, peft, training
+    python test/golden/make_golden.py tokens     # or some of: tokens, chats, pipelines, models, smollm2, peft, training
 
 Needs ../shared/models and ../shared/data for `tokens` and `smollm2`. Deterministic: it writes the same files again.
 """
@@ -18,11 +18,12 @@ sys.path.insert(0, str(HERE))
 
 
 def main() -> None:
-    from make import chats, models, peft, smollm2, tokens, training
+    from make import chats, models, peft, pipelines, smollm2, tokens, training
 
     parts = {
         "tokens": tokens.make,
         "chats": chats.make,
+        "pipelines": pipelines.make,
         "models": models.make,
         "smollm2": smollm2.make,
         "peft": peft.make,

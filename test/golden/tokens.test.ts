@@ -1,8 +1,9 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "../../lib/model/open.js";
-import type { ModelTokenizer } from "../../lib/model/tokenizer.js";
-import { golden, hashIds, noSmollm2, onSmollm2, readFixture, shared, smollm2, type TinyModel, type Tokens } from "./fixtures.js";
+import { ModelTokenizer } from "../../lib/model/tokenizer.js";
+import { golden, hashIds, noSmollm2, onSmollm2, readFixture, shared, smollm2, type Pipelines, type TinyModel, type Tokens } from "./fixtures.js";
 
 const tokens = readFixture<Tokens>("tokens.json");
 
@@ -44,5 +45,25 @@ describe.each(["llama3", "llama-tied", "qwen2", "llama3-8k.gguf", "qwen2.gguf", 
     const texts = [...tokens.odd, ...tokens.mixtures].map(({ text }) => text);
     const wrong = texts.filter((text, i) => hashIds(tokenizer.encode(text)) !== expected[i]);
     expect(wrong).toEqual([]);
+  });
+});
+
+describe.each(Object.entries(readFixture<Pipelines>("pipelines.json")))("a tokenizer: %s", (name, { json, ids, decoded, added }) => {
+  const tokenizer = new ModelTokenizer({ place: name, json, vocab: 400, stopTokens: [], specialTokens: {} });
+
+  it("gives the Rust library's ids for odd texts", () => {
+    const wrong = tokens.odd.filter(({ text }, i) => hashIds(tokenizer.encode(text)) !== ids[i]);
+    expect(wrong.map(({ text }) => text)).toEqual([]);
+  });
+  it("decodes them as the Rust library does, piece by piece too", () => {
+    const hash = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 12);
+    const wrong = tokens.odd.filter(({ text }, i) => {
+      const found = tokenizer.encode(text);
+      const decoder = tokenizer.streamDecoder();
+      const streamed = [...Array.from(found, (id) => decoder.push([id])), decoder.end()].join("");
+      return hash(tokenizer.decode(found)) !== decoded[i] || hash(streamed) !== decoded[i];
+    });
+    expect(wrong.map(({ text }) => text)).toEqual([]);
+    expect(tokenizer.decode(added.ids, { skipSpecialTokens: false })).toBe(added.text);
   });
 });

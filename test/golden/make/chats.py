@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jinja2.exceptions import UndefinedError
+
 from .common import smollm2_tokenizer, write_json
 
 # In the manner of published templates: Llama 3's, Qwen's, Mistral's, and what Jinja can do with white space.
@@ -18,6 +20,21 @@ TEMPLATES = {
     "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% else %}{{ '<<SYS>>' + message['content'] + '<</SYS>>' }}{% endif %}{% endfor %}",
     "spaces": "  {% for message in messages %}\n  {{ loop.index }}/{{ loop.length }} {{ message.role | upper }}: {{ message | tojson }}\n    {% if not loop.last %}\n--\n    {% endif %}\n  {% endfor %}\n"
     "{{ messages | map(attribute='role') | join(', ') }} {{ 'yes' if bos_token is defined else 'no' }} {{ 'yes' if nothing is defined else 'no' }}\n",
+    # What Python and Jinja mean, where JavaScript would do something else.
+    "thinking": "{%- for m in messages %}\n{%- set content = m.content %}\n{%- if '</think>' in content %}\n"
+    "{%- set thought = content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}\n{%- set content = content.split('</think>')[-1].lstrip('\\n') %}\n"
+    "{%- endif %}\n<{{ m.role }}{% if thought is defined %} thought={{ thought }}{% endif %}>{{ content.strip('\\n.') }}|{{ content.lstrip() }}|{{ content.rstrip() }}|{{ content | trim }}|\n{%- endfor %}",
+    "line-ends": "{% for m in messages %}\r\n{{ m.role }}\r\n{{ m.content }}\r{% endfor %}\r\n",
+    "loops": "{% for m in messages %}[{{ m.role }}{% if m.role == 'system' %}]{% continue %}{% endif %} {{ seen }}{% set seen = m.content %}"
+    "{% if loop.index0 == 2 %}end{% break %}{% endif %}] {{ loop.nextitem.role if loop.nextitem is defined else '-' }}{% endfor %}{% for c in messages[0].content %}{{ c }}.{% else %}empty{% endfor %}",
+    "equal": "{% if messages[0].role == 'system' %}{% set system = messages[0].content %}{% else %}{% set system = false %}{% endif %}{% if system != false %}({{ system }}){% endif %}"
+    "{{ 'a' if 1 == true else 'b' }}{{ 'a' if '1' == 1 else 'b' }}{{ 'a' if [1, [2]] == [1, [2]] else 'b' }}{{ 'a' if none == 0 else 'b' }}{{ 'a' if 1 in [true] else 'b' }}"
+    "{{ 'last' if messages[-1] == {'content': 'Hi', 'role': 'user'} else 'not last' }} {{ (messages | selectattr('tool_calls', 'undefined') | list | length) }}"
+    "{{ (messages | rejectattr('role', 'equalto', 'user') | list | length) }}{{ tools | selectattr('x') | list | length }}{{ nothing | trim }}{{ nothing | length }}"
+    "{{ none }}{{ 1 == 1 }}{% if messages %}{{ tools }}{{ 'S' in messages[0].content }}{% endif %}",
+    "words": "{% for m in messages %}{{ m.content | length }} {{ m.content | title }} {{ m.content | capitalize }} {{ m.content.split() | join('/') }}{% endfor %}",
+    "second": "{{ messages[1].role }}{{ messages[1].content }}",
+    "sum": "{{ messages[0].role + messages | length }}",
 }
 
 CONVERSATIONS = [
@@ -25,6 +42,7 @@ CONVERSATIONS = [
     [("system", "Be brief."), ("user", "What is 7 * 8?")],
     [("user", "  spaces around \n"), ("assistant", "Yes."), ("user", "日本語 🎉 \"quotes\" <b>&amp;</b> 'x'")],
     [("system", "S"), ("user", "1"), ("assistant", "2\n\n3"), ("user", "{{ not a template }}")],
+    [("system", ""), ("user", "q"), ("assistant", "<think>\nhm\n</think>\n\n  so\n."), ("user", "\u3000o'neil BOB-x\u0085\x1c"), ("assistant", "\ufeff\u00a0é\u2028")],
 ]
 
 
@@ -36,9 +54,15 @@ def make() -> None:
         for turns in CONVERSATIONS:
             messages = [{"role": role, "content": content} for role, content in turns]
             for prompt in (True, False):
-                text = tokenizer.apply_chat_template(
-                    messages, chat_template=template, add_generation_prompt=prompt, tokenize=False
-                )
+                text = rendered(tokenizer, messages, template, prompt)
                 entries.append({"template": name, "messages": messages, "addGenerationPrompt": prompt, "text": text})
     special = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
     write_json("chats.json", {"templates": templates, "specialTokens": special, "chats": entries})
+
+
+def rendered(tokenizer, messages: list[dict], template: str, prompt: bool) -> str | None:
+    """None where Jinja refuses."""
+    try:
+        return tokenizer.apply_chat_template(messages, chat_template=template, add_generation_prompt=prompt, tokenize=False)
+    except (TypeError, UndefinedError):
+        return None

@@ -174,6 +174,23 @@ describe("sentencepiece in a GGUF file", () => {
     for (const text of ["ab", " a  b", "aé😀", "\ufeffa"]) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
   });
 
+  it("reads and leaves out <unk> as the special token that it is", async () => {
+    const { tokenizer } = await openModel(file({ metadata: spm, tensors: [big], data: 34 * tokens.length }));
+    expect([...tokenizer.encode("a<unk>b", { addSpecialTokens: false })]).toEqual([
+      tokens.indexOf("▁a"),
+      0,
+      tokens.indexOf("▁"),
+      tokens.indexOf("b"),
+    ]);
+    expect(tokenizer.decode([0, tokens.indexOf("b")])).toBe("b");
+  });
+
+  it("keeps the text's own first space where it puts none before it", async () => {
+    const bare = { ...spm, "tokenizer.ggml.add_space_prefix": { bool: false } };
+    const { tokenizer } = await openModel(file({ metadata: bare, tensors: [big], data: 34 * tokens.length }));
+    for (const text of ["ab", " ab", "  a"]) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+  });
+
   it("with a token too long to split is refused at once", () => {
     const long = { texts: [...tokens.slice(1), "a".repeat(2 ** 15)] };
     const path = file({
