@@ -24,7 +24,7 @@ import {
   writeFileAtomic,
 } from "../../lib/index.js";
 import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
-import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
@@ -83,7 +83,7 @@ export function evalCommand(program: Command): void {
     .option("--report <file>", "write a report to this Markdown file", parseName)
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
+  addFields(command, [...SAMPLER_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
     seed: "of sampling",
   });
   command.action((options: Options) => run(command, options));

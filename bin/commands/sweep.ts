@@ -12,7 +12,7 @@ import {
   TinyLoraError,
 } from "../../lib/index.js";
 import { parseCount, parseName } from "../arguments.js";
-import { ENGINE_KEYS } from "../engine.js";
+import { SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
 import { quoted, table } from "../io.js";
@@ -20,7 +20,7 @@ import { Progress } from "../progress.js";
 
 const AFTER = `
 Examples:
-  $ tinylora-native sweep benchmarks/paper/accuracy-small.yaml            results in runs/accuracy-small
+  $ tinylora-native sweep sweep.yaml                                      results in runs/sweep
   $ tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
   $ tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
 
@@ -41,7 +41,7 @@ export function sweepCommand(program: Command): void {
     .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, parseCount)
     .option("--dry-run", "check the file and what it names, list its members, run nothing")
     .addHelpText("after", AFTER);
-  addFields(command, [...ENGINE_KEYS, "data", "eval_data"]);
+  addFields(command, [...SAMPLER_KEYS, "data", "eval_data"]);
   command.action((file: string, flags: Flags) => sweep(command, file, flags));
 }
 

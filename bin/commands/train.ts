@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { checkAdapterOptions } from "../../lib/config/adapter-options.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
+  adapterOptions,
   findModel,
   GrpoTrainer,
   type Method,
@@ -92,7 +92,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
     if (options.resume === undefined) await checkNoRun(path);
-    checkAdapterOptions(config);
+    adapterOptions(config);
     const fetching = new Progress("fetching", "B");
     const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
     const callbacks = { signal, onWarning, onProgress: onFetched };

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { MODULE_TYPES } from "../adapter/modules.js";
-import { DISTRIBUTIONS, KIND_NAMES, SPLITS } from "../adapter/spec.js";
+import { DISTRIBUTIONS, KIND_NAMES, LARGEST_RANK, SPLITS } from "../adapter/spec.js";
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
 import { contradictions } from "./contradictions.js";
@@ -95,7 +95,10 @@ export const sections = {
       .enum([...KIND_NAMES, "full"])
       .default("tinylora")
       .describe("what is trained: v, all of R (lora_xs), A and B (lora), or the model's own weights (full)"),
-    r: count.max(64).default(2).describe("rank of the truncated SVD of each adapted weight, or of A and B (lora)"),
+    r: count
+      .max(LARGEST_RANK)
+      .default(2)
+      .describe("rank of the truncated SVD of each adapted weight, or of A and B (lora)"),
     u: optional(count.max(4096)).describe("trainable numbers of one tie group of tinylora; 13 when not given"),
     lora_alpha: optional(positive).describe("lora: the update is scaled by lora_alpha / r; r when not given"),
     tying: optional(z.enum(TYING_KINDS)).describe(

@@ -55,6 +55,9 @@ describe("with a model", () => {
     expect(parameters).toMatchObject({ trained: 8, groups: 2, modules: 14 });
     expect(model).toMatchObject({ family: "llama", layers: 2 });
     expect(await ok(["info"])).toContain("13 trained numbers (1 tie group), 52 bytes in fp32");
+    const lora = await ok(["info", "--adapter", "lora", "--r", "4"]);
+    expect(lora).toMatch(/Adapter {2}lora, r 4\n {2}[\d,]+ trained numbers in A and B, /);
+    expect(lora).not.toMatch(/tying|tie group|frozen|\bP\b/);
   });
 
   it("score takes texts, ids and messages, and gives JSON", async () => {

@@ -77,8 +77,9 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["bench", "--path", "sse2"], /Allowed choices are amx/],
     [["bench", "--device", "cuda", "--threads", "2"], /--threads: expected nothing, since device is cuda/],
     [["score", "--temperature", "warm"], /Expected a number/],
+    [["score", "--max-sequences", "2"], /unknown option/],
     [["generate", "--top-p", "2", "hello"], /top_p: expected at most 1, found 2/],
-    [["info", "--r", "65"], /r: expected at most 64, found 65/],
+    [["info", "--r", "17"], /r: expected at most 16, found 17/],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args);
     expect(stderr).toMatch(message);
