@@ -26,10 +26,10 @@ On a GPU (--device cuda, cuda:N) times are those of events of its stream. --devi
 kernels do, counted by the stand-in for the CUDA driver on the layers of --shapes.
 
 Examples:
-  $ tinylora-native bench
-  $ tinylora-native bench --device cuda --shapes qwen2.5-1.5b
-  $ tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
-  $ tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
+  $ npx tinylora-native bench
+  $ npx tinylora-native bench --device cuda --shapes qwen2.5-1.5b
+  $ npx tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
+  $ npx tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
 
 const MOST_ROWS = 2 ** 24;
 

@@ -32,10 +32,10 @@ import { Progress } from "../progress.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native eval --data gsm8k --limit 200                       the base model, greedily
-  $ tinylora-native eval --data gsm8k --adapter runs/gsm8k --json
-  $ tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8
-  $ tinylora-native eval --benchmark gsm8k,math500,amc23 --adapter runs/a --compare base --report report.md`;
+  $ npx tinylora-native eval --data gsm8k --limit 200                       the base model, greedily
+  $ npx tinylora-native eval --data gsm8k --adapter runs/gsm8k --json
+  $ npx tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8
+  $ npx tinylora-native eval --benchmark gsm8k,math500,amc23 --adapter runs/a --compare base --report report.md`;
 
 const PROMPT_KEYS = ["prompt_style", "shots", "system", "suffix"];
 const SAMPLING_KEYS = ["max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"];

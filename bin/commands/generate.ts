@@ -8,9 +8,9 @@ import { readInput } from "../io.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native generate "What is 7 * 8?"
-  $ tinylora-native generate --adapter runs/gsm8k --temperature 0 "What is 7 * 8?"
-  $ echo "Once upon a time" | tinylora-native generate --text --max-completion-length 64`;
+  $ npx tinylora-native generate "What is 7 * 8?"
+  $ npx tinylora-native generate --adapter runs/gsm8k --temperature 0 "What is 7 * 8?"
+  $ echo "Once upon a time" | npx tinylora-native generate --text --max-completion-length 64`;
 
 interface Options {
   adapter?: string;

@@ -24,10 +24,10 @@ import { table } from "../io.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native info                                    the model in ../shared/models, 13 numbers
-  $ tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
-  $ tinylora-native info --adapter lora --r 8               or lora_xs, full
-  $ tinylora-native info --adapter tl1-...                  what a short string holds`;
+  $ npx tinylora-native info                                    the model in ../shared/models, 13 numbers
+  $ npx tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
+  $ npx tinylora-native info --adapter lora --r 8               or lora_xs, full
+  $ npx tinylora-native info --adapter tl1-...                  what a short string holds`;
 
 const ADAPTER_KEYS = [
   "r",

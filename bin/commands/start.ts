@@ -27,9 +27,9 @@ const EXAMPLES = `
 Defaults in brackets are those of \`train\`; the demonstration has its own, and keeps a run only where --run is given.
 
 Examples:
-  $ tinylora-native start                                   the embedded model, in less than a minute
-  $ tinylora-native start --seed 1 --u 1                    the same with one number and another order
-  $ tinylora-native start --model path/to/model             with a model this is \`train\``;
+  $ npx tinylora-native start                                   the embedded model, in less than a minute
+  $ npx tinylora-native start --seed 1 --u 1                    the same with one number and another order
+  $ npx tinylora-native start --model path/to/model             with a model this is \`train\``;
 
 /**
  * Of the demonstration; flags come over it. Of 13 projection seeds this one had the direction, measured on training
@@ -93,7 +93,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
         .train({ signal, onStep: (report) => show(report, progress) })
         .finally(() => progress.stop());
       if (result.stopped === "aborted") {
-        const goOn = run === undefined ? "" : `: go on with \`tinylora-native train --resume ${quoted(run)}\``;
+        const goOn = run === undefined ? "" : `: go on with \`npx tinylora-native train --resume ${quoted(run)}\``;
         console.error(`stopped after step ${result.step}${goOn}`);
         signal.throwIfAborted();
       }

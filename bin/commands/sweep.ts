@@ -20,9 +20,9 @@ import { Progress } from "../progress.js";
 
 const AFTER = `
 Examples:
-  $ tinylora-native sweep sweep.yaml                                      results in runs/sweep
-  $ tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
-  $ tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
+  $ npx tinylora-native sweep sweep.yaml                                      results in runs/sweep
+  $ npx tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
+  $ npx tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
 
 The file (docs/sweeps.md): base, grid, seeds, best_of, metric. Members that train v of the same model at the same r, u
 and tying run side by side, each with the bits that it has alone. Ctrl-C leaves a sweep that the same command goes on with.`;
@@ -75,10 +75,10 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
       // The same flags: a model that comes over the base is part of what a member is.
-      console.error(`stopped: go on with \`tinylora-native ${process.argv.slice(2).map(quoted).join(" ")}\``);
+      console.error(`stopped: go on with \`npx tinylora-native ${process.argv.slice(2).map(quoted).join(" ")}\``);
       signal.throwIfAborted();
     }
-    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${quoted(folder)}`);
+    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: npx tinylora-native plot ${quoted(folder)}`);
     failIfAnyFailed(results, folder);
   }, interrupted);
 }

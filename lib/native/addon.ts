@@ -266,7 +266,7 @@ export type SampleEvent =
       tokens: Int32Array;
       logprobs: Float32Array;
       reason: "stop" | "length" | "aborted";
-      /** Version of the slot's vector that sampled this (0 for the base model). */
+      /** What `version(slot)` was when it was submitted. */
       version: number;
     }
   | { type: "failed"; id: number; error: NativeError };

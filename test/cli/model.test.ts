@@ -235,7 +235,7 @@ describe("Ctrl-C", () => {
       env,
       interruptAfter: " 2/100000",
     });
-    expect(stderr).toContain(`go on with \`tinylora-native train --resume ${run}\``);
+    expect(stderr).toContain(`go on with \`npx tinylora-native train --resume ${run}\``);
     expect(code).toBe(130);
     const steps = lines(await readFile(join(run, "metrics.jsonl"), "utf8")).length;
     expect(await ok(["train", "--resume", run, "--max-steps", String(steps + 1)])).toContain(

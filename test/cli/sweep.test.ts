@@ -80,7 +80,7 @@ describe("sweep and plot", () => {
     const interrupted = await runCli(sweep(stopped), { interruptAfter: "2/2 starts" });
     expect(interrupted.code).toBe(130);
     expect(interrupted.stdout).toContain("1/2 finished");
-    expect(interrupted.stderr).toContain(`go on with \`tinylora-native ${sweep(stopped).join(" ")}\``);
+    expect(interrupted.stderr).toContain(`go on with \`npx tinylora-native ${sweep(stopped).join(" ")}\``);
     expect(interrupted.stdout).not.toContain("2/2 finished");
 
     const resumed = await runCli(sweep(stopped));
