@@ -23,6 +23,7 @@ import {
   type TrainConfig,
   writeFileAtomic,
 } from "../../lib/index.js";
+import { evaluableProblems } from "../../lib/train/usable.js";
 import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
@@ -97,9 +98,10 @@ async function run(command: Command, options: Options): Promise<void> {
   const adapter = await loadAdapter(options.adapter);
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
   const result = await interruptible(async (signal): Promise<EvaluationRun> => {
-    const parts = await loadParts(options, config, signal);
+    const loaded = await loadParts(options, config, signal);
     const engine = await loadEngine(config, signal);
     try {
+      const parts = await evaluableParts(engine, loaded, config, signal);
       const first = await evaluateAll(engine, adapter, parts, config, options, signal);
       const second =
         options.compare === undefined ? null : await evaluateAll(engine, other, parts, config, options, signal);
@@ -173,6 +175,20 @@ async function loadParts(
     parts.push({ data, examples: examples.slice(0, limit) });
   }
   return parts;
+}
+
+async function evaluableParts(
+  engine: Engine,
+  parts: readonly Part[],
+  config: TrainConfig,
+  signal: AbortSignal,
+): Promise<Part[]> {
+  const evaluable: Part[] = [];
+  for (const { data, examples } of parts) {
+    const onWarning = (message: string) => console.error(`warning: ${data}: ${message}`);
+    evaluable.push({ data, examples: await evaluableProblems(engine, examples, config, { signal, onWarning }) });
+  }
+  return evaluable;
 }
 
 async function evaluateAll(

@@ -62,7 +62,9 @@ export const sections = {
     skip_bad: z
       .boolean()
       .default(false)
-      .describe("leave broken rows out and count them; without it the first one is an error"),
+      .describe(
+        "leave out and count broken rows, and problems with no room in the model; without it the first one is an error",
+      ),
     prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
     shots: z.int().min(0).max(8).default(2).describe("worked examples before the problem"),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),

@@ -118,6 +118,17 @@ describe("with a model", () => {
     expect(evaluation).toMatchObject({ samples: 2, passAtK: [{ k: 1 }, { k: 2 }] });
   }, 120_000);
 
+  it("eval leaves out what has no room in the model's context, or ends with it", async () => {
+    const args = ["eval", "--model", "embedded", "--data", "embedded", "--shots", "2", "--limit", "5"];
+    args.push("--max-completion-length", "8", "--threads", "1", "--json");
+    const refused = await runCli(args, { env });
+    expect(refused.stderr).toMatch(/^error: embedded\/\d+: the prompt's \d+ tokens/);
+    const { code, stdout, stderr } = await runCli([...args, "--skip-bad"], { env });
+    const [, left] = /^warning: embedded: (\d) problems left out, the first: embedded\/\d+: the prompt's/.exec(stderr)!;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).problems).toBe(5 - Number(left));
+  });
+
   it("eval compares two adapters, by level, and reports", async () => {
     const run = join(folder, "compared");
     await ok([...train, "--max-steps", "1", "--run", run]);

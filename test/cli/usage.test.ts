@@ -63,7 +63,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["import", "x"], /required option '--output <folder>' not specified/],
     [["bench", "--shapes", "gpt-5"], /Allowed choices are smollm2-135m/],
     [["bench", "--rows", "1,1e9"], /'--rows <a,b,...>' argument '1,1e9' is invalid. Expected at most 16777216/],
-    [["bench", "--rank", "17"], /'--rank <n>' argument '17' is invalid. Expected at most 16/],
+    [["bench", "--r", "17"], /'--r <n>' argument '17' is invalid. Expected at most 16/],
     [["bench", "--threads", "1025"], /'--threads <n>' argument '1025' is invalid. Expected at most 1024/],
     [["bench", "--seconds", "-1"], /'-1' is invalid. Expected a number from 0 to 3600/],
     [["eval", "--samples", "1e9"], /'--samples <n>' argument '1e9' is invalid. Expected at most 65536/],
