@@ -119,14 +119,14 @@ describe("with a model", () => {
   }, 120_000);
 
   it("eval leaves out what has no room in the model's context, or ends with it", async () => {
-    const args = ["eval", "--model", "embedded", "--data", "embedded", "--shots", "2", "--limit", "5"];
-    args.push("--max-completion-length", "8", "--threads", "1", "--json");
+    const args = ["eval", "--model", "embedded", "--data", "embedded", "--shots", "2", "--limit", "8"];
+    args.push("--max-completion-length", "1", "--threads", "1", "--json");
     const refused = await runCli(args, { env });
     expect(refused.stderr).toMatch(/^error: embedded\/\d+: the prompt's \d+ tokens/);
     const { code, stdout, stderr } = await runCli([...args, "--skip-bad"], { env });
     const [, left] = /^warning: embedded: (\d) problems left out, the first: embedded\/\d+: the prompt's/.exec(stderr)!;
     expect(code).toBe(0);
-    expect(JSON.parse(stdout).problems).toBe(5 - Number(left));
+    expect(JSON.parse(stdout).problems).toBe(8 - Number(left));
   });
 
   it("eval compares two adapters, by level, and reports", async () => {
