@@ -265,6 +265,8 @@ export type SampleEvent =
       completion: number;
       tokens: Int32Array;
       logprobs: Float32Array;
+      /** In nats, of the distribution that each token was drawn from, before top-k, top-p and min-p. */
+      entropies: Float32Array;
       reason: "stop" | "length" | "aborted";
       /** What `version(slot)` was when it was submitted. */
       version: number;
