@@ -40,24 +40,24 @@ interface Options {
   readonly shapes: string;
   readonly rows: readonly number[];
   readonly dtype: Dtype;
-  readonly rank: number;
+  readonly r: number;
   readonly json?: true;
 }
 
 export async function printCounters(options: Options): Promise<void> {
-  const { shapes, dtype, rank } = options;
+  const { shapes, dtype, r } = options;
   const results = await interruptible((signal) => count(options, signal)).catch((error: unknown) => {
     throw own(error, LESS_TO_MEASURE);
   });
   if (options.json) {
-    console.log(JSON.stringify({ device: "cudasim", dtype, shapes, rank, results }, null, 2));
+    console.log(JSON.stringify({ device: "cudasim", dtype, shapes, r, results }, null, 2));
     return;
   }
-  console.log(`${shapes}, one layer on the stand-in for the CUDA driver, ${dtype}, rank ${rank}\n`);
+  console.log(`${shapes}, one layer on the stand-in for the CUDA driver, ${dtype}, r ${r}\n`);
   process.stdout.write(table(COUNTER_HEADS, results.map(counterCells)));
 }
 
-async function count({ shapes, rows, dtype, rank }: Options, signal: AbortSignal): Promise<CounterRow[]> {
+async function count({ shapes, rows, dtype, r }: Options, signal: AbortSignal): Promise<CounterRow[]> {
   startCounting();
   using model = await CountedModel.load(MODELS[shapes]!, dtype);
   const results: CounterRow[] = [];
@@ -68,7 +68,7 @@ async function count({ shapes, rows, dtype, rank }: Options, signal: AbortSignal
       const plain = await model.count(number, 0);
       progress.update(2 * i + 1, 2 * rows.length);
       signal.throwIfAborted();
-      results.push(...counterRows(number, plain, await model.count(number, rank)));
+      results.push(...counterRows(number, plain, await model.count(number, r)));
       progress.update(2 * i + 2, 2 * rows.length);
     }
   } finally {

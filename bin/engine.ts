@@ -2,7 +2,9 @@ import { Adapter, Engine, findModel, type TrainConfig } from "../lib/index.js";
 import { Progress } from "./progress.js";
 
 /** Schema keys that say which model is loaded, and how. */
-export const ENGINE_KEYS = ["model", "dtype", "device", "threads", "max_sequences", "cache_tokens"];
+export const ENGINE_KEYS = ["model", "dtype", "device", "threads"];
+/** The same of commands that sample. */
+export const SAMPLER_KEYS = [...ENGINE_KEYS, "max_sequences", "cache_tokens"];
 
 export const ADAPTER_FLAG = "--adapter <adapter>";
 export const ADAPTER_HELP = "folder, file or run that holds an adapter, or its short string (tl1-...)";

@@ -70,7 +70,7 @@ export interface Completion {
   readonly logprobs: Float32Array;
   /** Ended by a stop token or text, or cut at maxNewTokens or the model's context. */
   readonly reason: "stop" | "length";
-  /** Version of the adapter's v that sampled this, 0 for the base model. */
+  /** Of what sampled this: of the slot's v, or of the model's weights, 0 until they are trained. */
   readonly version: number;
 }
 

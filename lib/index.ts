@@ -1,4 +1,4 @@
-/** The public API. docs/method.md explains the method; bin/ uses nothing that is not here, but for the flags' schema. */
+/** The public API. docs/method.md explains the method. */
 export { Adapter, type AdapterBase } from "./adapter/adapter.js";
 export type { AdapterMatrices } from "./adapter/file.js";
 export { type FullBase, FullWeights, type NamedWeights, trainableNames } from "./adapter/full.js";

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const files = ["native", "test/native", "test/cudasim"].flatMap((folder) =>
+const files = ["native", "test/native", "test/cudasim", "benchmarks"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true })
     .filter((name) => /\.(cpp|h|cu|cuh)$/.test(name))
     .map((name) => join(folder, name)),

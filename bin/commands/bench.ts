@@ -26,10 +26,10 @@ On a GPU (--device cuda, cuda:N) times are those of events of its stream. --devi
 kernels do, counted by the stand-in for the CUDA driver on the layers of --shapes.
 
 Examples:
-  $ tinylora-native bench
-  $ tinylora-native bench --device cuda --shapes qwen2.5-1.5b
-  $ tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
-  $ tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
+  $ npx tinylora-native bench
+  $ npx tinylora-native bench --device cuda --shapes qwen2.5-1.5b
+  $ npx tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
+  $ npx tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
 
 const MOST_ROWS = 2 ** 24;
 
@@ -40,7 +40,7 @@ interface Options {
   device: string;
   path?: CpuPath;
   threads?: number;
-  rank: number;
+  r: number;
   seconds: number;
   json?: true;
 }
@@ -80,7 +80,7 @@ export function benchCommand(program: Command): void {
       ]),
     )
     .option("--threads <n>", "compute threads; all cores when not given", countTo(1024))
-    .option("--rank <n>", "rank of the fused update", countTo(16), 2)
+    .option("--r <n>", "rank of the fused update", countTo(16), 2)
     .option("--seconds <number>", "least time spent on each number", parseSeconds, 0.2)
     .option("--json", "print as JSON")
     .addHelpText("after", EXAMPLES)
@@ -123,7 +123,7 @@ async function run(options: Options): Promise<void> {
     if (options.json) {
       console.log(
         JSON.stringify(
-          { ...on.description, dtype: options.dtype, shapes: options.shapes, rank: options.rank, limits, results },
+          { ...on.description, dtype: options.dtype, shapes: options.shapes, r: options.r, limits, results },
           null,
           2,
         ),
@@ -131,7 +131,7 @@ async function run(options: Options): Promise<void> {
       return;
     }
     const { fp32, bf16 } = limits.gflops;
-    console.log(`${on.name}, ${options.dtype}, rank ${options.rank}`);
+    console.log(`${on.name}, ${options.dtype}, r ${options.r}`);
     console.log(
       `limits: ${fp32.toFixed(0)} GFLOP/s fp32, ${bf16.toFixed(0)} GFLOP/s bf16, ${limits.gbytes.toFixed(1)} GB/s\n`,
     );
@@ -178,7 +178,7 @@ type Case = { module: string; out: number; in: number; rows: number; direction: 
 /** Weights come from memory, as in a model whose layers follow one another, not from a warm cache. */
 async function measure(
   { module, out, in: inputs, rows, direction }: Case,
-  { dtype, rank, seconds }: Options,
+  { dtype, r, seconds }: Options,
   on: BenchDevice,
   limits: MachineLimits,
 ): Promise<Row> {
@@ -189,7 +189,7 @@ async function measure(
     dtype,
     ...on,
     direction,
-    rank,
+    rank: r,
     seconds,
     footprint: 256 * 2 ** 20,
   };

@@ -23,8 +23,9 @@ import {
   type TrainConfig,
   writeFileAtomic,
 } from "../../lib/index.js";
+import { evaluableProblems } from "../../lib/train/usable.js";
 import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
-import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, ENGINE_KEYS, loadAdapter, loadEngine } from "../engine.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
@@ -32,10 +33,10 @@ import { Progress } from "../progress.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native eval --data gsm8k --limit 200                       the base model, greedily
-  $ tinylora-native eval --data gsm8k --adapter runs/gsm8k --json
-  $ tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8
-  $ tinylora-native eval --benchmark gsm8k,math500,amc23 --adapter runs/a --compare base --report report.md`;
+  $ npx tinylora-native eval --data gsm8k --limit 200                       the base model, greedily
+  $ npx tinylora-native eval --data gsm8k --adapter runs/gsm8k --json
+  $ npx tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8
+  $ npx tinylora-native eval --benchmark gsm8k,math500,amc23 --adapter runs/a --compare base --report report.md`;
 
 const PROMPT_KEYS = ["prompt_style", "shots", "system", "suffix"];
 const SAMPLING_KEYS = ["max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"];
@@ -83,7 +84,7 @@ export function evalCommand(program: Command): void {
     .option("--report <file>", "write a report to this Markdown file", parseName)
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
+  addFields(command, [...SAMPLER_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
     seed: "of sampling",
   });
   command.action((options: Options) => run(command, options));
@@ -97,9 +98,10 @@ async function run(command: Command, options: Options): Promise<void> {
   const adapter = await loadAdapter(options.adapter);
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
   const result = await interruptible(async (signal): Promise<EvaluationRun> => {
-    const parts = await loadParts(options, config, signal);
+    const loaded = await loadParts(options, config, signal);
     const engine = await loadEngine(config, signal);
     try {
+      const parts = await evaluableParts(engine, loaded, config, signal);
       const first = await evaluateAll(engine, adapter, parts, config, options, signal);
       const second =
         options.compare === undefined ? null : await evaluateAll(engine, other, parts, config, options, signal);
@@ -173,6 +175,20 @@ async function loadParts(
     parts.push({ data, examples: examples.slice(0, limit) });
   }
   return parts;
+}
+
+async function evaluableParts(
+  engine: Engine,
+  parts: readonly Part[],
+  config: TrainConfig,
+  signal: AbortSignal,
+): Promise<Part[]> {
+  const evaluable: Part[] = [];
+  for (const { data, examples } of parts) {
+    const onWarning = (message: string) => console.error(`warning: ${data}: ${message}`);
+    evaluable.push({ data, examples: await evaluableProblems(engine, examples, config, { signal, onWarning }) });
+  }
+  return evaluable;
 }
 
 async function evaluateAll(

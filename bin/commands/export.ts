@@ -17,10 +17,10 @@ import { addFields, resolvedFields } from "../flags.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native export --adapter runs/a --format lora --output out/lora        PEFT, transformers, vLLM, SGLang, TGI
-  $ tinylora-native export --adapter runs/a --format gguf --output out/lora.gguf   llama.cpp
-  $ tinylora-native export --adapter runs/a --format peft --output out/tinylora    PEFT's own TinyLoRA: goes on training there
-  $ tinylora-native export --adapter runs/a --format merged --dtype fp32 --output out/model    the model with the adapter in its weights`;
+  $ npx tinylora-native export --adapter runs/a --format lora --output out/lora        PEFT, transformers, vLLM, SGLang, TGI
+  $ npx tinylora-native export --adapter runs/a --format gguf --output out/lora.gguf   llama.cpp
+  $ npx tinylora-native export --adapter runs/a --format peft --output out/tinylora    PEFT's own TinyLoRA: goes on training there
+  $ npx tinylora-native export --adapter runs/a --format merged --dtype fp32 --output out/model    the model with the adapter in its weights`;
 
 const FORMATS = ["lora", "gguf", "peft", "merged"] as const;
 

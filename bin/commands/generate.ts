@@ -1,16 +1,16 @@
 import type { Command } from "commander";
 import { type Message, TinyLoraError } from "../../lib/index.js";
 import { parseName, parseTemperature } from "../arguments.js";
-import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, loadAdapter, SAMPLER_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, resolvedFields } from "../flags.js";
 import { readInput } from "../io.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native generate "What is 7 * 8?"
-  $ tinylora-native generate --adapter runs/gsm8k --temperature 0 "What is 7 * 8?"
-  $ echo "Once upon a time" | tinylora-native generate --text --max-completion-length 64`;
+  $ npx tinylora-native generate "What is 7 * 8?"
+  $ npx tinylora-native generate --adapter runs/gsm8k --temperature 0 "What is 7 * 8?"
+  $ echo "Once upon a time" | npx tinylora-native generate --text --max-completion-length 64`;
 
 interface Options {
   adapter?: string;
@@ -27,7 +27,7 @@ export function generateCommand(program: Command): void {
     .option("--temperature <number>", "0 is greedy", parseTemperature, 1)
     .option("--text", "continue the prompt as plain text, without the chat template")
     .addHelpText("after", EXAMPLES);
-  addFields(command, [...ENGINE_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"], {
+  addFields(command, [...SAMPLER_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"], {
     seed: "of sampling",
   });
   command.action((prompt: string | undefined, options: Options) => run(command, prompt, options));

@@ -8,9 +8,9 @@ import { quoted } from "../io.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native import peft-lora --output adapters/mine
-  $ tinylora-native eval --adapter adapters/mine
-  $ tinylora-native train --start-from adapters/mine --adapter lora --r 8     with the options that import prints`;
+  $ npx tinylora-native import peft-lora --output adapters/mine
+  $ npx tinylora-native eval --adapter adapters/mine
+  $ npx tinylora-native train --start-from adapters/mine --adapter lora --r 8     with the options that import prints`;
 
 export function importCommand(program: Command): void {
   const command = program

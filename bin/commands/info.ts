@@ -24,10 +24,10 @@ import { table } from "../io.js";
 
 const EXAMPLES = `
 Examples:
-  $ tinylora-native info                                    the model in ../shared/models, 13 numbers
-  $ tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
-  $ tinylora-native info --adapter lora --r 8               or lora_xs, full
-  $ tinylora-native info --adapter tl1-...                  what a short string holds`;
+  $ npx tinylora-native info                                    the model in ../shared/models, 13 numbers
+  $ npx tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
+  $ npx tinylora-native info --adapter lora --r 8               or lora_xs, full
+  $ npx tinylora-native info --adapter tl1-...                  what a short string holds`;
 
 const ADAPTER_KEYS = [
   "r",
@@ -110,8 +110,10 @@ function modelText({ path, format, config, tensors }: Model): string {
 }
 
 function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Adapter | undefined): string {
+  if (spec.kind === "lora") return loraText(spec, parameters, adapter);
   const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
-  const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${spec.projection.distribution} from seed ${spec.projection.seed}
+  const { distribution, seed } = spec.projection;
+  const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${distribution}${distribution === "unit" ? "" : ` from seed ${seed}`}
   ${grouped(trained)} trained numbers (${groups} tie ${groups === 1 ? "group" : "groups"}), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
 `;
   const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`, row.groups, grouped(row.frozen)]);
@@ -120,6 +122,21 @@ function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Ada
     ? `  base model ${adapter.fingerprint}, v = [${Array.from(adapter.v.slice(0, 64), (x) => Number(x.toPrecision(4))).join(", ")}${adapter.v.length > 64 ? ", ..." : ""}]\n`
     : "";
   return `${head}${values}${body}\n`;
+}
+
+/** A and B are trained: there are no tie groups, and nothing is frozen. */
+function loraText(
+  { kind, rank }: AdapterSpec,
+  { trained, modules, bytes, adapted, rows }: ParameterTable,
+  adapter: Adapter | undefined,
+): string {
+  const made = adapter ? `  base model ${adapter.fingerprint}, scale ${adapter.v[0]}\n` : "";
+  const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`]);
+  const body = table(["module", "count", "out x in"], lines).replaceAll(/^/gm, "  ").trimEnd();
+  return `Adapter  ${kind}, r ${rank}
+  ${grouped(trained)} trained numbers in A and B, ${grouped(bytes)} bytes in fp32; ${modules} modules of ${grouped(adapted)} weights
+${made}${body}
+`;
 }
 
 function machineText(): string {

@@ -5,9 +5,9 @@ import { parseName, parseNames } from "../arguments.js";
 
 const AFTER = `
 Examples:
-  $ tinylora-native plot runs/accuracy-small                 a sweep: accuracy, ablations, curves of the best rates
-  $ tinylora-native plot runs/svamp runs/gsm8k --output plots        two runs: reward, length and held-out curves
-  $ tinylora-native plot runs/sweep --by num_generations     accuracy against any option of the grid`;
+  $ npx tinylora-native plot runs/accuracy-small                 a sweep: accuracy, ablations, curves of the best rates
+  $ npx tinylora-native plot runs/svamp runs/gsm8k --output plots        two runs: reward, length and held-out curves
+  $ npx tinylora-native plot runs/sweep --by num_generations     accuracy against any option of the grid`;
 
 export function plotCommand(program: Command): void {
   program

@@ -21,8 +21,8 @@ const EXAMPLES = `
 Exit code 0: every bit is the same; 1: something differs, or the step cannot be made here.
 
 Examples:
-  $ tinylora-native replay runs/svamp --step 17             the tokens, rewards and update of step 17, made again
-  $ tinylora-native replay runs/svamp --step 17 --model path/to/model`;
+  $ npx tinylora-native replay runs/svamp --step 17             the tokens, rewards and update of step 17, made again
+  $ npx tinylora-native replay runs/svamp --step 17 --model path/to/model`;
 
 /** How many differences of a kind are told. */
 const TOLD = 5;

@@ -13,8 +13,8 @@ Input: a JSON list of sequences, each a text, a list of token ids, or a list of 
 Output: for each { "tokens": [...], "logprobs": [null, ...], "entropies": [null, ...] }; the first token has none.
 
 Examples:
-  $ echo '["The capital of France is Paris."]' | tinylora-native score --dtype fp32
-  $ tinylora-native score --input sequences.json --output scores.json --adapter tl1-...`;
+  $ echo '["The capital of France is Paris."]' | npx tinylora-native score --dtype fp32
+  $ npx tinylora-native score --input sequences.json --output scores.json --adapter tl1-...`;
 
 interface Options {
   adapter?: string;

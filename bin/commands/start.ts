@@ -24,10 +24,12 @@ import { Progress } from "../progress.js";
 import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
 
 const EXAMPLES = `
+Defaults in brackets are those of \`train\`; the demonstration has its own, and keeps a run only where --run is given.
+
 Examples:
-  $ tinylora-native start                                   the embedded model, in less than a minute
-  $ tinylora-native start --seed 1 --u 1                    the same with one number and another order
-  $ tinylora-native start --model path/to/model             with a model this is \`train\``;
+  $ npx tinylora-native start                                   the embedded model, in less than a minute
+  $ npx tinylora-native start --seed 1 --u 1                    the same with one number and another order
+  $ npx tinylora-native start --model path/to/model             with a model this is \`train\``;
 
 /**
  * Of the demonstration; flags come over it. Of 13 projection seeds this one had the direction, measured on training
@@ -54,7 +56,9 @@ const HELD_OUT = 200;
 export function startCommand(program: Command): void {
   const command = program
     .command("start")
-    .description("teach a small embedded model with 13 numbers; with --model, --data, --config or --resume: train")
+    .description(
+      "teach a small embedded model with 13 numbers; with --model, TINYLORA_MODEL, --data, --config or --resume: train",
+    )
     .addHelpText("after", EXAMPLES);
   addTrainingFlags(command, "grpo");
   command.action((flags: TrainingFlags) => {
@@ -89,7 +93,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
         .train({ signal, onStep: (report) => show(report, progress) })
         .finally(() => progress.stop());
       if (result.stopped === "aborted") {
-        const goOn = run === undefined ? "" : `: go on with \`tinylora-native train --resume ${quoted(run)}\``;
+        const goOn = run === undefined ? "" : `: go on with \`npx tinylora-native train --resume ${quoted(run)}\``;
         console.error(`stopped after step ${result.step}${goOn}`);
         signal.throwIfAborted();
       }
@@ -141,9 +145,9 @@ function example(before: Evaluation, after: Evaluation): string {
 function next(adapter: string): string {
   return `What to try next:
   npx tinylora-native generate --model ${EMBEDDED} --adapter ${adapter} "Mia has 57 apples and buys 38 more. How many apples does Mia have now?"
-  npm start -- --u 1                              one number instead of 13
-  npm start -- --seed 7 --learning-rate 0.004     another order of problems, smaller steps
-  npm start -- --model path/to/SmolLM2-135M-Instruct --data gsm8k     a real model (docs: README.md)`;
+  npx tinylora-native start --u 1                              one number instead of 13
+  npx tinylora-native start --seed 7 --learning-rate 0.004     another order of problems, smaller steps
+  npx tinylora-native start --model path/to/SmolLM2-135M-Instruct --data gsm8k     a real model (docs: README.md)`;
 }
 
 function weights(engine: Engine): string {

@@ -12,7 +12,7 @@ import {
   TinyLoraError,
 } from "../../lib/index.js";
 import { parseCount, parseName } from "../arguments.js";
-import { ENGINE_KEYS } from "../engine.js";
+import { SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
 import { quoted, table } from "../io.js";
@@ -20,9 +20,9 @@ import { Progress } from "../progress.js";
 
 const AFTER = `
 Examples:
-  $ tinylora-native sweep benchmarks/paper/accuracy-small.yaml            results in runs/accuracy-small
-  $ tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
-  $ tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
+  $ npx tinylora-native sweep sweep.yaml                                      results in runs/sweep
+  $ npx tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
+  $ npx tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
 
 The file (docs/sweeps.md): base, grid, seeds, best_of, metric. Members that train v of the same model at the same r, u
 and tying run side by side, each with the bits that it has alone. Ctrl-C leaves a sweep that the same command goes on with.`;
@@ -41,7 +41,7 @@ export function sweepCommand(program: Command): void {
     .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, parseCount)
     .option("--dry-run", "check the file and what it names, list its members, run nothing")
     .addHelpText("after", AFTER);
-  addFields(command, [...ENGINE_KEYS, "data", "eval_data"]);
+  addFields(command, [...SAMPLER_KEYS, "data", "eval_data"]);
   command.action((file: string, flags: Flags) => sweep(command, file, flags));
 }
 
@@ -75,10 +75,10 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
       // The same flags: a model that comes over the base is part of what a member is.
-      console.error(`stopped: go on with \`tinylora-native ${process.argv.slice(2).map(quoted).join(" ")}\``);
+      console.error(`stopped: go on with \`npx tinylora-native ${process.argv.slice(2).map(quoted).join(" ")}\``);
       signal.throwIfAborted();
     }
-    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: tinylora-native plot ${quoted(folder)}`);
+    console.log(`\n${overview(results)}\n${folder}/results.md\nplots: npx tinylora-native plot ${quoted(folder)}`);
     failIfAnyFailed(results, folder);
   }, interrupted);
 }

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { checkAdapterOptions } from "../../lib/config/adapter-options.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
+  adapterOptions,
   findModel,
   GrpoTrainer,
   type Method,
@@ -33,19 +33,19 @@ Ctrl-C gives the running step up, saves the last finished one and leaves a run t
 
 const GRPO_EXAMPLES = `
 Examples:
-  $ tinylora-native train                                   13 numbers on GSM8K, with the model in ../shared/models
-  $ tinylora-native train --model Qwen2.5-0.5B-Instruct --data svamp --max-steps 100
-  $ tinylora-native train --config run.yaml --learning-rate 1e-3     flags over the file
-  $ tinylora-native train --adapter lora --r 8 --learning-rate 1e-4  or lora_xs, full
-  $ tinylora-native train --adapter lora --r 8 --start-from adapters/mine    go on from an adapter, as \`import\` makes them
-  $ tinylora-native train --resume runs/svamp               go on where it stopped, bit for bit
+  $ npx tinylora-native train                                   13 numbers on GSM8K, with the model in ../shared/models
+  $ npx tinylora-native train --model Qwen2.5-0.5B-Instruct --data svamp --max-steps 100
+  $ npx tinylora-native train --config run.yaml --learning-rate 1e-3     flags over the file
+  $ npx tinylora-native train --adapter lora --r 8 --learning-rate 1e-4  or lora_xs, full
+  $ npx tinylora-native train --adapter lora --r 8 --start-from adapters/mine    go on from an adapter, as \`import\` makes them
+  $ npx tinylora-native train --resume runs/svamp               go on where it stopped, bit for bit
 ${AFTER}`;
 
 const SFT_EXAMPLES = `
 Examples:
-  $ tinylora-native sft --data gsm8k --adapter full --learning-rate 1e-5 --lr-scheduler-type cosine --run runs/lessons
-  $ tinylora-native sft --data lessons.jsonl --adapter lora --r 8    rows with "question" and "solution"
-  $ tinylora-native eval --model runs/lessons --data gsm8k    what full fine-tuning leaves is a model
+  $ npx tinylora-native sft --data gsm8k --adapter full --learning-rate 1e-5 --lr-scheduler-type cosine --run runs/lessons
+  $ npx tinylora-native sft --data lessons.jsonl --adapter lora --r 8    rows with "question" and "solution"
+  $ npx tinylora-native eval --model runs/lessons --data gsm8k    what full fine-tuning leaves is a model
 ${AFTER}`;
 
 /** Letters of an adapter's string; that of 64 numbers in fp32 has some 380. */
@@ -78,7 +78,7 @@ export function addTrainingFlags(command: Command, method: Method): void {
     .option("--run <folder>", "folder of the run (runs/DATA-TIME)", parseName)
     .option(
       "--resume <run>",
-      "go on with the run in this folder; of the flags, only --max-steps and those of the machine apply",
+      "go on with the run in this folder; of the flags, only --max-steps, --model, --device and --threads apply",
       parseName,
     );
   addMethodFields(command, method);
@@ -95,7 +95,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
     if (options.resume === undefined) await checkNoRun(path);
-    checkAdapterOptions(config);
+    adapterOptions(config);
     const fetching = new Progress("fetching", "B");
     const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
     const callbacks = { signal, onWarning, onProgress: onFetched };
@@ -139,7 +139,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       }
       if (stopped === "aborted") {
         console.error(
-          `stopped after step ${step}: go on with \`tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${quoted(path)}\``,
+          `stopped after step ${step}: go on with \`npx tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${quoted(path)}\``,
         );
         signal.throwIfAborted();
       }

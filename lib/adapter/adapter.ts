@@ -135,7 +135,7 @@ export class Adapter {
     await writeAdapterFile(folder, { ...this.#facts(), matrices }, packageVersion());
   }
 
-  /** Short enough to paste: every command takes it in place of a file. Of an adapter with trained A and B, a name. */
+  /** Short enough to paste: `load` takes it in place of a file. Of an adapter with trained A and B, a name. */
   toString(): string {
     if (this.trainsMatrices) return `${this.spec.kind} of rank ${this.spec.rank} for ${this.fingerprint}`;
     return encodeShort(this.#facts());

@@ -86,17 +86,8 @@ function splitFactors({ u, s, vt }: SvdFactors, { rank, split }: AdapterSpec): {
   };
 }
 
-/** The engine's: z of a row has this many numbers at most. */
-export const LARGEST_RANK = 16;
-
-export function checkLargestRank({ rank }: AdapterSpec): void {
-  if (rank <= LARGEST_RANK) return;
-  throw new TinyLoraError("ERR_ADAPTER", `rank: expected at most ${LARGEST_RANK}, the engine's largest, found ${rank}`);
-}
-
 /** An SVD of rank r needs matrices with r rows and columns. */
 export function checkRank(spec: AdapterSpec, modules: readonly LinearModule[]): void {
-  checkLargestRank(spec);
   for (const { name, in: inputs, out: outputs } of targetedModules(modules, spec.targets)) {
     if (spec.rank > Math.min(inputs, outputs)) {
       throw new TinyLoraError(

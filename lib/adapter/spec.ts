@@ -42,6 +42,9 @@ export const DEFAULT_SPEC: AdapterSpec = {
   dtype: "fp32",
 };
 
+/** The engine's: z of a row has this many numbers at most. */
+export const LARGEST_RANK = 16;
+
 /** Options of an adapter; what is left out or undefined has the kind's default. */
 export type AdapterOptions = { readonly [Key in keyof AdapterSpec]?: AdapterSpec[Key] | undefined };
 
@@ -52,7 +55,7 @@ export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   const kind = ADAPTER_KINDS[name];
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const asked: AdapterSpec = { ...DEFAULT_SPEC, ...kind.defaults, ...given };
-  checkWhole("rank", asked.rank, 1, 64);
+  checkWhole("rank", asked.rank, 1, LARGEST_RANK);
   const spec = { ...asked, u: kind.numbersPerGroup(asked) };
   checkWhole("u", spec.u, 1, 4096);
   checkOneOf("split", spec.split, SPLITS);

@@ -1,10 +1,9 @@
 import type { Adapter } from "../adapter/adapter.js";
-import { checkLargestRank } from "../adapter/basis.js";
 import { type AdapterKindName, type AdapterSpec, adapterSpec } from "../adapter/spec.js";
 import type { Tying } from "../adapter/tying.js";
 import type { TrainConfig } from "./schema.js";
 
-/** The adapter that the options describe; none where the model's own weights are trained. */
+/** The adapter that the options describe; none where the model's own weights are trained. ERR_ADAPTER where it cannot be. */
 export function adapterOptions(config: TrainConfig): (AdapterSpec & { readonly alpha?: number | undefined }) | null {
   if (config.adapter === "full") return null;
   const kind: AdapterKindName = config.adapter;
@@ -22,12 +21,6 @@ export function adapterOptions(config: TrainConfig): (AdapterSpec & { readonly a
     dtype: config.v_dtype,
   });
   return { ...spec, alpha: config.lora_alpha ?? undefined };
-}
-
-/** What can be wrong with them whatever the model is. */
-export function checkAdapterOptions(config: TrainConfig): void {
-  const spec = adapterOptions(config);
-  if (spec) checkLargestRank(spec);
 }
 
 /** The schema has seen to it that the number each kind needs is there. */

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { MODULE_TYPES } from "../adapter/modules.js";
-import { DISTRIBUTIONS, KIND_NAMES, SPLITS } from "../adapter/spec.js";
+import { DISTRIBUTIONS, KIND_NAMES, LARGEST_RANK, SPLITS } from "../adapter/spec.js";
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
 import { contradictions } from "./contradictions.js";
@@ -62,7 +62,9 @@ export const sections = {
     skip_bad: z
       .boolean()
       .default(false)
-      .describe("leave broken rows out and count them; without it the first one is an error"),
+      .describe(
+        "leave out and count broken rows, and problems with no room in the model; without it the first one is an error",
+      ),
     prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
     shots: z.int().min(0).max(8).default(2).describe("worked examples before the problem"),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
@@ -95,7 +97,10 @@ export const sections = {
       .enum([...KIND_NAMES, "full"])
       .default("tinylora")
       .describe("what is trained: v, all of R (lora_xs), A and B (lora), or the model's own weights (full)"),
-    r: count.max(64).default(2).describe("rank of the truncated SVD of each adapted weight, or of A and B (lora)"),
+    r: count
+      .max(LARGEST_RANK)
+      .default(2)
+      .describe("rank of the truncated SVD of each adapted weight, or of A and B (lora)"),
     u: optional(count.max(4096)).describe("trainable numbers of one tie group of tinylora; 13 when not given"),
     lora_alpha: optional(positive).describe("lora: the update is scaled by lora_alpha / r; r when not given"),
     tying: optional(z.enum(TYING_KINDS)).describe(

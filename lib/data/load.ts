@@ -65,10 +65,10 @@ async function load(source: string, reader: Reader, options: DatasetOptions): Pr
   if (spec) return loadNamed(source, spec, reader, options);
   if (isHubSource(source)) return loadFromHub(source, reader, options);
   if (isDataFile(source)) return cut(await reader.read(source, [source]));
-  const names = Object.keys(datasets);
+  const names = [...Object.keys(datasets), EMBEDDED];
   throw new TinyLoraError(
     "ERR_DATA",
-    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")}, ${EMBEDDED} (nearest: ${nearest(source, names)}), found "${source}"`,
+    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")} (nearest: ${nearest(source, names)}), found "${source}"`,
   );
 }
 

@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { Adapter, type AdapterBase } from "../adapter/adapter.js";
-import { LARGEST_RANK } from "../adapter/basis.js";
 import type { AdapterMatrices } from "../adapter/file.js";
 import { MODULE_TYPES } from "../adapter/modules.js";
+import { LARGEST_RANK } from "../adapter/spec.js";
 import type { LinearModule } from "../native/addon.js";
 import {
   checkPeftConfig,

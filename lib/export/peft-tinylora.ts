@@ -2,11 +2,10 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { Adapter, AdapterBase } from "../adapter/adapter.js";
-import { LARGEST_RANK } from "../adapter/basis.js";
 import { type AdapterMatrices, writeAdapterFile } from "../adapter/file.js";
 import { MODULE_TYPES } from "../adapter/modules.js";
 import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
-import { adapterSpec } from "../adapter/spec.js";
+import { adapterSpec, LARGEST_RANK } from "../adapter/spec.js";
 import { SVD_RECIPE } from "../adapter/svd-cache.js";
 import { tieGroups } from "../adapter/tying.js";
 import { TinyLoraError } from "../error.js";

@@ -268,7 +268,7 @@ export type SampleEvent =
       /** In nats, of the distribution that each token was drawn from, before top-k, top-p and min-p. */
       entropies: Float32Array;
       reason: "stop" | "length" | "aborted";
-      /** Version of the slot's vector that sampled this (0 for the base model). */
+      /** What `version(slot)` was when it was submitted. */
       version: number;
     }
   | { type: "failed"; id: number; error: NativeError };

@@ -113,7 +113,7 @@ export function encodePrompt(
     throw new TinyLoraError(
       "ERR_DATA",
       tokens.length >= context
-        ? `${id}: ${found} fill the model's context of ${context}: give fewer shots, or leave the problem out`
+        ? `${id}: ${found} fill the model's context of ${context}: give fewer shots, or leave the problem out (skip_bad)`
         : `${id}: ${found} and ${maxNewTokens} of the completion exceed the model's context of ${context}: lower max_completion_length`,
     );
   }

@@ -8,7 +8,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { checkAdapterOptions } from "../config/adapter-options.js";
+import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
 import { fields } from "../config/fields.js";
 import { idleOptions } from "../config/idle.js";
@@ -143,7 +143,7 @@ function checkedMethod(method: unknown): Method {
 
 function checkedConfig(options: Settings): TrainConfig {
   const config = resolveConfig(options, "options");
-  checkAdapterOptions(config);
+  adapterOptions(config);
   if (config.eval_steps > 0) return config;
   throw new TinyLoraError(
     "ERR_CONFIG",

@@ -22,6 +22,7 @@ import {
 } from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
 import type { TrainerOptions } from "./trainer.js";
+import { evaluableProblems } from "./usable.js";
 
 export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 
@@ -117,7 +118,8 @@ async function claimedRun<T extends Trained>(
     );
   }
   try {
-    const result = await runSteps({ policy, trainable, config, heldOut: data.test, step }, run, callbacks);
+    const heldOut = config.eval_steps > 0 ? await evaluableProblems(policy, data.test, config, callbacks) : data.test;
+    const result = await runSteps({ policy, trainable, config, heldOut, step }, run, callbacks);
     return result as TrainResult<T>; // a trainable gives back the kind that it was made of
   } finally {
     await run?.close();

@@ -6,7 +6,7 @@ import type { TrainConfig } from "../config/schema.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import { examplesOfStep } from "../data/order.js";
-import { toPrompt } from "../data/prompt.js";
+import { type ProblemPrompt, type PromptStyle, toPrompt } from "../data/prompt.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
@@ -59,6 +59,29 @@ export async function usableProblems(
   return usable;
 }
 
+/** What is evaluated: with `skip_bad` without the problems that leave no room for a completion in the model's context. */
+export async function evaluableProblems(
+  policy: Policy,
+  problems: readonly Example[],
+  config: PromptStyle & Pick<TrainConfig, "max_completion_length" | "skip_bad">,
+  { signal, onWarning = () => {} }: Pick<TrainCallbacks, "signal" | "onWarning"> = {},
+): Promise<readonly Example[]> {
+  if (!config.skip_bad) return problems;
+  const skipped: TinyLoraError[] = [];
+  const fits = ({ id, question }: Example) =>
+    guarded(
+      (error) => void skipped.push(error),
+      () => checkRoom(policy, id, toPrompt(question, config), config.max_completion_length),
+    ).length > 0;
+  const fit = await inTurn(problems, fits, { signal });
+  if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
+  return problems.filter((_, place) => fit[place]);
+}
+
+function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxNewTokens: number): void {
+  if (mostTokens(prompt) + maxNewTokens > policy.model.config.context) encodePrompt(policy, prompt, id, maxNewTokens);
+}
+
 function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): number[] {
   if (max_steps * num_prompts >= length) return [...Array(length).keys()];
   const steps = Array.from({ length: max_steps }, (_, step) => examplesOfStep(step, num_prompts, length, seed));
@@ -92,7 +115,7 @@ const TEMPLATE_TOKENS = 48;
 const MESSAGE_TOKENS = 8;
 
 /** No fewer tokens than it has, at a fraction of the time that counting them takes: each holds a byte or more. */
-function mostTokens(prompt: ReturnType<typeof toPrompt>): number {
+function mostTokens(prompt: ProblemPrompt): number {
   if (typeof prompt === "string") return Buffer.byteLength(prompt) + MESSAGE_TOKENS;
   const messages = prompt.map(({ content }) => Buffer.byteLength(content) + MESSAGE_TOKENS);
   return messages.reduce((sum, tokens) => sum + tokens, TEMPLATE_TOKENS);

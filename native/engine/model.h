@@ -1,4 +1,4 @@
-// The transformer: its configuration and its weights on a backend. forward.h runs it, backward.h runs it back.
+// The transformer: its configuration and its weights on a backend. forward.h runs it there and back.
 #pragma once
 
 #include <cstdint>

@@ -55,6 +55,9 @@ describe("with a model", () => {
     expect(parameters).toMatchObject({ trained: 8, groups: 2, modules: 14 });
     expect(model).toMatchObject({ family: "llama", layers: 2 });
     expect(await ok(["info"])).toContain("13 trained numbers (1 tie group), 52 bytes in fp32");
+    const lora = await ok(["info", "--adapter", "lora", "--r", "4"]);
+    expect(lora).toMatch(/Adapter {2}lora, r 4\n {2}[\d,]+ trained numbers in A and B, /);
+    expect(lora).not.toMatch(/tying|tie group|frozen|\bP\b/);
   });
 
   it("score takes texts, ids and messages, and gives JSON", async () => {
@@ -114,6 +117,17 @@ describe("with a model", () => {
     );
     expect(evaluation).toMatchObject({ samples: 2, passAtK: [{ k: 1 }, { k: 2 }] });
   }, 120_000);
+
+  it("eval leaves out what has no room in the model's context, or ends with it", async () => {
+    const args = ["eval", "--model", "embedded", "--data", "embedded", "--shots", "2", "--limit", "8"];
+    args.push("--max-completion-length", "1", "--threads", "1", "--json");
+    const refused = await runCli(args, { env });
+    expect(refused.stderr).toMatch(/^error: embedded\/\d+: the prompt's \d+ tokens/);
+    const { code, stdout, stderr } = await runCli([...args, "--skip-bad"], { env });
+    const [, left] = /^warning: embedded: (\d) problems left out, the first: embedded\/\d+: the prompt's/.exec(stderr)!;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).problems).toBe(8 - Number(left));
+  });
 
   it("eval compares two adapters, by level, and reports", async () => {
     const run = join(folder, "compared");
@@ -232,7 +246,7 @@ describe("Ctrl-C", () => {
       env,
       interruptAfter: " 2/100000",
     });
-    expect(stderr).toContain(`go on with \`tinylora-native train --resume ${run}\``);
+    expect(stderr).toContain(`go on with \`npx tinylora-native train --resume ${run}\``);
     expect(code).toBe(130);
     const steps = lines(await readFile(join(run, "metrics.jsonl"), "utf8")).length;
     expect(await ok(["train", "--resume", run, "--max-steps", String(steps + 1)])).toContain(

@@ -25,7 +25,9 @@ it("`npm start` that is interrupted names what goes on, where a folder was given
   const few = ["--num-prompts", "2", "--max-steps", "99999"];
   const kept = await runCli(["start", ...few, "--run", run], { interruptAfter: "step   5/99999" });
   expect(kept.code).toBe(130);
-  const [, step] = /^stopped after step (\d+): go on with `tinylora-native train --resume '(.*)'`$/m.exec(kept.stderr)!;
+  const [, step] = /^stopped after step (\d+): go on with `npx tinylora-native train --resume '(.*)'`$/m.exec(
+    kept.stderr,
+  )!;
   expect(kept.stderr).toContain(`--resume '${run}'`);
   const resumed = await runCli(["train", "--resume", run, "--max-steps", String(Number(step) + 1)]);
   expect(resumed.stdout).toContain(`step ${Number(step) + 1}/${Number(step) + 1} `);

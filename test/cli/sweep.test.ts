@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lines, runCli } from "./run.js";
+import { lines, ROOT, runCli } from "./run.js";
 
 let folder: string;
 let file: string;
@@ -59,6 +59,20 @@ describe("sweep and plot", () => {
     expect(lines(await readFile(join(plots, "accuracy.csv"), "utf8"))).toHaveLength(1 + 2 + 1); // header, points, base model
   });
 
+  it("trains the members of the manual's file", async () => {
+    const manual = await readFile(join(ROOT, "docs", "sweeps.md"), "utf8");
+    const example = /```yaml\n([\s\S]*?)```/.exec(manual)![1]!;
+    const short = example
+      .replace("max_steps: 40", "max_steps: 1, num_prompts: 2, eval_examples: 4")
+      .replace("seeds: [1, 2, 3]", "seeds: [1]");
+    const path = join(folder, "manual.yaml");
+    await writeFile(path, short);
+    const { code, stdout, stderr } = await runCli(["sweep", path, "--folder", join(folder, "manual")]);
+    expect(stderr).not.toContain("error");
+    expect(code).toBe(0);
+    expect(stdout.match(/ finished /g)).toHaveLength(12);
+  }, 120_000);
+
   it("stops at Ctrl-C and goes on to the bits of a sweep that was not stopped", async () => {
     const long = await writeSweep("long.yaml", "u: [1, 2]", 12);
     const [stopped, straight] = [join(folder, "stopped"), join(folder, "straight")];
@@ -66,7 +80,7 @@ describe("sweep and plot", () => {
     const interrupted = await runCli(sweep(stopped), { interruptAfter: "2/2 starts" });
     expect(interrupted.code).toBe(130);
     expect(interrupted.stdout).toContain("1/2 finished");
-    expect(interrupted.stderr).toContain(`go on with \`tinylora-native ${sweep(stopped).join(" ")}\``);
+    expect(interrupted.stderr).toContain(`go on with \`npx tinylora-native ${sweep(stopped).join(" ")}\``);
     expect(interrupted.stdout).not.toContain("2/2 finished");
 
     const resumed = await runCli(sweep(stopped));

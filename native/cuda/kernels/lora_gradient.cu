@@ -1,8 +1,7 @@
 // The gradients of A and B: d += left^T x with left = s R_k and x (dA), left = z R_k^T and x = dy (dB transposed).
 //
 // turn                 left = z R_k^T, one thread a number
-// lora_gradient_*      a block sums a run of 256 rows over 256 columns, a thread two neighbours: left of the run lies
-// in
+// lora_gradient_*      a block sums a run of 256 rows over 256 columns, a thread two neighbours: left of the run is in
 //                      shared memory and is read as broadcasts, x streams by once; kRanks (8 or 16) x 2 sums a thread
 // lora_gradient_sum    the runs of each element in order, on top of d
 //

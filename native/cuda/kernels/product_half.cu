@@ -10,8 +10,7 @@
 // is bound by the latency of that chain (about 33 cycles for 16 k), not by memory.
 //
 //   tile             warps       k a stage   stages   shared     for
-//   16 x 8    small  1           64          8        24 KiB     M <= 16: W streams by once, a warp to 8 outputs, so
-//   that
+//   16 x 8    small  1           64          8        24 KiB     M <= 16: W streams by once, a warp to 8 outputs:
 //                                                                many blocks keep 7 KiB of W each under way
 //   64 x 64   mid    2 x 2       32          4        32 KiB     few tiles
 //   128 x 128 large  2 x 4       32          4        64 KiB     two blocks a multiprocessor on sm_80

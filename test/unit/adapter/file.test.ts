@@ -65,7 +65,7 @@ describe("adapter files", () => {
 
   it.each([
     ["r", "two", "r:"],
-    ["r", -1, "rank: expected a whole number from 1 to 64, found -1"],
+    ["r", -1, "rank: expected a whole number from 1 to 16, found -1"],
     ["base_fingerprint", "xyz", "base_fingerprint:"],
     ["surprise", 1, "surprise"],
     ["tying", "some", "tying:"],

@@ -85,7 +85,7 @@ grid:
     ["grid: { u: [1, many] }", /u: expected .*found "many" \(in 1 of 2 members, first in u=many seed=42\)/],
     ["grid: { tying: [all, tiled] }", /n_tie: expected a number of modules.*\(in 1 of 2 members, first in tying=tiled/],
     ["grid: { rewards: [answer] }", /rewards: expected a list, found "answer"/],
-    ["grid: { adapter: lora, r: [16, 32] }", /rank: expected at most 16.*found 32 \(in 1 of 2 members/],
+    ["grid: { adapter: lora, r: [16, 32] }", /r: expected at most 16, found 32 \(in 1 of 2 members/],
     [
       `grid: { ${["r", "u", "seed", "shots", "beta"].map((key) => `${key}: [${[...Array(100).keys()]}]`).join(", ")} }`,
       /sweep\.yaml: grid: expected at most 10000 combinations, found 1000000 or more$/,
