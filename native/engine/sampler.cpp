@@ -40,6 +40,7 @@ struct Sampler::State {
   std::unique_ptr<SamplePass> pass{};
   std::vector<std::unique_ptr<SampleGroup>> groups{};  // unfinished, in the order they came
   int active = 0;                                      // starting and running completions
+  std::vector<std::int32_t> spoiled{};                 // pages that may hold NaN: zeroed before anyone reads them
 
   // Shared with the thread that submits.
   mutable std::mutex mutex{};
@@ -57,6 +58,7 @@ struct Sampler::State {
   void end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events);
   void end_group(SampleGroup& group, std::vector<SampleEvent>& events);
   void release(SampleGroup& group, Completion& completion);
+  void spoil(const std::vector<std::int32_t>& some);
   void remove_done();
 };
 
@@ -122,6 +124,8 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   state.receive(events);
   if (!events.empty() || state.groups.empty()) return events;  // nothing may be lost to an exception below
   state.prepare();
+  state.pass->clear_pages(state.spoiled);
+  state.spoiled.clear();
   state.admit();
   const SamplePlan plan = plan_pass(state.groups, state.prefixes);
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
@@ -221,9 +225,9 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
 
 /// The logits were NaN or infinite: nothing of the request is worth keeping.
 void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& events) {
-  pass->clear_pages(prefixes.unshared(group.prompt_pages));
+  spoil(prefixes.unshared(group.prompt_pages));
   for (Completion& completion : group.completions) {
-    pass->clear_pages(completion.pages);
+    spoil(completion.pages);
     release(group, completion);
   }
   events.push_back(
@@ -251,9 +255,9 @@ void Sampler::State::end(SampleGroup& group, int index, const char* reason, std:
 }
 
 void Sampler::State::end_group(SampleGroup& group, std::vector<SampleEvent>& events) {
-  // What no draw has found finite may hold NaN, which the next to have the pages must not meet.
+  // Of these no draw has told that they are finite.
   const auto drawn = [](const Completion& completion) { return !completion.tokens.empty(); };
-  if (std::ranges::none_of(group.completions, drawn)) pass->clear_pages(prefixes.unshared(group.prompt_pages));
+  if (std::ranges::none_of(group.completions, drawn)) spoil(prefixes.unshared(group.prompt_pages));
   for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
     if (group.completions[static_cast<std::size_t>(index)].state == Completion::ended) continue;
     end(group, index, "aborted", events);
@@ -266,6 +270,10 @@ void Sampler::State::release(SampleGroup& group, Completion& completion) {
   pool.give_back(completion.pages);
   completion.state = Completion::ended;
   if (++group.ended == static_cast<int>(group.completions.size())) prefixes.give_back(group.prompt_pages);
+}
+
+void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
+  spoiled.insert(spoiled.end(), some.begin(), some.end());
 }
 
 void Sampler::State::remove_done() {

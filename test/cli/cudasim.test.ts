@@ -193,7 +193,7 @@ describe.skipIf(!hasNvcc)(benchTitle, () => {
   it.each([
     [{ CUDASIM_ARCH: "75" }, /^error: cuda: .*expected 8\.0 \(Ampere\) or newer; or use device cpu\n$/],
     [{ CUDASIM_FAIL_AT: "50" }, /^error: cuda: .*CUDA_ERROR_ILLEGAL_ADDRESS \(700\).*\n$/],
-    [{ CUDASIM_MEMORY: "40" }, /^error: cuda: .* no room for .* free\): measure fewer rows, a smaller rank .*\n$/],
+    [{ CUDASIM_MEMORY: "100" }, /^error: cuda: .* no room for .* free\): measure fewer rows, a smaller rank .*\n$/],
     [
       { CUDASIM_ARCH: "new" },
       /^cudasim: CUDASIM_ARCH: expected a whole number .*, found "new"\nerror: cuda: the NVIDIA driver does not start.*\n$/,

@@ -262,6 +262,11 @@ void an_aborted_step_can_be_taken_again() {
   for (const auto& [key, event] : run(sampler))
     expect(event.token_ids == undisturbed.at(key).token_ids, "other tokens");
 
+  Sampler fresh(*engine.model, *engine.adapters, 4, 256, {});
+  fresh.submit(one);
+  fresh.cancel(one.id);  // before the first step has made anything
+  expect(fresh.step(go).size() == 3 && fresh.idle(), "a request is not ended");
+
   sampler.submit(one);
   sampler.step(go);
   expect(sampler.uses(-1) && !sampler.uses(0), "wrong slots in use");
