@@ -6,6 +6,7 @@ import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
 import { readTensor } from "../native/session.js";
+import { isExtraTensor } from "./extra-tensors.js";
 import { type LargeTensor, writeSafetensors } from "./safetensors.js";
 import { encodeVector, roundVector } from "./vector-dtype.js";
 
@@ -21,7 +22,9 @@ export async function saveModel(folder: string, model: Model, trained: TrainedNu
   for (const [name, text] of model.folderFiles()) {
     await writeFileAtomic(join(folder, name), name === "config.json" ? tellDtype(text, dtype) : text);
   }
-  const tensors = model.tensors.map((source) => [source.name, tensorOf(source, trained, dtype)] as const);
+  // Without extra ones: beside a trained embedding, the copy for a tied head would be another.
+  const sources = model.tensors.filter(({ name }) => !isExtraTensor(model.config, name));
+  const tensors = sources.map((source) => [source.name, tensorOf(source, trained, dtype)] as const);
   await writeSafetensors(join(folder, "model.safetensors"), new Map(tensors), { format: "pt" });
 }
 

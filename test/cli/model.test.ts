@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeSafetensors, encodeSafetensors } from "../../lib/adapter/safetensors.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { lines, runCli } from "./run.js";
 
@@ -55,6 +56,17 @@ describe("with a model", () => {
     expect(parameters).toMatchObject({ trained: 8, groups: 2, modules: 14 });
     expect(model).toMatchObject({ family: "llama", layers: 2 });
     expect(await ok(["info"])).toContain("13 trained numbers (1 tie group), 52 bytes in fp32");
+  });
+
+  it("info counts the parameters that are used: a tied head once", async () => {
+    const path = await writeTinyModel(join(folder, "with-head"));
+    const count = async () => JSON.parse(await ok(["info", "--json", "--model", path])).model.parameters;
+    const before = await count();
+    const file = join(path, "model.safetensors");
+    const tensors = decodeSafetensors(await readFile(file), file).tensors;
+    tensors.set("lm_head.weight", tensors.get("model.embed_tokens.weight")!);
+    await writeFile(file, encodeSafetensors(tensors));
+    expect(await count()).toBe(before);
   });
 
   it("score takes texts, ids and messages, and gives JSON", async () => {

@@ -1,9 +1,10 @@
 // A merged model gives what the adapter gives over its base: every kind, both dtypes; and the rounding error told is true.
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FullWeights, trainableNames } from "../../lib/adapter/full.js";
+import { encodeSafetensors, floatTensor } from "../../lib/adapter/safetensors.js";
 import { randomUniform } from "../../lib/data/philox.js";
 import { Engine } from "../../lib/engine.js";
 import { plainLora } from "../../lib/export/lora.js";
@@ -32,6 +33,30 @@ const distance = (one: readonly number[], other: readonly number[]) =>
   Math.max(...one.map((value, i) => Math.abs(value - other[i]!)));
 
 const weight = ({ tensors }: Model, name: string) => readTensor(tensors.find((tensor) => tensor.name === name)!);
+
+/** A copy of a tied model whose file holds the embedding once more, as the head. */
+async function withHead(name: string): Promise<string> {
+  const path = join(folder, `${name}-head`);
+  await cp(golden(`models/${name}`), path, { recursive: true });
+  const { tensors } = await openModel(path);
+  const embedding = tensors.find(({ name }) => name === "model.embed_tokens.weight")!;
+  const numbers = [...tensors, { ...embedding, name: "lm_head.weight" }].map(async (source) => {
+    return [source.name, floatTensor(await readTensor(source), source.shape)] as const;
+  });
+  await writeFile(join(path, "model.safetensors"), encodeSafetensors(new Map(await Promise.all(numbers))));
+  return path;
+}
+
+it("a tied head's copy of the embedding is not written", async () => {
+  const source = await withHead("qwen2-tied");
+  const model = await openModel(source);
+  expect(model.tensors.map(({ name }) => name)).toContain("lm_head.weight");
+  await using engine = await load(source, "fp32");
+  const path = join(folder, "head-saved");
+  await FullWeights.of(engine).save(path);
+  const names = (await openModel(path)).tensors.map(({ name }) => name);
+  expect(names.toSorted()).toEqual(trainableNames(model).toSorted());
+});
 
 describe.each(MODELS)("%s", (model) => {
   // Scored in fp32 either way: in bf16 all that differs is the rounding of W', half of 2^-8 of a weight at most.
