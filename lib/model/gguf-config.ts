@@ -16,6 +16,9 @@ export function ggufConfig(header: GgufHeader): ModelConfig {
   const named = FAMILIES.find((name) => name === metadata.get("general.architecture"));
   const family = named ?? metadata.fail("general.architecture", `one of ${FAMILIES.join(", ")}`);
   const key = (name: string) => `${family}.${name}`;
+  if (metadata.notNegative("split.count", 0) > 1) {
+    metadata.fail("split.count", "a model in one file, as llama-gguf-split --merge writes it");
+  }
   const hidden = metadata.count(key("embedding_length"), undefined, LARGEST.hidden);
   const heads = metadata.count(key("attention.head_count"), undefined, LARGEST.heads);
   const headDim = metadata.count(key("attention.key_length"), Math.floor(hidden / heads), LARGEST.headDim);
@@ -80,7 +83,7 @@ function scaling(
   };
 }
 
-/** What llama.cpp's versions do not compute alike, and the value that changes nothing. */
+/** What llama.cpp and transformers do not take alike, and the values that change nothing. */
 const NEUTRAL = [
   ["rope.scaling.attn_factor", 1],
   ["rope.scaling.yarn_attn_factor", 1],

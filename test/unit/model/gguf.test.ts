@@ -62,6 +62,8 @@ describe("a GGUF file", () => {
     expect(fromGguf.config).toEqual(fromFolder.config);
   });
 
+  it("may have been merged of parts", async () =>
+    expect((await openModel(file(withKey("split.count", { u32: 0 })))).config.layers).toBe(1));
   it("may hold yarn", async () => {
     const yarn = { "llama.rope.scaling.type": { text: "yarn" }, "llama.rope.scaling.factor": { f32: 4 } };
     const { config } = await openModel(file({ metadata: { ...metadata, ...yarn } }));
@@ -100,6 +102,7 @@ describe("a GGUF file", () => {
     ["partial rope", withKey("llama.rope.dimension_count", { u32: 8 }), ["rope.dimension_count: expected 16"]],
     ["longrope", withKey("llama.rope.scaling.type", { text: "longrope" }), ["rope.scaling.type", '"longrope"']],
     ["a factor of attention", withKey("llama.rope.scaling.attn_factor", { f32: 0.5 }), ["attn_factor", "found 0.5"]],
+    ["one part of a model", withKey("split.count", { u32: 3 }), ["split.count: expected a model in one file"]],
     ["experts", withKey("llama.expert_count", { u32: 8 }), ["llama.expert_count"]],
     ["an unknown tokenizer", withKey("tokenizer.ggml.model", { text: "bert" }), ["tokenizer.ggml.model", '"bert"']],
     ["an unknown pipeline", withKey("tokenizer.ggml.pre", { text: "tekken" }), ["tokenizer.ggml.pre", '"tekken"']],
