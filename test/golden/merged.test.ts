@@ -1,5 +1,5 @@
 // A merged model gives what the adapter gives over its base: every kind, both dtypes; and the rounding error told is true.
-import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -56,6 +56,25 @@ it("a tied head's copy of the embedding is not written", async () => {
   await FullWeights.of(engine).save(path);
   const names = (await openModel(path)).tensors.map(({ name }) => name);
   expect(names.toSorted()).toEqual(trainableNames(model).toSorted());
+});
+
+it.each([
+  [{ dtype: "bfloat16" }, { dtype: "float32" }],
+  [{ torch_dtype: "float16" }, { torch_dtype: "float32" }],
+  [{ dtype: "float32" }, { dtype: "float32" }],
+  [{}, { torch_dtype: "float32" }],
+])("what fp32 is saved of a config.json with %j names %j", async (given, named) => {
+  const source = await mkdtemp(join(folder, "dtype-"));
+  await cp(golden("models/qwen2-tied"), source, { recursive: true });
+  const types = async (path: string, change: object) => {
+    const { dtype, torch_dtype, ...rest } = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+    await writeFile(join(path, "config.json"), JSON.stringify({ ...rest, ...change }));
+    return { ...(dtype && { dtype }), ...(torch_dtype && { torch_dtype }) };
+  };
+  await types(source, given);
+  await using engine = await load(source, "fp32");
+  await FullWeights.of(engine).save(join(source, "saved"));
+  expect(await types(join(source, "saved"), {})).toEqual(named);
 });
 
 describe.each(MODELS)("%s", (model) => {
