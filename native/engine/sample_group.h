@@ -19,6 +19,7 @@ struct Completion {
   std::vector<std::int32_t> pages;  // own ones: from the page of the first position that the group does not share
   std::vector<std::int32_t> tokens;
   std::vector<float> logprobs;
+  std::vector<float> entropies;
   StopMatcher stop;
 };
 

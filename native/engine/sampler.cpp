@@ -199,12 +199,14 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
   completion.state = Completion::running;
   completion.tokens.push_back(drawn.token);
   completion.logprobs.push_back(drawn.logprob);
+  completion.entropies.push_back(drawn.entropy);
   if (request.stream) {
     events.push_back({.type = SampleEvent::tokens,
                       .id = request.id,
                       .completion = index,
                       .token_ids = {drawn.token},
                       .logprobs = {drawn.logprob},
+                      .entropies = {},
                       .reason = {},
                       .code = {}});
   }
@@ -229,6 +231,7 @@ void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& ev
        .id = group.request.id,
        .token_ids = {},
        .logprobs = {},
+       .entropies = {},
        .reason = "request " + std::to_string(group.request.id) + ": expected finite logits, found NaN or infinity",
        .code = "ERR_NUMERIC"});
 }
@@ -241,6 +244,7 @@ void Sampler::State::end(SampleGroup& group, int index, const char* reason, std:
                     .completion = index,
                     .token_ids = std::move(completion.tokens),
                     .logprobs = std::move(completion.logprobs),
+                    .entropies = std::move(completion.entropies),
                     .reason = reason,
                     .code = {},
                     .version = group.version});

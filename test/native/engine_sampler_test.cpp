@@ -124,6 +124,8 @@ void sampled_are_scored_log_probabilities(const Candidate& candidate, DType dtyp
       const auto begin = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 1)];
       const auto end = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 2)];
       expect_same_bits("sampled log-probabilities", completions.at({one.id, i}).logprobs, {begin, end});
+      const auto first = scores.entropies.begin() + (begin - scores.logprobs.begin());
+      expect_same_bits("entropies", completions.at({one.id, i}).entropies, {first, first + (end - begin)});
     }
   }
 }
