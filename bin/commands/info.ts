@@ -90,9 +90,9 @@ async function run(command: Command, options: Options): Promise<void> {
 
 /** What full fine-tuning trains. */
 function fullTable(model: Model, { target_modules, dtype }: TrainConfig) {
-  const names = new Set(trainableNames(model, target_modules ?? undefined));
-  const trained = weights({ tensors: model.tensors.filter(({ name }) => names.has(name)) });
-  return { tensors: names.size, trained, bytes: trained * (dtype === "fp32" ? 4 : 2) };
+  const names = trainableNames(model, target_modules ?? undefined);
+  const trained = weights(model, names);
+  return { tensors: names.length, trained, bytes: trained * (dtype === "fp32" ? 4 : 2) };
 }
 
 function fullText({ tensors, trained, bytes }: ReturnType<typeof fullTable>): string {
@@ -101,11 +101,12 @@ function fullText({ tensors, trained, bytes }: ReturnType<typeof fullTable>): st
 `;
 }
 
-function modelText({ path, format, config, tensors }: Model): string {
+function modelText(model: Model): string {
+  const { path, format, config, tensors } = model;
   const types = [...new Set(tensors.map((tensor) => tensor.type))].join(", ");
   return `Model  ${path} (${format}, ${types})
   ${config.family}, ${config.layers} layers of width ${config.hidden}, ${config.heads} heads (${config.kvHeads} of keys) of ${config.headDim}, context ${config.context}
-  ${grouped(weights({ tensors }))} parameters, vocabulary of ${grouped(config.vocab)}, embeddings ${config.tiedEmbeddings ? "tied" : "untied"}
+  ${grouped(weights(model))} parameters, vocabulary of ${grouped(config.vocab)}, embeddings ${config.tiedEmbeddings ? "tied" : "untied"}
 `;
 }
 
@@ -152,9 +153,11 @@ function deviceText({ name, gpu, reason }: DeviceInfo): string {
   return parts.length > 0 ? `${name} (${parts.join("; ")})` : name;
 }
 
-/** Numbers in the weights that are used: a tied head counts once. */
-function weights({ tensors }: Pick<Model, "tensors">): number {
-  return tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+/** Numbers in the weights that are used, or in some of them: a tied head counts once. */
+function weights(model: Model, names: readonly string[] = trainableNames(model)): number {
+  const counted = new Set(names);
+  const used = model.tensors.filter(({ name }) => counted.has(name));
+  return used.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
 }
 
 function grouped(value: number): string {

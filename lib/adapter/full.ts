@@ -1,5 +1,6 @@
 import type { Model } from "../model/open.js";
 import type { Dtype, ModuleType } from "../native/addon.js";
+import { isExtraTensor } from "./extra-tensors.js";
 import { saveModel } from "./save-model.js";
 
 /** Numbers of trained weights by Hugging Face's names. */
@@ -64,7 +65,5 @@ export function trainableNames(
 ): string[] {
   const names = tensors.map(({ name }) => name);
   if (targets) return names.filter((name) => targets.some((type) => name.includes(`.${type}.`)));
-  return names.filter(
-    (name) => !name.endsWith(".rotary_emb.inv_freq") && !(config.tiedEmbeddings && name === "lm_head.weight"),
-  );
+  return names.filter((name) => !isExtraTensor(config, name));
 }

@@ -6,6 +6,7 @@ import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
 import { readTensor } from "../native/session.js";
+import { isExtraTensor } from "./extra-tensors.js";
 import { type LargeTensor, writeSafetensors } from "./safetensors.js";
 import { encodeVector, roundVector } from "./vector-dtype.js";
 
@@ -21,7 +22,9 @@ export async function saveModel(folder: string, model: Model, trained: TrainedNu
   for (const [name, text] of model.folderFiles()) {
     await writeFileAtomic(join(folder, name), name === "config.json" ? tellDtype(text, dtype) : text);
   }
-  const tensors = model.tensors.map((source) => [source.name, tensorOf(source, trained, dtype)] as const);
+  // Without extra ones: beside a trained embedding, the copy for a tied head would be another.
+  const sources = model.tensors.filter(({ name }) => !isExtraTensor(model.config, name));
+  const tensors = sources.map((source) => [source.name, tensorOf(source, trained, dtype)] as const);
   await writeSafetensors(join(folder, "model.safetensors"), new Map(tensors), { format: "pt" });
 }
 
@@ -46,10 +49,15 @@ const NARROWER: Readonly<Record<Dtype, readonly string[]>> = {
   fp32: ["bfloat16", "float16"],
 };
 
-/** Readers round all weights to the type that config.json names: where it has fewer bits than `dtype`, another one. */
+/**
+ * Readers round all weights to the type that config.json names, or to that of some weight where it names none: where that
+ * may have fewer bits than `dtype`, it names another one.
+ */
 function tellDtype(text: string, dtype: Dtype): string {
   const config = JSON.parse(text);
-  const keys = ["dtype", "torch_dtype"].filter((key) => NARROWER[dtype].includes(config[key]));
+  const named = ["dtype", "torch_dtype"].filter((key) => typeof config[key] === "string");
+  const keys = named.filter((key) => NARROWER[dtype].includes(config[key]));
+  if (named.length === 0 && dtype === "fp32") keys.push("torch_dtype");
   if (keys.length === 0) return text;
   for (const key of keys) config[key] = dtype === "fp32" ? "float32" : "float16";
   return `${JSON.stringify(config, null, 2)}\n`;

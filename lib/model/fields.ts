@@ -22,6 +22,11 @@ export class Fields {
     return this.#values.get(key) ?? undefined;
   }
 
+  /** Whether the key is there, be it with null. */
+  mentions(key: string): boolean {
+    return this.#values.has(key);
+  }
+
   /** A whole number from 1 to `most`. */
   count(key: string, fallback?: number, most = 2 ** 31 - 1): number {
     const value = this.#number(key, fallback);
@@ -32,6 +37,12 @@ export class Fields {
   positive(key: string, fallback?: number): number {
     const value = this.#number(key, fallback);
     if (!Number.isFinite(value) || value <= 0) this.fail(key, "a finite number above 0");
+    return value;
+  }
+  /** A finite number, 0 or more. */
+  notNegative(key: string, fallback?: number): number {
+    const value = this.#number(key, fallback);
+    if (!Number.isFinite(value) || value < 0) this.fail(key, "a finite number, 0 or more");
     return value;
   }
   flag(key: string, fallback: boolean): boolean {

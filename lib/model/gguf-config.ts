@@ -7,6 +7,7 @@ import type { GgufHeader } from "./gguf-header.js";
 import { ROPE_DIVISORS, tensorSource } from "./gguf-tensors.js";
 import { LARGEST } from "./largest.js";
 import { llama3Divisor } from "./llama3-rope.js";
+import { yarnAttentionFactor } from "./yarn-rope.js";
 
 const FAMILIES = ["llama", "qwen2", "qwen3"] as const;
 
@@ -15,6 +16,9 @@ export function ggufConfig(header: GgufHeader): ModelConfig {
   const named = FAMILIES.find((name) => name === metadata.get("general.architecture"));
   const family = named ?? metadata.fail("general.architecture", `one of ${FAMILIES.join(", ")}`);
   const key = (name: string) => `${family}.${name}`;
+  if (metadata.notNegative("split.count", 0) > 1) {
+    metadata.fail("split.count", "a model in one file, as llama-gguf-split --merge writes it");
+  }
   const hidden = metadata.count(key("embedding_length"), undefined, LARGEST.hidden);
   const heads = metadata.count(key("attention.head_count"), undefined, LARGEST.heads);
   const headDim = metadata.count(key("attention.key_length"), Math.floor(hidden / heads), LARGEST.headDim);
@@ -50,16 +54,42 @@ function scaling(
   key: (name: string) => string,
   rope: Rope,
 ): Pick<ModelConfig, "ropeScaling"> {
-  const llama3 = llama3Scaling(header, metadata, key("rope.scaling.original_context_length"), rope);
+  const originalKey = key("rope.scaling.original_context_length");
+  const llama3 = llama3Scaling(header, metadata, originalKey, rope);
   const type = metadata.text(key("rope.scaling.type"), "none");
   // Files of before August 2023 have the factor alone.
   const factor = metadata.positive(key("rope.scaling.factor"), metadata.positive(key("rope.scale_linear"), 1));
-  if (type !== "none" && type !== "linear") metadata.fail(key("rope.scaling.type"), '"none" or "linear"');
+  for (const [name, neutral] of NEUTRAL) {
+    if (metadata.has(key(name)) && metadata.get(key(name)) !== neutral)
+      metadata.fail(key(name), `nothing or ${neutral}`);
+  }
+  if (type !== "none" && type !== "linear" && type !== "yarn") {
+    metadata.fail(key("rope.scaling.type"), '"none", "linear" or "yarn"');
+  }
   const linear = type === "linear" || metadata.has(key("rope.scale_linear"));
-  if (!linear || factor === 1) return llama3 ? { ropeScaling: llama3 } : {};
+  if (type !== "yarn" && (!linear || factor === 1)) return llama3 ? { ropeScaling: llama3 } : {};
   if (llama3) metadata.fail(key("rope.scaling.type"), `nothing beside ${ROPE_DIVISORS}`);
-  return { ropeScaling: { type: "linear", factor } };
+  if (type !== "yarn") return { ropeScaling: { type: "linear", factor } };
+  return {
+    ropeScaling: {
+      type,
+      factor,
+      originalContext: metadata.count(originalKey, metadata.count(key("context_length"))),
+      betaFast: metadata.positive(key("rope.scaling.yarn_beta_fast"), 32),
+      betaSlow: metadata.positive(key("rope.scaling.yarn_beta_slow"), 1),
+      truncate: true,
+      attentionFactor: yarnAttentionFactor(factor),
+    },
+  };
 }
+
+/** What llama.cpp and transformers do not take alike, and the values that change nothing. */
+const NEUTRAL = [
+  ["rope.scaling.attn_factor", 1],
+  ["rope.scaling.yarn_attn_factor", 1],
+  ["rope.scaling.yarn_ext_factor", 1],
+  ["rope.scaling.yarn_log_multiplier", 0],
+] as const;
 
 /**
  * llama.cpp keeps Llama 3's scaling only as the divisors that come of it, so its parameters are found again: the

@@ -51,13 +51,13 @@ function configJson(config: ModelConfig): object {
 function ropeScaling({ ropeScaling: scaling }: ModelConfig): object | null {
   if (!scaling) return null;
   if (scaling.type === "linear") return { rope_type: "linear", factor: scaling.factor };
-  return {
-    rope_type: "llama3",
-    factor: scaling.factor,
-    low_freq_factor: scaling.lowFreqFactor,
-    high_freq_factor: scaling.highFreqFactor,
-    original_max_position_embeddings: scaling.originalContext,
-  };
+  const { type, factor, originalContext } = scaling;
+  const shared = { rope_type: type, factor, original_max_position_embeddings: originalContext };
+  if (type === "llama3") {
+    return { ...shared, low_freq_factor: scaling.lowFreqFactor, high_freq_factor: scaling.highFreqFactor };
+  }
+  const { betaFast, betaSlow, truncate, attentionFactor } = scaling;
+  return { ...shared, beta_fast: betaFast, beta_slow: betaSlow, truncate, attention_factor: attentionFactor };
 }
 
 /** With the keys that the Rust library asks for. */

@@ -1,6 +1,7 @@
 // config.json of transformers 4 and 5 to our ModelConfig. What the engine does not compute is refused, never ignored.
 import type { ModelConfig } from "../native/addon.js";
 import { type Fields, lookup } from "./fields.js";
+import { huggingFaceRope } from "./hf-rope.js";
 import { LARGEST } from "./largest.js";
 
 const FAMILIES: Readonly<Record<string, ModelConfig["family"]>> = {
@@ -29,7 +30,7 @@ export function huggingFaceConfig(config: Fields): ModelConfig {
     context,
     rmsNormEpsilon: config.positive("rms_norm_eps", 1e-6),
     tiedEmbeddings: config.flag("tie_word_embeddings", false),
-    ...rope(config, context),
+    ...huggingFaceRope(config, context),
   };
 }
 
@@ -54,45 +55,15 @@ function refuseUnsupported(config: Fields, family: ModelConfig["family"]): void 
 
 /** A window as long as the context changes nothing; a shorter one that some layer uses is refused. */
 function refuseSlidingWindow(config: Fields, layers: number, context: number): void {
-  if (!config.has("sliding_window") || config.count("sliding_window") >= context) return;
-  const used = config.has("layer_types")
-    ? config.list("layer_types").includes("sliding_attention")
-    : config.flag("use_sliding_window", false) && config.get("max_window_layers") !== layers;
-  if (used) config.fail("sliding_window", `null or at least the context, ${context}`);
-}
-
-/** transformers 4: rope_theta and rope_scaling; 5: both in rope_parameters. */
-function rope(config: Fields, context: number): Pick<ModelConfig, "ropeTheta" | "ropeScaling"> {
-  const parameters = config.has("rope_parameters") ? config.object("rope_parameters") : undefined;
-  const scaling = parameters ?? (config.has("rope_scaling") ? config.object("rope_scaling") : undefined);
-  const theta = parameters?.has("rope_theta") ? parameters : config;
-  const ropeTheta = theta.positive("rope_theta", 10000);
-  for (const fields of [config, scaling]) {
-    const share = fields?.positive("partial_rotary_factor", 1);
-    if (share !== undefined && share !== 1) fields?.fail("partial_rotary_factor", "1");
+  const types = config.has("layer_types") ? config.texts("layer_types") : undefined;
+  if (types?.some((type) => type !== "full_attention" && type !== "sliding_attention")) {
+    config.fail("layer_types", '"full_attention" for every layer');
   }
-  if (!scaling) return { ropeTheta };
-  const key = scaling.has("rope_type") ? "rope_type" : "type";
-  switch (scaling.text(key, "default")) {
-    case "default":
-      for (const nested of ["full_attention", "sliding_attention"]) {
-        if (scaling.has(nested)) scaling.fail(nested, "one form of rope for all layers");
-      }
-      return { ropeTheta };
-    case "linear":
-      return { ropeTheta, ropeScaling: { type: "linear", factor: scaling.positive("factor") } };
-    case "llama3":
-      return {
-        ropeTheta,
-        ropeScaling: {
-          type: "llama3",
-          factor: scaling.positive("factor"),
-          lowFreqFactor: scaling.positive("low_freq_factor"),
-          highFreqFactor: scaling.positive("high_freq_factor"),
-          originalContext: scaling.count("original_max_position_embeddings", context),
-        },
-      };
-    default:
-      return scaling.fail(key, '"default", "linear" or "llama3"');
+  const used = types
+    ? types.includes("sliding_attention")
+    : config.flag("use_sliding_window", false) && config.notNegative("max_window_layers", 28) < layers;
+  if (!used || (config.mentions("sliding_window") && !config.has("sliding_window"))) return;
+  if (config.count("sliding_window", 4096) < context) {
+    config.fail("sliding_window", `null or at least the context, ${context}`);
   }
 }

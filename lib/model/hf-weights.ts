@@ -11,8 +11,9 @@ import { readSafetensors } from "./safetensors.js";
 export function readWeights(folder: string): TensorSource[] {
   const single = join(folder, "model.safetensors");
   const index = join(folder, "model.safetensors.index.json");
-  if (existsSync(index)) return readShards(folder, index);
+  // In transformers' order: an index beside a single file is left over from other weights.
   if (existsSync(single)) return readSafetensors(single);
+  if (existsSync(index)) return readShards(folder, index);
   throw new TinyLoraError("ERR_FILE", `${folder}: expected model.safetensors or model.safetensors.index.json`);
 }
 

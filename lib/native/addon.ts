@@ -65,11 +65,25 @@ export interface ModelConfig {
   readonly rmsNormEpsilon: number;
   readonly tiedEmbeddings: boolean;
   readonly ropeTheta: number;
-  /** Llama 3's frequency scaling; `linear` divides positions by `factor`. */
-  readonly ropeScaling?:
-    | { type: "linear"; factor: number }
-    | { type: "llama3"; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number };
+  readonly ropeScaling?: RopeScaling;
 }
+
+/** How rope's frequencies are scaled (native/engine/rope_table.cpp); `linear` divides positions by `factor`. */
+export type RopeScaling =
+  | { type: "linear"; factor: number }
+  | { type: "llama3"; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
+  | {
+      type: "yarn";
+      factor: number;
+      originalContext: number;
+      /** Turns within the original context from which a frequency is kept, and up to which it is divided. */
+      betaFast: number;
+      betaSlow: number;
+      /** Whether the pairs between which it changes over are rounded outwards. */
+      truncate: boolean;
+      /** Cosines and sines are multiplied by it. */
+      attentionFactor: number;
+    };
 
 /** Where one tensor lies. Names are Hugging Face's (`model.layers.0.self_attn.q_proj.weight`), whatever the file format. */
 export interface TensorSource {

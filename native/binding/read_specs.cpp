@@ -21,10 +21,17 @@ decltype(ModelConfig::rope_scaling) read_rope_scaling(const Argument& scaling) {
   result.type = scaling["type"].text();
   result.factor = scaling["factor"].number();
   if (result.type == "linear") return result;
-  if (result.type != "llama3") scaling["type"].refuse("\"linear\" or \"llama3\"");
-  result.low_freq_factor = scaling["lowFreqFactor"].number();
-  result.high_freq_factor = scaling["highFreqFactor"].number();
   result.original_context = scaling["originalContext"].number_of(1, kMaxInt);
+  if (result.type == "llama3") {
+    result.low_freq_factor = scaling["lowFreqFactor"].number();
+    result.high_freq_factor = scaling["highFreqFactor"].number();
+    return result;
+  }
+  if (result.type != "yarn") scaling["type"].refuse("\"linear\", \"llama3\" or \"yarn\"");
+  result.beta_fast = scaling["betaFast"].number();
+  result.beta_slow = scaling["betaSlow"].number();
+  result.truncate = scaling["truncate"].boolean();
+  result.attention_factor = scaling["attentionFactor"].number();
   return result;
 }
 

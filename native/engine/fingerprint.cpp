@@ -38,7 +38,13 @@ Fingerprint::Fingerprint(const ModelConfig& config) {
                 config.head_dim, static_cast<double>(config.rms_norm_epsilon), config.tied_embeddings ? 1 : 0,
                 config.rope_theta, scaling.type.c_str(), scaling.factor, scaling.low_freq_factor,
                 scaling.high_freq_factor, scaling.original_context);
-  sum_ = hash_name(text.data());
+  std::string all = text.data();
+  if (scaling.type == "yarn") {
+    std::snprintf(text.data(), text.size(), " %a %a %a %d", scaling.beta_fast, scaling.beta_slow,
+                  scaling.attention_factor, scaling.truncate ? 1 : 0);
+    all += text.data();
+  }
+  sum_ = hash_name(all);
 }
 
 void Fingerprint::add_row(std::uint64_t tensor, int row, std::span<const float> values) {

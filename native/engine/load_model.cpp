@@ -31,6 +31,7 @@ class Loader {
     model->config = config_;
     model->config.context = std::min(config_.context, kMaxContext);
     model->backend = &backend_;
+    check_tied_head();
     model->embedding = matrix(embedding_shape(config_));
     if (!config_.tied_embeddings) model->separate_head = matrix(head_shape(config_));
     model->final_norm = vector(final_norm_shape(config_));
@@ -74,6 +75,23 @@ class Loader {
     for (const auto& [name, source] : left) {
       check(is_harmless_extra(config_, name), "ERR_MODEL", "tensor ", name, " in ", source->file,
             ": expected only the ", "tensors of a ", config_.family, " model with ", config_.layers, " layers");
+    }
+  }
+
+  /// Files may hold the embedding once more for the head that is tied to it. Other numbers there are a head that some
+  /// readers use: which is meant, only the files' author knows.
+  void check_tied_head() {
+    const TensorShape shape = head_shape(config_);
+    if (!config_.tied_embeddings || !sources_.contains(shape.name)) return;
+    const TensorRows head = open(shape);
+    const TensorRows embedding = open(embedding_shape(config_));
+    std::vector<float> found(static_cast<std::size_t>(shape.columns)), wanted(found.size());
+    for (int row = 0; row < shape.rows; ++row) {
+      head.read(row, found.data());
+      embedding.read(row, wanted.data());
+      check(found == wanted, "ERR_MODEL", "tensor ", shape.name, " in ", sources_.at(shape.name)->file,
+            ": expected a copy of model.embed_tokens.weight, as embeddings are tied (tie_word_embeddings), found row ",
+            row, " to differ");
     }
   }
 

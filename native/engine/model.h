@@ -26,9 +26,11 @@ struct ModelConfig {
   bool tied_embeddings = false;
   double rope_theta = 0;
   struct {
-    std::string type;  // "", linear, llama3
+    std::string type;  // "", linear, llama3, yarn
     double factor = 1, low_freq_factor = 1, high_freq_factor = 4;
     int original_context = 0;
+    double beta_fast = 32, beta_slow = 1, attention_factor = 1;  // of yarn
+    bool truncate = true;
   } rope_scaling;
 };
 

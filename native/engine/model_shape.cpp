@@ -19,11 +19,19 @@ void check_number(const char* key, double value, double least, double most) {
 void check_rope_scaling(const ModelConfig& config) {
   const auto& scaling = config.rope_scaling;
   if (scaling.type.empty()) return;
-  check(scaling.type == "linear" || scaling.type == "llama3", "ERR_MODEL",
-        "config: rope_scaling: expected linear or llama3, found ", scaling.type);
+  check(scaling.type == "linear" || scaling.type == "llama3" || scaling.type == "yarn", "ERR_MODEL",
+        "config: rope_scaling: expected linear, llama3 or yarn, found ", scaling.type);
   check_number("rope_scaling.factor", scaling.factor, 1, 1e6);
   if (scaling.type == "linear") return;
   check_range("rope_scaling.original_max_position_embeddings", scaling.original_context, 1, 1 << 30);
+  if (scaling.type == "yarn") {
+    check_number("rope_scaling.beta_fast", scaling.beta_fast, 1e-3, 1e6);
+    check_number("rope_scaling.beta_slow", scaling.beta_slow, 1e-3, 1e6);
+    check_number("rope_scaling.attention_factor", scaling.attention_factor, 1e-3, 1e3);
+    check(config.rope_theta > 1, "ERR_MODEL", "config: rope_theta: expected above 1 with yarn, found ",
+          config.rope_theta);
+    return;
+  }
   check_number("rope_scaling.low_freq_factor", scaling.low_freq_factor, 1e-3, 1e6);
   check_number("rope_scaling.high_freq_factor", scaling.high_freq_factor, 1e-3, 1e6);
   check(scaling.low_freq_factor < scaling.high_freq_factor, "ERR_MODEL",

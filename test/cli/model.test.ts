@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeSafetensors, encodeSafetensors } from "../../lib/adapter/safetensors.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { lines, runCli } from "./run.js";
 
@@ -58,6 +59,17 @@ describe("with a model", () => {
     const lora = await ok(["info", "--adapter", "lora", "--r", "4"]);
     expect(lora).toMatch(/Adapter {2}lora, r 4\n {2}[\d,]+ trained numbers in A and B, /);
     expect(lora).not.toMatch(/tying|tie group|frozen|\bP\b/);
+  });
+
+  it("info counts the parameters that are used: a tied head once", async () => {
+    const path = await writeTinyModel(join(folder, "with-head"));
+    const count = async () => JSON.parse(await ok(["info", "--json", "--model", path])).model.parameters;
+    const before = await count();
+    const file = join(path, "model.safetensors");
+    const tensors = decodeSafetensors(await readFile(file), file).tensors;
+    tensors.set("lm_head.weight", tensors.get("model.embed_tokens.weight")!);
+    await writeFile(file, encodeSafetensors(tensors));
+    expect(await count()).toBe(before);
   });
 
   it("score takes texts, ids and messages, and gives JSON", async () => {

@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-it.each(["llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"].map((name) => golden(`models/${name}`)))("%s", async (path) => {
+it.each(["llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf", "qwen3-yarn.gguf"].map((name) => golden(`models/${name}`)))("%s", async (path) => {
   await sameModel(path);
 });
 

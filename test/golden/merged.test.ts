@@ -1,9 +1,10 @@
 // A merged model gives what the adapter gives over its base: every kind, both dtypes; and the rounding error told is true.
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FullWeights, trainableNames } from "../../lib/adapter/full.js";
+import { encodeSafetensors, floatTensor } from "../../lib/adapter/safetensors.js";
 import { randomUniform } from "../../lib/data/philox.js";
 import { Engine } from "../../lib/engine.js";
 import { plainLora } from "../../lib/export/lora.js";
@@ -32,6 +33,49 @@ const distance = (one: readonly number[], other: readonly number[]) =>
   Math.max(...one.map((value, i) => Math.abs(value - other[i]!)));
 
 const weight = ({ tensors }: Model, name: string) => readTensor(tensors.find((tensor) => tensor.name === name)!);
+
+/** A copy of a tied model whose file holds the embedding once more, as the head. */
+async function withHead(name: string): Promise<string> {
+  const path = join(folder, `${name}-head`);
+  await cp(golden(`models/${name}`), path, { recursive: true });
+  const { tensors } = await openModel(path);
+  const embedding = tensors.find(({ name }) => name === "model.embed_tokens.weight")!;
+  const numbers = [...tensors, { ...embedding, name: "lm_head.weight" }].map(async (source) => {
+    return [source.name, floatTensor(await readTensor(source), source.shape)] as const;
+  });
+  await writeFile(join(path, "model.safetensors"), encodeSafetensors(new Map(await Promise.all(numbers))));
+  return path;
+}
+
+it("a tied head's copy of the embedding is not written", async () => {
+  const source = await withHead("qwen2-tied");
+  const model = await openModel(source);
+  expect(model.tensors.map(({ name }) => name)).toContain("lm_head.weight");
+  await using engine = await load(source, "fp32");
+  const path = join(folder, "head-saved");
+  await FullWeights.of(engine).save(path);
+  const names = (await openModel(path)).tensors.map(({ name }) => name);
+  expect(names.toSorted()).toEqual(trainableNames(model).toSorted());
+});
+
+it.each([
+  [{ dtype: "bfloat16" }, { dtype: "float32" }],
+  [{ torch_dtype: "float16" }, { torch_dtype: "float32" }],
+  [{ dtype: "float32" }, { dtype: "float32" }],
+  [{}, { torch_dtype: "float32" }],
+])("what fp32 is saved of a config.json with %j names %j", async (given, named) => {
+  const source = await mkdtemp(join(folder, "dtype-"));
+  await cp(golden("models/qwen2-tied"), source, { recursive: true });
+  const types = async (path: string, change: object) => {
+    const { dtype, torch_dtype, ...rest } = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+    await writeFile(join(path, "config.json"), JSON.stringify({ ...rest, ...change }));
+    return { ...(dtype && { dtype }), ...(torch_dtype && { torch_dtype }) };
+  };
+  await types(source, given);
+  await using engine = await load(source, "fp32");
+  await FullWeights.of(engine).save(join(source, "saved"));
+  expect(await types(join(source, "saved"), {})).toEqual(named);
+});
 
 describe.each(MODELS)("%s", (model) => {
   // Scored in fp32 either way: in bf16 all that differs is the rounding of W', half of 2^-8 of a weight at most.

@@ -63,6 +63,18 @@ void fingerprint_sees_every_change() {
   changed("epsilon", [](TinyModel& tiny) { tiny.config.rms_norm_epsilon = 1e-6F; });
   changed("scaling",
           [](TinyModel& tiny) { tiny.config.rope_scaling.type = "linear", tiny.config.rope_scaling.factor = 2; });
+  const auto yarn = [&](const std::string& what,
+                        const std::function<void(decltype(ModelConfig::rope_scaling)&)>& change) {
+    changed("yarn's " + what, [&](TinyModel& tiny) {
+      tiny.config.rope_scaling = {.type = "yarn", .factor = 2, .original_context = 64};
+      change(tiny.config.rope_scaling);
+    });
+  };
+  yarn("type", [](auto&) {});
+  yarn("beta_fast", [](auto& scaling) { scaling.beta_fast = 16; });
+  yarn("beta_slow", [](auto& scaling) { scaling.beta_slow = 2; });
+  yarn("attention_factor", [](auto& scaling) { scaling.attention_factor = 1.5; });
+  yarn("truncate", [](auto& scaling) { scaling.truncate = false; });
 }
 
 void permuted_rows_are_put_back() {
@@ -119,7 +131,7 @@ void bad_configurations_are_refused() {
   refused("max_position_embeddings", [](ModelConfig& config) { config.context = 0; });
   refused("rms_norm_eps", [](ModelConfig& config) { config.rms_norm_epsilon = std::nanf(""); });
   refused("rope_theta", [](ModelConfig& config) { config.rope_theta = std::numeric_limits<double>::infinity(); });
-  refused("expected linear or llama3, found yarn", [](ModelConfig& config) { config.rope_scaling.type = "yarn"; });
+  refused("expected linear, llama3 or yarn, found su", [](ModelConfig& config) { config.rope_scaling.type = "su"; });
   refused("rope_scaling.factor",
           [](ModelConfig& config) { config.rope_scaling.type = "linear", config.rope_scaling.factor = 0; });
   refused("original_max_position_embeddings", [](ModelConfig& config) { config.rope_scaling.type = "llama3"; });
@@ -127,6 +139,16 @@ void bad_configurations_are_refused() {
     config.rope_scaling = {
         .type = "llama3", .factor = 8, .low_freq_factor = 4, .high_freq_factor = 4, .original_context = 64};
   });
+  const auto yarn = [&](const std::string& part, const std::function<void(ModelConfig&)>& spoil) {
+    refused(part, [&](ModelConfig& config) {
+      config.rope_scaling = {.type = "yarn", .factor = 8, .original_context = 64};
+      spoil(config);
+    });
+  };
+  yarn("beta_fast", [](ModelConfig& config) { config.rope_scaling.beta_fast = 0; });
+  yarn("beta_slow", [](ModelConfig& config) { config.rope_scaling.beta_slow = -1; });
+  yarn("attention_factor", [](ModelConfig& config) { config.rope_scaling.attention_factor = std::nan(""); });
+  yarn("rope_theta: expected above 1 with yarn", [](ModelConfig& config) { config.rope_theta = 1; });
   refused("missing", [](ModelConfig& config) { config.layers = 4; });
   refused("expected only the tensors of a llama model with 2 layers", [](ModelConfig& config) { config.layers = 2; });
   refused("expected shape [101, 46], found [101, 44]", [](ModelConfig& config) { config.hidden = 46; });
@@ -230,6 +252,20 @@ void harmless_extras_are_let_be() {
   expect_error("ERR_MODEL", "q_proj.bias", [&] { load(*backend, tiny); });
 }
 
+void a_tied_head_must_be_a_copy() {
+  TinyModel tiny, other;
+  expect(tiny.config.tied_embeddings, "expected a tied model");
+  other.numbers.at("model.embed_tokens.weight").back() += 1;
+  const auto file = tiny.write(), other_file = other.write();
+  TensorSource head = other.source("model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  tiny.tensors.push_back(head);
+  const auto backend = make_reference_backend(DType::f32);
+  const std::string row = "found row " + std::to_string(tiny.config.vocab - 1) + " to differ";
+  expect_error("ERR_MODEL", row, [&] { load(*backend, tiny); });
+  expect_error("ERR_MODEL", "tensor lm_head.weight in " + other_file->path(), [&] { load(*backend, tiny); });
+}
+
 /// Numbers from transformers' own formulas, worked out by hand for one pair of each kind.
 void rope_is_that_of_transformers() {
   ModelConfig config = TinyModel().config;
@@ -251,6 +287,14 @@ void rope_is_that_of_transformers() {
   config.rope_scaling.original_context = 512;  // 0.815 turns: a long wavelength, divided
   table = rope_table(config, 8);
   expect_near("llama3", {table.sin[2 * 5 + 1]}, {std::sin(0.05F / 8)}, {0, 1e-6});
+  // 32 turns within 1024 at pair 0.3535, one at pair 1.1061; rounded outwards, 0 and 2: pair 1 is half way.
+  config.rope_scaling = {.type = "yarn", .factor = 8, .original_context = 1024, .attention_factor = 1.25};
+  table = rope_table(config, 8);
+  const auto yarn = [](float share) { return 1.25F * std::sin(5 * (share * 0.01F / 8 + (1 - share) * 0.01F)); };
+  expect_near("yarn", {table.cos[2 * 2], table.sin[2 * 5 + 1]}, {1.25F * std::cos(2.0F), yarn(0.5F)}, {0, 1e-5});
+  config.rope_scaling.truncate = false;
+  table = rope_table(config, 8);
+  expect_near("yarn", {table.cos[2 * 2], table.sin[2 * 5 + 1]}, {1.25F * std::cos(2.0F), yarn(0.85907F)}, {0, 1e-5});
 }
 
 }  // namespace
@@ -266,6 +310,7 @@ void add_engine_load_tests(Tests& tests) {
   tests.add("load: numbers beyond fp16 are refused", numbers_beyond_fp16_are_refused);
   tests.add("load: bad files are refused", bad_files_are_refused);
   tests.add("load: harmless extra tensors are let be", harmless_extras_are_let_be);
+  tests.add("load: a tied head must be a copy of the embedding", a_tied_head_must_be_a_copy);
   tests.add("load: rotary tables are those of transformers", rope_is_that_of_transformers);
 }
 

@@ -17,7 +17,7 @@ WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_he
 
 
 def write(path: Path, model, tokenizer, pre: str) -> None:
-    from gguf import GGUFWriter
+    from gguf import GGUFWriter, RopeScalingType
 
     config = model.config
     writer = GGUFWriter(path, config.model_type)
@@ -32,13 +32,18 @@ def write(path: Path, model, tokenizer, pre: str) -> None:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    rope = config.rope_parameters
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     add_tokenizer(writer, json.loads(tokenizer.to_str()), config.vocab_size, pre)
     for name, values in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         writer.add_tensor(translate(name), permute(name, values, config).float().numpy())
-    if config.rope_parameters["rope_type"] == "llama3":
+    if rope["rope_type"] == "llama3":
         writer.add_tensor("rope_freqs.weight", rope_divisors(config).numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -25,7 +25,7 @@ const llama = await LlamaCpp.open(folder);
 const work = mkdtempSync(join(tmpdir(), "tinylora-llamacpp-"));
 const cases: LlamaCppFixture["cases"][number][] = [];
 try {
-  for (const model of ["llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf"]) {
+  for (const model of ["llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf", "qwen3-yarn.gguf"]) {
     const path = golden(`models/${model}`);
     const score = async (lora?: string) => rounded((await llama.logprobs(path, lora, [Int32Array.from(ids)]))[0]!.slice(1));
     const base = await score();

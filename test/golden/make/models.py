@@ -1,4 +1,4 @@
-"""models/: small random models as Hugging Face folders (and three as GGUF), with log-probabilities, gradients of v and token ids."""
+"""models/: small random models as Hugging Face folders (and four as GGUF), with log-probabilities, gradients of v and token ids."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ MODELS = {
     "qwen2": ("Qwen2", dict(num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False), "qwen2", torch.float32, "5GB"),
     "qwen2-tied": ("Qwen2", dict(num_attention_heads=4, num_key_value_heads=4, tie_word_embeddings=True), "qwen2", torch.float16, "5GB"),
     "qwen3": ("Qwen3", dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16, tie_word_embeddings=False), "qwen2", torch.bfloat16, "5GB"),
+    "qwen3-yarn": ("Qwen3", dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
+                                 rope_parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, rope_theta=10000.0)),
+                   "qwen2", torch.float32, "5GB"),
 }
-GGUF = ("llama3-8k", "qwen2", "qwen3")
+GGUF = ("llama3-8k", "qwen2", "qwen3", "qwen3-yarn")
 
 
 def make() -> None:

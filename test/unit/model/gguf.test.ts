@@ -62,6 +62,23 @@ describe("a GGUF file", () => {
     expect(fromGguf.config).toEqual(fromFolder.config);
   });
 
+  it("may have been merged of parts", async () =>
+    expect((await openModel(file(withKey("split.count", { u32: 0 })))).config.layers).toBe(1));
+  it("may hold yarn", async () => {
+    const yarn = { "llama.rope.scaling.type": { text: "yarn" }, "llama.rope.scaling.factor": { f32: 4 } };
+    const { config } = await openModel(file({ metadata: { ...metadata, ...yarn } }));
+    const read = { type: "yarn", factor: 4, originalContext: 64, betaFast: 32, betaSlow: 1, truncate: true };
+    expect(config.ropeScaling).toEqual({ ...read, attentionFactor: 0.1 * Math.log(4) + 1 });
+    const more: Record<string, Value> = {
+      "llama.rope.scaling.original_context_length": { u32: 16 },
+      "llama.rope.scaling.yarn_beta_fast": { f32: 8 },
+      "llama.rope.scaling.yarn_beta_slow": { f32: 2 },
+      "llama.rope.scaling.attn_factor": { f32: 1 },
+    };
+    const other = await openModel(file({ metadata: { ...metadata, ...yarn, ...more } }));
+    expect(other.config.ropeScaling).toMatchObject({ originalContext: 16, betaFast: 8, betaSlow: 2 });
+  });
+
   const refused: [what: string, content: Partial<Gguf>, found: string[]][] = [
     ["an old version", { version: 1 }, ["version: expected 2 or 3, found 1"]],
     ["the other byte order", { version: 3 * 2 ** 24 }, ["big-endian"]],
@@ -83,7 +100,9 @@ describe("a GGUF file", () => {
     ],
     ["other value heads", withKey("llama.attention.value_length", { u32: 8 }), ["value_length: expected 16"]],
     ["partial rope", withKey("llama.rope.dimension_count", { u32: 8 }), ["rope.dimension_count: expected 16"]],
-    ["yarn", withKey("llama.rope.scaling.type", { text: "yarn" }), ["rope.scaling.type", '"yarn"']],
+    ["longrope", withKey("llama.rope.scaling.type", { text: "longrope" }), ["rope.scaling.type", '"longrope"']],
+    ["a factor of attention", withKey("llama.rope.scaling.attn_factor", { f32: 0.5 }), ["attn_factor", "found 0.5"]],
+    ["one part of a model", withKey("split.count", { u32: 3 }), ["split.count: expected a model in one file"]],
     ["experts", withKey("llama.expert_count", { u32: 8 }), ["llama.expert_count"]],
     ["an unknown tokenizer", withKey("tokenizer.ggml.model", { text: "bert" }), ["tokenizer.ggml.model", '"bert"']],
     ["an unknown pipeline", withKey("tokenizer.ggml.pre", { text: "tekken" }), ["tokenizer.ggml.pre", '"tekken"']],

@@ -50,12 +50,49 @@ describe("config.json", () => {
     expect(config({ rope_scaling: { type: "linear", factor: 2 } }).ropeScaling).toEqual({ type: "linear", factor: 2 });
     expect(config({ rope_scaling: null })).not.toHaveProperty("ropeScaling");
   });
+  it("of transformers that has both spellings of rope means the old one, unless it is empty", () => {
+    const linear = { rope_type: "linear", factor: 2, rope_theta: 5e5 };
+    const both = { rope_theta: 777, rope_scaling: linear, rope_parameters: { rope_type: "linear", factor: 3 } };
+    expect(config(both)).toMatchObject({ ropeTheta: 5e5, ropeScaling: { type: "linear", factor: 2 } });
+    expect(config({ ...both, rope_scaling: {} })).toMatchObject({ ropeTheta: 777, ropeScaling: { factor: 3 } });
+  });
+  it("may name the original context beside rope's own keys, where it counts for more", () => {
+    const llama3 = { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+    const beside = { rope_scaling: { ...llama3, original_max_position_embeddings: 64 } };
+    expect(config(beside).ropeScaling).toMatchObject({ originalContext: 64 });
+    expect(config({ ...beside, original_max_position_embeddings: 48 }).ropeScaling).toMatchObject({
+      originalContext: 48,
+    });
+    expect(config({ rope_scaling: llama3 }).ropeScaling).toMatchObject({ originalContext: 256 });
+  });
+  it("scales dynamically only beyond the context, where nothing is computed", () =>
+    expect(config({ rope_scaling: { type: "dynamic", factor: 4 } })).not.toHaveProperty("ropeScaling"));
+  const attention = (factor: number) => 0.1 * Math.log(factor) + 1;
+  it.each<[given: object, read: object]>([
+    [{}, { factor: 4, attentionFactor: attention(4), betaFast: 32, betaSlow: 1, truncate: true }],
+    [{ factor: 1 }, { factor: 1, attentionFactor: 1 }],
+    [{ factor: null }, { factor: 4, attentionFactor: attention(4) }],
+    [{ attn_factor: 0.8 }, { attentionFactor: attention(4) }],
+    [{ attention_factor: 0.8, mscale: 1, mscale_all_dim: 2 }, { attentionFactor: 0.8 }],
+    [{ mscale: 1, mscale_all_dim: 0.5 }, { attentionFactor: attention(4) / (0.05 * Math.log(4) + 1) }],
+    [{ mscale: 2, mscale_all_dim: 0 }, { attentionFactor: attention(4) }],
+    [
+      { beta_fast: 16, beta_slow: 0 },
+      { betaFast: 16, betaSlow: 1 },
+    ],
+    [{ truncate: false }, { truncate: false }],
+  ])("of yarn with %j has transformers' %j", (given, read) => {
+    const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 64, ...given };
+    expect(config({ rope_scaling: yarn }).ropeScaling).toMatchObject({ type: "yarn", originalContext: 64, ...read });
+  });
   it("that holds a number where an object belongs is refused", () =>
     expectError(() => config({ rope_scaling: 5 }), "ERR_MODEL", "config.json: rope_scaling: expected an object"));
   it("may name a sliding window that no layer uses", () => {
     const qwen2 = { architectures: ["Qwen2ForCausalLM"], sliding_window: 128, max_window_layers: 1 };
     expect(config({ ...qwen2, use_sliding_window: false }).family).toBe("qwen2");
     expect(config({ ...qwen2, use_sliding_window: true, sliding_window: 256 }).family).toBe("qwen2");
+    expect(config({ ...qwen2, use_sliding_window: true, sliding_window: null }).family).toBe("qwen2");
+    expect(config({ ...qwen2, use_sliding_window: true, max_window_layers: 28 }).family).toBe("qwen2");
   });
 
   const refused: [key: string, changes: object][] = [
@@ -74,10 +111,30 @@ describe("config.json", () => {
     ["attention_bias", { attention_bias: true }],
     ["mlp_bias", { mlp_bias: true }],
     ["quantization_config", { quantization_config: { quant_method: "awq" } }],
-    ["rope_type", { rope_scaling: { rope_type: "yarn", factor: 4 } }],
+    ["rope_type", { rope_scaling: { rope_type: "longrope", factor: 4 } }],
+    ["attention_factor", { rope_scaling: { rope_type: "yarn", factor: 4, attention_factor: 0 } }],
+    ["beta_fast", { rope_scaling: { rope_type: "yarn", factor: 4, beta_fast: -1 } }],
     ["factor", { rope_scaling: { rope_type: "linear", factor: -1 } }],
     ["partial_rotary_factor", { partial_rotary_factor: 0.5 }],
-    ["sliding_window", { architectures: ["Qwen2ForCausalLM"], sliding_window: 128, use_sliding_window: true }],
+    [
+      "sliding_window",
+      {
+        architectures: ["Qwen2ForCausalLM"],
+        sliding_window: 128,
+        use_sliding_window: true,
+        max_window_layers: 1,
+      },
+    ],
+    [
+      "sliding_window",
+      {
+        architectures: ["Qwen2ForCausalLM"],
+        max_position_embeddings: 8192,
+        use_sliding_window: true,
+        max_window_layers: 0,
+      },
+    ],
+    ["layer_types", { layer_types: ["full_attention", "chunked_attention"] }],
     ["sliding_window", { sliding_window: 128, layer_types: ["full_attention", "sliding_attention"] }],
   ];
   it.each(refused)("is refused for %s: %j", (key, changes) =>
@@ -151,6 +208,13 @@ describe("a Hugging Face folder", () => {
     const map = { bos_token: "<B>", eos_token: { content: "<E>" }, pad_token: "<P>" };
     expect(await render({ ...config, added_tokens_decoder: {} }, map)).toBe("<b>,<e>,,<image>,<boi>,");
     expect(await render(config, map)).toBe("<B>,<E>,<P>,<image>,<boi>,");
+  });
+
+  it("with a single file and an index has the weights of the file", async () => {
+    const folder = copyOf("llama-tied");
+    cpSync(join(golden, "llama3/model.safetensors"), join(folder, "model.safetensors"));
+    const files = new Set((await openModel(folder)).tensors.map(({ file }) => file));
+    expect([...files]).toEqual([join(folder, "model.safetensors")]);
   });
   it("whose index and shards differ is refused", async () => {
     const folder = copyOf("llama-tied");
