@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <limits>
 
 #include "core/error.h"
 #include "engine/activations.h"
@@ -140,8 +138,7 @@ std::vector<Drawn> SamplePass::download(std::size_t count, std::size_t padded) {
   model_.backend->download(words.data(), drawn_, words.size() * sizeof(std::int32_t));
   std::vector<Drawn> drawn;
   for (std::size_t i = 0; i < count; ++i) {
-    const auto logprob = std::bit_cast<float>(words[padded + i]);
-    drawn.push_back({words[i], std::isfinite(logprob) ? logprob : std::numeric_limits<float>::quiet_NaN()});
+    drawn.push_back({words[i], std::bit_cast<float>(words[padded + i])});
   }
   return drawn;
 }
