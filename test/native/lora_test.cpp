@@ -81,8 +81,8 @@ void products_stay_apart(const Candidate& candidate, DType dtype) {
       LinearCase& added = cases.back();
       added.x = cases.front().x;
       added.adapter = cases.front().adapter;
-      const int zero = static_cast<int>(cases.size()) - 1;  // the adapter that has no update in this product
-      if (rank == 0 || zero >= added.shape.adapters) continue;
+      // One adapter, another one in each product, has no update.
+      const int zero = static_cast<int>(cases.size() - 1) % added.shape.adapters;
       std::fill_n(added.r.begin() + zero * rank * rank, rank * rank, 0.0F);
     }
     const std::vector<LinearResult> together = linear_together(*backend, cases);
