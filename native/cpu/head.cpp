@@ -91,8 +91,7 @@ RowTotal total_of(const HeadKernels& kernels, const RowStats& stats, int chunks,
     const auto weight = static_cast<double>(weights[c]);
     const auto sum = static_cast<double>(stats.sum[c]);
     total.sum += weight * sum;
-    // A chunk of weight zero may be infinitely far below.
-    const double below = weight == 0 ? 0 : static_cast<double>(stats.largest[c]) - static_cast<double>(total.largest);
+    const double below = static_cast<double>(stats.largest[c]) - static_cast<double>(total.largest);
     total.weighted += weight * (static_cast<double>(stats.weighted[c]) + below * sum);
   }
   return total;

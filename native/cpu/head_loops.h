@@ -35,7 +35,7 @@ inline ChunkStats chunk_stats(float* logits, int count, float inv_temperature) {
     weighted = fma(e, d, weighted);
   }
   if (rest > 0) {
-    const Floats d = first(rest, Floats::load(logits + whole, rest) - shifts, Floats::zero());
+    const Floats d = Floats::load(logits + whole, rest) - shifts;
     const Floats e = first(rest, exp(d), Floats::zero());
     total = total + e;
     weighted = fma(e, d, weighted);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <limits>
 
 #include "core/error.h"
 #include "engine/activations.h"
@@ -143,7 +141,7 @@ std::vector<Drawn> SamplePass::download(std::size_t count, std::size_t padded) {
   for (std::size_t i = 0; i < count; ++i) {
     const auto logprob = std::bit_cast<float>(words[padded + i]);
     const auto entropy = std::bit_cast<float>(words[2 * padded + i]);
-    drawn.push_back({words[i], std::isfinite(logprob) ? logprob : std::numeric_limits<float>::quiet_NaN(), entropy});
+    drawn.push_back({words[i], logprob, entropy});
   }
   return drawn;
 }

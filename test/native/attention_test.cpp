@@ -148,6 +148,24 @@ void invariance(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// Scores of +-256: what an earlier page weighs against a later one must not overflow, whichever has the larger score.
+void scores_far_apart(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
+  const AttentionShape shape = {.heads = 2, .kv_heads = 1, .head_dim = 16};
+  Layout layout;
+  layout.add_span(take_pages(layout, 4), 0, 100);
+  AttentionCase data = make_attention(shape, layout);
+  std::fill(data.q.begin(), data.q.end(), 8.0F);
+  std::fill(data.cos.begin(), data.cos.end(), 1.0F);
+  std::fill(data.sin.begin(), data.sin.end(), 0.0F);
+  for (const bool falling : {true, false}) {
+    for (std::size_t i = 0; i < data.k.size(); ++i) data.k[i] = (i / 16 < 50) == falling ? 8.0F : -8.0F;
+    const AttentionResult got = attend(*backend, data), want = attend(*reference, data);
+    expect_near("out", got.out, want.out, {0x1.0p-16, rounding(dtype).relative});
+    expect_near("lse", got.lse, want.lse, {0x1.0p-14, 0});
+  }
+}
+
 /// Many sequences decode one token each, in one call: each as if alone.
 void decode_batch(const Candidate& candidate, DType dtype) {
   const AttentionShape shape = kShapes[2];
@@ -173,6 +191,7 @@ void add_attention_tests(Tests& tests) {
   add_for_each_backend(tests, "attention: numerics", numerics);
   add_for_each_backend(tests, "attention: invariance", invariance);
   add_for_each_backend(tests, "attention: decode batch", decode_batch);
+  add_for_each_backend(tests, "attention: scores far apart", scores_far_apart);
 }
 
 }  // namespace tinylora::test

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/thread_pool.h"
+#include "engine_case.h"
 #include "suites.h"
 #include "support.h"
 
@@ -128,6 +129,24 @@ void cast_rounds_as_the_host(const Candidate& candidate, DType dtype) {
   for (const float value : nan_out.read()) expect(std::isnan(value), "a NaN was cast to a number");
 }
 
+/// Also where something else was before; and what can never be is refused.
+void memory_holds_zeros(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 1);
+  for (const std::size_t size : {std::size_t{100}, std::size_t{5000}, std::size_t{3} << 20}) {
+    for (int round = 0; round < 2; ++round) {
+      const auto memory = backend->allocate(size);
+      std::vector<unsigned char> bytes(size, 0xa5);
+      backend->download(bytes.data(), memory.get(), size);
+      expect(bytes == std::vector<unsigned char>(size), size, " bytes are not zeros");
+      bytes.assign(size, 0xa5);
+      backend->upload(memory.get(), bytes.data(), size);
+    }
+  }
+  for (const std::size_t less : {0, 1, 63, 64}) {
+    expect_error("ERR_MEMORY", "", [&] { backend->allocate(std::numeric_limits<std::size_t>::max() - less); });
+  }
+}
+
 void every_item_once() {
   for (const int threads : {1, 2, 3, 5}) {
     ThreadPool pool(threads);
@@ -173,6 +192,7 @@ void add_core_tests(Tests& tests) {
   tests.add("bf16: nearest even", bf16_rounds_to_nearest_even);
   tests.add("fp16: nearest even", f16_rounds_to_nearest_even);
   add_for_each_backend(tests, "cast: rounds as the host does", cast_rounds_as_the_host);
+  add_for_each_backend(tests, "memory: holds zeros", memory_holds_zeros);
   tests.add("thread pool: every item once", every_item_once);
   tests.add("thread pool: many small loops", many_small_loops);
   tests.add("thread pool: exceptions", exception_reaches_the_caller);

@@ -16,7 +16,8 @@ Swiglu make_swiglu(int rows, int width) {
   Random random(static_cast<std::uint64_t>(rows * 1000 + width));
   const auto count = static_cast<std::size_t>(rows * width);
   Swiglu data{rows, width, random.normals(count, 3), random.normals(count), random.normals(count)};
-  const float far[] = {0.0F, -0.0F, 100.0F, -100.0F, 1e-30F, -88.0F};  // where exp overflows or nothing is left
+  const float far[] = {0.0F,   -0.0F,  100.0F, -100.0F,
+                       1e-30F, -88.0F, 400.0F, -400.0F};  // where exp overflows or nothing is left
   for (std::size_t i = 0; i < count && i < std::size(far); ++i) data.gate[i] = far[i];
   return data;
 }

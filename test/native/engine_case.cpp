@@ -80,6 +80,12 @@ std::vector<float> permute(const std::vector<float>& rows, int heads, std::size_
   return result;
 }
 
+/// llama.cpp's converter permutes the heads of queries and keys.
+int permuted_heads(const ModelConfig& config, const std::string& name) {
+  if (name.find("q_proj") != std::string::npos) return config.heads;
+  return name.find("k_proj") != std::string::npos ? config.kv_heads : 0;
+}
+
 void append(std::vector<std::uint8_t>& bytes, const std::vector<float>& values, const std::string& type) {
   for (const float value : values) {
     std::uint32_t bits = 0;
@@ -117,9 +123,10 @@ std::unique_ptr<TemporaryFile> TinyModel::write(const std::string& type, bool pe
     tensor.type = type;
     tensor.shape = {shape.rows};
     if (!shape.vector) tensor.shape.push_back(shape.columns);
-    if (permuted) tensor.permuted_heads = shape.heads;
-    const bool swap = permuted && shape.heads > 0;
-    append(bytes, swap ? permute(values, shape.heads, static_cast<std::size_t>(shape.columns)) : values, type);
+    if (permuted) tensor.permuted_heads = permuted_heads(config, shape.name);
+    const int heads = permuted_heads(config, shape.name);
+    const bool swap = permuted && heads > 0;
+    append(bytes, swap ? permute(values, heads, static_cast<std::size_t>(shape.columns)) : values, type);
     tensor.bytes = bytes.size() - tensor.offset;
     tensors.push_back(tensor);
   }

@@ -6,6 +6,8 @@
 #include <limits>
 #include <set>
 
+#include "engine/fingerprint.h"
+#include "engine/model_shape.h"
 #include "engine/rope_table.h"
 #include "engine_case.h"
 #include "suites.h"
@@ -75,6 +77,46 @@ void fingerprint_sees_every_change() {
   yarn("beta_slow", [](auto& scaling) { scaling.beta_slow = 2; });
   yarn("attention_factor", [](auto& scaling) { scaling.attention_factor = 1.5; });
   yarn("truncate", [](auto& scaling) { scaling.truncate = false; });
+  changed("factor",
+          [](TinyModel& tiny) { tiny.config.rope_scaling.type = "linear", tiny.config.rope_scaling.factor = 4; });
+  const auto llama3 = [&](int context) {
+    changed("llama3", [&](TinyModel& tiny) {
+      tiny.config.rope_scaling = {
+          .type = "llama3", .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_context = context};
+    });
+  };
+  llama3(64);
+  llama3(128);
+}
+
+/// Adapters, caches and checkpoints are tied to a fingerprint: another algorithm would disown all of them.
+void fingerprint_stays_as_it_is() {
+  ModelConfig config = TinyModel().config;
+  Fingerprint fingerprint(config);
+  std::vector<float> values;
+  for (int i = 0; i < 13; ++i) values.push_back(static_cast<float>(i) / 8 - 1);
+  fingerprint.add_row(Fingerprint::hash_name("model.norm.weight"), 3, values);
+  expect(fingerprint.text() == "f58e7753113f51f1", "found ", fingerprint.text());
+  config.tied_embeddings = false;
+  expect(Fingerprint(config).text() == "4c87548cdf57bb76", "found ", Fingerprint(config).text());
+}
+
+void what_is_loaded() {
+  TinyModel tiny;
+  tiny.config.context = kMaxContext + 1;
+  const auto file = tiny.write();
+  std::size_t matrices = 0, vectors = 0;
+  for (const auto& [name, numbers] : tiny.numbers) {
+    (name.find("norm") == std::string::npos ? matrices : vectors) += numbers.size();
+  }
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const auto backend = make_reference_backend(dtype);
+    const auto model = load(*backend, tiny);
+    expect(model->config.context == kMaxContext, "a context of ", model->config.context);
+    const std::size_t angles = std::size_t{kMaxContext} * static_cast<std::size_t>(tiny.config.head_dim);
+    const std::size_t bytes = matrices * size_of(dtype) + (vectors + angles) * sizeof(float);
+    expect(model->weight_bytes == bytes, "expected ", bytes, " bytes of weights, found ", model->weight_bytes);
+  }
 }
 
 void permuted_rows_are_put_back() {
@@ -123,6 +165,7 @@ void bad_configurations_are_refused() {
   refused("hidden_size", [](ModelConfig& config) { config.hidden = 0; });
   refused("intermediate_size", [](ModelConfig& config) { config.intermediate = huge; });
   refused("num_hidden_layers", [](ModelConfig& config) { config.layers = -1; });
+  refused("num_hidden_layers: expected 1 to 1024, found 1025", [](ModelConfig& config) { config.layers = 1025; });
   refused("num_attention_heads", [](ModelConfig& config) { config.heads = huge; });
   refused("num_key_value_heads", [](ModelConfig& config) { config.kv_heads = 5; });
   refused("expected a multiple of num_key_value_heads (3)", [](ModelConfig& config) { config.kv_heads = 3; });
@@ -193,7 +236,8 @@ void bad_tensors_are_refused() {
 }
 
 void bad_numbers_are_refused() {
-  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(), std::numeric_limits<float>::max()}) {
+  const float rounds_up = 0x1.ffp127F;  // to infinity in bf16, the least that does
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(), rounds_up}) {
     for (const char* name : {"model.embed_tokens.weight", "model.layers.2.mlp.down_proj.weight", "model.norm.weight"}) {
       TinyModel tiny;
       tiny.numbers.at(name).back() = -bad;
@@ -210,7 +254,7 @@ void bad_numbers_are_refused() {
 void numbers_beyond_fp16_are_refused() {
   const std::string name = "model.layers.2.mlp.down_proj.weight";
   TinyModel tiny;
-  tiny.numbers.at(name).back() = -65536;
+  tiny.numbers.at(name).back() = -65520;  // the least that rounds to infinity
   const auto file = tiny.write();
   load(*make_reference_backend(DType::bf16), tiny);
   expect_error("ERR_MODEL", "tensor " + name, [&] { load(*make_reference_backend(DType::f16), tiny); });
@@ -302,6 +346,8 @@ void rope_is_that_of_transformers() {
 void add_engine_load_tests(Tests& tests) {
   add_for_each_backend(tests, "load: the fingerprint is that of the numbers", fingerprint_is_that_of_the_numbers);
   tests.add("load: the fingerprint sees every change", fingerprint_sees_every_change);
+  tests.add("load: the fingerprint stays as it is", fingerprint_stays_as_it_is);
+  tests.add("load: what is loaded", what_is_loaded);
   tests.add("load: permuted rows are put back", permuted_rows_are_put_back);
   tests.add("load: progress ends at the total", progress_ends_at_the_total);
   tests.add("load: bad configurations are refused", bad_configurations_are_refused);

@@ -93,6 +93,7 @@ void refuses() {
   expect_error("ERR_ARGUMENT", "rank", [] { projection(1, 0, 1, 17, Distribution::normal); });
   expect_error("ERR_ARGUMENT", "u", [] { projection(1, 0, 0, 2, Distribution::normal); });
   expect_error("ERR_ARGUMENT", "expected 4 unit matrices", [] { projection(1, 0, 3, 2, Distribution::unit); });
+  expect_error("ERR_ARGUMENT", "expected 4 unit matrices", [] { projection(1, 0, 5, 2, Distribution::unit); });
 }
 
 }  // namespace

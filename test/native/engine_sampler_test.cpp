@@ -67,6 +67,7 @@ void stop_matcher_sees_matches_across_tokens() {
   expect(matches_at({"end"}, {"the end of"}) == 0, "a match inside a token");
   expect(matches_at({"aab"}, {"a", "a", "a", "b"}) == 3, "a match that begins anew");
   expect(matches_at({"never", "b"}, {"a", "b"}) == 1, "the second string");
+  expect(matches_at({"abcd", "x"}, {"a", "b", "c", "d"}) == 3, "the longer of two strings, token by token");
   expect(matches_at({"\xe2\x82\xac"}, {"\xe2", "\x82", "\xac"}) == 2, "a character in three bytes");
   expect(matches_at({"ab"}, {"a", "", "b"}) == 2, "a token without bytes between");
   expect(matches_at({"ab"}, {"a", "c", "b"}) == -1, "no match");
@@ -97,6 +98,7 @@ SampleRequest request(const ModelConfig& config, int length, int slot) {
   result.slot = slot;
   result.count = 3;
   result.max_new_tokens = 12;
+  result.temperature = 0.8F;
   result.seed = 11;
   result.first_sequence = static_cast<std::uint64_t>(length) * 8;
   return result;
@@ -118,7 +120,8 @@ void sampled_are_scored_log_probabilities(const Candidate& candidate, DType dtyp
   for (const SampleRequest& one : requests) {
     ScoreBatch batch;
     add_sequence(batch, one.prompt, -1, one.slot, false);
-    for (int i = 0; i < one.count; ++i) add_sequence(batch, completions.at({one.id, i}).token_ids, 0, one.slot, true);
+    for (int i = 0; i < one.count; ++i)
+      add_sequence(batch, completions.at({one.id, i}).token_ids, 0, one.slot, true, one.temperature);
     const ScoreResult scores = engine.forward(batch);
     for (int i = 0; i < one.count; ++i) {
       const auto begin = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 1)];

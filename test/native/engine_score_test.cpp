@@ -183,8 +183,9 @@ void bad_batches_are_refused() {
   refused("slot: expected that of its parent", [](ScoreBatch& batch) { batch.slots[2] = 1; });
   refused("slot: expected -1 to 1, found 2", [](ScoreBatch& batch) { batch.slots[7] = 2; });
   refused("slot: expected -1 to 1, found -2", [](ScoreBatch& batch) { batch.slots[7] = -2; });
-  refused("temperature: expected a number above 0", [](ScoreBatch& batch) { batch.temperatures[7] = 0; });
-  refused("temperature: expected a number above 0", [](ScoreBatch& batch) { batch.temperatures[7] = std::nanf(""); });
+  for (const float temperature : {0.0F, -1.0F, 1e-40F, HUGE_VALF, std::nanf("")}) {
+    refused("temperature: expected a number above 0", [&](ScoreBatch& batch) { batch.temperatures[7] = temperature; });
+  }
   ScoreBatch longest;
   const int parent = add_sequence(longest, random_tokens(150, tiny.config.vocab, 1), -1, 0, false);
   add_sequence(longest, random_tokens(50, tiny.config.vocab, 2), parent, 0, true);

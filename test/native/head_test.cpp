@@ -87,6 +87,27 @@ void invariance(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// More rows than the cpu backend takes through the head at once: the last ones are as they are alone.
+void many_rows(const Candidate& candidate, DType dtype) {
+  if (candidate.name == "cuda") return;  // has no such limit, and so many rows take the stand-in minutes
+  const auto backend = candidate.make(dtype, 2);
+  const HeadCase data = make_head(1100, 5, 7);
+  const int start = 1000, rows = data.rows - start;
+  HeadCase last = data;
+  last.rows = rows;
+  last.x = rows_of(data.x, start, rows, data.width);
+  last.target = rows_of(data.target, start, rows, 1);
+  last.inv_temperature = rows_of(data.inv_temperature, start, rows, 1);
+  last.d_logp = rows_of(data.d_logp, start, rows, 1);
+  const auto weight = pack(*backend, data);
+  const HeadResult all = head(*backend, *weight, data, 0, data.rows), alone = head(*backend, *weight, last, 0, rows);
+  expect_same_bits("logp", rows_of(all.logp, start, rows, 1), alone.logp);
+  expect_same_bits("entropy", rows_of(all.entropy, start, rows, 1), alone.entropy);
+  expect_same_bits("lse", rows_of(all.lse, start, rows, 1), alone.lse);
+  expect_same_bits("dx", rows_of(head_backward(*backend, *weight, data, all.lse), start, rows, data.width),
+                   head_backward(*backend, *weight, last, alone.lse));
+}
+
 }  // namespace
 
 void add_head_tests(Tests& tests) {
@@ -94,6 +115,7 @@ void add_head_tests(Tests& tests) {
   add_for_each_backend(tests, "head: gradient", gradient, {DType::f32});
   add_for_each_backend(tests, "head: extreme logits", extreme_logits);
   add_for_each_backend(tests, "head: invariance", invariance);
+  add_for_each_backend(tests, "head: many rows", many_rows);
 }
 
 }  // namespace tinylora::test

@@ -48,34 +48,68 @@ LinearCase make_linear(const LinearShape& shape) {
   return data;
 }
 
-LinearResult linear(Backend& backend, const Weight& weight, const LinearCase& data, int first, int rows) {
-  const LinearShape& shape = data.shape;
-  const ActBuffer x(backend, rows_of(data.x, first, rows, shape.in));
-  const Buffer<float> bias(backend, data.bias);
-  const DeviceLora lora(backend, data, first, rows);
-  const Buffer<float> z(backend, static_cast<std::size_t>(rows * shape.rank));
-  std::optional<Buffer<float>> y_float;
-  std::optional<ActBuffer> y_act;
-  if (shape.y_float) {
-    y_float.emplace(backend, rows_of(data.y, first, rows, shape.out));
-  } else {
-    y_act.emplace(backend, static_cast<std::size_t>(rows * shape.out));
+namespace {
+
+/// One product of x and what it writes.
+class Product {
+ public:
+  Product(Backend& backend, const Weight& weight, const LinearCase& data, int first, int rows, const ActBuffer& x)
+      : bias_(backend, data.bias),
+        lora_(backend, data, first, rows),
+        z_(backend, static_cast<std::size_t>(rows * data.shape.rank)) {
+    const LinearShape& shape = data.shape;
+    if (shape.y_float) {
+      y_float_.emplace(backend, rows_of(data.y, first, rows, shape.out));
+    } else {
+      y_act_.emplace(backend, static_cast<std::size_t>(rows * shape.out));
+    }
+    args.rows = rows;
+    args.x = x.data();
+    args.weight = &weight;
+    if (shape.bias) args.bias = bias_.data();
+    if (shape.rank > 0) {
+      args.lora = lora_.args;
+      args.z = z_.data();
+    }
+    args.y = y_float_ ? y_float_->data() : y_act_->data();
+    args.y_float = shape.y_float;
+    if (shape.add) args.residual = y_float_->data();
   }
+  LinearResult read() const { return {y_float_ ? y_float_->read() : y_act_->read(), z_.read()}; }
 
   LinearArgs args;
-  args.rows = rows;
-  args.x = x.data();
-  args.weight = &weight;
-  if (shape.bias) args.bias = bias.data();
-  if (shape.rank > 0) {
-    args.lora = lora.args;
-    args.z = z.data();
+
+ private:
+  Buffer<float> bias_;
+  DeviceLora lora_;
+  Buffer<float> z_;
+  std::optional<Buffer<float>> y_float_;
+  std::optional<ActBuffer> y_act_;
+};
+
+}  // namespace
+
+LinearResult linear(Backend& backend, const Weight& weight, const LinearCase& data, int first, int rows) {
+  const ActBuffer x(backend, rows_of(data.x, first, rows, data.shape.in));
+  const Product product(backend, weight, data, first, rows, x);
+  backend.linear(product.args);
+  return product.read();
+}
+
+std::vector<LinearResult> linear_together(Backend& backend, const std::vector<LinearCase>& cases) {
+  const ActBuffer x(backend, cases.front().x);
+  std::vector<std::unique_ptr<Weight>> weights;
+  std::vector<std::unique_ptr<Product>> products;
+  std::vector<LinearArgs> args;
+  for (const LinearCase& data : cases) {
+    weights.push_back(pack(backend, data));
+    products.push_back(std::make_unique<Product>(backend, *weights.back(), data, 0, data.shape.rows, x));
+    args.push_back(products.back()->args);
   }
-  args.y = y_float ? y_float->data() : y_act->data();
-  args.y_float = shape.y_float;
-  if (shape.add) args.residual = y_float->data();
   backend.linear(args);
-  return {y_float ? y_float->read() : y_act->read(), z.read()};
+  std::vector<LinearResult> results;
+  for (const auto& product : products) results.push_back(product->read());
+  return results;
 }
 
 LinearGradients linear_backward(Backend& backend, const Weight& weight, const LinearCase& data,

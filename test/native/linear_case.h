@@ -41,5 +41,7 @@ inline std::unique_ptr<Weight> pack(Backend& backend, const LinearCase& data) {
 inline LinearResult linear(Backend& backend, const LinearCase& data) {
   return linear(backend, *pack(backend, data), data, 0, data.shape.rows);
 }
+/// Products of the first case's x in one call.
+std::vector<LinearResult> linear_together(Backend& backend, const std::vector<LinearCase>& cases);
 
 }  // namespace tinylora::test

@@ -70,6 +70,30 @@ void mixed_is_each_alone(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// Products of one x in one call, each with its own update, rank and width: each as if alone, whichever of them leave a
+/// row without one.
+void products_stay_apart(const Candidate& candidate, DType dtype) {
+  for (const int threads : {1, 3}) {
+    const auto backend = candidate.make(dtype, threads);
+    std::vector<LinearCase> cases;
+    for (const auto& [out, rank] : {std::pair{70, 2}, {48, 3}, {33, 0}, {19, 2}}) {
+      cases.push_back(make_linear({.rows = 37, .in = 64, .out = out, .rank = rank, .bias = true}));
+      LinearCase& added = cases.back();
+      added.x = cases.front().x;
+      added.adapter = cases.front().adapter;
+      // One adapter, another one in each product, has no update.
+      const int zero = static_cast<int>(cases.size() - 1) % added.shape.adapters;
+      std::fill_n(added.r.begin() + zero * rank * rank, rank * rank, 0.0F);
+    }
+    const std::vector<LinearResult> together = linear_together(*backend, cases);
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      const LinearResult alone = linear(*backend, cases[i]);
+      expect_same_bits("y of product " + std::to_string(i), together[i].y, alone.y);
+      expect_same_bits("z of product " + std::to_string(i), together[i].z, alone.z);
+    }
+  }
+}
+
 /// dR of one adapter sees that adapter's rows alone.
 void gradients_stay_apart(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2);
@@ -96,6 +120,7 @@ void add_lora_tests(Tests& tests) {
   add_for_each_backend(tests, "lora: no update is the base model", no_update_is_the_base);
   add_for_each_backend(tests, "lora: no update has the base gradient", no_update_has_the_base_gradient);
   add_for_each_backend(tests, "lora: mixed adapters are each alone", mixed_is_each_alone);
+  add_for_each_backend(tests, "lora: products stay apart", products_stay_apart);
   add_for_each_backend(tests, "lora: gradients stay apart", gradients_stay_apart);
 }
 

@@ -61,6 +61,21 @@ void scores_are_those_of_the_head(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// More rows than the cpu backend takes through the head at once.
+void many_rows(const Candidate& candidate, DType dtype) {
+  if (candidate.name == "cuda") return;  // has no such limit, and so many rows take the stand-in minutes
+  const auto backend = candidate.make(dtype, 2);
+  const HeadCase data = make_head(1100, 5, 300);
+  const std::vector<SampleRow> how = many_ways(data.rows);
+  const auto weight = pack(*backend, data);
+  const Sampled all = head_sample(*backend, *weight, data, how);
+  const int start = 1000, rows = data.rows - start;
+  const Sampled part = head_sample(*backend, *weight, data, rows_of(how, start, rows, 1), start);
+  expect(part.token == rows_of(all.token, start, rows, 1), "the last rows drew other tokens");
+  expect_same_bits("logp", part.logp, rows_of(all.logp, start, rows, 1));
+  expect_same_bits("entropy", part.entropy, rows_of(all.entropy, start, rows, 1));
+}
+
 /// The same uniform picks the same token, unless it falls on a boundary between two: about 1e-5 of the draws.
 void draws_as_the_reference(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
@@ -154,6 +169,9 @@ void ties(const Candidate& candidate, DType dtype) {
   expect_frequencies("top_k 2", draws(candidate, dtype, tied, {.top_k = 2}), renormalised(tied, {1, 3, 4}));
   // The likeliest come first, lower ids first among equals: 0.25 + 0.25 reach 0.4.
   expect_frequencies("top_p 0.4", draws(candidate, dtype, tied, {.top_p = 0.4F}), renormalised(tied, {1, 3}));
+  // Two of four hold exactly 0.5: the third is not kept.
+  const std::vector<double> equal(4, 0.25);
+  expect_frequencies("top_p 0.5", draws(candidate, dtype, equal, {.top_p = 0.5F}), renormalised(equal, {0, 1}));
 }
 
 /// A row whose logits are NaN or infinite has no token; its neighbours draw as ever.
@@ -177,17 +195,32 @@ void rows_without_finite_logits(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// One NaN among finite logits, wherever it stands, is enough.
+void one_logit_that_is_nan(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  for (const int place : {0, 7, 100, 299, 300, 400}) {
+    HeadCase data = make_head(5, 8, 401);
+    data.w[static_cast<std::size_t>(place * data.width)] = std::numeric_limits<float>::quiet_NaN();
+    const Sampled got = head_sample(*backend, *pack(*backend, data), data, many_ways(data.rows));
+    for (int m = 0; m < data.rows; ++m) {
+      expect(got.token[m] == -1 && std::isnan(got.logp[m]), "NaN at ", place, ", row ", m, ": token ", got.token[m]);
+    }
+  }
+}
+
 }  // namespace
 
 void add_sample_tests(Tests& tests) {
   // The draw sees float logits: one 16-bit type stands for both.
   const std::vector<DType> types = {DType::f32, DType::bf16};
   add_for_each_backend(tests, "head_sample: scores are those of the head", scores_are_those_of_the_head);
+  add_for_each_backend(tests, "head_sample: many rows", many_rows);
   add_for_each_backend(tests, "head_sample: draws as the reference", draws_as_the_reference);
   add_for_each_backend(tests, "head_sample: frequencies", frequencies, types);
   add_for_each_backend(tests, "head_sample: supports", supports, types);
   add_for_each_backend(tests, "head_sample: ties", ties, types);
   add_for_each_backend(tests, "head_sample: rows without finite logits", rows_without_finite_logits);
+  add_for_each_backend(tests, "head_sample: one logit that is NaN", one_logit_that_is_nan);
 }
 
 }  // namespace tinylora::test

@@ -23,6 +23,7 @@ void add_attention_decode_tests(Tests&);
 void add_attention_gradient_tests(Tests&);
 void add_head_tests(Tests&);
 void add_sample_tests(Tests&);
+void add_cpu_arguments_tests(Tests&);
 void add_mutation_tests(Tests&);
 void add_engine_dequantize_tests(Tests&);
 void add_engine_load_tests(Tests&);
@@ -33,6 +34,7 @@ void add_engine_parameters_tests(Tests&);
 void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
 void add_engine_sampler_tests(Tests&);
+void add_engine_request_tests(Tests&);
 void add_cuda_engine_tests(Tests&);
 void add_cuda_leak_tests(Tests&);
 
@@ -55,6 +57,7 @@ inline void add_all(Tests& tests) {
   add_attention_gradient_tests(tests);
   add_head_tests(tests);
   add_sample_tests(tests);
+  add_cpu_arguments_tests(tests);
   add_mutation_tests(tests);
   add_engine_dequantize_tests(tests);
   add_engine_load_tests(tests);
@@ -65,6 +68,7 @@ inline void add_all(Tests& tests) {
   add_engine_svd_tests(tests);
   add_engine_projection_tests(tests);
   add_engine_sampler_tests(tests);
+  add_engine_request_tests(tests);
   add_cuda_engine_tests(tests);
   add_cuda_leak_tests(tests);  // last: it looks at what the others left
 }
