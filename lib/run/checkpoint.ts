@@ -43,6 +43,11 @@ export async function writeCheckpoint(
       await syncFolder(folder);
     });
   }
+  await keepNewest(folder, keep);
+}
+
+/** Removes all but this many. */
+export async function keepNewest(folder: string, keep: number): Promise<void> {
   for (const step of (await checkpointSteps(folder)).slice(keep)) await removeCheckpoint(folder, step);
 }
 

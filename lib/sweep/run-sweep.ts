@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, writing } from "../files.js";
+import { makeFolder, removeTemporaries, writing } from "../files.js";
 import { checkNoRun } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
@@ -75,6 +75,7 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   });
   const running = new RunningSweep(plan, options);
   try {
+    await removeTemporaries(options.folder);
     return await running.run();
   } finally {
     running.end();
