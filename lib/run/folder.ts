@@ -24,6 +24,7 @@ import {
   keepNewest,
   latestCheckpoint,
   removeCheckpointsAfter,
+  removeParts,
   writeCheckpoint,
 } from "./checkpoint.js";
 import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
@@ -102,6 +103,12 @@ export class RunFolder {
     return run;
   }
 
+  /** Removes what killed processes have left in the folder of a run that has ended. */
+  static async clear(path: string): Promise<void> {
+    const run = await RunFolder.open(path);
+    await run.#clear().finally(() => run.close());
+  }
+
   /**
    * The state of the newest whole checkpoint, and nothing later left in the folder: lines and files of steps after it
    * are taken away, since the same steps will be made again. null when there is no checkpoint.
@@ -114,8 +121,7 @@ export class RunFolder {
       warn(`${this.path}: none of its checkpoints is whole: it begins again`);
     }
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
-    await keepNewest(join(this.path, "checkpoints"), this.info.config.save_total_limit);
-    for (const name of ["", "adapter", "model"]) await removeTemporaries(join(this.path, name));
+    await this.#clear();
     await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
     await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
     const completions = join(this.path, "completions");
@@ -162,6 +168,14 @@ export class RunFolder {
   /** Lets others write to the folder. */
   async close(): Promise<void> {
     await this.#unlock();
+  }
+
+  /** Removes what killed processes have left. */
+  async #clear(): Promise<void> {
+    const checkpoints = join(this.path, "checkpoints");
+    await removeParts(checkpoints);
+    await keepNewest(checkpoints, this.info.config.save_total_limit);
+    for (const name of ["", "adapter", "model"]) await removeTemporaries(join(this.path, name));
   }
 
   async #writeInfo(): Promise<void> {
