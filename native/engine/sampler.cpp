@@ -11,6 +11,7 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "core/error.h"
 #include "engine/page_pool.h"
@@ -41,8 +42,8 @@ struct Sampler::State {
   // Shared with the thread that submits.
   mutable std::mutex mutex{};
   std::vector<std::unique_ptr<SampleGroup>> inbox{};
-  std::vector<std::int64_t> cancelled{};
   std::map<std::int64_t, int> slot_of{};  // of every unfinished request
+  std::set<std::int64_t> cancelled{};     // of those
   std::size_t cache_bytes = 0, activation_bytes = 0;
 
   void receive(std::vector<SampleEvent>& events);
@@ -89,7 +90,7 @@ void Sampler::submit(SampleRequest request) {
 
 void Sampler::cancel(std::int64_t id) {
   const std::lock_guard lock(state_->mutex);
-  if (state_->slot_of.contains(id)) state_->cancelled.push_back(id);
+  if (state_->slot_of.contains(id)) state_->cancelled.insert(id);
 }
 
 bool Sampler::idle() const {
@@ -97,10 +98,16 @@ bool Sampler::idle() const {
   return state_->slot_of.empty();
 }
 
+bool Sampler::busy() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->slot_of.size() > state_->cancelled.size();
+}
+
 bool Sampler::uses(int slot) const {
   const std::lock_guard lock(state_->mutex);
-  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(),
-                     [&](const auto& entry) { return entry.second == slot; });
+  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(), [&](const auto& entry) {
+    return entry.second == slot && !state_->cancelled.contains(entry.first);
+  });
 }
 
 std::size_t Sampler::cache_bytes() const {
@@ -126,6 +133,12 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   return events;
 }
 
+std::vector<SampleEvent> Sampler::end_cancelled() {
+  std::vector<SampleEvent> events;
+  state_->receive(events);
+  return events;
+}
+
 std::vector<SampleEvent> Sampler::end_all() {
   State& state = *state_;
   std::vector<SampleEvent> events;
@@ -137,12 +150,12 @@ std::vector<SampleEvent> Sampler::end_all() {
 
 /// Takes over what was submitted and ends what was cancelled.
 void Sampler::State::receive(std::vector<SampleEvent>& events) {
-  std::vector<std::int64_t> ids;
+  std::set<std::int64_t> ids;
   {
     const std::lock_guard lock(mutex);
     std::move(inbox.begin(), inbox.end(), std::back_inserter(groups));
     inbox.clear();
-    ids.swap(cancelled);
+    ids = cancelled;
   }
   for (const std::int64_t id : ids) {
     const auto found =
@@ -262,8 +275,10 @@ void Sampler::State::release(SampleGroup& group, Completion& completion) {
 void Sampler::State::remove_done() {
   const std::lock_guard lock(mutex);
   std::erase_if(groups, [&](const std::unique_ptr<SampleGroup>& group) {
-    if (group->done()) slot_of.erase(group->request.id);
-    return group->done();
+    if (!group->done()) return false;
+    slot_of.erase(group->request.id);
+    cancelled.erase(group->request.id);
+    return true;
   });
 }
 
