@@ -7,7 +7,14 @@ import { geometryKey } from "./adapter/spec.js";
 import { cachedSvd } from "./adapter/svd-cache.js";
 import { checkMayAttach } from "./claim.js";
 import { TinyLoraError } from "./error.js";
-import { type GenerateOptions, Generation, type Prompt, type StreamPiece, streamCompletion } from "./generate.js";
+import {
+  type GenerateOptions,
+  Generation,
+  type Prompt,
+  type StreamOptions,
+  type StreamPiece,
+  streamCompletion,
+} from "./generate.js";
 import { type LogprobOptions, scoreSequences, type TokenLogprobs } from "./logprobs.js";
 import { type Model, openModel } from "./model/open.js";
 import type {
@@ -22,6 +29,7 @@ import type {
 } from "./native/addon.js";
 import { nativeDevice } from "./native/device.js";
 import { Session } from "./native/session.js";
+import { checkOptionNames } from "./option-names.js";
 import { show } from "./show.js";
 import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
@@ -43,6 +51,17 @@ export interface EngineOptions {
   /** Ends the loading at the next tensor: `load` rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const LOAD_OPTION_NAMES = {
+  dtype: true,
+  device: true,
+  threads: true,
+  cpuPath: true,
+  maxSequences: true,
+  cacheTokens: true,
+  onProgress: true,
+  signal: true,
+} satisfies Record<keyof EngineOptions, true>;
 
 export interface PassOptions {
   /** Modules whose SVD is made, of all of them. What it throws ends the work and is what the call rejects with. */
@@ -78,6 +97,7 @@ export class Engine implements AsyncDisposable {
    * ERR_FILE or ERR_MODEL where that is no model that can be used, with ERR_DEVICE for a device that cannot.
    */
   static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
+    checkOptionNames("Engine.load", options, LOAD_OPTION_NAMES);
     options.signal?.throwIfAborted();
     const model = await openModel(path);
     const dtype = options.dtype ?? "bf16";
@@ -129,6 +149,7 @@ export class Engine implements AsyncDisposable {
    * while a trainer runs on this engine.
    */
   async attach(adapters: Adapter | readonly Adapter[], options: PassOptions = {}): Promise<void> {
+    checkOptionNames("attach", options, { onProgress: true, signal: true });
     checkMayAttach(this);
     const list = Array.isArray(adapters) ? (adapters as readonly Adapter[]) : [adapters as Adapter];
     const first = list[0];
@@ -183,7 +204,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /** One completion of one prompt, piece by piece as it is sampled. */
-  stream(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<StreamPiece> {
+  stream(prompt: Prompt, options: StreamOptions = {}): AsyncGenerator<StreamPiece> {
     return streamCompletion(this, prompt, options);
   }
 

@@ -5,6 +5,7 @@ import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
 import { onAbort } from "./native/on-abort.js";
 import { own } from "./native/session.js";
+import { checkOptionNames } from "./option-names.js";
 import { inTurn } from "./sample/in-turn.js";
 import { show } from "./show.js";
 
@@ -38,6 +39,23 @@ export interface GenerateOptions {
   /** Ends what is unfinished: the call rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** `GenerateOptions` of a single completion. */
+export type StreamOptions = Omit<GenerateOptions, "count">;
+
+const STREAM_OPTION_NAMES = {
+  maxNewTokens: true,
+  temperature: true,
+  topP: true,
+  topK: true,
+  minP: true,
+  seed: true,
+  stop: true,
+  stopTokens: true,
+  adapter: true,
+  signal: true,
+} satisfies Record<keyof StreamOptions, true>;
+const OPTION_NAMES = { count: true, ...STREAM_OPTION_NAMES } satisfies Record<keyof GenerateOptions, true>;
 
 export interface Completion {
   /** Place of the prompt in the call. */
@@ -80,6 +98,7 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Completion> {
+    checkOptionNames("generate", this.#options, OPTION_NAMES);
     const { count = 1, signal } = this.#options;
     const prompts = isPrompt(this.#prompts) ? [this.#prompts] : this.#prompts;
     const toRequest = (prompt: Prompt, i: number) =>
@@ -128,9 +147,10 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
 export async function* streamCompletion(
   engine: Engine,
   prompt: Prompt,
-  options: GenerateOptions,
+  options: StreamOptions,
 ): AsyncGenerator<StreamPiece> {
-  const request = sampleRequest(engine, prompt, 0, { ...options, count: 1 }, 0, true);
+  checkOptionNames("stream", options, STREAM_OPTION_NAMES);
+  const request = sampleRequest(engine, prompt, 0, options, 0, true);
   const decoder = engine.tokenizer.streamDecoder();
   for await (const [, event] of sampleEvents(engine, [request], options.signal)) {
     if (event.type === "tokens") {

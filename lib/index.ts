@@ -67,7 +67,7 @@ export { writePeftLora } from "./export/peft-lora.js";
 export { writePeftTinyLora } from "./export/peft-tinylora.js";
 export { writeFileAtomic } from "./files.js";
 export { EMBEDDED, findModel } from "./find-model.js";
-export type { Completion, GenerateOptions, Generation, Prompt, StreamPiece } from "./generate.js";
+export type { Completion, GenerateOptions, Generation, Prompt, StreamOptions, StreamPiece } from "./generate.js";
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type { ModelTokenizer } from "./model/tokenizer.js";

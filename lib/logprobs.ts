@@ -2,6 +2,7 @@ import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { adapterSlot, type Prompt, promptTokens } from "./generate.js";
 import type { ForwardBatch, ForwardResult } from "./native/addon.js";
+import { checkOptionNames } from "./option-names.js";
 import { inTurn } from "./sample/in-turn.js";
 import { show } from "./show.js";
 
@@ -29,9 +30,11 @@ const ROWS = 2048;
 export async function scoreSequences(
   engine: Engine,
   sequences: readonly Prompt[],
-  { temperature = 1, adapter, signal }: LogprobOptions,
+  options: LogprobOptions,
   forward: (make: () => Promise<readonly ForwardBatch[]>, signal?: AbortSignal) => Promise<ForwardResult[]>,
 ): Promise<TokenLogprobs[]> {
+  checkOptionNames("logprobs", options, { temperature: true, adapter: true, signal: true });
+  const { temperature = 1, adapter, signal } = options;
   signal?.throwIfAborted();
   if (!Array.isArray(sequences)) {
     throw new TinyLoraError("ERR_ARGUMENT", `logprobs: expected a list of sequences, found ${show(sequences)}`);

@@ -48,6 +48,9 @@ Examples:
   $ tinylora-native eval --model runs/lessons --data gsm8k    what full fine-tuning leaves is a model
 ${AFTER}`;
 
+/** Letters of an adapter's string; that of 64 numbers in fp32 has some 380. */
+const MOST_PASTED = 500;
+
 export interface TrainingFlags {
   config?: string;
   run?: string;
@@ -132,7 +135,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       }
       // Before the first step is finished the run folder has neither.
       if (step > 0) {
-        console.log(trained instanceof Adapter ? `adapter ${path}/adapter\n        ${trained}` : `model ${path}/model`);
+        console.log(trained instanceof Adapter ? `adapter ${path}/adapter${pasted(trained)}` : `model ${path}/model`);
       }
       if (stopped === "aborted") {
         console.error(
@@ -144,6 +147,12 @@ export async function runTraining(command: Command, method: Method, options: Tra
       engine.dispose();
     }
   }, interrupted);
+}
+
+/** Below the folder, the string that stands for it, where somebody might paste that. */
+function pasted(adapter: Adapter): string {
+  const text = String(adapter);
+  return text.length <= MOST_PASTED ? `\n        ${text}` : "";
 }
 
 /** A run that is resumed goes on by its own. */

@@ -1,5 +1,6 @@
 import { TinyLoraError } from "../error.js";
 import type { AdapterBasis, LinearModule } from "../native/addon.js";
+import { checkOptionNames } from "../option-names.js";
 import { packageVersion } from "../version.js";
 import { checkRank } from "./basis.js";
 import { type AdapterMatrices, readAdapterFile, writeAdapterFile } from "./file.js";
@@ -16,6 +17,20 @@ export interface AdapterBase {
   readonly fingerprint: string;
   readonly modules: readonly LinearModule[];
 }
+
+type CreateOptions = AdapterOptions & { readonly alpha?: number | undefined };
+
+const OPTION_NAMES = {
+  kind: true,
+  rank: true,
+  u: true,
+  tying: true,
+  split: true,
+  projection: true,
+  targets: true,
+  dtype: true,
+  alpha: true,
+} satisfies Record<keyof CreateOptions, true>;
 
 /**
  * A TinyLoRA adapter: what it is made of and its v. Immutable; training makes new ones with `withVector`.
@@ -51,9 +66,10 @@ export class Adapter {
   /**
    * A new adapter of this base model that leaves it exactly what it is: v = 0, or B = 0 for kind lora, whose update is
    * scaled by alpha / r (alpha is r when not given). By default the paper's 13 numbers: rank 2, u 13, one v for all
-   * modules. ERR_ADAPTER for options that make none.
+   * modules. ERR_ARGUMENT for an unknown option, ERR_ADAPTER for options that make none.
    */
-  static create(base: AdapterBase, options: AdapterOptions & { readonly alpha?: number | undefined } = {}): Adapter {
+  static create(base: AdapterBase, options: CreateOptions = {}): Adapter {
+    checkOptionNames("Adapter.create", options, OPTION_NAMES);
     const { alpha, ...rest } = options;
     const spec = adapterSpec(rest);
     checkRank(spec, base.modules);

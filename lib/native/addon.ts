@@ -265,6 +265,8 @@ export type SampleEvent =
       completion: number;
       tokens: Int32Array;
       logprobs: Float32Array;
+      /** In nats, of the distribution that each token was drawn from, before top-k, top-p and min-p. */
+      entropies: Float32Array;
       reason: "stop" | "length" | "aborted";
       /** Version of the slot's vector that sampled this (0 for the base model). */
       version: number;

@@ -13,6 +13,7 @@ export interface Sampled {
   /** The stop token is the last one, when there was one. */
   readonly tokens: Int32Array;
   readonly logprobs: Float32Array;
+  readonly entropies: Float32Array;
   /** Cut at the length limit. */
   readonly truncated: boolean;
   /** Of the vector that sampled this. */
@@ -80,9 +81,12 @@ function submit(
         resolve();
         return;
       }
-      const { completion, tokens, logprobs, reason, version } = event;
+      const { completion, tokens, logprobs, entropies, reason, version } = event;
       if (reason === "aborted") stop(new TinyLoraError("ERR_ABORTED", "sampling: the engine ended the request"));
-      else onSampled({ request: index, completion, tokens, logprobs, truncated: reason === "length", version });
+      else {
+        const truncated = reason === "length";
+        onSampled({ request: index, completion, tokens, logprobs, entropies, truncated, version });
+      }
       if (--open === 0) resolve();
     };
     try {

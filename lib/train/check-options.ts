@@ -1,21 +1,41 @@
 import { Adapter } from "../adapter/adapter.js";
 import { FullWeights } from "../adapter/full.js";
 import { TinyLoraError } from "../error.js";
+import { checkOptionNames } from "../option-names.js";
 import { show } from "../show.js";
 import type { Trained } from "./trainable.js";
-import type { GrpoTrainerOptions } from "./trainer.js";
+import type { GrpoTrainerOptions, TrainerOptions } from "./trainer.js";
+
+const OPTION_NAMES = {
+  engine: true,
+  adapter: true,
+  config: true,
+  data: true,
+  run: true,
+  resume: true,
+} satisfies Record<keyof TrainerOptions, true>;
 
 /** What callers without types, or with data of their own, may get wrong: ERR_ARGUMENT, which names the key. */
-export function checkOptions(options: GrpoTrainerOptions<Trained>): void {
-  if (!isObject(options)) throw wrong("options", "an object", options);
-  const { engine, adapter, config, data, rewards, run, resume } = options;
+export function checkOptions(options: TrainerOptions<Trained>): void {
+  checkOptionNames("options", options, OPTION_NAMES);
+  checkShared(options);
+}
+
+/** The same of those that have rewards. */
+export function checkRewardedOptions(options: GrpoTrainerOptions<Trained>): void {
+  checkOptionNames("options", options, { ...OPTION_NAMES, rewards: true });
+  if (options.rewards !== undefined) checkRewards(options.rewards);
+  checkShared(options);
+}
+
+function checkShared(options: TrainerOptions<Trained>): void {
+  const { engine, adapter, config, data, run, resume } = options;
   if (!isObject(engine) || typeof engine.submit !== "function") throw wrong("engine", "an Engine", engine);
   if (!(adapter instanceof Adapter || adapter instanceof FullWeights)) {
     throw wrong("adapter", "an Adapter or FullWeights", adapter);
   }
   if (config !== undefined && !isObject(config)) throw wrong("config", "keys and values", config);
   if (data !== undefined) checkData(data);
-  if (rewards !== undefined) checkRewards(rewards);
   if (run !== undefined && typeof run !== "string") throw wrong("run", "the path of a folder", run);
   if (resume && run === undefined) {
     throw new TinyLoraError("ERR_ARGUMENT", "resume: expected the folder of a run in `run`");

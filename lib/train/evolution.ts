@@ -54,7 +54,7 @@ export async function evolutionStep(
     v_norm: trainable.norm(optimizer),
     num_tokens: tokens,
   };
-  return { state: { step, tokens, optimizer, lastGradient: used }, sequences, metrics, clock };
+  return { state: { step, tokens, optimizer, lastGradient: used }, sequences, metrics, clock, rows: 0 };
 }
 
 /** Of each problem, its completions' part in the estimate. Masked ones count in N alone. */

@@ -18,8 +18,9 @@ export async function grpoOutcome(
   const step = config.estimator === "evolution_strategies" ? evolutionStep : grpoStep;
   const result = await step(context, state, signal);
   onResult(result);
-  const measured = measuredMetrics(result.clock, result.sequences, config.num_iterations, policy.memory().peakRss);
-  return { state: result.state, metrics: result.metrics, measured, lines: result.sequences.map(readable) };
+  const { sequences, metrics, clock, rows } = result;
+  const measured = measuredMetrics(clock, sequences, rows, policy.memory().peakRss);
+  return { state: result.state, metrics, measured, lines: sequences.map(readable) };
 }
 
 /** A line of completions/step-N.jsonl. */

@@ -2,9 +2,8 @@
  * One step of GRPO (Shao et al. 2024), as TRL does it, over any trainable part of a policy.
  *
  * Left out, and why: a second set of base weights (v = 0 is the reference model), a pass for the old log-probabilities
- * (the sampler's own are those of the training pass bit for bit), padding (sequences are packed). Completions that
- * cannot change it (advantage 0, no KL) still get a forward pass, so that entropy and the comparison with the sampler
- * cover everything, but no backward pass.
+ * (the sampler's own are those of the training pass bit for bit), padding (sequences are packed), passes in which no
+ * completion can change it (advantage 0, no KL): what the sampler saw of them is what a pass would tell.
  */
 import type { TrainConfig } from "../config/schema.js";
 import { Clock } from "./clock.js";
@@ -42,13 +41,14 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   let optimizer = state.optimizer;
   let last: Update | undefined;
   let noise: Metrics = {};
+  let rows = 0;
   trainable.hold(state.optimizer);
   for (let iteration = 0; iteration < config.num_iterations; iteration++) {
     if (iteration > 0) trainable.use(optimizer);
     const told = iteration === 0 ? trainable.parts : "none";
     const parts = new GradientParts(told, trainable.parameters, groups);
     const own = iteration === 0 ? passes : passes.filter(learns);
-    await clock.time("training", () => addGradients(context, own, reference, batch, statistics, parts, signal));
+    rows += await clock.time("training", () => addGradients(context, own, reference, batch, statistics, parts, signal));
     if (told !== "none") noise = noiseScale(parts.shares());
     last = trainable.update(optimizer, rate, parts.estimate(sequences));
     optimizer = last.state;
@@ -71,7 +71,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     }),
     num_tokens: tokens,
   };
-  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, sequences, metrics, clock };
+  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, sequences, metrics, clock, rows };
 }
 
 /** Those that learn first and by themselves; bnpo's weights depend on the pass, so it takes them as they come. */
@@ -99,7 +99,7 @@ async function scoreBase(policy: Policy, passes: Pass[], signal?: AbortSignal): 
   return result;
 }
 
-/** Adds d(loss) of the passes, in their order, to the policy's gradients, which are zero before. */
+/** Adds d(loss) of the passes, in their order, to the policy's gradients, which are zero before. Gives the rows of those made. */
 async function addGradients(
   { policy, config, onProgress }: StepContext,
   passes: Pass[],
@@ -108,14 +108,19 @@ async function addGradients(
   statistics: PassStatistics,
   parts: GradientParts,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<number> {
+  let rows = 0;
   policy.zeroGradients();
   for (const [index, pass] of passes.entries()) {
     onProgress({ phase: "training", done: index, total: passes.length });
-    const { logprobs, entropies } = await policy.forward({ ...pass.batch, keep: parts.wants(learns(pass)) }, signal);
+    const made = parts.wants(learns(pass)) && (await policy.forward({ ...pass.batch, keep: true }, signal));
+    const seen = pass.sequences.map(({ completion }, i) => ({
+      logprobs: made ? valuesOf(pass, i, made.logprobs) : completion.logprobs,
+      entropies: made ? valuesOf(pass, i, made.entropies) : completion.entropies,
+    }));
     const losses = passLoss(
       pass.sequences.map(({ completion, advantage, masked }, i) => ({
-        logprobs: valuesOf(pass, i, logprobs),
+        logprobs: seen[i]!.logprobs,
         old: completion.logprobs,
         reference: reference ? valuesOf(pass, i, reference.get(pass)!) : undefined,
         advantage,
@@ -126,11 +131,14 @@ async function addGradients(
     );
     for (const [i, sequence] of pass.sequences.entries()) {
       checkFinite([losses[i]!.loss], `the loss of ${sequence.group.example.id}`);
-      statistics.add(sequence, losses[i]!, valuesOf(pass, i, logprobs), valuesOf(pass, i, entropies));
+      statistics.add(sequence, losses[i]!, seen[i]!.logprobs, seen[i]!.entropies);
     }
-    if (parts.wants(learns(pass))) await parts.backward(policy, pass, losses, signal);
+    if (!made) continue;
+    await parts.backward(policy, pass, losses, signal);
+    rows += pass.rows;
   }
   statistics.endIteration();
+  return rows;
 }
 
 /** Of the angle between two gradients; NaN when one is missing or zero. */

@@ -31,7 +31,7 @@ export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, na
   return metrics;
 }
 
-/** Sums over the tokens of the training passes. A pass that is left out of an iteration counts with sums of 0. */
+/** Sums over the tokens of a step. A pass that is left out of a later iteration counts with sums of 0. */
 export class PassStatistics {
   readonly #batch: Denominators;
   /** What has a ratio: tokens that are not masked, or sequences. */
@@ -88,18 +88,14 @@ export class PassStatistics {
 }
 
 /** What differs from run to run. Rates count a step's own tokens: sampled ones, and rows of the training passes. */
-export function measuredMetrics(clock: Clock, sequences: Sequence[], iterations: number, peakRss: number): Metrics {
+export function measuredMetrics(clock: Clock, sequences: Sequence[], rows: number, peakRss: number): Metrics {
   const sampled = sequences.reduce((sum, { completion }) => sum + completion.tokens.length, 0);
-  const prompts = new Set(sequences.map(({ group }) => group));
-  const trained = sampled + [...prompts].reduce((sum, { prompt }) => sum + prompt.length, 0);
   const seconds = Object.entries(clock.seconds).map(([phase, value]) => [`seconds/${phase}`, value]);
   return {
     step_time: clock.total,
     ...Object.fromEntries(seconds),
     "tokens_per_second/sampling": sampled / clock.seconds.sampling!,
-    ...(clock.seconds.training && {
-      "tokens_per_second/training": (trained * iterations) / clock.seconds.training,
-    }),
+    ...(clock.seconds.training && { "tokens_per_second/training": rows / clock.seconds.training }),
     "memory/peak_rss": peakRss,
   };
 }

@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { claim } from "../claim.js";
+import type { TrainConfig } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { readingIfThere } from "../files.js";
@@ -68,17 +69,18 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   checkArithmetic(run, info, engine);
   const { before, after } = await statesAround(run, step);
   checkState(before.optimizer, info.config);
+  const recorded = await recordedMetrics(run, step);
   const own = claim(engine);
   let outcome: StepOutcome;
   try {
     await trainable.attach(options.signal);
     own.fixAdapters();
-    outcome = await makeAgain(options, info, trainable, before);
+    outcome = await makeAgain(options, { ...info, config: atRecordedRate(info.config, recorded) }, trainable, before);
   } finally {
     own.release();
   }
   const completions = compareLines(await recordedCompletions(run, step), outcome.lines);
-  const metrics = compareMetrics(await recordedMetrics(run, step), outcome.metrics);
+  const metrics = compareMetrics(recorded, outcome.metrics);
   const state = compareStates(after, outcome.state);
   const same = [completions, metrics, state].every(({ differences }) => differences.length === 0);
   return { method: info.method, completions, metrics, state, same };
@@ -109,6 +111,12 @@ async function makeAgain(
   if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
   const rewards = await namedRewards(options.rewards, config, signal);
   return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);
+}
+
+/** A schedule leads to max_steps, which may have been raised since the step: its rate is what the run wrote down. */
+function atRecordedRate(config: TrainConfig, { learning_rate }: Readonly<Record<string, unknown>>): TrainConfig {
+  if (typeof learning_rate !== "number") return config;
+  return { ...config, learning_rate, lr_scheduler_type: "constant", warmup_steps: 0 };
 }
 
 function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: TrainablePolicy): void {

@@ -13,6 +13,8 @@ export interface Completion {
   readonly tokens: Int32Array;
   /** As the sampler saw them, at the temperature of sampling. */
   readonly logprobs: Float32Array;
+  /** [tokens], in nats: of the distribution that each was drawn from, at that temperature. */
+  readonly entropies: Float32Array;
   readonly truncated: boolean;
   readonly text: string;
   readonly rewards: readonly (number | null)[];
@@ -76,11 +78,11 @@ export async function rollout(
     if (sampled.version !== version) {
       throw new TinyLoraError("ERR_STATE", `sampling: expected version ${version} of v, found ${sampled.version}`);
     }
-    const { tokens, logprobs, truncated } = sampled;
+    const { tokens, logprobs, entropies, truncated } = sampled;
     const text = policy.tokenizer.decode(tokens);
     const scores = await score(rewards, text, example, config.reward_timeout, stopped);
     const graded = grade(text, example.answer);
-    completions[sequence % size] = { tokens, logprobs, truncated, text, rewards: scores, grade: graded };
+    completions[sequence % size] = { tokens, logprobs, entropies, truncated, text, rewards: scores, grade: graded };
     onProgress({ phase: "sampling", done: ++done, total: groups.length * size });
   };
   await sampleAll(policy, requests, finish, signal);

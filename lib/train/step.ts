@@ -25,4 +25,6 @@ export interface StepResult {
   /** The same bits for the same state, on any machine of the same kind. */
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** Rows of all training passes. */
+  readonly rows: number;
 }

@@ -4,7 +4,7 @@ import type { TrainConfig, TrainOptions } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
-import { checkOptions } from "./check-options.js";
+import { checkRewardedOptions } from "./check-options.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { runConfig, trainingData, trainRun } from "./train-run.js";
@@ -52,7 +52,7 @@ export class GrpoTrainer<T extends Trained = Adapter> {
   readonly #config: TrainConfig;
 
   constructor(options: GrpoTrainerOptions<T>) {
-    checkOptions(options);
+    checkRewardedOptions(options);
     const named = options.rewards && Object.keys(options.rewards);
     this.#options = options;
     this.#config = describedConfig(options.adapter, { ...options.config, ...(named ? { rewards: named } : {}) });

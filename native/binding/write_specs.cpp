@@ -33,8 +33,11 @@ Napi::Object to_js(Napi::Env env, const SampleEvent& event) {
   object.Set("completion", event.completion);
   object.Set("tokens", to_js(env, event.token_ids));
   object.Set("logprobs", to_js(env, event.logprobs));
-  if (finished) object.Set("reason", event.reason);
-  if (finished) object.Set("version", event.version);
+  if (finished) {
+    object.Set("entropies", to_js(env, event.entropies));
+    object.Set("reason", event.reason);
+    object.Set("version", event.version);
+  }
   return object;
 }
 

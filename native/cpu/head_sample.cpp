@@ -160,9 +160,10 @@ void CpuBackend::head_sample(const HeadSampleArgs& args) {
       totals[std::size_t(m)] = total;
       if (!is_finite(total)) {
         args.token[row + m] = -1;
-        args.logp[row + m] = std::numeric_limits<float>::quiet_NaN();
+        args.logp[row + m] = args.entropy[row + m] = std::numeric_limits<float>::quiet_NaN();
         return;
       }
+      args.entropy[row + m] = total.entropy();
       if (args.how[row + m].is_cut()) return;
       const Drawn drawn =
           draw_row(context, args.how[row + m], row_stats, total, weights, x + std::size_t(m) * row_bytes, own);

@@ -42,8 +42,8 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
     launch(*device_, "head_sample", "sample_rows", {.grid = {}, .block = 32 * ceil_div(rows, 32)},
            SampleRowsTask{args.how + row, rows, inv_temperature, kept});
     launch_head_stats(*device_, dtype_, scan);
-    const HeadSampleTask draw{scan.product, inv_temperature,  stats,          args.how + row, kept,
-                              scan.logits,  args.token + row, args.logp + row};
+    const HeadSampleTask draw{scan.product, inv_temperature,  stats,           args.how + row,    kept,
+                              scan.logits,  args.token + row, args.logp + row, args.entropy + row};
     launch(*device_, "head_sample", pick("head_sample_bf16", "head_sample_f16", "head_sample_f32"), by_row, draw);
     if (places == 0) continue;
     launch(*device_, "truncated_draw", "truncated_draw", {.grid = by_row.grid, .block = truncated_threads(weight.out)},

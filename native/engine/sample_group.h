@@ -19,6 +19,7 @@ struct Completion {
   std::vector<std::int32_t> pages;  // own ones: from the page of the first position that the group does not share
   std::vector<std::int32_t> tokens;
   std::vector<float> logprobs;
+  std::vector<float> entropies;
   StopMatcher stop;
 };
 
@@ -27,7 +28,6 @@ struct SampleGroup {
   int version = 0;
   std::vector<Completion> completions;
   std::vector<std::int32_t> prompt_pages;  // those that the prompt fills, shared by all completions
-  int prefilled = 0;                       // positions in prompt_pages that are computed
   int ended = 0;                           // number of completions
 
   int prompt_length() const { return static_cast<int>(request.prompt.size()); }
@@ -37,9 +37,6 @@ struct SampleGroup {
     const int stored = prompt_length() + request.max_new_tokens - 1;
     return (stored + kPageSize - 1) / kPageSize - shared_pages();
   }
-  /// Where the pass that starts completions begins. The rows of a partly filled page are computed again for completions
-  /// that come later, with the same bits; so is the last row of the prompt, which gives the first token.
-  int prefill_begin() const { return std::min(prefilled, prompt_length() - 1); }
   bool done() const { return ended == static_cast<int>(completions.size()); }
 };
 

@@ -57,7 +57,7 @@ void SamplePass::lay_out(Arena& arena) {
   arena.take(gathered_, numbers * sizeof(float));
   arena.take(inv_rms_, n * sizeof(float));
   arena.take(normed_, numbers * size_of(model_.backend->dtype()));
-  arena.take(drawn_, n * (sizeof(std::int32_t) + sizeof(float)));
+  arena.take(drawn_, n * (sizeof(std::int32_t) + 2 * sizeof(float)));
 }
 
 std::size_t SamplePass::activation_bytes() const { return activations_->bytes + bytes_; }
@@ -131,17 +131,19 @@ void SamplePass::compute(int draws, int cut, const std::atomic<bool>& abort) {
                        .how = how_,
                        .cut = cut,
                        .token = drawn_,
-                       .logp = reinterpret_cast<float*>(drawn_ + draws)});
+                       .logp = reinterpret_cast<float*>(drawn_ + draws),
+                       .entropy = reinterpret_cast<float*>(drawn_ + std::ptrdiff_t{2} * draws)});
 }
 
-/// One copy: the tokens and behind them their log-probabilities.
+/// One copy of everything.
 std::vector<Drawn> SamplePass::download(std::size_t count, std::size_t padded) {
-  std::vector<std::int32_t> words(2 * padded);
+  std::vector<std::int32_t> words(3 * padded);
   model_.backend->download(words.data(), drawn_, words.size() * sizeof(std::int32_t));
   std::vector<Drawn> drawn;
   for (std::size_t i = 0; i < count; ++i) {
     const auto logprob = std::bit_cast<float>(words[padded + i]);
-    drawn.push_back({words[i], std::isfinite(logprob) ? logprob : std::numeric_limits<float>::quiet_NaN()});
+    const auto entropy = std::bit_cast<float>(words[2 * padded + i]);
+    drawn.push_back({words[i], std::isfinite(logprob) ? logprob : std::numeric_limits<float>::quiet_NaN(), entropy});
   }
   return drawn;
 }

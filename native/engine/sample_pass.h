@@ -25,6 +25,7 @@ struct Draw {
 struct Drawn {
   std::int32_t token;
   float logprob;  // NaN: the row's logits are not finite, and there is no token
+  float entropy;
 };
 
 class SamplePass {
@@ -63,7 +64,7 @@ class SamplePass {
   float* gathered_ = nullptr;      // [n, C]
   float* inv_rms_ = nullptr;       // [n]
   void* normed_ = nullptr;         // [n, C] act
-  std::int32_t* drawn_ = nullptr;  // [n] tokens, then [n] log-probabilities
+  std::int32_t* drawn_ = nullptr;  // [n] tokens, [n] log-probabilities, [n] entropies
 
   std::map<Shape, std::shared_ptr<void>> recordings_;
   std::tuple<const void*, int, int> recorded_for_{};  // memory of the batch, versions of the basis and of the weights

@@ -30,9 +30,20 @@ void add_decode(SamplePlan& plan, SampleGroup& group, int index) {
   add_draw(plan, group, index, plan.batch.rows() - 1);
 }
 
+/// Where the pass that starts completions begins: behind the pages that are computed, or will be by what the plan has
+/// of prompts before. The rows of a partly filled page are computed again for completions that come later, with the
+/// same bits; so is the last row of the prompt, which gives the first token.
+int prefill_begin(const SamplePlan& plan, const SampleGroup& group, const PrefixPages& prefixes) {
+  const auto is_missing = [&](std::int32_t page) {
+    return !prefixes.computed(page) && std::ranges::find(plan.prompt_pages, page) == plan.prompt_pages.end();
+  };
+  const auto computed = std::ranges::find_if(group.prompt_pages, is_missing) - group.prompt_pages.begin();
+  return std::min(static_cast<int>(computed) * kPageSize, group.prompt_length() - 1);
+}
+
 /// The next piece of a prompt, `rows` rows at most; its end draws the first token of all starting completions.
-void add_prefill(SamplePlan& plan, SampleGroup& group, int rows) {
-  const int begin = group.prefill_begin();
+void add_prefill(SamplePlan& plan, SampleGroup& group, const PrefixPages& prefixes, int rows) {
+  const int begin = prefill_begin(plan, group, prefixes);
   const int length = group.prompt_length();
   const bool last = length - begin <= rows;
   const int end =
@@ -53,14 +64,16 @@ void add_prefill(SamplePlan& plan, SampleGroup& group, int rows) {
   const auto tokens =
       std::span(group.request.prompt).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
   append_span(plan.batch, tokens, begin, group.request.slot, pages, copies);
-  plan.pieces.push_back({&group, end});
+  for (int page = begin / kPageSize; page < end / kPageSize; ++page) {
+    plan.prompt_pages.push_back(group.prompt_pages[static_cast<std::size_t>(page)]);
+  }
   if (!last) return;
   for (const int index : starting) add_draw(plan, group, index, plan.batch.rows() - 1);
 }
 
 }  // namespace
 
-SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups) {
+SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups, const PrefixPages& prefixes) {
   SamplePlan plan;
   for (const auto& group : groups) {
     for (int index = 0; index < static_cast<int>(group->completions.size()); ++index) {
@@ -73,7 +86,7 @@ SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups) {
     const auto starting = [](const Completion& completion) { return completion.state == Completion::starting; };
     if (std::none_of(group->completions.begin(), group->completions.end(), starting)) continue;
     const int before = plan.batch.rows();
-    add_prefill(plan, *group, left);
+    add_prefill(plan, *group, prefixes, left);
     left -= plan.batch.rows() - before;
   }
   return plan;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/prefix_pages.h"
 #include "engine/sample_group.h"
 #include "engine/sample_pass.h"
 
@@ -13,21 +14,17 @@ namespace tinylora {
 inline constexpr int kPrefillRows = 512;
 
 struct SamplePlan {
-  struct Piece {
-    SampleGroup* group;
-    int end;  // of the prompt after the pass
-  };
   struct Target {
     SampleGroup* group;
     int completion;
   };
   Batch batch;
-  std::vector<Piece> pieces;
+  std::vector<std::int32_t> prompt_pages;  // that it computes to their ends
   std::vector<Draw> draws;
   std::vector<Target> targets;  // of the draws
 };
 
 /// One token of every running completion, then as much of the prompts of the starting ones as fits.
-SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups);
+SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups, const PrefixPages& prefixes);
 
 }  // namespace tinylora

@@ -1,6 +1,7 @@
 // Requests wait in the order they came. Each step:
 //   1. cancelled requests end;
-//   2. the first waiting completions get a place and pages for all tokens they may need, as long as both last;
+//   2. the first waiting completions get a place and pages for all tokens they may need, as long as both last; where
+//      prompts begin alike, those of that;
 //   3. one pass runs the last token of every running completion and a piece of the prompts of the starting ones;
 //   4. a token is drawn for each completion whose last row was in the pass; what has reached its end leaves.
 // A token depends on (weights, v, prompt, options, seed, sequence) alone: rows are invariant to their company (ops.h),
@@ -15,6 +16,7 @@
 
 #include "core/error.h"
 #include "engine/page_pool.h"
+#include "engine/prefix_pages.h"
 #include "engine/sample_group.h"
 #include "engine/sample_pass.h"
 #include "engine/sample_plan.h"
@@ -35,6 +37,7 @@ struct Sampler::State {
   TokenBytes token_bytes;
 
   PagePool pool{pages};
+  PrefixPages prefixes{pool, pages};
   std::unique_ptr<SamplePass> pass{};
   std::vector<std::unique_ptr<SampleGroup>> groups{};  // unfinished, in the order they came
   int active = 0;                                      // starting and running completions
@@ -127,7 +130,7 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   if (!events.empty() || state.groups.empty()) return events;  // nothing may be lost to an exception below
   state.prepare();
   state.admit();
-  const SamplePlan plan = plan_pass(state.groups);
+  const SamplePlan plan = plan_pass(state.groups, state.prefixes);
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
   state.commit(plan, drawn, events);
   return events;
@@ -180,9 +183,10 @@ void Sampler::State::admit() {
     for (Completion& completion : group->completions) {
       if (completion.state != Completion::waiting) continue;
       const bool first = group->prompt_pages.empty();
-      const int needed = group->own_pages() + (first ? group->shared_pages() : 0);
+      const SampleRequest& request = group->request;
+      const int needed = group->own_pages() + (first ? prefixes.missing(request.slot, request.prompt) : 0);
       if (active == max_sequences || needed > pool.available()) return;
-      if (first) group->prompt_pages = pool.take(group->shared_pages());
+      if (first) group->prompt_pages = prefixes.take(request.slot, request.prompt);
       completion.pages = pool.take(group->own_pages());
       completion.state = Completion::starting;
       ++active;
@@ -191,9 +195,7 @@ void Sampler::State::admit() {
 }
 
 void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
-  for (const SamplePlan::Piece& piece : plan.pieces) {
-    piece.group->prefilled = std::min(piece.end, piece.group->shared_pages() * kPageSize);
-  }
+  for (const std::int32_t page : plan.prompt_pages) prefixes.set_computed(page);
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     const auto [group, completion] = plan.targets[i];
     if (group->completions[static_cast<std::size_t>(completion)].state == Completion::ended)
@@ -210,12 +212,14 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
   completion.state = Completion::running;
   completion.tokens.push_back(drawn.token);
   completion.logprobs.push_back(drawn.logprob);
+  completion.entropies.push_back(drawn.entropy);
   if (request.stream) {
     events.push_back({.type = SampleEvent::tokens,
                       .id = request.id,
                       .completion = index,
                       .token_ids = {drawn.token},
                       .logprobs = {drawn.logprob},
+                      .entropies = {},
                       .reason = {},
                       .code = {}});
   }
@@ -230,7 +234,7 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
 
 /// The logits were NaN or infinite: nothing of the request is worth keeping.
 void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& events) {
-  pass->clear_pages(group.prompt_pages);
+  pass->clear_pages(prefixes.unshared(group.prompt_pages));
   for (Completion& completion : group.completions) {
     pass->clear_pages(completion.pages);
     release(group, completion);
@@ -240,6 +244,7 @@ void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& ev
        .id = group.request.id,
        .token_ids = {},
        .logprobs = {},
+       .entropies = {},
        .reason = "request " + std::to_string(group.request.id) + ": expected finite logits, found NaN or infinity",
        .code = "ERR_NUMERIC"});
 }
@@ -252,12 +257,16 @@ void Sampler::State::end(SampleGroup& group, int index, const char* reason, std:
                     .completion = index,
                     .token_ids = std::move(completion.tokens),
                     .logprobs = std::move(completion.logprobs),
+                    .entropies = std::move(completion.entropies),
                     .reason = reason,
                     .code = {},
                     .version = group.version});
 }
 
 void Sampler::State::end_group(SampleGroup& group, std::vector<SampleEvent>& events) {
+  // What no draw has found finite may hold NaN, which the next to have the pages must not meet.
+  const auto drawn = [](const Completion& completion) { return !completion.tokens.empty(); };
+  if (std::ranges::none_of(group.completions, drawn)) pass->clear_pages(prefixes.unshared(group.prompt_pages));
   for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
     if (group.completions[static_cast<std::size_t>(index)].state == Completion::ended) continue;
     end(group, index, "aborted", events);
@@ -269,7 +278,7 @@ void Sampler::State::release(SampleGroup& group, Completion& completion) {
   if (completion.state != Completion::waiting) --active;
   pool.give_back(completion.pages);
   completion.state = Completion::ended;
-  if (++group.ended == static_cast<int>(group.completions.size())) pool.give_back(group.prompt_pages);
+  if (++group.ended == static_cast<int>(group.completions.size())) prefixes.give_back(group.prompt_pages);
 }
 
 void Sampler::State::remove_done() {

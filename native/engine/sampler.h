@@ -36,8 +36,9 @@ struct SampleEvent {
   int completion = 0;                   // tokens, finished
   std::vector<std::int32_t> token_ids;  // tokens: the new ones; finished: all
   std::vector<float> logprobs;
-  std::string reason;  // finished: stop, length, aborted; failed: the message
-  std::string code;    // failed: ends the whole request
+  std::vector<float> entropies;  // finished: as token_ids
+  std::string reason;            // finished: stop, length, aborted; failed: the message
+  std::string code;              // failed: ends the whole request
   int version = 0;
 };
 

@@ -314,6 +314,7 @@ struct HeadSampleArgs {
   int cut;               // rows that top_k, top_p or min_p cut (is_cut), at most
   std::int32_t* token;   // [n]
   float* logp;           // [n]
+  float* entropy;        // [n], with the bits of the head op, as logp
 };
 
 // What weights are trained with. Gradients are float and add up (+=) over rows ascending; a row's place in the batch

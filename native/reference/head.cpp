@@ -23,16 +23,20 @@ double log_sum_exp(const std::vector<double>& values) {
   return top + std::log(sum);
 }
 
+float entropy(const std::vector<double>& logits, double lse) {
+  double mean = 0;
+  for (const double l : logits) mean += std::exp(l - lse) * l;
+  return static_cast<float>(lse - mean);
+}
+
 void head(DType dtype, const HeadArgs& args) {
   const PlainWeight& weight = plain(args.weight);
   const ActIn x(dtype, args.x);
   for (int m = 0; m < args.rows; ++m) {
     const auto logits = row_logits(x.read(at(m, weight.in), weight.in), weight, args.inv_temperature[m]);
     const double lse = log_sum_exp(logits);
-    double mean = 0;
-    for (const double l : logits) mean += std::exp(l - lse) * l;
     args.logp[m] = static_cast<float>(logits[args.target[m]] - lse);
-    args.entropy[m] = static_cast<float>(lse - mean);
+    args.entropy[m] = entropy(logits, lse);
     args.lse[m] = static_cast<float>(lse);
   }
 }

@@ -84,6 +84,8 @@ void turn_back(std::vector<double>& dy, const float* cos, const float* sin);
 /// l = x W^T * inv_temperature of one row, [V].
 std::vector<double> row_logits(const std::vector<float>& x, const PlainWeight& weight, float inv_temperature);
 double log_sum_exp(const std::vector<double>& values);
+/// In nats, of softmax(logits).
+float entropy(const std::vector<double>& logits, double lse);
 
 std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row);
 

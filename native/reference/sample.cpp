@@ -4,7 +4,7 @@
 //   min_p   keeps tokens at least min_p times as likely as the likeliest
 //   draw    the first kept token, in order of id, whose running sum of probability passes uniform * (sum of all kept)
 //   greedy  (temperature 0) the likeliest token, the lowest id among equals
-// logp is that of the whole distribution, before top_k, top_p and min_p.
+// logp and entropy are those of the whole distribution, before top_k, top_p and min_p.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -72,7 +72,7 @@ void head_sample(DType dtype, const HeadSampleArgs& args) {
     const double lse = log_sum_exp(logits);
     if (!std::isfinite(lse)) {
       args.token[m] = -1;
-      args.logp[m] = std::numeric_limits<float>::quiet_NaN();
+      args.logp[m] = args.entropy[m] = std::numeric_limits<float>::quiet_NaN();
       continue;
     }
     const auto token = greedy
@@ -80,6 +80,7 @@ void head_sample(DType dtype, const HeadSampleArgs& args) {
                            : draw(kept_weights(logits, how), sampling_uniform(how.seed, how.sequence, how.position));
     args.token[m] = token;
     args.logp[m] = static_cast<float>(logits[token] - lse);
+    args.entropy[m] = entropy(logits, lse);
   }
 }
 

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Dtype, EngineSpec, SampleEvent } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { devices } from "../cudasim/build.js";
-import { prompt, randomBasis, request, sample, score, tokensOf, withEngine } from "./sampling.js";
+import { prompt, randomBasis, request, sample, score, scoresOf, tokensOf, withEngine } from "./sampling.js";
 import { writeTinyModel } from "./tiny-model.js";
 
 const addon = loadAddon();
@@ -20,7 +20,7 @@ describe.each(kinds)("sampler on $name in $dtype", { timeout: 240_000 }, ({ on, 
   const group = (length: number, changes = {}) =>
     request({ id: length, prompt: prompt(length), count: 4, maxNewTokens: 40, firstSequence: length * 10, ...changes });
 
-  it.skipIf(leftOut)("records the log-probabilities of the training pass, bit for bit", async () => {
+  it.skipIf(leftOut)("records the log-probabilities and entropies of the training pass, bit for bit", async () => {
     await withEngine(addon, spec(), async (engine) => {
       engine.setBasis(randomBasis(engine, 2));
       engine.setVector(1, Float32Array.from([0.3, -0.2]));
@@ -29,7 +29,7 @@ describe.each(kinds)("sampler on $name in $dtype", { timeout: 240_000 }, ({ on, 
           const what = group(length, how);
           const completions = await sample(engine, what);
           const scored = await score(engine, what, completions);
-          expect(completions.map(({ logprobs }) => logprobs)).toEqual(scored);
+          expect(scoresOf(completions)).toEqual(scored);
         }
       }
     });
@@ -70,7 +70,7 @@ describe("sampler", () => {
     const spec = long.spec({ cacheTokens: 8192 });
     const alone = await withEngine(addon, spec, async (engine) => {
       const completions = await sample(engine, what);
-      expect(completions.map(({ logprobs }) => logprobs)).toEqual(await score(engine, what, completions));
+      expect(scoresOf(completions)).toEqual(await score(engine, what, completions));
       return tokensOf(completions);
     });
     await withEngine(addon, spec, async (engine) => {

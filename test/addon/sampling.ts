@@ -68,7 +68,10 @@ export function sample(
   });
 }
 
-export const tokensOf = (completions: Finished[]) => completions.map(({ tokens, logprobs }) => ({ tokens, logprobs }));
+export const tokensOf = (completions: Finished[]) =>
+  completions.map(({ tokens, logprobs, entropies }) => ({ tokens, logprobs, entropies }));
+export const scoresOf = (completions: Finished[]) =>
+  completions.map(({ logprobs, entropies }) => ({ logprobs, entropies }));
 
 /** Rank 2, two numbers, one group, on every module. */
 export function randomBasis(engine: NativeEngine, slots: number): AdapterBasis {
@@ -89,12 +92,12 @@ export function randomBasis(engine: NativeEngine, slots: number): AdapterBasis {
   };
 }
 
-/** Log-probabilities of the completions as the training pass gives them: one parent, its completions behind it. */
+/** Scores of the completions as the training pass gives them: one parent, its completions behind it. */
 export async function score(
   engine: NativeEngine,
   from: SampleRequest,
   completions: Finished[],
-): Promise<Float32Array[]> {
+): Promise<ReturnType<typeof scoresOf>> {
   const sequences = [from.prompt, ...completions.map(({ tokens }) => tokens)];
   const starts = [0];
   for (const sequence of sequences) starts.push(starts.at(-1)! + sequence.length);
@@ -107,5 +110,9 @@ export async function score(
     temperatures: new Float32Array(sequences.length).fill(from.temperature === 0 ? 1 : from.temperature),
     keep: false,
   });
-  return completions.map((_, i) => result.logprobs.slice(starts[i + 1]!, starts[i + 2]!));
+  const part = (values: Float32Array, i: number) => values.slice(starts[i + 1]!, starts[i + 2]!);
+  return completions.map((_, i) => ({
+    logprobs: part(result.logprobs, i),
+    entropies: part(result.entropies, i),
+  }));
 }

@@ -62,6 +62,23 @@ describe("errors", () => {
     );
   });
 
+  it("options that are none", async () => {
+    const misspelt: object = { max_new_tokens: 5 };
+    for (const [call, name] of [
+      [() => engine.generate("x", misspelt), "generate"],
+      [() => engine.stream("x", misspelt).next(), "stream"],
+      [() => engine.logprobs(["x"], misspelt), "logprobs"],
+      [() => engine.attach([], misspelt), "attach"],
+      [() => Engine.load(model, misspelt), "Engine.load"],
+    ] as const) {
+      await expect(call()).rejects.toThrow(`${name}: unknown option max_new_tokens, expected some of `);
+    }
+    await expect(engine.generate("x", null as never)).rejects.toThrow("generate: expected options by name, found null");
+    expect(() => Adapter.create(engine, { r: 4 } as object)).toThrow(
+      "Adapter.create: unknown option r, expected some of kind, rank, u,",
+    );
+  });
+
   it("calls after dispose", async () => {
     const other = await Engine.load(model, { threads: 1 });
     other.dispose();

@@ -1,7 +1,9 @@
 // The sampler without JavaScript: its parts, its bookkeeping, and the equality with the training pass.
 #include <map>
+#include <numeric>
 
 #include "engine/page_pool.h"
+#include "engine/prefix_pages.h"
 #include "engine/sampler.h"
 #include "engine/stop_matcher.h"
 #include "engine_case.h"
@@ -19,6 +21,38 @@ void page_pool_gives_each_page_once() {
   pool.give_back(first);
   expect(first.empty() && pool.available() == 2, "pages were not given back");
   expect(pool.take(2) == std::vector<std::int32_t>{0, 1}, "other pages came back");
+}
+
+void prefixes_are_shared_by_content() {
+  PagePool pool(8);
+  PrefixPages prefixes(pool, 8);
+  std::vector<std::int32_t> prompt(2 * kPageSize + 5);
+  std::iota(prompt.begin(), prompt.end(), 0);
+  auto other = prompt, short_one = prompt, moved = prompt;
+  other.back() = other[2 * kPageSize] = -1;  // after two pages
+  short_one.resize(2 * kPageSize);           // its last token is the end of the second page
+  moved.insert(moved.begin(), -1);
+
+  auto first = prefixes.take(0, prompt);
+  expect(first == std::vector<std::int32_t>{0, 1}, "wrong pages");
+  expect(prefixes.missing(0, other) == 0 && prefixes.missing(1, other) == 2 && prefixes.missing(0, moved) == 2 &&
+             prefixes.missing(0, short_one) == 1,
+         "wrong pages are missing");
+  auto second = prefixes.take(0, other), third = prefixes.take(0, short_one), fourth = prefixes.take(1, prompt);
+  expect(second == first && third == std::vector<std::int32_t>{0, 2} && fourth == std::vector<std::int32_t>{3, 4},
+         "wrong pages are shared");
+  expect(prefixes.unshared(first).empty() && prefixes.unshared(third) == std::vector<std::int32_t>{2}, "wrong owners");
+
+  prefixes.set_computed(0);
+  prefixes.give_back(first);
+  prefixes.give_back(third);
+  expect(pool.available() == 4 && prefixes.computed(0), "pages in use were given back");
+  prefixes.give_back(second);
+  prefixes.give_back(fourth);
+  expect(pool.available() == 8 && prefixes.missing(0, prompt) == 2, "pages were not given back");
+  for (const std::int32_t page : prefixes.take(0, std::vector<std::int32_t>(8 * kPageSize))) {
+    expect(!prefixes.computed(page), "a new page has the old one's numbers");
+  }
 }
 
 void stop_matcher_sees_matches_across_tokens() {
@@ -90,6 +124,8 @@ void sampled_are_scored_log_probabilities(const Candidate& candidate, DType dtyp
       const auto begin = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 1)];
       const auto end = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 2)];
       expect_same_bits("sampled log-probabilities", completions.at({one.id, i}).logprobs, {begin, end});
+      const auto first = scores.entropies.begin() + (begin - scores.logprobs.begin());
+      expect_same_bits("entropies", completions.at({one.id, i}).entropies, {first, first + (end - begin)});
     }
   }
 }
@@ -117,6 +153,61 @@ void company_changes_nothing(const Candidate& candidate, DType dtype) {
       expect(event.token_ids == alone.at(key).token_ids, "request ", key.first, ": other tokens in company");
       expect_same_bits("log-probabilities in company", event.logprobs, alone.at(key).logprobs);
     }
+  }
+}
+
+/// Prompts that begin alike: what they share is computed once, in fewer pages and passes, with the bits of each prompt
+/// alone; also where whoever began with it is cancelled after a part of it.
+void shared_beginnings_change_nothing(const Candidate& candidate, DType dtype) {
+  TinyModel tiny;
+  const auto file = tiny.write();
+  Engine engine(candidate.make(dtype, 2), tiny);
+  set_random_adapters(engine, 1);
+  std::vector<SampleRequest> requests;
+  const auto add = [&](int begins_with, int length, int slot) {
+    SampleRequest one = request(engine.model->config, length, slot);
+    one.id = static_cast<std::int64_t>(requests.size());
+    one.count = 2;
+    one.max_new_tokens = 3;
+    const auto& beginning = random_tokens(begins_with, engine.model->config.vocab, 5);
+    one.prompt.insert(one.prompt.begin(), beginning.begin(), beginning.end());
+    one.prompt.resize(static_cast<std::size_t>(begins_with + length));
+    requests.push_back(one);
+  };
+  const int pages = 5, shared = pages * kPageSize, longer = 20, alone_rows = 180;
+  for (int i = 0; i < 2; ++i) add(0, alone_rows - i, 0);  // which leave four pages of the pass to the next prompt
+  add(shared, longer, 0);
+  for (const int length : {1, 2, 8, 0}) add(shared, length, 0);
+  add(shared, 2, 1);
+
+  Completions alone;
+  for (const SampleRequest& one : requests) {
+    Sampler sampler(*engine.model, *engine.adapters, 2, 512, {});
+    sampler.submit(one);
+    alone.merge(run(sampler));
+  }
+  // Two prompts, the beginning for either slot, the last page of the prompt that ends with it, and ends of completions.
+  const int needed = 2 * 5 + 2 * pages + 1 + 2 * static_cast<int>(requests.size());
+  for (const bool cancel : {false, true}) {
+    Sampler sampler(*engine.model, *engine.adapters, 64, needed * kPageSize, {});
+    for (const SampleRequest& one : requests) sampler.submit(one);
+    Completions left = alone;
+    if (cancel) std::erase_if(left, [](const auto& entry) { return entry.first.first == 2; });
+    const std::atomic<bool> abort = false;
+    int steps = 0;
+    for (; !sampler.idle(); ++steps) {
+      if (steps == 1 && cancel) sampler.cancel(2);
+      for (const SampleEvent& event : sampler.step(abort)) {
+        if (event.reason == "aborted") continue;
+        const auto expected = left.extract({event.id, event.completion});
+        expect(!expected.empty(), "request ", event.id, " was not expected");
+        expect(event.token_ids == expected.mapped().token_ids, "request ", event.id, ": other tokens");
+        expect_same_bits("log-probabilities", event.logprobs, expected.mapped().logprobs);
+      }
+    }
+    expect(left.empty(), left.size(), " completions are missing");
+    // 359 + 180 + 1 + 2 + 8 + 32 + 162 rows, of which 487 go first: two passes, and two tokens more.
+    expect(steps == (cancel ? 5 : 4), "expected 4 steps, found ", steps);
   }
 }
 
@@ -185,6 +276,8 @@ void add_engine_sampler_tests(Tests& tests) {
   tests.add("sampler: stop strings", stop_matcher_sees_matches_across_tokens);
   add_for_each_backend(tests, "sampler: scored log-probabilities", sampled_are_scored_log_probabilities);
   add_for_each_backend(tests, "sampler: company", company_changes_nothing);
+  tests.add("sampler: prefixes", prefixes_are_shared_by_content);
+  add_for_each_backend(tests, "sampler: shared beginnings", shared_beginnings_change_nothing);
   add_for_each_backend(tests, "sampler: not finite", not_finite_fails_one_request);
   tests.add("sampler: aborted steps", an_aborted_step_can_be_taken_again);
 }

@@ -77,15 +77,16 @@ Sampled head_sample(Backend& backend, const Weight& weight, const HeadCase& data
   const ActBuffer x(backend, rows_of(data.x, first, rows, data.width));
   const Buffer<SampleRow> ways(backend, how);
   const Buffer<std::int32_t> token(backend, how.size(), -1);
-  const Buffer<float> logp(backend, how.size());
+  const Buffer<float> logp(backend, how.size()), entropy(backend, how.size());
   backend.head_sample({.rows = rows,
                        .x = x.data(),
                        .weight = &weight,
                        .how = ways.data(),
                        .cut = static_cast<int>(std::count_if(how.begin(), how.end(), std::mem_fn(&SampleRow::is_cut))),
                        .token = token.data(),
-                       .logp = logp.data()});
-  return {token.read(), logp.read()};
+                       .logp = logp.data(),
+                       .entropy = entropy.data()});
+  return {token.read(), logp.read(), entropy.read()};
 }
 
 }  // namespace tinylora::test

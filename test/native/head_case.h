@@ -29,7 +29,7 @@ std::vector<float> head_backward(Backend& backend, const Weight& weight, const H
 
 struct Sampled {
   std::vector<std::int32_t> token;
-  std::vector<float> logp;
+  std::vector<float> logp, entropy;
 };
 /// `how` names the rows first, first + 1, ...
 Sampled head_sample(Backend& backend, const Weight& weight, const HeadCase& data, const std::vector<SampleRow>& how,

@@ -1,5 +1,5 @@
-// head_sample: logp has the bits of head, draws follow the distribution, top_k, top_p and min_p keep what they should,
-// the same draw as the reference.
+// head_sample: logp and entropy have the bits of head, draws follow the distribution, top_k, top_p and min_p keep what
+// they should, the same draw as the reference.
 #include <cmath>
 #include <limits>
 #include <map>
@@ -26,17 +26,17 @@ std::vector<SampleRow> many_ways(int rows) {
   return how;
 }
 
-/// logp of the sampled token by the head op at the row's temperature.
-std::vector<float> scored(Backend& backend, const Weight& weight, HeadCase data, const std::vector<SampleRow>& how,
-                          const std::vector<std::int32_t>& token) {
+/// The sampled token by the head op at the row's temperature.
+HeadResult scored(Backend& backend, const Weight& weight, HeadCase data, const std::vector<SampleRow>& how,
+                  const std::vector<std::int32_t>& token) {
   for (std::size_t m = 0; m < how.size(); ++m) {
     data.target[m] = token[m];
     data.inv_temperature[m] = how[m].temperature == 0 ? 1.0F : 1.0F / how[m].temperature;
   }
-  return head(backend, weight, data, 0, data.rows).logp;
+  return head(backend, weight, data, 0, data.rows);
 }
 
-void logp_is_that_of_the_head(const Candidate& candidate, DType dtype) {
+void scores_are_those_of_the_head(const Candidate& candidate, DType dtype) {
   const HeadCase data = make_head(70, 111, 1111);
   const std::vector<SampleRow> how = many_ways(data.rows);
   const auto first = candidate.make(dtype, 1);
@@ -44,7 +44,9 @@ void logp_is_that_of_the_head(const Candidate& candidate, DType dtype) {
   const Sampled all = head_sample(*first, *first_weight, data, how);
   for (const auto token : all.token)
     expect(token >= 0 && token < data.vocab, "token ", token, " is not in the vocabulary");
-  expect_same_bits("logp", all.logp, scored(*first, *first_weight, data, how, all.token));
+  const HeadResult scores = scored(*first, *first_weight, data, how, all.token);
+  expect_same_bits("logp", all.logp, scores.logp);
+  expect_same_bits("entropy", all.entropy, scores.entropy);
 
   for (const int threads : kThreadCounts) {
     const auto backend = candidate.make(dtype, threads);
@@ -54,6 +56,7 @@ void logp_is_that_of_the_head(const Candidate& candidate, DType dtype) {
       const Sampled part = head_sample(*backend, *weight, data, rows_of(how, start, rows, 1), start);
       expect(part.token == rows_of(all.token, start, rows, 1), rows, " rows from ", start, " drew other tokens");
       expect_same_bits("logp", part.logp, rows_of(all.logp, start, rows, 1));
+      expect_same_bits("entropy", part.entropy, rows_of(all.entropy, start, rows, 1));
     }
   }
 }
@@ -169,6 +172,7 @@ void rows_without_finite_logits(const Candidate& candidate, DType dtype) {
     const bool bad = m == 2 || m == 4 || m == 6;
     expect(got.token[m] == (bad ? -1 : whole.token[m]), "row ", m, ": token ", got.token[m]);
     expect(bad == std::isnan(got.logp[m]), "row ", m, ": logp ", got.logp[m]);
+    expect(bad == std::isnan(got.entropy[m]), "row ", m, ": entropy ", got.entropy[m]);
     if (!bad) expect_same_bits("logp", {got.logp[m]}, {whole.logp[m]});
   }
 }
@@ -178,7 +182,7 @@ void rows_without_finite_logits(const Candidate& candidate, DType dtype) {
 void add_sample_tests(Tests& tests) {
   // The draw sees float logits: one 16-bit type stands for both.
   const std::vector<DType> types = {DType::f32, DType::bf16};
-  add_for_each_backend(tests, "head_sample: logp is that of the head", logp_is_that_of_the_head);
+  add_for_each_backend(tests, "head_sample: scores are those of the head", scores_are_those_of_the_head);
   add_for_each_backend(tests, "head_sample: draws as the reference", draws_as_the_reference);
   add_for_each_backend(tests, "head_sample: frequencies", frequencies, types);
   add_for_each_backend(tests, "head_sample: supports", supports, types);

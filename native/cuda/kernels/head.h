@@ -106,7 +106,7 @@ struct SampleRowsTask {
   std::int32_t* kept;
 };
 
-/// A token of each row, -1 (and logp NaN) where the logits are not finite.
+/// A token of each row, -1 (and logp and entropy NaN) where the logits are not finite.
 struct HeadSampleTask {
   HeadProduct product;
   const float* inv_temperature;
@@ -116,6 +116,7 @@ struct HeadSampleTask {
   const float* logits;       // kept rows
   std::int32_t* token;
   float* logp;
+  float* entropy;
 };
 
 inline constexpr int kTruncatedThreads = 512;  // at most

@@ -227,9 +227,7 @@ extern "C" __global__ __launch_bounds__(kTruncatedThreads) void truncated_draw(H
   const Draw draw = find_run(own, kept, sampling_uniform(how.seed, how.sequence, how.position));
   if (threadIdx.x >= 32) return;
   const int token = draw_in_run(own, kept, draw);
-  if (threadIdx.x != 0) return;
-  task.token[row] = token;
-  task.logp[row] = total.logp(own.l[token]);
+  if (threadIdx.x == 0) store_token(task, row, total, token, own.l[token]);
 }
 
 }  // namespace tinylora::cuda

@@ -35,7 +35,12 @@ class SlotPolicy extends FakePolicy {
     },
   };
   override submit({ slot }: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
-    const sampled = { tokens: Int32Array.of(slot), logprobs: Float32Array.of(0), version: 7 };
+    const sampled = {
+      tokens: Int32Array.of(slot),
+      logprobs: Float32Array.of(0),
+      entropies: Float32Array.of(0),
+      version: 7,
+    };
     const reason = this.cut.includes(slot) ? "length" : "stop";
     queueMicrotask(() => onEvent({ type: "finished", id: 0, completion: 0, reason, ...sampled }));
     return () => {};

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Reward } from "../../../lib/reward/reward.js";
 import type { StepReport } from "../../../lib/train/run.js";
+import { SftTrainer, type SftTrainerOptions } from "../../../lib/train/sft-trainer.js";
 import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 import { base, data, makeTrainer, metricsOf, problem, sevens, small } from "./small-run.js";
@@ -211,11 +212,17 @@ describe("options of callers without types", () => {
     ["a reward without name", { rewards: sevens }, "rewards: expected functions by name, found a function"],
     ["a list of rewards", { rewards: [sevens] }, "rewards: expected functions by name"],
     ["a reward that is none", { rewards: { mine: 1 } }, "rewards.mine: expected a function, found 1"],
+    ["a misspelt option", { reward: sevens }, "options: unknown option reward, expected some of engine, adapter,"],
     ["a run that is no path", { run: 7 }, "run: expected the path of a folder, found 7"],
   ])("%s", (_, options, message) => {
     const make = () => new GrpoTrainer({ ...base(), data, ...(options as Partial<GrpoTrainerOptions>) });
     expect(make).toThrow(message);
     expect(make).toThrow(expect.objectContaining({ code: "ERR_ARGUMENT" }));
+  });
+
+  it("rewards for what learns from worked answers", () => {
+    const options: object = { ...base(), data, rewards: { sevens } };
+    expect(() => new SftTrainer(options as SftTrainerOptions)).toThrow("options: unknown option rewards");
   });
 
   it("a thenable that never settles is late as a promise is", async () => {

@@ -43,6 +43,8 @@ export class FakePolicy implements TrainablePolicy {
   /** Added to every log-probability of a pass: to break the promise on purpose. */
   drift = 0;
   sampled = 0;
+  /** Rows of all passes so far. */
+  rows = 0;
   submitted = 0;
   #vector = new Float32Array(U);
   #version = 0;
@@ -100,6 +102,7 @@ export class FakePolicy implements TrainablePolicy {
   ) {
     const tokens: number[] = [];
     const logprobs: number[] = [];
+    const entropies: number[] = [];
     let last = prompt.at(-1)!;
     while (tokens.length < maxNewTokens && last !== END) {
       const logs = logProbabilities(last, v, temperature || 1);
@@ -109,20 +112,26 @@ export class FakePolicy implements TrainablePolicy {
       if (temperature === 0) next = logs.indexOf(Math.max(...logs));
       tokens.push(next);
       logprobs.push(logs[next]!);
+      entropies.push(entropyOf(logs));
       last = next;
     }
-    return { tokens: Int32Array.from(tokens), logprobs: Float32Array.from(logprobs) };
+    return {
+      tokens: Int32Array.from(tokens),
+      logprobs: Float32Array.from(logprobs),
+      entropies: Float32Array.from(entropies),
+    };
   }
 
   async forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
     await new Promise((resolve) => setTimeout(resolve));
     signal?.throwIfAborted();
+    this.rows += batch.tokens.length;
     const logprobs = new Float32Array(batch.tokens.length).fill(Number.NaN);
     const entropies = new Float32Array(batch.tokens.length).fill(Number.NaN);
     for (const { t, before, slot, temperature } of scored(batch)) {
       const logs = logProbabilities(before, slot < 0 ? new Float32Array(U) : this.#vector, temperature);
       logprobs[t] = logs[batch.tokens[t]!]! + this.drift;
-      entropies[t] = -logs.reduce((sum, log) => sum + Math.exp(log) * log, 0);
+      entropies[t] = entropyOf(logs);
     }
     if (batch.keep) this.#kept = batch;
     return { logprobs, entropies };
@@ -161,6 +170,10 @@ export class FakePolicy implements TrainablePolicy {
   zeroGradients(): void {
     this.#gradient.fill(0);
   }
+}
+
+function entropyOf(logs: number[]): number {
+  return -logs.reduce((sum, log) => sum + Math.exp(log) * log, 0);
 }
 
 /** The scored tokens of a batch and the token before each. */

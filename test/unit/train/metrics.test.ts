@@ -28,6 +28,7 @@ function sequence({ logprobs, rewards = [], truncated = false, masked = false, .
   const completion = {
     tokens: new Int32Array(logprobs.length),
     logprobs: Float32Array.from(logprobs),
+    entropies: new Float32Array(logprobs.length),
     truncated,
     text: "",
     rewards,
@@ -94,13 +95,13 @@ describe("metrics of a step", () => {
     const clock = new Clock();
     clock.seconds.sampling = 2;
     const sampled = { step_time: expect.any(Number), "tokens_per_second/sampling": 12 / 2, "memory/peak_rss": 9 };
-    expect(measuredMetrics(clock, sequences, 2, 9)).toEqual({ ...sampled, "seconds/sampling": 2 });
+    expect(measuredMetrics(clock, sequences, 40, 9)).toEqual({ ...sampled, "seconds/sampling": 2 });
     clock.seconds.training = 4;
-    expect(measuredMetrics(clock, sequences, 2, 9)).toEqual({
+    expect(measuredMetrics(clock, sequences, 40, 9)).toEqual({
       ...sampled,
       "seconds/sampling": 2,
       "seconds/training": 4,
-      "tokens_per_second/training": (2 * (12 + 3 + 5)) / 4,
+      "tokens_per_second/training": 40 / 4,
     });
   });
 

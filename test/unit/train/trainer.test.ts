@@ -7,6 +7,7 @@ import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Example } from "../../../lib/data/example.js";
 import type { Model } from "../../../lib/model/open.js";
+import type { Reward } from "../../../lib/reward/reward.js";
 import { readRunInfo } from "../../../lib/run/folder.js";
 import { cosine } from "../../../lib/train/grpo.js";
 import { makeTrained } from "../../../lib/train/make-trained.js";
@@ -62,6 +63,27 @@ describe("GrpoTrainer", () => {
       for (const [i, value] of v.entries()) expect(value).toBeCloseTo(vectors[0]![i]!, 6);
     }
     expect(Math.hypot(...vectors[0]!)).toBeGreaterThan(0);
+  });
+
+  it("makes passes of completions that can change it alone, and tells of all", async () => {
+    const odd = ({ id }: Example) => /[13579]$/.test(id);
+    const step = async (rewards: Record<string, Reward>, options: TrainOptions = {}) => {
+      const policy = new FakePolicy();
+      const seen: StepReport[] = [];
+      const config = { max_steps: 1, eval_steps: 0, token_budget: 30, ...options };
+      await makeTrainer({ policy, rewards, config }).train({ onStep: (report) => void seen.push(report) });
+      const { metrics, measured } = seen[0]!;
+      expect(measured["tokens_per_second/training"]! * measured["seconds/training"]!).toBeCloseTo(policy.rows, 6);
+      return { rows: policy.rows, metrics };
+    };
+    const some = await step({ some: (text, example) => (odd(example) ? text.length : 0) });
+    const none = await step({ none: () => 1 });
+    const all = await step({ none: () => 1 }, { optim: "natural" }); // which asks for every completion's gradient
+    expect(none.rows).toBe(0);
+    expect(some.rows).toBeGreaterThan(0);
+    expect(some.rows).toBeLessThan(all.rows);
+    expect(none.metrics).toMatchObject({ grad_norm: 0, loss: 0, "sampling/importance_sampling_ratio/mean": 1 });
+    for (const { metrics } of [some, none]) expect(metrics.entropy).toBeCloseTo(all.metrics.entropy!, 6);
   });
 
   it("counts clipped ratios over all tokens, also of passes that later iterations leave out", async () => {
