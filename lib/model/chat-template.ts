@@ -3,8 +3,8 @@ import { TinyLoraError } from "../error.js";
 import { withinTime } from "../within-time.js";
 import { firstLine } from "./files.js";
 
-/** Milliseconds that a template may take. They take about one; but a file's may have loops in loops. */
-const LONGEST = 1000;
+/** Milliseconds that a template may take. They take about one, or wait a second for a busy machine; a file may have loops in loops. */
+const LONGEST = 10_000;
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
