@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, type FileHandle, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { TinyLoraError } from "./error.js";
 
@@ -122,6 +122,19 @@ async function fill(file: FileHandle, data: Content, sync: boolean): Promise<voi
   } finally {
     await file.close();
   }
+}
+
+/**
+ * Removes what a killed process has left half written in a folder (writeFileAtomic). Only for one that nobody else writes
+ * to now.
+ */
+export async function removeTemporaries(folder: string): Promise<void> {
+  await writing(folder, async () => {
+    const names = await readingIfThere(folder, () => readdir(folder), []);
+    for (const name of names.filter((name) => /^\..+\.\d+\.[0-9a-f]{8}$/.test(name))) {
+      await rm(join(folder, name), { recursive: true, force: true });
+    }
+  });
 }
 
 /** Makes renames inside a folder survive a power loss. */

@@ -3,8 +3,8 @@ import { withinTime } from "../within-time.js";
 import { firstLine } from "./files.js";
 import { compileTemplate } from "./jinja.js";
 
-/** Milliseconds that a template may take. They take about one, on a busy machine longer; but a file's may have loops in loops. */
-const LONGEST = 3000;
+/** Milliseconds that a template may take. They take about one, on a busy machine a thousand; but a file's may have loops in loops. */
+const LONGEST = 5000;
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";

@@ -43,6 +43,11 @@ export async function writeCheckpoint(
       await syncFolder(folder);
     });
   }
+  await keepNewest(folder, keep);
+}
+
+/** Removes all but this many. */
+export async function keepNewest(folder: string, keep: number): Promise<void> {
   for (const step of (await checkpointSteps(folder)).slice(keep)) await removeCheckpoint(folder, step);
 }
 
@@ -111,6 +116,10 @@ function namesIn(folder: string): Promise<string[]> {
 /** Takes away what a checkpoint's successors left: a resumed run writes them again. */
 export async function removeCheckpointsAfter(folder: string, step: number): Promise<void> {
   for (const other of await checkpointSteps(folder)) if (other > step) await removeCheckpoint(folder, other);
+}
+
+/** Removes what killed processes have half written and half removed. */
+export async function removeParts(folder: string): Promise<void> {
   const names = await namesIn(folder);
   for (const name of names) if (name.startsWith(".")) await rm(join(folder, name), { recursive: true, force: true });
 }

@@ -8,19 +8,27 @@
  *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
-import { appendFile, open, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, readingIfThere, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, readingIfThere, removeTemporaries, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
-import { checkpointSteps, latestCheckpoint, removeCheckpointsAfter, writeCheckpoint } from "./checkpoint.js";
+import {
+  checkpointSteps,
+  keepNewest,
+  latestCheckpoint,
+  removeCheckpointsAfter,
+  removeParts,
+  writeCheckpoint,
+} from "./checkpoint.js";
 import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
+import { wholeLines } from "./lines.js";
 import { lockFolder } from "./lock.js";
 
 /** Raised when a folder of an older run could not be read as it is any more. */
@@ -95,6 +103,12 @@ export class RunFolder {
     return run;
   }
 
+  /** Removes what killed processes have left in the folder of a run that has ended. */
+  static async clear(path: string): Promise<void> {
+    const run = await RunFolder.open(path);
+    await run.#clear().finally(() => run.close());
+  }
+
   /**
    * The state of the newest whole checkpoint, and nothing later left in the folder: lines and files of steps after it
    * are taken away, since the same steps will be made again. null when there is no checkpoint.
@@ -107,6 +121,7 @@ export class RunFolder {
       warn(`${this.path}: none of its checkpoints is whole: it begins again`);
     }
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
+    await this.#clear();
     await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
     await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
     const completions = join(this.path, "completions");
@@ -145,13 +160,22 @@ export class RunFolder {
   async saveCheckpoint(state: TrainState, kept: Kept): Promise<void> {
     const { save_total_limit } = this.info.config;
     const save = (folder: string) => kept.save(state.optimizer, folder);
-    await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
+    // The checkpoint last: a run whose last step has one is finished, and nobody would write what it lacks.
     await kept.publish(state.optimizer, this.path);
+    await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
   }
 
   /** Lets others write to the folder. */
   async close(): Promise<void> {
     await this.#unlock();
+  }
+
+  /** Removes what killed processes have left. */
+  async #clear(): Promise<void> {
+    const checkpoints = join(this.path, "checkpoints");
+    await removeParts(checkpoints);
+    await keepNewest(checkpoints, this.info.config.save_total_limit);
+    for (const name of ["", "adapter", "model"]) await removeTemporaries(join(this.path, name));
   }
 
   async #writeInfo(): Promise<void> {
@@ -178,13 +202,18 @@ export async function checkNoRun(path: string): Promise<void> {
   throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
 }
 
-/** Leaves lines of steps up to `step`, of a file that is there. */
+/** Leaves whole lines of steps up to `step`, of a file that is there. */
 async function truncateSteps(path: string, step: number, stepOf: (line: string) => number): Promise<void> {
-  const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
-  const lines = text.split("\n").slice(0, -1); // what follows the last line break was cut off in the middle
-  const kept = lines.filter((line) => stepOf(line) <= step);
-  const result = kept.map((line) => `${line}\n`).join("");
-  if (result !== text) await writeFileAtomic(path, result);
+  const size = await readingIfThere(path, async () => (await stat(path)).size, 0);
+  let good = 0;
+  for await (const line of wholeLines(path)) {
+    if (stepOf(line) > step) break;
+    good += Buffer.byteLength(line) + 1;
+  }
+  if (good === size) return;
+  await writeFileAtomic(path, async (file) => {
+    for await (const line of wholeLines(path)) if (stepOf(line) <= step) await file.writeFile(`${line}\n`);
+  });
 }
 
 /** What config.json of a run says. */

@@ -2,12 +2,11 @@
  * states.jsonl of a run folder: the state after every step (step 0: before the first), a line each, as in a checkpoint's
  * state.json. A step is a function of the state before it, so any step can be made again.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { readingIfThere } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import { decodeState, encodeState } from "./checkpoint.js";
+import { wholeLines } from "./lines.js";
 
 export const HISTORY_FILE = "states.jsonl";
 /** Numbers of a state, v and the optimiser's, up to which it is kept: about 11 bytes each. */
@@ -28,22 +27,21 @@ export function stepOfState(line: string): number {
   }
 }
 
-/** The states that a run has kept, by step. ERR_RUN where it has kept none. */
-export async function readHistory(run: string): Promise<Map<number, TrainState>> {
+/** The states that a run has kept, by step, one at a time: together they may not fit in memory. ERR_RUN where it has kept none. */
+export async function* readHistory(run: string): AsyncGenerator<TrainState> {
   const path = join(run, HISTORY_FILE);
-  const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
-  const states = new Map<number, TrainState>();
-  for (const line of text.split("\n").slice(0, -1)) {
+  let read = 0;
+  for await (const line of wholeLines(path)) {
+    read++;
+    let state: TrainState;
     try {
-      const state = decodeState(JSON.parse(line));
-      states.set(state.step, state);
+      state = decodeState(JSON.parse(line));
     } catch (cause) {
-      throw new TinyLoraError("ERR_RUN", `${path}: line ${states.size + 1}: not a state: ${(cause as Error).message}`, {
-        cause,
-      });
+      throw new TinyLoraError("ERR_RUN", `${path}: line ${read}: not a state: ${(cause as Error).message}`, { cause });
     }
+    yield state;
   }
-  if (states.size > 0) return states;
+  if (read > 0) return;
   throw new TinyLoraError(
     "ERR_RUN",
     `${path}: expected the states of the run's steps, found none: they are kept where v is trained and has at most ${MOST_KEPT} numbers with the optimiser's`,

@@ -1,7 +1,7 @@
 /** One process a run: a lock file that names its holder. One whose holder is dead is taken over. */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
@@ -17,48 +17,74 @@ interface Holder {
 /** Takes the lock of a folder; the result releases it. */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, "lock");
-  const mine = JSON.stringify({ pid: process.pid, host: hostname(), started: startOf(process.pid) } satisfies Holder);
-  const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  await writeFile(temporary, mine);
+  const mine = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
   try {
-    for (let attempt = 0; attempt < 5; attempt++) {
-      if (await tryLink(temporary, path)) return () => rm(path, { force: true });
-      await removeDead(path);
-    }
+    await writeFile(mine, JSON.stringify(thisProcess()));
+    await take(path, mine);
   } finally {
-    await rm(temporary, { force: true });
+    await rm(mine, { force: true });
   }
-  throw new TinyLoraError("ERR_LOCKED", `${folder}: another process is taking this run over`);
+  const unlock = () => rm(path, { force: true });
+  try {
+    // Of processes that were killed while they took it, or that will not get it now.
+    for (const name of await readdir(folder)) {
+      if (name.startsWith("lock.")) await rm(join(folder, name), { force: true });
+    }
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+  return unlock;
+}
+
+/** Makes `path` a link to the file `mine`, also in place of one whose holder is dead. ERR_LOCKED where a living one has it. */
+async function take(path: string, mine: string): Promise<void> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    if (await tryLink(mine, path)) return;
+    const text = await readIfThere(path);
+    if (text === null) continue; // released meanwhile
+    checkDead(path, text);
+    // Of those that found this dead holder, one at a time goes on: one before may have replaced it, and be writing.
+    const turn = `${path}.${createHash("sha256").update(text).digest("hex").slice(0, 8)}`;
+    await take(turn, mine);
+    try {
+      if ((await readIfThere(path)) === text && (await tryReplace(mine, path))) return;
+    } finally {
+      await rm(turn, { force: true });
+    }
+  }
+  throw new TinyLoraError("ERR_LOCKED", `${path}: other processes are taking this run over`);
 }
 
 /** A link appears with its whole content or not at all, and never replaces a file. */
-async function tryLink(from: string, to: string): Promise<boolean> {
+function tryLink(from: string, to: string): Promise<boolean> {
+  return done(link(from, to));
+}
+
+async function tryReplace(from: string, to: string): Promise<boolean> {
+  return (await tryLink(from, `${from}.copy`)) && done(rename(`${from}.copy`, to));
+}
+
+/** ENOENT: who got the lock meanwhile has cleared away what others had begun. */
+async function done(change: Promise<void>): Promise<boolean> {
   try {
-    await link(from, to);
+    await change;
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    if (["EEXIST", "ENOENT"].includes((error as NodeJS.ErrnoException).code!)) return false;
     throw error;
   }
 }
 
-async function removeDead(path: string): Promise<void> {
-  const text = await readingIfThere<string | null>(path, () => readFile(path, "utf8"), null);
-  if (text === null) return;
+function readIfThere(path: string): Promise<string | null> {
+  return readingIfThere<string | null>(path, () => readFile(path, "utf8"), null);
+}
+
+function checkDead(path: string, text: string): void {
   const holder = parseHolder(text);
-  if (holder && alive(holder)) {
-    const where = holder.host === hostname() ? `process ${holder.pid}` : `process ${holder.pid} on ${holder.host}`;
-    throw new TinyLoraError(
-      "ERR_LOCKED",
-      `${path}: this run is being written by ${where}; remove the file if it is not`,
-    );
-  }
-  // Moved aside first: of two that find a dead holder, only one moves that very file.
-  const aside = `${path}.dead.${process.pid}.${randomBytes(4).toString("hex")}`;
-  await rename(path, aside).catch(() => {});
-  const moved = await readFile(aside, "utf8").catch(() => text);
-  if (moved !== text) await link(aside, path).catch(() => {}); // a new holder's: put it back
-  await rm(aside, { force: true });
+  if (!holder || !alive(holder)) return;
+  const where = holder.host === hostname() ? `process ${holder.pid}` : `process ${holder.pid} on ${holder.host}`;
+  throw new TinyLoraError("ERR_LOCKED", `${path}: this run is being written by ${where}; remove the file if it is not`);
 }
 
 function parseHolder(text: string): Holder | null {
@@ -71,6 +97,10 @@ function parseHolder(text: string): Holder | null {
   }
 }
 
+function thisProcess(): Holder {
+  return { pid: process.pid, host: hostname(), started: statOf(process.pid)?.started ?? null };
+}
+
 function alive(holder: Holder): boolean {
   if (holder.host !== hostname()) return true; // nobody can tell from here
   try {
@@ -78,15 +108,17 @@ function alive(holder: Holder): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
-  const started = startOf(holder.pid);
-  return holder.started === null || started === null || started === holder.started;
+  const stat = statOf(holder.pid);
+  if (stat?.state === "Z") return false; // ended, and its parent has not asked how
+  return holder.started === null || stat === null || stat.started === holder.started;
 }
 
-/** Field 22 of /proc/PID/stat; the name in field 2 may hold spaces. */
-function startOf(pid: number): string | null {
+/** Fields 3 and 22 of /proc/PID/stat, where the system has it; the name in field 2 may hold spaces. */
+function statOf(pid: number): { state: string; started: string } | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { state: fields[0]!, started: fields[19]! };
   } catch {
     return null;
   }

@@ -6,8 +6,8 @@
  */
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, writing } from "../files.js";
-import { checkNoRun } from "../run/folder.js";
+import { makeFolder, removeTemporaries, writing } from "../files.js";
+import { checkNoRun, RunFolder } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
 import type { Settings } from "./grid.js";
@@ -75,6 +75,7 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   });
   const running = new RunningSweep(plan, options);
   try {
+    await removeTemporaries(options.folder);
     return await running.run();
   } finally {
     running.end();
@@ -98,8 +99,10 @@ class RunningSweep {
     const { signal, population = DEFAULT_POPULATION } = this.#options;
     const open: Member[] = [];
     for (const member of this.#plan.members) {
-      if (await this.#isFinished(member)) this.#tell(member, "skipped");
-      else open.push(member);
+      if (await this.#isFinished(member)) {
+        await RunFolder.clear(this.#folder(member)).catch(passOwn); // its process may have been killed as it ended
+        this.#tell(member, "skipped");
+      } else open.push(member);
     }
     const groups = population === 1 ? open.map((member) => [member]) : sideBySide(open);
     for (const group of groups) {
@@ -160,10 +163,7 @@ class RunningSweep {
 
   /** One whose folder cannot be read is not: it runs, and fails by itself. */
   async #isFinished(member: Member): Promise<boolean> {
-    return isFinished(this.#folder(member), member).catch((error) => {
-      if (error instanceof TinyLoraError) return false;
-      throw error;
-    });
+    return (await isFinished(this.#folder(member), member).catch(passOwn)) ?? false;
   }
 
   /** One after another: members end at any time. */
@@ -186,4 +186,9 @@ class RunningSweep {
   #folder({ name }: Member): string {
     return join(this.#options.folder, "members", name);
   }
+}
+
+/** Nothing of errors that say what is wrong with a folder: its member goes on, or is told of, without it. */
+function passOwn(error: unknown): undefined {
+  if (!(error instanceof TinyLoraError)) throw error;
 }

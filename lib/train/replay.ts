@@ -13,6 +13,7 @@ import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { type RunInfo, readRunInfo } from "../run/folder.js";
 import { readHistory } from "../run/history.js";
+import { wholeLines } from "../run/lines.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
 import { checkState } from "./optimizer.js";
@@ -59,7 +60,6 @@ export interface Replay {
 export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const { engine, adapter, run, step } = options;
   const info = await readRunInfo(run);
-  const states = await readHistory(run);
   const trainable = makeTrainable(engine, adapter, info.config);
   checkSameRun(run, info, {
     method: info.method,
@@ -67,10 +67,7 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
     parameters: trainable.parameters,
   });
   checkArithmetic(run, info, engine);
-  const [before, after] = [states.get(step - 1), states.get(step)];
-  if (!before || !after) {
-    throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${Math.max(...states.keys())}, found ${step}`);
-  }
+  const { before, after } = await statesAround(run, step);
   checkState(before.optimizer, info.config);
   const recorded = await recordedMetrics(run, step);
   const own = claim(engine);
@@ -87,6 +84,18 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const state = compareStates(after, outcome.state);
   const same = [completions, metrics, state].every(({ differences }) => differences.length === 0);
   return { method: info.method, completions, metrics, state, same };
+}
+
+/** The states that a step of a run began and ended with. */
+async function statesAround(run: string, step: number): Promise<{ before: TrainState; after: TrainState }> {
+  let [before, after, last]: (TrainState | undefined)[] = [];
+  for await (const state of readHistory(run)) {
+    if (state.step === step - 1) before = state;
+    if (state.step === step) after = state;
+    last = state;
+  }
+  if (before && after) return { before, after };
+  throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${last!.step}, found ${step}`);
 }
 
 async function makeAgain(
@@ -127,10 +136,11 @@ async function recordedCompletions(run: string, step: number): Promise<string[]>
 
 async function recordedMetrics(run: string, step: number): Promise<Record<string, unknown>> {
   const path = join(run, "metrics.jsonl");
-  const lines = (await readingIfThere(path, () => readFile(path, "utf8"), "")).split("\n").slice(0, -1);
-  const found = lines.map(parseLine).find((line) => line.step === step);
-  if (!found) throw new TinyLoraError("ERR_RUN", `${path}: expected a line of step ${step}, found none`);
-  return found;
+  for await (const line of wholeLines(path)) {
+    const metrics = parseLine(line);
+    if (metrics.step === step) return metrics;
+  }
+  throw new TinyLoraError("ERR_RUN", `${path}: expected a line of step ${step}, found none`);
 }
 
 /** A line of a run's files; one that was damaged since holds nothing. */

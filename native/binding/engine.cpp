@@ -110,6 +110,13 @@ Napi::Value Engine::run(const Napi::CallbackInfo& info, const Napi::Function& ca
   return worker_->run(info.Env(), info.This().As<Napi::Object>(), callback, make_job);
 }
 
+void Engine::change(const std::function<void()>& job) {
+  worker_->call([&] {
+    post_events(*worker_, requests_, core_->sampler().end_cancelled());
+    job();
+  });
+}
+
 Napi::Value Engine::memory(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
@@ -153,8 +160,8 @@ void Engine::set_basis(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     const Basis basis = read_basis({info, 0, "basis"});
     EngineCore& engine = core();
-    check(engine.sampler().idle(), "ERR_ARGUMENT", "setBasis: expected no unfinished requests");
-    worker_->call([&] { engine.set_basis(basis); });
+    check(!engine.sampler().busy(), "ERR_ARGUMENT", "setBasis: expected no unfinished requests");
+    change([&] { engine.set_basis(basis); });
   });
 }
 
@@ -165,7 +172,7 @@ Napi::Value Engine::set_vector(const Napi::CallbackInfo& info) {
     const std::vector<float> v = Argument(info, 1, "v").floats();
     check(!engine.sampler().uses(slot), "ERR_ARGUMENT", "setVector: expected no unfinished requests of slot ", slot);
     int version = 0;
-    worker_->call([&] { version = engine.adapters().set_vector(slot, v); });
+    change([&] { version = engine.adapters().set_vector(slot, v); });
     return Napi::Number::New(info.Env(), version);
   });
 }
@@ -175,9 +182,9 @@ Napi::Value Engine::set_vectors(const Napi::CallbackInfo& info) {
     EngineCore& engine = core();
     const int first = Argument(info, 0, "first").number_of(0, 1 << 16);
     const std::vector<float> v = Argument(info, 1, "v").floats();
-    check(engine.sampler().idle(), "ERR_ARGUMENT", "setVectors: expected no unfinished requests");
+    check(!engine.sampler().busy(), "ERR_ARGUMENT", "setVectors: expected no unfinished requests");
     std::vector<std::int32_t> versions;
-    worker_->call([&] { versions = engine.adapters().set_vectors(first, v); });
+    change([&] { versions = engine.adapters().set_vectors(first, v); });
     return to_js(info.Env(), versions);
   });
 }

@@ -55,6 +55,9 @@ class Engine : public Napi::ObjectWrap<Engine> {
   EngineCore& core() const;
   /// Refuses while sequences are being sampled, whose weights would change under them.
   EngineCore& idle_core(const char* method) const;
+  /// Runs what changes the weights that sequences see, when none is being sampled that has them: those that were
+  /// cancelled end before.
+  void change(const std::function<void()>& job);
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Function& callback,
                   const std::function<Worker::Job(Key)>& make_job);
   static void post_events(Worker& worker, const std::shared_ptr<Requests>& requests, std::vector<SampleEvent> events);

@@ -6,7 +6,7 @@ namespace tinylora::binding {
 
 EngineCore& Engine::idle_core(const char* method) const {
   EngineCore& engine = core();
-  check(engine.sampler().idle(), "ERR_ARGUMENT", method, ": expected no unfinished requests");
+  check(!engine.sampler().busy(), "ERR_ARGUMENT", method, ": expected no unfinished requests");
   return engine;
 }
 
@@ -23,7 +23,7 @@ Napi::Value Engine::version(const Napi::CallbackInfo& info) {
 Napi::Value Engine::train_basis(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     EngineCore& engine = idle_core("trainBasis");
-    worker_->call([&] { engine.parameters().train_basis(); });
+    change([&] { engine.parameters().train_basis(); });
     return to_js(info.Env(), engine.parameters().tensors());
   });
 }
@@ -33,7 +33,7 @@ Napi::Value Engine::train_weights(const Napi::CallbackInfo& info) {
     std::vector<std::string> names;
     for (const Argument& name : Argument(info, 0, "names").list(1 << 20)) names.push_back(name.text());
     EngineCore& engine = idle_core("trainWeights");
-    worker_->call([&] { engine.train_weights(names); });
+    change([&] { engine.train_weights(names); });
     return to_js(info.Env(), engine.parameters().tensors());
   });
 }
@@ -43,7 +43,7 @@ Napi::Value Engine::update_parameters(const Napi::CallbackInfo& info) {
     const UpdateOptions options = read_update({info, 0, "options"});
     EngineCore& engine = idle_core("updateParameters");
     double norm = 0;
-    worker_->call([&] { norm = engine.parameters().update(options); });
+    change([&] { norm = engine.parameters().update(options); });
     return Napi::Number::New(info.Env(), norm);
   });
 }
@@ -65,7 +65,7 @@ void Engine::write_parameter(const Napi::CallbackInfo& info) {
     const int tensor = Argument(info, 0, "tensor").number_of(0, 1 << 20);
     const Parameters::Part part = read_part({info, 1, "part"});
     const std::vector<float> values = Argument(info, 2, "values").floats();
-    worker_->call([&] { engine.parameters().write(tensor, part, values); });
+    change([&] { engine.parameters().write(tensor, part, values); });
   });
 }
 
@@ -79,7 +79,7 @@ void Engine::save_parameters(const Napi::CallbackInfo& info) {
 void Engine::restore_parameters(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     EngineCore& engine = idle_core("restoreParameters");
-    worker_->call([&] { engine.parameters().restore(); });
+    change([&] { engine.parameters().restore(); });
   });
 }
 

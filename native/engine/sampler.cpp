@@ -12,6 +12,7 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "core/error.h"
 #include "engine/page_pool.h"
@@ -45,8 +46,8 @@ struct Sampler::State {
   // Shared with the thread that submits.
   mutable std::mutex mutex{};
   std::vector<std::unique_ptr<SampleGroup>> inbox{};
-  std::vector<std::int64_t> cancelled{};
   std::map<std::int64_t, int> slot_of{};  // of every unfinished request
+  std::set<std::int64_t> cancelled{};     // of those
   std::size_t cache_bytes = 0, activation_bytes = 0;
 
   void receive(std::vector<SampleEvent>& events);
@@ -94,7 +95,7 @@ void Sampler::submit(SampleRequest request) {
 
 void Sampler::cancel(std::int64_t id) {
   const std::lock_guard lock(state_->mutex);
-  if (state_->slot_of.contains(id)) state_->cancelled.push_back(id);
+  if (state_->slot_of.contains(id)) state_->cancelled.insert(id);
 }
 
 bool Sampler::idle() const {
@@ -102,10 +103,16 @@ bool Sampler::idle() const {
   return state_->slot_of.empty();
 }
 
+bool Sampler::busy() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->slot_of.size() > state_->cancelled.size();
+}
+
 bool Sampler::uses(int slot) const {
   const std::lock_guard lock(state_->mutex);
-  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(),
-                     [&](const auto& entry) { return entry.second == slot; });
+  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(), [&](const auto& entry) {
+    return entry.second == slot && !state_->cancelled.contains(entry.first);
+  });
 }
 
 std::size_t Sampler::cache_bytes() const {
@@ -133,6 +140,12 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   return events;
 }
 
+std::vector<SampleEvent> Sampler::end_cancelled() {
+  std::vector<SampleEvent> events;
+  state_->receive(events);
+  return events;
+}
+
 std::vector<SampleEvent> Sampler::end_all() {
   State& state = *state_;
   std::vector<SampleEvent> events;
@@ -144,12 +157,12 @@ std::vector<SampleEvent> Sampler::end_all() {
 
 /// Takes over what was submitted and ends what was cancelled.
 void Sampler::State::receive(std::vector<SampleEvent>& events) {
-  std::vector<std::int64_t> ids;
+  std::set<std::int64_t> ids;
   {
     const std::lock_guard lock(mutex);
     std::move(inbox.begin(), inbox.end(), std::back_inserter(groups));
     inbox.clear();
-    ids.swap(cancelled);
+    ids = cancelled;
   }
   for (const std::int64_t id : ids) {
     const auto found =
@@ -279,8 +292,10 @@ void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
 void Sampler::State::remove_done() {
   const std::lock_guard lock(mutex);
   std::erase_if(groups, [&](const std::unique_ptr<SampleGroup>& group) {
-    if (group->done()) slot_of.erase(group->request.id);
-    return group->done();
+    if (!group->done()) return false;
+    slot_of.erase(group->request.id);
+    cancelled.erase(group->request.id);
+    return true;
   });
 }
 

@@ -51,8 +51,8 @@ struct TokenBytes {
   std::string_view of(std::int32_t token) const;
 };
 
-/// `step` and `end_all` belong to one thread; the others may be called from another one meanwhile, as long as the basis
-/// and the slots in use stay as they are.
+/// `step`, `end_cancelled` and `end_all` belong to one thread; the others may be called from another one meanwhile, as
+/// long as the basis and the slots in use stay as they are.
 class Sampler {
  public:
   Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes);
@@ -64,12 +64,16 @@ class Sampler {
   /// Unfinished completions end as "aborted" in the next step.
   void cancel(std::int64_t id);
   bool idle() const;
-  bool uses(int slot) const;  // some unfinished request has this slot
+  /// Some request, or some of this slot, is neither finished nor cancelled.
+  bool busy() const;
+  bool uses(int slot) const;
 
   /// One step: admit what fits, then one pass that prefills a piece of the new prompts and decodes one token of every
   /// running sequence. Events are in a fixed order. After an exception nothing has changed, and the next step would try
   /// the same again.
   std::vector<SampleEvent> step(const std::atomic<bool>& abort);
+  /// Ends what was cancelled now, before the basis or the slots that it has are changed.
+  std::vector<SampleEvent> end_cancelled();
   /// Ends every unfinished completion as "aborted".
   std::vector<SampleEvent> end_all();
 

@@ -181,7 +181,9 @@ describe("sampler", () => {
       expect(() => engine.setVector(0, new Float32Array(2))).toThrow("expected no unfinished requests of slot 0");
       expect(() => engine.setBasis(basis)).toThrow("expected no unfinished requests");
       expect(engine.setVector(1, new Float32Array(2))).toBe(1);
-      engine.cancel(7);
+      engine.cancel(7); // from then on it protects nothing, also while its last step is running
+      expect(engine.setVector(0, Float32Array.from([0.1, 0.4]))).toBe(3);
+      engine.setBasis(basis);
       expect((await sampling)[0]).toMatchObject({ version: 2 });
       expect((await sample(engine, request()))[0]).toMatchObject({ version: 0 });
     });

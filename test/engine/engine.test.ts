@@ -136,6 +136,15 @@ describe("generate", () => {
 });
 
 describe("adapters", () => {
+  it("can be attached as soon as a call has been given up", async () => {
+    const adapter = await shifted();
+    await engine.attach(adapter);
+    for (let time = 0; time < 5; time++) {
+      for await (const _ of engine.generate(["one", "two"], { count: 8, maxNewTokens: 1 + 400 * time })) break;
+      await engine.attach(adapter);
+    }
+  });
+
   it("are the base model at v = 0, to the bit", async () => {
     await engine.attach(Adapter.create(engine, { u: 3 }));
     const [base, zero] = [

@@ -1,13 +1,13 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import { checkpointSteps, latestCheckpoint, writeCheckpoint } from "../../../lib/run/checkpoint.js";
 import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
-import { historyLine, MOST_KEPT, readHistory } from "../../../lib/run/history.js";
-import { lockFolder } from "../../../lib/run/lock.js";
+import { historyLine, MOST_KEPT } from "../../../lib/run/history.js";
 import type { TrainState } from "../../../lib/train/run.js";
+import { statesOf } from "./states-of.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -105,38 +105,6 @@ describe("checkpoints", () => {
   });
 });
 
-describe("lock", () => {
-  it("is held once, and free after its release", async () => {
-    const unlock = await lockFolder(folder);
-    await expect(lockFolder(folder)).rejects.toThrow(/being written by process \d+/);
-    await unlock();
-    await (await lockFolder(folder))();
-    expect(await readdir(folder)).toEqual([]);
-  });
-
-  it.each<[string, string]>([
-    ["a dead process", JSON.stringify({ pid: 2 ** 22 + 12345, host: hostname(), started: null })],
-    ["an older process with the same id", JSON.stringify({ pid: process.pid, host: hostname(), started: "1" })],
-    ["nothing readable", "{"],
-  ])("of %s is taken over", async (_, text) => {
-    await writeFile(join(folder, "lock"), text);
-    const unlock = await lockFolder(folder);
-    await unlock();
-    expect(await readdir(folder)).toEqual([]);
-  });
-
-  it("of another machine is respected", async () => {
-    await writeFile(join(folder, "lock"), JSON.stringify({ pid: 1, host: "elsewhere", started: null }));
-    await expect(lockFolder(folder)).rejects.toThrow(/process 1 on elsewhere; remove the file/);
-  });
-
-  it("is won by one of many", async () => {
-    await writeFile(join(folder, "lock"), JSON.stringify({ pid: 2 ** 22 + 12345, host: hostname(), started: null }));
-    const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockFolder(folder)));
-    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-  });
-});
-
 describe("states of a run", () => {
   it("are those of v, where they are not too many", () => {
     const of = (numbers: number): TrainState => ({
@@ -149,13 +117,13 @@ describe("states of a run", () => {
   });
 
   it("refuses a line that was changed, and a run without any", async () => {
-    await expect(readHistory(folder)).rejects.toThrow(/expected the states of the run's steps, found none/);
+    await expect(statesOf(folder)).rejects.toThrow(/expected the states of the run's steps, found none/);
     const line = historyLine(state(1))!;
     await writeFile(
       join(folder, "states.jsonl"),
       historyLine(state(0))! + line.replace('"tokens":100', '"tokens":101'),
     );
-    await expect(readHistory(folder)).rejects.toThrow(/line 2: not a state: the checksum does not fit/);
+    await expect(statesOf(folder)).rejects.toThrow(/line 2: not a state: the checksum does not fit/);
   });
 });
 
@@ -189,7 +157,7 @@ describe("run folder", () => {
     expect(await readFile(join(folder, "metrics.jsonl"), "utf8")).toBe(
       [0, 1, 2].map((step) => `{"step":${step},"reward":null}\n`).join(""),
     );
-    expect(await readHistory(folder)).toEqual(new Map([0, 1, 2].map((step) => [step, state(step)])));
+    expect(await statesOf(folder)).toEqual([0, 1, 2].map(state));
     expect((await readdir(join(folder, "completions"))).sort()).toEqual([
       "step-0.jsonl",
       "step-1.jsonl",
@@ -227,6 +195,45 @@ describe("run folder", () => {
     await rm(join(folder, "config.json"));
     await symlink("config.json", join(folder, "config.json"));
     await expect(RunFolder.create(folder, info)).rejects.toThrow(/config\.json: cannot be read \(ELOOP/);
+  });
+
+  it("has what was trained before the checkpoint that says so: killed between them, it makes the step again", async () => {
+    const run = await RunFolder.create(folder, info);
+    const killed = async () => {
+      throw new Error("killed");
+    };
+    await expect(run.saveCheckpoint(state(7), { ...kept, publish: killed })).rejects.toThrow("killed");
+    expect(await checkpointSteps(join(folder, "checkpoints"))).toEqual([]);
+    await run.saveCheckpoint(state(7), kept);
+    expect(await checkpointSteps(join(folder, "checkpoints"))).toEqual([7]);
+    await run.close();
+  });
+
+  it("loses what killed processes had half written when it goes on", async () => {
+    const run = await RunFolder.create(folder, info);
+    await run.appendMetrics({ step: 1 });
+    await run.saveCheckpoint(state(1), kept);
+    await run.close();
+    const left = ["", "adapter", "model", "completions", "checkpoints"].map((name) => join(folder, name));
+    for (const path of left) {
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, ".file.json.123.0123abcd"), "ha");
+      await writeFile(join(path, ".keep"), "");
+    }
+    const again = await RunFolder.open(folder);
+    await again.restore(never, kept);
+    await again.close();
+    const names = await readdir(folder, { recursive: true });
+    expect(names.filter((name) => name.includes("file.json"))).toEqual([]);
+    expect(names.filter((name) => name.endsWith(".keep")).sort()).toEqual([".keep", "adapter/.keep", "model/.keep"]);
+  });
+
+  it("keeps no more checkpoints than its limit, also where one was killed before it removed the oldest", async () => {
+    const run = await RunFolder.create(folder, info);
+    for (const step of [1, 2, 3, 4]) await writeCheckpoint(join(folder, "checkpoints"), state(step), 9, nothing);
+    await run.restore(never, kept);
+    await run.close();
+    expect(await checkpointSteps(join(folder, "checkpoints"))).toEqual([4, 3, 2]);
   });
 
   it("refuses what is no run, or of another format", async () => {

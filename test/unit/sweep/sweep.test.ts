@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter, Engine, GrpoTrainer, planSweep, readResults, runSweep, type SweepSpec } from "../../../lib/index.js";
@@ -176,6 +176,20 @@ describe("running a sweep", () => {
     const alone = await readMetrics(join(folder, "alone"));
     expect(alone).toHaveLength(3);
     expect(await readMetrics(join(folder, "out", "members", last.name))).toEqual(alone);
+  });
+
+  it("clears what a killed process has left in the folder of a member that is finished", async () => {
+    const out = join(folder, "out");
+    const options = { sweep: { base, grid: { u: 1 } }, folder: out };
+    const { results } = await runSweep(options);
+    const run = join(out, "members", results.members[0]!.name);
+    const whole = await readdir(run, { recursive: true });
+    await writeFile(join(run, "lock"), JSON.stringify({ pid: 2 ** 22 + 12345, host: hostname(), started: null }));
+    await mkdir(join(run, "checkpoints", ".removed-1.123"));
+    await writeFile(join(out, ".results.json.123.0123abcd"), "ha");
+    await runSweep(options);
+    expect((await readdir(run, { recursive: true })).sort()).toEqual(whole.sort());
+    expect((await readdir(out)).sort()).toEqual(["members", "results.json", "results.md"]);
   });
 
   it("starts members from an adapter, side by side as alone", async () => {

@@ -6,9 +6,9 @@ import { resolveConfig } from "../../../lib/config/config.js";
 import type { SftOptions } from "../../../lib/config/method.js";
 import type { Dataset } from "../../../lib/data/load.js";
 import { solutionOf } from "../../../lib/data/solution.js";
-import { readHistory } from "../../../lib/run/history.js";
 import { toLesson } from "../../../lib/train/sft.js";
 import { SftTrainer } from "../../../lib/train/sft-trainer.js";
+import { statesOf } from "../run/states-of.js";
 import { FakePolicy } from "./fake-policy.js";
 
 const problem = (i: number, solution: string) => ({ id: `p/${i}`, question: `${i}?`, answer: "", row: { solution } });
@@ -58,12 +58,12 @@ describe("a step of supervised fine-tuning", () => {
     const config: SftOptions = { ...small, max_steps: 2 };
     await new SftTrainer({ engine: policy, adapter: policy.adapter(), data, config, run: folder }).train();
     const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trim().split("\n");
-    const states = await readHistory(folder);
+    const states = await statesOf(folder);
     const tokens = 3 * 4 + (2 + 1) + (3 + 1) + (4 + 1); // prompts of 4, answers after a space
     for (const step of [1, 2]) {
       const { measured, ...metrics } = JSON.parse(lines[step - 1]!);
-      const [before, after] = [states.get(step - 1)!.optimizer.master, states.get(step)!.optimizer.master];
-      const gradient = states.get(step)!.lastGradient!;
+      const [before, after] = [states[step - 1]!.optimizer.master, states[step]!.optimizer.master];
+      const gradient = states[step]!.lastGradient!;
       const { loss, entropy } = await meanOf(policy, before);
       expect(metrics).toEqual({
         ...{ step, epoch: step, learning_rate: 0.5, num_tokens: step * tokens },

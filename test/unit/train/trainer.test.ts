@@ -9,10 +9,10 @@ import type { Example } from "../../../lib/data/example.js";
 import type { Model } from "../../../lib/model/open.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { readRunInfo } from "../../../lib/run/folder.js";
-import { readHistory } from "../../../lib/run/history.js";
 import { cosine } from "../../../lib/train/grpo.js";
 import { makeTrained } from "../../../lib/train/make-trained.js";
 import type { StepReport } from "../../../lib/train/run.js";
+import { statesOf } from "../run/states-of.js";
 import { FakePolicy } from "./fake-policy.js";
 import { makeTrainer, metricsOf } from "./small-run.js";
 
@@ -115,7 +115,7 @@ describe("GrpoTrainer", () => {
     for (const seed of [1, 2]) {
       const run = join(folder, String(seed));
       await makeTrainer({ run, config: { init: "uniform", seed, max_steps: 1, eval_steps: 0 } }).train();
-      starts.push((await readHistory(run)).get(0)!.optimizer.master);
+      starts.push((await statesOf(run))[0]!.optimizer.master);
     }
     const sizes = starts.flatMap((v) => [...v].map(Math.abs));
     expect(Math.max(...sizes)).toBeLessThanOrEqual(0.02);
@@ -148,7 +148,7 @@ describe("GrpoTrainer", () => {
       onStep: (report) => void measured.push(Object.keys(report.measured)),
     });
     const [before, first, second, last] = await metricsOf(folder);
-    const states = await readHistory(folder);
+    const states = await statesOf(folder);
     const lines = await readFile(join(folder, "completions", "step-1.jsonl"), "utf8");
     const tokens = lines
       .trim()
@@ -162,15 +162,15 @@ describe("GrpoTrainer", () => {
     expect(first).toMatchObject({
       epoch: 3 / 10,
       learning_rate: 0.1,
-      num_tokens: states.get(1)!.tokens,
+      num_tokens: states[1]!.tokens,
       grad_cosine: null,
     });
     expect(first!.num_tokens).toBe(tokens.reduce((sum, count) => sum + count, 12 * 4)); // prompts of 4 tokens
     expect(second!.learning_rate).toBeCloseTo(0.1 * 0.75, 12);
     expect(last).toMatchObject({
       epoch: 9 / 10,
-      grad_cosine: cosine(states.get(3)!.lastGradient!, states.get(2)!.lastGradient),
-      grad_norm: expect.closeTo(Math.hypot(...states.get(3)!.lastGradient!), 12),
+      grad_cosine: cosine(states[3]!.lastGradient!, states[2]!.lastGradient),
+      grad_norm: expect.closeTo(Math.hypot(...states[3]!.lastGradient!), 12),
       v_norm: Math.hypot(...adapter.v),
     });
     const rewards = ["reward", "reward_std", "frac_reward_zero_std", "rewards/sevens/mean", "rewards/sevens/std"];

@@ -1,0 +1,52 @@
+import { execFileSync } from "node:child_process";
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { wholeLines } from "../../../lib/run/lines.js";
+
+let path: string;
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+  path = join(folder, "file");
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function linesOf(text: string): Promise<string[]> {
+  await writeFile(path, text);
+  const lines: string[] = [];
+  for await (const line of wholeLines(path)) lines.push(line);
+  return lines;
+}
+
+describe("whole lines of a file", () => {
+  it.each([
+    ["", []],
+    ["half", []],
+    ["one\n", ["one"]],
+    ["one\n\nthree\nhalf", ["one", "", "three"]],
+    [
+      `${"\u00e9".repeat(2 ** 20)}\n${"x".repeat(2 ** 20 - 1)}\nend\n`,
+      ["\u00e9".repeat(2 ** 20), "x".repeat(2 ** 20 - 1), "end"],
+    ],
+  ])("are those before its last line break", async (text, lines) => {
+    expect(await linesOf(text)).toEqual(lines);
+  });
+
+  it("are none where there is no file", async () => {
+    expect(await wholeLines(path).next()).toEqual({ value: undefined, done: true });
+  });
+
+  it("come while the rest is not read yet: it may be longer than the longest string", async () => {
+    execFileSync("mkfifo", [path]);
+    const writer = await open(path, "r+");
+    await writer.write("one\ntw");
+    const lines = wholeLines(path);
+    expect((await lines.next()).value).toBe("one");
+    await writer.write("o\nthr");
+    expect((await lines.next()).value).toBe("two");
+    await writer.close();
+    expect((await lines.next()).done).toBe(true);
+  });
+});
