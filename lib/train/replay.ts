@@ -60,6 +60,7 @@ export interface Replay {
 export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const { engine, adapter, run, step } = options;
   const info = await readRunInfo(run);
+  const { before, after } = await statesAround(run, step);
   const trainable = makeTrainable(engine, adapter, info.config);
   checkSameRun(run, info, {
     method: info.method,
@@ -67,7 +68,6 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
     parameters: trainable.parameters,
   });
   checkArithmetic(run, info, engine);
-  const { before, after } = await statesAround(run, step);
   checkState(before.optimizer, info.config);
   const recorded = await recordedMetrics(run, step);
   const own = claim(engine);
