@@ -4,6 +4,7 @@ export type { AdapterMatrices } from "./adapter/file.js";
 export { type FullBase, FullWeights, type NamedWeights, trainableNames } from "./adapter/full.js";
 export { linearModules, MODULE_TYPES } from "./adapter/modules.js";
 export { type ParameterRow, type ParameterTable, parameterTable } from "./adapter/parameters.js";
+export type { SaveOptions } from "./adapter/save-model.js";
 export {
   type AdapterKindName,
   type AdapterOptions,

@@ -14,6 +14,7 @@ import { parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
+import { Progress } from "../progress.js";
 
 const EXAMPLES = `
 Examples:
@@ -62,7 +63,11 @@ async function run(command: Command, { adapter: source, format, output }: Option
       if (format === "peft") return writePeftTinyLora(output, adapter, engine.basis(), model);
       const lora = plainLora(engine.basis(), adapter.v);
       if (format === "merged") {
-        const errors = await writeMerged(output, engine.model, lora, engine.dtype);
+        const progress = new Progress("merging", " tensors");
+        const options = { signal, onProgress: progress.update };
+        const errors = await writeMerged(output, engine.model, lora, engine.dtype, options).finally(() =>
+          progress.stop(),
+        );
         return console.error(mergeNote(errors, engine.dtype));
       }
       if (format === "gguf") await writeGgufLora(output, lora, engine.model.config);

@@ -13,18 +13,40 @@ import { encodeVector, roundVector } from "./vector-dtype.js";
 /** Numbers of the weights that were trained, by name, [shape]; made when their turn comes. */
 export type TrainedNumbers = ReadonlyMap<string, () => Float32Array | Promise<Float32Array>>;
 
+export interface SaveOptions {
+  /** Tensors written, of all of them. What it throws ends the work and is what the call rejects with. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Ends the work at the next tensor: the call rejects with its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Trained matrices are written in `dtype`, trained gains and biases in fp32, the others as their file has them; of a GGUF
  * file, quantized ones in `dtype`. One tensor is in memory at a time.
  */
-export async function saveModel(folder: string, model: Model, trained: TrainedNumbers, dtype: Dtype): Promise<void> {
+export async function saveModel(
+  folder: string,
+  model: Model,
+  trained: TrainedNumbers,
+  dtype: Dtype,
+  { signal, onProgress }: SaveOptions = {},
+): Promise<void> {
   await writing(folder, () => makeFolder(folder));
   for (const [name, text] of model.folderFiles()) {
     await writeFileAtomic(join(folder, name), name === "config.json" ? tellDtype(text, dtype) : text);
   }
   // Without extra ones: beside a trained embedding, the copy for a tied head would be another.
   const sources = model.tensors.filter(({ name }) => !isExtraTensor(model.config, name));
-  const tensors = sources.map((source) => [source.name, tensorOf(source, trained, dtype)] as const);
+  let done = 0;
+  const tensors = sources.map((source) => {
+    const tensor = tensorOf(source, trained, dtype);
+    const data = async () => {
+      signal?.throwIfAborted();
+      onProgress?.(done++, sources.length);
+      return tensor.data();
+    };
+    return [source.name, { ...tensor, data }] as const;
+  });
   await writeSafetensors(join(folder, "model.safetensors"), new Map(tensors), { format: "pt" });
 }
 

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { saveModel } from "../adapter/save-model.js";
+import { type SaveOptions, saveModel } from "../adapter/save-model.js";
 import { roundVector } from "../adapter/vector-dtype.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, writing } from "../files.js";
@@ -27,7 +27,13 @@ export interface MergeError {
  * Writes the folder, which must not be there yet: all of it appears at once. Other weights stay as their file has them;
  * of a GGUF file, quantized ones are written in `dtype` as well.
  */
-export async function writeMerged(folder: string, model: Model, lora: PlainLora, dtype: Dtype): Promise<MergeError[]> {
+export async function writeMerged(
+  folder: string,
+  model: Model,
+  lora: PlainLora,
+  dtype: Dtype,
+  options: SaveOptions = {},
+): Promise<MergeError[]> {
   if (existsSync(folder)) throw new TinyLoraError("ERR_FILE", `${folder}: expected no such folder yet, found one`);
   const sources = new Map(model.tensors.map((source) => [source.name, source]));
   const errors = new Map<string, MergeError>();
@@ -48,7 +54,7 @@ export async function writeMerged(folder: string, model: Model, lora: PlainLora,
   );
   try {
     await writing(folder, () => makeFolder(temporary));
-    await saveModel(temporary, model, new Map(merged), dtype);
+    await saveModel(temporary, model, new Map(merged), dtype, options);
     await writing(folder, () => rename(temporary, folder));
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });

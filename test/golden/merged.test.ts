@@ -47,6 +47,28 @@ async function withHead(name: string): Promise<string> {
   return path;
 }
 
+it("merging tells how far it is, and leaves nothing where it is aborted", async () => {
+  await using engine = await load(golden("models/qwen2-tied"), "fp32");
+  const adapter = randomAdapter(engine, "tinylora", 0.5);
+  await engine.attach(adapter);
+  const lora = plainLora(engine.basis(), adapter.v);
+  const aborted = new AbortController();
+  const told: string[] = [];
+  const onProgress = (done: number, total: number) => {
+    told.push(`${done}/${total}`);
+    if (done === 2) aborted.abort();
+  };
+  const within = await mkdtemp(join(folder, "aborted-"));
+  const merging = writeMerged(join(within, "merged"), engine.model, lora, "fp32", {
+    signal: aborted.signal,
+    onProgress,
+  });
+  await expect(merging).rejects.toThrow("aborted");
+  const total = trainableNames(engine.model).length;
+  expect(told).toEqual([`0/${total}`, `1/${total}`, `2/${total}`]);
+  expect(await readdir(within)).toEqual([]);
+});
+
 it("a tied head's copy of the embedding is not written", async () => {
   const source = await withHead("qwen2-tied");
   const model = await openModel(source);
