@@ -113,6 +113,7 @@ __device__ void head_sample(const HeadSampleTask& task) {
     if (threadIdx.x == 0) no_token(task, row);
     return;
   }
+  if (threadIdx.x == 0) task.entropy[row] = total.entropy();  // here, so that the tile need not keep what it is made of
   if (greedy) {
     const int chunk = first_largest(stats, chunks, total.largest);
     if (threadIdx.x == 0) place = {chunk, 0};
@@ -132,7 +133,9 @@ __device__ void head_sample(const HeadSampleTask& task) {
   for (int i = static_cast<int>(threadIdx.x); i < count; i += 32) l[i] *= scale;
   __syncwarp();
   const int token = greedy ? most_likely(l, count, total.largest) : draw_in_chunk(l, count, total.largest, place.left);
-  if (threadIdx.x == 0) store_token(task, row, total, first + token, l[token]);
+  if (threadIdx.x != 0) return;
+  task.token[row] = first + token;
+  task.logp[row] = total.logp(l[token]);
 }
 
 }  // namespace
@@ -153,10 +156,10 @@ extern "C" __global__ __launch_bounds__(kHeadRows) void sample_rows(SampleRowsTa
   task.kept[row] = cut ? place : -1;
 }
 
-extern "C" __global__ __launch_bounds__(128) void head_sample_bf16(HeadSampleTask task) {
+extern "C" __global__ __launch_bounds__(128, 1) void head_sample_bf16(HeadSampleTask task) {
   head_sample<FewRows<__nv_bfloat16>>(task);
 }
-extern "C" __global__ __launch_bounds__(128) void head_sample_f16(HeadSampleTask task) {
+extern "C" __global__ __launch_bounds__(128, 1) void head_sample_f16(HeadSampleTask task) {
   head_sample<FewRows<__half>>(task);
 }
 extern "C" __global__ __launch_bounds__(256) void head_sample_f32(HeadSampleTask task) { head_sample<FloatTile>(task); }

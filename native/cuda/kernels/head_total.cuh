@@ -26,13 +26,6 @@ __device__ inline void no_token(const HeadSampleTask& task, int row) {
   task.logp[row] = task.entropy[row] = __int_as_float(0x7fc00000);
 }
 
-/// Of one thread: the token of a row, and l of it.
-__device__ inline void store_token(const HeadSampleTask& task, int row, const RowTotal& total, int token, float l) {
-  task.token[row] = token;
-  task.logp[row] = total.logp(l);
-  task.entropy[row] = total.entropy();
-}
-
 /// Shared memory of row_total.
 struct TotalScratch {
   float largest[32];        // of each warp

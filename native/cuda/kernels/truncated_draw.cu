@@ -222,12 +222,15 @@ extern "C" __global__ __launch_bounds__(kTruncatedThreads) void truncated_draw(H
     if (threadIdx.x == 0) no_token(task, row);
     return;
   }
+  if (threadIdx.x == 0) task.entropy[row] = total.entropy();
   const Row own = {task.logits + static_cast<long long>(place) * vocab, vocab, total.largest};
   const Kept kept = cut(own, how);
   const Draw draw = find_run(own, kept, sampling_uniform(how.seed, how.sequence, how.position));
   if (threadIdx.x >= 32) return;
   const int token = draw_in_run(own, kept, draw);
-  if (threadIdx.x == 0) store_token(task, row, total, token, own.l[token]);
+  if (threadIdx.x != 0) return;
+  task.token[row] = token;
+  task.logp[row] = total.logp(own.l[token]);
 }
 
 }  // namespace tinylora::cuda
