@@ -30,7 +30,9 @@ GlobalMemory::~GlobalMemory() { munmap(reinterpret_cast<void*>(base_), 2 * kCapa
 
 uint64_t GlobalMemory::allocate(uint64_t bytes, const std::string& name) {
   const std::lock_guard guard(lock_);
-  if (used_ + bytes > total_ || next_ + bytes + kGap > base_ + kCapacity) return 0;
+  if (bytes > total_ - std::min(total_, used_) || bytes > kCapacity || next_ + bytes + kGap > base_ + kCapacity) {
+    return 0;
+  }
   Allocation made;
   made.begin = next_;
   made.end = made.begin + bytes;
