@@ -6,7 +6,8 @@
 
 namespace tinylora {
 
-/// `bytes` zeros, aligned to 64 bytes (2 MiB when large). Fails with ERR_MEMORY.
+/// `bytes` zeros, aligned to 64 bytes, or to 2 MiB from there on: then they take memory where they are first touched.
+/// Fails with ERR_MEMORY.
 std::shared_ptr<std::byte> aligned_zeros(std::size_t bytes);
 
 /// Scratch that only grows; what it held is lost when it does.

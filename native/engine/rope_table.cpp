@@ -2,10 +2,9 @@
 //   linear   divided by `factor`
 //   llama3   wavelengths above original_context / low_freq_factor divided by `factor`, those below
 //            original_context / high_freq_factor kept, between the two a blend that is linear in 1 / wavelength
-//   yarn     kept in pairs that turn more than beta_fast times within original_context, divided by `factor` in those
-//   that
-//            turn less than beta_slow times, between the two a blend that is linear in i; cos and sin by
-//            attention_factor
+//   yarn     kept in pairs that turn more than beta_fast times within original_context, divided by `factor` where
+//            they turn less than beta_slow times, between the two a blend that is linear in i; cos and sin are
+//            multiplied by attention_factor
 #include "engine/rope_table.h"
 
 #include <algorithm>
