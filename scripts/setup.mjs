@@ -1,7 +1,7 @@
 // Makes a checkout ready to run: packages, native addon, TypeScript. Does only what is missing or out of date, and says
 // nothing where nothing is. `--packages` stops after the first. Plain Node: it runs before anything is installed.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildNative } from "./build-native.mjs";
@@ -24,6 +24,7 @@ if (!process.argv.includes("--packages")) {
     step("compiling TypeScript", compile);
     writeFileSync(built, "");
   }
+  chmodSync(at("dist", "bin", "tinylora-native.js"), 0o755); // npx does so only when it first meets the package
 }
 
 /** Every package of the lock file that this platform needs is installed in its version. */

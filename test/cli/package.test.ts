@@ -1,6 +1,6 @@
 // The package as a dependency: what a program of its own imports, and its types under the ways to resolve them.
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { access, constants, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -20,6 +20,10 @@ function run(args: readonly string[], env = process.env): { status: number | nul
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8", env });
   return { status, output: stdout + stderr };
 }
+
+it("has a program that npx can start, also after it was compiled again", async () => {
+  await access(join(ROOT, "dist", "bin", "tinylora-native.js"), constants.X_OK);
+});
 
 it("is imported by a plain module", async () => {
   await writeFile(
