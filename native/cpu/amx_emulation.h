@@ -11,14 +11,6 @@
 
 namespace tinylora::amx {
 
-struct Config {
-  alignas(64) unsigned char palette = 1;
-  unsigned char start_row = 0;
-  unsigned char reserved[14] = {};
-  unsigned short bytes_a_row[16] = {};
-  unsigned char rows[16] = {};
-};
-
 struct Tile {
   alignas(64) unsigned char row[16][64];
 };
@@ -27,7 +19,7 @@ namespace {  // every file that emulates has its own
 
 thread_local Tile tiles[8];
 
-inline void load_config(const Config&) { std::memset(static_cast<void*>(tiles), 0, sizeof tiles); }
+inline void load_config() { std::memset(static_cast<void*>(tiles), 0, sizeof tiles); }
 inline void release() {}
 
 inline void load(int tile, const void* from, std::size_t stride) {

@@ -9,13 +9,15 @@
 
 namespace tinylora::amx {
 
+/// What LDTILECFG reads: eight tiles of 16 rows of 64 bytes.
 struct Config {
-  alignas(64) unsigned char palette = 1;
+  unsigned char palette = 1;
   unsigned char start_row = 0;
   unsigned char reserved[14] = {};
-  unsigned short bytes_a_row[16] = {};
-  unsigned char rows[16] = {};
+  unsigned short bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  unsigned char rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
+static_assert(sizeof(Config) == 64);
 
 // Functions cannot pass a tile's number on: the instructions have it built in.
 #define TINYLORA_TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
@@ -23,7 +25,13 @@ struct Config {
 #define TINYLORA_TILE_ZERO(tile) _tile_zero(tile)
 #define TINYLORA_TILE_DOT(sums, a, b) _tile_dpbf16ps(sums, a, b)
 
-inline void load_config(const Config& config) { _tile_loadconfig(&config); }
+/// GCC's intrinsics do not say what they read (12: eight bytes of the configuration, nothing of a tile), so that it
+/// drops stores it believes unused. Hence a constant, and all that was written before is in memory from here on.
+inline void load_config() {
+  alignas(64) static constexpr Config kConfig;
+  __asm__ volatile("" ::: "memory");
+  _tile_loadconfig(&kConfig);
+}
 inline void release() { _tile_release(); }
 
 }  // namespace tinylora::amx

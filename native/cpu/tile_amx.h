@@ -20,14 +20,7 @@ struct AmxTile {
 
   /// The tile registers are set up for as long as it lives.
   struct Scope {
-    Scope() {
-      amx::Config config;
-      for (int t = 0; t < 8; ++t) {
-        config.bytes_a_row[t] = 64;
-        config.rows[t] = 16;
-      }
-      amx::load_config(config);
-    }
+    Scope() { amx::load_config(); }
     ~Scope() { amx::release(); }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
