@@ -55,6 +55,7 @@ inline void dot(int sums, int a, int b) {
 }  // namespace
 
 #define TINYLORA_TILE_LOAD(tile, from, stride) load(tile, from, stride)
+#define TINYLORA_TILE_STREAM(tile, from, stride) load(tile, from, stride)
 #define TINYLORA_TILE_STORE(tile, to, stride) store(tile, to, stride)
 #define TINYLORA_TILE_ZERO(tile) zero(tile)
 #define TINYLORA_TILE_DOT(sums, a, b) dot(sums, a, b)

@@ -21,6 +21,7 @@ static_assert(sizeof(Config) == 64);
 
 // Functions cannot pass a tile's number on: the instructions have it built in.
 #define TINYLORA_TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
+#define TINYLORA_TILE_STREAM(tile, from, stride) _tile_stream_loadd(tile, from, stride)
 #define TINYLORA_TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
 #define TINYLORA_TILE_ZERO(tile) _tile_zero(tile)
 #define TINYLORA_TILE_DOT(sums, a, b) _tile_dpbf16ps(sums, a, b)

@@ -1,5 +1,5 @@
 // linear and linear_backward. Both are the same product: the way back swaps inputs and outputs, A and B, R and R^T, and
-// takes its panels of W^T from the forward layout, a panel at a time into a thread's scratch.
+// takes its panels of W^T from the forward layout, a run of panels at a time into scratch.
 #include <algorithm>
 
 #include "core/error.h"
@@ -35,9 +35,10 @@ struct Split {
   std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
 };
 
-/// Runs of blocks whose packed inputs fit the second-level cache beside a panel. Runs of panels that are read from
-/// memory once and from the third level for the other blocks, short enough for each thread to take a few.
-Split split_forward(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
+/// Runs of blocks whose packed inputs fit the second-level cache beside a panel, each taken through as many panels as
+/// leave the threads a few items to share: the inputs are fetched once a run of panels. Runs of panels that are read
+/// from memory once and from a cache for the other blocks.
+Split split_product(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
   constexpr std::size_t kBlockBytes = 256 * 1024;
   constexpr std::size_t kPanelBytes = 1024 * 1024;
   const int blocks = kernels.blocks(rows);
@@ -45,16 +46,8 @@ Split split_forward(const ProductKernels& kernels, int rows, int in, int panels,
   const int block_items = divided_up(blocks, fitting);
   const int blocks_at_once = divided_up(blocks, block_items);
   const int run = std::max<int>(1, static_cast<int>(kPanelBytes / kernels.panel_bytes(in)));
-  const int panels_at_once = std::clamp(panels / (4 * threads), 1, run);
+  const int panels_at_once = std::clamp(panels * block_items / (4 * threads), 1, run);
   return {panels_at_once, divided_up(panels, panels_at_once), blocks_at_once, divided_up(blocks, blocks_at_once)};
-}
-
-/// One panel of W^T at a time, for all blocks: rows are split only where there are too few panels for the threads.
-Split split_backward(const ProductKernels& kernels, int rows, int panels, int threads) {
-  const int blocks = kernels.blocks(rows);
-  const int wanted = threads == 1 ? 1 : divided_up(4 * threads, panels);
-  const int blocks_at_once = std::max(divided_up(blocks, wanted), std::min(blocks, 16));
-  return {1, panels, blocks_at_once, divided_up(blocks, blocks_at_once)};
 }
 
 /// The ranges of one item of a split.
@@ -178,7 +171,7 @@ void CpuBackend::linear(std::span<const LinearArgs> products) {
     auto low = low_rank.begin();
     for (const LinearArgs& args : products) {
       const PackedWeight& weight = packed(args.weight, product_, "linear");
-      const Split split = split_forward(product_, rows, in, weight.panels, pool_.threads());
+      const Split split = split_product(product_, rows, in, weight.panels, pool_.threads());
       ProductTask task = forward_task(args, weight, packed_x, row);
       if (args.lora.rank > 0) set_low_rank(task, *low++);
       planned.push_back({task, split, weight.panels, items});
@@ -200,8 +193,12 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
   const PackedWeight& weight = packed(args.weight, product_, "linear_backward");
   check_update("linear_backward", args.lora, args.z);
   check(args.lora.rank == 0 || args.d_r, "ERR_ARGUMENT", "linear_backward: d_r: expected a pointer, found null");
+  constexpr std::size_t kTransposedBytes = 2 * 1024 * 1024;
   const int panels = product_.panels(weight.in);  // of W^T
   const int outputs = weight.panels * product_.panel;
+  const std::size_t panel_bytes = product_.panel_bytes(outputs);
+  const int panels_at_once = std::clamp(static_cast<int>(kTransposedBytes / panel_bytes), 1, panels);
+  auto* transposed = scratch_->transposed.at_least<std::byte>(std::size_t(panels_at_once) * panel_bytes);
 
   for (int row = 0; row < args.rows; row += kRowsAtOnce) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
@@ -223,27 +220,35 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
     whole.y_float = true;
     whole.residual = args.add ? dx : nullptr;
 
-    const Split split = split_backward(product_, rows, panels, pool_.threads());
-    // dR is the first item, that of the parts the second, beside the panels.
-    const int reductions = lora.rank == 0 ? 0 : args.parts.count == 0 ? 1 : 2;
-    pool_.run(split.items() + reductions, [&](std::int64_t item, int thread) {
-      if (item < reductions) {
+    // dR is the first item, that of the parts the second, beside the first panels that are transposed.
+    int reductions = lora.rank == 0 ? 0 : args.parts.count == 0 ? 1 : 2;
+    for (int first = 0; first < panels; first += panels_at_once, reductions = 0) {
+      const int count = std::min(panels_at_once, panels - first);
+      pool_.run(reductions + count, [&](std::int64_t item, int) {
         const float* z = args.z + std::ptrdiff_t{row} * lora.rank;
-        if (item == 0) add_d_r(rows, lora.rank, adapter, s, z, args.d_r);
-        if (item == 1) add_part_d_r(row, rows, lora.rank, s, z, args.parts);
-        return;
-      }
-      ProductScratch::Thread& own = scratch_->threads[std::size_t(thread)];
-      ProductTask task = whole;
-      set_ranges(task, split, item - reductions, panels, product_.blocks(rows));
-      auto* panel = own.panel.at_least<std::byte>(product_.panel_bytes(outputs));
-      product_.transpose({weight.data(), weight.panel_bytes, weight.padded_in, 0, weight.panels,
-                          task.first_panel * product_.panel, panel});
-      task.panels = panel;
-      task.panel_bytes = 0;  // the one panel, whatever its number
-      task.sums = own.tiles.at_least<float>(product_.tile_floats() * std::size_t(split.blocks_at_once));
-      product_.product(task);
-    });
+        if (item < reductions) {
+          if (item == 0) add_d_r(rows, lora.rank, adapter, s, z, args.d_r);
+          if (item == 1) add_part_d_r(row, rows, lora.rank, s, z, args.parts);
+          return;
+        }
+        const auto panel = static_cast<int>(item) - reductions;
+        product_.transpose({weight.data(), weight.panel_bytes, weight.padded_in, 0, weight.panels,
+                            (first + panel) * product_.panel, transposed + std::size_t(panel) * panel_bytes});
+      });
+
+      const Split split = split_product(product_, rows, outputs, count, pool_.threads());
+      pool_.run(split.items(), [&](std::int64_t item, int thread) {
+        ProductTask task = whole;
+        set_ranges(task, split, item, count, product_.blocks(rows));
+        task.first_panel += first;
+        task.last_panel += first;
+        task.panels = transposed - std::ptrdiff_t{first} * static_cast<std::ptrdiff_t>(panel_bytes);
+        task.panel_bytes = panel_bytes;
+        task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(product_.tile_floats() *
+                                                                                 std::size_t(split.blocks_at_once));
+        product_.product(task);
+      });
+    }
   }
 }
 

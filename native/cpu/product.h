@@ -18,6 +18,7 @@ inline constexpr int kRowsAtOnce = 1024;
 ///   packed  kRowsAtOnce * padded width * 2 or 4 bytes    z  kRowsAtOnce * r floats
 ///   low  kRowsAtOnce * r floats, active  kRowsAtOnce bytes: of each product that reads the packed rows
 ///   columns kRowsAtOnce * out elements (a gradient, transposed)
+///   transposed  2 MiB or one panel of W^T
 ///   stats   kRowsAtOnce * 3 * chunks floats (head), or 16 * V floats (rows cut by top_k, top_p or min_p)
 /// and for each thread
 ///   tiles   rows of an item * panel floats               panel   padded width * panel elements (a panel of W^T)
@@ -29,7 +30,7 @@ struct ProductScratch {
   struct Thread {
     Scratch tiles, panel, logits, rows, sums;
   };
-  Scratch packed, low, z, active, stats, columns;
+  Scratch packed, low, z, active, stats, columns, transposed;
   std::vector<Thread> threads;
 };
 

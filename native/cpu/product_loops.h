@@ -1,5 +1,6 @@
 // The loops around a tile, written once for all instruction sets: packing, the product with its epilogue, and the
-// transposition of panels for the product back. A Tile has kPanel, kBlock, kStep, kElementBytes, Scope, pack and run.
+// transposition of panels for the product back. A Tile has kPanel, kBlock, kStep, kInputsAtOnce,
+// kElementBytes, Scope, pack and run.
 #pragma once
 
 #include "cpu/epilogue.h"
@@ -10,9 +11,14 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-/// Inputs of a panel that are taken through all blocks before the next ones, so that they stay in the second-level
-/// cache. Between two such runs the sums wait in memory as the floats they are.
-inline constexpr int kInputsAtOnce = 2048;
+/// Inputs of a panel that are taken through all blocks before the next ones, so that they stay in a cache (which one is
+/// the tile's to say: kInputsAtOnce). Between two such runs the sums wait in memory as the floats they are.
+template <class Tile>
+int inputs_at_once(int padded_in) {
+  const int runs = (padded_in + Tile::kInputsAtOnce - 1) / Tile::kInputsAtOnce;
+  const int steps = padded_in / Tile::kStep;
+  return (steps + runs - 1) / runs * Tile::kStep;
+}
 
 template <class Tile>
 void pack_block(const PackTask& task) {
@@ -23,10 +29,11 @@ void pack_block(const PackTask& task) {
 template <class Tile>
 void product(const ProductTask& task) {
   [[maybe_unused]] const typename Tile::Scope scope;
+  const int at_once = inputs_at_once<Tile>(task.padded_in);
   for (int panel = task.first_panel; panel < task.last_panel; ++panel) {
     const std::byte* w = task.panels + std::size_t(panel) * task.panel_bytes;
-    for (int i = 0; i < task.padded_in; i += kInputsAtOnce) {
-      const int inputs = task.padded_in - i < kInputsAtOnce ? task.padded_in - i : kInputsAtOnce;
+    for (int i = 0; i < task.padded_in; i += at_once) {
+      const int inputs = task.padded_in - i < at_once ? task.padded_in - i : at_once;
       for (int block = task.first_block; block < task.last_block; ++block) {
         const int row = block * Tile::kBlock;
         const int rows = task.rows - row < Tile::kBlock ? task.rows - row : Tile::kBlock;

@@ -1,5 +1,7 @@
 // A tile by AMX: 32 rows by 32 outputs in four tile registers, 32 inputs a step. The weight's panel is read as it lies
 // (a row of a B tile is one pair of inputs of 16 outputs); rows of x are packed by steps of 32 inputs, 64 bytes a row.
+// The panel stays in the first-level cache for all blocks. Loads of x leave no lines there: they come from the second
+// level, which gives a step's 2 KB in half the time that its dot products take.
 #pragma once
 
 #include <cstring>
@@ -15,6 +17,7 @@ struct AmxTile {
   static constexpr int kPanel = 32;
   static constexpr int kBlock = 32;
   static constexpr int kStep = 32;
+  static constexpr int kInputsAtOnce = 640;  // 40 KB of a panel, in the first-level cache
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = true;
 
@@ -30,15 +33,18 @@ struct AmxTile {
   static void pack(const PackTask& task) {
     const auto* x = static_cast<const Bf16*>(task.x);
     auto* packed = static_cast<Bf16*>(task.packed);
-    for (int i = 0; i < task.padded_in; i += kStep, packed += kBlock * kStep) {
-      const int count = task.in - i < kStep ? task.in - i : kStep;
-      for (int m = 0; m < (task.rows <= 16 ? 16 : kBlock); ++m) {
-        const int present = m < task.rows ? count : 0;
-        std::memset(static_cast<void*>(packed + m * kStep + present), 0, std::size_t(kStep - present) * sizeof(Bf16));
-        if (present > 0) {
-          std::memcpy(packed + m * kStep, x + std::ptrdiff_t{m} * task.in + i, std::size_t(present) * sizeof(Bf16));
-        }
+    const int whole = task.in / kStep * kStep;
+    for (int m = 0; m < task.rows; ++m, x += task.in) {
+      Bf16* to = packed + m * kStep;
+      for (int i = 0; i < whole; i += kStep, to += kBlock * kStep) std::memcpy(to, x + i, kRow);
+      if (whole < task.padded_in) {
+        std::memset(static_cast<void*>(to), 0, kRow);
+        std::memcpy(to, x + whole, std::size_t(task.in - whole) * sizeof(Bf16));
       }
+    }
+    const int missing = (task.rows <= 16 ? 16 : kBlock) - task.rows;
+    for (int i = 0; i < task.padded_in; i += kStep, packed += kBlock * kStep) {
+      std::memset(static_cast<void*>(packed + task.rows * kStep), 0, std::size_t(missing) * kRow);
     }
   }
 
@@ -67,7 +73,7 @@ struct AmxTile {
       TINYLORA_TILE_ZERO(1);
     }
     for (int i = 0; i < inputs; i += kStep, x += kXStep, panel += kWStep) {
-      TINYLORA_TILE_LOAD(4, x, kRow);
+      TINYLORA_TILE_STREAM(4, x, kRow);
       TINYLORA_TILE_LOAD(6, panel, kPair);
       TINYLORA_TILE_LOAD(7, panel + 64, kPair);
       TINYLORA_TILE_DOT(0, 4, 6);
@@ -92,8 +98,8 @@ struct AmxTile {
       TINYLORA_TILE_ZERO(3);
     }
     for (int i = 0; i < inputs; i += kStep, x += kXStep, panel += kWStep) {
-      TINYLORA_TILE_LOAD(4, x, kRow);
-      TINYLORA_TILE_LOAD(5, x + 16 * kRow, kRow);
+      TINYLORA_TILE_STREAM(4, x, kRow);
+      TINYLORA_TILE_STREAM(5, x + 16 * kRow, kRow);
       TINYLORA_TILE_LOAD(6, panel, kPair);
       TINYLORA_TILE_LOAD(7, panel + 64, kPair);
       TINYLORA_TILE_DOT(0, 4, 6);

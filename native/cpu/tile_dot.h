@@ -54,6 +54,7 @@ struct DotTile {
   static constexpr int kPanel = kDotPanel;
   static constexpr int kBlock = kDotRows;
   static constexpr int kStep = 2;
+  static constexpr int kInputsAtOnce = 2048;  // of a panel, in the second-level cache
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = false;
   struct Scope {};

@@ -83,6 +83,7 @@ struct FmaTile {
   static constexpr int kPanel = kTilePanel;
   static constexpr int kBlock = kTileRows;
   static constexpr int kStep = sizeof(W) == 2 ? 2 : 1;
+  static constexpr int kInputsAtOnce = 2048;  // of a panel, in the second-level cache
   static constexpr int kElementBytes = 4;
   static constexpr bool kWholeBlocks = false;
   struct Scope {};
