@@ -36,15 +36,15 @@ const noise = (stream: number, at: number) => Math.sqrt(12) * (randomUniform(5, 
 /** Far enough from zero that every continuation changes. */
 const adapters: Readonly<Record<string, (engine: Engine) => Adapter>> = {
   tinylora: (engine) => {
-    const zero = Adapter.create(engine, { rank: 2, u: 13, tying: { kind: "all" } });
+    const zero = Adapter.create(engine, { r: 2, u: 13, tying: { kind: "all" } });
     return zero.withVector(zero.v.map((_, i) => 0.02 * noise(0, i)));
   },
   lora_xs: (engine) => {
-    const zero = Adapter.create(engine, { kind: "lora_xs", rank: 4 });
+    const zero = Adapter.create(engine, { kind: "lora_xs", r: 4 });
     return zero.withVector(zero.v.map((_, i) => 0.02 * noise(1, i)));
   },
   lora: (engine) => {
-    const zero = Adapter.create(engine, { kind: "lora", rank: 8, alpha: 16 });
+    const zero = Adapter.create(engine, { kind: "lora", r: 8, loraAlpha: 16 });
     return zero.withMatrices(
       new Map(
         [...zero.matrices!].map(([name, { a, b, p }], stream) => [
@@ -112,7 +112,7 @@ async function exported(name: string, adapter: Adapter, engine: Engine): Promise
 
 /** What the engine makes of each prompt, the likeliest token each time, and the log-probabilities of prompt and text. */
 async function continuations(engine: Engine, prompts: readonly Int32Array[], adapter: number | "base") {
-  const made = await engine.generate(prompts, { temperature: 0, maxNewTokens: newTokens, adapter });
+  const made = await engine.generate(prompts, { temperature: 0, maxCompletionLength: newTokens, adapter });
   const wholes = made.map(({ tokens }, i) => Int32Array.of(...prompts[i]!, ...tokens));
   const scored = await engine.logprobs(wholes, { adapter });
   return made.map(({ tokens }, i) => ({ text: tokens, whole: wholes[i]!, logprobs: scored[i]!.logprobs }));

@@ -28,8 +28,8 @@ const engine = await Engine.load(findModel(options.model), {
   dtype: options.dtype === "fp32" ? "fp32" : "bf16",
   threads: Number(options.threads),
 });
-const targets = options.target ? { targets: [options.target as ModuleType] } : {};
-await engine.attach(Adapter.create(engine, { rank: Number(options.r), u: Number(options.u), ...targets }));
+const targets = options.target ? { targetModules: [options.target as ModuleType] } : {};
+await engine.attach(Adapter.create(engine, { r: Number(options.r), u: Number(options.u), ...targets }));
 
 const tokens = (count: number, seed: number) => Int32Array.from({ length: count }, (_, i) => 1 + ((7 * i + seed) % 50));
 const sequences = Array.from({ length: Number(options.prompts) }, (_, g) => {

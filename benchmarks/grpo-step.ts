@@ -28,7 +28,7 @@ const engine = await Engine.load(options.model, {
   maxSequences: sequences,
   cacheTokens: sequences * (newTokens + 512),
 });
-const adapter = Adapter.create(engine, { rank: 2, u: 13, tying: { kind: "all" } });
+const adapter = Adapter.create(engine, { r: 2, u: 13, tying: { kind: "all" } });
 /** The engine, but nothing stops a completion early: the work is the same for whoever is compared. */
 const unstopped: TrainablePolicy = {
   device: engine.device,

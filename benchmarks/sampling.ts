@@ -32,7 +32,7 @@ const engine = await Engine.load(options.model, {
   cacheTokens: largest * (newTokens + 512),
 });
 if (options.adapter === "tinylora") {
-  const adapter = Adapter.create(engine, { rank: 2, u: 13, tying: { kind: "all" } });
+  const adapter = Adapter.create(engine, { r: 2, u: 13, tying: { kind: "all" } });
   await engine.attach(adapter.withVector(adapter.v.map((_, i) => 0.02 * Math.cos(i))));
 }
 
@@ -62,7 +62,7 @@ async function repeated(measure: () => Promise<number>): Promise<number[]> {
 async function seconds(batch: number, count: number): Promise<number> {
   const prompts = questions.slice(0, batch).map((question) => [{ role: "user" as const, content: question }]);
   const start = performance.now();
-  const completions = await engine.generate(prompts, { maxNewTokens: count, temperature: 1, stopTokens: [] });
+  const completions = await engine.generate(prompts, { maxCompletionLength: count, temperature: 1, stopTokens: [] });
   for (const { tokens } of completions) {
     if (tokens.length !== count) throw new Error(`expected ${count} tokens, got ${tokens.length}`);
   }

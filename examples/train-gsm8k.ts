@@ -11,7 +11,7 @@ const steps = Number(process.argv[3] ?? 150);
 await using engine = await Engine.load(model, { onProgress: progress("loading") });
 
 // One vector of 13 numbers moves all 210 weight matrices along directions that their SVD fixes.
-const adapter = Adapter.create(engine, { rank: 2, u: 13, tying: { kind: "all" }, dtype: "bf16" });
+const adapter = Adapter.create(engine, { r: 2, u: 13, tying: { kind: "all" }, dtype: "bf16" });
 await engine.attach(adapter, { onProgress: progress("SVD") });
 
 // A reward is any function of a completion and its problem. The trainer samples the next ones while it runs.

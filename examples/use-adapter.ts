@@ -13,13 +13,16 @@ await using engine = await Engine.load(findModel(model));
 await engine.attach(adapter);
 
 // Streaming, with the adapter.
-for await (const piece of engine.stream([{ role: "user", content: question }], { temperature: 0, maxNewTokens: 200 })) {
+for await (const piece of engine.stream([{ role: "user", content: question }], {
+  temperature: 0,
+  maxCompletionLength: 200,
+})) {
   process.stdout.write(piece.text);
 }
 console.log();
 
 // Both models side by side in one batch: `adapter: "base"` leaves the 13 numbers out.
-const options = { temperature: 0, maxNewTokens: 200 };
+const options = { temperature: 0, maxCompletionLength: 200 };
 const messages = [{ role: "user" as const, content: question }];
 const [[tuned], [base]] = await Promise.all([
   engine.generate([messages], options),

@@ -298,8 +298,8 @@ export class Engine implements AsyncDisposable {
   ): Promise<AdapterBasis> {
     const { spec, matrices } = first;
     if (matrices) return matricesBasis(spec, this.modules, matrices, slots);
-    const adapted = targetedModules(this.modules, spec.targets);
-    const factors = await cachedSvd(this.#session, spec.rank, adapted, options);
+    const adapted = targetedModules(this.modules, spec.targetModules);
+    const factors = await cachedSvd(this.#session, spec.r, adapted, options);
     return buildBasis(projections.specs, this.modules, factors, slots);
   }
 }

@@ -14,9 +14,9 @@ export type Prompt = string | readonly Message[] | Int32Array;
 
 export interface GenerateOptions {
   /** Completions of each prompt, 1 by default. */
-  readonly count?: number | undefined;
+  readonly numGenerations?: number | undefined;
   /** Tokens of a completion at most, 256 by default; it also ends where the model's context does. */
-  readonly maxNewTokens?: number | undefined;
+  readonly maxCompletionLength?: number | undefined;
   /** 1 by default; 0 is greedy. */
   readonly temperature?: number | undefined;
   /** Sample from the likeliest tokens that reach this mass, above 0 to 1; 1 by default: all. */
@@ -41,10 +41,10 @@ export interface GenerateOptions {
 }
 
 /** `GenerateOptions` of a single completion. */
-export type StreamOptions = Omit<GenerateOptions, "count">;
+export type StreamOptions = Omit<GenerateOptions, "numGenerations">;
 
 const STREAM_OPTION_NAMES = {
-  maxNewTokens: true,
+  maxCompletionLength: true,
   temperature: true,
   topP: true,
   topK: true,
@@ -55,7 +55,7 @@ const STREAM_OPTION_NAMES = {
   adapter: true,
   signal: true,
 } satisfies Record<keyof StreamOptions, true>;
-const OPTION_NAMES = { count: true, ...STREAM_OPTION_NAMES } satisfies Record<keyof GenerateOptions, true>;
+const OPTION_NAMES = { numGenerations: true, ...STREAM_OPTION_NAMES } satisfies Record<keyof GenerateOptions, true>;
 
 export interface Completion {
   /** Place of the prompt in the call. */
@@ -68,7 +68,7 @@ export interface Completion {
   readonly tokens: Int32Array;
   /** [tokens], natural logarithms: of each token under the distribution that the temperature gives. */
   readonly logprobs: Float32Array;
-  /** Ended by a stop token or text, or cut at maxNewTokens or the model's context. */
+  /** Ended by a stop token or text, or cut at maxCompletionLength or the model's context. */
   readonly reason: "stop" | "length";
   /** Of what sampled this: of the slot's v, or of the model's weights, 0 until they are trained. */
   readonly version: number;
@@ -99,12 +99,12 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Completion> {
     checkOptionNames("generate", this.#options, OPTION_NAMES);
-    const { count = 1, signal } = this.#options;
+    const { numGenerations = 1, signal } = this.#options;
     const prompts = isPrompt(this.#prompts) ? [this.#prompts] : this.#prompts;
     const toRequest = (prompt: Prompt, i: number) =>
-      sampleRequest(this.#engine, prompt, i, this.#options, i * count, false);
+      sampleRequest(this.#engine, prompt, i, this.#options, i * numGenerations, false);
     const requests = await inTurn(prompts, toRequest, { signal });
-    let open = requests.length * count;
+    let open = requests.length * numGenerations;
     for await (const [prompt, event] of sampleEvents(this.#engine, requests, signal)) {
       if (event.type !== "finished") continue;
       const { completion: index, tokens, logprobs, reason, version } = event;
@@ -220,8 +220,8 @@ function sampleRequest(
   return {
     prompt: promptTokens(engine, prompt, place),
     slot: adapterSlot(engine, options.adapter),
-    count: options.count ?? 1,
-    maxNewTokens: options.maxNewTokens ?? 256,
+    numGenerations: options.numGenerations ?? 1,
+    maxCompletionLength: options.maxCompletionLength ?? 256,
     temperature: options.temperature ?? 1,
     topP: options.topP ?? 1,
     topK: options.topK ?? 0,

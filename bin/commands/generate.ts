@@ -45,7 +45,7 @@ async function run(command: Command, given: string | undefined, options: Options
   await interruptible((signal) =>
     withEngine(config, adapter, signal, async (engine) => {
       const pieces = engine.stream(options.text ? prompt : messages, {
-        maxNewTokens: config.max_completion_length,
+        maxCompletionLength: config.max_completion_length,
         temperature: options.temperature,
         topP: config.top_p,
         topK: config.top_k,

@@ -114,7 +114,7 @@ function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Ada
   if (spec.kind === "lora") return loraText(spec, parameters, adapter);
   const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
   const { distribution, seed } = spec.projection;
-  const head = `Adapter  ${spec.kind}, r ${spec.rank}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${distribution}${distribution === "unit" ? "" : ` from seed ${seed}`}
+  const head = `Adapter  ${spec.kind}, r ${spec.r}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${distribution}${distribution === "unit" ? "" : ` from seed ${seed}`}
   ${grouped(trained)} trained numbers (${groups} tie ${groups === 1 ? "group" : "groups"}), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
 `;
   const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`, row.groups, grouped(row.frozen)]);
@@ -127,7 +127,7 @@ function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Ada
 
 /** A and B are trained: there are no tie groups, and nothing is frozen. */
 function loraText(
-  { kind, rank }: AdapterSpec,
+  { kind, r: rank }: AdapterSpec,
   { trained, modules, bytes, adapted, rows }: ParameterTable,
   adapter: Adapter | undefined,
 ): string {

@@ -18,18 +18,18 @@ export interface AdapterBase {
   readonly modules: readonly LinearModule[];
 }
 
-type CreateOptions = AdapterOptions & { readonly alpha?: number | undefined };
+type CreateOptions = AdapterOptions & { readonly loraAlpha?: number | undefined };
 
 const OPTION_NAMES = {
   kind: true,
-  rank: true,
+  r: true,
   u: true,
   tying: true,
   split: true,
   projection: true,
-  targets: true,
+  targetModules: true,
   dtype: true,
-  alpha: true,
+  loraAlpha: true,
 } satisfies Record<keyof CreateOptions, true>;
 
 /**
@@ -65,19 +65,19 @@ export class Adapter {
 
   /**
    * A new adapter of this base model that leaves it exactly what it is: v = 0, or B = 0 for kind lora, whose update is
-   * scaled by alpha / r (alpha is r when not given). By default the paper's 13 numbers: rank 2, u 13, one v for all
+   * scaled by loraAlpha / r (loraAlpha is r when not given). By default the paper's 13 numbers: rank 2, u 13, one v for all
    * modules. ERR_ARGUMENT for an unknown option, ERR_ADAPTER for options that make none.
    */
   static create(base: AdapterBase, options: CreateOptions = {}): Adapter {
     checkOptionNames("Adapter.create", options, OPTION_NAMES);
-    const { alpha, ...rest } = options;
+    const { loraAlpha, ...rest } = options;
     const spec = adapterSpec(rest);
     checkRank(spec, base.modules);
     const facts = { spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE };
     const { matrices } = ADAPTER_KINDS[spec.kind];
     if (!matrices) return new Adapter({ ...facts, v: new Float32Array(parameterTable(spec, base.modules).vector) });
-    const v = Float32Array.of((alpha ?? spec.rank) / spec.rank);
-    return new Adapter({ ...facts, v }, matrices(spec, targetedModules(base.modules, spec.targets)));
+    const v = Float32Array.of((loraAlpha ?? spec.r) / spec.r);
+    return new Adapter({ ...facts, v }, matrices(spec, targetedModules(base.modules, spec.targetModules)));
   }
 
   /** Whether A and B are what is trained, and v fixed. */
@@ -137,7 +137,7 @@ export class Adapter {
 
   /** Short enough to paste: `load` takes it in place of a file. Of an adapter with trained A and B, a name. */
   toString(): string {
-    if (this.trainsMatrices) return `${this.spec.kind} of rank ${this.spec.rank} for ${this.fingerprint}`;
+    if (this.trainsMatrices) return `${this.spec.kind} of rank ${this.spec.r} for ${this.fingerprint}`;
     return encodeShort(this.#facts());
   }
 

@@ -19,12 +19,12 @@ export function buildBasis(
   slots: number,
 ): AdapterBasis {
   const spec = specs[0]!;
-  const adapted = targetedModules(modules, spec.targets);
+  const adapted = targetedModules(modules, spec.targetModules);
   const groups = tieGroups(spec.tying, adapted);
   const byModule = new Map(factors.map((factor) => [factor.module, factor]));
   const kind = ADAPTER_KINDS[spec.kind];
   return {
-    rank: spec.rank,
+    rank: spec.r,
     u: spec.u * specs.length,
     groups: groups.count,
     slots,
@@ -44,9 +44,9 @@ export function matricesBasis(
   matrices: AdapterMatrices,
   slots: number,
 ): AdapterBasis {
-  const adapted = targetedModules(modules, spec.targets);
+  const adapted = targetedModules(modules, spec.targetModules);
   const groups = tieGroups(spec.tying, adapted);
-  const { rank, u } = spec;
+  const { r: rank, u } = spec;
   return {
     rank,
     u,
@@ -76,7 +76,7 @@ function joined(parts: readonly Float32Array[]): Float32Array {
 }
 
 /** left: B = U diag(S), A = V^T; sqrt: the root of S goes to either side. */
-function splitFactors({ u, s, vt }: SvdFactors, { rank, split }: AdapterSpec): { a: Float32Array; b: Float32Array } {
+function splitFactors({ u, s, vt }: SvdFactors, { r: rank, split }: AdapterSpec): { a: Float32Array; b: Float32Array } {
   const inputs = vt.length / rank;
   const right = split === "left" ? s.map(() => 1) : s.map(Math.sqrt);
   const left = split === "left" ? s : right;
@@ -88,11 +88,11 @@ function splitFactors({ u, s, vt }: SvdFactors, { rank, split }: AdapterSpec): {
 
 /** An SVD of rank r needs matrices with r rows and columns. */
 export function checkRank(spec: AdapterSpec, modules: readonly LinearModule[]): void {
-  for (const { name, in: inputs, out: outputs } of targetedModules(modules, spec.targets)) {
-    if (spec.rank > Math.min(inputs, outputs)) {
+  for (const { name, in: inputs, out: outputs } of targetedModules(modules, spec.targetModules)) {
+    if (spec.r > Math.min(inputs, outputs)) {
       throw new TinyLoraError(
         "ERR_ADAPTER",
-        `rank: expected at most ${Math.min(inputs, outputs)}, the smaller side of ${name} (${outputs} x ${inputs}), found ${spec.rank}`,
+        `r: expected at most ${Math.min(inputs, outputs)}, the smaller side of ${name} (${outputs} x ${inputs}), found ${spec.r}`,
       );
     }
   }

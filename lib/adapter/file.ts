@@ -60,23 +60,23 @@ export async function writeAdapterFile(folder: string, file: AdapterFile, packag
     ["v", { dtype: TENSOR_DTYPES[spec.dtype], shape: [v.length / spec.u, spec.u], data: encodeVector(v, spec.dtype) }],
   ]);
   for (const [name, { a, b, p }] of file.matrices ?? []) {
-    tensors.set(`${name}.A`, floatTensor(a, [spec.rank, a.length / spec.rank]));
-    tensors.set(`${name}.B`, floatTensor(b, [b.length / spec.rank, spec.rank]));
-    tensors.set(`${name}.P`, floatTensor(p, [spec.u, spec.rank, spec.rank]));
+    tensors.set(`${name}.A`, floatTensor(a, [spec.r, a.length / spec.r]));
+    tensors.set(`${name}.B`, floatTensor(b, [b.length / spec.r, spec.r]));
+    tensors.set(`${name}.P`, floatTensor(p, [spec.u, spec.r, spec.r]));
   }
   const bytes = encodeSafetensors(tensors, { format: "tinylora" });
   const facts: Facts = {
     format: FORMAT,
     package_version: packageVersion,
     kind: spec.kind,
-    r: spec.rank,
+    r: spec.r,
     u: spec.u,
     tying: spec.tying.kind,
     ...("nTie" in spec.tying ? { n_tie: spec.tying.nTie } : {}),
     ...("ratio" in spec.tying ? { weight_tying: spec.tying.ratio } : {}),
     split: spec.split,
     projection: spec.projection,
-    target_modules: [...spec.targets] as ModuleType[],
+    target_modules: [...spec.targetModules] as ModuleType[],
     v_dtype: spec.dtype,
     trained: v.length,
     base_fingerprint: file.fingerprint,
@@ -162,12 +162,12 @@ function specOf(facts: Facts, path: string): AdapterFacts["spec"] {
   try {
     spec = adapterSpec({
       kind: facts.kind,
-      rank: facts.r,
+      r: facts.r,
       u: facts.u,
       tying: makeTying(facts.tying, facts.n_tie, facts.weight_tying),
       split: facts.split,
       projection: facts.projection,
-      targets: facts.target_modules,
+      targetModules: facts.target_modules,
       dtype: facts.v_dtype,
     });
   } catch (cause) {

@@ -26,25 +26,25 @@ export class FullWeights {
   /** Of the weights that are trained. */
   readonly names: readonly string[];
   /** The types of modules that were chosen; null: everything is trained. */
-  readonly targets: readonly ModuleType[] | null;
+  readonly targetModules: readonly ModuleType[] | null;
   readonly #base: FullBase;
   readonly #weights: NamedWeights | undefined;
 
-  private constructor(base: FullBase, targets: readonly ModuleType[] | null, weights?: NamedWeights) {
+  private constructor(base: FullBase, targetModules: readonly ModuleType[] | null, weights?: NamedWeights) {
     this.fingerprint = base.fingerprint;
-    this.names = trainableNames(base.model, targets ?? undefined);
-    this.targets = targets;
+    this.names = trainableNames(base.model, targetModules ?? undefined);
+    this.targetModules = targetModules;
     this.#base = base;
     this.#weights = weights;
   }
 
-  /** `targets`: types of linear modules, whose weights and biases are trained; everything when not given. */
-  static of(base: FullBase, targets?: readonly ModuleType[]): FullWeights {
-    return new FullWeights(base, targets ?? null);
+  /** `targetModules`: types of linear modules, whose weights and biases are trained; everything when not given. */
+  static of(base: FullBase, targetModules?: readonly ModuleType[]): FullWeights {
+    return new FullWeights(base, targetModules ?? null);
   }
 
   withWeights(weights: NamedWeights): FullWeights {
-    return new FullWeights(this.#base, this.targets, weights);
+    return new FullWeights(this.#base, this.targetModules, weights);
   }
 
   /** Writes a Hugging Face folder: trained matrices in the engine's dtype, gains and biases in fp32, the rest as it was. */
@@ -61,9 +61,9 @@ export class FullWeights {
 /** Names of the weights that full fine-tuning of this model trains. */
 export function trainableNames(
   { config, tensors }: Pick<Model, "config" | "tensors">,
-  targets?: readonly ModuleType[],
+  targetModules?: readonly ModuleType[],
 ): string[] {
   const names = tensors.map(({ name }) => name);
-  if (targets) return names.filter((name) => targets.some((type) => name.includes(`.${type}.`)));
+  if (targetModules) return names.filter((name) => targetModules.some((type) => name.includes(`.${type}.`)));
   return names.filter((name) => !isExtraTensor(config, name));
 }

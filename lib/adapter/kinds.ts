@@ -12,7 +12,7 @@ export interface AdapterKind {
   /** What a spec of this kind has where nothing else is asked for. */
   readonly defaults: Partial<AdapterSpec>;
   /** u as the kind has it: the asked one, or what the rank says. */
-  numbersPerGroup(spec: Pick<AdapterSpec, "rank" | "u">): number;
+  numbersPerGroup(spec: Pick<AdapterSpec, "r" | "u">): number;
   /** [numbers, r, r] of the module with this index. */
   projection(spec: AdapterSpec, module: number): Float32Array;
   /** A and B at the start, of a kind that trains them instead of v; others take theirs from the SVD. */
@@ -22,13 +22,13 @@ export interface AdapterKind {
 const tinyLora: AdapterKind = {
   defaults: {},
   numbersPerGroup: (spec) => spec.u,
-  projection: (spec, module) => projection({ ...spec.projection, module, u: spec.u, rank: spec.rank }),
+  projection: (spec, module) => projection({ ...spec.projection, module, u: spec.u, rank: spec.r }),
 };
 
 /** All of R is trained: its r * r entries are v, each with its unit matrix. */
 const loraXs: AdapterKind = {
   defaults: { tying: { kind: "none" }, projection: { seed: 0, distribution: "unit" } },
-  numbersPerGroup: (spec) => spec.rank ** 2,
+  numbersPerGroup: (spec) => spec.r ** 2,
   projection: tinyLora.projection,
 };
 
@@ -36,14 +36,14 @@ const loraXs: AdapterKind = {
 const lora: AdapterKind = {
   defaults: { tying: { kind: "all" } },
   numbersPerGroup: () => 1,
-  projection: ({ rank }) => Float32Array.from({ length: rank * rank }, (_, i) => (i % (rank + 1) === 0 ? 1 : 0)),
+  projection: ({ r: rank }) => Float32Array.from({ length: rank * rank }, (_, i) => (i % (rank + 1) === 0 ? 1 : 0)),
   matrices: (spec, modules) =>
     new Map(
       modules.map(({ index, name, in: inputs, out }) => [
         name,
         {
           a: kaimingUniform(spec, index, inputs),
-          b: new Float32Array(out * spec.rank),
+          b: new Float32Array(out * spec.r),
           p: lora.projection(spec, index),
         },
       ]),
@@ -51,7 +51,7 @@ const lora: AdapterKind = {
 };
 
 /** [r, in], uniform in +-1 / sqrt(in): torch's kaiming_uniform_ with a = sqrt(5), which PEFT starts A from. */
-function kaimingUniform({ rank, projection: { seed } }: AdapterSpec, module: number, inputs: number): Float32Array {
+function kaimingUniform({ r: rank, projection: { seed } }: AdapterSpec, module: number, inputs: number): Float32Array {
   const bound = 1 / Math.sqrt(inputs);
   return Float32Array.from(
     { length: rank * inputs },

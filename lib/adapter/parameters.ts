@@ -34,11 +34,11 @@ export interface ParameterRow {
 
 /** Needs the shapes only (`linearModules`), no weights. */
 export function parameterTable(spec: AdapterSpec, modules: readonly LinearModule[]): ParameterTable {
-  const adapted = targetedModules(modules, spec.targets);
+  const adapted = targetedModules(modules, spec.targetModules);
   const groups = tieGroups(spec.tying, adapted);
   const { matrices } = ADAPTER_KINDS[spec.kind];
-  const factors = (module: LinearModule) => spec.rank * (module.in + module.out);
-  const frozen = (module: LinearModule) => (matrices ? 0 : factors(module) + spec.u * spec.rank ** 2);
+  const factors = (module: LinearModule) => spec.r * (module.in + module.out);
+  const frozen = (module: LinearModule) => (matrices ? 0 : factors(module) + spec.u * spec.r ** 2);
   const rows = MODULE_TYPES.flatMap((type) => {
     const ofType = adapted.filter((module) => module.type === type);
     const first = ofType[0];

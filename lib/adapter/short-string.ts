@@ -36,9 +36,9 @@ export function encodeShort({ spec, fingerprint, svdRecipe, v }: AdapterFacts): 
       KIND_NAMES.indexOf(spec.kind) | (SPLITS.indexOf(spec.split) << 4),
       TYING_KINDS.indexOf(tying.kind) | (DISTRIBUTIONS.indexOf(spec.projection.distribution) << 4),
       VECTOR_DTYPES.indexOf(spec.dtype),
-      MODULE_TYPES.reduce((bits, type, i) => bits | (spec.targets.includes(type) ? 1 << i : 0), 0),
+      MODULE_TYPES.reduce((bits, type, i) => bits | (spec.targetModules.includes(type) ? 1 << i : 0), 0),
     ]),
-    ...[spec.rank, spec.u, svdRecipe, spec.projection.seed].map(varint),
+    ...[spec.r, spec.u, svdRecipe, spec.projection.seed].map(varint),
     "nTie" in tying ? varint(tying.nTie) : Buffer.alloc(0),
     "ratio" in tying ? double(tying.ratio) : Buffer.alloc(0),
     Buffer.from(fingerprint, "hex"),
@@ -66,15 +66,15 @@ export function decodeShort(text: string): AdapterFacts {
 
 function readFacts(reader: Reader): AdapterFacts {
   const [first, second, third, bits] = [reader.byte(), reader.byte(), reader.byte(), reader.byte()];
-  const [rank, u, svdRecipe, seed] = [reader.varint(), reader.varint(), reader.varint(), reader.varint()];
+  const [r, u, svdRecipe, seed] = [reader.varint(), reader.varint(), reader.varint(), reader.varint()];
   const spec = adapterSpec({
     kind: pick(KIND_NAMES, first & 15),
-    rank,
+    r,
     u,
     tying: readTying(pick(TYING_KINDS, second & 15), reader),
     split: pick(SPLITS, first >> 4),
     projection: { seed, distribution: pick(DISTRIBUTIONS, second >> 4) },
-    targets: MODULE_TYPES.filter((_, i) => bits & (1 << i)),
+    targetModules: MODULE_TYPES.filter((_, i) => bits & (1 << i)),
     dtype: pick(VECTOR_DTYPES, third),
   });
   const fingerprint = reader.take(8).toString("hex");

@@ -8,8 +8,8 @@ import { VECTOR_DTYPES, type VectorDtype } from "./vector-dtype.js";
 /** Everything that makes an adapter of a base model, but for its v. docs/method.md explains the symbols. */
 export interface AdapterSpec {
   readonly kind: AdapterKindName;
-  /** r: rank of the truncated SVD. */
-  readonly rank: number;
+  /** Rank of the truncated SVD. */
+  readonly r: number;
   /** Numbers in the v of one tie group. */
   readonly u: number;
   readonly tying: Tying;
@@ -17,7 +17,7 @@ export interface AdapterSpec {
   readonly split: Split;
   readonly projection: { readonly seed: number; readonly distribution: Distribution };
   /** In model order, each once. */
-  readonly targets: readonly ModuleType[];
+  readonly targetModules: readonly ModuleType[];
   /** How v is kept and saved. */
   readonly dtype: VectorDtype;
 }
@@ -33,12 +33,12 @@ export const DISTRIBUTIONS = ["normal", "uniform", "orthogonal", "unit"] as cons
 /** The paper's 13 numbers: every module of the model shares one v. */
 export const DEFAULT_SPEC: AdapterSpec = {
   kind: "tinylora",
-  rank: 2,
+  r: 2,
   u: 13,
   tying: { kind: "all" },
   split: "left",
   projection: { seed: 0, distribution: "normal" },
-  targets: MODULE_TYPES,
+  targetModules: MODULE_TYPES,
   dtype: "fp32",
 };
 
@@ -48,14 +48,14 @@ export const LARGEST_RANK = 16;
 /** Options of an adapter; what is left out or undefined has the kind's default. */
 export type AdapterOptions = { readonly [Key in keyof AdapterSpec]?: AdapterSpec[Key] | undefined };
 
-/** A complete, checked spec: `options` over the kind's defaults, targets in model order. ERR_ADAPTER. */
+/** A complete, checked spec: `options` over the kind's defaults, targetModules in model order. ERR_ADAPTER. */
 export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   const name = options.kind ?? DEFAULT_SPEC.kind;
   checkOneOf("kind", name, KIND_NAMES);
   const kind = ADAPTER_KINDS[name];
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const asked: AdapterSpec = { ...DEFAULT_SPEC, ...kind.defaults, ...given };
-  checkWhole("rank", asked.rank, 1, LARGEST_RANK);
+  checkWhole("r", asked.r, 1, LARGEST_RANK);
   const spec = { ...asked, u: kind.numbersPerGroup(asked) };
   checkWhole("u", spec.u, 1, 4096);
   checkOneOf("split", spec.split, SPLITS);
@@ -64,14 +64,14 @@ export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   if (spec.kind === "lora" && spec.dtype !== "fp32") {
     throw new TinyLoraError("ERR_ADAPTER", `dtype: expected fp32 for A and B of lora, found ${spec.dtype}`);
   }
-  if (spec.kind !== "lora" && spec.projection.distribution === "unit" && spec.u !== spec.rank ** 2) {
+  if (spec.kind !== "lora" && spec.projection.distribution === "unit" && spec.u !== spec.r ** 2) {
     throw new TinyLoraError(
       "ERR_ADAPTER",
-      `u: expected r * r = ${spec.rank ** 2} for the unit projection, found ${spec.u}`,
+      `u: expected r * r = ${spec.r ** 2} for the unit projection, found ${spec.u}`,
     );
   }
-  for (const target of spec.targets) checkOneOf("target module", target, MODULE_TYPES);
-  if (spec.targets.length === 0) {
+  for (const target of spec.targetModules) checkOneOf("target module", target, MODULE_TYPES);
+  if (spec.targetModules.length === 0) {
     throw new TinyLoraError("ERR_ADAPTER", `target modules: expected some of ${MODULE_TYPES.join(", ")}, found none`);
   }
   checkOneOf("dtype of v", spec.dtype, VECTOR_DTYPES);
@@ -79,7 +79,7 @@ export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   return {
     ...spec,
     tying: makeTying(tying, nTie, ratio),
-    targets: MODULE_TYPES.filter((type) => spec.targets.includes(type)),
+    targetModules: MODULE_TYPES.filter((type) => spec.targetModules.includes(type)),
   };
 }
 
@@ -96,6 +96,6 @@ function checkWhole(what: string, value: unknown, least: number, most: number): 
 }
 
 /** Adapters with equal keys share A, B and the tie groups: they can be used side by side in one batch. */
-export function geometryKey({ kind, rank, u, tying, split, targets }: AdapterSpec): string {
-  return [kind, rank, u, tyingText(tying), split, ...targets].join(" ");
+export function geometryKey({ kind, r, u, tying, split, targetModules }: AdapterSpec): string {
+  return [kind, r, u, tyingText(tying), split, ...targetModules].join(" ");
 }

@@ -4,12 +4,14 @@ import type { Tying } from "../adapter/tying.js";
 import type { TrainConfig } from "./schema.js";
 
 /** The adapter that the options describe; none where the model's own weights are trained. ERR_ADAPTER where it cannot be. */
-export function adapterOptions(config: TrainConfig): (AdapterSpec & { readonly alpha?: number | undefined }) | null {
+export function adapterOptions(
+  config: TrainConfig,
+): (AdapterSpec & { readonly loraAlpha?: number | undefined }) | null {
   if (config.adapter === "full") return null;
   const kind: AdapterKindName = config.adapter;
   const spec = adapterSpec({
     kind,
-    rank: config.r,
+    r: config.r,
     ...(config.u === null ? {} : { u: config.u }),
     ...(config.tying === null ? {} : { tying: tyingOptions(config, config.tying) }),
     split: config.split,
@@ -17,10 +19,10 @@ export function adapterOptions(config: TrainConfig): (AdapterSpec & { readonly a
       seed: config.projection_seed,
       distribution: config.projection ?? (kind === "tinylora" ? "normal" : "unit"),
     },
-    ...(config.target_modules === null ? {} : { targets: config.target_modules }),
+    ...(config.target_modules === null ? {} : { targetModules: config.target_modules }),
     dtype: config.v_dtype,
   });
-  return { ...spec, alpha: config.lora_alpha ?? undefined };
+  return { ...spec, loraAlpha: config.lora_alpha ?? undefined };
 }
 
 /** The schema has seen to it that the number each kind needs is there. */
@@ -31,9 +33,9 @@ function tyingOptions({ n_tie, weight_tying }: TrainConfig, tying: Tying["kind"]
 
 /** The options that describe this adapter, but for its numbers: those that mean something for its kind. */
 export function optionsOf({ spec, v }: Pick<Adapter, "spec" | "v">): Readonly<Record<string, unknown>> {
-  const { kind, rank, u, tying, split, projection, targets, dtype } = spec;
-  const common = { adapter: kind, r: rank, target_modules: targets };
-  if (kind === "lora") return { ...common, lora_alpha: v[0]! * rank };
+  const { kind, r, u, tying, split, projection, targetModules, dtype } = spec;
+  const common = { adapter: kind, r, target_modules: targetModules };
+  if (kind === "lora") return { ...common, lora_alpha: v[0]! * r };
   const shared = {
     ...common,
     tying: tying.kind,

@@ -33,13 +33,13 @@ export function differences(trained: Adapter | FullWeights, config: TrainConfig)
 
 function descriptionOf(trained: Adapter | FullWeights): Description {
   if (trained instanceof Adapter) return optionsOf(trained);
-  return { adapter: "full", target_modules: trained.targets };
+  return { adapter: "full", target_modules: trained.targetModules };
 }
 
 function ofConfig(config: TrainConfig): Description {
   const spec = adapterOptions(config);
   if (spec === null) return { adapter: "full", target_modules: config.target_modules };
-  return optionsOf({ spec, v: Float32Array.of((spec.alpha ?? spec.rank) / spec.rank) });
+  return optionsOf({ spec, v: Float32Array.of((spec.loraAlpha ?? spec.r) / spec.r) });
 }
 
 /** The kind, with what it cannot be without. */

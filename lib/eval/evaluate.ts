@@ -92,8 +92,8 @@ export async function evaluate(
   const toRequest = (example: Example, place: number) => ({
     prompt: encodePrompt(policy, toPrompt(example.question, options), example.id, options.max_completion_length),
     slot: options.slot,
-    count: samples,
-    maxNewTokens: options.max_completion_length,
+    numGenerations: samples,
+    maxCompletionLength: options.max_completion_length,
     temperature: options.temperature,
     topP: options.top_p,
     topK: options.top_k,

@@ -47,19 +47,19 @@ export async function importPeftLora(source: string, base: AdapterBase, folder: 
   const config = checkPeftConfig(source, await readPeftConfig(source), configSchema);
   const file = join(source, PEFT_TENSORS);
   const tensors = await readPeftTensors(source);
-  const targets = MODULE_TYPES.filter((type) =>
+  const targetModules = MODULE_TYPES.filter((type) =>
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.lora_A.weight`)),
   );
-  const adapted = base.modules.filter(({ type }) => targets.some((target) => target === type));
+  const adapted = base.modules.filter(({ type }) => targetModules.some((target) => target === type));
   const known = new Set(adapted.flatMap(({ name }) => [tensorName(name, "A"), tensorName(name, "B")]));
   const foreign = [...tensors.keys()].find((name) => !known.has(name));
   if (foreign !== undefined) {
     throw refusePeft(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
   }
-  if (targets.length === 0) throw refusePeft(file, "expected tensors named lora_A, found none");
+  if (targetModules.length === 0) throw refusePeft(file, "expected tensors named lora_A, found none");
 
   const { r, lora_alpha: alpha, use_rslora: rslora } = config;
-  const adapter = Adapter.create(base, { kind: "lora", rank: r, targets });
+  const adapter = Adapter.create(base, { kind: "lora", r, targetModules });
   await adapter
     .withVector([alpha / (rslora ? Math.sqrt(r) : r)])
     .withMatrices(matrices(adapter, adapted, tensors, file))
@@ -67,7 +67,7 @@ export async function importPeftLora(source: string, base: AdapterBase, folder: 
 }
 
 function matrices(
-  { spec: { rank }, matrices: initial }: Adapter,
+  { spec: { r: rank }, matrices: initial }: Adapter,
   adapted: readonly LinearModule[],
   tensors: ReadonlyMap<string, PeftTensor>,
   file: string,

@@ -67,7 +67,7 @@ export async function writePeftTinyLora(
     save_projection: true,
     init_weights: true,
     tinylora_dropout: 0,
-    target_modules: adapter.spec.targets,
+    target_modules: adapter.spec.targetModules,
     fan_in_fan_out: false,
     bias: "none",
     modules_to_save: null,
@@ -98,15 +98,15 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
     if (tensor?.shape.join() === shape.join()) return tensor;
     throw refusePeft(file, `${name}: expected [${shape}], found ${tensor ? `[${tensor.shape}]` : "none"}`);
   };
-  const targets = MODULE_TYPES.filter((type) =>
+  const targetModules = MODULE_TYPES.filter((type) =>
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.tinylora_A`)),
   );
-  const adapted = base.modules.filter(({ type }) => targets.includes(type as ModuleType));
+  const adapted = base.modules.filter(({ type }) => targetModules.includes(type as ModuleType));
   const known = new Set(adapted.map(({ name }) => `${PEFT_PREFIX}${name}.tinylora_A`));
   const foreign = [...tensors.keys()].find((name) => name.endsWith(".tinylora_A") && !known.has(name));
   if (foreign !== undefined)
     throw refusePeft(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
-  if (targets.length === 0) throw refusePeft(file, "expected tensors named tinylora_A, found none");
+  if (targetModules.length === 0) throw refusePeft(file, "expected tensors named tinylora_A, found none");
 
   const matrices: AdapterMatrices = new Map(
     adapted.map(({ name, in: inputs, out }) => {
@@ -127,12 +127,12 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
   );
   const v = Float32Array.from(vectors.flatMap(({ values }) => [...values]));
   const spec = adapterSpec({
-    rank: r,
+    r,
     u,
     tying,
     split: "sqrt",
     projection: { seed: config.projection_seed, distribution: "normal" },
-    targets,
+    targetModules,
     dtype: vectors[0]!.dtype,
   });
   await writeAdapterFile(

@@ -251,9 +251,9 @@ export interface SampleRequest {
   readonly prompt: Int32Array;
   /** -1: the base model. */
   readonly slot: number;
-  /** Number of completions. */
-  readonly count: number;
-  readonly maxNewTokens: number;
+  /** Completions of the prompt. */
+  readonly numGenerations: number;
+  readonly maxCompletionLength: number;
   /** 0 is greedy. */
   readonly temperature: number;
   readonly topP: number;

@@ -73,7 +73,7 @@ function submit(
   cancels: (() => void)[],
 ): Promise<void> {
   return new Promise((resolve) => {
-    let open = request.count;
+    let open = request.numGenerations;
     const onEvent = (event: SampleEvent) => {
       if (event.type === "tokens") return;
       if (event.type === "failed") {
@@ -103,18 +103,18 @@ export function encodePrompt(
   policy: Policy,
   prompt: string | Parameters<Policy["tokenizer"]["encodeChat"]>[0],
   id: string,
-  maxNewTokens: number,
+  maxCompletionLength: number,
 ): Int32Array {
   const { tokenizer, model } = policy;
   const tokens = Int32Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt));
   const { context } = model.config;
-  if (tokens.length + maxNewTokens > context) {
+  if (tokens.length + maxCompletionLength > context) {
     const found = `the prompt's ${tokens.length} tokens`;
     throw new TinyLoraError(
       "ERR_DATA",
       tokens.length >= context
         ? `${id}: ${found} fill the model's context of ${context}: give fewer shots, or leave the problem out (skip_bad)`
-        : `${id}: ${found} and ${maxNewTokens} of the completion exceed the model's context of ${context}: lower max_completion_length`,
+        : `${id}: ${found} and ${maxCompletionLength} of the completion exceed the model's context of ${context}: lower max_completion_length`,
     );
   }
   return tokens;

@@ -87,7 +87,7 @@ function facts({ method, config }: Member, varied: readonly string[]): Settings 
   const used: Record<string, unknown> = {
     ...config,
     method,
-    r: adapter ? adapter.rank : null,
+    r: adapter ? adapter.r : null,
     u: adapter && config.adapter !== "lora" ? adapter.u : null,
     tying: adapter && config.adapter !== "lora" ? adapter.tying.kind : null,
   };

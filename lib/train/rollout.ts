@@ -58,8 +58,8 @@ export async function rollout(
   const requests = firsts.map((first) => ({
     prompt: groups[Math.floor(first / size)]!.prompt,
     slot: samplerOf(first).slot,
-    count,
-    maxNewTokens: config.max_completion_length,
+    numGenerations: count,
+    maxCompletionLength: config.max_completion_length,
     temperature: config.temperature,
     topP: config.top_p,
     topK: config.top_k,

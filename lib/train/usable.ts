@@ -78,8 +78,9 @@ export async function evaluableProblems(
   return problems.filter((_, place) => fit[place]);
 }
 
-function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxNewTokens: number): void {
-  if (mostTokens(prompt) + maxNewTokens > policy.model.config.context) encodePrompt(policy, prompt, id, maxNewTokens);
+function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxCompletionLength: number): void {
+  if (mostTokens(prompt) + maxCompletionLength > policy.model.config.context)
+    encodePrompt(policy, prompt, id, maxCompletionLength);
 }
 
 function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): number[] {

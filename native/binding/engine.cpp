@@ -195,7 +195,7 @@ void Engine::submit(const Napi::CallbackInfo& info) {
     const Napi::Function on_event = Argument(info, 1, "onEvent").function();
     EngineCore& engine = core();
     const std::int64_t id = request.id;
-    const int count = request.count;
+    const int count = request.num_generations;
     check(!requests_->contains(id), "ERR_ARGUMENT", "request ", id, ": expected an id that no unfinished request has");
     engine.sampler().submit(std::move(request));
     requests_->emplace(id, Request{worker_->listen(on_event, info.This().As<Napi::Object>()), count});

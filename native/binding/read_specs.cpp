@@ -182,8 +182,8 @@ SampleRequest read_sample_request(const Argument& request) {
   result.id = request["id"].integer(-kMaxSafeInteger, kMaxSafeInteger);
   result.prompt = request["prompt"].int32s();
   result.slot = request["slot"].number_of(-1, kMaxInt);
-  result.count = request["count"].number_of(1, kMaxInt);
-  result.max_new_tokens = request["maxNewTokens"].number_of(1, kMaxInt);
+  result.num_generations = request["numGenerations"].number_of(1, kMaxInt);
+  result.max_completion_length = request["maxCompletionLength"].number_of(1, kMaxInt);
   result.temperature = static_cast<float>(request["temperature"].number());
   result.top_p = static_cast<float>(request["topP"].number());
   result.top_k = request["topK"].number_of(0, kMaxInt);

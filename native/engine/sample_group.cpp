@@ -44,9 +44,9 @@ void check_sample_request(SampleRequest& request, const ModelConfig& config, int
   check_tokens(id, "prompt", request.prompt, config.vocab);
   check_tokens(id, "stop tokens", request.stop_tokens, config.vocab);
   check_range(id, "slot", request.slot, -1, slots - 1);
-  check_range(id, "count", request.count, 1, kMaxCompletions);
-  check(request.max_new_tokens >= 1, "ERR_ARGUMENT", "request ", id, ": max_new_tokens: expected 1 or more, found ",
-        request.max_new_tokens);
+  check_range(id, "num_generations", request.num_generations, 1, kMaxCompletions);
+  check(request.max_completion_length >= 1, "ERR_ARGUMENT", "request ", id,
+        ": max_completion_length: expected 1 or more, found ", request.max_completion_length);
   check_how(request);
   check(request.stop_strings.empty() || knows_bytes, "ERR_ARGUMENT", "request ", id,
         ": stop strings: expected an engine that was loaded with the bytes of its tokens");
@@ -54,10 +54,10 @@ void check_sample_request(SampleRequest& request, const ModelConfig& config, int
     check(!stop.empty(), "ERR_ARGUMENT", "request ", id, ": stop strings: expected none that is empty");
   }
   const auto length = static_cast<int>(request.prompt.size());
-  request.max_new_tokens = std::min(request.max_new_tokens, config.context - length);
-  const int needed = (length + request.max_new_tokens - 1 + kPageSize - 1) / kPageSize;
-  check(needed <= pages, "ERR_ARGUMENT", "request ", id, ": prompt and completion of ", length + request.max_new_tokens,
-        " tokens: expected at most the ", pages * kPageSize, " of the cache");
+  request.max_completion_length = std::min(request.max_completion_length, config.context - length);
+  const int needed = (length + request.max_completion_length - 1 + kPageSize - 1) / kPageSize;
+  check(needed <= pages, "ERR_ARGUMENT", "request ", id, ": prompt and completion of ",
+        length + request.max_completion_length, " tokens: expected at most the ", pages * kPageSize, " of the cache");
 }
 
 }  // namespace tinylora

@@ -24,7 +24,7 @@ struct Completion {
 };
 
 struct SampleGroup {
-  SampleRequest request;  // max_new_tokens cut to the context
+  SampleRequest request;  // max_completion_length cut to the context
   int version = 0;
   std::vector<Completion> completions;
   std::vector<std::int32_t> prompt_pages;  // those that the prompt fills, shared by all completions
@@ -34,13 +34,13 @@ struct SampleGroup {
   int shared_pages() const { return prompt_length() / kPageSize; }
   /// The last token of a completion never goes through the model.
   int own_pages() const {
-    const int stored = prompt_length() + request.max_new_tokens - 1;
+    const int stored = prompt_length() + request.max_completion_length - 1;
     return (stored + kPageSize - 1) / kPageSize - shared_pages();
   }
   bool done() const { return ended == static_cast<int>(completions.size()); }
 };
 
-/// Fails with ERR_ARGUMENT where the request can never run; cuts max_new_tokens to the context.
+/// Fails with ERR_ARGUMENT where the request can never run; cuts max_completion_length to the context.
 void check_sample_request(SampleRequest& request, const ModelConfig& config, int slots, int pages, bool knows_bytes);
 
 }  // namespace tinylora

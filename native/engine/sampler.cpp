@@ -84,7 +84,7 @@ void Sampler::submit(SampleRequest request) {
                        !state.token_bytes.offsets.empty());
   auto group = std::make_unique<SampleGroup>();
   group->version = state.adapters.version(request.slot);
-  group->completions.resize(static_cast<std::size_t>(request.count));
+  group->completions.resize(static_cast<std::size_t>(request.num_generations));
   group->request = std::move(request);
   const std::lock_guard lock(state.mutex);
   const std::int64_t id = group->request.id;
@@ -231,7 +231,7 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
       std::find(request.stop_tokens.begin(), request.stop_tokens.end(), drawn.token) != request.stop_tokens.end();
   if (completion.stop.add(token_bytes.of(drawn.token), request.stop_strings) || stop_token) {
     end(group, index, "stop", events);
-  } else if (static_cast<int>(completion.tokens.size()) == request.max_new_tokens) {
+  } else if (static_cast<int>(completion.tokens.size()) == request.max_completion_length) {
     end(group, index, "length", events);
   }
 }

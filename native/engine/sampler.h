@@ -17,8 +17,8 @@ struct SampleRequest {  // lib/native/addon.ts, SampleRequest
   std::int64_t id = 0;
   std::vector<std::int32_t> prompt;
   int slot = -1;
-  int count = 1;
-  int max_new_tokens = 0;
+  int num_generations = 1;
+  int max_completion_length = 0;
   float temperature = 1;
   float top_p = 1;
   int top_k = 0;

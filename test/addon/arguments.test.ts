@@ -108,8 +108,8 @@ describe("an engine", () => {
     ],
     ["more than the cache holds", { prompt: prompt(60) }, /expected at most the 64 of the cache/],
     ["a slot without basis", { slot: 0 }, /slot: expected -1 to -1, found 0/],
-    ["no completions", { count: 0 }, /for request.count but received 0/],
-    ["no tokens", { maxNewTokens: 0 }, /for request.maxNewTokens but received 0/],
+    ["no completions", { numGenerations: 0 }, /for request.numGenerations but received 0/],
+    ["no tokens", { maxCompletionLength: 0 }, /for request.maxCompletionLength but received 0/],
     ["a NaN", { temperature: Number.NaN }, "Expected a number for request.temperature but received NaN"],
     ["a temperature below 0", { temperature: -1 }, /temperature: expected 0 or more, found -1/],
     ["an infinite temperature", { temperature: Number.POSITIVE_INFINITY }, /temperature: expected 0 or more/],
@@ -120,7 +120,7 @@ describe("an engine", () => {
     ["an empty stop string", { stopStrings: [""] }, /stop strings: expected none that is empty/],
     ["a stop string that is none", { stopStrings: [7] }, "Expected a string for request.stopStrings[0] but received 7"],
   ])("refuses a request with %s", (_, changes, message) => {
-    const submit = () => engine.submit(broken(request({ maxNewTokens: 8 }), changes), quiet);
+    const submit = () => engine.submit(broken(request({ maxCompletionLength: 8 }), changes), quiet);
     expect(submit).toThrow(message);
     expect(submit).toThrow(expect.objectContaining({ code: "ERR_ARGUMENT" }));
   });

@@ -31,7 +31,7 @@ function longBatch(keep = false) {
 describe("dispose", () => {
   it("ends what is unfinished and refuses calls after it", async () => {
     const engine = await addon.loadEngine(spec(), quiet);
-    const sampling = sample(engine, request({ count: 3, maxNewTokens: 8000 }));
+    const sampling = sample(engine, request({ numGenerations: 3, maxCompletionLength: 8000 }));
     const running = expect(engine.forward(longBatch())).rejects.toEqual(aborted);
     const queued = expect(engine.computeSvd({ rank: 2, modules: [0] }, quiet)).rejects.toEqual(aborted);
     engine.dispose();
@@ -47,7 +47,7 @@ describe("dispose", () => {
 
   it("can be called from an event", async () => {
     const engine = await addon.loadEngine(spec(), quiet);
-    const finished = await sample(engine, request({ count: 2, maxNewTokens: 5000, stream: true }), () =>
+    const finished = await sample(engine, request({ numGenerations: 2, maxCompletionLength: 5000, stream: true }), () =>
       engine.dispose(),
     );
     expect(finished.map(({ reason }) => reason)).toEqual(["aborted", "aborted"]);
@@ -88,7 +88,7 @@ describe("abort", () => {
 
   it("does not touch sampling", async () => {
     await withEngine(addon, spec(), async (engine) => {
-      const sampling = sample(engine, request({ maxNewTokens: 200 }));
+      const sampling = sample(engine, request({ maxCompletionLength: 200 }));
       const pass = expect(engine.forward(longBatch())).rejects.toEqual(aborted);
       engine.abort();
       await pass;
@@ -99,7 +99,7 @@ describe("abort", () => {
 
 describe("several engines", () => {
   it("work side by side with the same results", async () => {
-    const what = request({ prompt: prompt(40), count: 4, maxNewTokens: 60 });
+    const what = request({ prompt: prompt(40), numGenerations: 4, maxCompletionLength: 60 });
     const engines = await Promise.all([1, 2, 3].map((threads) => addon.loadEngine(model.spec({ threads }), quiet)));
     const all = await Promise.all(engines.map((engine) => sample(engine, what)));
     for (const engine of engines) engine.dispose();
@@ -109,7 +109,7 @@ describe("several engines", () => {
 
   it("sample and score at once", async () => {
     await withEngine(addon, spec(), async (engine) => {
-      const what = request({ prompt: prompt(40), count: 4, maxNewTokens: 60 });
+      const what = request({ prompt: prompt(40), numGenerations: 4, maxCompletionLength: 60 });
       const before = tokensOf(await sample(engine, what));
       const [during] = await Promise.all([
         sample(engine, what),
@@ -129,7 +129,7 @@ describe("a process", () => {
       const require = createRequire(process.cwd() + "/");
       const addon = require(process.argv[1]);
       const spec = { ...JSON.parse(process.argv[2]), tokenBytes: undefined };
-      const request = (changes) => ({ id: 1, prompt: Int32Array.from([1, 2, 3]), slot: -1, count: 4, maxNewTokens: 8000,
+      const request = (changes) => ({ id: 1, prompt: Int32Array.from([1, 2, 3]), slot: -1, numGenerations: 4, maxCompletionLength: 8000,
         temperature: 1, topP: 1, topK: 0, minP: 0, seed: 1, firstSequence: 0, stopTokens: new Int32Array(0),
         stopStrings: [], stream: true, ...changes });
       const long = () => ({ tokens: new Int32Array(8000), starts: Int32Array.from([0, 8000]),
@@ -160,7 +160,7 @@ describe("a process", () => {
   it("stays while work is unfinished, though nobody holds the engine", () => {
     const script = `
       let engine = await addon.loadEngine(spec, quiet);
-      engine.submit(request({ count: 1, maxNewTokens: 50, stream: false }), (event) => console.log(event.tokens.length));
+      engine.submit(request({ numGenerations: 1, maxCompletionLength: 50, stream: false }), (event) => console.log(event.tokens.length));
       engine.forward(long()).then(({ logprobs }) => console.log(logprobs.length));
       engine = undefined;
       for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise(setImmediate); }`;
@@ -200,7 +200,7 @@ describe("a process", () => {
     const script = `
       process.on("uncaughtException", (error) => { console.log(error.message); engine.dispose(); });
       const engine = await addon.loadEngine(spec, quiet);
-      engine.submit(request({ count: 1 }), (event) => { if (event.type === "tokens") throw new Error("mine"); });`;
+      engine.submit(request({ numGenerations: 1 }), (event) => { if (event.type === "tokens") throw new Error("mine"); });`;
     const { status, output } = run(script);
     expect(status).toBe(0);
     expect(output.split("\n")[0]).toBe("mine");

@@ -18,14 +18,25 @@ describe.each(kinds)("sampler on $name in $dtype", { timeout: 240_000 }, ({ on, 
   const lengths = lengthsOn(on.device);
   const spec = (changes: Partial<EngineSpec> = {}) => model.spec({ ...on, dtype, ...changes });
   const group = (length: number, changes = {}) =>
-    request({ id: length, prompt: prompt(length), count: 4, maxNewTokens: 40, firstSequence: length * 10, ...changes });
+    request({
+      id: length,
+      prompt: prompt(length),
+      numGenerations: 4,
+      maxCompletionLength: 40,
+      firstSequence: length * 10,
+      ...changes,
+    });
 
   it.skipIf(leftOut)("records the log-probabilities and entropies of the training pass, bit for bit", async () => {
     await withEngine(addon, spec(), async (engine) => {
       engine.setBasis(randomBasis(engine, 2));
       engine.setVector(1, Float32Array.from([0.3, -0.2]));
       for (const length of lengths) {
-        for (const how of [{ slot: -1 }, { slot: 1, temperature: 0.7 }, { slot: 1, temperature: 0, count: 1 }]) {
+        for (const how of [
+          { slot: -1 },
+          { slot: 1, temperature: 0.7 },
+          { slot: 1, temperature: 0, numGenerations: 1 },
+        ]) {
           const what = group(length, how);
           const completions = await sample(engine, what);
           const scored = await score(engine, what, completions);
@@ -56,7 +67,7 @@ describe.each(kinds)("sampler on $name in $dtype", { timeout: 240_000 }, ({ on, 
     await withEngine(addon, spec(), async (engine) => {
       const all = tokensOf(await sample(engine, group(33)));
       for (let i = 0; i < 4; i++) {
-        const one = await sample(engine, group(33, { count: 1, firstSequence: 330 + i }));
+        const one = await sample(engine, group(33, { numGenerations: 1, firstSequence: 330 + i }));
         expect(tokensOf(one)[0]).toEqual(all[i]);
       }
     });
@@ -66,7 +77,7 @@ describe.each(kinds)("sampler on $name in $dtype", { timeout: 240_000 }, ({ on, 
 describe("sampler", () => {
   it("prefills a long prompt in pieces, beside sequences that run", async () => {
     const long = writeTinyModel({ context: 4096 });
-    const what = request({ id: 2, prompt: prompt(1500), count: 3, maxNewTokens: 20 });
+    const what = request({ id: 2, prompt: prompt(1500), numGenerations: 3, maxCompletionLength: 20 });
     const spec = long.spec({ cacheTokens: 8192 });
     const alone = await withEngine(addon, spec, async (engine) => {
       const completions = await sample(engine, what);
@@ -74,7 +85,7 @@ describe("sampler", () => {
       return tokensOf(completions);
     });
     await withEngine(addon, spec, async (engine) => {
-      const first = sample(engine, request({ maxNewTokens: 300 }));
+      const first = sample(engine, request({ maxCompletionLength: 300 }));
       const others = [700, 512, 1025].map((length) => sample(engine, request({ id: length, prompt: prompt(length) })));
       expect(tokensOf(await sample(engine, what))).toEqual(alone);
       await Promise.all([first, ...others]);
@@ -84,12 +95,12 @@ describe("sampler", () => {
 
   it("is greedy at temperature 0 and varies with seed and sequence otherwise", async () => {
     await withEngine(addon, model.spec(), async (engine) => {
-      const greedy = await sample(engine, request({ temperature: 0, count: 2 }));
+      const greedy = await sample(engine, request({ temperature: 0, numGenerations: 2 }));
       expect(greedy[0]?.tokens).toEqual(greedy[1]?.tokens);
       const narrow = await sample(engine, request({ topK: 1 }));
       expect(narrow[0]?.tokens).toEqual(greedy[0]?.tokens);
-      const drawn = await sample(engine, request({ count: 2 }));
-      const again = await sample(engine, request({ count: 2, seed: 6 }));
+      const drawn = await sample(engine, request({ numGenerations: 2 }));
+      const again = await sample(engine, request({ numGenerations: 2, seed: 6 }));
       expect(drawn[0]?.tokens).not.toEqual(drawn[1]?.tokens);
       expect(drawn[0]?.tokens).not.toEqual(again[0]?.tokens);
     });
@@ -97,9 +108,9 @@ describe("sampler", () => {
 
   it("ends at a stop token and keeps it", async () => {
     await withEngine(addon, model.spec(), async (engine) => {
-      const [free] = await sample(engine, request({ maxNewTokens: 20 }));
+      const [free] = await sample(engine, request({ maxCompletionLength: 20 }));
       const stop = free!.tokens[6]!;
-      const [stopped] = await sample(engine, request({ maxNewTokens: 20, stopTokens: Int32Array.from([stop]) }));
+      const [stopped] = await sample(engine, request({ maxCompletionLength: 20, stopTokens: Int32Array.from([stop]) }));
       const end = free!.tokens.indexOf(stop) + 1;
       expect(stopped).toMatchObject({ reason: "stop", tokens: free!.tokens.slice(0, end) });
       expect(free).toMatchObject({ reason: "length" });
@@ -110,10 +121,14 @@ describe("sampler", () => {
     // Three letters only, so that the text is valid UTF-8.
     const letters = writeTinyModel({ vocab: 100 });
     await withEngine(addon, letters.spec(), async (engine) => {
-      const [free] = await sample(engine, request({ prompt: Int32Array.from([65, 66]), maxNewTokens: 60 }));
+      const [free] = await sample(engine, request({ prompt: Int32Array.from([65, 66]), maxCompletionLength: 60 }));
       const text = String.fromCharCode(...free!.tokens);
       const stop = text.slice(20, 24);
-      const what = { prompt: Int32Array.from([65, 66]), maxNewTokens: 60, stopStrings: ["never this one", stop] };
+      const what = {
+        prompt: Int32Array.from([65, 66]),
+        maxCompletionLength: 60,
+        stopStrings: ["never this one", stop],
+      };
       const [stopped] = await sample(engine, request(what));
       expect(stopped?.reason).toBe("stop");
       expect(String.fromCharCode(...stopped!.tokens)).toBe(text.slice(0, text.indexOf(stop) + 4));
@@ -124,7 +139,9 @@ describe("sampler", () => {
   it("streams the tokens that it finishes with", async () => {
     await withEngine(addon, model.spec(), async (engine) => {
       const events: SampleEvent[] = [];
-      const finished = await sample(engine, request({ count: 3, stream: true }), (event) => events.push(event));
+      const finished = await sample(engine, request({ numGenerations: 3, stream: true }), (event) =>
+        events.push(event),
+      );
       for (const { completion, tokens, logprobs } of finished) {
         const parts = events.filter((event) => event.type === "tokens" && event.completion === completion);
         const streamed = parts.flatMap((event) => (event.type === "tokens" ? [...event.tokens] : []));
@@ -138,7 +155,7 @@ describe("sampler", () => {
 
   it("ends at the context length", async () => {
     await withEngine(addon, model.spec(), async (engine) => {
-      const [cut] = await sample(engine, request({ prompt: prompt(310), maxNewTokens: 1000 }));
+      const [cut] = await sample(engine, request({ prompt: prompt(310), maxCompletionLength: 1000 }));
       expect(cut).toMatchObject({ reason: "length" });
       expect(cut?.tokens.length).toBe(10);
     });
@@ -146,8 +163,8 @@ describe("sampler", () => {
 
   it("cancels running, waiting and unknown requests", async () => {
     await withEngine(addon, model.spec({ maxSequences: 2 }), async (engine) => {
-      const running = sample(engine, request({ id: 1, count: 4, maxNewTokens: 300 }));
-      const waiting = sample(engine, request({ id: 2, count: 2 }));
+      const running = sample(engine, request({ id: 1, numGenerations: 4, maxCompletionLength: 300 }));
+      const waiting = sample(engine, request({ id: 2, numGenerations: 2 }));
       const kept = sample(engine, request({ id: 3 }));
       engine.cancel(2);
       engine.cancel(99);
@@ -162,12 +179,12 @@ describe("sampler", () => {
     await withEngine(addon, model.spec({ cacheTokens: 320, maxSequences: 4 }), async (engine) => {
       for (let round = 0; round < 10; round++) {
         const all = [50, 33, 64].map((length) =>
-          sample(engine, request({ id: length, prompt: prompt(length), count: 3 })),
+          sample(engine, request({ id: length, prompt: prompt(length), numGenerations: 3 })),
         );
         if (round % 2 === 1) engine.cancel(33);
         await Promise.all(all);
       }
-      await sample(engine, request({ prompt: prompt(300), maxNewTokens: 20 })); // needs all of them
+      await sample(engine, request({ prompt: prompt(300), maxCompletionLength: 20 })); // needs all of them
     });
   });
 
@@ -177,7 +194,7 @@ describe("sampler", () => {
       engine.setBasis(basis);
       expect(engine.setVector(0, Float32Array.from([0.1, 0.2]))).toBe(1);
       expect(engine.setVector(0, Float32Array.from([0.1, 0.3]))).toBe(2);
-      const sampling = sample(engine, request({ id: 7, slot: 0, count: 1000, maxNewTokens: 300 })); // outlasts the lines below
+      const sampling = sample(engine, request({ id: 7, slot: 0, numGenerations: 1000, maxCompletionLength: 300 })); // outlasts the lines below
       expect(() => engine.setVector(0, new Float32Array(2))).toThrow("expected no unfinished requests of slot 0");
       expect(() => engine.setBasis(basis)).toThrow("expected no unfinished requests");
       expect(engine.setVector(1, new Float32Array(2))).toBe(1);
@@ -191,14 +208,14 @@ describe("sampler", () => {
 
   it("fails only the request whose logits are not finite, and leaves nothing of it behind", async () => {
     await withEngine(addon, model.spec(), async (engine) => {
-      const before = tokensOf(await sample(engine, request({ count: 4, maxNewTokens: 100 })));
+      const before = tokensOf(await sample(engine, request({ numGenerations: 4, maxCompletionLength: 100 })));
       engine.setBasis(randomBasis(engine, 1));
       engine.setVector(0, Float32Array.from([3e38, -3e38]));
-      const bad = sample(engine, request({ id: 2, slot: 0, count: 3, prompt: prompt(40) }));
-      const good = sample(engine, request({ count: 4, maxNewTokens: 100 }));
+      const bad = sample(engine, request({ id: 2, slot: 0, numGenerations: 3, prompt: prompt(40) }));
+      const good = sample(engine, request({ numGenerations: 4, maxCompletionLength: 100 }));
       await expect(bad).rejects.toMatchObject({ code: "ERR_NUMERIC" });
       expect(tokensOf(await good)).toEqual(before);
-      expect(tokensOf(await sample(engine, request({ count: 4, maxNewTokens: 100 })))).toEqual(before);
+      expect(tokensOf(await sample(engine, request({ numGenerations: 4, maxCompletionLength: 100 })))).toEqual(before);
     });
   });
 });

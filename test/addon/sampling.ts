@@ -30,8 +30,8 @@ export function request(changes: Partial<SampleRequest> = {}): SampleRequest {
     id: 1,
     prompt: Int32Array.from([10, 20, 30]),
     slot: -1,
-    count: 1,
-    maxNewTokens: 8,
+    numGenerations: 1,
+    maxCompletionLength: 8,
     temperature: 1,
     topP: 1,
     topK: 0,
@@ -63,7 +63,7 @@ export function sample(
       if (event.type === "failed") reject(event.error);
       if (event.type !== "finished") return;
       finished.push(event);
-      if (finished.length === what.count) resolve(finished.sort((a, b) => a.completion - b.completion));
+      if (finished.length === what.numGenerations) resolve(finished.sort((a, b) => a.completion - b.completion));
     });
   });
 }

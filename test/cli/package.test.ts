@@ -100,7 +100,7 @@ declare const run: string | undefined;
 const engine = await Engine.load(findModel(), { signal, threads: undefined, onProgress: undefined });
 const problems = [{ id: "1", question: "1 + 1?", answer: "2", row: {} }] as const;
 const data: Dataset = { name: "own", train: problems, test: [] };
-const options: AdapterOptions = { rank: undefined, u: 13 };
+const options: AdapterOptions = { r: undefined, u: 13 };
 const config = { max_steps: undefined, num_prompts: 2 };
 const trainer = new GrpoTrainer({ engine, adapter: Adapter.create(engine, options), data, config, run, rewards: undefined });
 const onProgress = ({ phase, done }: Progress): void => console.log(phase, done);

@@ -6,7 +6,7 @@ import { hasNvcc } from "../cudasim/build.js";
 
 const PROGRAM = `
 import { Engine } from "./lib/index.js";
-const sample = async (engine) => await engine.generate("1 + 1 = ", { maxNewTokens: 12, temperature: 0 });
+const sample = async (engine) => await engine.generate("1 + 1 = ", { maxCompletionLength: 12, temperature: 0 });
 const lost = await Engine.load("models/embedded", { device: "cudasim", maxSequences: 2, cacheTokens: 256 });
 const codes = [];
 for (let i = 0; i < 2; i++) await sample(lost).catch(({ code }) => codes.push(code));

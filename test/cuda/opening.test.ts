@@ -12,7 +12,7 @@ const sizes = { dtype: "fp32", maxSequences: 2, cacheTokens: 256 };
 const sample = async (device) => {
   const engine = await Engine.load("models/embedded", { ...sizes, device });
   try {
-    return (await engine.generate("1 + 1 = ", { maxNewTokens: 4, temperature: 0 }))[0].text;
+    return (await engine.generate("1 + 1 = ", { maxCompletionLength: 4, temperature: 0 }))[0].text;
   } finally {
     engine.dispose();
   }

@@ -74,8 +74,8 @@ describe("errors", () => {
       await expect(call()).rejects.toThrow(`${name}: unknown option max_new_tokens, expected some of `);
     }
     await expect(engine.generate("x", null as never)).rejects.toThrow("generate: expected options by name, found null");
-    expect(() => Adapter.create(engine, { r: 4 } as object)).toThrow(
-      "Adapter.create: unknown option r, expected some of kind, rank, u,",
+    expect(() => Adapter.create(engine, { rank: 4 } as object)).toThrow(
+      "Adapter.create: unknown option rank, expected some of kind, r, u,",
     );
   });
 
@@ -89,7 +89,7 @@ describe("errors", () => {
 });
 
 describe("generate", () => {
-  const options = { count: 3, maxNewTokens: 12, seed: 7 };
+  const options = { numGenerations: 3, maxCompletionLength: 12, seed: 7 };
 
   it("gives completions prompt by prompt, the same however they are asked for", async () => {
     const all = await engine.generate(["one", "two"], options);
@@ -108,15 +108,15 @@ describe("generate", () => {
   });
 
   it("streams the text that it would give at once", async () => {
-    const [whole] = await engine.generate("one", { maxNewTokens: 30, temperature: 0 });
+    const [whole] = await engine.generate("one", { maxCompletionLength: 30, temperature: 0 });
     let text = "";
-    for await (const piece of engine.stream("one", { maxNewTokens: 30, temperature: 0 })) text += piece.text;
+    for await (const piece of engine.stream("one", { maxCompletionLength: 30, temperature: 0 })) text += piece.text;
     expect(text).toBe(whole!.text);
   });
 
   it("does not take a disposed engine's last piece for the end of the text", async () => {
     const other = await Engine.load(model, { threads: 1 });
-    const stream = other.stream("one", { maxNewTokens: 2000, stopTokens: [] });
+    const stream = other.stream("one", { maxCompletionLength: 2000, stopTokens: [] });
     await stream.next();
     other.dispose();
     const rest = async () => {
@@ -126,12 +126,14 @@ describe("generate", () => {
   });
 
   it("stops when the loop is left or the signal comes", async () => {
-    for await (const _ of engine.generate("one", { count: 8, maxNewTokens: 400 })) break;
+    for await (const _ of engine.generate("one", { numGenerations: 8, maxCompletionLength: 400 })) break;
     const controller = new AbortController();
-    const generation = engine.generate("one", { count: 8, maxNewTokens: 400, signal: controller.signal }).then();
+    const generation = engine
+      .generate("one", { numGenerations: 8, maxCompletionLength: 400, signal: controller.signal })
+      .then();
     controller.abort();
     await expect(generation).rejects.toMatchObject({ name: "AbortError" });
-    expect(await engine.generate("one", { maxNewTokens: 1 })).toHaveLength(1);
+    expect(await engine.generate("one", { maxCompletionLength: 1 })).toHaveLength(1);
   });
 });
 
@@ -140,7 +142,8 @@ describe("adapters", () => {
     const adapter = await shifted();
     await engine.attach(adapter);
     for (let time = 0; time < 5; time++) {
-      for await (const _ of engine.generate(["one", "two"], { count: 8, maxNewTokens: 1 + 400 * time })) break;
+      for await (const _ of engine.generate(["one", "two"], { numGenerations: 8, maxCompletionLength: 1 + 400 * time }))
+        break;
       await engine.attach(adapter);
     }
   });
@@ -159,7 +162,12 @@ describe("adapters", () => {
     await engine.attach([adapter, adapter.withVector([1, 1, 1])]);
     const prompt = engine.tokenizer.encode("once upon");
     for (const slot of [0, 1, "base"] as const) {
-      const completions = await engine.generate(prompt, { count: 4, maxNewTokens: 20, adapter: slot, seed: 3 });
+      const completions = await engine.generate(prompt, {
+        numGenerations: 4,
+        maxCompletionLength: 20,
+        adapter: slot,
+        seed: 3,
+      });
       const sequences = completions.map(({ tokens }) => Int32Array.of(...prompt, ...tokens));
       const scores = await engine.logprobs(sequences, { adapter: slot });
       for (const [i, { logprobs }] of completions.entries()) {
@@ -177,7 +185,7 @@ describe("adapters", () => {
     await adapter.save(join(folder, "plain"));
     await adapter.save(join(folder, "own"), engine.basis());
     for (const source of [join(folder, "plain"), join(folder, "own"), adapter.toString()]) {
-      await engine.attach(Adapter.create(engine, { rank: 1 }));
+      await engine.attach(Adapter.create(engine, { r: 1 }));
       await engine.attach(await Adapter.load(source));
       expect(await engine.logprobs(["some text"])).toEqual(expected);
     }
@@ -185,7 +193,7 @@ describe("adapters", () => {
 
   it("take their SVD from the cache, and make a damaged one again", async () => {
     const cache = join(folder, "cache", "svd");
-    const adapter = Adapter.create(engine, { rank: 3 }).withVector(new Float32Array(13).fill(0.3));
+    const adapter = Adapter.create(engine, { r: 3 }).withVector(new Float32Array(13).fill(0.3));
     await engine.attach(adapter);
     const expected = await engine.logprobs(["some text"]);
     const name = (await readdir(cache)).find((file) => file.endsWith("r3.safetensors"))!;
@@ -193,7 +201,7 @@ describe("adapters", () => {
     const bad = Buffer.from(good);
     bad[bad.length - 2]! ^= 64;
     await writeFile(join(cache, name), bad);
-    await engine.attach(Adapter.create(engine, { rank: 1 }));
+    await engine.attach(Adapter.create(engine, { r: 1 }));
     await engine.attach(adapter);
     expect(await engine.logprobs(["some text"])).toEqual(expected);
     expect(await readFile(join(cache, name))).toEqual(good);

@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 const code = (name: string) => expect.objectContaining({ code: name });
-const long = { count: 8, maxNewTokens: 400, stopTokens: [] };
+const long = { numGenerations: 8, maxCompletionLength: 400, stopTokens: [] };
 const texts = (count: number) => Array.from({ length: count }, (_, i) => `text ${i} `.repeat(20));
 /** Sequences of token ids, which take no time to make: 16 fill a pass. */
 const ids = (count: number) => Array.from({ length: count }, (_, i) => new Int32Array(128).fill(i % 250));
@@ -43,11 +43,11 @@ const digest = (scores: readonly TokenLogprobs[]) => {
 };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const filled = (value: number, rank = 2) =>
-  Adapter.create(engine, { rank }).withVector(new Float32Array(13).fill(value));
+  Adapter.create(engine, { r: rank }).withVector(new Float32Array(13).fill(value));
 
 describe("a generation", () => {
   it("is sampled once, however often it is awaited", async () => {
-    const generation = engine.generate("one", { maxNewTokens: 4 });
+    const generation = engine.generate("one", { maxCompletionLength: 4 });
     const [first, second] = await Promise.all([generation, generation]);
     expect(second).toBe(first);
     expect(await generation).toBe(first);
@@ -57,7 +57,7 @@ describe("a generation", () => {
     const refused = engine.generate("one", { topP: 0 });
     expect(await refused.catch((error: unknown) => (error as Error).message)).toMatch(/^prompt 0: top_p: expected/);
     let ended = 0;
-    const generation = engine.generate("one", { maxNewTokens: 2 }).finally(() => {
+    const generation = engine.generate("one", { maxCompletionLength: 2 }).finally(() => {
       ended++;
     });
     expect(await generation).toHaveLength(1);
@@ -72,7 +72,9 @@ describe("a generation", () => {
     }, 1);
     const started = performance.now();
     const controller = new AbortController();
-    const generation = engine.generate(texts(4000), { maxNewTokens: 1, signal: controller.signal }).catch(() => {});
+    const generation = engine
+      .generate(texts(4000), { maxCompletionLength: 1, signal: controller.signal })
+      .catch(() => {});
     await pause(200);
     controller.abort();
     await generation;
@@ -92,7 +94,7 @@ describe("prompts that are none", () => {
     ["an empty text", ["one", ""], /^prompt 1: expected at least one token/],
     ["a text without room", ["one", "word ".repeat(3000)], /^prompt 1: expected fewer tokens than the context length/],
   ])("%s", async (_, prompts, message) => {
-    const error = await engine.generate(prompts as Prompt[], { maxNewTokens: 2 }).catch((e: unknown) => e);
+    const error = await engine.generate(prompts as Prompt[], { maxCompletionLength: 2 }).catch((e: unknown) => e);
     expect(error).toMatchObject({ code: "ERR_ARGUMENT", message: expect.stringMatching(message) });
   });
 
@@ -105,11 +107,11 @@ describe("prompts that are none", () => {
   });
 
   it("and other arguments", async () => {
-    const stop = { maxNewTokens: 2, stop: "ab" as unknown as string[] };
+    const stop = { maxCompletionLength: 2, stop: "ab" as unknown as string[] };
     await expect(engine.generate("one", stop)).rejects.toThrow('stop: expected a list of texts, found "ab"');
     const attach = engine.attach("tl1-abc" as unknown as Adapter);
     await expect(attach).rejects.toThrow('attach: expected what Adapter.load gives, found "tl1-abc"');
-    expect(Adapter.create(engine, { rank: undefined, u: undefined, dtype: undefined }).spec).toEqual(
+    expect(Adapter.create(engine, { r: undefined, u: undefined, dtype: undefined }).spec).toEqual(
       Adapter.create(engine).spec,
     );
   });
@@ -156,7 +158,7 @@ describe("a signal", () => {
     const listen = (warning: Error) => void warnings.push(warning);
     process.on("warning", listen);
     const { signal } = new AbortController();
-    await Promise.all(Array.from({ length: 30 }, () => engine.generate("one", { maxNewTokens: 2, signal })));
+    await Promise.all(Array.from({ length: 30 }, () => engine.generate("one", { maxCompletionLength: 2, signal })));
     await Promise.all(Array.from({ length: 30 }, () => engine.logprobs(["one"], { signal })));
     await pause(1);
     process.off("warning", listen);

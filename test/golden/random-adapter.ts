@@ -6,23 +6,23 @@ import type { AdapterSpec } from "../../lib/adapter/spec.js";
 import { randomUniform } from "../../lib/data/philox.js";
 
 const KINDS: Readonly<Record<AdapterSpec["kind"], Partial<AdapterSpec>>> = {
-  tinylora: { rank: 2, u: 5, tying: { kind: "none" } },
-  lora_xs: { kind: "lora_xs", rank: 3 },
-  lora: { kind: "lora", rank: 4 },
+  tinylora: { r: 2, u: 5, tying: { kind: "none" } },
+  lora_xs: { kind: "lora_xs", r: 3 },
+  lora: { kind: "lora", r: 4 },
 };
 export const KIND_NAMES = Object.keys(KINDS) as AdapterSpec["kind"][];
 
 /** A and B are given too, so that no SVD decides about the bits. `scale`: 1 moves log-probabilities by nats. */
 export function randomAdapter(base: AdapterBase, kind: AdapterSpec["kind"], scale = 1): Adapter {
   const adapter = Adapter.create(base, KINDS[kind]);
-  const { rank, u } = adapter.spec;
+  const { r: rank, u } = adapter.spec;
   let stream = 0;
   const numbers = (count: number, scale: number) => {
     const own = stream++;
     return Float32Array.from({ length: count }, (_, i) => scale * (2 * randomUniform(9, "init", own, i) - 1));
   };
   const matrices: AdapterMatrices = new Map(
-    targetedModules(base.modules, adapter.spec.targets).map(({ name, in: inputs, out }) => [
+    targetedModules(base.modules, adapter.spec.targetModules).map(({ name, in: inputs, out }) => [
       name,
       {
         a: numbers(rank * inputs, 0.3),

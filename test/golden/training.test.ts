@@ -56,7 +56,7 @@ describe.each(devices)("$name in fp32", ({ on, leftOut }) => {
 
     it("A and B of LoRA", async () => {
       const { rank, alpha, values, gradients } = expected.lora;
-      const spec = adapterSpec({ kind: "lora", rank });
+      const spec = adapterSpec({ kind: "lora", r: rank });
       const modules = engine.modules.map(({ index, name: module }) => {
         const [a, b] = [floats(values[`${module}.lora_A`]!), floats(values[`${module}.lora_B`]!)];
         return { module: index, group: 0, a, b, p: ADAPTER_KINDS.lora.projection(spec, index) };
@@ -76,7 +76,7 @@ describe.each(devices)("$name in fp32", ({ on, leftOut }) => {
 
     it("R of LoRA-XS", async () => {
       const rank = 4;
-      const spec = adapterSpec({ kind: "lora_xs", rank });
+      const spec = adapterSpec({ kind: "lora_xs", r: rank });
       const places = engine.modules.map((module) => ({ module, own: expected.lora_xs[module.name]! }));
       engine.setBasis({
         ...{ rank, u: rank * rank, groups: places.length, slots: 1 },

@@ -52,8 +52,8 @@ SampleRequest request(const ModelConfig& config, std::int64_t id, int slot, int 
   result.id = id;
   result.prompt = random_tokens(5 + static_cast<int>(id), config.vocab, static_cast<std::uint64_t>(id));
   result.slot = slot;
-  result.count = count;
-  result.max_new_tokens = new_tokens;
+  result.num_generations = count;
+  result.max_completion_length = new_tokens;
   result.seed = 7;
   result.first_sequence = static_cast<std::uint64_t>(id) * 16;
   return result;
@@ -153,9 +153,9 @@ void a_group_as_alone(const SimulatedDriver& driver, DType dtype) {
   };
   std::int64_t together = 0, alone = 0;
   const std::vector<SampleEvent> all = sampled(group, together);
-  for (int i = 0; i < group.count; ++i) {
+  for (int i = 0; i < group.num_generations; ++i) {
     SampleRequest one = group;
-    one.count = 1;
+    one.num_generations = 1;
     one.first_sequence = group.first_sequence + static_cast<std::uint64_t>(i);
     const std::vector<SampleEvent> own = sampled(one, alone);
     expect(own.size() == 1 && own[0].token_ids.size() > 20, "too few tokens");

@@ -63,7 +63,7 @@ struct Case {
     SampleRequest result;
     result.id = 1;
     result.prompt = random_tokens(length, tiny.config.vocab, 7);
-    result.max_new_tokens = 12;
+    result.max_completion_length = 12;
     result.seed = 3;
     result.first_sequence = 40;
     return result;
@@ -93,9 +93,9 @@ void bad_ones_are_refused() {
   refused("stop tokens: expected ids from 0 to 100, found 101", [](SampleRequest& r) { r.stop_tokens = {101}; });
   refused("slot: expected -1 to 1, found 2", [](SampleRequest& r) { r.slot = 2; });
   refused("slot: expected -1 to 1, found -2", [](SampleRequest& r) { r.slot = -2; });
-  refused("count: expected 1 to 65536, found 0", [](SampleRequest& r) { r.count = 0; });
-  refused("count: expected 1 to 65536, found 65537", [](SampleRequest& r) { r.count = 65537; });
-  refused("max_new_tokens: expected 1 or more, found 0", [](SampleRequest& r) { r.max_new_tokens = 0; });
+  refused("num_generations: expected 1 to 65536, found 0", [](SampleRequest& r) { r.num_generations = 0; });
+  refused("num_generations: expected 1 to 65536, found 65537", [](SampleRequest& r) { r.num_generations = 65537; });
+  refused("max_completion_length: expected 1 or more, found 0", [](SampleRequest& r) { r.max_completion_length = 0; });
   const float infinity = std::numeric_limits<float>::infinity();
   for (const float temperature : {-1.0F, infinity, 1e-40F, std::numeric_limits<float>::quiet_NaN()}) {
     refused("temperature: expected 0 or more", [&](SampleRequest& r) { r.temperature = temperature; });
@@ -109,7 +109,7 @@ void bad_ones_are_refused() {
   refused("top_k: expected 0 or more, found -1", [](SampleRequest& r) { r.top_k = -1; });
   refused("stop strings: expected none that is empty", [](SampleRequest& r) { r.stop_strings = {"a", ""}; });
   refused("prompt and completion of 66 tokens: expected at most the 64 of the cache",
-          [](SampleRequest& r) { r.max_new_tokens = 61; });
+          [](SampleRequest& r) { r.max_completion_length = 61; });
 
   Sampler without_bytes(*of.engine.model, *of.engine.adapters, 4, 64, {});
   SampleRequest with_stop = of.request(5);
@@ -136,7 +136,7 @@ void pages_to_the_last_token() {
   Case of;
   for (const auto& [length, count] : {std::pair{32, 1}, {31, 2}, {32, 2}, {1, 32}, {1, 33}, {20, 45}, {20, 46}}) {
     SampleRequest request = of.request(length);
-    request.max_new_tokens = count;
+    request.max_completion_length = count;
     const int pages = (length + count - 1 + 31) / 32;
     for (const int tokens : {32 * pages, 32 * pages - 31}) {  // the cache has whole pages
       if (tokens < 32) continue;
@@ -149,7 +149,7 @@ void pages_to_the_last_token() {
     expect_error("ERR_ARGUMENT", "of the cache", [&] { small.submit(request); });
   }
   SampleRequest longest = of.request(190);
-  longest.max_new_tokens = 1000;
+  longest.max_completion_length = 1000;
   const SampleEvent cut = of.sample(longest);
   expect(cut.token_ids.size() == 10 && cut.reason == "length", "the context has 200 tokens, found ",
          cut.token_ids.size(), " behind 190");
@@ -165,7 +165,7 @@ void a_completion_can_be_continued(const Candidate& candidate, DType dtype) {
     for (const int said : {1, 5}) {
       SampleRequest rest = whole;
       rest.prompt.insert(rest.prompt.end(), first.token_ids.begin(), first.token_ids.begin() + said);
-      rest.max_new_tokens = whole.max_new_tokens - said;
+      rest.max_completion_length = whole.max_completion_length - said;
       const SampleEvent second = of.sample(rest);
       expect(std::equal(second.token_ids.begin(), second.token_ids.end(), first.token_ids.begin() + said,
                         first.token_ids.end()),
@@ -194,7 +194,7 @@ void every_option_has_its_part() {
   expect(tokens([](SampleRequest& r) { r.first_sequence = 41; }) != free, "the sequence has no part");
 
   SampleRequest group = of.request(9);
-  group.count = 3;
+  group.num_generations = 3;
   group.first_sequence = 39;
   Sampler sampler = of.sampler(4, 256);
   sampler.submit(group);
@@ -245,7 +245,7 @@ void cancelled_ones_leave_their_places() {
   const auto with_id = [&](std::int64_t id, int count) {
     SampleRequest request = of.request(9);
     request.id = id;
-    request.count = count;
+    request.num_generations = count;
     request.stream = true;
     return request;
   };
@@ -280,7 +280,7 @@ void long_prompts_take_several_passes() {
     for (const int length : lengths) {
       SampleRequest request = of.request(length);
       request.id = length;
-      request.max_new_tokens = 3;
+      request.max_completion_length = 3;
       sampler.submit(request);
     }
     const std::atomic<bool> go = false;

@@ -96,8 +96,8 @@ SampleRequest request(const ModelConfig& config, int length, int slot) {
   result.id = length;
   result.prompt = random_tokens(length, config.vocab, static_cast<std::uint64_t>(length));
   result.slot = slot;
-  result.count = 3;
-  result.max_new_tokens = 12;
+  result.num_generations = 3;
+  result.max_completion_length = 12;
   result.temperature = 0.8F;
   result.seed = 11;
   result.first_sequence = static_cast<std::uint64_t>(length) * 8;
@@ -120,10 +120,10 @@ void sampled_are_scored_log_probabilities(const Candidate& candidate, DType dtyp
   for (const SampleRequest& one : requests) {
     ScoreBatch batch;
     add_sequence(batch, one.prompt, -1, one.slot, false);
-    for (int i = 0; i < one.count; ++i)
+    for (int i = 0; i < one.num_generations; ++i)
       add_sequence(batch, completions.at({one.id, i}).token_ids, 0, one.slot, true, one.temperature);
     const ScoreResult scores = engine.forward(batch);
-    for (int i = 0; i < one.count; ++i) {
+    for (int i = 0; i < one.num_generations; ++i) {
       const auto begin = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 1)];
       const auto end = scores.logprobs.begin() + batch.starts[static_cast<std::size_t>(i + 2)];
       expect_same_bits("sampled log-probabilities", completions.at({one.id, i}).logprobs, {begin, end});
@@ -170,8 +170,8 @@ void shared_beginnings_change_nothing(const Candidate& candidate, DType dtype) {
   const auto add = [&](int begins_with, int length, int slot) {
     SampleRequest one = request(engine.model->config, length, slot);
     one.id = static_cast<std::int64_t>(requests.size());
-    one.count = 2;
-    one.max_new_tokens = 3;
+    one.num_generations = 2;
+    one.max_completion_length = 3;
     const auto& beginning = random_tokens(begins_with, engine.model->config.vocab, 5);
     one.prompt.insert(one.prompt.begin(), beginning.begin(), beginning.end());
     one.prompt.resize(static_cast<std::size_t>(begins_with + length));

@@ -116,7 +116,7 @@ it("a LoRA adapter's files give the trained model's log-probabilities", async ()
   };
   const trained = await score(adapter as Adapter);
   expect(await score(await Adapter.load(join(folder, "lora")))).toEqual(trained);
-  expect(await score(Adapter.create(engine, { kind: "lora", rank: 2 }))).not.toEqual(trained);
+  expect(await score(Adapter.create(engine, { kind: "lora", r: 2 }))).not.toEqual(trained);
 });
 
 it("a broken weights file in the newest checkpoint is passed over", async () => {

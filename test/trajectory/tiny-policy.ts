@@ -101,7 +101,7 @@ export class TinyPolicy implements TrainablePolicy {
   }
   async attach(adapter: Adapter): Promise<void> {
     const modules = this.modules.map(({ index }) => index);
-    const factors = await this.#session.computeSvd({ rank: adapter.spec.rank, modules });
+    const factors = await this.#session.computeSvd({ rank: adapter.spec.r, modules });
     this.#session.setBasis(buildBasis([adapter.spec], this.modules, factors, 1));
     this.setVector(0, adapter.v);
   }

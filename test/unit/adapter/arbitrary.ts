@@ -34,7 +34,7 @@ export const anyTying: fc.Arbitrary<Tying> = fc.oneof(
 
 export const anySpec: fc.Arbitrary<AdapterSpec> = fc
   .record({
-    rank: fc.integer({ min: 1, max: 8 }),
+    r: fc.integer({ min: 1, max: 8 }),
     u: fc.integer({ min: 1, max: 64 }),
     tying: anyTying,
     split: fc.constantFrom(...SPLITS),
@@ -42,10 +42,10 @@ export const anySpec: fc.Arbitrary<AdapterSpec> = fc
       seed: fc.maxSafeNat(),
       distribution: fc.constantFrom(...DISTRIBUTIONS),
     }),
-    targets: fc.subarray([...MODULE_TYPES], { minLength: 1 }),
+    targetModules: fc.subarray([...MODULE_TYPES], { minLength: 1 }),
     dtype: fc.constantFrom(...VECTOR_DTYPES),
   })
-  .map((spec) => (spec.projection.distribution === "unit" ? { ...spec, u: spec.rank ** 2 } : spec))
+  .map((spec) => (spec.projection.distribution === "unit" ? { ...spec, u: spec.r ** 2 } : spec))
   .map(adapterSpec);
 
 export const anyFacts: fc.Arbitrary<AdapterFacts> = anySpec.chain((spec) => {

@@ -40,8 +40,14 @@ describe("adapter files", () => {
   });
 
   it("takes options that are undefined for options that are not given", () => {
-    const options = { kind: undefined, tying: undefined, targets: undefined, projection: undefined, u: undefined };
-    expect(adapterSpec({ ...options, rank: 3 } as object)).toEqual(adapterSpec({ rank: 3 }));
+    const options = {
+      kind: undefined,
+      tying: undefined,
+      targetModules: undefined,
+      projection: undefined,
+      u: undefined,
+    };
+    expect(adapterSpec({ ...options, r: 3 } as object)).toEqual(adapterSpec({ r: 3 }));
   });
 
   it("refuses what is no file and no short string", async () => {
@@ -65,7 +71,7 @@ describe("adapter files", () => {
 
   it.each([
     ["r", "two", "r:"],
-    ["r", -1, "rank: expected a whole number from 1 to 16, found -1"],
+    ["r", -1, "r: expected a whole number from 1 to 16, found -1"],
     ["base_fingerprint", "xyz", "base_fingerprint:"],
     ["surprise", 1, "surprise"],
     ["tying", "some", "tying:"],
@@ -83,7 +89,7 @@ describe("adapter files", () => {
 
   it("refuses matrices of another type, and a u that the kind does not have", async () => {
     const v = new Float32Array(20);
-    const facts = { spec: adapterSpec({ kind: "lora_xs", rank: 2 }), fingerprint: base.fingerprint, svdRecipe: 1, v };
+    const facts = { spec: adapterSpec({ kind: "lora_xs", r: 2 }), fingerprint: base.fingerprint, svdRecipe: 1, v };
     const path = join(folder, "matrices");
     const two = Float32Array.of(1, 2);
     const matrices = new Map([["m", { a: two, b: two, p: new Float32Array(16) }]]);
@@ -110,7 +116,7 @@ describe("adapter files", () => {
     expect(() => untied.checkBase({ ...base, modules: MODULES.slice(0, 7) })).toThrow("v: expected 91 numbers");
     expect(() => adapter.withVector([1])).toThrow("v: expected 3 numbers, found 1");
     expect(() => adapter.withVector([1, Number.NaN, 0])).toThrow("finite");
-    expect(() => Adapter.create(base, { rank: 9 })).toThrow("rank: expected at most 8, the smaller side of");
+    expect(() => Adapter.create(base, { r: 9 })).toThrow("r: expected at most 8, the smaller side of");
   });
 
   it("comes back the same, and leaves nothing else in the folder", async () => {
@@ -142,7 +148,7 @@ describe("basis", () => {
   }));
 
   it.each(["left", "sqrt"] as const)("B A = U diag(S) V^T whatever the split (%s)", (split) => {
-    const { spec } = Adapter.create(base, { rank: 2, u: 1, split });
+    const { spec } = Adapter.create(base, { r: 2, u: 1, split });
     const { modules } = buildBasis([spec], MODULES, factors, 1);
     const { a, b } = modules[0]!;
     const { u, vt } = factors[0]!;

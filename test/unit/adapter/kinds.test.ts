@@ -20,14 +20,14 @@ describe("kinds", () => {
   it("count what they train", () => {
     const count = (options: Parameters<typeof adapterSpec>[0]) => parameterTable(adapterSpec(options), modules);
     expect(count({})).toMatchObject({ trained: 13, vector: 13 });
-    expect(count({ kind: "lora_xs", rank: 3 })).toMatchObject({ trained: 14 * 9, vector: 14 * 9, bytes: 4 * 14 * 9 });
-    expect(count({ kind: "lora_xs", rank: 3, tying: { kind: "all" } }).trained).toBe(9);
+    expect(count({ kind: "lora_xs", r: 3 })).toMatchObject({ trained: 14 * 9, vector: 14 * 9, bytes: 4 * 14 * 9 });
+    expect(count({ kind: "lora_xs", r: 3, tying: { kind: "all" } }).trained).toBe(9);
     const sides = modules.reduce((sum, { in: inputs, out }) => sum + inputs + out, 0);
-    expect(count({ kind: "lora", rank: 4 })).toMatchObject({ trained: 4 * sides, vector: 1, frozen: 0 });
+    expect(count({ kind: "lora", r: 4 })).toMatchObject({ trained: 4 * sides, vector: 1, frozen: 0 });
   });
 
   it("LoRA starts as in PEFT: A within 1 / sqrt(in), B zero, scale alpha / r", () => {
-    const adapter = Adapter.create(base, { kind: "lora", rank: 2, alpha: 6 });
+    const adapter = Adapter.create(base, { kind: "lora", r: 2, loraAlpha: 6 });
     expect([...adapter.v]).toEqual([3]);
     for (const { name, in: inputs } of modules) {
       const { a, b, p } = adapter.matrices!.get(name)!;

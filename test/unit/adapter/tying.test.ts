@@ -69,7 +69,7 @@ describe("parameters", () => {
     expect(count({ tying: { kind: "none" } })).toBe(30 * 7 * 13);
     expect(count({ tying: { kind: "tiled", nTie: 14 } })).toBe((30 * 7 * 13) / 14);
     expect(count({ tying: { kind: "structured", nTie: 5 }, u: 1 })).toBe((30 * 7) / 5);
-    expect(count({ targets: ["q_proj", "v_proj"], tying: { kind: "none" }, u: 64 })).toBe(60 * 64);
+    expect(count({ targetModules: ["q_proj", "v_proj"], tying: { kind: "none" }, u: 64 })).toBe(60 * 64);
   });
 
   it("has shapes of grouped heads", () => {

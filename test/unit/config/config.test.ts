@@ -145,7 +145,7 @@ describe("resolveConfig", () => {
   it("is the same after another round", () => {
     const config = resolveConfig({ tying: "tiled", n_tie: 14, beta: 0.01 });
     expect(resolveConfig(JSON.parse(JSON.stringify(config)) as Record<string, unknown>)).toEqual(config);
-    expect(adapterOptions(config)).toMatchObject({ rank: 2, u: 13, tying: { kind: "tiled", nTie: 14 } });
+    expect(adapterOptions(config)).toMatchObject({ r: 2, u: 13, tying: { kind: "tiled", nTie: 14 } });
   });
 });
 

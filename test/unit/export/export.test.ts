@@ -37,12 +37,12 @@ const base = { fingerprint: "0123456789abcdef", modules: linearModules(config) }
 
 /** An adapter and random A, B, P for it, as an engine would hold them. */
 function make(options: Partial<AdapterSpec> = {}, seed = 1): { adapter: Adapter; attached: AttachedBasis } {
-  const zero = Adapter.create(base, { rank: 2, u: 3, ...options });
-  const { rank, u } = zero.spec;
+  const zero = Adapter.create(base, { r: 2, u: 3, ...options });
+  const { r: rank, u } = zero.spec;
   let drawn = 0;
   const random = (count: number, scale = 1) =>
     Float32Array.from({ length: count }, () => scale * (2 * randomUniform(seed, "init", drawn++) - 1));
-  const adapted = targetedModules(base.modules, zero.spec.targets);
+  const adapted = targetedModules(base.modules, zero.spec.targetModules);
   const groups = tieGroups(zero.spec.tying, adapted);
   const modules = adapted.map(({ index, in: inputs, out: outputs }, place) => ({
     module: index,
@@ -88,7 +88,7 @@ describe("plainLora", () => {
         fc.constantFrom(...tyings),
         fc.integer({ min: 1, max: 4 }),
         (seed, tying, rank) => {
-          const { adapter, attached } = make({ tying, rank }, seed);
+          const { adapter, attached } = make({ tying, r: rank }, seed);
           const { u } = attached.basis;
           for (const [i, { a, b }] of plainLora(attached, adapter.v).modules.entries()) {
             const own = attached.basis.modules[i]!;
@@ -138,7 +138,7 @@ describe("plainLora", () => {
 
 describe("files", () => {
   it("LoRA for PEFT: names, shapes and a scale of 1", async () => {
-    const { adapter, attached } = make({ targets: ["q_proj", "down_proj"] });
+    const { adapter, attached } = make({ targetModules: ["q_proj", "down_proj"] });
     await writePeftLora(join(folder, "lora"), plainLora(attached, adapter.v), "the/model");
     const tensors = readSafetensors(join(folder, "lora", "adapter_model.safetensors"));
     expect(tensors).toHaveLength(8);
@@ -196,7 +196,7 @@ describe("files", () => {
       const own = await Adapter.load(back);
       own.checkBase(base);
       expect(own.v).toEqual(adapter.v);
-      expect(own.spec).toMatchObject({ rank: 2, u: 3, split: "sqrt", targets: adapter.spec.targets });
+      expect(own.spec).toMatchObject({ r: 2, u: 3, split: "sqrt", targetModules: adapter.spec.targetModules });
       for (const { module, a, b, p } of attached.basis.modules) {
         expect(own.matrices!.get(base.modules[module]!.name)).toEqual({ a, b, p });
       }
@@ -246,7 +246,7 @@ describe("files", () => {
     ["F16", "fp16", 1],
   ] as const)("LoRA saved in %s comes with the numbers that it holds", async (name, dtype, rank) => {
     const there = join(folder, `lora-${dtype}`);
-    const { adapter, attached } = make({ rank });
+    const { adapter, attached } = make({ r: rank });
     const lora = plainLora(attached, adapter.v);
     await writePeftLora(there, lora, "m");
     const file = join(there, "adapter_model.safetensors");
@@ -259,7 +259,7 @@ describe("files", () => {
     const own = join(folder, `own-${dtype}`);
     await importPeft(there, base, own);
     const { matrices, spec, v } = await Adapter.load(own);
-    expect(spec).toMatchObject({ kind: "lora", rank, dtype: "fp32" });
+    expect(spec).toMatchObject({ kind: "lora", r: rank, dtype: "fp32" });
     expect([...v]).toEqual([1]);
     for (const { module, a, b } of lora.modules) {
       const found = matrices!.get(module.name)!;
@@ -304,7 +304,7 @@ describe("files", () => {
 
   it("refuses LoRA that it cannot hold, in one sentence", async () => {
     const there = join(folder, "lora-wrong");
-    const { adapter, attached } = make({ targets: ["q_proj", "down_proj"] });
+    const { adapter, attached } = make({ targetModules: ["q_proj", "down_proj"] });
     await writePeftLora(there, plainLora(attached, adapter.v), "m");
     const file = join(there, "adapter_config.json");
     const written = JSON.parse(await readFile(file, "utf8"));

@@ -75,8 +75,8 @@ export class FakePolicy implements TrainablePolicy {
     this.submitted++;
     const [v, version] = request.slot < 0 ? [new Float32Array(U), 0] : [this.#vector, this.#version];
     let cancelled = false;
-    this.#open += request.count;
-    for (let completion = 0; completion < request.count; completion++) {
+    this.#open += request.numGenerations;
+    for (let completion = 0; completion < request.numGenerations; completion++) {
       const sequence = request.firstSequence + completion;
       // Later ones are often finished first.
       setTimeout(
@@ -96,7 +96,7 @@ export class FakePolicy implements TrainablePolicy {
   }
 
   #sampleOne(
-    { prompt, maxNewTokens, temperature, seed }: Omit<SampleRequest, "id">,
+    { prompt, maxCompletionLength, temperature, seed }: Omit<SampleRequest, "id">,
     sequence: number,
     v: Float32Array,
   ) {
@@ -104,7 +104,7 @@ export class FakePolicy implements TrainablePolicy {
     const logprobs: number[] = [];
     const entropies: number[] = [];
     let last = prompt.at(-1)!;
-    while (tokens.length < maxNewTokens && last !== END) {
+    while (tokens.length < maxCompletionLength && last !== END) {
       const logs = logProbabilities(last, v, temperature || 1);
       const draw = randomUniform(seed, "evaluation", sequence, tokens.length);
       let next = 0;
