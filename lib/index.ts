@@ -70,6 +70,7 @@ export { writeFileAtomic } from "./files.js";
 export { EMBEDDED, findModel } from "./find-model.js";
 export type { Completion, GenerateOptions, Generation, Prompt, StreamOptions, StreamPiece } from "./generate.js";
 export type { LogprobOptions, TokenLogprobs } from "./logprobs.js";
+export { describeModel, type ModelDescription } from "./model/describe.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type { ModelTokenizer } from "./model/tokenizer.js";
 export type * from "./native/addon.js";

@@ -5,11 +5,11 @@ import {
   type AdapterSpec,
   adapterOptions,
   type DeviceInfo,
+  describeModel,
   findModel,
   linearModules,
-  type Model,
+  type ModelDescription,
   machine,
-  openModel,
   type ParameterTable,
   parameterTable,
   resolveConfig,
@@ -27,6 +27,7 @@ Examples:
   $ npx tinylora-native info                                    the model in ../shared/models, 13 numbers
   $ npx tinylora-native info --model Qwen2.5-0.5B --u 4 --tying tiled --n-tie 14
   $ npx tinylora-native info --adapter lora --r 8               or lora_xs, full
+  $ npx tinylora-native info --model Qwen2.5-7B                 a folder of which config.json is enough
   $ npx tinylora-native info --adapter tl1-...                  what a short string holds`;
 
 const ADAPTER_KEYS = [
@@ -64,7 +65,7 @@ async function run(command: Command, options: Options): Promise<void> {
   const kind = KINDS.find((name) => name === options.adapter);
   const config = resolveConfig({ ...givenFields(command), ...(kind ? { adapter: kind } : {}) }, "flags");
   const adapter = kind ? undefined : await loadAdapter(options.adapter);
-  const model = await openModel(findModel(config.model));
+  const model = await describeModel(findModel(config.model));
   const spec = adapter?.spec ?? adapterOptions(config);
   const parameters = spec ? parameterTable(spec, linearModules(model.config)) : fullTable(model, config);
   if (options.json) {
@@ -89,7 +90,7 @@ async function run(command: Command, options: Options): Promise<void> {
 }
 
 /** What full fine-tuning trains. */
-function fullTable(model: Model, { target_modules, dtype }: TrainConfig) {
+function fullTable(model: ModelDescription, { target_modules, dtype }: TrainConfig) {
   const names = trainableNames(model, target_modules ?? undefined);
   const trained = weights(model, names);
   return { tensors: names.length, trained, bytes: trained * (dtype === "fp32" ? 4 : 2) };
@@ -101,9 +102,9 @@ function fullText({ tensors, trained, bytes }: ReturnType<typeof fullTable>): st
 `;
 }
 
-function modelText(model: Model): string {
+function modelText(model: ModelDescription): string {
   const { path, format, config, tensors } = model;
-  const types = [...new Set(tensors.map((tensor) => tensor.type))].join(", ");
+  const types = [...new Set(tensors.map((tensor) => tensor.type ?? "config.json alone, no weights"))].join(", ");
   return `Model  ${path} (${format}, ${types})
   ${config.family}, ${config.layers} layers of width ${config.hidden}, ${config.heads} heads (${config.kvHeads} of keys) of ${config.headDim}, context ${config.context}
   ${grouped(weights(model))} parameters, vocabulary of ${grouped(config.vocab)}, embeddings ${config.tiedEmbeddings ? "tied" : "untied"}
@@ -154,7 +155,7 @@ function deviceText({ name, gpu, reason }: DeviceInfo): string {
 }
 
 /** Numbers in the weights that are used, or in some of them: a tied head counts once. */
-function weights(model: Model, names: readonly string[] = trainableNames(model)): number {
+function weights(model: ModelDescription, names: readonly string[] = trainableNames(model)): number {
   const counted = new Set(names);
   const used = model.tensors.filter(({ name }) => counted.has(name));
   return used.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);

@@ -60,7 +60,7 @@ export class FullWeights {
 
 /** Names of the weights that full fine-tuning of this model trains. */
 export function trainableNames(
-  { config, tensors }: Pick<Model, "config" | "tensors">,
+  { config, tensors }: Pick<Model, "config"> & { readonly tensors: readonly { readonly name: string }[] },
   targetModules?: readonly ModuleType[],
 ): string[] {
   const names = tensors.map(({ name }) => name);

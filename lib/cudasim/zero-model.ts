@@ -1,5 +1,6 @@
 /** The weights of a model of given shape, all zeros: a file with a hole. */
 import { closeSync, ftruncateSync, openSync } from "node:fs";
+import { tensorShapes } from "../model/tensor-shapes.js";
 import type { ModelConfig, TensorSource } from "../native/addon.js";
 
 export type ModelShape = Pick<
@@ -19,41 +20,14 @@ export function zeroConfig(shape: ModelShape, layers: number): ModelConfig {
 }
 
 /** All tensors are the same zeros, which it writes to `file`. */
-export function zeroTensors(
-  { vocab, hidden, intermediate, heads, kvHeads, headDim, family }: ModelShape,
-  layers: number,
-  file: string,
-): TensorSource[] {
-  const query = heads * headDim;
-  const key = kvHeads * headDim;
-  const layer = (index: number): [string, number[]][] => {
-    const bias: [string, number[]][] = [
-      ["self_attn.q_proj.bias", [query]],
-      ["self_attn.k_proj.bias", [key]],
-      ["self_attn.v_proj.bias", [key]],
-    ];
-    const weights: [string, number[]][] = [
-      ["input_layernorm.weight", [hidden]],
-      ["self_attn.q_proj.weight", [query, hidden]],
-      ["self_attn.k_proj.weight", [key, hidden]],
-      ["self_attn.v_proj.weight", [key, hidden]],
-      ["self_attn.o_proj.weight", [hidden, query]],
-      ["post_attention_layernorm.weight", [hidden]],
-      ["mlp.gate_proj.weight", [intermediate, hidden]],
-      ["mlp.up_proj.weight", [intermediate, hidden]],
-      ["mlp.down_proj.weight", [hidden, intermediate]],
-      ...(family === "qwen2" ? bias : []),
-    ];
-    return weights.map(([name, size]) => [`model.layers.${index}.${name}`, size]);
-  };
-  const tensors: [string, number[]][] = [
-    ["model.embed_tokens.weight", [vocab, hidden]],
-    ["model.norm.weight", [hidden]],
-    ...Array.from({ length: layers }, (_, index) => layer(index)).flat(),
-  ];
+export function zeroTensors(shape: ModelShape, layers: number, file: string): TensorSource[] {
+  const tensors = tensorShapes(zeroConfig(shape, layers));
   const bytesOf = (size: number[]) => 2 * size.reduce((product, side) => product * side, 1);
   const descriptor = openSync(file, "w");
-  ftruncateSync(descriptor, Math.max(...tensors.map(([, size]) => bytesOf(size))));
+  ftruncateSync(descriptor, Math.max(...tensors.map((tensor) => bytesOf(tensor.shape))));
   closeSync(descriptor);
-  return tensors.map(([name, size]) => ({ name, file, offset: 0, bytes: bytesOf(size), type: "BF16", shape: size }));
+  return tensors.map(({ name, shape: size }) => ({
+    ...{ name, file, offset: 0, bytes: bytesOf(size) },
+    ...{ type: "BF16", shape: size },
+  }));
 }

@@ -8,13 +8,20 @@ import { isObject } from "./fields.js";
 import { readJson } from "./files.js";
 import { readSafetensors } from "./safetensors.js";
 
+const SINGLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+
+export function hasWeights(folder: string): boolean {
+  return existsSync(join(folder, SINGLE)) || existsSync(join(folder, INDEX));
+}
+
 export function readWeights(folder: string): TensorSource[] {
-  const single = join(folder, "model.safetensors");
-  const index = join(folder, "model.safetensors.index.json");
+  const single = join(folder, SINGLE);
+  const index = join(folder, INDEX);
   // In transformers' order: an index beside a single file is left over from other weights.
   if (existsSync(single)) return readSafetensors(single);
   if (existsSync(index)) return readShards(folder, index);
-  throw new TinyLoraError("ERR_FILE", `${folder}: expected model.safetensors or model.safetensors.index.json`);
+  throw new TinyLoraError("ERR_FILE", `${folder}: expected ${SINGLE} or ${INDEX}`);
 }
 
 /** The index and its shards must agree: each tensor in the shard that the index names, and no others. */

@@ -72,6 +72,16 @@ describe("with a model", () => {
     expect(await count()).toBe(before);
   });
 
+  it("info needs no more than config.json", async () => {
+    const path = await writeTinyModel(join(folder, "described"));
+    const table = async () => JSON.parse(await ok(["info", "--json", "--model", path])).parameters;
+    const before = await table();
+    await rm(join(path, "model.safetensors"));
+    await rm(join(path, "tokenizer.json"));
+    expect(await table()).toEqual(before);
+    expect(await ok(["info", "--model", path])).toContain("(Hugging Face, config.json alone, no weights)");
+  });
+
   it("score takes texts, ids and messages, and gives JSON", async () => {
     const output = await ok(["score"], JSON.stringify(["ab", [97, 98], [{ role: "user", content: "a" }]]));
     const [text, ids, chat] = JSON.parse(output);
