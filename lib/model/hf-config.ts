@@ -4,20 +4,32 @@ import { type Fields, lookup } from "./fields.js";
 import { huggingFaceRope } from "./hf-rope.js";
 import { LARGEST } from "./largest.js";
 
-const FAMILIES: Readonly<Record<string, ModelConfig["family"]>> = {
-  LlamaForCausalLM: "llama",
-  Qwen2ForCausalLM: "qwen2",
-  Qwen3ForCausalLM: "qwen3",
+interface Architecture {
+  readonly family: ModelConfig["family"];
+  readonly modelType: string;
+  /** What transformers takes where config.json is silent. */
+  readonly context: number;
+  readonly kvHeads?: number;
+  /** All layers have a sliding window, this long where config.json is silent. */
+  readonly window?: number;
+}
+
+const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  LlamaForCausalLM: { family: "llama", modelType: "llama", context: 2048 },
+  MistralForCausalLM: { family: "llama", modelType: "mistral", context: 131072, kvHeads: 8, window: 4096 },
+  Qwen2ForCausalLM: { family: "qwen2", modelType: "qwen2", context: 32768 },
+  Qwen3ForCausalLM: { family: "qwen3", modelType: "qwen3", context: 32768 },
 };
 
 export function huggingFaceConfig(config: Fields): ModelConfig {
-  const family = familyOf(config);
+  const architecture = architectureOf(config);
+  const { family } = architecture;
   const hidden = config.count("hidden_size", undefined, LARGEST.hidden);
   const heads = config.count("num_attention_heads", undefined, LARGEST.heads);
   const layers = config.count("num_hidden_layers", undefined, LARGEST.layers);
-  const context = config.count("max_position_embeddings", undefined, LARGEST.context);
+  const context = config.count("max_position_embeddings", architecture.context, LARGEST.context);
   refuseUnsupported(config, family);
-  refuseSlidingWindow(config, layers, context);
+  refuseSlidingWindow(config, architecture, layers, context);
   return {
     family,
     vocab: config.count("vocab_size", undefined, LARGEST.vocab),
@@ -25,7 +37,7 @@ export function huggingFaceConfig(config: Fields): ModelConfig {
     intermediate: config.count("intermediate_size", undefined, LARGEST.intermediate),
     layers,
     heads,
-    kvHeads: config.count("num_key_value_heads", heads),
+    kvHeads: config.count("num_key_value_heads", architecture.kvHeads ?? heads),
     headDim: config.count("head_dim", family === "qwen3" ? 128 : Math.floor(hidden / heads), LARGEST.headDim),
     context,
     rmsNormEpsilon: config.positive("rms_norm_eps", 1e-6),
@@ -35,14 +47,15 @@ export function huggingFaceConfig(config: Fields): ModelConfig {
 }
 
 /** Of `architectures`; of `model_type` where a config has no architectures. */
-function familyOf(config: Fields): ModelConfig["family"] {
+function architectureOf(config: Fields): Architecture {
   if (!config.has("architectures") && config.has("model_type")) {
-    const named = Object.values(FAMILIES).find((family) => family === config.get("model_type"));
-    return named ?? config.fail("model_type", `one of ${Object.values(FAMILIES).join(", ")}`);
+    const known = Object.values(ARCHITECTURES);
+    const named = known.find(({ modelType }) => modelType === config.get("model_type"));
+    return named ?? config.fail("model_type", `one of ${known.map(({ modelType }) => modelType).join(", ")}`);
   }
   const names = config.list("architectures");
-  const family = names.length === 1 ? lookup(FAMILIES, names[0]) : undefined;
-  return family ?? config.fail("architectures", `one of ${Object.keys(FAMILIES).join(", ")}`);
+  const architecture = names.length === 1 ? lookup(ARCHITECTURES, names[0]) : undefined;
+  return architecture ?? config.fail("architectures", `one of ${Object.keys(ARCHITECTURES).join(", ")}`);
 }
 
 function refuseUnsupported(config: Fields, family: ModelConfig["family"]): void {
@@ -54,16 +67,17 @@ function refuseUnsupported(config: Fields, family: ModelConfig["family"]): void 
 }
 
 /** A window as long as the context changes nothing; a shorter one that some layer uses is refused. */
-function refuseSlidingWindow(config: Fields, layers: number, context: number): void {
+function refuseSlidingWindow(config: Fields, { window }: Architecture, layers: number, context: number): void {
   const types = config.has("layer_types") ? config.texts("layer_types") : undefined;
   if (types?.some((type) => type !== "full_attention" && type !== "sliding_attention")) {
     config.fail("layer_types", '"full_attention" for every layer');
   }
-  const used = types
+  const some = types
     ? types.includes("sliding_attention")
     : config.flag("use_sliding_window", false) && config.notNegative("max_window_layers", 28) < layers;
+  const used = some || window !== undefined;
   if (!used || (config.mentions("sliding_window") && !config.has("sliding_window"))) return;
-  if (config.count("sliding_window", 4096) < context) {
+  if (config.count("sliding_window", window ?? 4096) < context) {
     config.fail("sliding_window", `null or at least the context, ${context}`);
   }
 }

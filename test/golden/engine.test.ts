@@ -6,7 +6,7 @@ import { loadAddon } from "../../lib/native/load.js";
 import { devices } from "../cudasim/build.js";
 import { type AdapterCase, floats, golden, noSmollm2, onSmollm2, readFixture, smollm2, type TinyModel } from "./fixtures.js";
 
-const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "qwen3-yarn", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf", "qwen3-yarn.gguf"];
+const NAMES = ["llama3", "llama3-8k", "llama-tied", "qwen2", "qwen2-tied", "qwen3", "qwen3-yarn", "mistral", "llama3-8k.gguf", "qwen2.gguf", "qwen3.gguf", "qwen3-yarn.gguf"];
 
 describe.each(devices)("$name in fp32", ({ on, leftOut }) => {
   describe.skipIf(leftOut).each(NAMES)("%s", (name) => {

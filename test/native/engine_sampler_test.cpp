@@ -244,7 +244,7 @@ void not_finite_fails_one_request(const Candidate& candidate, DType dtype) {
         ++finished;
       }
     }
-    expect(failed == 1 && finished == good.count, failed, " failed, ", finished, " finished");
+    expect(failed == 1 && finished == good.num_generations, failed, " failed, ", finished, " finished");
   }
 }
 

@@ -40,6 +40,8 @@ MODELS = {
     "qwen3-yarn": ("Qwen3", dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
                                  rope_parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, rope_theta=10000.0)),
                    "qwen2", torch.float32, "5GB"),
+    "mistral": ("Mistral", dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16, tie_word_embeddings=False, sliding_window=None),
+                "llama-bpe", torch.bfloat16, "5GB"),
 }
 GGUF = ("llama3-8k", "qwen2", "qwen3", "qwen3-yarn")
 

@@ -95,6 +95,25 @@ describe("config.json", () => {
     expect(config({ ...qwen2, use_sliding_window: true, max_window_layers: 28 }).family).toBe("qwen2");
   });
 
+  it("of Mistral is Llama's where no layer has a window", () => {
+    const mistral = { architectures: ["MistralForCausalLM"], num_key_value_heads: 1 };
+    const plain = config({ num_key_value_heads: 1 });
+    expect(config({ ...mistral, sliding_window: null })).toEqual(plain);
+    expect(config({ ...mistral, sliding_window: 256 })).toEqual(plain);
+    expect(config(mistral)).toEqual(plain); // 4096, more than the context
+    const typed = { architectures: undefined, model_type: "mistral", num_attention_heads: 8 };
+    expect(config(typed)).toMatchObject({ family: "llama", kvHeads: 8 });
+  });
+  it.each([
+    ["LlamaForCausalLM", 2048],
+    ["Qwen2ForCausalLM", 32768],
+    ["Qwen3ForCausalLM", 32768],
+    ["MistralForCausalLM", 131072],
+  ])("without max_position_embeddings has transformers' context for %s", (name, context) => {
+    const silent = { architectures: [name], max_position_embeddings: undefined, sliding_window: null };
+    expect(config(silent).context).toBe(context);
+  });
+
   const refused: [key: string, changes: object][] = [
     ["architectures", { architectures: ["GPT2LMHeadModel"] }],
     ["architectures", { architectures: undefined }],
@@ -134,6 +153,8 @@ describe("config.json", () => {
         max_window_layers: 0,
       },
     ],
+    ["sliding_window", { architectures: ["MistralForCausalLM"], sliding_window: 128 }],
+    ["sliding_window", { architectures: ["MistralForCausalLM"], max_position_embeddings: 8192 }],
     ["layer_types", { layer_types: ["full_attention", "chunked_attention"] }],
     ["sliding_window", { sliding_window: 128, layer_types: ["full_attention", "sliding_attention"] }],
   ];
