@@ -100,6 +100,11 @@ if (!comparison) {
   process.exit(2);
 }
 
+if (!existsSync(python)) {
+  console.error(`${python}: no such interpreter: make it with setup.sh in ${options.peers}, or name one with --python`);
+  process.exit(2);
+}
+
 if (positionals[0] === "sampling" && !existsSync(bf16Gguf)) {
   spawnSync(python, [peer("dequantize_gguf.py"), "--format", "BF16"], { stdio: "inherit" });
 }
