@@ -1,6 +1,6 @@
 // The AMX tile instructions in plain C++, for tests on machines that lack them: eight tiles of 16 rows of 64 bytes.
-// TDPBF16PS adds the two products of a pair one after the other, each step rounded once, as the instruction does; it
-// flushes no denormals, which the instruction does.
+// TDPBF16PS sums the first and the second inputs of the pairs apart, 16 of each, every product rounded once, and adds
+// the two sums together and then to the tile; it flushes denormals, which this does not.
 #pragma once
 
 #include <cmath>
@@ -37,6 +37,8 @@ inline void zero(int tile) { tiles[tile] = {}; }
 inline void dot(int sums, int a, int b) {
   for (int m = 0; m < 16; ++m) {
     float c[16];
+    float even[16] = {};
+    float odd[16] = {};
     Bf16 x[32];
     std::memcpy(c, tiles[sums].row[m], 64);
     std::memcpy(x, tiles[a].row[m], 64);
@@ -44,10 +46,11 @@ inline void dot(int sums, int a, int b) {
       Bf16 w[32];
       std::memcpy(w, tiles[b].row[k], 64);
       for (int n = 0; n < 16; ++n) {
-        c[n] = std::fma(to_float(x[2 * k]), to_float(w[2 * n]), c[n]);
-        c[n] = std::fma(to_float(x[2 * k + 1]), to_float(w[2 * n + 1]), c[n]);
+        even[n] = std::fma(to_float(x[2 * k]), to_float(w[2 * n]), even[n]);
+        odd[n] = std::fma(to_float(x[2 * k + 1]), to_float(w[2 * n + 1]), odd[n]);
       }
     }
+    for (int n = 0; n < 16; ++n) c[n] += even[n] + odd[n];
     std::memcpy(tiles[sums].row[m], c, 64);
   }
 }

@@ -1,6 +1,8 @@
 // linear and linear_backward: against the reference, against finite differences, row invariance.
+#include <algorithm>
 #include <cmath>
 
+#include "cpu/cpu_backend.h"
 #include "linear_case.h"
 #include "suites.h"
 
@@ -111,12 +113,28 @@ void invariance(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// What machines without the tiles test in their place is what the tiles do, but for denormals, which these flush.
+void emulated_tiles() {
+  for (const LinearShape& shape : {LinearShape{.rows = 16, .in = 64, .out = 32, .y_float = true},
+                                   LinearShape{.rows = 65, .in = 1536, .out = 19, .y_float = true},
+                                   LinearShape{.rows = 130, .in = 129, .out = 130, .bias = true}}) {
+    const LinearCase data = make_linear(shape);
+    const auto tiles = make_cpu_backend(DType::bf16, 2, CpuPath::amx);
+    const auto emulated = make_cpu_backend(DType::bf16, 2, CpuPath::amx_emulated);
+    expect_same_bits("y", linear(*emulated, data).y, linear(*tiles, data).y);
+  }
+}
+
 }  // namespace
 
 void add_linear_tests(Tests& tests) {
   add_for_each_backend(tests, "linear: numerics", numerics);
   add_for_each_backend(tests, "linear: gradient", gradient, {DType::f32});
   add_for_each_backend(tests, "linear: invariance", invariance);
+  const std::vector<CpuPath>& usable = usable_paths();
+  if (std::find(usable.begin(), usable.end(), CpuPath::amx) != usable.end()) {
+    tests.add("linear: emulated tiles have the bits of AMX's", emulated_tiles);
+  }
 }
 
 }  // namespace tinylora::test
