@@ -26,8 +26,5 @@ export function zeroTensors(shape: ModelShape, layers: number, file: string): Te
   const descriptor = openSync(file, "w");
   ftruncateSync(descriptor, Math.max(...tensors.map((tensor) => bytesOf(tensor.shape))));
   closeSync(descriptor);
-  return tensors.map(({ name, shape: size }) => ({
-    ...{ name, file, offset: 0, bytes: bytesOf(size) },
-    ...{ type: "BF16", shape: size },
-  }));
+  return tensors.map((tensor) => ({ ...tensor, file, offset: 0, bytes: bytesOf(tensor.shape), type: "BF16" }));
 }

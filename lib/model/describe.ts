@@ -7,7 +7,7 @@ import { hasWeights } from "./hf-weights.js";
 import { type Model, openModel } from "./open.js";
 import { tensorShapes } from "./tensor-shapes.js";
 
-/** What tables of a model need: of its weights, names and shapes. */
+/** What tables of a model need: of its weights, names and shapes ([out, in] of a linear one). */
 export interface ModelDescription {
   readonly path: string;
   readonly format: Model["format"];
@@ -16,7 +16,10 @@ export interface ModelDescription {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly type?: string }[];
 }
 
-/** As `openModel`; of a folder without weights what its config.json says, which is all that a plan needs. */
+/**
+ * As `openModel`; of a folder without .safetensors files what its config.json says, which is all that a plan needs.
+ * ERR_FILE, ERR_MODEL.
+ */
 export async function describeModel(path: string): Promise<ModelDescription> {
   const file = join(path, "config.json");
   if (!existsSync(file) || hasWeights(path)) return openModel(path);
