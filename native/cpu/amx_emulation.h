@@ -19,6 +19,7 @@ namespace {  // every file that emulates has its own
 
 thread_local Tile tiles[8];
 
+inline void written() {}
 inline void load_config() { std::memset(static_cast<void*>(tiles), 0, sizeof tiles); }
 inline void release() {}
 
@@ -57,10 +58,10 @@ inline void dot(int sums, int a, int b) {
 
 }  // namespace
 
-#define TINYLORA_TILE_LOAD(tile, from, stride) load(tile, from, stride)
-#define TINYLORA_TILE_STREAM(tile, from, stride) load(tile, from, stride)
-#define TINYLORA_TILE_STORE(tile, to, stride) store(tile, to, stride)
-#define TINYLORA_TILE_ZERO(tile) zero(tile)
-#define TINYLORA_TILE_DOT(sums, a, b) dot(sums, a, b)
+#define TINYLORA_TILE_LOAD(tile, from, stride) ::tinylora::amx::load(tile, from, stride)
+#define TINYLORA_TILE_STREAM(tile, from, stride) ::tinylora::amx::load(tile, from, stride)
+#define TINYLORA_TILE_STORE(tile, to, stride) ::tinylora::amx::store(tile, to, stride)
+#define TINYLORA_TILE_ZERO(tile) ::tinylora::amx::zero(tile)
+#define TINYLORA_TILE_DOT(sums, a, b) ::tinylora::amx::dot(sums, a, b)
 
 }  // namespace tinylora::amx

@@ -5,7 +5,7 @@
 #include "cpu/amx_emulation.h"
 #else
 
-#include <immintrin.h>
+#include "cpu/simd.h"
 
 namespace tinylora::amx {
 
@@ -27,10 +27,12 @@ static_assert(sizeof(Config) == 64);
 #define TINYLORA_TILE_DOT(sums, a, b) _tile_dpbf16ps(sums, a, b)
 
 /// GCC's intrinsics do not say what they read (12: eight bytes of the configuration, nothing of a tile), so that it
-/// drops stores it believes unused. Hence a constant, and all that was written before is in memory from here on.
+/// drops stores it believes unused: to be called between a store and the load of a tile from there.
+inline void written() { __asm__ volatile("" ::: "memory"); }
+
 inline void load_config() {
   alignas(64) static constexpr Config kConfig;
-  __asm__ volatile("" ::: "memory");
+  written();
   _tile_loadconfig(&kConfig);
 }
 inline void release() { _tile_release(); }
@@ -38,3 +40,21 @@ inline void release() { _tile_release(); }
 }  // namespace tinylora::amx
 
 #endif
+
+namespace tinylora::amx {
+
+inline constexpr int kRows = 16;    // of a tile; a row is as many floats, or as many pairs of bf16
+inline constexpr int kInputs = 32;  // bf16 of a row: what one dot sums over
+
+namespace {  // every file has its own: some emulate
+
+/// The tile registers are set up for as long as it lives.
+struct Scope {
+  Scope() { load_config(); }
+  ~Scope() { release(); }
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+};
+
+}  // namespace
+}  // namespace tinylora::amx

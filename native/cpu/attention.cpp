@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "cpu/attention_kernels.h"
 #include "cpu/cpu_backend.h"
+#include "cpu/product.h"
 
 namespace tinylora {
 namespace {
@@ -28,7 +29,8 @@ std::vector<QueryChunk> query_chunks(const Args& args) {
     const int queries = layout.span_rows[span] * group;
     for (int first = 0; first < queries; first += kQueryChunk) {
       for (int head = 0; head < args.kv_heads; ++head) {
-        chunks.push_back({span, first, std::min(queries - first, kQueryChunk), head});
+        const auto number = static_cast<int>(chunks.size());
+        chunks.push_back({span, first, std::min(queries - first, kQueryChunk), head, number});
       }
     }
   }
@@ -47,13 +49,16 @@ std::vector<PageUse> page_uses(const SequenceLayout& layout) {
   return uses;
 }
 
-/// The heaviest first, that is those with the most queries: so no thread is left alone with one at the end.
-std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::vector<PageUse>& uses) {
-  struct Weighed {
-    PageTask task;
+/// By kv head, then by page, so that neighbours read the queries of the same sequences. Those that see the most
+/// queries, pages of a prompt that many continue, come first: so no thread is left alone with one at the end.
+std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::vector<PageUse>& uses, int threads) {
+  struct OnePage {
+    const PageUse* uses;
+    int count;
     std::int64_t rows;
   };
-  std::vector<Weighed> weighed;
+  std::vector<OnePage> pages;
+  std::int64_t all_rows = 0;
   for (std::size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
     std::int64_t rows = 0;
     for (end = begin; end < uses.size() && uses[end].page == uses[begin].page; ++end) {
@@ -61,36 +66,46 @@ std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::v
       const int rows_before = uses[end].index * kPageSize - args.layout->position[first_row];
       rows += args.layout->span_rows[uses[end].span] - std::max(0, rows_before);
     }
+    pages.push_back({uses.data() + begin, static_cast<int>(end - begin), rows});
+    all_rows += rows;
+  }
+  const std::int64_t heavy = all_rows * args.kv_heads / (16 * threads);
+  std::vector<PageTask> tasks;
+  for (const bool heavy_ones : {true, false}) {
     for (int head = 0; head < args.kv_heads; ++head) {
-      weighed.push_back({{uses.data() + begin, static_cast<int>(end - begin), head}, rows});
+      for (const OnePage& page : pages) {
+        if ((page.rows > heavy) == heavy_ones) tasks.push_back({page.uses, page.count, head});
+      }
     }
   }
-  std::stable_sort(weighed.begin(), weighed.end(), [](const Weighed& a, const Weighed& b) { return a.rows > b.rows; });
-  std::vector<PageTask> tasks;
-  for (const Weighed& one : weighed) tasks.push_back(one.task);
   return tasks;
 }
 
-}  // namespace
-
-const AttentionKernels& attention_kernels(CpuPath path, DType dtype) {
+const AttentionKernels& attention_kernels(CpuPath path, DType dtype, int head_dim) {
   const bool f32 = dtype == DType::f32;
+  const bool tiles = head_dim % 32 == 0;  // whole steps of AMX's dot
   switch (path) {
     case CpuPath::amx:
+      if (!f32 && tiles) return kAttentionBf16Amx;
+      [[fallthrough]];
     case CpuPath::avx512_bf16:
       return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512Bf16;
     case CpuPath::avx512:
       return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512;
-    case CpuPath::avx2:
     case CpuPath::amx_emulated:
+      if (!f32 && tiles) return kAttentionBf16AmxEmulated;
+      [[fallthrough]];
+    case CpuPath::avx2:
       break;
   }
   return f32 ? kAttentionF32Avx2 : kAttentionBf16Avx2;
 }
 
+}  // namespace
+
 void CpuBackend::attention(const AttentionArgs& args) {
   check_shape(args);
-  const AttentionKernels& kernels = attention_kernels(path_, dtype_);
+  const AttentionKernels& kernels = attention_kernels(path_, dtype_, args.head_dim);
   const std::vector<QueryChunk> chunks = query_chunks(args);
   pool_.run(static_cast<std::int64_t>(chunks.size()),
             [&](std::int64_t item, int) { kernels.forward(args, chunks[static_cast<std::size_t>(item)]); });
@@ -98,17 +113,23 @@ void CpuBackend::attention(const AttentionArgs& args) {
 
 void CpuBackend::attention_backward(const AttentionBackwardArgs& args) {
   check_shape(args);
-  const AttentionKernels& kernels = attention_kernels(path_, dtype_);
-  std::vector<float> delta(static_cast<std::size_t>(args.layout->rows) * static_cast<std::size_t>(args.heads));
-
+  const AttentionKernels& kernels = attention_kernels(path_, dtype_, args.head_dim);
   const std::vector<QueryChunk> chunks = query_chunks(args);
+  std::vector<int> first_chunk;
+  for (const QueryChunk& chunk : chunks) {
+    if (chunk.first == 0 && chunk.kv_head == 0) first_chunk.push_back(chunk.number);
+  }
+  std::vector<float> delta(static_cast<std::size_t>(args.layout->rows) * static_cast<std::size_t>(args.heads));
+  const std::size_t chunk_bytes = kernels.chunk_bytes(args.head_dim);
+  const BackwardScratch scratch{delta.data(), scratch_->packed.at_least<std::byte>(chunks.size() * chunk_bytes),
+                                chunk_bytes, first_chunk.data()};
   pool_.run(static_cast<std::int64_t>(chunks.size()), [&](std::int64_t item, int) {
-    kernels.backward_queries(args, chunks[static_cast<std::size_t>(item)], delta.data());
+    kernels.backward_queries(args, chunks[static_cast<std::size_t>(item)], scratch);
   });
   const std::vector<PageUse> uses = page_uses(*args.layout);
-  const std::vector<PageTask> tasks = page_tasks(args, uses);
+  const std::vector<PageTask> tasks = page_tasks(args, uses, pool_.threads());
   pool_.run(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t item, int) {
-    kernels.backward_page(args, tasks[static_cast<std::size_t>(item)], delta.data());
+    kernels.backward_page(args, tasks[static_cast<std::size_t>(item)], scratch);
   });
 }
 

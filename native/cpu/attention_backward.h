@@ -45,7 +45,8 @@ TINYLORA_INLINE void score_gradients(Floats lse, Floats delta, float scale, int 
 }
 
 template <typename T>
-void attention_backward_queries(const AttentionBackwardArgs& args, const QueryChunk& chunk, float* delta_of) {
+void attention_backward_queries(const AttentionBackwardArgs& args, const QueryChunk& chunk,
+                                const BackwardScratch& scratch) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;
   alignas(64) float q[kMaxHeadDim * kQueryChunk];      // [D, queries]
@@ -68,7 +69,7 @@ void attention_backward_queries(const AttentionBackwardArgs& args, const QueryCh
       d_out[d * kQueryChunk + i] = gradient[d];
     }
     lse[i] = args.lse[index];
-    delta[i] = delta_of[index] = dot(dim, gradient, static_cast<const T*>(args.out) + index * dim);
+    delta[i] = scratch.delta[index] = dot(dim, gradient, static_cast<const T*>(args.out) + index * dim);
   }
 
   const int last_query = chunk.first + chunk.count - 1;
@@ -100,7 +101,7 @@ void attention_backward_queries(const AttentionBackwardArgs& args, const QueryCh
 }
 
 template <typename T>
-void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& task, const float* delta_of) {
+void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& task, const BackwardScratch& scratch) {
   const HeadShape shape(args);
   const int dim = shape.head_dim;
   const int page = task.uses[0].page;
@@ -137,7 +138,7 @@ void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& 
         const int seen = shape.keys_seen(use->span, from + i, use->index);
         for (int t = 0; t < kPageSize; t += kLanes) {
           const int valid = seen < t ? 0 : smaller(seen - t, kLanes);
-          score_gradients(Floats::all(args.lse[index]), Floats::all(delta_of[index]), shape.scale, valid,
+          score_gradients(Floats::all(args.lse[index]), Floats::all(scratch.delta[index]), shape.scale, valid,
                           scores + i * kPageSize + t, dp + i * kPageSize + t);
         }
       }

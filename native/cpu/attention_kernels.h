@@ -1,17 +1,18 @@
-// The inner loops of attention, one table an instruction set and dtype. The drivers (attention.cpp,
-// attention_backward.cpp) cut the work into chunks and spread them over threads; a chunk is computed by one thread.
+// The inner loops of attention, one table an instruction set and dtype. The driver (attention.cpp) cuts the work into
+// chunks and spreads them over threads; a chunk is computed by one thread.
 //
 // A layer's page holds, for each kv head,
 //   fp32  keys [D][kPageSize]              values [kPageSize][D]
 //   bf16  keys [D / 2][kPageSize][2]       values [kPageSize / 2][D][2]
 // so that keys stand on vector lanes when scores are summed over D, and D stands on lanes when values are summed over
-// keys; in bf16 the index that is summed over is kept in pairs.
+// keys; in bf16 the index that is summed over is kept in pairs, which is what AMX wants of a right side, too.
 //
 // Query rows of a span and the G = H / K heads that read one kv head are counted through together: query i of a span is
 // head i % G of row i / G. They are taken in chunks of kQueryChunk queries, so that a page is read once for all of
 // them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "core/dtype.h"
@@ -29,6 +30,7 @@ struct QueryChunk {
   int first;
   int count;
   int kv_head;
+  int number;  // among all chunks of the call: by span, then by queries, then by kv head
 };
 
 /// One page of the page table of a span.
@@ -45,18 +47,33 @@ struct PageTask {
   int kv_head;
 };
 
+/// What the first pass of the way back leaves for the second.
+struct BackwardScratch {
+  float* delta;       // [M, H] = d_out . out
+  std::byte* chunks;  // chunk_bytes of each chunk
+  std::size_t chunk_bytes;
+  const int* first_chunk;  // [spans] number of a span's first chunk
+
+  std::byte* chunk(int number) const { return chunks + static_cast<std::size_t>(number) * chunk_bytes; }
+  /// Of the chunk that begins with query `first` of a span.
+  std::byte* chunk(int span, int first, int kv_head, int kv_heads) const {
+    return chunk(first_chunk[span] + first / kQueryChunk * kv_heads + kv_head);
+  }
+};
+
 struct AttentionKernels {
   /// out and lse of a chunk.
   void (*forward)(const AttentionArgs&, const QueryChunk&);
-  /// dq_out of a chunk, and delta [M, H] = d_out . out, which `backward_page` needs.
-  void (*backward_queries)(const AttentionBackwardArgs&, const QueryChunk&, float* delta);
+  /// dq_out of a chunk, and what `backward_page` needs of it.
+  void (*backward_queries)(const AttentionBackwardArgs&, const QueryChunk&, const BackwardScratch&);
   /// d_keys and d_values of all slots of a page.
-  void (*backward_page)(const AttentionBackwardArgs&, const PageTask&, const float* delta);
+  void (*backward_page)(const AttentionBackwardArgs&, const PageTask&, const BackwardScratch&);
+  /// What they keep of a chunk beside delta.
+  std::size_t (*chunk_bytes)(int head_dim);
 };
 
 extern const AttentionKernels kAttentionF32Avx2, kAttentionBf16Avx2;
 extern const AttentionKernels kAttentionF32Avx512, kAttentionBf16Avx512, kAttentionBf16Avx512Bf16;
-
-const AttentionKernels& attention_kernels(CpuPath path, DType dtype);
+extern const AttentionKernels kAttentionBf16Amx, kAttentionBf16AmxEmulated;
 
 }  // namespace tinylora

@@ -52,4 +52,36 @@ struct HeadShape {
   }
 };
 
+/// Where the queries of a chunk stand in their sequence.
+struct ChunkPositions {
+  int count;
+  int position[kQueryChunk] = {};
+
+  TINYLORA_INLINE ChunkPositions(const HeadShape& shape, int span, int first, int queries) : count(queries) {
+    const std::int32_t* of_row = shape.layout->position + shape.row(span, first);
+    int head = first % shape.group;
+    for (int i = 0; i < queries; ++i) {
+      position[i] = *of_row;
+      if (++head < shape.group) continue;
+      head = 0;
+      ++of_row;
+    }
+  }
+  /// How many keys of page `page` (counted from position 0) query i sees: at most kPageSize, 0 or less for none.
+  TINYLORA_INLINE int keys_seen(int i, int page) const {
+    return smaller(position[i] + 1 - page * kPageSize, kPageSize);
+  }
+  /// Number of pages up to the last query's own position.
+  TINYLORA_INLINE int pages() const { return position[count - 1] / kPageSize + 1; }
+};
+
+/// Asks for one head's part of a page ahead of time: pages lie anywhere in memory, so the processor cannot guess the
+/// next. A single query is done with a page before the next one could arrive.
+template <typename T>
+TINYLORA_INLINE void prefetch_page(const T* data, int head_dim) {
+  const char* bytes = reinterpret_cast<const char*>(data);
+  const int count = kPageSize * head_dim * static_cast<int>(sizeof(T));
+  for (int i = 0; i < count; i += 64) _mm_prefetch(bytes + i, _MM_HINT_T0);
+}
+
 }  // namespace tinylora::TINYLORA_ISA

@@ -8,7 +8,8 @@ namespace tinylora::TINYLORA_ISA {
 
 template <typename T>
 constexpr AttentionKernels attention_table() {
-  return {attention_forward<T>, attention_backward_queries<T>, attention_backward_page<T>};
+  return {attention_forward<T>, attention_backward_queries<T>, attention_backward_page<T>,
+          [](int) { return std::size_t{0}; }};
 }
 
 }  // namespace tinylora::TINYLORA_ISA

@@ -15,7 +15,8 @@ namespace tinylora {
 inline constexpr int kRowsAtOnce = 1024;
 
 /// Grows to the largest product seen:
-///   packed  kRowsAtOnce * padded width * 2 or 4 bytes    z  kRowsAtOnce * r floats
+///   packed  kRowsAtOnce * padded width * 2 or 4 bytes; in AMX's way back of attention 12 bytes a number of q
+///   z  kRowsAtOnce * r floats
 ///   low  kRowsAtOnce * r floats, active  kRowsAtOnce bytes: of each product that reads the packed rows
 ///   columns kRowsAtOnce * out elements (a gradient, transposed)
 ///   transposed  2 MiB or one panel of W^T

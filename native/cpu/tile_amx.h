@@ -21,13 +21,7 @@ struct AmxTile {
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = true;
 
-  /// The tile registers are set up for as long as it lives.
-  struct Scope {
-    Scope() { amx::load_config(); }
-    ~Scope() { amx::release(); }
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-  };
+  using Scope = amx::Scope;
 
   /// packed[i / 32][row][i % 32]; rows that the block lacks are zeros up to a whole tile of 16.
   static void pack(const PackTask& task) {
@@ -64,7 +58,6 @@ struct AmxTile {
   static constexpr std::size_t kWStep = kStep / 2 * kPair;
 
   static void run_16(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
-    using namespace amx;
     if (resume) {
       TINYLORA_TILE_LOAD(0, sums, kSums);
       TINYLORA_TILE_LOAD(1, sums + 16, kSums);
@@ -84,7 +77,6 @@ struct AmxTile {
   }
 
   static void run_32(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
-    using namespace amx;
     float* lower = sums + 16 * kPanel;
     if (resume) {
       TINYLORA_TILE_LOAD(0, sums, kSums);

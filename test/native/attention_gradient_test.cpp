@@ -13,6 +13,7 @@ const std::vector<AttentionShape> kShapes = {
     {.heads = 9, .kv_heads = 3, .head_dim = 64},  {.heads = 3, .kv_heads = 1, .head_dim = 24},
     {.heads = 2, .kv_heads = 1, .head_dim = 128}, {.heads = 2, .kv_heads = 1, .head_dim = 34},
     {.heads = 3, .kv_heads = 1, .head_dim = 130}, {.heads = 2, .kv_heads = 1, .head_dim = 256},
+    {.heads = 5, .kv_heads = 1, .head_dim = 96},
 };
 
 Layout groups() {

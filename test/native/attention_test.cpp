@@ -16,6 +16,7 @@ const std::vector<AttentionShape> kShapes = {
     {.heads = 6, .kv_heads = 1, .head_dim = 24, .gains = true, .rank = 1},
     {.heads = 2, .kv_heads = 2, .head_dim = 128, .gains = true},
     {.heads = 40, .kv_heads = 8, .head_dim = 8},
+    {.heads = 5, .kv_heads = 1, .head_dim = 96},
 };
 
 /// Prompts around the size of a page, with completions; and sequences on their own.

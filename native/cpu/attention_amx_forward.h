@@ -1,0 +1,162 @@
+// attention_forward in AMX tiles, for heads of whole steps of 32 inputs: sixteen queries at a time. A page lies in
+// memory as a tile wants its right side (attention_kernels.h): 16 pairs of D by 16 keys, 16 pairs of keys by 16 of D.
+// Scores, probabilities (in bf16) and sums pass through the first-level cache between tiles and vectors.
+//
+// A query that sees a page in part, or not at all, meets the other keys with a probability of exactly 0, which leaves
+// its sums as they are. So values must be numbers: those that no query of the chunk sees are read as zeros.
+#pragma once
+
+#include <cstring>
+
+#include "cpu/amx_tiles.h"
+#include "cpu/attention_queries.h"
+#include "cpu/attention_softmax.h"
+
+namespace tinylora::TINYLORA_ISA {
+
+static_assert(kPageSize == amx::kInputs, "a row of probabilities of a page is a row of a tile");
+
+/// Up to amx::kRows queries of a chunk, from page to page.
+struct QueryTile {
+  const Bf16* q;  // [amx::kRows, D]
+  float* out;     // [amx::kRows, D]
+  RunningSoftmax<amx::kRows> softmax;
+  int first;  // query of the chunk
+  int rows;
+};
+
+/// scores [amx::kRows, kPageSize] = q k^T.
+TINYLORA_INLINE void scores_of_page(int head_dim, const Bf16* q, const Bf16* keys, float* scores) {
+  const std::size_t q_row = std::size_t(head_dim) * sizeof(Bf16);
+  constexpr std::size_t kKeyRow = kPageSize * 2 * sizeof(Bf16);
+  amx::written();
+  TINYLORA_TILE_ZERO(0);
+  TINYLORA_TILE_ZERO(1);
+  for (int d = 0; d < head_dim; d += amx::kInputs) {
+    const Bf16* pairs = keys + d * kPageSize;
+    TINYLORA_TILE_LOAD(4, q + d, q_row);
+    TINYLORA_TILE_LOAD(6, pairs, kKeyRow);
+    TINYLORA_TILE_LOAD(7, pairs + 2 * amx::kRows, kKeyRow);
+    TINYLORA_TILE_DOT(0, 4, 6);
+    TINYLORA_TILE_DOT(1, 4, 7);
+  }
+  TINYLORA_TILE_STORE(0, scores, kPageSize * sizeof(float));
+  TINYLORA_TILE_STORE(1, scores + amx::kRows, kPageSize * sizeof(float));
+}
+
+/// out [amx::kRows, D] += p v, p [amx::kRows, kPageSize].
+TINYLORA_INLINE void add_values_of_page(int head_dim, const Bf16* p, const Bf16* values, float* out) {
+  const std::size_t row = std::size_t(head_dim) * sizeof(float);  // of out, and of a pair of keys
+  amx::written();
+  TINYLORA_TILE_LOAD(4, p, kPageSize * sizeof(Bf16));
+  for (int d = 0; d < head_dim; d += 2 * amx::kRows) {
+    TINYLORA_TILE_LOAD(0, out + d, row);
+    TINYLORA_TILE_LOAD(6, values + 2 * d, row);
+    TINYLORA_TILE_LOAD(1, out + d + amx::kRows, row);
+    TINYLORA_TILE_LOAD(7, values + 2 * (d + amx::kRows), row);
+    TINYLORA_TILE_DOT(0, 4, 6);
+    TINYLORA_TILE_DOT(1, 4, 7);
+    TINYLORA_TILE_STORE(0, out + d, row);
+    TINYLORA_TILE_STORE(1, out + d + amx::kRows, row);
+  }
+}
+
+TINYLORA_INLINE void zero_row(int count, Bf16* to) {
+  std::memset(static_cast<void*>(to), 0, std::size_t(count) * sizeof(Bf16));
+}
+
+/// One page for one tile of queries.
+TINYLORA_INLINE void visit_page(const HeadShape& shape, const ChunkPositions& positions, QueryTile& tile, int index,
+                                const Bf16* keys, const Bf16* values) {
+  int seen[amx::kRows];
+  int skip = 0;  // the first queries may stand before the page
+  for (int i = 0; i < tile.rows; ++i) {
+    seen[i] = positions.keys_seen(tile.first + i, index);
+    if (seen[i] <= 0) skip = i + 1;
+  }
+  if (skip == tile.rows) return;
+
+  alignas(64) float scores[amx::kRows * kPageSize];
+  alignas(64) Bf16 p[amx::kRows * kPageSize];
+  alignas(64) float correction[RunningSoftmax<amx::kRows>::kPadded];
+  scores_of_page(shape.head_dim, tile.q, keys, scores);
+  tile.softmax.add_page(skip, tile.rows, seen, shape.scale, scores, p, correction);
+  for (int i = 0; i < amx::kRows; ++i) {
+    if (i < skip || i >= tile.rows) zero_row(kPageSize, p + i * kPageSize);
+  }
+  for (int i = skip; i < tile.rows; ++i) {
+    if (correction[i] == 1) continue;  // no larger score
+    float* out = tile.out + i * shape.head_dim;
+    for (int d = 0; d < shape.head_dim; d += kLanes) {
+      (Floats::load(out + d) * Floats::all(correction[i])).store(out + d);
+    }
+  }
+  add_values_of_page(shape.head_dim, p, values, tile.out);
+}
+
+/// The first `seen` keys' values of a page, zeros behind.
+TINYLORA_INLINE void copy_values(int head_dim, int seen, const Bf16* values, Bf16* to) {
+  const int pair = 2 * head_dim;
+  const int pairs = (seen + 1) / 2;
+  std::memcpy(static_cast<void*>(to), values, std::size_t(pairs * pair) * sizeof(Bf16));
+  if (seen % 2 != 0) {
+    for (int i = (pairs - 1) * pair + 1; i < pairs * pair; i += 2) to[i] = {};
+  }
+  zero_row((kPageSize / 2 - pairs) * pair, to + pairs * pair);
+}
+
+/// head_dim is a multiple of amx::kInputs.
+inline void attention_forward_amx(const AttentionArgs& args, const QueryChunk& chunk) {
+  constexpr int kTiles = kQueryChunk / amx::kRows;
+  const HeadShape shape(args);
+  const int dim = shape.head_dim;
+  alignas(64) Bf16 q[kQueryChunk * kMaxHeadDim];
+  alignas(64) float out[kQueryChunk * kMaxHeadDim];
+  alignas(64) Bf16 last_values[kPageSize * kMaxHeadDim];
+  QueryTile tiles[kTiles];
+  int tile_count = 0;
+  for (int i = 0; i < chunk.count; i += amx::kRows) {
+    QueryTile& tile = tiles[tile_count++];
+    tile.q = q + i * dim;
+    tile.out = out + i * dim;
+    tile.first = i;
+    tile.rows = smaller(chunk.count - i, amx::kRows);
+    tile.softmax.start();
+  }
+  for (int i = 0; i < chunk.count; ++i) {
+    const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
+    std::memcpy(static_cast<void*>(q + i * dim), static_cast<const Bf16*>(args.q) + index * dim,
+                std::size_t(dim) * sizeof(Bf16));
+  }
+  for (int i = chunk.count; i < tile_count * amx::kRows; ++i) zero_row(dim, q + i * dim);
+  for (int i = 0; i < tile_count * amx::kRows * dim; ++i) out[i] = 0;
+
+  const amx::Scope scope;
+  const ChunkPositions positions(shape, chunk.span, chunk.first, chunk.count);
+  const int pages = positions.pages();
+  for (int index = 0; index < pages; ++index) {
+    const int page = shape.page(chunk.span, index);
+    const Bf16* keys = shape.page_data<Bf16>(args.pages.keys, page, chunk.kv_head);
+    const Bf16* values = shape.page_data<Bf16>(args.pages.values, page, chunk.kv_head);
+    if (index + 1 < pages) {
+      const int next = shape.page(chunk.span, index + 1);
+      prefetch_page(shape.page_data<Bf16>(args.pages.keys, next, chunk.kv_head), dim);
+      prefetch_page(shape.page_data<Bf16>(args.pages.values, next, chunk.kv_head), dim);
+    }
+    const int seen = positions.keys_seen(chunk.count - 1, index);
+    if (seen < kPageSize) {
+      copy_values(dim, seen, values, last_values);
+      values = last_values;
+    }
+    for (int i = 0; i < tile_count; ++i) visit_page(shape, positions, tiles[i], index, keys, values);
+  }
+
+  for (int i = 0; i < chunk.count; ++i) {
+    const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
+    float* lse = args.lse == nullptr ? nullptr : args.lse + index;
+    tiles[i / amx::kRows].softmax.finish(i % amx::kRows, dim, out + i * dim, static_cast<Bf16*>(args.out) + index * dim,
+                                         lse);
+  }
+}
+
+}  // namespace tinylora::TINYLORA_ISA
