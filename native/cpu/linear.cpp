@@ -152,6 +152,34 @@ void add_part_d_r(int first, int rows, int rank, const float* s, const float* z,
   }
 }
 
+/// How many sums a way back has beside dx: dR, and that of the parts.
+int reductions_of(const LinearBackwardArgs& args) {
+  if (args.lora.rank == 0) return 0;
+  return args.parts.count == 0 ? 1 : 2;
+}
+
+/// One of them, of `rows` rows from `row` on; s is that of these rows.
+void reduce(const LinearBackwardArgs& args, int row, int rows, const float* s, std::int64_t which) {
+  const int rank = args.lora.rank;
+  const float* z = args.z + std::ptrdiff_t{row} * rank;
+  if (which == 0) add_d_r(rows, rank, args.lora.adapter + row, s, z, args.d_r);
+  if (which == 1) add_part_d_r(row, rows, rank, s, z, args.parts);
+}
+
+/// dx of rows from `row` on, but for the panels of W^T.
+ProductTask backward_task(const LinearBackwardArgs& args, const PackedWeight& weight, int padded_out,
+                          const PackedRows& packed_dy, int row) {
+  ProductTask task = task_for(packed_dy);
+  float* dx = args.dx + std::ptrdiff_t{row} * weight.in;
+  task.padded_in = padded_out;
+  task.out = weight.in;
+  task.y = dx;
+  task.y_stride = weight.in;
+  task.y_float = true;
+  task.residual = args.add ? dx : nullptr;
+  return task;
+}
+
 }  // namespace
 
 void CpuBackend::linear(std::span<const LinearArgs> products) {
@@ -203,34 +231,22 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
   for (int row = 0; row < args.rows; row += kRowsAtOnce) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
     const LoraArgs& lora = args.lora;
-    const std::int32_t* adapter = lora.rank > 0 ? lora.adapter + row : nullptr;
     const auto* dy =
         static_cast<const std::byte*>(args.dy) + std::size_t(row) * std::size_t(weight.out) * size_of(dtype_);
     float* s = scratch_->z.at_least<float>(std::size_t(rows) * std::size_t(lora.rank));
     LowRankScratch of_rows(*scratch_, rows, lora.rank, 1);
-    const LowRankTask low_rank = of_rows.task({lora.rank, lora.b, lora.a, lora.r, true, adapter}, s);
+    const LowRankTask low_rank =
+        of_rows.task({lora.rank, lora.b, lora.a, lora.r, true, lora.rank > 0 ? lora.adapter + row : nullptr}, s);
     const std::span<const LowRankTask> low_ranks(&low_rank, lora.rank > 0 ? 1 : 0);
-    ProductTask whole = task_for(pack_rows(product_, pool_, *scratch_, rows, weight.out, dy, low_ranks));
+    const PackedRows packed_dy = pack_rows(product_, pool_, *scratch_, rows, weight.out, dy, low_ranks);
+    ProductTask whole = backward_task(args, weight, product_.padded(weight.out), packed_dy, row);
     if (lora.rank > 0) set_low_rank(whole, low_rank);
-    whole.padded_in = product_.padded(weight.out);
-    whole.out = weight.in;
-    float* dx = args.dx + std::ptrdiff_t{row} * weight.in;
-    whole.y = dx;
-    whole.y_stride = weight.in;
-    whole.y_float = true;
-    whole.residual = args.add ? dx : nullptr;
 
-    // dR is the first item, that of the parts the second, beside the first panels that are transposed.
-    int reductions = lora.rank == 0 ? 0 : args.parts.count == 0 ? 1 : 2;
+    int reductions = reductions_of(args);  // beside the first panels that are transposed
     for (int first = 0; first < panels; first += panels_at_once, reductions = 0) {
       const int count = std::min(panels_at_once, panels - first);
       pool_.run(reductions + count, [&](std::int64_t item, int) {
-        const float* z = args.z + std::ptrdiff_t{row} * lora.rank;
-        if (item < reductions) {
-          if (item == 0) add_d_r(rows, lora.rank, adapter, s, z, args.d_r);
-          if (item == 1) add_part_d_r(row, rows, lora.rank, s, z, args.parts);
-          return;
-        }
+        if (item < reductions) return reduce(args, row, rows, s, item);
         const auto panel = static_cast<int>(item) - reductions;
         product_.transpose({weight.data(), weight.panel_bytes, weight.padded_in, 0, weight.panels,
                             (first + panel) * product_.panel, transposed + std::size_t(panel) * panel_bytes});
