@@ -25,7 +25,9 @@ export interface HubSource {
 }
 
 export interface HubOptions {
+  /** Ends what is being fetched: the call rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Bytes of the file that is being fetched, of all it has. What it throws ends that and is what the call rejects with. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -72,6 +74,8 @@ class Hub {
   #options: HubOptions;
   #folder: string;
   #address: string;
+  /** What `onProgress` threw: that is no failure of the hub's. */
+  #thrown: { readonly error: unknown } | undefined;
   #settings = environment().hub;
 
   constructor(source: HubSource, options: HubOptions) {
@@ -158,7 +162,6 @@ class Hub {
 
   /** Adds what is missing to a part file. */
   async #download(commit: string, file: HubFile, part: string): Promise<void> {
-    const { onProgress, signal } = this.#options;
     let have = (await sizeOf(part)) ?? 0;
     if (have > file.size) {
       await rm(part);
@@ -166,7 +169,7 @@ class Hub {
     }
     if (have === file.size) return;
     const { downloadFile } = await this.#client();
-    const stalled = follower(signal);
+    const stalled = follower(this.#options.signal);
     let timer: NodeJS.Timeout | undefined;
     const alive = () => {
       clearTimeout(timer);
@@ -184,12 +187,16 @@ class Hub {
       if (!blob) throw failed("the hub has no such file");
       if (blob.size !== file.size) throw failed(`expected ${file.size} bytes, found ${blob.size}`);
       const body = Readable.fromWeb(blob.slice(have).stream() as Parameters<typeof Readable.fromWeb>[0]);
-      body.on("data", (chunk: Uint8Array) => {
-        alive();
-        have += chunk.byteLength;
-        onProgress?.(have, file.size);
-      });
-      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: stalled.signal });
+      const tell = (done: number) => this.#tell(done, file.size);
+      const counted = async function* (chunks: AsyncIterable<Uint8Array>) {
+        for await (const chunk of chunks) {
+          alive();
+          have += chunk.byteLength;
+          tell(have);
+          yield chunk;
+        }
+      };
+      await pipeline(body, counted, createWriteStream(part, { flags: "a" }), { signal: stalled.signal });
     } catch (error) {
       throw stalled.signal.aborted ? stalled.signal.reason : error; // a pipeline tells of the abort, not of its reason
     } finally {
@@ -197,6 +204,15 @@ class Hub {
       stalled.abort(); // it is over: nothing listens to `signal` any more
     }
     if (have !== file.size) throw failed(`it ended after ${have} of ${file.size} bytes`);
+  }
+
+  #tell(done: number, total: number): void {
+    try {
+      this.#options.onProgress?.(done, total);
+    } catch (error) {
+      this.#thrown = { error };
+      throw error;
+    }
   }
 
   /** What the hub is asked for, once more after a failure that may pass. */
@@ -207,6 +223,7 @@ class Hub {
         return await ask();
       } catch (error) {
         signal?.throwIfAborted();
+        if (this.#thrown) throw this.#thrown.error;
         if (attempt === TRIES || this.#settings.offline || isRefusal(error)) throw this.#failure(error, file);
         await sleep(50 * 4 ** attempt, undefined, signal ? { signal } : {});
       }
