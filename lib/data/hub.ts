@@ -14,6 +14,7 @@ import { z } from "zod";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, writeFileAtomic, writing } from "../files.js";
+import { follower } from "../native/on-abort.js";
 import { hubError, isOutage, isRefusal } from "./hub-error.js";
 import { isDataFile } from "./rows.js";
 
@@ -270,17 +271,6 @@ class Hub {
       ...(file ? { file: file.path } : {}),
     });
   }
-}
-
-/**
- * Aborts with `signal` too, and listens to it until it is aborted itself. AbortSignal.any would do, but where nothing else
- * holds them, Node 20 forgets what it joins.
- */
-function follower(signal: AbortSignal | undefined): AbortController {
-  const controller = new AbortController();
-  if (signal?.aborted) controller.abort(signal.reason);
-  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
-  return controller;
 }
 
 function silence(): DOMException {

@@ -32,3 +32,14 @@ function listen(signal: AbortSignal): Listeners {
   listenersOf.set(signal, listeners);
   return listeners;
 }
+
+/**
+ * Aborts with `signal` too, and listens to it until it is aborted itself. AbortSignal.any would do, but where nothing else
+ * holds them, Node 20 forgets what it joins.
+ */
+export function follower(signal: AbortSignal | undefined): AbortController {
+  const controller = new AbortController();
+  if (signal?.aborted) controller.abort(signal.reason);
+  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
+  return controller;
+}

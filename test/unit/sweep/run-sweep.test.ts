@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter, Engine, GrpoTrainer, planSweep, readResults, runSweep, type SweepSpec } from "../../../lib/index.js";
@@ -99,6 +99,25 @@ import { existsSync } from "node:fs";
     const { results } = await runSweep({ sweep, folder: join(folder, "out") });
     expect(results.members.map(({ status }) => status)).toEqual(["failed", "finished"]);
     expect(results.members[0]!.error).toMatch(/config\.json: not the config of a run$/);
+  });
+
+  it("ends all members before it rejects with what a listener throws", async () => {
+    let steps = 0;
+    const running = runSweep({
+      sweep: { base: { ...base, eval_steps: 1000 }, grid: { max_steps: [1, 1000] } },
+      folder: join(folder, "out"),
+      onMember: ({ event, place }) => {
+        if (event === "finished" && place === 1) throw new Error("no more");
+      },
+      onStep: () => void steps++,
+    });
+    await expect(running).rejects.toThrow(/^no more$/);
+    const made = steps;
+    expect(await readdir(join(folder, "out"), { recursive: true })).not.toContainEqual(expect.stringMatching(/lock$/));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(steps).toBe(made);
+    const { members } = await readResults(join(folder, "out"));
+    expect(members.map(({ status }) => status)).toEqual(["finished", "interrupted"]);
   });
 
   it("is written by one process at a time", async () => {
