@@ -33,6 +33,16 @@ function listen(signal: AbortSignal): Listeners {
   return listeners;
 }
 
+/** What comes of the promise, or the signal's reason where that is first. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const ended = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(ended);
+  });
+}
+
 /**
  * Aborts with `signal` too, and listens to it until it is aborted itself. AbortSignal.any would do, but where nothing else
  * holds them, Node 20 forgets what it joins.

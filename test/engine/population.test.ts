@@ -204,3 +204,20 @@ describe("adapters with projections of their own, side by side", () => {
     expect(together[2].basis.modules).toEqual(engine.basis().basis.modules);
   });
 });
+
+it("a member that waits for its turn gives up at its signal, and the others keep theirs", async () => {
+  const population = new Population();
+  const end = await population.takeTurn();
+  const controller = new AbortController();
+  const waiting = population.takeTurn(controller.signal);
+  const turns: string[] = [];
+  const next = population.takeTurn().then((ends) => {
+    turns.push("next");
+    return ends;
+  });
+  controller.abort(new Error("given up"));
+  await expect(waiting).rejects.toThrow(/^given up$/);
+  expect(turns).toEqual([]);
+  end();
+  (await next)();
+});
