@@ -1,6 +1,6 @@
 /** What the columns of a row mean. */
 import { TinyLoraError } from "../error.js";
-import { strictAnswer } from "../reward/claim.js";
+import { strictAnswer } from "../reward/read-answer.js";
 import { show } from "../show.js";
 import type { Example, Problem } from "./example.js";
 

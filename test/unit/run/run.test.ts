@@ -174,7 +174,9 @@ describe("run folder", () => {
     const long = join(folder, "c".repeat(250));
     await rename(join(folder, "config.json"), long);
     await symlink(long, join(folder, "config.json"));
-    await expect(RunFolder.open(folder, { max_steps: 9 })).rejects.toThrow(/config\.json: cannot be written \(ENAMETOOLONG/);
+    await expect(RunFolder.open(folder, { max_steps: 9 })).rejects.toThrow(
+      /config\.json: cannot be written \(ENAMETOOLONG/,
+    );
     expect(await readdir(folder)).not.toContain("lock");
     await (await RunFolder.open(folder)).close();
   });
