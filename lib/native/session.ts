@@ -185,7 +185,7 @@ export class Session {
     const before = this.#lastPass;
     const pass = orAborted(before, signal).then(async () => {
       this.#check();
-      const ended = onAbort(signal, () => this.#native.abort());
+      const ended = onAbort(signal, () => this.abort());
       try {
         return await withStack(run);
       } catch (error) {
