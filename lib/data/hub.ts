@@ -16,14 +16,8 @@ import { TinyLoraError } from "../error.js";
 import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import { follower } from "../native/on-abort.js";
 import { hubError, isOutage, isRefusal } from "./hub-error.js";
+import { HUB_PREFIX, type HubSource } from "./hub-source.js";
 import { isDataFile } from "./rows.js";
-
-export interface HubSource {
-  readonly repo: string;
-  readonly revision: string;
-  /** A file, or a folder of files; all of them when empty. */
-  readonly path: string;
-}
 
 export interface HubOptions {
   /** Ends what is being fetched: the call rejects with its reason. */
@@ -41,20 +35,6 @@ interface HubFile {
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const TRIES = 4;
-const PREFIX = "hf://datasets/";
-
-export function isHubSource(source: string): boolean {
-  return source.startsWith("hf://");
-}
-
-/** hf://datasets/owner/name[@revision][/path], as other tools of the hub write it. */
-export function parseHubSource(source: string): HubSource {
-  const match = /^([\w.-]+\/[\w.-]+)(?:@([\w.-]+))?(?:\/(.*))?$/.exec(source.slice(PREFIX.length));
-  if (!source.startsWith(PREFIX) || !match || source.includes("..")) {
-    throw new TinyLoraError("ERR_DATA", `data: expected ${PREFIX}owner/name[@revision][/path], found "${source}"`);
-  }
-  return { repo: match[1]!, revision: match[2] ?? "main", path: match[3] ?? "" };
-}
 
 /** The local paths of a repository's data files whose path is wanted, in the order of their paths. */
 export async function hubFiles(
@@ -82,7 +62,7 @@ class Hub {
   constructor(source: HubSource, options: HubOptions) {
     this.#source = source;
     this.#options = options;
-    this.#address = `${PREFIX}${source.repo}@${source.revision}`;
+    this.#address = `${HUB_PREFIX}${source.repo}@${source.revision}`;
     this.#folder = join(cacheFolder(), "hub", `datasets--${source.repo.replace("/", "--")}`);
   }
 

@@ -9,7 +9,8 @@ import { packageRoot } from "../version.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
 import type { DatasetSpec, Example, Problem, Split } from "./example.js";
-import { type HubOptions, hubFiles, isHubSource, parseHubSource } from "./hub.js";
+import { type HubOptions, hubFiles } from "./hub.js";
+import { isHubSource, parseHubSource } from "./hub-source.js";
 import { DATA_EXTENSIONS, guarded, isDataFile, type OnBroken, type Row, readRows, stop } from "./rows.js";
 import { heldOut } from "./split.js";
 
