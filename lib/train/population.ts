@@ -21,6 +21,8 @@ export interface PopulationEngine extends Policy {
 }
 
 /**
+ * While members train, the engine attaches no other adapters and trains nothing else.
+ *
  * @example
  * const members = await Population.attach(engine, [1, 2].map((seed) => Adapter.create(engine, { projection: { seed, distribution: "normal" } })));
  * await Promise.all(members.map((policy, i) => new GrpoTrainer({ engine: policy, adapter: policy.adapter, run: `runs/${i}` }).train()));
@@ -74,6 +76,10 @@ export class PopulationMember implements TrainablePolicy {
     this.#slot = slot;
   }
 
+  /** What the members share. */
+  get engine(): object {
+    return this.#engine;
+  }
   get device(): string {
     return this.#engine.device;
   }

@@ -221,3 +221,22 @@ it("a member that waits for its turn gives up at its signal, and the others keep
   end();
   (await next)();
 });
+
+it("an engine whose members train attaches no adapter and trains nothing else", async () => {
+  const [first, second] = await Population.attach(engine, [Adapter.create(engine), Adapter.create(engine)]);
+  const config = { ...base, max_steps: 1, eval_steps: 0 };
+  const refused: unknown[] = [];
+  const onStep = async () => {
+    refused.push(await engine.attach(Adapter.create(engine)).catch((error) => error));
+    const other = new GrpoTrainer({ engine, adapter: Adapter.create(engine), config });
+    refused.push(await other.train().catch((error) => error));
+  };
+  const runs = [first!, second!].map((policy) => new GrpoTrainer({ engine: policy, adapter: policy.adapter, config }));
+  await Promise.all(runs.map((run, i) => run.train(i === 0 ? { onStep } : {})));
+  for (const member of [first!, second!]) member.leave();
+  expect(refused).toMatchObject([
+    { code: "ERR_STATE", message: expect.stringMatching(/^attach: a run is training on this engine/) },
+    { code: "ERR_STATE", message: expect.stringMatching(/^engine: another run is training on it/) },
+  ]);
+  await engine.attach(Adapter.create(engine));
+});
