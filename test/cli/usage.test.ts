@@ -186,6 +186,22 @@ describe("failures: exit code 1 and one line", () => {
     expect(code).toBe(1);
   });
 
+  it.each<[string[], RegExp]>([
+    [["score", "--output", "test"], /^error: test: expected a file, found a folder$/m],
+    [
+      ["export", "--adapter", "tl1-", "--format", "merged", "--output", "test"],
+      /^error: test: expected no such folder yet/,
+    ],
+    [
+      ["import", "test", "--output", "x"],
+      /adapter_config\.json: cannot be read \(ENOENT\): expected a folder that PEFT saved$/m,
+    ],
+  ])("what is wrong with files before a model is loaded: %j", async (args, message) => {
+    const { code, stderr } = await runCli([...args, "--model", "no-such-model"]);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(1);
+  });
+
   it("a text without tokens", async () => {
     const { code, stderr } = await runCli(["score", "--model", "embedded"], { input: '["1 + 1", ""]' });
     expect(stderr).toBe("error: prompt 1: expected 1 to 256 tokens (the model's context), found 0\n");
