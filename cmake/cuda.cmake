@@ -50,8 +50,10 @@ endmacro()
 
 if(NVCC)
   file(GLOB KERNELS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.cu)
+  # Kernels take arguments of ops as they are: a struct that has changed must not meet a kernel of before.
   file(GLOB KERNEL_HEADERS CONFIGURE_DEPENDS
-    ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.cuh ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.h)
+    ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.cuh ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/kernels/*.h
+    ${CMAKE_CURRENT_SOURCE_DIR}/native/ops/*.h)
   set(IMAGE_FOLDER ${CMAKE_CURRENT_BINARY_DIR}/cuda)
   file(MAKE_DIRECTORY ${IMAGE_FOLDER})
   foreach(KERNEL ${KERNELS})

@@ -10,30 +10,39 @@ export interface Claim {
   release(): void;
 }
 
-const claimed = new WeakSet<object>();
-const fixed = new WeakSet<object>();
+/** What a run trains on: an engine, or a member of a population, which shares its engine with the others. */
+export interface Claimable {
+  readonly engine?: object;
+}
 
-/** For one run, until it is released. ERR_STATE where another one has it. */
-export function claim(engine: object): Claim {
-  if (claimed.has(engine)) {
+/** Of each engine the runs that have it, by what they train on: whether their adapters are attached. */
+const runsOn = new WeakMap<object, Map<object, { attached: boolean }>>();
+
+/** For one run, until it is released. ERR_STATE where another one has it: a member, or one that has the whole engine. */
+export function claim(policy: Claimable): Claim {
+  const engine = policy.engine ?? policy;
+  const runs = runsOn.get(engine) ?? new Map<object, { attached: boolean }>();
+  if (engine === policy ? runs.size > 0 : runs.has(policy) || runs.has(engine)) {
     throw new TinyLoraError(
       "ERR_STATE",
       "engine: another run is training on it: wait for that, load a second engine, or train side by side with Population",
     );
   }
-  claimed.add(engine);
+  const run = { attached: false };
+  runs.set(policy, run);
+  runsOn.set(engine, runs);
   return {
-    fixAdapters: () => void fixed.add(engine),
-    release: () => {
-      claimed.delete(engine);
-      fixed.delete(engine);
+    fixAdapters: () => {
+      run.attached = true;
     },
+    release: () => void runs.delete(policy),
   };
 }
 
 /** ERR_STATE where a run is training what is attached. */
 export function checkMayAttach(engine: object): void {
-  if (fixed.has(engine)) {
+  const runs = [...(runsOn.get(engine)?.values() ?? [])];
+  if (runs.some(({ attached }) => attached)) {
     throw new TinyLoraError(
       "ERR_STATE",
       "attach: a run is training on this engine: wait for it, or load a second engine",

@@ -224,10 +224,17 @@ export class Engine implements AsyncDisposable {
   }
   /** Vectors of slots first, first + 1, ..., in one go. Returns the slots' new versions. */
   setVectors(first: number, vectors: readonly Float32Array[]): Int32Array {
-    const { projections } = this.#adapters(first);
-    const wide = vectors.map((v, i) => projections.widen(first + i, v));
-    const all = new Float32Array(wide.reduce((sum, v) => sum + v.length, 0));
-    for (const [i, v] of wide.entries()) all.set(v, i * v.length);
+    const { basis, projections } = this.#adapters(first);
+    const size = basis.groups * basis.u;
+    const all = new Float32Array(vectors.length * size);
+    for (const [i, v] of vectors.entries()) {
+      const wide = projections.widen(first + i, v);
+      if (wide.length !== size) {
+        const expected = size / projections.specs.length;
+        throw new TinyLoraError("ERR_ADAPTER", `v: expected ${expected} numbers, found ${v.length}`);
+      }
+      all.set(wide, i * size);
+    }
     return this.#session.setVectors(first, all);
   }
   /** Queues one prompt; events come as it is sampled. Returns what ends its unfinished completions as "aborted". */

@@ -89,8 +89,12 @@ function ptxOf(file, scratch) {
   const virtual = file.endsWith("_sm90.cu") ? "compute_90a" : "compute_80";
   const name = `${basename(file, ".cu")}.${virtual}.ptx`;
   const built = join(root, ".cache", "cmake", "cuda", name);
-  const sources = [file, ...readdirSync(folder).filter((one) => /\.(?:h|cuh)$/.test(one))];
-  const newest = Math.max(...sources.map((one) => statSync(join(folder, one)).mtimeMs));
+  const headers = [folder, join(root, "native", "ops")].flatMap((one) =>
+    readdirSync(one)
+      .filter((name) => /\.(?:h|cuh)$/.test(name))
+      .map((name) => join(one, name)),
+  );
+  const newest = Math.max(...[join(folder, file), ...headers].map((one) => statSync(one).mtimeMs));
   if (existsSync(built) && statSync(built).mtimeMs > newest) return built;
   const flags = ["-std=c++17", "-O3", "--fmad=false", `-I${join(root, "native")}`, "-ptx", `-arch=${virtual}`];
   nvcc([...flags, join(folder, file), "-o", join(scratch, name)]);

@@ -79,7 +79,9 @@ export function evalCommand(program: Command): void {
       "0 is greedy; 0 for one sample and 1 for several when not given",
       parseTemperature,
     )
-    .option("--k <a,b,...>", "report pass@k and maj@k for these k", parseCounts, [])
+    .addOption(
+      new Option("--k <a,b,...>", "report pass@k and maj@k for these k").argParser(parseCounts).default([], "none"),
+    )
     .option("--output <file>", "write every completion to this JSONL file", parseName)
     .option("--report <file>", "write a report to this Markdown file", parseName)
     .option("--json", "print the result as JSON")

@@ -1,4 +1,6 @@
 import { type Command, Option } from "commander";
+import { checkNewFolder } from "../../lib/export/merged.js";
+import { prepareFile } from "../../lib/files.js";
 import {
   bf16Error,
   findModel,
@@ -52,11 +54,14 @@ export function exportCommand(program: Command): void {
 
 async function run(command: Command, { adapter: source, format, output }: Options): Promise<void> {
   const config = resolvedFields(command);
+  // What is wrong with the output is told before the model is loaded, which can take minutes.
+  if (format === "merged") checkNewFolder(output);
   const adapter = await loadAdapter(source);
   if (!adapter) throw new TinyLoraError("ERR_USAGE", "--adapter: expected an adapter");
   if (format === "gguf" && !output.endsWith(".gguf")) {
     throw new TinyLoraError("ERR_USAGE", `--output: expected a .gguf file for --format gguf, found "${output}"`);
   }
+  if (format === "gguf") await prepareFile(output);
   const model = findModel(config.model);
   await interruptible((signal) =>
     withEngine(config, adapter, signal, async (engine) => {

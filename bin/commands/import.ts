@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { readPeftConfig } from "../../lib/export/peft-files.js";
 import { Adapter, importPeft, optionsOf } from "../../lib/index.js";
 import { parseName } from "../arguments.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
@@ -25,6 +26,7 @@ export function importCommand(program: Command): void {
 
 async function run(command: Command, folder: string, output: string): Promise<void> {
   const config = resolvedFields(command);
+  await readPeftConfig(folder); // before the model is loaded, which can take minutes
   await interruptible((signal) =>
     withEngine(config, undefined, signal, async (engine) => {
       await importPeft(folder, engine, output);

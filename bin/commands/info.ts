@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { bytesOf } from "../../lib/adapter/vector-dtype.js";
 import { fields } from "../../lib/config/fields.js";
 import {
   type Adapter,
@@ -89,16 +90,21 @@ async function run(command: Command, options: Options): Promise<void> {
   process.stdout.write([modelText(model), trained, machineText()].join("\n"));
 }
 
-/** What full fine-tuning trains. */
+/** What full fine-tuning trains, and its bytes in the model's folder. */
 function fullTable(model: ModelDescription, { target_modules, dtype }: TrainConfig) {
   const names = trainableNames(model, target_modules ?? undefined);
   const trained = weights(model, names);
-  return { tensors: names.length, trained, bytes: trained * (dtype === "fp32" ? 4 : 2) };
+  const vectors = new Set(model.tensors.filter(({ shape }) => shape.length === 1).map(({ name }) => name));
+  const short = weights(
+    model,
+    names.filter((name) => !vectors.has(name)),
+  );
+  return { tensors: names.length, trained, bytes: bytesOf(dtype) * short + 4 * (trained - short), dtype };
 }
 
-function fullText({ tensors, trained, bytes }: ReturnType<typeof fullTable>): string {
+function fullText({ tensors, trained, bytes, dtype }: ReturnType<typeof fullTable>): string {
   return `Full fine-tuning
-  ${grouped(trained)} trained numbers in ${tensors} tensors, ${grouped(bytes)} bytes in the engine's dtype; ${grouped(16 * trained)} bytes of masters, gradients and moments while training
+  ${grouped(trained)} trained numbers in ${tensors} tensors, ${grouped(bytes)} bytes when saved (matrices in ${dtype}, gains and biases in fp32); ${grouped(16 * trained)} bytes of masters, gradients and moments while training
 `;
 }
 

@@ -11,7 +11,7 @@ import {
   TinyLoraError,
 } from "../../lib/index.js";
 import type { Progress as StepProgress } from "../../lib/train/progress.js";
-import { parseNumber } from "../arguments.js";
+import { parseCount } from "../arguments.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
@@ -32,7 +32,7 @@ export function replayCommand(program: Command): void {
     .command("replay")
     .description("make a step of a run again, and tell whether it has the bits that the run kept")
     .argument("<run>", "folder of the run")
-    .requiredOption("--step <n>", "which step, from 1", parseNumber)
+    .requiredOption("--step <n>", "which step, from 1", parseCount)
     .addHelpText("after", EXAMPLES);
   addFields(command, ["model", "device", "threads"]);
   command.action((run: string, { step }: { step: number }) => replay(command, run, step));

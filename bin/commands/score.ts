@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { prepareFile } from "../../lib/files.js";
 import { type Engine, type Prompt, TinyLoraError } from "../../lib/index.js";
 import { parseName, parsePositive } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
@@ -45,6 +46,7 @@ export function scoreCommand(program: Command): void {
 
 async function run(command: Command, options: Options): Promise<void> {
   const config = resolvedFields(command);
+  if (options.output !== "-") await prepareFile(options.output);
   const adapter = await loadAdapter(options.adapter);
   const sequences = parseSequences(await readInput(options.input), options.input);
   await interruptible((signal) =>

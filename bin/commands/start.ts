@@ -13,6 +13,7 @@ import {
   loadDataset,
   resolveConfig,
   type StepReport,
+  TinyLoraError,
   type TrainConfig,
   type TrainOptions,
 } from "../../lib/index.js";
@@ -53,6 +54,12 @@ const DEMONSTRATION: TrainOptions = {
 };
 const HELD_OUT = 200;
 
+/** Options of what the demonstration shows and cannot show with others: v, from zero, on problems that it brings along. */
+const FIXED = [
+  ...["adapter", "start_from", "init", "eval_data", "question_column", "answer_column"],
+  ...["eval_question_column", "eval_answer_column"],
+];
+
 export function startCommand(program: Command): void {
   const command = program
     .command("start")
@@ -71,6 +78,13 @@ export function startCommand(program: Command): void {
 }
 
 async function demonstrate(given: Record<string, unknown>, run: string | undefined): Promise<void> {
+  const fixed = FIXED.filter((key) => key in given).map((key) => `--${key.replaceAll("_", "-")}`);
+  if (fixed.length > 0) {
+    throw new TinyLoraError(
+      "ERR_USAGE",
+      `${fixed.join(", ")}: not for the demonstration; with --model (${EMBEDDED} too) \`start\` is \`train\`, which takes all options`,
+    );
+  }
   const config = resolveConfig({ ...DEMONSTRATION, ...given }, "flags");
   config.model = findModel(config.model);
   await interruptible(async (signal) => {

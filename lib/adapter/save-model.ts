@@ -48,6 +48,7 @@ export async function saveModel(
     return [source.name, { ...tensor, data }] as const;
   });
   await writeSafetensors(join(folder, "model.safetensors"), new Map(tensors), { format: "pt" });
+  onProgress?.(done, sources.length);
 }
 
 const NAMES = { bf16: "BF16", fp16: "F16", fp32: "F32" } as const;

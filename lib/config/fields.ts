@@ -1,4 +1,4 @@
-/** The options as plain data, for command-line flags, `--help` and the manual. */
+/** The options as plain data, for command-line flags and `--help`. */
 import type { z } from "zod";
 import { sections } from "./schema.js";
 

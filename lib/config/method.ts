@@ -31,6 +31,10 @@ const UNUSED: Readonly<Record<Method, ReadonlySet<string>>> = {
 
 /** Where an option means something else to SFT. */
 const SFT_FIELDS: Partial<Record<keyof SftOptions, Partial<Pick<Field, "description" | "choices">>>> = {
+  answer_column: {
+    description:
+      "column of the worked answer where completion, solution and rationale are missing; it ends with the answer",
+  },
   num_prompts: { description: "worked answers a step" },
   max_completion_length: { description: "tokens of a completion at most, when it is evaluated" },
   stop: { description: "texts that end a completion besides the model's stop tokens, when it is evaluated" },

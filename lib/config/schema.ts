@@ -1,6 +1,6 @@
 /**
  * Every option of a training run, once: key, default, limits and what it means. Validation (config.ts), command-line
- * flags and the manual (fields.ts) are made from this. Keys and meanings are those of TRL's GRPOConfig where it has them.
+ * flags and their `--help` (fields.ts) are made from this. Keys and meanings are those of TRL's GRPOConfig where it has them.
  */
 import { z } from "zod";
 import { MODULE_TYPES } from "../adapter/modules.js";

@@ -1,6 +1,6 @@
 /** What the columns of a row mean. */
 import { TinyLoraError } from "../error.js";
-import { strictAnswer } from "../reward/claim.js";
+import { strictAnswer } from "../reward/read-answer.js";
 import { show } from "../show.js";
 import type { Example, Problem } from "./example.js";
 
@@ -29,7 +29,7 @@ export function anyProblem(row: Record<string, unknown>, columns: Columns): Prob
       `expected a question in ${QUESTIONS.join(", ")}, found only ${namesIn(row)}: question_column names another column, of eval_data eval_question_column`,
     );
   }
-  const answer = columns.answer_column ?? ANSWERS.find((name) => at(row, name) !== undefined);
+  const answer = columns.answer_column ?? ANSWERS.find((name) => valueAt(row, name) !== undefined);
   return { question: field(row, question), answer: answer === undefined ? "" : finalAnswer(field(row, answer)) };
 }
 
@@ -50,7 +50,7 @@ export function finalAnswer(text: string): string {
 
 /** A text or number of a row, as text. Of a chat it is what the user says last; `a.b` is b within a. */
 export function field(row: Record<string, unknown>, name: string): string {
-  const value = at(row, name);
+  const value = valueAt(row, name);
   if (typeof value === "string" && value.trim() !== "") return value.trim();
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
   const said = Array.isArray(value) ? lastOfUser(value) : undefined;
@@ -64,7 +64,8 @@ function namesIn(row: Record<string, unknown>): string {
   return names.length > 300 ? `${names.slice(0, 297)}...` : names;
 }
 
-function at(row: Record<string, unknown>, name: string): unknown {
+/** What a row holds under a name; `a.b` is b within a, unless a column has that name. */
+export function valueAt(row: Readonly<Record<string, unknown>>, name: string): unknown {
   if (name in row) return row[name];
   return name.split(".").reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), row);
 }

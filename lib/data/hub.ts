@@ -14,18 +14,15 @@ import { z } from "zod";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, writeFileAtomic, writing } from "../files.js";
+import { follower } from "../native/on-abort.js";
 import { hubError, isOutage, isRefusal } from "./hub-error.js";
+import { HUB_PREFIX, type HubSource } from "./hub-source.js";
 import { isDataFile } from "./rows.js";
 
-export interface HubSource {
-  readonly repo: string;
-  readonly revision: string;
-  /** A file, or a folder of files; all of them when empty. */
-  readonly path: string;
-}
-
 export interface HubOptions {
+  /** Ends what is being fetched: the call rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Bytes of the file that is being fetched, of all it has. What it throws ends that and is what the call rejects with. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -38,20 +35,6 @@ interface HubFile {
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const TRIES = 4;
-const PREFIX = "hf://datasets/";
-
-export function isHubSource(source: string): boolean {
-  return source.startsWith("hf://");
-}
-
-/** hf://datasets/owner/name[@revision][/path], as other tools of the hub write it. */
-export function parseHubSource(source: string): HubSource {
-  const match = /^([\w.-]+\/[\w.-]+)(?:@([\w.-]+))?(?:\/(.*))?$/.exec(source.slice(PREFIX.length));
-  if (!source.startsWith(PREFIX) || !match || source.includes("..")) {
-    throw new TinyLoraError("ERR_DATA", `data: expected ${PREFIX}owner/name[@revision][/path], found "${source}"`);
-  }
-  return { repo: match[1]!, revision: match[2] ?? "main", path: match[3] ?? "" };
-}
 
 /** The local paths of a repository's data files whose path is wanted, in the order of their paths. */
 export async function hubFiles(
@@ -72,12 +55,14 @@ class Hub {
   #options: HubOptions;
   #folder: string;
   #address: string;
+  /** What `onProgress` threw: that is no failure of the hub's. */
+  #thrown: { readonly error: unknown } | undefined;
   #settings = environment().hub;
 
   constructor(source: HubSource, options: HubOptions) {
     this.#source = source;
     this.#options = options;
-    this.#address = `${PREFIX}${source.repo}@${source.revision}`;
+    this.#address = `${HUB_PREFIX}${source.repo}@${source.revision}`;
     this.#folder = join(cacheFolder(), "hub", `datasets--${source.repo.replace("/", "--")}`);
   }
 
@@ -158,7 +143,6 @@ class Hub {
 
   /** Adds what is missing to a part file. */
   async #download(commit: string, file: HubFile, part: string): Promise<void> {
-    const { onProgress, signal } = this.#options;
     let have = (await sizeOf(part)) ?? 0;
     if (have > file.size) {
       await rm(part);
@@ -166,7 +150,7 @@ class Hub {
     }
     if (have === file.size) return;
     const { downloadFile } = await this.#client();
-    const stalled = follower(signal);
+    const stalled = follower(this.#options.signal);
     let timer: NodeJS.Timeout | undefined;
     const alive = () => {
       clearTimeout(timer);
@@ -184,12 +168,16 @@ class Hub {
       if (!blob) throw failed("the hub has no such file");
       if (blob.size !== file.size) throw failed(`expected ${file.size} bytes, found ${blob.size}`);
       const body = Readable.fromWeb(blob.slice(have).stream() as Parameters<typeof Readable.fromWeb>[0]);
-      body.on("data", (chunk: Uint8Array) => {
-        alive();
-        have += chunk.byteLength;
-        onProgress?.(have, file.size);
-      });
-      await pipeline(body, createWriteStream(part, { flags: "a" }), { signal: stalled.signal });
+      const tell = (done: number) => this.#tell(done, file.size);
+      const counted = async function* (chunks: AsyncIterable<Uint8Array>) {
+        for await (const chunk of chunks) {
+          alive();
+          have += chunk.byteLength;
+          tell(have);
+          yield chunk;
+        }
+      };
+      await pipeline(body, counted, createWriteStream(part, { flags: "a" }), { signal: stalled.signal });
     } catch (error) {
       throw stalled.signal.aborted ? stalled.signal.reason : error; // a pipeline tells of the abort, not of its reason
     } finally {
@@ -197,6 +185,15 @@ class Hub {
       stalled.abort(); // it is over: nothing listens to `signal` any more
     }
     if (have !== file.size) throw failed(`it ended after ${have} of ${file.size} bytes`);
+  }
+
+  #tell(done: number, total: number): void {
+    try {
+      this.#options.onProgress?.(done, total);
+    } catch (error) {
+      this.#thrown = { error };
+      throw error;
+    }
   }
 
   /** What the hub is asked for, once more after a failure that may pass. */
@@ -207,6 +204,7 @@ class Hub {
         return await ask();
       } catch (error) {
         signal?.throwIfAborted();
+        if (this.#thrown) throw this.#thrown.error;
         if (attempt === TRIES || this.#settings.offline || isRefusal(error)) throw this.#failure(error, file);
         await sleep(50 * 4 ** attempt, undefined, signal ? { signal } : {});
       }
@@ -253,17 +251,6 @@ class Hub {
       ...(file ? { file: file.path } : {}),
     });
   }
-}
-
-/**
- * Aborts with `signal` too, and listens to it until it is aborted itself. AbortSignal.any would do, but where nothing else
- * holds them, Node 20 forgets what it joins.
- */
-function follower(signal: AbortSignal | undefined): AbortController {
-  const controller = new AbortController();
-  if (signal?.aborted) controller.abort(signal.reason);
-  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
-  return controller;
 }
 
 function silence(): DOMException {

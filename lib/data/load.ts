@@ -1,15 +1,16 @@
 /** From the name of a data set, a file or an address on the hub to examples. */
-import { existsSync, statSync } from "node:fs";
-import { dirname, extname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { existsSync } from "node:fs";
+import { extname, join, resolve } from "node:path";
 import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
 import { EMBEDDED, embeddedFolder } from "../find-model.js";
+import { packageRoot } from "../version.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
 import type { DatasetSpec, Example, Problem, Split } from "./example.js";
-import { type HubOptions, hubFiles, isHubSource, parseHubSource } from "./hub.js";
+import { type HubOptions, hubFiles } from "./hub.js";
+import { isHubSource, parseHubSource } from "./hub-source.js";
 import { DATA_EXTENSIONS, guarded, isDataFile, type OnBroken, type Row, readRows, stop } from "./rows.js";
 import { heldOut } from "./split.js";
 
@@ -175,14 +176,5 @@ function notFound({ files }: DatasetSpec): TinyLoraError {
 function dataFolders(): string[] {
   const named = environment().data;
   const beside = join("..", "shared", "data");
-  return named ? [resolve(named)] : [resolve(beside), resolve(packageFolder(), beside)];
-}
-
-/** The nearest folder above this file with a package.json: the file lies in lib/ or in dist/lib/. */
-function packageFolder(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!statSync(join(folder, "package.json"), { throwIfNoEntry: false }) && dirname(folder) !== folder) {
-    folder = dirname(folder);
-  }
-  return folder;
+  return named ? [resolve(named)] : [resolve(beside), resolve(packageRoot(), beside)];
 }

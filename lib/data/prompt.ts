@@ -1,9 +1,5 @@
+import type { Message } from "../model/chat-template.js";
 import { shots as workedExamples } from "./shots.js";
-
-export interface Message {
-  readonly role: "system" | "user" | "assistant";
-  readonly content: string;
-}
 
 /** What the model reads: messages for its chat template, or a text to continue. */
 export type ProblemPrompt = readonly Message[] | string;

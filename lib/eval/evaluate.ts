@@ -81,11 +81,11 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const { samples, k, signal, onProgress } = options;
   if (examples.length === 0) throw new TinyLoraError("ERR_DATA", "evaluation: expected problems, found none");
-  const tooMany = k.find((value) => value > samples);
-  if (tooMany !== undefined) {
+  const wrong = k.find((value) => !Number.isSafeInteger(value) || value < 1 || value > samples);
+  if (wrong !== undefined) {
     throw new TinyLoraError(
       "ERR_ARGUMENT",
-      `pass@${tooMany}: expected at least ${tooMany} samples a problem, found ${samples}`,
+      `k: expected whole numbers from 1 to ${samples}, the samples of a problem, found ${wrong}`,
     );
   }
   const start = performance.now();

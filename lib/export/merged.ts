@@ -34,7 +34,7 @@ export async function writeMerged(
   dtype: Dtype,
   options: SaveOptions = {},
 ): Promise<MergeError[]> {
-  if (existsSync(folder)) throw new TinyLoraError("ERR_FILE", `${folder}: expected no such folder yet, found one`);
+  checkNewFolder(folder);
   const sources = new Map(model.tensors.map((source) => [source.name, source]));
   const errors = new Map<string, MergeError>();
   const merged = lora.modules.map((part) => {
@@ -61,6 +61,11 @@ export async function writeMerged(
     throw error;
   }
   return merged.map(([name]) => errors.get(name)!); // the file has them in an order of its own
+}
+
+/** ERR_FILE where the folder is there already. */
+export function checkNewFolder(folder: string): void {
+  if (existsSync(folder)) throw new TinyLoraError("ERR_FILE", `${folder}: expected no such folder yet, found one`);
 }
 
 /** W + B A in double, [out, in]. */

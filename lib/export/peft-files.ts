@@ -12,6 +12,11 @@ export const PEFT_TENSORS = "adapter_model.safetensors";
 /** Of the names of tensors, before the base model's own. */
 export const PEFT_PREFIX = "base_model.model.";
 
+/** The name of a LoRA's A or B of a module. */
+export function loraTensorName(module: string, part: "A" | "B"): string {
+  return `${PEFT_PREFIX}${module}.lora_${part}.weight`;
+}
+
 export interface PeftTensor {
   readonly dtype: VectorDtype;
   readonly shape: readonly number[];

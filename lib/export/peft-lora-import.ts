@@ -8,7 +8,7 @@ import { LARGEST_RANK } from "../adapter/spec.js";
 import type { LinearModule } from "../native/addon.js";
 import {
   checkPeftConfig,
-  PEFT_PREFIX,
+  loraTensorName,
   PEFT_TENSORS,
   type PeftTensor,
   readPeftConfig,
@@ -51,7 +51,7 @@ export async function importPeftLora(source: string, base: AdapterBase, folder: 
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.lora_A.weight`)),
   );
   const adapted = base.modules.filter(({ type }) => targetModules.some((target) => target === type));
-  const known = new Set(adapted.flatMap(({ name }) => [tensorName(name, "A"), tensorName(name, "B")]));
+  const known = new Set(adapted.flatMap(({ name }) => [loraTensorName(name, "A"), loraTensorName(name, "B")]));
   const foreign = [...tensors.keys()].find((name) => !known.has(name));
   if (foreign !== undefined) {
     throw refusePeft(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
@@ -79,13 +79,9 @@ function matrices(
   };
   return new Map(
     adapted.map(({ name, in: inputs, out }) => {
-      const a = take(tensorName(name, "A"), [rank, inputs]);
-      const b = take(tensorName(name, "B"), [out, rank]);
+      const a = take(loraTensorName(name, "A"), [rank, inputs]);
+      const b = take(loraTensorName(name, "B"), [out, rank]);
       return [name, { a, b, p: initial!.get(name)!.p }];
     }),
   );
-}
-
-function tensorName(module: string, part: "A" | "B"): string {
-  return `${PEFT_PREFIX}${module}.lora_${part}.weight`;
 }

@@ -2,13 +2,14 @@ import { join } from "node:path";
 import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
 import { writeFileAtomic } from "../files.js";
 import type { PlainLora } from "./lora.js";
+import { loraTensorName, PEFT_CONFIG, PEFT_TENSORS } from "./peft-files.js";
 
 /** The files that PEFT, transformers, vLLM, SGLang and TGI load as a LoRA adapter. The scale alpha / r is 1. */
 export async function writePeftLora(folder: string, lora: PlainLora, baseModel: string): Promise<void> {
   const tensors: SmallTensors = new Map();
   for (const { module, a, b } of lora.modules) {
-    tensors.set(`base_model.model.${module.name}.lora_A.weight`, floatTensor(a, [lora.rank, module.in]));
-    tensors.set(`base_model.model.${module.name}.lora_B.weight`, floatTensor(b, [module.out, lora.rank]));
+    tensors.set(loraTensorName(module.name, "A"), floatTensor(a, [lora.rank, module.in]));
+    tensors.set(loraTensorName(module.name, "B"), floatTensor(b, [module.out, lora.rank]));
   }
   const config = {
     peft_type: "LORA",
@@ -23,6 +24,6 @@ export async function writePeftLora(folder: string, lora: PlainLora, baseModel: 
     bias: "none",
     modules_to_save: null,
   };
-  await writeFileAtomic(join(folder, "adapter_model.safetensors"), encodeSafetensors(tensors, { format: "pt" }));
-  await writeFileAtomic(join(folder, "adapter_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(join(folder, PEFT_TENSORS), encodeSafetensors(tensors, { format: "pt" }));
+  await writeFileAtomic(join(folder, PEFT_CONFIG), `${JSON.stringify(config, null, 2)}\n`);
 }

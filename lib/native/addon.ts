@@ -51,16 +51,18 @@ export interface DeviceInfo {
   };
 }
 
-/** Names and meanings of Hugging Face's config.json. */
+/** What config.json says of a Hugging Face model, under shorter names. */
 export interface ModelConfig {
   readonly family: "llama" | "qwen2" | "qwen3";
   readonly vocab: number;
   readonly hidden: number;
   readonly intermediate: number;
   readonly layers: number;
+  /** Of queries; `kvHeads` divides it. */
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** Tokens that a sequence may have: max_position_embeddings. */
   readonly context: number;
   readonly rmsNormEpsilon: number;
   readonly tiedEmbeddings: boolean;
@@ -191,7 +193,8 @@ export interface NativeEngine {
   /**
    * Adds the gradient of `sum_t dLogprobs[t] * logprobs[t]` to the gradients of the slots of the last kept batch.
    * `parts`: the part of each of its sequences, 0 and up, one after another; each of one slot, a child's that of its
-   * parent. Resolves with d(loss)/dv of every part, [parts, groups * u]; they add up to what the slots got.
+   * parent. Resolves with d(loss)/dv of every part, [parts, groups * u]; they add up to what the slots got. Without
+   * `parts` with no numbers.
    */
   backward(dLogprobs: Float32Array, parts?: Int32Array): Promise<Float64Array>;
   /** d(loss)/dv of one slot, [groups * u]. */

@@ -32,3 +32,24 @@ function listen(signal: AbortSignal): Listeners {
   listenersOf.set(signal, listeners);
   return listeners;
 }
+
+/** What comes of the promise, or the signal's reason where that is first. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const ended = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(ended);
+  });
+}
+
+/**
+ * Aborts with `signal` too, and listens to it until it is aborted itself. AbortSignal.any would do, but where nothing else
+ * holds them, Node 20 forgets what it joins.
+ */
+export function follower(signal: AbortSignal | undefined): AbortController {
+  const controller = new AbortController();
+  if (signal?.aborted) controller.abort(signal.reason);
+  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
+  return controller;
+}

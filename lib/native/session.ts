@@ -22,7 +22,7 @@ import type {
   UpdateOptions,
 } from "./addon.js";
 import { loadAddon } from "./load.js";
-import { onAbort } from "./on-abort.js";
+import { onAbort, orAborted } from "./on-abort.js";
 
 /** What it throws ends the work that it is told of. */
 export type ProgressListener = (done: number, total: number) => void;
@@ -185,7 +185,7 @@ export class Session {
     const before = this.#lastPass;
     const pass = orAborted(before, signal).then(async () => {
       this.#check();
-      const ended = onAbort(signal, () => this.#native.abort());
+      const ended = onAbort(signal, () => this.abort());
       try {
         return await withStack(run);
       } catch (error) {
@@ -250,16 +250,6 @@ async function toldOf<T>(
     throw error;
   }
   return value;
-}
-
-/** What comes of the promise, or the signal's reason where that is first. */
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const ended = onAbort(signal, () => reject(signal.reason));
-    promise.then(resolve, reject).finally(ended);
-  });
 }
 
 /** Native errors have no JavaScript stack: the caller's is worth more. */

@@ -1,7 +1,8 @@
 /** Whether a completion's answer is right. Without side effects, and always the same for the same texts. */
-import { looseAnswer, strictAnswer } from "./claim.js";
+
 import { sameMath } from "./math/same.js";
 import { numberInWords, sameNumber, wholeNumber } from "./number.js";
+import { looseAnswer, strictAnswer } from "./read-answer.js";
 
 export interface Grade {
   /** Right, and said where it was asked for: after `####` or in \boxed{}. */

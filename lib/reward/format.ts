@@ -1,4 +1,4 @@
-import { strictAnswer } from "./claim.js";
+import { strictAnswer } from "./read-answer.js";
 import type { Reward } from "./reward.js";
 
 /** 1 where an answer stands after `####` or in \boxed{}, right or wrong, else 0. */

@@ -24,7 +24,12 @@ interface Pending {
   readonly reject: (error: Error) => void;
   readonly giveUp: () => void;
   timer?: NodeJS.Timeout;
+  /** The thread that has been asked. */
+  worker?: Worker;
 }
+
+/** What comes of the loading in a thread that was ended for the sake of somebody's call. */
+class EndedMeanwhile extends Error {}
 
 /** The default export of a module, for one run. */
 export class ModuleReward {
@@ -38,7 +43,7 @@ export class ModuleReward {
   static async load(url: string, limit: Limit): Promise<ModuleReward> {
     const thread = threads.get(url) ?? new RewardThread(url);
     try {
-      await settled(thread.start(), limit);
+      await thread.ready(limit);
     } catch (error) {
       if (!threads.has(url)) thread.end(); // it may be loading still
       throw error;
@@ -66,21 +71,34 @@ class RewardThread {
     this.#url = url;
   }
 
+  /** Its module is loaded; where somebody's call ends it meanwhile, that of the thread after it. */
+  async ready(limit: Limit): Promise<void> {
+    for (;;) {
+      try {
+        return await settled(this.#start(), limit);
+      } catch (error) {
+        if (!(error instanceof EndedMeanwhile)) throw error;
+      }
+    }
+  }
+
   /** Once, until it ends. */
-  start(): Promise<void> {
+  #start(): Promise<void> {
     this.#loading ??= this.#load();
     return this.#loading;
   }
 
   async call(owner: ModuleReward, completion: string, example: Example, limit: Limit): Promise<unknown> {
-    await settled(this.start(), limit);
+    await this.ready(limit);
     const { signal } = limit;
+    signal?.throwIfAborted();
     return new Promise((resolve, reject) => {
       const id = this.#calls++;
       const giveUp = () => this.#endFor(owner, () => signal!.reason);
       signal?.addEventListener("abort", giveUp);
       this.#pending.set(id, { owner, completion, example, limit, resolve, reject, giveUp });
-      this.#post(id);
+      if (this.#worker) this.#post(id);
+      else this.#askAnother();
     });
   }
 
@@ -109,8 +127,9 @@ class RewardThread {
         } else this.#take(report);
       });
       const ended = (error: Error) => {
-        reject(error); // of no effect once it is loaded
-        if (this.#worker === worker) this.#giveUp(error);
+        const byItself = this.#worker === worker;
+        reject(byItself ? error : new EndedMeanwhile()); // of no effect once it is loaded
+        if (byItself) this.#giveUp(error);
       };
       worker.on("error", ended);
       const reason = (code: number) =>
@@ -120,10 +139,13 @@ class RewardThread {
   }
 
   #post(id: number): void {
-    const { completion, example, reject } = this.#pending.get(id)!;
+    const call = this.#pending.get(id)!;
+    const { completion, example, reject } = call;
+    if (call.worker === this.#worker) return;
     try {
-      this.#worker!.ref();
-      this.#worker!.postMessage({ id, completion, example });
+      call.worker = this.#worker!;
+      call.worker.ref();
+      call.worker.postMessage({ id, completion, example });
     } catch (error) {
       this.#done(id);
       reject(error as Error); // a row that cannot be copied
@@ -165,12 +187,19 @@ class RewardThread {
       this.#done(id);
       call.reject(errorOf(call));
     }
-    if (this.#pending.size === 0) return;
-    this.start().then(
+    if (this.#pending.size > 0) this.#askAnother();
+  }
+
+  /** Asks a new thread for all that is pending. One that is ended before it has loaded the module leaves that to the next. */
+  #askAnother(): void {
+    const loading = this.#start();
+    loading.then(
       () => {
-        for (const id of this.#pending.keys()) this.#post(id);
+        if (this.#loading === loading) for (const id of this.#pending.keys()) this.#post(id);
       },
-      (error) => this.#giveUp(error),
+      (error) => {
+        if (this.#loading === loading) this.#giveUp(error);
+      },
     );
   }
 

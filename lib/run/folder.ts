@@ -98,9 +98,14 @@ export class RunFolder {
       );
     }
     const unlock = await writing(path, () => lockFolder(path));
-    const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
-    if (Object.keys(changes).length > 0) await run.#writeInfo();
-    return run;
+    try {
+      const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
+      if (Object.keys(changes).length > 0) await run.#writeInfo();
+      return run;
+    } catch (error) {
+      await unlock();
+      throw error;
+    }
   }
 
   /** Removes what killed processes have left in the folder of a run that has ended. */

@@ -7,7 +7,7 @@ import { writeFileAtomic } from "../files.js";
 import { resultsTable } from "./results-table.js";
 
 /** Raised when results of an older package could not be read as they are any more. */
-const FORMAT = 1;
+export const FORMAT = 1;
 
 const settings = z.record(z.string(), z.unknown());
 

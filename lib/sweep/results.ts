@@ -9,7 +9,7 @@ import { readRunInfo } from "../run/folder.js";
 import { readMetrics } from "../run/metrics-file.js";
 import type { Settings } from "./grid.js";
 import type { Member } from "./member.js";
-import type { MemberResult, SweepResults } from "./results-file.js";
+import { FORMAT, type MemberResult, type SweepResults } from "./results-file.js";
 import { isFinished } from "./run-member.js";
 import { bestOfEach } from "./select.js";
 import type { SweepPlan } from "./sweep-file.js";
@@ -36,7 +36,7 @@ export async function collectResults(
   }
   const groups = plan.members.map(({ method, config }) => settingKey(method, config, plan.bestOf));
   return {
-    format: 1,
+    format: FORMAT,
     source: plan.source,
     metric: plan.metric,
     best_of: [...plan.bestOf],

@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, removeTemporaries, writing } from "../files.js";
+import { follower } from "../native/on-abort.js";
 import { checkNoRun, RunFolder } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
@@ -30,9 +31,11 @@ export interface SweepOptions {
   readonly population?: number | undefined;
   /** Stops within the running steps; the same call goes on from the last finished one. */
   readonly signal?: AbortSignal | undefined;
+  /** What it throws stops all members, as the signal does, and is what the call rejects with. */
   readonly onMember?: ((report: MemberReport) => void) | undefined;
-  /** Before the first of `members` that are trained `atOnce` at a time. */
+  /** Before the first of `members` that are trained `atOnce` at a time. As `onMember`, where it throws. */
   readonly onPopulation?: ((members: readonly Member[], atOnce: number) => void) | undefined;
+  /** What it throws fails the member. */
   readonly onStep?: ((member: Member, report: StepReport) => void) | undefined;
   readonly onWarning?: ((message: string) => void) | undefined;
 }
@@ -88,15 +91,20 @@ class RunningSweep {
   readonly #options: SweepOptions;
   readonly #engines = new KeptEngine();
   readonly #failures = new Map<string, Error>();
+  /** Aborted at the caller's signal, and where something else than a member fails. */
+  readonly #stop: AbortController;
+  #broken: { readonly error: unknown } | undefined;
   #saved: Promise<unknown> = Promise.resolve();
 
   constructor(plan: SweepPlan, options: SweepOptions) {
     this.#plan = plan;
     this.#options = options;
+    this.#stop = follower(options.signal);
   }
 
   async run(): Promise<SweepOutcome> {
-    const { signal, population = DEFAULT_POPULATION } = this.#options;
+    const { population = DEFAULT_POPULATION } = this.#options;
+    const { signal } = this.#stop;
     const open: Member[] = [];
     for (const member of this.#plan.members) {
       if (await this.#isFinished(member)) {
@@ -106,19 +114,21 @@ class RunningSweep {
     }
     const groups = population === 1 ? open.map((member) => [member]) : sideBySide(open);
     for (const group of groups) {
-      if (signal?.aborted) break;
+      if (signal.aborted) break;
       await this.#runGroup(group, Math.min(population, group.length));
     }
-    return { stopped: signal?.aborted ? "aborted" : "finished", results: await this.#save() };
+    return { stopped: signal.aborted ? "aborted" : "finished", results: await this.#save() };
   }
 
   end(): void {
     this.#engines.drop();
+    this.#stop.abort(); // it is over: nothing listens to the caller's signal any more
   }
 
   /** At most `atOnce` at a time; the next one starts when one ends. */
   async #runGroup(group: readonly Member[], atOnce: number): Promise<void> {
-    const { signal, onPopulation } = this.#options;
+    const { onPopulation } = this.#options;
+    const { signal } = this.#stop;
     if (group.length > 1) onPopulation?.(group, atOnce);
     const failed = this.#failures.size;
     // Made once, when the first member starts; where that fails, it does for all.
@@ -126,38 +136,49 @@ class RunningSweep {
     const next = group.entries();
     const lane = async () => {
       for (const [slot, member] of next) {
-        if (signal?.aborted) return;
+        if (signal.aborted) return;
         await this.#runMember(member, async () => {
           runs ??= membersOf(group, this.#engines, signal);
           return (await runs)[slot]!;
         });
       }
     };
-    await Promise.all(Array.from({ length: atOnce }, lane));
+    // The engine and the folder are theirs until the last of them has ended.
+    await Promise.all(Array.from({ length: atOnce }, () => lane().catch((error) => this.#break(error))));
+    if (this.#broken) throw this.#broken.error;
     // What failed may have left anything behind; weights that were trained are not the model's any more.
     const { adapter } = group[0]!.config;
     if (this.#failures.size > failed || adapter === "full" || adapter === "lora") this.#engines.drop();
   }
 
+  #break(error: unknown): void {
+    this.#broken ??= { error };
+    this.#stop.abort(error);
+  }
+
   async #runMember(member: Member, make: () => Promise<RunMember>): Promise<void> {
-    const { signal, onStep, onWarning = () => {} } = this.#options;
+    const { onStep, onWarning = () => {} } = this.#options;
+    const { signal } = this.#stop;
     const folder = this.#folder(member);
     this.#tell(member, "starts");
+    let stopped: "finished" | "aborted" | undefined;
+    let failure: Error | undefined;
     try {
       const run = await make();
-      const stopped = await run(folder, {
+      stopped = await run(folder, {
         signal,
         onStep: (report) => onStep?.(member, report),
         onWarning: (message) => onWarning(`${member.name}: ${message}`),
       });
-      if (stopped === "finished") this.#tell(member, "finished");
     } catch (error) {
-      if (!signal?.aborted) {
-        this.#failures.set(member.name, error as Error);
-        this.#tell(member, "failed", error as Error);
-      }
+      if (!signal.aborted) failure = error as Error;
     }
-    if (signal?.aborted && !(await this.#isFinished(member))) this.#tell(member, "interrupted");
+    if (stopped === "finished") this.#tell(member, "finished");
+    if (failure) {
+      this.#failures.set(member.name, failure);
+      this.#tell(member, "failed", failure);
+    }
+    if (signal.aborted && !(await this.#isFinished(member))) this.#tell(member, "interrupted");
     await this.#save();
   }
 

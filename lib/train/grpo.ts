@@ -12,7 +12,7 @@ import { GradientParts } from "./gradient-parts.js";
 import { type Denominators, passLoss } from "./loss.js";
 import { type Metrics, PassStatistics, rolloutMetrics } from "./metrics.js";
 import { noiseScale } from "./noise-scale.js";
-import { norm } from "./norm.js";
+import { cosine } from "./norm.js";
 import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
 import type { Policy } from "./policy.js";
 import type { TrainState } from "./run.js";
@@ -139,11 +139,4 @@ async function addGradients(
   }
   statistics.endIteration();
   return rows;
-}
-
-/** Of the angle between two gradients; NaN when one is missing or zero. */
-export function cosine(a: Float64Array, b: Float64Array | null): number {
-  if (b === null || b.length !== a.length) return Number.NaN;
-  const dot = a.reduce((sum, value, i) => sum + value * b[i]!, 0);
-  return dot / (norm(a) * norm(b));
 }

@@ -13,3 +13,10 @@ export function norm(values: Float32Array | Float64Array): number {
   }
   return Math.sqrt(sum) * largest;
 }
+
+/** Of the angle between two gradients; NaN when one is missing or zero. */
+export function cosine(a: Float64Array, b: Float64Array | null): number {
+  if (b === null || b.length !== a.length) return Number.NaN;
+  const dot = a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+  return dot / (norm(a) * norm(b));
+}

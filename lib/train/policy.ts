@@ -1,5 +1,5 @@
 import type { Adapter } from "../adapter/adapter.js";
-import type { Message } from "../data/prompt.js";
+import type { Message } from "../model/chat-template.js";
 import type { ForwardBatch, ForwardResult, NativeEngine, SampleEvent, SampleRequest } from "../native/addon.js";
 
 /** Weights that are trained in native memory; lib/native/addon.ts tells each in detail. */

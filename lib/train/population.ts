@@ -11,6 +11,7 @@
 import type { Adapter } from "../adapter/adapter.js";
 import { TinyLoraError } from "../error.js";
 import type { ForwardBatch, ForwardResult, SampleEvent, SampleRequest } from "../native/addon.js";
+import { orAborted } from "../native/on-abort.js";
 import type { Policy } from "./policy.js";
 import type { TrainablePolicy } from "./trainable.js";
 
@@ -20,6 +21,8 @@ export interface PopulationEngine extends Policy {
 }
 
 /**
+ * While members train, the engine attaches no other adapters and trains nothing else.
+ *
  * @example
  * const members = await Population.attach(engine, [1, 2].map((seed) => Adapter.create(engine, { projection: { seed, distribution: "normal" } })));
  * await Promise.all(members.map((policy, i) => new GrpoTrainer({ engine: policy, adapter: policy.adapter, run: `runs/${i}` }).train()));
@@ -39,14 +42,19 @@ export class Population {
     return adapters.map((adapter, slot) => new PopulationMember(engine, population, adapter, slot));
   }
 
-  /** Resolves with what ends the turn. */
-  async takeTurn(): Promise<() => void> {
+  /** Resolves with what ends the turn. At the signal it rejects at once with its reason, and the others keep their order. */
+  async takeTurn(signal?: AbortSignal): Promise<() => void> {
     const before = this.#turn;
     let end = () => {};
     this.#turn = new Promise((resolve) => {
       end = resolve;
     });
-    await before;
+    try {
+      await orAborted(before, signal);
+    } catch (error) {
+      void before.then(end);
+      throw error;
+    }
     return end;
   }
 }
@@ -68,6 +76,10 @@ export class PopulationMember implements TrainablePolicy {
     this.#slot = slot;
   }
 
+  /** What the members share. */
+  get engine(): object {
+    return this.#engine;
+  }
   get device(): string {
     return this.#engine.device;
   }
@@ -97,7 +109,7 @@ export class PopulationMember implements TrainablePolicy {
 
   async forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
     if (batch.keep && !this.#endTurn) {
-      this.#endTurn = await this.#population.takeTurn();
+      this.#endTurn = await this.#population.takeTurn(signal);
       this.#engine.zeroGradients();
     }
     return this.#engine.forward({ ...batch, slots: batch.slots.map((slot) => this.#own(slot)) }, signal);

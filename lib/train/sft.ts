@@ -107,7 +107,7 @@ async function lessonsOf(
 
 /** ERR_DATA where there is nothing to learn, or more than fits in the model or a pass. */
 export function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
-  const solution = solutionOf(example);
+  const solution = solutionOf(example, config.answer_column);
   if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
   const question = toPrompt(example.question, config);
   const prompt = encodePrompt(policy, question, example.id, 1);

@@ -21,6 +21,8 @@ export type Trained = Adapter | FullWeights;
 
 /** A policy that adapters can be attached to: Engine is one. */
 export interface TrainablePolicy extends Policy {
+  /** The engine behind it, where others train on that as well. */
+  readonly engine?: object;
   attach(adapter: Adapter, options?: { signal?: AbortSignal | undefined }): Promise<void>;
 }
 

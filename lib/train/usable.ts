@@ -105,7 +105,7 @@ function checkPrompt(policy: Policy, { id, question }: Example, config: TrainCon
 }
 
 function checkLesson(policy: Policy, example: Example, config: TrainConfig): void {
-  const solution = solutionOf(example);
+  const solution = solutionOf(example, config.answer_column);
   const room = Math.min(policy.model.config.context, config.token_budget);
   const most = mostTokens(toPrompt(example.question, config)) + mostTokens(solution);
   if (solution === "" || most > room) toLesson(policy, example, config);

@@ -17,7 +17,7 @@
 
 #include "core/dtype.h"
 #include "cpu/features.h"
-#include "ops/ops.h"
+#include "ops/attention.h"
 
 namespace tinylora {
 

@@ -6,7 +6,7 @@
 
 #include "cpu/head_kernels.h"
 #include "cpu/product.h"
-#include "ops/ops.h"
+#include "ops/head.h"
 
 namespace tinylora {
 

@@ -6,7 +6,8 @@
 
 #include "core/dtype.h"
 #include "cpu/features.h"
-#include "ops/ops.h"
+#include "ops/attention.h"
+#include "ops/rows.h"
 
 namespace tinylora {
 

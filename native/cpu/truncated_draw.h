@@ -1,7 +1,7 @@
 // Drawing from a distribution that top_k, top_p and min_p have cut, one after the other, as transformers does it.
 #pragma once
 
-#include "ops/ops.h"
+#include "ops/head.h"
 
 namespace tinylora {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "ops/ops.h"
+#include "ops/attention.h"
 
 namespace tinylora::cuda {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/page_pool.h"
-#include "ops/ops.h"
+#include "ops/attention.h"
 
 namespace tinylora {
 

@@ -2,7 +2,7 @@
 //
 // A pass that only decodes is worth repeating on a backend that can (Backend::replay): its inputs lie at fixed
 // addresses, and it is padded to one of a few shapes by rows that no one reads. They are invariant to each other
-// (ops.h), so the padding changes no bit.
+// (ops/ops.h), so the padding changes no bit.
 #pragma once
 
 #include <atomic>

@@ -68,7 +68,7 @@ class Backend {
   /// Writes it: to be called again when the factor has changed.
   virtual void prepare_factor(const float* /*factor*/, int /*rank*/, int /*width*/, void* /*prepared*/) {}
 
-  // The op table, in the order of ops.h.
+  // The op table; the headers that ops/ops.h names have the arguments.
   virtual void embed(const EmbedArgs&) = 0;
   virtual void rms_norm(const RmsNormArgs&) = 0;
   virtual void rms_norm_backward(const RmsNormBackwardArgs&) = 0;

@@ -37,6 +37,11 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["export", "--output", "x"], /required option '--adapter <adapter>' not specified/],
     [["export", "--adapter", "x", "--output", "x", "--format", "onnx"], /Allowed choices are lora, gguf, peft/],
     [["replay", "x"], /required option '--step <n>' not specified/],
+    [["replay", "x", "--step", "0.5"], /'--step <n>' argument '0.5' is invalid. Expected a whole number from 1/],
+    [
+      ["start", "--adapter", "lora", "--eval-data", "x"],
+      /^error: --adapter, --eval-data: not for the demonstration; /m,
+    ],
     [["train", "--optim", "natural", "--adapter", "lora"], /optim: expected adamw or sgd, since adapter is lora/],
     [["train", "--sigma", "0.1"], /sigma: expected nothing, since estimator is policy_gradient: .*, found 0.1/],
     [["sft", "--num-generations", "4"], /^error: --num-generations has no effect with sft$/m],
@@ -178,6 +183,22 @@ describe("failures: exit code 1 and one line", () => {
     const { code, stderr } = await onDevice(device, env);
     expect(stderr).toContain(message);
     expect(lines(stderr)).toHaveLength(1);
+    expect(code).toBe(1);
+  });
+
+  it.each<[string[], RegExp]>([
+    [["score", "--output", "test"], /^error: test: expected a file, found a folder$/m],
+    [
+      ["export", "--adapter", "tl1-", "--format", "merged", "--output", "test"],
+      /^error: test: expected no such folder yet/,
+    ],
+    [
+      ["import", "test", "--output", "x"],
+      /adapter_config\.json: cannot be read \(ENOENT\): expected a folder that PEFT saved$/m,
+    ],
+  ])("what is wrong with files before a model is loaded: %j", async (args, message) => {
+    const { code, stderr } = await runCli([...args, "--model", "no-such-model"]);
+    expect(stderr).toMatch(message);
     expect(code).toBe(1);
   });
 

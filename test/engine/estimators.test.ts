@@ -158,6 +158,9 @@ describe("the gradient of v by completion", () => {
       alone.push(await gradients(0));
     }
     await Population.attach(engine, adapters);
+    // As many numbers in all as there should be.
+    const uneven = [10, 0, 5].map((length) => new Float32Array(length));
+    expect(() => engine.setVectors(0, uneven)).toThrow(/^v: expected 5 numbers, found 10$/);
     engine.setVectors(0, vectors);
     for (const [slot, want] of alone.entries()) {
       expect(want).toHaveLength(10);

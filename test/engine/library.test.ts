@@ -201,6 +201,16 @@ describe("dispose", () => {
     for (const { reason } of results as PromiseRejectedResult[])
       expect(reason.code).toMatch(/^ERR_(ABORTED|DISPOSED)$/);
   });
+
+  it("leaves nothing for a signal to end that comes after it", async () => {
+    const short = await Engine.load(model, { threads: 1 });
+    const controller = new AbortController();
+    const scores = short.logprobs(ids(200), { signal: controller.signal });
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    short.dispose();
+    controller.abort(new Error("enough"));
+    await expect(scores).rejects.toThrow(/^enough$/);
+  });
 });
 
 describe("callers that share an engine", () => {

@@ -204,3 +204,39 @@ describe("adapters with projections of their own, side by side", () => {
     expect(together[2].basis.modules).toEqual(engine.basis().basis.modules);
   });
 });
+
+it("a member that waits for its turn gives up at its signal, and the others keep theirs", async () => {
+  const population = new Population();
+  const end = await population.takeTurn();
+  const controller = new AbortController();
+  const waiting = population.takeTurn(controller.signal);
+  const turns: string[] = [];
+  const next = population.takeTurn().then((ends) => {
+    turns.push("next");
+    return ends;
+  });
+  controller.abort(new Error("given up"));
+  await expect(waiting).rejects.toThrow(/^given up$/);
+  expect(turns).toEqual([]);
+  end();
+  (await next)();
+});
+
+it("an engine whose members train attaches no adapter and trains nothing else", async () => {
+  const [first, second] = await Population.attach(engine, [Adapter.create(engine), Adapter.create(engine)]);
+  const config = { ...base, max_steps: 1, eval_steps: 0 };
+  const refused: unknown[] = [];
+  const onStep = async () => {
+    refused.push(await engine.attach(Adapter.create(engine)).catch((error) => error));
+    const other = new GrpoTrainer({ engine, adapter: Adapter.create(engine), config });
+    refused.push(await other.train().catch((error) => error));
+  };
+  const runs = [first!, second!].map((policy) => new GrpoTrainer({ engine: policy, adapter: policy.adapter, config }));
+  await Promise.all(runs.map((run, i) => run.train(i === 0 ? { onStep } : {})));
+  for (const member of [first!, second!]) member.leave();
+  expect(refused).toMatchObject([
+    { code: "ERR_STATE", message: expect.stringMatching(/^attach: a run is training on this engine/) },
+    { code: "ERR_STATE", message: expect.stringMatching(/^engine: another run is training on it/) },
+  ]);
+  await engine.attach(Adapter.create(engine));
+});

@@ -67,6 +67,12 @@ it("merging tells how far it is, and leaves nothing where it is aborted", async 
   const total = trainableNames(engine.model).length;
   expect(told).toEqual([`0/${total}`, `1/${total}`, `2/${total}`]);
   expect(await readdir(within)).toEqual([]);
+
+  told.length = 0;
+  await writeMerged(join(within, "merged"), engine.model, lora, "fp32", {
+    onProgress: (done, all) => void told.push(`${done}/${all}`),
+  });
+  expect(told.at(-1)).toBe(`${total}/${total}`);
 });
 
 it("a tied head's copy of the embedding is not written", async () => {

@@ -2,7 +2,7 @@
 // arguments is one of the host.
 #pragma once
 
-#include "ops/ops.h"
+#include "ops/attention.h"
 
 namespace tinylora::cuda {
 

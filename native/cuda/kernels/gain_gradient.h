@@ -1,7 +1,7 @@
 // Arguments of kernels/gain_gradient.cu and head_gain_gradient.cu.
 #pragma once
 
-#include "ops/ops.h"
+#include "ops/training.h"
 
 namespace tinylora::cuda {
 

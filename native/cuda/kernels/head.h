@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "ops/ops.h"
+#include "ops/head.h"
 
 namespace tinylora::cuda {
 

@@ -1,7 +1,7 @@
 // Arguments of kernels/optimizer.cu; adamw and sgd take the op's own.
 #pragma once
 
-#include "ops/ops.h"
+#include "ops/training.h"
 
 namespace tinylora::cuda {
 

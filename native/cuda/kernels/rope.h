@@ -2,7 +2,7 @@
 #pragma once
 
 #include "low_rank.h"
-#include "ops/ops.h"
+#include "ops/attention.h"
 
 namespace tinylora::cuda {
 

@@ -3,7 +3,7 @@
 // by walking the spans' sizes, a warp's width at a time, so the host need not know them.
 #pragma once
 
-#include "../../ops/ops.h"
+#include "../../ops/attention.h"
 #include "warp.cuh"
 
 namespace tinylora::cuda {

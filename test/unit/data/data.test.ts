@@ -9,8 +9,9 @@ import { datasets } from "../../../lib/data/datasets.js";
 import { loadDataset } from "../../../lib/data/load.js";
 import { examplesOfStep, permutation, spread } from "../../../lib/data/order.js";
 import { philox, randomInteger, randomUniform } from "../../../lib/data/philox.js";
-import { type Message, stopStrings, toPrompt } from "../../../lib/data/prompt.js";
+import { stopStrings, toPrompt } from "../../../lib/data/prompt.js";
 import { heldOut } from "../../../lib/data/split.js";
+import type { Message } from "../../../lib/model/chat-template.js";
 import { grade } from "../../../lib/reward/answer.js";
 
 const shared = fileURLToPath(new URL("../../../../shared/data", import.meta.url));

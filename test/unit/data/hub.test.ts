@@ -308,6 +308,16 @@ describe("a data set on the hub", () => {
     await expect(loadDataset(SOURCE, { signal: controller.signal, onProgress })).rejects.toThrow(/abort/i);
   });
 
+  it("rejects with what its listener of progress throws, without another try", async () => {
+    let told = 0;
+    const onProgress = () => {
+      told++;
+      throw new Error("no more");
+    };
+    await expect(loadDataset(SOURCE, { onProgress })).rejects.toThrow(/^no more$/);
+    expect(told).toBe(1);
+  });
+
   it("names what is wrong with an address, and a file that holds no problems", async () => {
     for (const address of ["hf://owner/name", "hf://datasets/name", "hf://datasets/owner/name/../other"]) {
       await expect(loadDataset(address)).rejects.toThrow(/expected hf:\/\/datasets\/owner\/name/);

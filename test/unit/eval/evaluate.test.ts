@@ -113,11 +113,13 @@ describe("evaluate", () => {
     expect(b.completions).toEqual(a.completions);
   });
 
-  it("refuses nothing to evaluate, k above the samples, and prompts beyond the context", async () => {
+  it("refuses nothing to evaluate, k that is no number of samples, and prompts beyond the context", async () => {
     await expect(evaluate(new FakePolicy(), [], options)).rejects.toThrow(/expected problems, found none/);
-    await expect(evaluate(new FakePolicy(), examples, { ...options, k: [2] })).rejects.toThrow(
-      /pass@2: expected at least 2 samples/,
-    );
+    for (const k of [2, 0, 0.5]) {
+      await expect(evaluate(new FakePolicy(), examples, { ...options, k: [k] })).rejects.toThrow(
+        `k: expected whole numbers from 1 to 1, the samples of a problem, found ${k}`,
+      );
+    }
     await expect(evaluate(new FakePolicy(), examples, { ...options, max_completion_length: 300 })).rejects.toThrow(
       /e\/0: the prompt's \d+ tokens and 300 of the completion exceed the model's context of 256: lower max_completion_length/,
     );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { grade, sameAnswer } from "../../../lib/reward/answer.js";
-import { strictAnswer } from "../../../lib/reward/claim.js";
 import { lastNumber, wholeNumber } from "../../../lib/reward/number.js";
+import { strictAnswer } from "../../../lib/reward/read-answer.js";
 import { rewards } from "../../../lib/reward/rewards.js";
 
 describe("lastNumber", () => {

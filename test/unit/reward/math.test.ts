@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { grade, sameAnswer } from "../../../lib/reward/answer.js";
-import { looseAnswer, strictAnswer } from "../../../lib/reward/claim.js";
+import { looseAnswer, strictAnswer } from "../../../lib/reward/read-answer.js";
 
 /**
  * Pairs and outcomes from the tests of Math-Verify (huggingface/Math-Verify at 5d148cf, Apache License 2.0; its test

@@ -89,6 +89,26 @@ describe("a module's reward", () => {
     expect(await other).toEqual([1]);
   });
 
+  it("answers other runs although its thread is ended again while it loads", async () => {
+    const path = await moduleOf(
+      "slow",
+      `await new Promise((resolve) => setTimeout(resolve, 500));
+       export default async (text) => { await null; if (text === "loop") for (;;); return 1; };`,
+    );
+    const [looping, leaving, staying] = [await load(path), await load(path), await load(path)];
+    const controller = new AbortController();
+    const loops = score(looping, "loop", problem("a"), 0.3).catch((error: Error) => {
+      setTimeout(() => controller.abort(new Error("given up")), 200); // the next thread is loading the module
+      return error.message;
+    });
+    const left = score(leaving, "well", problem("b"), 60, controller.signal).catch((error: Error) => error.message);
+    const asked = score(staying, "well", problem("c"), 60);
+    expect(await loops).toMatch(/no value within 0\.3 s/);
+    const later = score(staying, "well", problem("d"), 60); // waits for that thread
+    expect(await left).toBe("given up");
+    expect(await Promise.all([asked, later])).toEqual([[1], [1]]);
+  });
+
   it("that never ends is not waited for once the signal comes, and answers the next run", async () => {
     const path = await moduleOf(
       "idle",

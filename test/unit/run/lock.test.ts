@@ -51,11 +51,14 @@ describe("lock", () => {
   });
 
   it("of a process that has ended, and whose parent has not asked how, is taken over", async () => {
-    const parent = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 60"]);
+    // A shell would ask: the process ends when its parent has become another program.
+    const parent = spawn("sh", ["-c", "exec 3<&0; cat <&3 & echo $!; exec sleep 60"]);
     const [line] = (await once(parent.stdout, "data")) as [Buffer];
     const pid = Number(line);
-    const stateOf = async () => (await readFile(`/proc/${pid}/stat`, "utf8")).split(") ")[1]![0];
-    await vi.waitFor(async () => expect(await stateOf()).toBe("Z"), 10_000);
+    const statOf = async (of: number) => await readFile(`/proc/${of}/stat`, "utf8");
+    await vi.waitFor(async () => expect(await statOf(parent.pid!)).toContain("(sleep)"), 10_000);
+    parent.stdin.end();
+    await vi.waitFor(async () => expect((await statOf(pid)).split(") ")[1]![0]).toBe("Z"), 10_000);
     await writeFile(join(folder, "lock"), JSON.stringify({ pid, host: hostname(), started: null }));
     await (await lockFolder(folder))();
     parent.kill();

@@ -167,6 +167,20 @@ describe("run folder", () => {
     expect((await readRunInfo(folder)).config.max_steps).toBe(9);
   });
 
+  it("stays open to others where it cannot be opened", async () => {
+    const run = await RunFolder.create(folder, info);
+    await run.close();
+    // Written beside it, under a name that is longer still.
+    const long = join(folder, "c".repeat(250));
+    await rename(join(folder, "config.json"), long);
+    await symlink(long, join(folder, "config.json"));
+    await expect(RunFolder.open(folder, { max_steps: 9 })).rejects.toThrow(
+      /config\.json: cannot be written \(ENAMETOOLONG/,
+    );
+    expect(await readdir(folder)).not.toContain("lock");
+    await (await RunFolder.open(folder)).close();
+  });
+
   it("keeps everything where something cannot be read", async () => {
     const run = await RunFolder.create(folder, info);
     for (const step of [1, 2]) {

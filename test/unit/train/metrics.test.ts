@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { advantagesOf } from "../../../lib/train/advantage.js";
 import { Clock } from "../../../lib/train/clock.js";
-import { cosine } from "../../../lib/train/grpo.js";
 import type { SequenceLoss } from "../../../lib/train/loss.js";
 import { type Metrics, measuredMetrics, PassStatistics, rolloutMetrics } from "../../../lib/train/metrics.js";
+import { cosine } from "../../../lib/train/norm.js";
 import type { Sequence } from "../../../lib/train/pass.js";
 import { Watch } from "../../../lib/train/watch.js";
 

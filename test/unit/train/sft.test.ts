@@ -126,12 +126,15 @@ describe("a lesson", () => {
     expect(toLesson(own, problem(0, "7"), resolveConfig(small)).tokens).toHaveLength(4 + 2);
   });
 
-  it.each<[row: Record<string, unknown>, solution: string]>([
-    [{ answer: "7", solution: " 3 + 4 = 7 " }, "3 + 4 = 7"],
-    [{ solution: "", rationale: "3 + 4", completion: 7 }, "3 + 4"],
-    [{ question: "3 + 4?" }, "seven"],
-  ])("of %j teaches %j", (row, solution) => {
-    expect(solutionOf({ id: "a", question: "3 + 4?", answer: "seven", row })).toBe(solution);
+  it.each<[row: Record<string, unknown>, column: string | null, solution: string]>([
+    [{ answer: "7", solution: " 3 + 4 = 7 " }, null, "3 + 4 = 7"],
+    [{ solution: "", rationale: "3 + 4", completion: 7 }, null, "3 + 4"],
+    [{ question: "3 + 4?" }, null, "seven"],
+    [{ worked: "3 + 4 = 7 #### 7", answer: "7" }, "worked", "3 + 4 = 7 #### 7"],
+    [{ of: { it: "3 + 4 = 7" } }, "of.it", "3 + 4 = 7"],
+    [{ last: "7", solution: "3 + 4 = 7" }, "last", "3 + 4 = 7"],
+  ])("of %j with answer_column %j teaches %j", (row, column, solution) => {
+    expect(solutionOf({ id: "a", question: "3 + 4?", answer: "seven", row }, column)).toBe(solution);
   });
 
   it("fits in a pass and in the model, or says in which it does not", () => {
