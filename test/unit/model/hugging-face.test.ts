@@ -280,12 +280,12 @@ describe("a Hugging Face folder", () => {
     write(folder, "tokenizer.json", text.replace('"deep"', `${"[".repeat(1e5)}${"]".repeat(1e5)}`));
     return expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json", found);
   });
-  it("whose template does not end is refused after some time", async () => {
+  it("whose template does not end is refused", async () => {
     const folder = copyOf("llama3");
     const loop = (name: string, inside: string) => `{% for ${name} in range(9000) %}${inside}{% endfor %}`;
     write(folder, "chat_template.jinja", loop("a", loop("b", loop("c", "x"))));
     const { tokenizer } = await openModel(folder);
-    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: not done after 5000 ms");
+    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: expected at most 1000000 steps");
   });
   it("whose tokenizer fails at a text says so", async () => {
     const folder = copyOf("llama3");
