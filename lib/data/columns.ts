@@ -4,6 +4,9 @@ import { strictAnswer } from "../reward/claim.js";
 import { show } from "../show.js";
 import type { Example, Problem } from "./example.js";
 
+/** Letters of a question or an answer: more than any model's context takes. */
+const LONGEST = 2 ** 20;
+
 /** Which columns hold question and answer; null: one of the usual names. */
 export interface Columns {
   readonly question_column: string | null;
@@ -48,8 +51,15 @@ export function finalAnswer(text: string): string {
   return text.includes("\\boxed") ? (strictAnswer(text) ?? text) : text;
 }
 
-/** A text or number of a row, as text. Of a chat it is what the user says last; `a.b` is b within a. */
+/** A text or number of a row, as text, where it is of a sensible length. */
 export function field(row: Record<string, unknown>, name: string): string {
+  const text = textAt(row, name);
+  if (text.length <= LONGEST) return text;
+  throw new Error(`expected at most ${LONGEST} letters in "${name}", found ${text.length}`);
+}
+
+/** Of a chat it is what the user says last; `a.b` is b within a. */
+function textAt(row: Record<string, unknown>, name: string): string {
   const value = at(row, name);
   if (typeof value === "string" && value.trim() !== "") return value.trim();
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
