@@ -1,5 +1,7 @@
 import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
+import { withinTime } from "../within-time.js";
+import { fitForLongWords } from "./bpe.js";
 import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
 import { checkTokenizer } from "./check-tokenizer.js";
 import { isObject } from "./fields.js";
@@ -10,6 +12,14 @@ import { dropsSpace, isByteLevel, type TokenBytes, tokenBytes } from "./token-by
 
 /** Tokens that end a turn or a text; a model stops at those of them that it has as special tokens. */
 const ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
+
+/** Letters of a text: about a million tokens. */
+const LONGEST = 2 ** 22;
+/**
+ * Milliseconds that a text may take, and one more for 20 letters: they take 0.001 to 0.01 a letter. Nothing counts the steps of
+ * a regular expression, and a file's may take for ever.
+ */
+const PATIENCE = 5000;
 
 export interface TokenizerSource {
   /** The file that messages name. */
@@ -70,8 +80,16 @@ export class ModelTokenizer {
 
   /** With `addSpecialTokens` (the default) BOS comes first where the model's tokenizer adds one. */
   encode(text: string, { addSpecialTokens = true }: { readonly addSpecialTokens?: boolean } = {}): Int32Array {
+    if (text.length > LONGEST) {
+      throw new TinyLoraError("ERR_DATA", `text: expected at most ${LONGEST} letters, found ${text.length}`);
+    }
+    const patience = PATIENCE + Math.ceil(text.length / 20);
     const { ids, tokens } = inPipeline(this.#place, () =>
-      this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
+      withinTime(
+        patience,
+        () => this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
+        () => new Error(`a text of ${text.length} letters not done after ${patience} ms`),
+      ),
     );
     const found = this.#byteFallback
       ? (tokens as string[]).flatMap((token, i) => this.#inBytes(token) ?? [ids[i]])
@@ -140,7 +158,11 @@ export class ModelTokenizer {
 }
 
 function openPipeline({ place, json }: TokenizerSource): Pipeline {
-  return inPipeline(place, () => new Pipeline(portablePipeline(json), {}));
+  return inPipeline(place, () => {
+    const pipeline = new Pipeline(portablePipeline(json), {});
+    fitForLongWords(pipeline.model);
+    return pipeline;
+  });
 }
 
 /** What the package throws is about the file: it looks at a part of it when it comes to use it. */
