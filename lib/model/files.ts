@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { TinyLoraError } from "../error.js";
 import { Fields, isObject } from "./fields.js";
 
@@ -30,8 +30,15 @@ export function readBytes(file: string, handle: number, offset: number, length: 
   return bytes;
 }
 
+/** Bytes of a text beside the weights: the largest published tokenizer.json has some 35 million. */
+const LONGEST_TEXT = 2 ** 27;
+
 export function readText(file: string): string {
-  return orFileError(file, () => readFileSync(file, "utf8"));
+  return orFileError(file, () => {
+    const { size } = statSync(file);
+    if (size > LONGEST_TEXT) throw new Error(`expected at most ${LONGEST_TEXT} bytes, found ${size}`);
+    return readFileSync(file, "utf8");
+  });
 }
 
 /** A JSON file that holds one object. */
