@@ -26,7 +26,7 @@ const ANSWERS = [
 
 /** Question and answer of a row of any data set. */
 export function anyProblem(row: Record<string, unknown>, columns: Columns): Problem {
-  const question = columns.question_column ?? QUESTIONS.find((name) => name in row);
+  const question = columns.question_column ?? QUESTIONS.find((name) => Object.hasOwn(row, name));
   if (question === undefined) {
     throw new Error(
       `expected a question in ${QUESTIONS.join(", ")}, found only ${namesIn(row)}: question_column names another column, of eval_data eval_question_column`,
@@ -75,8 +75,10 @@ function namesIn(row: Record<string, unknown>): string {
 }
 
 function at(row: Record<string, unknown>, name: string): unknown {
-  if (name in row) return row[name];
-  return name.split(".").reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), row);
+  if (Object.hasOwn(row, name)) return row[name];
+  const within = (value: unknown, key: string) =>
+    isRecord(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+  return name.split(".").reduce<unknown>(within, row);
 }
 
 function lastOfUser(messages: readonly unknown[]): string | undefined {

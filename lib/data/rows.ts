@@ -26,7 +26,8 @@ export function isDataFile(path: string): boolean {
 }
 
 /** Bytes of a file: about the longest text that JavaScript has, and what JSON.parse takes at once. */
-const [LARGEST, LARGEST_JSON] = [500_000_000, 128 * 2 ** 20];
+export const LARGEST = 500_000_000;
+const LARGEST_JSON = 128 * 2 ** 20;
 const LINES_A_TURN = 10_000;
 
 /** All rows of a file. A broken one goes to `onBroken` and is left out if that returns. */

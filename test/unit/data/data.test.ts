@@ -229,6 +229,14 @@ describe("local files", () => {
     );
   });
 
+  it("takes no column for what all objects inherit", async () => {
+    await writeFile(join(folder, "inherits.jsonl"), '{"question": "q", "answer": "1"}');
+    const path = join(folder, "inherits.jsonl");
+    for (const question_column of ["__proto__", "constructor", "constructor.name"]) {
+      await expect(loadDataset(path, { question_column })).rejects.toThrow("found only question, answer");
+    }
+  });
+
   it("refuses a Parquet file with two broken columns once, and leaves no promise behind", async () => {
     const whole = await readFile(join(import.meta.dirname, "files", "verl.parquet"));
     const leaks: unknown[] = [];
