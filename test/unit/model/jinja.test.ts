@@ -68,3 +68,7 @@ describe("a template of a hostile file", () => {
     expect(render({ messages: Array(1000).fill({ role: "user", content: "a" }) })).toHaveLength(7000);
   });
 });
+
+it("a macro writes none, true and false as Python does", () => {
+  expect(compileTemplate("{% macro f() %}{{ true }} {{ none }}{% endmacro %}{{ f() }}")({})).toBe("True None");
+});
