@@ -63,8 +63,10 @@ export function parseJsonObject(place: string, text: string): Record<string, unk
   return value;
 }
 
+/** Of a message that may quote a file: its ends where it is long. */
 export function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  const line = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  return line.length > 400 ? `${line.slice(0, 200)} ... ${line.slice(-195)}` : line;
 }
 
 /** What `use` gives of a file or folder; a refusal of the system's becomes an ERR_FILE that names it. */
