@@ -1,16 +1,31 @@
 import { readFile } from "node:fs/promises";
-import { text } from "node:stream/consumers";
 import { TinyLoraError, writeFileAtomic } from "../lib/index.js";
+
+/** Bytes of standard input, which may have no end. */
+const LARGEST = 500_000_000;
 
 /** All of a file, or of standard input for "-". */
 export async function readInput(path: string): Promise<string> {
   if (path === "-") {
     if (process.stdin.isTTY) console.error("reading standard input, until Ctrl-D");
-    return (await text(process.stdin)).trimEnd();
+    return (await textOf(process.stdin)).trimEnd();
   }
   return readFile(path, "utf8").catch((cause) => {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${cause.code})`, { cause });
   });
+}
+
+async function textOf(input: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of input) {
+    length += chunk.byteLength;
+    if (length > LARGEST) {
+      throw new TinyLoraError("ERR_DATA", `standard input: expected at most ${LARGEST} bytes, found more`);
+    }
+    chunks.push(chunk);
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks)); // without a byte order mark
 }
 
 /** To a file, whole or not at all, or to standard output for "-". */

@@ -1,5 +1,5 @@
 /** From a config file and flags to resolved options, or one message that names every wrong key. */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { parse, YAMLParseError } from "yaml";
 import type { z } from "zod";
@@ -19,7 +19,10 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   checkObject(options, source);
   const unknown = Object.keys(options).filter((key) => !keys.includes(key));
   if (unknown.length > 0) {
-    const list = unknown.map((key) => `${key} (nearest: ${nearest(key, keys)})`).join(", ");
+    const told = unknown
+      .slice(0, TOLD)
+      .map((key) => `${show(key).replace(/^"|"$/g, "")} (nearest: ${nearest(key, keys)})`);
+    const list = [...told, ...(unknown.length > TOLD ? [`${unknown.length - TOLD} more`] : [])].join(", ");
     throw new TinyLoraError("ERR_CONFIG", `${source}: unknown ${unknown.length > 1 ? "keys" : "key"} ${list}`);
   }
   const result = trainSchema.safeParse(options);
@@ -32,6 +35,11 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${[...messages].join("; ")}`);
 }
 
+/** Unknown keys that a message names. */
+const TOLD = 20;
+/** Bytes of a config file, and lists and mappings that it may begin. */
+const [LARGEST, MOST_BEGUN] = [2 ** 20, 1000];
+
 /** The options in a YAML or JSON file, as written: not yet validated. */
 export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
   const kind = extname(path).toLowerCase();
@@ -40,12 +48,18 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   }
   let text: string;
   try {
+    const { size } = await stat(path);
+    if (size > LARGEST) {
+      throw new TinyLoraError("ERR_CONFIG", `${path}: expected at most ${LARGEST} bytes, found ${size}`);
+    }
     text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
   } catch (cause) {
+    if (cause instanceof TinyLoraError) throw cause;
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
       cause,
     });
   }
+  if (kind !== ".json") checkNesting(path, text);
   let value: unknown;
   try {
     value = kind === ".json" ? JSON.parse(text) : parse(text);
@@ -57,6 +71,16 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   if (value === null || value === undefined) return {};
   checkObject(value, path);
   return value as Record<string, unknown>;
+}
+
+/** The parser of YAML takes a piece of stack for each list in a list, and ends the process where there is none left. */
+function checkNesting(path: string, text: string): void {
+  const begun = text.match(/[[{]/g)?.length ?? 0;
+  if (begun <= MOST_BEGUN && !/^[ \t]*(?:[-?:][ \t]+){100}/m.test(text)) return;
+  throw new TinyLoraError(
+    "ERR_CONFIG",
+    `${path}: expected at most ${MOST_BEGUN} lists and mappings, and 100 in one another, found more`,
+  );
 }
 
 function checkObject(value: unknown, source: string): void {

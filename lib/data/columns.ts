@@ -4,6 +4,9 @@ import { strictAnswer } from "../reward/read-answer.js";
 import { show } from "../show.js";
 import type { Example, Problem } from "./example.js";
 
+/** Letters of a question or an answer: more than any model's context takes. */
+const LONGEST = 2 ** 20;
+
 /** Which columns hold question and answer; null: one of the usual names. */
 export interface Columns {
   readonly question_column: string | null;
@@ -23,7 +26,7 @@ const ANSWERS = [
 
 /** Question and answer of a row of any data set. */
 export function anyProblem(row: Record<string, unknown>, columns: Columns): Problem {
-  const question = columns.question_column ?? QUESTIONS.find((name) => name in row);
+  const question = columns.question_column ?? QUESTIONS.find((name) => Object.hasOwn(row, name));
   if (question === undefined) {
     throw new Error(
       `expected a question in ${QUESTIONS.join(", ")}, found only ${namesIn(row)}: question_column names another column, of eval_data eval_question_column`,
@@ -48,8 +51,15 @@ export function finalAnswer(text: string): string {
   return text.includes("\\boxed") ? (strictAnswer(text) ?? text) : text;
 }
 
-/** A text or number of a row, as text. Of a chat it is what the user says last; `a.b` is b within a. */
+/** A text or number of a row, as text, where it is of a sensible length. */
 export function field(row: Record<string, unknown>, name: string): string {
+  const text = textAt(row, name);
+  if (text.length <= LONGEST) return text;
+  throw new Error(`expected at most ${LONGEST} letters in "${name}", found ${text.length}`);
+}
+
+/** Of a chat it is what the user says last; `a.b` is b within a. */
+function textAt(row: Record<string, unknown>, name: string): string {
   const value = valueAt(row, name);
   if (typeof value === "string" && value.trim() !== "") return value.trim();
   if (typeof value === "number" && Number.isFinite(value)) return String(value);
@@ -66,8 +76,10 @@ function namesIn(row: Record<string, unknown>): string {
 
 /** What a row holds under a name; `a.b` is b within a, unless a column has that name. */
 export function valueAt(row: Readonly<Record<string, unknown>>, name: string): unknown {
-  if (name in row) return row[name];
-  return name.split(".").reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), row);
+  if (Object.hasOwn(row, name)) return row[name];
+  const within = (value: unknown, key: string) =>
+    isRecord(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+  return name.split(".").reduce<unknown>(within, row);
 }
 
 function lastOfUser(messages: readonly unknown[]): string | undefined {

@@ -2,6 +2,9 @@ import { CsvError, parse } from "csv-parse/sync";
 import { TinyLoraError } from "../error.js";
 import type { OnBroken, Row } from "./rows.js";
 
+/** Letters of a record. */
+const LONGEST = 2 ** 24;
+
 /** The records of a CSV file whose first line names the columns. */
 export function csvRows(path: string, text: string, delimiter: string, onBroken: OnBroken): Row[] {
   const broken = (error: CsvError) =>
@@ -11,6 +14,7 @@ export function csvRows(path: string, text: string, delimiter: string, onBroken:
       columns: true,
       delimiter,
       info: true,
+      max_record_size: LONGEST, // of a quote that is not closed, too
       skip_empty_lines: true,
       // Without this the first wrong record throws; with it every wrong one comes here.
       skip_records_with_error: true,

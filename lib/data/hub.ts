@@ -3,9 +3,8 @@
  * the next try goes on with, checked against the hash that the hub gives, and only then named as the file. Without a
  * network the newest commit seen so far is used.
  */
-import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { open, readFile, rename, rm, stat } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -15,9 +14,11 @@ import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, writeFileAtomic, writing } from "../files.js";
 import { follower } from "../native/on-abort.js";
+import { failed, limited } from "./hub-answer.js";
 import { hubError, isOutage, isRefusal } from "./hub-error.js";
 import { HUB_PREFIX, type HubSource } from "./hub-source.js";
-import { isDataFile } from "./rows.js";
+import { flush, hashOf, sizeOf } from "./part-file.js";
+import { isDataFile, LARGEST } from "./rows.js";
 
 export interface HubOptions {
   /** Ends what is being fetched: the call rejects with its reason. */
@@ -35,6 +36,8 @@ interface HubFile {
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const TRIES = 4;
+/** Files of a repository. */
+const MOST_FILES = 100_000;
 
 /** The local paths of a repository's data files whose path is wanted, in the order of their paths. */
 export async function hubFiles(
@@ -116,6 +119,7 @@ class Hub {
     })) {
       const hash = entry.lfs?.oid ?? entry.oid;
       if (entry.type !== "file" || hash === undefined) continue;
+      if (files.length >= MOST_FILES) throw failed(`expected at most ${MOST_FILES} files, found more`);
       if (leaves(entry.path)) throw failed(`a file is named ${entry.path}`);
       files.push({ path: entry.path, size: entry.size, hash });
     }
@@ -126,6 +130,8 @@ class Hub {
   async fetch(commit: string, file: HubFile): Promise<string> {
     const local = join(this.#folder, commit, file.path);
     if ((await sizeOf(local)) === file.size) return local;
+    if (file.size > LARGEST)
+      throw this.#failure(failed(`expected a file of at most ${LARGEST} bytes, found ${file.size}`), file);
     const part = `${local}.part`;
     await writing(local, () => makeFolder(dirname(local)));
     await this.#trying(async () => {
@@ -173,6 +179,7 @@ class Hub {
         for await (const chunk of chunks) {
           alive();
           have += chunk.byteLength;
+          if (have > file.size) throw failed(`expected ${file.size} bytes, found more`);
           tell(have);
           yield chunk;
         }
@@ -229,9 +236,10 @@ class Hub {
     return {
       ...(url ? { hubUrl: url } : {}),
       ...(token ? { accessToken: token } : {}),
-      fetch: ((input: Parameters<typeof fetch>[0], init?: RequestInit) => {
+      fetch: (async (input: Parameters<typeof fetch>[0], init?: RequestInit) => {
         if (offline) throw failed("it is not in the cache, and HF_HUB_OFFLINE is set");
-        return fetch(input, { ...init, signal: signal ?? inTime() });
+        const response = await fetch(input, { ...init, signal: signal ?? inTime() });
+        return signal ? response : limited(response);
       }) as typeof fetch,
     };
   }
@@ -257,10 +265,6 @@ function silence(): DOMException {
   return new DOMException("no bytes", "TimeoutError");
 }
 
-function failed(reason: string): TinyLoraError {
-  return new TinyLoraError("ERR_HUB", reason);
-}
-
 /** Whether a path may lie outside the folder that it is put in. */
 function leaves(path: string): boolean {
   return path.split("/").includes("..");
@@ -276,27 +280,4 @@ function parseList(text: string): HubFile[] | null {
   } catch {
     return null;
   }
-}
-
-async function flush(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function sizeOf(path: string): Promise<number | null> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => null,
-  );
-}
-
-async function hashOf(path: string, { hash, size }: HubFile): Promise<string> {
-  const sha = createHash(hash.length === 64 ? "sha256" : "sha1");
-  if (hash.length !== 64) sha.update(`blob ${size}\0`); // as git hashes a file
-  await pipeline(createReadStream(path), sha);
-  return sha.digest("hex");
 }

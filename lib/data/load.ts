@@ -126,8 +126,10 @@ async function loadFromHub(source: string, reader: Reader, options: DatasetOptio
 class Reader {
   #columns: Columns;
   #onBroken: OnBroken;
+  #signal: AbortSignal | undefined;
 
-  constructor({ question_column = null, answer_column = null }: Partial<Columns>, onBroken: OnBroken) {
+  constructor({ question_column = null, answer_column = null, signal }: DatasetOptions, onBroken: OnBroken) {
+    this.#signal = signal;
     this.#columns = { question_column, answer_column };
     this.#onBroken = onBroken;
   }
@@ -136,7 +138,7 @@ class Reader {
     const mapped = this.#columns.question_column !== null || this.#columns.answer_column !== null;
     const rowToProblem = toProblem && !mapped ? toProblem : (row: Row["value"]) => anyProblem(row, this.#columns);
     const rows: Row[] = [];
-    for (const path of paths) for (const row of await readRows(path, this.#onBroken)) rows.push(row);
+    for (const path of paths) for (const row of await readRows(path, this.#onBroken, this.#signal)) rows.push(row);
     return rows.flatMap(({ place, value }, index) =>
       guarded(this.#onBroken, (): Example => {
         try {

@@ -1,48 +1,41 @@
+import { fork } from "node:child_process";
+import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
+import { packageRoot } from "../version.js";
+import type { Found } from "./parquet-process.js";
 import type { Row } from "./rows.js";
 
-/** The rows of a Parquet file. The reader is loaded only where there is one to read. */
-export async function parquetRows(path: string, bytes: Buffer): Promise<Row[]> {
-  const [{ parquetReadObjects }, { compressors }] = await Promise.all([
-    import("hyparquet"),
-    import("hyparquet-compressors"),
-  ]);
-  let failed = false;
-  const file = fileOf(bytes, () => failed);
-  try {
-    const rows = await parquetReadObjects({ file, compressors });
-    return rows.map((row, index) => ({
-      place: `${path}, row ${index + 1}`,
-      value: plain(row) as Record<string, unknown>,
-    }));
-  } catch (cause) {
-    failed = true;
-    throw new TinyLoraError("ERR_DATA", `${path}: broken Parquet file (${(cause as Error).message})`, { cause });
-  }
-}
+/** MiB that the rows of a file may take, as they are read. */
+const MEMORY = 2048;
 
 /**
- * What the reader asks for its bytes. It begins to read columns before it has looked at all of them; where one that it
- * comes to later is broken, it ends without waiting for the others, and what they then throw would end the process. So
- * bytes come in a later turn of the event loop, and none once it has ended.
+ * The rows of a Parquet file, read in a process of its own: a few bytes of a file may say a milliard values, and JavaScript
+ * ends a process, not a thread, where an array becomes too long. It also leaves the event loop free, and ends with the
+ * signal.
  */
-function fileOf(bytes: Buffer, ended: () => boolean): { byteLength: number; slice: Slice } {
-  const slice: Slice = (start, end) =>
-    new Promise((resolve) => {
-      setImmediate(() => {
-        if (!ended()) resolve(Uint8Array.from(bytes.subarray(start, end)).buffer);
-      });
-    });
-  return { byteLength: bytes.byteLength, slice };
-}
-type Slice = (start: number, end?: number) => Promise<ArrayBuffer>;
-
-/** 64-bit integers as numbers, or as text where a number cannot hold them. */
-function plain(value: unknown): unknown {
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
-    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, plain(part)]));
+export async function parquetRows(path: string, signal?: AbortSignal): Promise<Row[]> {
+  signal?.throwIfAborted();
+  // The file that tsc has made, also where the sources run as they are.
+  const child = fork(join(packageRoot(), "dist", "lib", "data", "parquet-process.js"), [path], {
+    execArgv: [`--max-old-space-size=${MEMORY}`],
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+  });
+  const abort = () => void child.kill("SIGKILL");
+  signal?.addEventListener("abort", abort);
+  const rows: Row[] = [];
+  let broken: string | undefined = `its reader ended: expected rows that fit in ${MEMORY} MiB`;
+  child.on("message", (found: Found) => {
+    if (found === "read") broken = undefined;
+    else if ("broken" in found) broken = found.broken;
+    else for (const value of found.rows) rows.push({ place: `${path}, row ${rows.length + 1}`, value });
+  });
+  try {
+    await new Promise<void>((resolve, reject) => child.on("error", reject).on("close", () => resolve()));
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
-  return value;
+  signal?.throwIfAborted();
+  if (broken === undefined) return rows;
+  throw new TinyLoraError("ERR_DATA", `${path}: broken Parquet file (${broken})`);
 }

@@ -1,5 +1,5 @@
 /** Rows of data files: .jsonl, .json, .csv, .tsv, .parquet. */
-import { readFile } from "node:fs/promises";
+import { access, constants, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { show } from "../show.js";
@@ -25,26 +25,41 @@ export function isDataFile(path: string): boolean {
   return DATA_EXTENSIONS.includes(extname(path).toLowerCase());
 }
 
+/** Bytes of a file: about the longest text that JavaScript has, and what JSON.parse takes at once. */
+export const LARGEST = 500_000_000;
+const LARGEST_JSON = 128 * 2 ** 20;
+const LINES_A_TURN = 10_000;
+
 /** All rows of a file. A broken one goes to `onBroken` and is left out if that returns. */
-export async function readRows(path: string, onBroken: OnBroken = stop): Promise<Row[]> {
-  const bytes = await readBytes(path);
-  const rows = await parse(path, bytes, onBroken);
+export async function readRows(path: string, onBroken: OnBroken = stop, signal?: AbortSignal): Promise<Row[]> {
+  await checkSize(path);
+  const rows = await parse(path, onBroken, signal);
   if (rows.length === 0) throw new TinyLoraError("ERR_DATA", `${path}: expected problems, found none`);
   return rows;
 }
 
-function parse(path: string, bytes: Buffer, onBroken: OnBroken): Row[] | Promise<Row[]> {
+async function parse(path: string, onBroken: OnBroken, signal: AbortSignal | undefined): Promise<Row[]> {
   const extension = extname(path).toLowerCase();
-  if (extension === ".parquet") return parquetRows(path, bytes);
-  const text = decode(path, bytes);
-  if (extension === ".csv" || extension === ".tsv")
-    return csvRows(path, text, extension === ".csv" ? "," : "\t", onBroken);
-  return extension === ".json" ? listRows(path, text, onBroken) : lineRows(path, text, onBroken);
+  if (extension === ".parquet") return parquetRows(path, signal);
+  const text = decode(path, await readable(path, () => readFile(path)));
+  if (extension === ".csv") return csvRows(path, text, ",", onBroken);
+  if (extension === ".tsv") return csvRows(path, text, "\t", onBroken);
+  return extension === ".json" ? listRows(path, text, onBroken) : lineRows(path, text, onBroken, signal);
 }
 
-async function readBytes(path: string): Promise<Buffer> {
+async function checkSize(path: string): Promise<void> {
+  const most = extname(path).toLowerCase() === ".json" ? LARGEST_JSON : LARGEST;
+  const { size } = await readable(path, async () => {
+    await access(path, constants.R_OK);
+    return stat(path);
+  });
+  if (size <= most) return;
+  throw new TinyLoraError("ERR_DATA", `${path}: expected at most ${most} bytes, found ${size}: cut it into several`);
+}
+
+async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
-    return await readFile(path);
+    return await read();
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     const reason = code === "ENOENT" ? "no such file" : code;
@@ -60,12 +75,29 @@ function decode(path: string, bytes: Buffer): string {
   }
 }
 
-function lineRows(path: string, text: string, onBroken: OnBroken): Row[] {
-  return text.split("\n").flatMap((line, index) => {
-    if (line.trim() === "") return [];
-    const place = `${path}:${index + 1}`;
-    return guarded(onBroken, () => ({ place, value: toObject(place, parseJson(place, line)) }));
-  });
+/** Line by line, with turns for others: a file may have a hundred million. */
+async function lineRows(
+  path: string,
+  text: string,
+  onBroken: OnBroken,
+  signal: AbortSignal | undefined,
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (let [start, number] = [0, 1]; start < text.length; number++) {
+    const found = text.indexOf("\n", start);
+    const end = found < 0 ? text.length : found;
+    if (number % LINES_A_TURN === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      signal?.throwIfAborted();
+    }
+    const line = end > start ? text.slice(start, end) : "";
+    if (line.trim() !== "") {
+      const place = `${path}:${number}`;
+      rows.push(...guarded(onBroken, () => ({ place, value: toObject(place, parseJson(place, line)) })));
+    }
+    start = end + 1;
+  }
+  return rows;
 }
 
 function listRows(path: string, text: string, onBroken: OnBroken): Row[] {

@@ -1,10 +1,6 @@
 import { TinyLoraError } from "../error.js";
-import { withinTime } from "../within-time.js";
 import { firstLine } from "./files.js";
 import { compileTemplate } from "./jinja.js";
-
-/** Milliseconds that a template may take. They take about one, on a busy machine a thousand; but a file's may have loops in loops. */
-const LONGEST = 5000;
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -39,12 +35,7 @@ export class ChatTemplate {
     };
     try {
       this.#render ??= compileTemplate(this.source);
-      const render = this.#render;
-      return withinTime(
-        LONGEST,
-        () => render(context),
-        () => new Error(`not done after ${LONGEST} ms`),
-      );
+      return this.#render(context);
     } catch (error) {
       throw new TinyLoraError("ERR_MODEL", `${this.#place}: chat template: ${firstLine(error)}`, { cause: error });
     }

@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { TinyLoraError } from "../error.js";
 import { Fields, isObject } from "./fields.js";
 
@@ -30,8 +30,15 @@ export function readBytes(file: string, handle: number, offset: number, length: 
   return bytes;
 }
 
+/** Bytes of a text beside the weights: the largest published tokenizer.json has some 35 million. */
+const LONGEST_TEXT = 2 ** 27;
+
 export function readText(file: string): string {
-  return orFileError(file, () => readFileSync(file, "utf8"));
+  return orFileError(file, () => {
+    const { size } = statSync(file);
+    if (size > LONGEST_TEXT) throw new Error(`expected at most ${LONGEST_TEXT} bytes, found ${size}`);
+    return readFileSync(file, "utf8");
+  });
 }
 
 /** A JSON file that holds one object. */
@@ -56,8 +63,10 @@ export function parseJsonObject(place: string, text: string): Record<string, unk
   return value;
 }
 
+/** Of a message that may quote a file: its ends where it is long. */
 export function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  const line = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  return line.length > 400 ? `${line.slice(0, 200)} ... ${line.slice(-195)}` : line;
 }
 
 /** What `use` gives of a file or folder; a refusal of the system's becomes an ERR_FILE that names it. */

@@ -8,40 +8,44 @@
 //  - selectattr and rejectattr, which also test what an item lacks; filters of what is not defined;
 //  - an attribute of what is not defined, an error;
 //  - strftime_now: English names whatever the system's language.
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
-import { capitalize, strftime, strip, title, words } from "./python-text.js";
+// What it may take of time and memory is limited: see jinja-limits.ts.
+import { Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { JinjaLimits } from "./jinja-limits.js";
+import {
+  assign,
+  byPlace,
+  constant,
+  equal,
+  isList,
+  isMapping,
+  isText,
+  isUndefined,
+  items,
+  listOf,
+  mappingOf,
+  type Node,
+  name,
+  newScope,
+  type Scope,
+  shown,
+  toValue,
+  type Value,
+} from "./jinja-values.js";
+import { capitalize, lengthOf, strftime, strip, title, words } from "./python-text.js";
 
-/** What is asked of the package's classes: their own types do not resolve under `nodenext`. */
-interface Value {
-  readonly type: string;
-  readonly value: unknown;
-  __bool__(): { readonly value: boolean };
-}
-interface Scope {
-  readonly tests: ReadonlyMap<string, (...operands: Value[]) => boolean>;
-  set(name: string, value: unknown): Value;
-  setVariable(name: string, value: Value): Value;
-}
-interface Node {
-  readonly type: string;
-  readonly [part: string]: unknown;
-}
+const Base = Interpreter as unknown as new (scope: Scope) => Evaluator;
+
 interface Evaluator {
   run(program: Node): Value;
   evaluate(node: Node | undefined, scope: Scope): Value;
 }
-const newScope = Environment as unknown as new (parent?: Scope) => Scope;
-const Base = Interpreter as unknown as new (scope: Scope) => Evaluator;
 
-const toValue = (value: unknown): Value => new newScope().set("value", value);
-const isText = (value: Value): value is Value & { value: string } => value.type === "StringValue";
-const isList = (value: Value): value is Value & { value: Value[] } =>
-  value.type === "ArrayValue" || value.type === "TupleValue";
-const isMapping = (value: Value): value is Value & { value: Map<string, Value> } => value.type === "ObjectValue";
-const isUndefined = (value: Value) => value.type === "UndefinedValue";
+/** Letters of a template; published ones have some ten thousand. Its parser takes seconds for as many spaces. */
+const LONGEST = 2 ** 17;
 
 /** A template that can be rendered again and again. Throws where it is none. */
 export function compileTemplate(source: string): (variables: Readonly<Record<string, unknown>>) => string {
+  if (source.length > LONGEST) throw new Error(`expected at most ${LONGEST} letters, found ${source.length}`);
   const tokens = tokenize(source.replace(/\r\n?/g, "\n"), { lstrip_blocks: true, trim_blocks: true });
   const program = parse(tokens) as unknown as Node;
   return (variables) => {
@@ -81,11 +85,32 @@ class LoopControl extends Error {
   }
 }
 
+/** What makes texts; the rest finds them. What blocks write is counted there. */
+const MAKE = new Set<string | undefined>(["BinaryExpression", "CallExpression", "FilterExpression"]);
+
+/** Steps in whose time a turn of a loop begins. */
+const TURN = 4;
+
 class PythonInterpreter extends Base {
+  readonly #limits = new JinjaLimits();
+
   override evaluate(node: Node | undefined, scope: Scope): Value {
+    if (node?.type === "Value") return node.value as Value;
+    this.#limits.step();
+    const value = this.#evaluate(node, scope);
+    if (!value) return value; // the first of an empty list
+    this.#limits.take(value);
+    if (MAKE.has(node?.type) && isText(value)) this.#limits.write(value.value.length);
+    return value;
+  }
+
+  /** Of the package's own: of a macro, a call and a set. */
+  evaluateBlock(statements: unknown, scope: Scope): Value {
+    return toValue(this.#block(statements, scope));
+  }
+
+  #evaluate(node: Node | undefined, scope: Scope): Value {
     switch (node?.type) {
-      case "Value":
-        return node.value as Value;
       case "Program":
         return toValue(this.#block(node.body, scope));
       case "If": {
@@ -122,7 +147,11 @@ class PythonInterpreter extends Base {
     let text = "";
     for (const statement of statements as Node[]) {
       try {
-        text += shown(this.evaluate(statement, scope), statement);
+        const value = this.evaluate(statement, scope);
+        this.#limits.through(value);
+        const piece = shown(value, statement);
+        this.#limits.write(piece.length);
+        text += piece;
       } catch (error) {
         if (error instanceof LoopControl) error.text = text + error.text;
         throw error;
@@ -134,7 +163,10 @@ class PythonInterpreter extends Base {
   #loop(node: Node, scope: Scope): string {
     const iterable = node.iterable as Node;
     const filtered = iterable.type === "SelectExpression";
-    const turns = items(this.#of(filtered ? iterable.lhs : iterable, scope)).map((item) => {
+    const nothing = toValue(undefined);
+    const through = items(this.#of(filtered ? iterable.lhs : iterable, scope), this.#limits);
+    this.#limits.step(TURN * through.length);
+    const turns = through.map((item) => {
       const turn = new newScope(scope);
       assign(turn, node.loopvar as Node, item);
       return { item, turn };
@@ -142,19 +174,20 @@ class PythonInterpreter extends Base {
     const taken = filtered ? turns.filter(({ turn }) => this.#of(iterable.test, turn).__bool__().value) : turns;
     let [text, wholeTurns] = ["", 0];
     for (const [i, { turn }] of taken.entries()) {
-      const loop = toValue({
-        index: i + 1,
-        index0: i,
-        revindex: taken.length - i,
-        revindex0: taken.length - i - 1,
-        first: i === 0,
-        last: i === taken.length - 1,
-        length: taken.length,
-      });
-      const beside = loop.value as Map<string, Value>;
-      beside.set("previtem", taken[i - 1]?.item ?? toValue(undefined));
-      beside.set("nextitem", taken[i + 1]?.item ?? toValue(undefined));
-      turn.setVariable("loop", loop);
+      turn.setVariable(
+        "loop",
+        mappingOf({
+          index: toValue(i + 1),
+          index0: toValue(i),
+          revindex: toValue(taken.length - i),
+          revindex0: toValue(taken.length - i - 1),
+          first: toValue(i === 0),
+          last: toValue(i === taken.length - 1),
+          length: toValue(taken.length),
+          previtem: taken[i - 1]?.item ?? nothing,
+          nextitem: taken[i + 1]?.item ?? nothing,
+        }),
+      );
       try {
         text += this.#block(node.body, turn);
         ++wholeTurns;
@@ -169,110 +202,89 @@ class PythonInterpreter extends Base {
 
   #binary(node: Node, scope: Scope): Value {
     const operator = (node.operator as { value: string }).value;
-    if (!["+", "==", "!=", "in", "not in"].includes(operator)) return super.evaluate(node, scope);
+    if (!["+", "~", "==", "!=", "in", "not in"].includes(operator)) return super.evaluate(node, scope);
     const [left, right] = [this.#of(node.left, scope), this.#of(node.right, scope)];
     if (operator === "+" && isText(left) !== isText(right)) throw new Error("expected texts on both sides of +");
-    if (operator === "==" || operator === "!=") return toValue(equal(left, right) === (operator === "=="));
-    if (operator === "+" || !isList(right)) {
+    if (operator === "==" || operator === "!=") return toValue(this.#equal(left, right) === (operator === "=="));
+    if (operator === "~") for (const side of [left, right]) this.#limits.through(side);
+    if (["+", "~"].includes(operator) || !isList(right)) {
       return super.evaluate({ ...node, left: constant(left), right: constant(right) }, scope);
     }
-    return toValue(right.value.some((item) => equal(item, left)) === (operator === "in"));
+    return toValue(right.value.some((item) => this.#equal(item, left)) === (operator === "in"));
+  }
+
+  #equal(left: Value, right: Value): boolean {
+    return equal(left, right, () => this.#limits.step());
   }
 
   #call(node: Node, scope: Scope): Value {
     const callee = node.callee as Node;
     if (callee.type !== "MemberExpression" || callee.computed) return super.evaluate(node, scope);
     const object = this.#of(callee.object, scope);
+    const args = this.#given(node.args, scope);
     if (isText(object)) {
-      const args = (node.args as Node[]).map((argument) => this.#of(argument, scope));
-      const found = textMethod(object.value, name(callee.property), args);
+      const method = name(callee.property);
+      this.#limits.before(method, object, args);
+      const found = textMethod(object.value, method, byPlace(args));
+      if (Array.isArray(found)) this.#limits.items(found.length);
       if (found !== undefined) return toValue(found);
     }
-    return super.evaluate({ ...node, callee: { ...callee, object: constant(object) } }, scope);
+    return super.evaluate({ ...node, args, callee: { ...callee, object: constant(object) } }, scope);
   }
 
   #filter(node: Node, scope: Scope): Value {
     const operand = this.#of(node.operand, scope);
-    const filter = node.filter as Node;
-    const called = filter.type === "CallExpression";
-    const which = name(called ? filter.callee : filter);
-    const args = () => (called ? (filter.args as Node[]) : []).map((argument) => this.#of(argument, scope));
+    const called = (node.filter as Node).type === "CallExpression";
+    const which = name(called ? (node.filter as Node).callee : node.filter);
     if (isUndefined(operand)) {
       if (["trim", "upper", "lower", "title", "capitalize", "string", "join"].includes(which)) return toValue("");
       if (["list", "items"].includes(which)) return toValue([]);
       if (which === "length") return toValue(0);
     }
     if (["selectattr", "rejectattr", "map"].includes(which) && !operand.__bool__().value) return toValue([]);
+    const args = this.#given(called ? (node.filter as Node).args : [], scope);
+    this.#limits.before(which, operand, args);
     if (which === "selectattr" || which === "rejectattr") {
-      const test = attributeTest(args(), scope);
-      return listOf(items(operand).filter((item) => test(item) === (which === "selectattr")));
+      const test = this.#attributeTest(byPlace(args), scope);
+      return listOf(items(operand, this.#limits).filter((item) => test(item) === (which === "selectattr")));
     }
     if (isText(operand)) {
-      if (which === "trim") return toValue(textMethod(operand.value, "strip", args()));
-      if (which === "length") return toValue([...operand.value].length);
+      if (which === "trim") return toValue(textMethod(operand.value, "strip", byPlace(args)));
+      if (which === "length") return toValue(lengthOf(operand.value));
       if (which === "title" || which === "capitalize") return toValue(textMethod(operand.value, which, []));
     }
-    return super.evaluate({ ...node, operand: constant(operand) }, scope);
+    const filter = called ? { ...(node.filter as Node), args } : node.filter;
+    return super.evaluate({ ...node, filter, operand: constant(operand) }, scope);
   }
-}
 
-const WRITE_NOTHING = ["Set", "Macro", "Comment"];
-
-function shown(value: Value, statement: Node): string {
-  if (isUndefined(value) || WRITE_NOTHING.includes(statement.type)) return "";
-  if (value.type === "NullValue") return "None";
-  return value.type === "BooleanValue" ? capitalize(String(value)) : String(value);
-}
-
-function constant(value: Value): Node {
-  return { type: "Value", value };
-}
-
-function name(node: unknown): string {
-  return String((node as { value?: unknown } | undefined)?.value ?? "value");
-}
-
-function listOf(values: readonly Value[]): Value {
-  const list = toValue([]);
-  (list.value as Value[]).push(...values);
-  return list;
-}
-
-/** What a loop goes through: a list's items, a mapping's keys, a text's characters, nothing of what is not defined. */
-function items(value: Value): readonly Value[] {
-  if (isList(value)) return value.value;
-  if (isUndefined(value)) return [];
-  if (isText(value)) return [...value.value].map(toValue);
-  if (isMapping(value)) return [...value.value.keys()].map(toValue);
-  throw new Error(`expected something to go through, found ${value.type}`);
-}
-
-/** `for a in ...` or `for a, b in ...`. */
-function assign(scope: Scope, target: Node, item: Value): void {
-  if (target.type === "Identifier") {
-    scope.setVariable(name(target), item);
-    return;
+  /** Arguments as nodes that hold their values; what stands after * and ** one by one. */
+  #given(args: unknown, scope: Scope): Node[] {
+    return (args as Node[]).flatMap((argument) => {
+      if (argument.type === "KeywordArgumentExpression") {
+        return { ...argument, value: constant(this.#of(argument.value, scope)) };
+      }
+      if (argument.type === "SpreadExpression")
+        return items(this.#of(argument.argument, scope), this.#limits).map(constant);
+      if (argument.type !== "KeywordSpreadExpression") return constant(this.#of(argument, scope));
+      const named = this.#of(argument.argument, scope);
+      if (!isMapping(named)) throw new Error(`expected a mapping after **, found ${named.type}`);
+      return [...named.value].map(([value, item]) => {
+        return { type: "KeywordArgumentExpression", key: { value }, value: constant(item) };
+      });
+    });
   }
-  const [names, values] = [target.value as Node[], items(item)];
-  if (names.length !== values.length) throw new Error(`expected ${names.length} items, found ${values.length}`);
-  for (const [i, variable] of names.entries()) scope.setVariable(name(variable), values[i]!);
-}
 
-function equal(left: Value, right: Value): boolean {
-  if (isNumber(left) && isNumber(right)) return Number(left.value) === Number(right.value);
-  if (isList(left) && isList(right)) {
-    return left.value.length === right.value.length && left.value.every((item, i) => equal(item, right.value[i]!));
+  /** Of `selectattr(attribute)`, which asks whether it is true, or `selectattr(attribute, test, value)`. */
+  #attributeTest([attribute, test, value]: readonly Value[], scope: Scope): (item: Value) => boolean {
+    const of = (item: Value) =>
+      (isMapping(item) ? item.value.get(String(attribute?.value)) : undefined) ?? toValue(undefined);
+    if (!test) return (item) => of(item).__bool__().value;
+    const asked = String(test.value);
+    if (value && ["equalto", "eq", "=="].includes(asked)) return (item) => this.#equal(of(item), value);
+    const holds = scope.tests.get(asked);
+    if (!holds) throw new Error(`unknown test: ${asked}`);
+    return (item) => holds(of(item));
   }
-  if (isMapping(left) && isMapping(right)) {
-    const other = right.value;
-    if (left.value.size !== other.size) return false;
-    return [...left.value].every(([key, item]) => other.has(key) && equal(item, other.get(key)!));
-  }
-  return left.type === right.type && left.value === right.value;
-}
-
-function isNumber({ type }: Value): boolean {
-  return type === "IntegerValue" || type === "FloatValue" || type === "BooleanValue";
 }
 
 /** What Python does here, where the package does something else. */
@@ -285,16 +297,4 @@ function textMethod(text: string, method: string, args: readonly Value[]): strin
   if (method === "split" && args.length === 0) return words(text);
   if (method === "title") return title(text);
   return method === "capitalize" ? capitalize(text) : undefined;
-}
-
-/** Of `selectattr(attribute)`, which asks whether it is true, or `selectattr(attribute, test, value)`. */
-function attributeTest([attribute, test, value]: readonly Value[], scope: Scope): (item: Value) => boolean {
-  const of = (item: Value) =>
-    (isMapping(item) ? item.value.get(String(attribute?.value)) : undefined) ?? toValue(undefined);
-  if (!test) return (item) => of(item).__bool__().value;
-  const asked = String(test.value);
-  if (value && ["equalto", "eq", "=="].includes(asked)) return (item) => equal(of(item), value);
-  const holds = scope.tests.get(asked);
-  if (!holds) throw new Error(`unknown test: ${asked}`);
-  return (item) => holds(of(item));
 }

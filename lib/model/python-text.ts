@@ -7,12 +7,36 @@ const SPACES = new RegExp(`${SPACE}+`, "u");
 
 /** str.strip, str.lstrip or str.rstrip: without characters of `chars`, by default white space, at these ends. */
 export function strip(text: string, ends: "left" | "right" | "both", chars?: string): string {
-  const characters = [...text];
-  const out = chars === undefined ? (c: string) => SPACES_BEFORE.test(c) : (c: string) => [...chars].includes(c);
-  let [start, stop] = [0, characters.length];
-  if (ends !== "right") while (start < stop && out(characters[start]!)) ++start;
-  if (ends !== "left") while (stop > start && out(characters[stop - 1]!)) --stop;
-  return characters.slice(start, stop).join("");
+  const characters = new Set(chars);
+  const out = (c: string) => (chars === undefined ? SPACES_BEFORE.test(c) : characters.has(c));
+  let [start, stop] = [0, text.length];
+  while (ends !== "right" && start < stop) {
+    const first = String.fromCodePoint(text.codePointAt(start)!);
+    if (!out(first)) break;
+    start += first.length;
+  }
+  while (ends !== "left" && stop > start) {
+    const pair = stop - 2 >= start ? text.codePointAt(stop - 2)! : 0;
+    const last = pair > 0xffff ? String.fromCodePoint(pair) : text[stop - 1]!;
+    if (!out(last)) break;
+    stop -= last.length;
+  }
+  return text.slice(start, stop);
+}
+
+/** len: of characters, not of halves of them. */
+export function lengthOf(text: string): number {
+  let length = 0;
+  for (const _ of text) ++length;
+  return length;
+}
+
+/** str.count: how often one text is in another, beside each other; an empty one is between all characters. */
+export function countOf(text: string, part: string): number {
+  if (part === "") return text.length + 1;
+  let count = 0;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) ++count;
+  return count;
 }
 
 /** str.split without a separator. */

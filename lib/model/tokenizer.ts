@@ -1,5 +1,6 @@
 import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
+import { withinTime } from "../within-time.js";
 import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
 import { checkTokenizer } from "./check-tokenizer.js";
 import { isObject } from "./fields.js";
@@ -10,6 +11,14 @@ import { dropsSpace, isByteLevel, type TokenBytes, tokenBytes } from "./token-by
 
 /** Tokens that end a turn or a text; a model stops at those of them that it has as special tokens. */
 const ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
+
+/** Letters of a text: more than the contexts of today take. */
+const LONGEST = 2 ** 20;
+/**
+ * Milliseconds that a text may take, and one more for 20 letters: they take 0.001 to 0.01 a letter. Nothing counts the steps of
+ * a regular expression, and a file's may take for ever.
+ */
+const PATIENCE = 5000;
 
 export interface TokenizerSource {
   /** The file that messages name. */
@@ -70,8 +79,16 @@ export class ModelTokenizer {
 
   /** With `addSpecialTokens` (the default) BOS comes first where the model's tokenizer adds one. */
   encode(text: string, { addSpecialTokens = true }: { readonly addSpecialTokens?: boolean } = {}): Int32Array {
+    if (text.length > LONGEST) {
+      throw new TinyLoraError("ERR_DATA", `text: expected at most ${LONGEST} letters, found ${text.length}`);
+    }
+    const patience = PATIENCE + Math.ceil(text.length / 20);
     const { ids, tokens } = inPipeline(this.#place, () =>
-      this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
+      withinTime(
+        patience,
+        () => this.#pipeline.encode(text, { add_special_tokens: addSpecialTokens }),
+        () => new Error(`a text of ${text.length} letters not done after ${patience} ms`),
+      ),
     );
     const found = this.#byteFallback
       ? (tokens as string[]).flatMap((token, i) => this.#inBytes(token) ?? [ids[i]])

@@ -13,6 +13,9 @@ import { type Limit, settled } from "./time-limit.js";
 /** What Node ends with where a module waits at its top level for what nothing will bring. */
 const UNSETTLED = 13;
 
+/** MiB that a module may take. */
+const MEMORY = 2048;
+
 /** A call whose answer has not come. */
 interface Pending {
   /** Whose it is: those of one are given up together. */
@@ -113,7 +116,11 @@ class RewardThread {
     // The file that tsc has made, also where the sources run as they are.
     const worker = new Worker(join(packageRoot(), "dist", "lib", "reward", "thread.js"), {
       workerData: { url: this.#url },
+      resourceLimits: { maxOldGenerationSizeMb: MEMORY },
+      stdout: true,
     });
+    // Standard output is for results, which a module's own lines would spoil.
+    worker.stdout.on("data", (lines: Uint8Array) => void process.stderr.write(lines));
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on("message", (report: Report) => {

@@ -17,6 +17,8 @@ export type Report =
   | { readonly type: "value"; readonly id: number; readonly value: number | null | string }
   | { readonly type: "threw"; readonly id: number; readonly message: string };
 
+const LONGEST = 1000;
+
 const tell = (report: Report) => parentPort!.postMessage(report);
 
 try {
@@ -24,15 +26,30 @@ try {
   parentPort!.on("message", (call: Call) => answer(loaded.default as (...given: unknown[]) => unknown, call));
   tell({ type: "loaded", found: typeof loaded.default });
 } catch (cause) {
-  tell({ type: "broken", message: cause instanceof Error ? cause.message : String(cause) });
+  tell({ type: "broken", message: cause instanceof Error ? cause.message : textOf(cause) });
 }
 
 async function answer(reward: (...given: unknown[]) => unknown, { id, completion, example }: Call): Promise<void> {
   tell({ type: "begun", id });
   try {
     const value = await reward(completion, example);
-    tell({ type: "value", id, value: typeof value === "number" || value === null ? value : String(value) });
+    tell({ type: "value", id, value: typeof value === "number" || value === null ? value : short(value) });
   } catch (cause) {
-    tell({ type: "threw", id, message: cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause) });
+    tell({ type: "threw", id, message: textOf(cause) });
   }
+}
+
+/** Of whatever was thrown: it need not be an error, nor have a text. */
+function textOf(cause: unknown): string {
+  try {
+    return short(cause instanceof Error ? `${cause.name}: ${cause.message}` : cause);
+  } catch {
+    return "something that has no text";
+  }
+}
+
+/** As text, of a length that a message may have. */
+function short(value: unknown): string {
+  const text = String(value);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text;
 }

@@ -1,7 +1,10 @@
 import { type FileHandle, open } from "node:fs/promises";
+import { TinyLoraError } from "../error.js";
 import { reading, readingIfThere } from "../files.js";
 
 const LINE_BREAK = 10;
+/** Bytes of a line. */
+const LONGEST = 2 ** 26;
 
 /**
  * Whole lines of a file that grows with a run, one at a time: all of it may be longer than the longest string. What
@@ -12,15 +15,21 @@ export async function* wholeLines(path: string): AsyncGenerator<string> {
   if (file === null) return;
   const chunk = Buffer.alloc(2 ** 20);
   let begun: Buffer[] = [];
+  let length = 0;
   try {
     for (;;) {
       const { bytesRead } = await reading(path, () => file.read(chunk, 0, chunk.length, null));
       if (bytesRead === 0) return;
       const bytes = chunk.subarray(0, bytesRead);
       let start = 0;
+      length += bytesRead;
+      if (length > LONGEST && !bytes.includes(LINE_BREAK)) {
+        throw new TinyLoraError("ERR_FILE", `${path}: expected lines of at most ${LONGEST} bytes, found a longer one`);
+      }
       for (let end = bytes.indexOf(LINE_BREAK); end >= 0; end = bytes.indexOf(LINE_BREAK, start)) {
         yield Buffer.concat([...begun, bytes.subarray(start, end)]).toString("utf8");
         begun = [];
+        length = bytesRead - end;
         start = end + 1;
       }
       if (start < bytesRead) begun.push(Buffer.from(bytes.subarray(start)));

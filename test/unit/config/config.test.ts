@@ -175,6 +175,10 @@ describe("readConfigFile", () => {
     await expect(file("b.json", "{")).rejects.toThrow(/b\.json: /);
     await expect(file("c.yaml", "- 1\n")).rejects.toThrow(/c\.yaml: expected keys and values, found \[1\]/);
     await expect(file("d.txt", "u: 3")).rejects.toThrow(/expected a \.yaml, \.yml or \.json file/);
+    const deep = /expected at most 1000 lists and mappings, and 100 in one another/;
+    await expect(file("d.yaml", `${"- ".repeat(1e5)}a`)).rejects.toThrow(deep);
+    await expect(file("e.yaml", `r: ${"[".repeat(1e5)}`)).rejects.toThrow(deep);
+    await expect(file("f.yaml", `u: ${"1".repeat(2e6)}`)).rejects.toThrow("at most 1048576 bytes, found 2000003");
     await expect(readConfigFile(join(folder, "none.yaml"))).rejects.toThrow(/none\.yaml: cannot be read \(ENOENT\)/);
   });
 });

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -191,6 +191,51 @@ describe("local files", () => {
       (await readFile(join(import.meta.dirname, "files", "verl.parquet"))).subarray(0, 900),
     );
     await expect(loadDataset(join(folder, "half.parquet"))).rejects.toThrow(/half\.parquet: broken Parquet file/);
+  });
+
+  it("refuses Parquet files that say more than they can hold", async () => {
+    const files = join(import.meta.dirname, "files");
+    const verl = await readFile(join(files, "verl.parquet"));
+    const begun = verl.length - 8 - verl.readUInt32LE(verl.length - 8);
+    const rows = verl.indexOf(Buffer.from([0x16, 12]), begun); // six of them, as the footer says
+    const footer = Buffer.concat([Buffer.from([0x16, 0x80, 0xa8, 0xd6, 0xb9, 0x07]), verl.subarray(rows + 2, -8)]);
+    const end = Buffer.from(`    PAR1`);
+    end.writeUInt32LE(rows - begun + footer.length);
+    await expect(load("rows.parquet", Buffer.concat([verl.subarray(0, rows), footer, end]))).rejects.toThrow(
+      "rows.parquet: broken Parquet file (expected at most 10000000 rows, found 1000000000)",
+    );
+    // 621 bytes with a run of 2^30 values, which would end this process.
+    const run = loadDataset(join(files, "run-of-milliard.parquet"));
+    await expect(run).rejects.toThrow("broken Parquet file (its reader ended: expected rows that fit in 2048 MiB)");
+    const signal = AbortSignal.timeout(500);
+    await expect(loadDataset(join(files, "run-of-milliard.parquet"), { signal })).rejects.toThrow("aborted");
+  }, 60_000);
+
+  it("refuses files, records and questions that are too long", async () => {
+    for (const [name, size] of [
+      ["long.jsonl", 600_000_000],
+      ["long.json", 200_000_000],
+    ] as const) {
+      await writeFile(join(folder, name), "");
+      await truncate(join(folder, name), size);
+    }
+    await expect(loadDataset(join(folder, "long.jsonl"))).rejects.toThrow(
+      "long.jsonl: expected at most 500000000 bytes, found 600000000",
+    );
+    await expect(loadDataset(join(folder, "long.json"))).rejects.toThrow("expected at most 134217728 bytes");
+    await expect(load("open.csv", `question,answer\n"${"a".repeat(2e7)}`)).rejects.toThrow(/open\.csv:2: broken CSV/);
+    const question = "a".repeat(2 ** 20 + 1);
+    await expect(load("question.jsonl", JSON.stringify({ question, answer: "1" }))).rejects.toThrow(
+      'question.jsonl:1: expected at most 1048576 letters in "question", found 1048577',
+    );
+  });
+
+  it("takes no column for what all objects inherit", async () => {
+    await writeFile(join(folder, "inherits.jsonl"), '{"question": "q", "answer": "1"}');
+    const path = join(folder, "inherits.jsonl");
+    for (const question_column of ["__proto__", "constructor", "constructor.name"]) {
+      await expect(loadDataset(path, { question_column })).rejects.toThrow("found only question, answer");
+    }
   });
 
   it("refuses a Parquet file with two broken columns once, and leaves no promise behind", async () => {

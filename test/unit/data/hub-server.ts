@@ -17,6 +17,8 @@ export class HubServer {
   silent: RegExp | undefined;
   page: RegExp | undefined;
   circle: RegExp | undefined;
+  /** Answers requests for these without an end, but for the question how long a file is. */
+  endless: RegExp | undefined;
   /** Ends each file's answer after so many bytes, so many times. */
   cut: { bytes: number; times: number } | undefined;
   /** Sends so many bytes of each file's answer and then nothing, without an end. */
@@ -44,6 +46,12 @@ export class HubServer {
     const [, commit, file] = /^\/datasets\/owner\/name\/resolve\/(\w+)\/(.+)$/.exec(path) ?? [];
     const bytes = commit === this.commit && file ? this.files[file] : undefined;
     if (this.silent?.test(path)) return;
+    if (this.endless?.test(path) && request.headers.range !== "bytes=0-0") {
+      const more = () => void (response.writable && response.write("[".repeat(2 ** 16), more));
+      response.writeHead(200, { "content-type": "application/json" });
+      more();
+      return;
+    }
     if (this.outage?.path.test(path) && this.outage.times-- > 0) {
       if (this.outage.how === "status") this.#json(response, 503, { error: "the server is busy" });
       else response.writeHead(200, { "content-length": 1000 }).write("[{", () => response.destroy());

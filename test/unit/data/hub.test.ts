@@ -215,6 +215,19 @@ describe("a data set on the hub", () => {
     });
   });
 
+  it.each([
+    [/revision/, "expected an answer of at most 16777216 bytes"],
+    [/tree/, "expected an answer of at most 16777216 bytes"],
+    [/resolve/, /expected \d+ bytes, found more/],
+  ])(
+    "takes no answer without an end: %s",
+    async (path, message) => {
+      server.endless = path;
+      await expect(loadDataset(`${SOURCE}/test.jsonl`)).rejects.toThrow(message);
+    },
+    60_000,
+  );
+
   it.each<[string, "silent" | "page" | "circle", RegExp]>([
     ["never answers", "silent", /no byte from http:\S+ for 0.2 s: try again later, or raise HF_HUB_DOWNLOAD_TIMEOUT/],
     ["is a login page", "page", /what answers at http:\S+ does not speak the hub's protocol/],

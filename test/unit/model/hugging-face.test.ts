@@ -280,12 +280,25 @@ describe("a Hugging Face folder", () => {
     write(folder, "tokenizer.json", text.replace('"deep"', `${"[".repeat(1e5)}${"]".repeat(1e5)}`));
     return expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json", found);
   });
-  it("whose template does not end is refused after some time", async () => {
+  it("whose template does not end is refused", async () => {
     const folder = copyOf("llama3");
     const loop = (name: string, inside: string) => `{% for ${name} in range(9000) %}${inside}{% endfor %}`;
     write(folder, "chat_template.jinja", loop("a", loop("b", loop("c", "x"))));
     const { tokenizer } = await openModel(folder);
-    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: not done after 5000 ms");
+    await expectError(() => tokenizer.renderChat([]), "ERR_MODEL", "chat template: expected at most 1000000 steps");
+  });
+  it("whose tokenizer has a pattern without end is refused after some time, with a text that is too long at once", async () => {
+    const folder = copyOf("llama3");
+    const file = join(folder, "tokenizer.json");
+    const pre_tokenizer = { type: "Split", pattern: { Regex: "(a|a?)+b" }, behavior: "Isolated", invert: false };
+    write(folder, "tokenizer.json", { ...JSON.parse(readFileSync(file, "utf8")), pre_tokenizer });
+    const { tokenizer } = await openModel(folder);
+    await expectError(
+      () => tokenizer.encode("a".repeat(50)),
+      "ERR_MODEL",
+      "a text of 50 letters not done after 5003 ms",
+    );
+    await expectError(() => tokenizer.encode("a".repeat(5e6)), "ERR_DATA", "at most 4194304 letters, found 5000000");
   });
   it("whose tokenizer fails at a text says so", async () => {
     const folder = copyOf("llama3");

@@ -31,3 +31,44 @@ describe("a range", () => {
     expect(() => count("1, 2, 0")).toThrow("expected at most 100000 numbers");
   });
 });
+
+describe("a template of a hostile file", () => {
+  const repeated = (times: number, inside: string) => `{% for i in range(${times}) %}${inside}{% endfor %}`;
+  const grown = (by: string, times = 100) =>
+    `{% set ns = namespace(x=['a'], y='a') %}${repeated(times, `{% set ${by} %}`)}`;
+  const hostile: [string, string, string][] = [
+    ["loops in loops", repeated(9000, repeated(9000, "x")), "expected at most 1000000 steps"],
+    ["a macro that calls itself", "{% macro f(f) %}{{ f(f) }}{{ f(f) }}{% endmacro %}{{ f(f) }}", "Maximum call stack"],
+    ["a doubled text", grown("ns.y = ns.y ~ ns.y"), "expected at most"],
+    ["a doubled list", grown("ns.x = ns.x + ns.x"), "expected at most 100000 items in a list, found 131072"],
+    ["a list of itself twice", grown("ns.x = [ns.x, ns.x]"), "expected at most 33554432 letters in a list"],
+    ["a namespace in itself", grown("ns.x = [ns]", 1), "expected no namespace in a list"],
+    ["replace", `${grown("ns.y = ns.y ~ ns.y", 16)}{{ ns.y.replace('a', ns.y) }}`, "expected at most 33554432 letters"],
+    [
+      "join",
+      `${grown("ns.y = ns.y ~ ns.y", 16)}{{ range(9999) | join(separator=ns.y) }}`,
+      "expected at most 33554432 letters",
+    ],
+    ["indent", "{{ 'a\\nb' | indent(width=400000000) }}", "expected at most 33554432 letters"],
+    [
+      "split",
+      `${grown("ns.y = ns.y ~ ns.y", 18)}{{ ns.y.split('a') }}`,
+      "expected at most 100000 items in a list, found 262144",
+    ],
+    ["megabytes", " ".repeat(1e6), "expected at most 131072 letters, found 1000000"],
+  ];
+  it.each(hostile)("is refused for %s", (_, source, reason) => {
+    expect(() => compileTemplate(source)({})).toThrow(reason);
+  });
+  it("takes a text of a million letters and a thousand messages", () => {
+    const chat =
+      "{% for m in messages %}{% if m.role != '' %}{{ '<' ~ m.role ~ '>' ~ m.content | trim }}{% endif %}{% endfor %}";
+    const render = compileTemplate(chat);
+    expect(render({ messages: [{ role: "user", content: "a".repeat(1e6) }] })).toHaveLength(1e6 + 6);
+    expect(render({ messages: Array(1000).fill({ role: "user", content: "a" }) })).toHaveLength(7000);
+  });
+});
+
+it("a macro writes none, true and false as Python does", () => {
+  expect(compileTemplate("{% macro f() %}{{ true }} {{ none }}{% endmacro %}{{ f() }}")({})).toBe("True None");
+});

@@ -53,6 +53,8 @@ describe("a module's reward", () => {
   it.each<[string, string, RegExp]>([
     ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/],
     ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/],
+    ["throws what has no text", "throw Object.create(null)", /^reward "bad" on \S+: threw something that has no text/],
+    ["throws a text of megabytes", 'throw "a".repeat(1e8)', /^reward "bad" on \S+: threw a{1000}\.\.\./],
     ["throws", "null.key", /^reward "bad" on fake\/train\/\d+: threw TypeError: Cannot read properties of null/],
     ["gives NaN", "return NaN", /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN$/],
     ["gives a text", 'return "1"', /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found 1$/],

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -32,6 +32,14 @@ describe("whole lines of a file", () => {
     ],
   ])("are those before its last line break", async (text, lines) => {
     expect(await linesOf(text)).toEqual(lines);
+  });
+
+  it("are refused where one has no end", async () => {
+    await writeFile(path, "one\n");
+    await truncate(path, 2 ** 27);
+    const lines = wholeLines(path);
+    expect(await lines.next()).toMatchObject({ value: "one" });
+    await expect(lines.next()).rejects.toThrow("expected lines of at most 67108864 bytes, found a longer one");
   });
 
   it("are none where there is no file", async () => {
