@@ -97,6 +97,14 @@ CUDASIM_API void cudasimSetRounding(bool asMeasured) {
   rounding = asMeasured ? Rounding::of(device.settings.arch) : Rounding{};
 }
 
+/** From now on who wrote global memory is followed warp by warp in all kernels (CUDASIM_FOLLOW), or in some. */
+CUDASIM_API void cudasimSetFollowing(bool warps) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.finishAll();
+  device.settings.followsWarps = warps;
+}
+
 /** From now on this many middle blocks of each axis and the last stand for all (CUDASIM_SAMPLE); 0: all run. */
 CUDASIM_API void cudasimSetSample(uint32_t blocks) {
   Device& device = Device::instance();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace cudasim {
@@ -17,11 +18,11 @@ struct Rounding {
 };
 inline Rounding rounding{};
 
-/** The nearest float that is no further from zero. */
+/** The nearest float that is no further from zero; past the largest, infinity. */
 inline float towardZero(double value) {
   const auto near = static_cast<float>(value);
   const double distance = near < 0 ? -static_cast<double>(near) : near, whole = value < 0 ? -value : value;
-  return distance > whole ? std::bit_cast<float>(std::bit_cast<uint32_t>(near) - 1) : near;
+  return distance > whole && std::isfinite(near) ? std::bit_cast<float>(std::bit_cast<uint32_t>(near) - 1) : near;
 }
 
 /** `exact` as an approximation of relative error 2^-22 may give it, by the bits of the input: the same every time. */
