@@ -66,6 +66,8 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
     ["CUDASIM_MEMORY", "99999999999999999999", "a whole number from 0 to 1048576"],
     ["CUDASIM_THREADS", "0x2", "a whole number from 1 to 1024"],
     ["CUDASIM_ORDER", "random", "a whole number from 0 to 18446744073709551615"],
+    ["CUDASIM_ROUNDING", "nearest", "a whole number from 0 to 1"],
+    ["CUDASIM_FOLLOW", "2", "a whole number from 0 to 1"],
     ["CUDASIM_SAMPLE", "1e3", "a whole number from 0 to 4294967295"],
     ["CUDASIM_LEAK_STATUS", "256", "a whole number from 0 to 255"],
     ["CUDASIM_FAIL_AT", "first", "a whole number from 0 to 18446744073709551615"],

@@ -251,6 +251,14 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     mistakes: { "read as bf16": ["bias_gradient<__half>", "bias_gradient<__nv_bfloat16>"] },
   },
   {
+    file: "rope",
+    test: ["parts: each is that of its sequences alone", "cuda bf16"],
+    mistakes: {
+      "barrier before s removed": ["  __syncthreads();\n  sum_rows", "  sum_rows"],
+      "s of keys left out": ["  sum_rows<T, Tile>(task.of_k, args.dk);\n", ""],
+    },
+  },
+  {
     file: "factor_terms",
     test: ["low rank: terms add up to the factor", "cuda bf16"],
     mistakes: {

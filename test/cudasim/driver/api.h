@@ -50,6 +50,8 @@ CUDASIM_API uint64_t cudasimLaunches();
 CUDASIM_API uint64_t cudasimGraphLaunches();
 CUDASIM_API void cudasimFailNext(const char* kernel);
 CUDASIM_API void cudasimSetOrder(unsigned long long seed);
+CUDASIM_API void cudasimSetRounding(bool asMeasured);
+CUDASIM_API void cudasimSetFollowing(bool warps);
 CUDASIM_API void cudasimSetSample(uint32_t blocks);
 CUDASIM_API const char* cudasimMissingForms(const char* ptx);
 CUDASIM_API CUresult cuTensorMapEncodeTiled(CUtensorMap* out, int type, unsigned rank, void* address,

@@ -84,6 +84,8 @@ Settings Settings::fromEnvironment() {
   const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
   made.threads = static_cast<uint32_t>(from.number("CUDASIM_THREADS", cores, 1, 1024));
   made.orderSeed = from.number("CUDASIM_ORDER", 0, 0, kMost);
+  made.roundsAsMeasured = from.number("CUDASIM_ROUNDING", 0, 0, 1) != 0;
+  made.followsWarps = from.number("CUDASIM_FOLLOW", 0, 0, 1) != 0;
   made.sample = static_cast<uint32_t>(from.number("CUDASIM_SAMPLE", 0, 0, kMost32));
   made.log = textOf("CUDASIM_LOG");
   made.leakStatus = static_cast<int>(from.number("CUDASIM_LEAK_STATUS", 0, 0, 255));

@@ -45,6 +45,10 @@ struct Settings {
   uint64_t memory = 16ull << 30;
   uint32_t threads = 2;
   uint64_t orderSeed = 0;
+  /** Tensor cores and approximations as GPUs have them (machine/rounding.h), not as exact as can be. */
+  bool roundsAsMeasured = false;
+  /** In all kernels, not only in those with atomic operations there, who wrote each word of global memory. */
+  bool followsWarps = false;
   /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined.
    */
   uint32_t sample = 0;

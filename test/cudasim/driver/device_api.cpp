@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "driver/device.h"
+#include "machine/rounding.h"
 
 using namespace cudasim;
 
@@ -97,6 +98,7 @@ CUDASIM_API CUresult cuInit(unsigned flags) {
     device.report(device.settings.wrong);
     return CUDA_ERROR_INVALID_VALUE;
   }
+  if (device.settings.roundsAsMeasured) rounding = Rounding::of(device.settings.arch);
   device.initialised = true;
   return CUDA_SUCCESS;
 }

@@ -101,6 +101,7 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
                       at,
                       device.settings.instructionLimit,
                       device.settings.orderSeed,
+                      device.settings.followsWarps,
                       device.settings.sample};
   ++kernel.launches;
   if (device.planted == kernel.program.kernel || ++device.runs == device.settings.failAt) {

@@ -130,9 +130,13 @@ CUDASIM_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstrea
   });
 }
 
+/** A graph can free what it takes itself alone, and that it cannot here. */
 CUDASIM_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
-  return guarded(
-      [=](Device& device) { return device.submit(stream, [&device, address] { return release(device, address); }); });
+  return guarded([=](Device& device) {
+    const Stream* target = device.stream(stream);
+    if (target != nullptr && target->capture != nullptr) return device.refusedByCapture("cuMemFreeAsync", target);
+    return device.submit(stream, [&device, address] { return release(device, address); });
+  });
 }
 
 CUDASIM_API CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, size_t* bytes, CUdeviceptr address) {

@@ -3,6 +3,7 @@
 
 #include "driver/counters.h"
 #include "driver/device.h"
+#include "machine/rounding.h"
 #include "ptx/parser.h"
 #include "ptx/scanner.h"
 
@@ -86,6 +87,22 @@ CUDASIM_API void cudasimSetOrder(unsigned long long seed) {
   const std::lock_guard guard(device.lock);
   device.finishAll();
   device.settings.orderSeed = seed;
+}
+
+/** From now on tensor cores and approximations round as measured (CUDASIM_ROUNDING), or as exactly as can be. */
+CUDASIM_API void cudasimSetRounding(bool asMeasured) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.finishAll();
+  rounding = asMeasured ? Rounding::of(device.settings.arch) : Rounding{};
+}
+
+/** From now on who wrote global memory is followed warp by warp in all kernels (CUDASIM_FOLLOW), or in some. */
+CUDASIM_API void cudasimSetFollowing(bool warps) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.finishAll();
+  device.settings.followsWarps = warps;
 }
 
 /** From now on this many middle blocks of each axis and the last stand for all (CUDASIM_SAMPLE); 0: all run. */

@@ -168,3 +168,10 @@ extern "C" __global__ void ldmatrix_x4(const uint32_t* matrices, uint32_t* plain
                : "memory");
   for (int i = 0; i < 4; ++i) transposed[4 * lane + i] = r[i];
 }
+
+/** 2^x, with and without results below 2^-126. */
+extern "C" __global__ void powers(const float* x, float* kept, float* flushed) {
+  const int i = threadIdx.x;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(kept[i]) : "f"(x[i]));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(flushed[i]) : "f"(x[i]));
+}

@@ -51,6 +51,13 @@ extern "C" __global__ void warp_race(float* out, int fix) {
   out[threadIdx.x] = s[threadIdx.x ^ 1];
 }
 
+/** Each warp reads from global memory what another one of the block wrote there. */
+extern "C" __global__ void block_race_in_global(float* x, float* out, int fix) {
+  x[threadIdx.x] = threadIdx.x;
+  if (fix) __syncthreads();
+  out[threadIdx.x] = x[threadIdx.x ^ 32];
+}
+
 extern "C" __global__ void barrier_in_branch(float* out, int fix) {
   if (fix || threadIdx.x < 16) {
     asm volatile("bar.sync 0;" ::: "memory");

@@ -139,3 +139,17 @@ extern "C" __global__ void stmatrix_x4(const uint32_t* registers, uint32_t* plai
   __syncwarp();
   for (int i = 0; i < 4; ++i) transposed[32 * i + lane] = memory[32 * i + lane];
 }
+
+/// One warpgroup gives up registers, two take some: at 384 threads each starts with 168.
+template <int kGiven, int kTaken>
+__device__ void move_registers(int* out) {
+  if (threadIdx.x >= 256) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kGiven));
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kTaken));
+  }
+  out[threadIdx.x] = 1;
+}
+extern "C" __global__ void __launch_bounds__(384, 1) registers_right(int* out) { move_registers<40, 232>(out); }
+extern "C" __global__ void __launch_bounds__(384, 1) registers_too_many(int* out) { move_registers<40, 240>(out); }
+extern "C" __global__ void __launch_bounds__(384, 1) registers_grown(int* out) { move_registers<176, 168>(out); }

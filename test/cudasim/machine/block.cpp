@@ -151,6 +151,22 @@ void Block::warpEnded(Warp& warp) {
   }
 }
 
+/** At its start a thread has as many as all threads of the largest block can have, a multiple of 8. */
+bool Block::setRegisters(const Warp& warp, uint32_t count, bool takes) {
+  if (registersOf_.empty()) {
+    registersOf_.assign(warps_.size(), std::min(255u, 65536 / worker.program.maxThreads) / 8 * 8);
+  }
+  uint32_t& own = registersOf_[warp.index];
+  if (takes ? count < own : count > own) {
+    throw Fault{FaultKind::IllegalInstruction, "setmaxnreg." + std::string(takes ? "inc" : "dec") + " to " +
+                                                   std::to_string(count) + " registers from " + std::to_string(own)};
+  }
+  if (takes && count - own > spareRegisters_) return false;
+  spareRegisters_ += own - count;  // wraps where some are taken
+  own = count;
+  return true;
+}
+
 void Block::checkAgents() const {
   checkCluster();
   if (warps_.size() <= kAgentWarps) return;

@@ -59,6 +59,8 @@ class Block {
   uint8_t mark = 0;  // globalMark
   uint32_t threads;
   std::string positions() const;
+  /** setmaxnreg: false where the warp must wait until others have given up as many. */
+  bool setRegisters(const Warp& warp, uint32_t count, bool takes);
   /** The warp whose turn it is; null between turns. */
   const Warp* running() const { return running_; }
 
@@ -93,6 +95,8 @@ class Block {
   std::vector<uint32_t> order_;  // of turns
   std::array<Barrier, 16> barriers_;
   std::vector<std::vector<Copy>> copies_;  // by warp
+  std::vector<uint32_t> registersOf_;      // of a thread, by warp, once one of them is changed
+  uint32_t spareRegisters_ = 0;            // given up, of whole warps
   size_t doneWarps_ = 0;
   const Warp* running_ = nullptr;
 };

@@ -133,10 +133,16 @@ void fence(Form& form) {
 }
 
 void setRegisters(Form& form) {
-  form.ignore({"inc", "dec", "sync", "aligned", "u32"});
+  const bool takes = form.has("inc");
+  form.ignore({"dec", "sync", "aligned", "u32"});
   const uint64_t count = form.constant(form.operand(0));
   if (count < 24 || count > 256 || count % 8 != 0) form.unknown("a multiple of 8 from 24 to 256");
-  form.finish([](Warp& warp, const Instr& instr, uint32_t mask) { converged(warp, instr, mask); });
+  form.instr.modifier = static_cast<uint32_t>(count) | (takes ? 1u << 31 : 0);
+  form.finish([](Warp& warp, const Instr& instr, uint32_t mask) {
+    const bool inc = instr.modifier >> 31 != 0;
+    if (!converged(warp, instr, mask)) return;
+    if (!warp.block.setRegisters(warp, instr.modifier & 0x7FFFFFFF, inc)) warp.retryLater(instr);
+  });
 }
 
 void blockBarrier(Form& form) {

@@ -25,7 +25,10 @@ uint64_t numberOf(const Block& block) {
 
 uint64_t idOf(const Warp& warp) { return numberOf(warp.block) * kMaxWarps + warp.index; }
 
-bool followed(const Warp& warp) { return warp.block.worker.program.usesGlobalAtomics; }
+bool followed(const Warp& warp) {
+  const Worker& worker = warp.block.worker;
+  return worker.launch.followsWarps || worker.program.usesGlobalAtomics;
+}
 
 }  // namespace
 

@@ -4,9 +4,9 @@
 //
 // While a launch runs, GlobalMemory::defined of what it wrote is a mark of the writing cluster, an even number; from
 // its end on it is 1, as of all that was written. Two clusters of 127 have one mark. Of kernels without atomic
-// operations in global memory that is all; of the others each word's writer is known, and each warp's clock: how far it
-// knows every other warp to have come, those of its block too, by barriers of the block or, as between blocks, by
-// fences.
+// operations in global memory that is all, unless Launch::followsWarps is set; of the others each word's writer is
+// known, and each warp's clock: how far it knows every other warp to have come, those of its block too, by barriers of
+// the block or, as between blocks, by fences.
 #pragma once
 
 #include <array>
@@ -34,7 +34,7 @@ struct WarpOrder {
   GlobalClock pending{};    // what they brought, known from the next fence on
 };
 
-/** Of one launch, for kernels with atomic operations in global memory. */
+/** Of one launch, where warps are followed. */
 class GlobalOrder {
  public:
   void wrote(uint64_t address, uint32_t bytes, uint64_t warp, uint32_t interval);
@@ -62,7 +62,7 @@ void wroteGlobal(Warp& warp, uint64_t address, uint32_t bytes, bool strong);
  * whom nothing orders before it. */
 void checkReadable(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes, AccessKind kind);
 
-// Of kernels with atomic operations in global memory.
+// Where warps are followed.
 void fenceGlobal(Warp& warp);
 void meetGlobal(Warp& warp, uint64_t address);
 /** Comes to a barrier of the block, and leaves it with what all who came had done and knew. */

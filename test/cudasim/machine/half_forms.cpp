@@ -5,6 +5,7 @@
 #include "machine/forms.h"
 #include "machine/half.h"
 #include "machine/handlers.h"
+#include "machine/rounding.h"
 
 namespace cudasim {
 namespace {
@@ -81,12 +82,19 @@ void finishHalf(Form& form, Handler handler) {
   form.finish(handler);
 }
 
+float power(float x) { return static_cast<float>(approximated(std::exp2(double{x}), x)); }
+
 void exponential(Form& form) {
-  form.ignore({"approx", "ftz"});
+  form.has("approx");
+  const bool flushes = form.has("ftz");
   const Type type = form.type();
   sameTypes(form, type, 1);
   if (type == Type::f32) {
-    return form.finish(unary<float, float>([](float x) { return static_cast<float>(std::exp2(double{x})); }));
+    if (!flushes) return form.finish(unary<float, float>([](float x) { return power(x); }));
+    return form.finish(unary<float, float>([](float x) {
+      const float result = power(x);
+      return result < 0x1p-126f ? 0 : result;
+    }));
   }
   form.finish(
       forHalf(form, type, []<class H, class R>(H, R) { return halfOf1<H, R>([](double x) { return std::exp2(x); }); }));

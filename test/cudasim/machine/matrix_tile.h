@@ -3,11 +3,15 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
 #include "machine/fault.h"
 #include "machine/half.h"
+#include "machine/rounding.h"
 #include "machine/warp.h"
 
 namespace cudasim {
@@ -40,8 +44,45 @@ struct Tile {
   Row c[16];
 };
 
+/** What a number's leading bit stands for, as a power of two; far below all where it is 0. */
+inline int exponentOf(float value) {
+  const auto field = static_cast<int>(std::bit_cast<uint32_t>(value) >> 23 & 0xFF);
+  return value == 0 ? -1000 : (field == 0 ? 1 : field) - 127;
+}
+
+/** One sum and `count` products, a[i] b[i][column], as Rounding says. */
+inline float addTogether(const float* a, const Row* b, uint32_t column, uint32_t count, float sum) {
+  int largest = exponentOf(sum);
+  double plain = sum;
+  for (uint32_t i = 0; i < count; ++i) {
+    largest = std::max(largest, exponentOf(a[i]) + exponentOf(b[i][column]));
+    plain += static_cast<double>(a[i]) * b[i][column];
+  }
+  if (!std::isfinite(plain) || largest < -500) return static_cast<float>(plain);
+  const int last = largest - 23 - rounding.extraBits;  // power of two of the last bit that is kept
+  const double scale = std::bit_cast<double>(static_cast<uint64_t>(1023 - last) << 52);
+  double total = std::trunc(sum * scale);
+  for (uint32_t i = 0; i < count; ++i) total += std::trunc(static_cast<double>(a[i]) * b[i][column] * scale);
+  return towardZero(total * std::bit_cast<double>(static_cast<uint64_t>(1023 + last) << 52));
+}
+
+template <uint32_t K>
+void multiplyTogether(Tile<K>& tile) {
+  const uint32_t together = std::min(K, rounding.together);
+  for (uint32_t row = 0; row < 16; ++row) {
+    for (uint32_t column = 0; column < 8; ++column) {
+      float sum = tile.c[row][column];
+      for (uint32_t k = 0; k < K; k += together) {
+        sum = addTogether(tile.a[row] + k, tile.b + k, column, together, sum);
+      }
+      tile.c[row][column] = sum;
+    }
+  }
+}
+
 template <uint32_t K>
 void multiply(Tile<K>& tile) {
+  if (rounding.together != 0) return multiplyTogether(tile);
   for (uint32_t row = 0; row < 16; row += 8) {  // eight rows at once hide the latency of the sums
     Row sum[8];
     for (uint32_t r = 0; r < 8; ++r) sum[r] = tile.c[row + r];

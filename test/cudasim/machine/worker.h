@@ -26,6 +26,7 @@ struct Launch {
   uint64_t parameters = 0;        // address
   uint64_t instructionLimit = 0;  // of one block
   uint64_t orderSeed = 0;         // 0: blocks and warps in order
+  bool followsWarps = false;      // who wrote global memory, in kernels without atomic operations too
   uint32_t sample = 0;            // blocks along each axis that stand for all; 0: all of them run
 };
 

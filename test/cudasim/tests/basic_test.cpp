@@ -95,6 +95,28 @@ TEST("exp, sin, cos, log, tanh, division and conversions") {
   }
 }
 
+TEST("ex2: .ftz gives zeros below 2^-126, approximations are off where it is asked for") {
+  std::vector<float> x(32);
+  for (int i = 0; i < 32; ++i) x[i] = static_cast<float>(i - 140);
+  x[30] = 0, x[31] = -0.3f;
+  const Buffer in(x), kept(32 * 4), flushed(32 * 4);
+  const auto powers = [&] {
+    run("powers", {1, 32}, in.address(), kept.address(), flushed.address());
+    return kept.read<float>();
+  };
+  const auto exact = powers();
+  for (int i = 0; i < 30; ++i) {
+    check(exact[i] == std::ldexp(1.0f, i - 140), "2^" + std::to_string(i - 140));
+    check(flushed.read<float>()[i] == (i < 14 ? 0 : exact[i]), "flushed, 2^" + std::to_string(i - 140));
+  }
+  cudasimSetRounding(true);
+  const auto rounded = powers();
+  cudasimSetRounding(false);
+  check(rounded[30] == 1, "2^0 is not 1");
+  check(rounded[31] != exact[31], "an approximation is exact");
+  check(std::fabs(rounded[31] - exact[31]) <= exact[31] * 0x1p-22f, "an approximation is too far off");
+}
+
 TEST("lanes that loop and branch each their own way") {
   std::vector<int> start(300);
   for (int i = 0; i < 300; ++i) start[i] = i + 1;

@@ -117,6 +117,28 @@ TEST("mma.m16n8k16: every element of A, B and C lies where the manual says") {
   }
 }
 
+TEST("mma: sums rounded as measured on tensor cores, where it is asked for") {
+  // 1 and fifteen times 2^-24: none of them changes a 1 to which they are added one by one. With 16 products at a time
+  // and two bits behind the last, all stay, and their sum is cut to 7 units.
+  const auto halves = [](float value) { return uint32_t{bf16(value)} * 0x10001u; };
+  std::vector<uint32_t> b(64, halves(0x1p-24f));
+  for (uint32_t lane = 0; lane < 32; lane += 4) b[2 * lane] = bf16(1) | (halves(0x1p-24f) & 0xFFFF0000);
+  const std::vector<float> zeros(128);
+  const Buffer deviceB(b), c(zeros), d(128 * 4);
+  for (const float sign : {1.0f, -1.0f}) {
+    const std::vector<uint32_t> a(128, halves(sign));
+    const Buffer deviceA(a);
+    for (const bool asMeasured : {false, true}) {
+      cudasimSetRounding(asMeasured);
+      run("mma_bf16", {1, 32}, deviceA.address(), deviceB.address(), c.address(), d.address());
+      cudasimSetRounding(false);
+      for (const float sum : d.read<float>()) {
+        check(sum == sign * (asMeasured ? 1 + 7 * 0x1p-23f : 1), "sum " + std::to_string(sum));
+      }
+    }
+  }
+}
+
 TEST("ldmatrix.x4: every element, plain and transposed") {
   std::vector<uint16_t> matrices(256);
   for (uint16_t i = 0; i < 256; ++i) matrices[i] = i;

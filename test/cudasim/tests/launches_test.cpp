@@ -89,6 +89,7 @@ TEST("what waits or takes memory is refused while a stream captures, and the cap
   const std::pair<const char*, std::function<CUresult()>> calls[] = {
       {"cuMemAlloc", [&] { return cuMemAlloc_v2(&memory, 64); }},
       {"cuMemAllocAsync", [&] { return cuMemAllocAsync(&memory, 64, stream); }},
+      {"cuMemFreeAsync", [&] { return cuMemFreeAsync(x.address(), stream); }},
       {"cuMemHostAlloc", [&] { return cuMemAllocHost_v2(&pinned, 64); }},
       {"cuMemcpyHtoD", [&] { return cuMemcpyHtoD_v2(x.address(), copy, sizeof copy); }},
       {"cuMemcpyDtoH", [&] { return cuMemcpyDtoH_v2(copy, x.address(), sizeof copy); }},

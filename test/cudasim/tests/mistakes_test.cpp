@@ -78,6 +78,19 @@ TEST("a race within a warp") {
   caught(launch("warp_race", {1, 32}, out.address(), 0), CUDA_ERROR_LAUNCH_FAILED, "race: read of shared address");
 }
 
+TEST("a race between warps of a block in global memory, where warps are followed") {
+  const Buffer x(std::vector<float>(64)), out(64 * 4);
+  const auto raced = [&](bool followed, int fix) {
+    cudasimSetFollowing(followed);
+    const CUresult result = launch("block_race_in_global", {1, 64}, x.address(), out.address(), fix);
+    cudasimSetFollowing(false);
+    return result;
+  };
+  check(raced(true, 1) == CUDA_SUCCESS, "refused behind a barrier");
+  check(raced(false, 0) == CUDA_SUCCESS, "refused though it is not followed");
+  caught(raced(true, 0), CUDA_ERROR_LAUNCH_FAILED, "another warp wrote in this launch");
+}
+
 TEST("a barrier in a branch") {
   const Buffer out(32 * 4);
   run("barrier_in_branch", {1, 32}, out.address(), 1);

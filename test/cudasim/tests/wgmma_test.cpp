@@ -177,6 +177,23 @@ TEST("planted: an operand overwritten while a wgmma is under way") {
   caught(launch("ones_overwrites", {1, 128}, out.address()), CUDA_ERROR_LAUNCH_FAILED, "may still read it");
 }
 
+TEST("registers of a warpgroup go to others") {
+  const Buffer out(384 * 4);
+  run("registers_right", {1, 384}, out.address());
+  for (const int there : out.read<int>()) check(there == 1, "a thread did not come to the end");
+}
+
+TEST("planted: more registers taken than given up") {
+  const Buffer out(384 * 4);
+  caught(launch("registers_too_many", {1, 384}, out.address()), CUDA_ERROR_LAUNCH_FAILED, "deadlock");
+  check(std::string(cudasimLastReport()).find("setmaxnreg.inc") != std::string::npos, "not said where");
+}
+
+TEST("planted: registers given up that a thread has not") {
+  const Buffer out(384 * 4);
+  caught(launch("registers_grown", {1, 384}, out.address()), CUDA_ERROR_ILLEGAL_INSTRUCTION, "setmaxnreg.dec to 176");
+}
+
 TEST("stmatrix.x4: every element, plain and transposed") {
   std::vector<uint16_t> registers(256);
   for (uint16_t i = 0; i < 256; ++i) registers[i] = i;
