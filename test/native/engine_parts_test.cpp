@@ -154,6 +154,7 @@ void bad_parts_are_refused() {
   };
   refused("expected 7 numbers, one a sequence, found 2", {0, 1});
   refused("sequence 0: expected the part of the one before or 0, found 1", {1, 1, 1, 2, 3, 3, 3});
+  refused("sequence 0: expected the part of the one before or 0, found -1", {-1, 0, 0, 1, 2, 2, 2});
   refused("sequence 3: expected the part of the one before or 1, found 2", {0, 0, 0, 2, 3, 3, 3});
   refused("sequence 1: expected the part of its parent", {0, 1, 1, 2, 3, 3, 3});
   refused("sequence 3: expected a part to be of one adapter", {0, 0, 0, 0, 1, 1, 1});

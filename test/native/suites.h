@@ -30,6 +30,7 @@ void add_engine_load_tests(Tests&);
 void add_engine_score_tests(Tests&);
 void add_engine_gradient_tests(Tests&);
 void add_engine_parts_tests(Tests&);
+void add_engine_state_tests(Tests&);
 void add_engine_parameters_tests(Tests&);
 void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
@@ -64,6 +65,7 @@ inline void add_all(Tests& tests) {
   add_engine_score_tests(tests);
   add_engine_gradient_tests(tests);
   add_engine_parts_tests(tests);
+  add_engine_state_tests(tests);
   add_engine_parameters_tests(tests);
   add_engine_svd_tests(tests);
   add_engine_projection_tests(tests);
