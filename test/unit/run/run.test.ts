@@ -1,9 +1,16 @@
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { checkpointSteps, latestCheckpoint, writeCheckpoint } from "../../../lib/run/checkpoint.js";
+import {
+  checkpointSteps,
+  decodeCheckpoint,
+  encodeState,
+  latestCheckpoint,
+  writeCheckpoint,
+} from "../../../lib/run/checkpoint.js";
 import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
 import { historyLine, MOST_KEPT } from "../../../lib/run/history.js";
 import type { TrainState } from "../../../lib/train/run.js";
@@ -34,6 +41,11 @@ describe("checkpoints", () => {
       await writeCheckpoint(folder, state(step), 9, nothing);
       expect(await latestCheckpoint(folder, never, nothing)).toStrictEqual(state(step));
     }
+    const numbers = Float64Array.from({ length: 13 }, (_, i) => 1 / (i + 3));
+    const optimizer = { updates: 4, master: Float32Array.from(numbers), moments: [numbers] };
+    const longer = { ...state(4), optimizer, lastGradient: numbers };
+    await writeCheckpoint(folder, longer, 9, nothing);
+    expect(await latestCheckpoint(folder, never, nothing)).toStrictEqual(longer);
   });
 
   it("keep the newest", async () => {
@@ -55,17 +67,21 @@ describe("checkpoints", () => {
       throw new Error("disk full");
     });
     await expect(fails).rejects.toThrow("disk full");
+    expect(await readdir(folder)).toEqual(["step-1"]);
     expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(1);
     await writeCheckpoint(folder, state(2), 2, nothing);
     expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(2);
   });
 
-  it.each<[string, (text: string) => string]>([
-    ["cut off", (text) => text.slice(0, text.length / 2)],
-    ["empty", () => ""],
-    ["changed", (text) => text.replace('"tokens": 200', '"tokens": 201')],
-    ["of another shape", () => '{"sha256": "", "state": {}}'],
-  ])("that are %s are passed over with a warning", async (_, damage) => {
+  const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+  it.each<[string, (text: string) => string, string]>([
+    ["cut off", (text) => text.slice(0, text.length / 2), ""],
+    ["empty", () => "", ""],
+    ["changed", (text) => text.replace('"tokens": 200', '"tokens": 201'), "the checksum does not fit"],
+    ["without a checksum", () => '{"state": {}}', "expected a state and its checksum"],
+    ["of another shape", () => `{"sha256": "${sha256("{}")}", "state": {}}`, "its state is of another shape"],
+    ["of another step", () => JSON.stringify(encodeState(state(3))), "expected step 2, found 3"],
+  ])("that are %s are passed over with a warning", async (_, damage, reason) => {
     await writeCheckpoint(folder, state(1), 2, nothing);
     await writeCheckpoint(folder, state(2), 2, nothing);
     const path = join(folder, "step-2", "state.json");
@@ -73,6 +89,14 @@ describe("checkpoints", () => {
     const warnings: string[] = [];
     expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
     expect(warnings[0]).toMatch(/step-2.*not a whole checkpoint/);
+    expect(warnings[0]).toContain(reason);
+  });
+
+  it("without room in memory are not proven bad", () => {
+    const full = () => {
+      throw new RangeError("Array buffer allocation failed");
+    };
+    expect(() => decodeCheckpoint("state.json", full)).toThrow(RangeError);
   });
 
   it("that cannot be read now are not passed over", async () => {
@@ -98,10 +122,15 @@ describe("checkpoints", () => {
 
   it("without a file are passed over", async () => {
     for (const step of [1, 2]) await writeCheckpoint(folder, state(step), 2, nothing);
-    await rm(join(folder, "step-2", "state.json"));
-    const warnings: string[] = [];
-    expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
-    expect(warnings[0]).toMatch(/step-2.state\.json: not a whole checkpoint: no such file$/);
+    const path = join(folder, "step-2", "state.json");
+    await rm(path);
+    const remove = [nothing, () => mkdir(path)]; // not there, and a folder of its name
+    for (const next of remove) {
+      await next();
+      const warnings: string[] = [];
+      expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
+      expect(warnings[0]).toMatch(/step-2.state\.json: not a whole checkpoint: no such file$/);
+    }
   });
 });
 
@@ -148,6 +177,7 @@ describe("run folder", () => {
     await expect(RunFolder.create(folder, info)).rejects.toThrow(/holds a run already/);
     expect(await readRunInfo(folder)).toEqual(info);
 
+    await (await RunFolder.open(folder, { max_steps: 2 })).close();
     const again = await RunFolder.open(folder, { max_steps: 9 });
     expect(again.info.config.max_steps).toBe(9);
     await expect(RunFolder.open(folder, { max_steps: 1 })).rejects.toThrow(
@@ -165,6 +195,34 @@ describe("run folder", () => {
     ]);
     await again.close();
     expect((await readRunInfo(folder)).config.max_steps).toBe(9);
+  });
+
+  it("goes on from the last checkpoint that is whole, and begins again where none is", async () => {
+    const path = join(folder, "new", "run");
+    const run = await RunFolder.create(path, info);
+    for (const step of [1, 2]) {
+      await run.appendMetrics({ step });
+      await run.writeCompletions(step, []);
+      await run.saveCheckpoint(state(step), kept);
+    }
+    const left = async () => ({
+      checkpoints: await checkpointSteps(join(path, "checkpoints")),
+      metrics: (await readFile(join(path, "metrics.jsonl"), "utf8")).match(/\d/g),
+      completions: await readdir(join(path, "completions")),
+    });
+    const warnings: string[] = [];
+    const restore = () => run.restore((message) => void warnings.push(message), kept);
+    await writeFile(join(path, "checkpoints", "step-2", "state.json"), "");
+    expect((await restore())!.step).toBe(1);
+    expect(await left()).toEqual({ checkpoints: [1], metrics: ["1"], completions: ["step-1.jsonl"] });
+    expect(warnings).toHaveLength(1);
+    await writeFile(join(path, "checkpoints", "step-1", "state.json"), "");
+    expect(await restore()).toBeNull();
+    expect(await left()).toEqual({ checkpoints: [], metrics: null, completions: [] });
+    expect(warnings[2]).toBe(`${path}: none of its checkpoints is whole: it begins again`);
+    expect(await restore()).toBeNull();
+    expect(warnings).toHaveLength(3);
+    await run.close();
   });
 
   it("keeps everything where something cannot be read", async () => {
@@ -240,6 +298,7 @@ describe("run folder", () => {
     await expect(RunFolder.open(folder)).rejects.toThrow(/expected the folder of a run, found no config\.json/);
     await writeFile(join(folder, "config.json"), "{}");
     await expect(RunFolder.open(folder)).rejects.toThrow(/config\.json: not the config of a run/);
+    await expect(RunFolder.create(folder, info)).rejects.toThrow(/config\.json: not the config of a run/);
     await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 2, package_version: "9" }));
     await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 3, found 2/);
   });
