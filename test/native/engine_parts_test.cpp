@@ -178,12 +178,15 @@ void vectors_at_once() {
   const std::vector<float> second = random_vector(basis, 1);
   both.insert(both.end(), second.begin(), second.end());
   engine.adapters->set_vectors(0, std::vector<float>(both.size()));
+  expect(engine.forward(batch).logprobs[1] != want[1], "expected vectors of zeros to change something");
   const std::vector<std::int32_t> versions = engine.adapters->set_vectors(0, both);
   expect(versions == std::vector<std::int32_t>({3, 3}), "versions: expected 3 and 3");
   expect_same_bits("log-probabilities", engine.forward(batch).logprobs, want);
   expect_error("ERR_ADAPTER", "expected a multiple of 12 numbers, found 11",
                [&] { engine.adapters->set_vectors(0, std::vector<float>(11)); });
   expect_error("ERR_ARGUMENT", "found 2", [&] { engine.adapters->set_vectors(1, both); });
+  engine.adapters->set_vector(0, random_vector(basis, 0));
+  expect_same_bits("after a refusal", engine.forward(batch).logprobs, want);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ void add_engine_gradient_tests(Tests&);
 void add_engine_parts_tests(Tests&);
 void add_engine_state_tests(Tests&);
 void add_engine_parameters_tests(Tests&);
+void add_engine_weights_tests(Tests&);
 void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
 void add_engine_sampler_tests(Tests&);
@@ -67,6 +68,7 @@ inline void add_all(Tests& tests) {
   add_engine_parts_tests(tests);
   add_engine_state_tests(tests);
   add_engine_parameters_tests(tests);
+  add_engine_weights_tests(tests);
   add_engine_svd_tests(tests);
   add_engine_projection_tests(tests);
   add_engine_sampler_tests(tests);
