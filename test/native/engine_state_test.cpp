@@ -118,6 +118,37 @@ void weights_chosen_after_a_pass() {
   }
 }
 
+Basis basis_of_rank(const TinyModel& tiny, int rank) {
+  Basis basis = random_basis(tiny.config, 1);
+  const auto times = static_cast<std::size_t>(rank);
+  for (BasisModule& module : basis.modules) {
+    Random random(static_cast<std::uint64_t>(module.module) + 1);
+    module.a = random.normals(module.a.size() / 2 * times, 0.1);
+    module.b = random.normals(module.b.size() / 2 * times, 0.1);
+    module.p = random.normals(module.p.size() / 4 * times * times);
+  }
+  basis.rank = rank;
+  return basis;
+}
+
+void a_basis_of_higher_rank_after_a_pass(const Candidate& candidate, DType dtype) {
+  TinyModel tiny;
+  std::vector<float> want;
+  for (const bool before : {false, true}) {
+    Engine engine(candidate.make(dtype, 2), tiny);
+    for (const int rank : {1, 16}) {
+      const Basis basis = basis_of_rank(tiny, rank);
+      engine.adapters->set_basis(basis);
+      engine.adapters->set_vector(0, random_vector(basis, 0));
+      if (before || rank == 16) {
+        const std::vector<float> found = pass(engine, one_long(tiny), true);
+        if (!before) want = found;
+        if (rank == 16) expect_same_bits("pass", found, want);
+      }
+    }
+  }
+}
+
 void a_changed_engine_does_not_go_back() {
   TinyModel tiny;
   Engine engine(make_reference_backend(DType::f32), tiny);
@@ -131,7 +162,7 @@ void a_changed_engine_does_not_go_back() {
                  [&] { engine.backward(std::vector<float>(batch.tokens.size(), 1)); });
   };
   for (const int slot : {0, 1}) refused_after([&] { engine.adapters->set_vector(slot, random_vector(basis, slot)); });
-  refused_after([&] { engine.adapters->set_basis(basis); });
+  for (int i = 0; i < 2; ++i) refused_after([&] { engine.adapters->set_basis(basis); });
   refused_after([&] { engine.parameters->train_basis(); });
   refused_after([&] { engine.parameters->clear(); });
 }
@@ -160,6 +191,7 @@ void add_engine_state_tests(Tests& tests) {
   add_for_each_backend(tests, "state: passes of any shape follow each other", passes_of_any_shape_follow_each_other);
   add_for_each_backend(tests, "state: what overflowed is forgotten", what_overflowed_is_forgotten);
   tests.add("state: the memory of passes only grows", memory_of_passes_only_grows);
+  add_for_each_backend(tests, "state: a basis of higher rank after a pass", a_basis_of_higher_rank_after_a_pass);
   tests.add("state: weights chosen after a pass", weights_chosen_after_a_pass);
   tests.add("state: a changed engine does not go back", a_changed_engine_does_not_go_back);
   tests.add("state: a failed way back leaves no gradient", a_failed_way_back_leaves_no_gradient);
