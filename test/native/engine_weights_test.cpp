@@ -55,8 +55,8 @@ void factors_have_names() {
   expect(tensors.size() == 4, "expected 4 factors, found ", tensors.size());
   for (std::size_t i = 0; i < 4; ++i) {
     expect(tensors[i].name == names[i] && tensors[i].rows == 2 && tensors[i].columns == columns[i], "expected ",
-           names[i], " [2, ", columns[i], "], found ", tensors[i].name, " [", tensors[i].rows, ", ",
-           tensors[i].columns, "]");
+           names[i], " [2, ", columns[i], "], found ", tensors[i].name, " [", tensors[i].rows, ", ", tensors[i].columns,
+           "]");
   }
 }
 
@@ -74,7 +74,9 @@ void versions_tell_of_changes() {
            engine.adapters->version(-1), " after ", before[0]);
     for (const int slot : {0, 1}) expect(engine.adapters->version(slot) > before[slot + 1], what, ": slot ", slot);
   };
-  const auto write = [&] { engine.parameters->write(0, Parameters::master, engine.parameters->read(0, Parameters::master)); };
+  const auto write = [&] {
+    engine.parameters->write(0, Parameters::master, engine.parameters->read(0, Parameters::master));
+  };
   engine.parameters->train_basis();
   after("write of a factor", false, write);
   after("update of factors", false, [&] { engine.parameters->update(step); });
@@ -121,8 +123,9 @@ void bad_requests_are_refused() {
                [&] { parameters.train_weights({}, tiny.tensors); });
   expect_error("ERR_MODEL", "tensor model.norm.weight: missing from the model's files",
                [&] { parameters.train_weights({"model.norm.weight"}, {}); });
-  expect_error("ERR_ARGUMENT", "model.norm.weight: no weight of this model, or named twice",
-               [&] { parameters.train_weights({"model.norm.weight", "model.norm.weight"}, tiny.tensors); });
+  expect_error("ERR_ARGUMENT", "model.norm.weight: no weight of this model, or named twice", [&] {
+    parameters.train_weights({"model.norm.weight", "model.norm.weight"}, tiny.tensors);
+  });
   parameters.train_weights({"model.norm.weight", "model.embed_tokens.weight"}, tiny.tensors);
   for (const int tensor : {-1, 2}) {
     expect_error("ERR_ARGUMENT", "trained tensor: expected 0 to 1, found " + std::to_string(tensor),
