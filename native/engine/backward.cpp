@@ -227,8 +227,6 @@ void attention_backward(const Pass& pass, int index, int first) {
 void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
                          const PartGradients* parts, const DeviceBatch& batch, const KvCache& cache,
                          Activations& activations, float* d_x, const std::atomic<bool>& abort) {
-  check(activations.basis_version == adapters.basis_version(), "ERR_ARGUMENT",
-        "backward: expected the adapter basis of the forward pass, found another one");
   const Pass pass{model, adapters, gradient, parts, batch, cache, activations, d_x};
   const int first_module = gradient.first_module;
   for (int layer = model.config.layers - 1; layer >= 0 && layer * module_types + down_proj >= first_module; --layer) {

@@ -45,6 +45,14 @@ describe("dispose", () => {
     expect(engine.modules).toHaveLength(14);
   });
 
+  it("ends a pass that runs", async () => {
+    const engine = await addon.loadEngine(spec(), quiet);
+    const running = expect(engine.forward(longBatch())).rejects.toEqual(aborted);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    engine.dispose();
+    await running;
+  });
+
   it("can be called from an event", async () => {
     const engine = await addon.loadEngine(spec(), quiet);
     const finished = await sample(engine, request({ numGenerations: 2, maxCompletionLength: 5000, stream: true }), () =>
@@ -155,6 +163,13 @@ describe("a process", () => {
       signal: null,
       output: "16\n",
     });
+  });
+
+  it("ends by itself after a call that failed", () => {
+    const script = `
+      const engine = await addon.loadEngine(spec, quiet);
+      await engine.backward(new Float32Array(1)).catch(({ code }) => console.log(code));`;
+    expect(run(script)).toEqual({ status: 0, signal: null, output: "ERR_ARGUMENT\n" });
   });
 
   it("stays while work is unfinished, though nobody holds the engine", () => {

@@ -1,7 +1,9 @@
 // Philox, bf16 rounding, the thread pool.
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "core/thread_pool.h"
 #include "engine_case.h"
@@ -182,6 +184,17 @@ void exception_reaches_the_caller() {
   std::atomic<int> visits = 0;
   pool.run(10, [&](std::int64_t, int) { ++visits; });
   expect(visits == 10, "the pool does not work after an exception");
+  visits = 0;
+  const auto fail_first = [&](std::int64_t item, int) {
+    ++visits;
+    expect(item != 0, "item 0");
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  };
+  try {
+    pool.run(1000, fail_first);
+  } catch (const std::runtime_error&) {
+  }
+  expect(visits < 1000, "the items after an exception were done");
 }
 
 }  // namespace

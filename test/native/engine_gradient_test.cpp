@@ -254,10 +254,10 @@ void bad_bases_are_refused() {
   };
   refused("rank: expected 1 to 16, found 17", [](Basis& basis) { basis.rank = 17; });
   refused("rank: expected 1 to 16, found 0", [](Basis& basis) { basis.rank = 0; });
-  refused("u: expected", [](Basis& basis) { basis.u = 0; });
-  refused("slots: expected", [](Basis& basis) { basis.slots = -1; });
+  refused("u: expected 1 to 65536, found 0", [](Basis& basis) { basis.u = 0; });
+  refused("slots: expected 1 to 65536, found -1", [](Basis& basis) { basis.slots = -1; });
   refused("groups: expected 1 to 21, found 22", [](Basis& basis) { basis.groups = 22; });
-  refused("modules: expected", [](Basis& basis) { basis.modules.clear(); });
+  refused("modules: expected 1 to 21, found 0", [](Basis& basis) { basis.modules.clear(); });
   refused("module: expected 0 to 20, found 21", [](Basis& basis) { basis.modules[3].module = 21; });
   refused("module 3: found a second time", [](Basis& basis) { basis.modules[10].module = 3; });
   refused("group: expected 0 to 1, found 2", [](Basis& basis) { basis.modules[3].group = 2; });

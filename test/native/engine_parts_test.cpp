@@ -154,6 +154,7 @@ void bad_parts_are_refused() {
   };
   refused("expected 7 numbers, one a sequence, found 2", {0, 1});
   refused("sequence 0: expected the part of the one before or 0, found 1", {1, 1, 1, 2, 3, 3, 3});
+  refused("sequence 0: expected the part of the one before or 0, found -1", {-1, 0, 0, 1, 2, 2, 2});
   refused("sequence 3: expected the part of the one before or 1, found 2", {0, 0, 0, 2, 3, 3, 3});
   refused("sequence 1: expected the part of its parent", {0, 1, 1, 2, 3, 3, 3});
   refused("sequence 3: expected a part to be of one adapter", {0, 0, 0, 0, 1, 1, 1});
@@ -177,12 +178,15 @@ void vectors_at_once() {
   const std::vector<float> second = random_vector(basis, 1);
   both.insert(both.end(), second.begin(), second.end());
   engine.adapters->set_vectors(0, std::vector<float>(both.size()));
+  expect(engine.forward(batch).logprobs[1] != want[1], "expected vectors of zeros to change something");
   const std::vector<std::int32_t> versions = engine.adapters->set_vectors(0, both);
   expect(versions == std::vector<std::int32_t>({3, 3}), "versions: expected 3 and 3");
   expect_same_bits("log-probabilities", engine.forward(batch).logprobs, want);
   expect_error("ERR_ADAPTER", "expected a multiple of 12 numbers, found 11",
                [&] { engine.adapters->set_vectors(0, std::vector<float>(11)); });
   expect_error("ERR_ARGUMENT", "found 2", [&] { engine.adapters->set_vectors(1, both); });
+  engine.adapters->set_vector(0, random_vector(basis, 0));
+  expect_same_bits("after a refusal", engine.forward(batch).logprobs, want);
 }
 
 }  // namespace

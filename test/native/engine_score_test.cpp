@@ -175,6 +175,10 @@ void bad_batches_are_refused() {
   refused("expected at least one token", [](ScoreBatch& batch) { batch.starts[4] = -5; });
   refused("token 7: expected an id from 0 to 100, found 101", [](ScoreBatch& batch) { batch.tokens[7] = 101; });
   refused("found -1", [](ScoreBatch& batch) { batch.tokens[0] = -1; });
+  refused("expected at most 16777216 tokens, found 16777217", [](ScoreBatch& batch) {
+    batch.tokens.resize((std::size_t{1} << 24) + 1);
+    batch.starts.back() = (1 << 24) + 1;
+  });
   refused("sequence 1: parent: expected -1 or a sequence before it, found 1",
           [](ScoreBatch& batch) { batch.parents[1] = 1; });
   refused("found 8", [](ScoreBatch& batch) { batch.parents[1] = 8; });

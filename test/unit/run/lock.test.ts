@@ -38,6 +38,8 @@ describe("lock", () => {
     ["a dead process", JSON.stringify({ pid: 2 ** 22 + 12345, host: hostname(), started: null })],
     ["an older process with the same id", JSON.stringify({ pid: process.pid, host: hostname(), started: "1" })],
     ["nothing readable", "{"],
+    ["no process", JSON.stringify({ pid: "1", host: "elsewhere" })],
+    ["no machine", JSON.stringify({ pid: process.pid })],
   ])("of %s is taken over", async (_, text) => {
     await writeFile(join(folder, "lock"), text);
     const unlock = await lockFolder(folder);
@@ -46,8 +48,17 @@ describe("lock", () => {
   });
 
   it("of another machine is respected", async () => {
-    await writeFile(join(folder, "lock"), JSON.stringify({ pid: 1, host: "elsewhere", started: null }));
-    await expect(lockFolder(folder)).rejects.toThrow(/process 1 on elsewhere; remove the file/);
+    for (const pid of [1, 2 ** 22 + 12345]) {
+      await writeFile(join(folder, "lock"), JSON.stringify({ pid, host: "elsewhere", started: null }));
+      await expect(lockFolder(folder)).rejects.toThrow(`process ${pid} on elsewhere; remove the file`);
+    }
+  });
+
+  it("of a living process that could not tell when it started is respected", async () => {
+    for (const more of [{}, { started: null }]) {
+      await writeFile(join(folder, "lock"), JSON.stringify({ pid: process.pid, host: hostname(), ...more }));
+      await expect(lockFolder(folder)).rejects.toThrow(`process ${process.pid}; remove the file`);
+    }
   });
 
   it("of a process that has ended, and whose parent has not asked how, is taken over", async () => {

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { checkpointSteps, latestCheckpoint, writeCheckpoint } from "../../../lib/run/checkpoint.js";
+import { checkpointSteps, writeCheckpoint } from "../../../lib/run/checkpoint.js";
 import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
 import { historyLine, MOST_KEPT } from "../../../lib/run/history.js";
 import type { TrainState } from "../../../lib/train/run.js";
-import { statesOf } from "./states-of.js";
+import { state, statesOf } from "./states-of.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -15,95 +15,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const state = (step: number): TrainState => ({
-  step,
-  tokens: 100 * step,
-  optimizer: {
-    updates: step,
-    master: Float32Array.of(step, -0, 1e-42, 0.1),
-    moments: [Float64Array.of(1 / 3, -0, 5e-324, step), Float64Array.of(0, 1, 2, 3)],
-  },
-  lastGradient: step === 0 ? null : Float64Array.of(0.1, 0.2, 0.3, 0.4),
-});
 const nothing = async () => {};
 const never = (message: string) => expect.fail(message);
-
-describe("checkpoints", () => {
-  it("give back every bit", async () => {
-    for (const step of [0, 3]) {
-      await writeCheckpoint(folder, state(step), 9, nothing);
-      expect(await latestCheckpoint(folder, never, nothing)).toStrictEqual(state(step));
-    }
-  });
-
-  it("keep the newest", async () => {
-    for (const step of [1, 2, 9, 10, 11]) await writeCheckpoint(folder, state(step), 2, nothing);
-    expect(await checkpointSteps(folder)).toEqual([11, 10]);
-    expect((await readdir(folder)).sort()).toEqual(["step-10", "step-11"]);
-  });
-
-  it("have names of their own: others are none", async () => {
-    await writeCheckpoint(folder, state(1), 9, nothing);
-    for (const name of ["step-007", "step-1e3", "step-99999999999999999999"]) await mkdir(join(folder, name));
-    expect(await checkpointSteps(folder)).toEqual([1]);
-  });
-
-  it("are there whole or not at all", async () => {
-    await writeCheckpoint(folder, state(1), 2, nothing);
-    const fails = writeCheckpoint(folder, state(2), 2, async (temporary) => {
-      await writeFile(join(temporary, "adapter.json"), "half");
-      throw new Error("disk full");
-    });
-    await expect(fails).rejects.toThrow("disk full");
-    expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(1);
-    await writeCheckpoint(folder, state(2), 2, nothing);
-    expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(2);
-  });
-
-  it.each<[string, (text: string) => string]>([
-    ["cut off", (text) => text.slice(0, text.length / 2)],
-    ["empty", () => ""],
-    ["changed", (text) => text.replace('"tokens": 200', '"tokens": 201')],
-    ["of another shape", () => '{"sha256": "", "state": {}}'],
-  ])("that are %s are passed over with a warning", async (_, damage) => {
-    await writeCheckpoint(folder, state(1), 2, nothing);
-    await writeCheckpoint(folder, state(2), 2, nothing);
-    const path = join(folder, "step-2", "state.json");
-    await writeFile(path, damage(await readFile(path, "utf8")));
-    const warnings: string[] = [];
-    expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
-    expect(warnings[0]).toMatch(/step-2.*not a whole checkpoint/);
-  });
-
-  it("that cannot be read now are not passed over", async () => {
-    for (const step of [1, 2]) await writeCheckpoint(folder, state(step), 2, nothing);
-    const busy = async () => {
-      throw Object.assign(new Error("EMFILE: too many open files, open 'x'"), { code: "EMFILE", syscall: "open" });
-    };
-    await expect(latestCheckpoint(folder, never, busy)).rejects.toThrow(
-      /EMFILE: too many open files.*step-2 is not proven bad and all is kept/,
-    );
-    const path = join(folder, "step-2", "state.json");
-    await rename(path, `${path}.away`);
-    await symlink(path, path);
-    await expect(latestCheckpoint(folder, never, nothing)).rejects.toMatchObject({
-      code: "ERR_FILE",
-      message: expect.stringMatching(
-        /step-2.state\.json: cannot be read \(ELOOP: [^)]*\); checkpoint step-2 is not proven bad/,
-      ),
-    });
-    await rename(`${path}.away`, path);
-    expect((await latestCheckpoint(folder, never, nothing))!.step).toBe(2);
-  });
-
-  it("without a file are passed over", async () => {
-    for (const step of [1, 2]) await writeCheckpoint(folder, state(step), 2, nothing);
-    await rm(join(folder, "step-2", "state.json"));
-    const warnings: string[] = [];
-    expect((await latestCheckpoint(folder, (message) => void warnings.push(message), nothing))!.step).toBe(1);
-    expect(warnings[0]).toMatch(/step-2.state\.json: not a whole checkpoint: no such file$/);
-  });
-});
 
 describe("states of a run", () => {
   it("are those of v, where they are not too many", () => {
@@ -114,6 +27,14 @@ describe("states of a run", () => {
     expect(historyLine(of(0))).toBeNull();
     expect(historyLine(of(MOST_KEPT + 1))).toBeNull();
     expect(historyLine(of(MOST_KEPT))!.length).toBeLessThan(11 * MOST_KEPT);
+    const moments = [new Float64Array(1)];
+    const more = { ...state(1), optimizer: { updates: 1, master: new Float32Array(MOST_KEPT), moments } };
+    expect(historyLine(more)).toBeNull();
+  });
+
+  it("are read where there is one", async () => {
+    await writeFile(join(folder, "states.jsonl"), historyLine(state(1))!);
+    expect(await statesOf(folder)).toEqual([state(1)]);
   });
 
   it("refuses a line that was changed, and a run without any", async () => {
@@ -148,6 +69,7 @@ describe("run folder", () => {
     await expect(RunFolder.create(folder, info)).rejects.toThrow(/holds a run already/);
     expect(await readRunInfo(folder)).toEqual(info);
 
+    await (await RunFolder.open(folder, { max_steps: 2 })).close();
     const again = await RunFolder.open(folder, { max_steps: 9 });
     expect(again.info.config.max_steps).toBe(9);
     await expect(RunFolder.open(folder, { max_steps: 1 })).rejects.toThrow(
@@ -181,6 +103,34 @@ describe("run folder", () => {
     await (await RunFolder.open(folder)).close();
   });
 
+  it("goes on from the last checkpoint that is whole, and begins again where none is", async () => {
+    const path = join(folder, "new", "run");
+    const run = await RunFolder.create(path, info);
+    for (const step of [1, 2]) {
+      await run.appendMetrics({ step });
+      await run.writeCompletions(step, []);
+      await run.saveCheckpoint(state(step), kept);
+    }
+    const left = async () => ({
+      checkpoints: await checkpointSteps(join(path, "checkpoints")),
+      metrics: (await readFile(join(path, "metrics.jsonl"), "utf8")).match(/\d/g),
+      completions: await readdir(join(path, "completions")),
+    });
+    const warnings: string[] = [];
+    const restore = () => run.restore((message) => void warnings.push(message), kept);
+    await writeFile(join(path, "checkpoints", "step-2", "state.json"), "");
+    expect((await restore())!.step).toBe(1);
+    expect(await left()).toEqual({ checkpoints: [1], metrics: ["1"], completions: ["step-1.jsonl"] });
+    expect(warnings).toHaveLength(1);
+    await writeFile(join(path, "checkpoints", "step-1", "state.json"), "");
+    expect(await restore()).toBeNull();
+    expect(await left()).toEqual({ checkpoints: [], metrics: null, completions: [] });
+    expect(warnings[2]).toBe(`${path}: none of its checkpoints is whole: it begins again`);
+    expect(await restore()).toBeNull();
+    expect(warnings).toHaveLength(3);
+    await run.close();
+  });
+
   it("keeps everything where something cannot be read", async () => {
     const run = await RunFolder.create(folder, info);
     for (const step of [1, 2]) {
@@ -209,6 +159,14 @@ describe("run folder", () => {
     await rm(join(folder, "config.json"));
     await symlink("config.json", join(folder, "config.json"));
     await expect(RunFolder.create(folder, info)).rejects.toThrow(/config\.json: cannot be read \(ELOOP/);
+  });
+
+  it("keeps no state that is not of v", async () => {
+    const run = await RunFolder.create(folder, info);
+    const none = { updates: 1, master: new Float32Array(0), moments: [] };
+    await run.appendState({ ...state(1), optimizer: none });
+    await run.close();
+    expect(await readdir(folder)).toEqual(["config.json"]);
   });
 
   it("has what was trained before the checkpoint that says so: killed between them, it makes the step again", async () => {
@@ -254,6 +212,7 @@ describe("run folder", () => {
     await expect(RunFolder.open(folder)).rejects.toThrow(/expected the folder of a run, found no config\.json/);
     await writeFile(join(folder, "config.json"), "{}");
     await expect(RunFolder.open(folder)).rejects.toThrow(/config\.json: not the config of a run/);
+    await expect(RunFolder.create(folder, info)).rejects.toThrow(/config\.json: not the config of a run/);
     await writeFile(join(folder, "config.json"), JSON.stringify({ ...info, format: 2, package_version: "9" }));
     await expect(RunFolder.open(folder)).rejects.toThrow(/expected format 3, found 2/);
   });

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { advantagesOf } from "../../../lib/train/advantage.js";
+import { advantagesOf, standardDeviation } from "../../../lib/train/advantage.js";
 import { type LossOptions, type LossSequence, passLoss } from "../../../lib/train/loss.js";
 
 interface Golden {
@@ -128,6 +128,39 @@ describe("gradient against finite differences", () => {
       ),
       { numRuns: 200, seed: 1 },
     );
+  });
+});
+
+describe("passLoss", () => {
+  const given = { logprobs: [0, -1, -1], old: [-1, -2, -1], advantage: 1, masked: false }; // ratios e, e, 1
+
+  it("of cispo counts the tokens that would learn more without the limit", () => {
+    const options = { ...base, loss_type: "cispo", epsilon_high: 1 } as const;
+    for (const [advantage, expected] of [
+      [1, 2],
+      [0, 0],
+      [-1, 0],
+    ]) {
+      const sequences = [{ ...given, reference: given.old, advantage: advantage! }];
+      const [found] = passLoss(sequences, denominators(sequences, 1), options);
+      expect(found).toMatchObject({ clippedLow: 0, clippedHigh: expected });
+    }
+  });
+
+  it.each(["bnpo", "dapo"] as const)("of %s is that of the token where there is one, 0 where there is none", (type) => {
+    const options = { ...base, loss_type: type, beta: 0 };
+    const loss = (masked: boolean) => {
+      const sequences = [{ logprobs: [-1], old: [-1], advantage: 1, masked }];
+      return passLoss(sequences, denominators(sequences, 1), options)[0]!.loss;
+    };
+    expect([loss(false), loss(true)]).toEqual([-1, 0]);
+  });
+});
+
+describe("standardDeviation", () => {
+  it("is there for two or more numbers", () => {
+    expect(standardDeviation([1, Number.NaN, 3])).toBe(Math.SQRT2);
+    for (const few of [[], [1], [Number.NaN, 1]]) expect(standardDeviation(few)).toBeNaN();
   });
 });
 

@@ -91,6 +91,18 @@ describe("metrics of a step", () => {
     });
   });
 
+  it("tell the share of sequences whose ratio was clipped, where a sequence has one", () => {
+    const given = sequence({ logprobs: [-1, -2] });
+    const clipped = { loss: 0, gradient: new Float64Array(2), kl: 0, clippedLow: 0, clippedHigh: 1 };
+    const shares = (["token", "sequence"] as const).map((level) => {
+      const statistics = new PassStatistics({ sequences: 4, tokens: 8, passes: 1 }, level);
+      statistics.add(given, clipped, Float32Array.of(-1, -2), Float32Array.of(1, 1));
+      statistics.endIteration();
+      return statistics.metrics()["clip_ratio/high_mean"];
+    });
+    expect(shares).toEqual([1 / 8, 1 / 4]);
+  });
+
   it("tell rates: of training a prompt once a group, every iteration", () => {
     const clock = new Clock();
     clock.seconds.sampling = 2;

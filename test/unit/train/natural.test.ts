@@ -80,6 +80,17 @@ describe("update", () => {
     expect(update(state, gradient, 1, { ...options, max_grad_norm: 2 }, fishers[0]).master).toEqual(whole);
   });
 
+  it("keeps 0.9 of the mean and adds 0.01 of its diagonal where no option says otherwise", () => {
+    const [plain, told] = [{}, { fisher_damping: 0.01, fisher_decay: 0.9 }].map((more) => {
+      const given = resolveConfig({ optim: "natural", max_grad_norm: 0, ...more });
+      let state = initialState(new Float32Array(2), given);
+      for (const fisher of fishers) state = update(state, Float64Array.of(1, 1), 1, given, fisher);
+      return state;
+    });
+    expect(plain!.master.every(Number.isFinite)).toBe(true);
+    expect(plain).toEqual(told);
+  });
+
   it("needs a Fisher matrix", () => {
     const state = initialState(new Float32Array(2), options);
     expect(() => update(state, Float64Array.of(1, 1), 1, options)).toThrow(/expected a Fisher matrix/);

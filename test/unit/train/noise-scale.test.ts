@@ -30,10 +30,18 @@ describe("noiseScale", () => {
     }
   });
 
-  it("is nothing where the signal is below the noise, and with one problem", () => {
+  it("is there for a weak signal above the noise", () => {
+    const shares = [Float64Array.of(0.3), Float64Array.of(0.2)]; // gradients 0.6 and 0.4
+    expect(noiseScale(shares)["gradient/noise_scale"]).toBeCloseTo(0.02 / (0.25 - 0.01), 12);
+  });
+
+  it("is nothing where the signal is not above the noise, and with one problem", () => {
     const opposite = noiseScale([Float64Array.of(1), Float64Array.of(-1)]);
     expect(opposite["gradient/squared_norm"]).toBe(-4);
     expect(opposite["gradient/noise_scale"]).toBeNaN();
+    const even = noiseScale([Float64Array.of(1), Float64Array.of(0)]);
+    expect(even["gradient/squared_norm"]).toBe(0);
+    expect(even["gradient/noise_scale"]).toBeNaN();
     expect(noiseScale([Float64Array.of(1)])["gradient/variance"]).toBeNaN();
   });
 });

@@ -16,6 +16,16 @@ const golden = JSON.parse(readFileSync(new URL("../../golden/losses.json", impor
   optimizers: Case[];
 };
 
+describe("initialState", () => {
+  it("has one moment for sgd, two for adamw, a matrix for natural", () => {
+    const sizes = (optim: OptimizerOptions["optim"]) =>
+      initialState(new Float32Array(3), resolveConfig({ optim })).moments.map(({ length }) => length);
+    expect(sizes("sgd")).toEqual([3]);
+    expect(sizes("adamw")).toEqual([3, 3]);
+    expect(sizes("natural")).toEqual([9]);
+  });
+});
+
 describe("update", () => {
   it.each(golden.optimizers)("as torch: $options", ({ options, start, gradients, v }) => {
     let state = initialState(Float32Array.from(start), options);
@@ -43,6 +53,7 @@ describe("update", () => {
 describe("clipNorm", () => {
   it("cuts what is longer and says how long it was", () => {
     expect(clipNorm(Float64Array.of(3, 4), 1)).toEqual({ gradient: Float64Array.of(3 / 5, 4 / 5), norm: 5 });
+    expect(clipNorm(Float64Array.of(30, 40), 5)).toEqual({ gradient: Float64Array.of(3, 4), norm: 50 });
     expect(clipNorm(Float64Array.of(3, 4), 0).gradient).toEqual(Float64Array.of(3, 4));
     expect(clipNorm(Float64Array.of(0, 0), 1).gradient).toEqual(Float64Array.of(0, 0));
   });
@@ -50,10 +61,12 @@ describe("clipNorm", () => {
 
 describe("norm", () => {
   it("has the bits of Math.hypot", () => {
-    for (const n of [0, 1, 2, 3, 13, 1000]) {
+    for (const n of [0, 1, 2, 3, 13, 1000, 20_000]) {
       const values = Float64Array.from({ length: n }, (_, i) => randomUniform(n, "init", i) - 0.5);
       expect(norm(values)).toBe(Math.hypot(...values));
     }
+    const small = Float64Array.of(3e-200, 4e-200); // whose squares are 0
+    expect(norm(small)).toBe(Math.hypot(...small));
     expect(norm(Float32Array.of(1, Number.NaN, 2))).toBeNaN();
     expect(norm(Float32Array.of(1, Number.POSITIVE_INFINITY))).toBe(Number.POSITIVE_INFINITY);
   });
@@ -68,6 +81,7 @@ describe("learningRate", () => {
     const options = { learning_rate: 1, warmup_steps: 4, max_steps: 12, lr_scheduler_type: "constant" as const };
     expect([1, 2, 4, 5, 12].map((step) => learningRate(step, options))).toEqual([0.25, 0.5, 1, 1, 1]);
     const cosine = { ...options, lr_scheduler_type: "cosine" as const };
+    expect(learningRate(4, cosine)).toBe(1);
     expect(learningRate(5, cosine)).toBe(1);
     expect(learningRate(9, cosine)).toBeCloseTo(0.5);
     expect(learningRate(13, cosine)).toBeCloseTo(0);
