@@ -79,14 +79,18 @@ export function curveFigure(series: readonly Series[], curve: Curve): Figure {
 
 /** Steps that all the runs have. */
 function curveRows({ name, runs }: Series, metric: string): Row[] {
-  const [first = [], ...others] = runs.map((lines) => lines.filter((line) => line[metric] !== undefined));
-  return first.flatMap(({ step, [metric]: value }) => {
-    const more = others.flatMap((lines) => lines.find((line) => line.step === step)?.[metric] ?? []);
+  const [first = new Map<number, number>(), ...others] = runs.map((lines) => valuesByStep(lines, metric));
+  return [...first].flatMap(([step, value]) => {
+    const more = others.flatMap((values) => values.get(step) ?? []);
     if (more.length < others.length) return [];
-    const values = [value!, ...more];
+    const values = [value, ...more];
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    return [{ series: name, step: step!, mean: mean(values), low, high, runs: values.length }];
+    return [{ series: name, step, mean: mean(values), low, high, runs: values.length }];
   });
+}
+
+function valuesByStep(lines: readonly MetricsLine[], metric: string): Map<number, number> {
+  return new Map(lines.flatMap(({ step, [metric]: value }) => (value === undefined ? [] : [[step!, value]])));
 }
 
 function layers({ title, percent }: Curve, rows: readonly Row[]): Layers {

@@ -1,6 +1,7 @@
 #include "binding/async.h"
 
 #include <future>
+#include <system_error>
 
 #include "core/error.h"
 
@@ -18,7 +19,11 @@ std::shared_ptr<Worker> Worker::start(Napi::Env env) {
   worker->hold_process(false);
   // After the thread-safe function's own hook, so that it runs before it: hooks run last in, first out.
   worker->hooked_ = napi_add_env_cleanup_hook(env, on_cleanup, worker.get()) == napi_ok;
-  worker->thread_ = std::thread([raw = worker.get()] { raw->loop(); });
+  try {
+    worker->thread_ = std::thread([raw = worker.get()] { raw->loop(); });
+  } catch (const std::system_error& error) {
+    fail("ERR_DEVICE", "the system starts no more threads (", error.what(), ')');
+  }
   return worker;
 }
 

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -119,7 +120,12 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) {
   check(threads >= 1 && threads <= 1024, "ERR_ARGUMENT", "threads: expected 1 to 1024, found ", threads);
   state_ = std::make_unique<State>();
-  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->work(i); });
+  } catch (const std::system_error& error) {
+    fail("ERR_DEVICE", "threads: the system starts ", this->threads(), " of ", threads, " (", error.what(),
+         "): ask for fewer");
+  }
 }
 
 ThreadPool::~ThreadPool() = default;

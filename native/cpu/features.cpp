@@ -19,7 +19,8 @@ struct Registers {
 
 Registers cpuid(std::uint32_t leaf, std::uint32_t part = 0) {
   Registers r;
-  if (leaf <= __get_cpuid_max(leaf & 0x80000000U, nullptr)) __cpuid_count(leaf, part, r.eax, r.ebx, r.ecx, r.edx);
+  const auto largest = static_cast<std::uint32_t>(__get_cpuid_max(leaf & 0x80000000U, nullptr));
+  if (leaf <= largest) __cpuid_count(leaf, part, r.eax, r.ebx, r.ecx, r.edx);
   return r;
 }
 

@@ -69,7 +69,6 @@ class Basis {
   Basis(GramMatrix& matrix, int in, int rank, ThreadPool& pool)
       : matrix_(matrix),
         pool_(pool),
-        in_(in),
         rank_(rank),
         block_(std::min<int>(in, static_cast<int>(round_up(rank, kGramVectors)))),
         kept_(std::min(in, rank + block_)),
@@ -242,7 +241,7 @@ class Basis {
 
   GramMatrix& matrix_;
   ThreadPool& pool_;
-  int in_, rank_, block_, kept_, capacity_;
+  int rank_, block_, kept_, capacity_;
   std::int64_t width_;
   int size_ = 0;        // vectors whose images are known
   int fresh_ = 0;       // vectors after them whose images are not
