@@ -27,7 +27,7 @@ if(NVCC)
 endif()
 
 # Nothing is contracted behind our back (--fmad=false), as in the C++ code: a fused multiply-add is written as fmaf.
-set(NVCC_FLAGS -std=c++17 -O3 --fmad=false -Werror all-warnings)
+set(NVCC_FLAGS -std=c++17 -O3 --fmad=false ${NVCC_WERROR})
 set(IMAGE_FILES)
 set(IMAGE_GLOBALS)
 set(IMAGE_ASSEMBLY)
