@@ -5,6 +5,9 @@ import { text } from "node:stream/consumers";
 export const ROOT = join(import.meta.dirname, "..", "..");
 export const BIN = join(ROOT, "dist", "bin", "tinylora-native.js");
 
+/** Milliseconds; more than any test has. */
+const LONGEST = 300_000;
+
 export interface CliResult {
   readonly code: number | null;
   readonly stdout: string;
@@ -19,6 +22,7 @@ export async function runCli(
   const child = spawn(process.execPath, [BIN, ...args], {
     cwd: ROOT,
     env: { ...process.env, TINYLORA_MODEL: "", ...options.env },
+    timeout: LONGEST, // one that does not end is not left behind
   });
   child.stdin.on("error", () => {}); // a command that fails early closes its input
   child.stdin.end(options.input ?? "");
