@@ -54,7 +54,8 @@ it("describes the machine", () => {
   const machine = addon.machine();
   expect(machine.cpu).not.toBe("");
   expect(machine.cores).toBeGreaterThan(0);
-  expect(machine.devices.map(({ name }) => name.replace(/:\d+$/, ""))).toEqual(["cpu", "cuda", "reference"]);
+  const kinds = machine.devices.map(({ name }) => name.replace(/:\d+$/, "")); // as many GPUs as there are
+  expect([...new Set(kinds)]).toEqual(["cpu", "cuda", "reference"]);
   for (const { usable, reason } of machine.devices) expect(reason === undefined).toBe(usable);
 });
 

@@ -1,4 +1,4 @@
-// start, sweep and plot as a user calls them, with the embedded model.
+// sweep and plot as a user calls them, with the embedded model.
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,25 +20,6 @@ async function writeSweep(name: string, grid: string, steps: number): Promise<st
   await writeFile(path, `base: { ${base} }\nseeds: [1]\ngrid: { ${grid}, learning_rate: 0.01 }\n`);
   return path;
 }
-
-describe("start", () => {
-  it("trains the embedded model and says what to try next", async () => {
-    const flags = ["--max-steps", "1", "--num-prompts", "2", "--num-generations", "2", "--u", "1"];
-    const { code, stdout } = await runCli(["start", ...flags]);
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/before {2}\d+\.\d % of 200 held-out problems/);
-    expect(stdout).toMatch(/after {3}\d+\.\d %/);
-    expect(stdout).toMatch(/^ {2}tl1-/m);
-    expect(stdout).toContain("What to try next");
-  });
-
-  it("refuses what train refuses", async () => {
-    const { code, stderr } = await runCli(["start", "--u", "0"]);
-    expect(code).not.toBe(0);
-    expect(lines(stderr)).toHaveLength(1);
-    expect(stderr).toMatch(/u\b.*found/);
-  });
-});
 
 describe("sweep and plot", () => {
   it("trains every member once, then draws the results", async () => {

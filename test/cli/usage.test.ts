@@ -1,12 +1,16 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fields } from "../../lib/config/fields.js";
 import { rewards } from "../../lib/reward/rewards.js";
 import { cudasimLibrary, hasNvcc, nvccMajor } from "../cudasim/build.js";
 import { lines, ROOT, runCli } from "./run.js";
 
-const COMMANDS = ["train", "eval", "generate", "score", "export", "import", "info", "bench", "replay"];
+const COMMANDS = [
+  ...["start", "train", "sft", "sweep", "replay", "plot", "eval", "generate", "score", "export", "import", "info"],
+  "bench",
+];
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
@@ -179,7 +183,7 @@ describe("failures: exit code 1 and one line", () => {
     ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer; or use device cpu"],
     ["cudasim", { CUDASIM_FAIL_AT: "1" }, "cuda: waiting for the device after the kernels product_mid_bf16, "],
     ["cudasim", { CUDASIM_MEMORY: "1" }, "0 of 1 MiB free): lower token_budget, cache_tokens or max_sequences"],
-  ])("--device %s %j", async (device, env, message) => {
+  ])(`--device %s %j${hasNvcc ? "" : " (left out: there is no nvcc)"}`, async (device, env, message) => {
     const { code, stderr } = await onDevice(device, env);
     expect(stderr).toContain(message);
     expect(lines(stderr)).toHaveLength(1);
@@ -222,7 +226,8 @@ describe("help", () => {
   it("lists the commands", async () => {
     const { code, stdout } = await runCli(["--help"]);
     expect(code).toBe(0);
-    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+    const listed = [...stdout.slice(stdout.indexOf("Commands:")).matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name);
+    expect(listed).toEqual([...COMMANDS, "help"]);
   });
 
   it.each(COMMANDS)("%s --help has examples", async (command) => {
@@ -234,6 +239,13 @@ describe("help", () => {
 
   it("train --help has every option of the schema with its default", async () => {
     const { stdout } = await runCli(["train", "--help"]);
+    const entries = stdout.split(/\n(?= {2}-)/).map((entry) => entry.replace(/\s+/g, " ").trim());
+    for (const { flag, default: value } of fields) {
+      const entry = entries.find((one) => one.startsWith(`${flag} `));
+      expect(entry, flag).toBeDefined();
+      const shown = Array.isArray(value) ? value.join(",") : String(value);
+      if (value !== null && shown !== "") expect(entry).toContain(`(${shown})`);
+    }
     expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(/);
     expect(stdout).toContain(`built-in rewards (${Object.keys(rewards).join(", ")})`);
     expect(stdout).toMatch(/--mask-truncated-completions \[true\|false\]/);
@@ -251,7 +263,8 @@ describe("help", () => {
 
   it("--version is that of package.json", async () => {
     const { code, stdout } = await runCli(["--version"]);
-    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    const { version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { version: string };
+    expect(stdout).toBe(`${version}\n`);
     expect(code).toBe(0);
   });
 });

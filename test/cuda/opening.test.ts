@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { hasNvcc } from "../cudasim/build.js";
 
 const PROGRAM = `
-import { Engine } from "./lib/index.js";
+import { Engine } from "./dist/lib/index.js";
 const sizes = { dtype: "fp32", maxSequences: 2, cacheTokens: 256 };
 const sample = async (device) => {
   const engine = await Engine.load("models/embedded", { ...sizes, device });
@@ -45,14 +45,10 @@ const steps = [
 const title = `a device that fails as it is opened${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
 describe.skipIf(!hasNvcc)(title, () => {
   it.each(steps)("at its %s is one error (%s), and nothing is left of it", async (_, call, expected) => {
-    const { stdout, stderr } = await promisify(execFile)(
-      process.execPath,
-      ["--import", "tsx", "--input-type=module", "--eval", PROGRAM],
-      {
-        cwd: join(import.meta.dirname, "../.."),
-        env: { ...process.env, CUDASIM_REFUSE: call, CUDASIM_LEAK_STATUS: "86" },
-      },
-    );
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", PROGRAM], {
+      cwd: join(import.meta.dirname, "../.."),
+      env: { ...process.env, CUDASIM_REFUSE: call, CUDASIM_LEAK_STATUS: "86" },
+    });
     expect(stderr).toBe("");
     const { code, message, texts } = JSON.parse(stdout) as { code: string; message: string; texts: string[] };
     expect(code).toBe(expected);

@@ -43,6 +43,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no 
 
   it("has tests", () => {
     expect(names).not.toHaveLength(0);
+    expect(new Set(names).size).toBe(names.length);
   });
 
   it("leaves nothing on the device", () => {

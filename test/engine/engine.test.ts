@@ -43,7 +43,6 @@ describe("errors", () => {
 
   it("a slot that is not there, a prompt that is too long, an aborted signal", async () => {
     await engine.attach(await shifted());
-    expect(() => engine.generate("x", { adapter: 1 }).then()).toBeDefined();
     await expect(engine.generate("x", { adapter: 1 })).rejects.toThrow(
       'adapter: expected "base" or a slot below 1, found 1',
     );

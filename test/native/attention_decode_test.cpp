@@ -122,9 +122,7 @@ void beside_prefill(const Candidate& candidate, DType dtype) {
 }
 
 /// The shape of Qwen2.5-1.5B: eight sequences share a prompt of 512 tokens.
-void a_prompt_is_read_once(const Candidate& candidate, DType dtype) {
-  const SimulatedDriver driver = SimulatedDriver::find();
-  if (!driver) return;  // a GPU's driver counts nothing
+void a_prompt_is_read_once(const SimulatedDriver& driver, const Candidate& candidate, DType dtype) {
   const bool half = dtype != DType::f32;
   const AttentionShape shape{.heads = 12, .kv_heads = 2, .head_dim = 128};
   const std::int64_t sequences = 8, prompt = 512, prompt_pages = prompt / kPageSize;
@@ -180,12 +178,12 @@ void add_attention_decode_tests(Tests& tests) {
   add_for_each_backend(tests, "attention decode: shared pages", shared_pages);
   add_for_each_backend(tests, "attention decode: many rows", many_rows);
   add_for_each_backend(tests, "attention decode: beside prefill", beside_prefill);
-  for (const Candidate& candidate : candidates()) {
-    if (candidate.name != "cuda") continue;
-    tests.add("attention decode: a prompt is read once [cuda bf16]",
-              [candidate] { a_prompt_is_read_once(candidate, DType::bf16); });
-    tests.add("attention decode: a prompt is read once [cuda fp32]",
-              [candidate] { a_prompt_is_read_once(candidate, DType::f32); });
+  const SimulatedDriver driver = SimulatedDriver::find();
+  if (!driver) return;  // a GPU's driver counts nothing
+  const Candidate& cuda = candidates().back();
+  for (const DType dtype : {DType::bf16, DType::f32}) {
+    tests.add(std::string("attention decode: a prompt is read once [cuda ") + name_of(dtype) + "]",
+              [driver, cuda, dtype] { a_prompt_is_read_once(driver, cuda, dtype); });
   }
 }
 

@@ -197,10 +197,9 @@ void add_engine_parts_tests(Tests& tests) {
       const std::string where = " [" + candidate.name + " " + name_of(dtype) + "]";
       tests.add("parts: each is that of its sequences alone" + where, [=] { parts_are_those_alone(candidate, dtype); });
       tests.add("parts: they add up to the whole" + where, [=] { parts_add_up(candidate, dtype); });
-      if (candidate.name == "cuda") continue;  // has no such limit, and 1,100 rows take the stand-in minutes
-      tests.add("parts: a long batch" + where, [=] { parts_of_a_long_batch(candidate, dtype); });
     }
   }
+  add_for_all_but_cuda(tests, "parts: a long batch", parts_of_a_long_batch);
   tests.add("parts: bad ones are refused", bad_parts_are_refused);
   tests.add("parts: vectors of several slots at once", vectors_at_once);
 }

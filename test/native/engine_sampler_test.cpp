@@ -152,7 +152,9 @@ void company_changes_nothing(const Candidate& candidate, DType dtype) {
   for (const auto& [sequences, tokens] : {std::pair{64, 4096}, {2, 4096}, {64, 96}}) {
     Sampler sampler(*engine.model, *engine.adapters, sequences, tokens, {});
     for (const SampleRequest& one : requests) sampler.submit(one);
-    for (const auto& [key, event] : run(sampler)) {
+    const Completions together = run(sampler);
+    expect(together.size() == alone.size(), "expected ", alone.size(), " completions, found ", together.size());
+    for (const auto& [key, event] : together) {
       expect(event.token_ids == alone.at(key).token_ids, "request ", key.first, ": other tokens in company");
       expect_same_bits("log-probabilities in company", event.logprobs, alone.at(key).logprobs);
     }

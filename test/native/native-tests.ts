@@ -10,6 +10,9 @@ const driver = hasNvcc ? { TINYLORA_CUDA_DRIVER: process.env.TINYLORA_CUDA_DRIVE
 
 /** Kernels to be run on the stand-in: it poses as other devices, and takes kernels in place of the embedded ones. */
 export const onStandIn = hasNvcc && process.env.TINYLORA_CUDA_DRIVER === undefined;
+const reason = hasNvcc ? "TINYLORA_CUDA_DRIVER names another driver" : "there is no nvcc";
+/** The name of what needs it, with the reason where it is left out. */
+export const standInTitle = (title: string): string => (onStandIn ? title : `${title} (left out: ${reason})`);
 
 /** Runs the tests whose names contain all of `filters`, or lists them; never rejects. */
 export function nativeTests(

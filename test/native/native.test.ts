@@ -22,6 +22,8 @@ describe("native", () => {
   it("has tests", () => {
     expect(listing.stderr).toBe("");
     expect(names).not.toHaveLength(0);
+    // Outcomes are told by name: of two tests with one name the second would hide the first.
+    expect(names.filter((name, place) => names.indexOf(name) !== place)).toEqual([]);
   });
 
   it.each(names)("%s", (name) => {

@@ -4,9 +4,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { hasNvcc } from "../cudasim/build.js";
-import { linesOf, nativeTests, onStandIn } from "./native-tests.js";
+import { linesOf, nativeTests, onStandIn, standInTitle } from "./native-tests.js";
 
-describe.skipIf(!onStandIn)("native, rounded as on GPUs", () => {
+describe.skipIf(!onStandIn)(standInTitle("native, rounded as on GPUs"), () => {
   const sm80 = ["linear", "attention", "attention backward", "head", "weight gradient"].map((op) => `${op}: numerics`);
   const filters = [
     ...[...sm80, "low rank: ", "gradient: that of the reference"].map((name) => ["80", name, "cuda bf16"]),
@@ -23,7 +23,8 @@ describe.skipIf(!onStandIn)("native, rounded as on GPUs", () => {
   });
 });
 
-it.skipIf(!hasNvcc)("no sum of the kernels may be contracted: each names its rounding", () => {
+const contracted = "no sum of the kernels may be contracted: each names its rounding";
+it.skipIf(!hasNvcc)(hasNvcc ? contracted : `${contracted} (left out: there is no nvcc)`, () => {
   const folder = join(import.meta.dirname, "../../.cache/cmake/cuda");
   const files = readdirSync(folder).filter((file) => file.endsWith(".ptx"));
   expect(files).toContain("norm.compute_80.ptx");

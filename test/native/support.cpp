@@ -59,6 +59,16 @@ void add_for_each_backend(Tests& tests, const std::string& name,
   }
 }
 
+void add_for_all_but_cuda(Tests& tests, const std::string& name,
+                          const std::function<void(const Candidate&, DType)>& body) {
+  for (const Candidate& candidate : candidates()) {
+    if (candidate.name == "cuda") continue;
+    for (const DType dtype : candidate.dtypes) {
+      tests.add(name + " [" + candidate.name + " " + name_of(dtype) + "]", [=] { body(candidate, dtype); });
+    }
+  }
+}
+
 std::vector<int> thread_counts(const Candidate& candidate) {
   return candidate.name == "cuda" ? std::vector{1} : kThreadCounts;
 }

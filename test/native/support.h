@@ -37,6 +37,9 @@ std::vector<BackendTest>& backend_tests();
 void add_for_each_backend(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body,
                           const std::vector<DType>& dtypes = {DType::f32, DType::bf16, DType::f16});
+/// For every candidate but cuda: what only others have a limit of, and what would take the stand-in minutes.
+void add_for_all_but_cuda(Tests& tests, const std::string& name,
+                          const std::function<void(const Candidate&, DType)>& body);
 
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};

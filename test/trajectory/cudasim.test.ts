@@ -1,12 +1,12 @@
 // GRPO from JavaScript down to the CUDA kernels, which the stand-in for the driver interprets. Needs nvcc for the kernels.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SampleEvent } from "../../lib/native/addon.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
 import { hasNvcc } from "../cudasim/build.js";
-import { runTiny, type TinyOptions } from "./tiny-policy.js";
+import { runTiny, type TinyOptions, type TinyPolicy } from "./tiny-policy.js";
 
 const base = {
   ...{ dtype: "bf16", threads: 2, device: "cudasim", optim: "sgd", max_grad_norm: 0, learning_rate: 0.05 },
@@ -57,14 +57,20 @@ class Recording {
     };
   };
 
-  replay = (): TrainablePolicy["submit"] => {
-    let next = 0;
-    return (_, onEvent) => {
-      const events = this.#prompts[next++]!;
-      queueMicrotask(() => events.forEach(onEvent));
-      return () => {};
+  replay = this.replayFrom(0);
+
+  /** From this prompt on, as if of the policy's own v. */
+  replayFrom(prompt: number) {
+    return (_: TrainablePolicy["submit"], policy: TinyPolicy): TrainablePolicy["submit"] => {
+      let next = prompt;
+      return (_request, onEvent) => {
+        const { version } = policy;
+        const events = this.#prompts[next++]!.map((event) => ({ ...event, version }) as SampleEvent);
+        queueMicrotask(() => events.forEach(onEvent));
+        return () => {};
+      };
     };
-  };
+  }
 }
 
 describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left out: there is no nvcc)", () => {
@@ -101,19 +107,28 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
     ["cudasim", "cpu"],
     ["cpu", "cudasim"],
   ])(
-    "goes on with a checkpoint of %s on %s",
+    "goes on with a checkpoint of %s on %s, to the v of a run that stays",
     async (from, to) => {
-      const run = join(folder, `${from}-${to}`);
-      await runTiny(run, "start", { ...base, device: from, max_steps: 1 });
-      const first = await vector(run, 1);
-      await runTiny(run, "resume", { ...base, device: to });
-      const steps = await metrics(run);
-      expect(steps.map(({ step }) => step)).toEqual([1, 2]);
-      expect(steps.map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
-      const second = await vector(run, 2);
-      // One step of a small rate: near the first v, and not at it.
-      expect(second).not.toEqual(first);
-      expect(Math.hypot(...second.map((value, i) => value - first[i]!))).toBeLessThan(Math.hypot(...first) + 1);
+      const recording = new Recording();
+      const stays = join(folder, `stays-${from}`);
+      await runTiny(stays, "start", { ...base, device: from }, recording.record);
+      const [first, wanted] = [await vector(stays, 1), await vector(stays, 2)];
+      const goesOn = async (name: string, ...sampled: [] | [ReturnType<Recording["replayFrom"]>]) => {
+        const run = join(folder, `${name}-${from}-${to}`);
+        await cp(stays, run, { recursive: true });
+        await rm(join(run, "checkpoints", "step-2"), { recursive: true });
+        await runTiny(run, "resume", { ...base, device: to }, ...sampled);
+        expect((await metrics(run)).map(({ step }) => step)).toEqual([1, 2]);
+        expect(await vector(run, 1)).toEqual(first);
+        return run;
+      };
+      const own = await goesOn("own");
+      expect((await metrics(own)).map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
+      expect(await vector(own, 2)).not.toEqual(first);
+
+      const replayed = await goesOn("replayed", recording.replayFrom(base.num_prompts));
+      const step = (v: readonly number[]) => v.map((value, i) => value - first[i]!);
+      expect(distance(step(await vector(replayed, 2)), step(wanted))).toBeLessThan(0.04);
     },
     120_000,
   );

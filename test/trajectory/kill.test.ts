@@ -39,6 +39,7 @@ async function killAfter(child: ChildProcess, run: string, lines: number, delay:
   await new Promise((resolve) => setTimeout(resolve, delay));
   child.kill("SIGKILL");
   await end;
+  expect(child.signalCode, "it was done before it could be killed").toBe("SIGKILL");
 }
 
 async function result(run: string) {

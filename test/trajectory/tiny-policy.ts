@@ -75,6 +75,8 @@ export class TinyPolicy implements TrainablePolicy {
     decode: (tokens: Int32Array) => [...tokens].map((token) => (token === END ? "" : letters[token])).join(""),
     stopTokens: [END],
   };
+  /** Of the last v that was set. */
+  version = 0;
   readonly #session: Session;
 
   private constructor(session: Session) {
@@ -112,7 +114,10 @@ export class TinyPolicy implements TrainablePolicy {
     this.#session.dispose();
   }
 
-  setVector: TrainablePolicy["setVector"] = (slot, v) => this.#session.setVector(slot, v);
+  setVector: TrainablePolicy["setVector"] = (slot, v) => {
+    this.version = this.#session.setVector(slot, v);
+    return this.version;
+  };
   submit: TrainablePolicy["submit"] = (request, onEvent) => this.#session.submit(request, onEvent);
   forward: TrainablePolicy["forward"] = (batch, signal) => this.#session.forward(batch, signal);
   backward: TrainablePolicy["backward"] = (dLogprobs, signal) => this.#session.backward(dLogprobs, signal);
@@ -129,10 +134,10 @@ export async function runTiny(
   run: string,
   mode: "start" | "resume",
   { dtype, threads, device, ...config }: TinyOptions,
-  sampled: (submit: TrainablePolicy["submit"]) => TrainablePolicy["submit"] = (submit) => submit,
+  sampled: (submit: TrainablePolicy["submit"], policy: TinyPolicy) => TrainablePolicy["submit"] = (submit) => submit,
 ): Promise<void> {
   const policy = await TinyPolicy.open(`${run}-model`, { dtype, threads, device });
-  policy.submit = sampled(policy.submit);
+  policy.submit = sampled(policy.submit, policy);
   const problems = Array.from({ length: 7 }, (_, i) => {
     return { id: `tiny/${i + 1}`, question: `${i} + ${i}`, answer: `${2 * i}`, row: {} };
   });

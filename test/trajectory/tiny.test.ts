@@ -89,6 +89,7 @@ it.each([{}, kl])("4 steps are 2 + kill -9 + 2: %j", async (options) => {
   }
   child.kill("SIGKILL");
   await ended;
+  expect(child.signalCode, "it was done before it could be killed").toBe("SIGKILL");
   expect(await end(start(run, "resume", options))).toBe("");
   expect(await result(run)).toEqual(straight);
 });

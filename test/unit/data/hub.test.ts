@@ -341,9 +341,8 @@ describe("a data set on the hub", () => {
 });
 
 describe("a named set that is not on this machine", () => {
-  const empty = join(tmpdir(), "tinylora-no-data");
   it("is looked for on the hub, and says where it was looked for", async () => {
-    vi.stubEnv("TINYLORA_DATA", empty);
+    vi.stubEnv("TINYLORA_DATA", join(cache, "tinylora-no-data"));
     await expect(loadDataset("math")).rejects.toThrow(
       /^math: math\/train.jsonl: not found in .*tinylora-no-data.*from the hub: .*EleutherAI\/hendrycks_math@main: .*404/,
     );

@@ -26,7 +26,12 @@ describe("lessons", () => {
 
   it("have every step of a careful solution right", () => {
     for (const { problem, draw } of problems) {
-      for (const [, terms, result] of solve(problem, "careful", draw).matchAll(/(\d+(?:[+-]\d+)+)=(\d+)/g)) {
+      const solution = solve(problem, "careful", draw);
+      // Of each change: ones, tens, and what that makes, "57+38: 7+8=15, 5+3+1=9, so 95."
+      const digits = [...solution.matchAll(/(\d+(?:[+-]\d+)+)=(\d+)/g)];
+      const wholes = [...solution.matchAll(/(\d+[+-]\d+): [^.]*, so (\d+)\./g)];
+      expect([digits.length, wholes.length], solution).toEqual([2 * problem.changes.length, problem.changes.length]);
+      for (const [, terms, result] of [...digits, ...wholes]) {
         const sum = [...terms!.matchAll(/[+-]?\d+/g)].reduce((total, [term]) => total + Number(term), 0);
         expect(`${terms}=${sum}`).toBe(`${terms}=${result}`);
       }

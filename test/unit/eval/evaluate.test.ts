@@ -49,9 +49,26 @@ describe("evaluate", () => {
     stop: [],
   } as const;
 
-  it("counts strict, lenient and format, and gives every completion in order", async () => {
+  /** Says these texts in turn. */
+  function saying(...texts: string[]): FakePolicy {
+    const policy = new FakePolicy();
+    let said = 0;
+    policy.tokenizer.decode = () => texts[said++ % texts.length]!;
+    return policy;
+  }
+
+  it("counts strict, lenient and format, each for itself", async () => {
+    const same = examples.map((example) => ({ ...example, answer: "5" }));
+    const texts = ["#### 5", "it is 5", "it is 5", "#### 7", "\\boxed{8}", "#### 9", "no", "no"];
+    const result = await evaluate(saying(...texts), same, { ...options, samples: 8, k: [1] });
+    const shares = { strict: expect.closeTo(1 / 8, 10), lenient: expect.closeTo(3 / 8, 10) };
+    expect(result).toMatchObject({ problems: 6, samples: 8, ...shares, format: expect.closeTo(4 / 8, 10) });
+    expect(result.passAtK).toEqual([{ k: 1, ...shares }]);
+  });
+
+  it("gives every completion in order, and shares that fit together", async () => {
     const seen: number[] = [];
-    const result = await evaluate(new FakePolicy(), examples, {
+    const result = await evaluate(saying("it is 1", "it is 3", "#### 4", "no", "it is 5"), examples, {
       ...options,
       samples: 8,
       temperature: 1,
@@ -59,6 +76,7 @@ describe("evaluate", () => {
       onProgress: (done) => void seen.push(done),
     });
     expect(seen.at(-1)).toBe(48);
+    expect(result.lenient).toBeGreaterThan(0);
     expect(result.completions.map(({ id, sample }) => `${id}/${sample}`)).toEqual(
       examples.flatMap(({ id }) => Array.from({ length: 8 }, (_, i) => `${id}/${i}`)),
     );
@@ -67,18 +85,18 @@ describe("evaluate", () => {
       [share("strict"), share("lenient"), share("format")].map((x) => expect.closeTo(x, 10)),
     );
     expect(result.passAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
-    expect(result.passAtK[1]!.lenient).toBeGreaterThanOrEqual(result.lenient);
+    expect(result.passAtK[1]!.lenient).toBeGreaterThan(result.lenient);
     expect(result.majAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
     expect(result.majAtK.map(({ k }) => k)).toEqual([1, 8]);
   });
 
   it("compares problem by problem, and reports it in Markdown", async () => {
     const levels = examples.map((example, i) => ({ ...example, row: { level: i % 2 } }));
-    const policy = new FakePolicy();
     const settings = { ...options, samples: 8, temperature: 1, k: [1, 4] };
-    const first = await evaluate(policy, levels, settings);
-    const second = await evaluate(policy, levels, { ...settings, seed: 1 });
+    const first = await evaluate(saying("it is 1", "it is 3", "#### 4", "no", "it is 5"), levels, settings);
+    const second = await evaluate(saying("it is 1", "no", "no", "it is 4", "no"), levels, settings);
     const difference = compare(second, first);
+    expect(difference.mean).toBeGreaterThan(0);
     expect(difference.mean).toBeCloseTo(first.lenient - second.lenient, 10);
     expect(sharesOf(first)).toHaveLength(6);
     expect(first.breakdown.level!.map(({ value, problems }) => [value, problems])).toEqual([

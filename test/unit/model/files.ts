@@ -1,12 +1,20 @@
 // Makes small model files, right or wrong, in a temporary folder.
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect } from "vitest";
+import { afterAll, expect } from "vitest";
 import { TinyLoraError } from "../../../lib/error.js";
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+/** Is there until the end of the test file. */
 export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), "tinylora-model-"));
+  const folder = mkdtempSync(join(tmpdir(), "tinylora-model-"));
+  folders.push(folder);
+  return folder;
 }
 
 export function write(folder: string, name: string, content: string | Uint8Array | object): string {

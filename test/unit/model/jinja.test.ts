@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { compileTemplate } from "../../../lib/model/jinja.js";
 import { strftime } from "../../../lib/model/python-text.js";
 
@@ -6,6 +6,7 @@ import { strftime } from "../../../lib/model/python-text.js";
 describe("chat templates' dates", () => {
   const morning = new Date(2026, 2, 5, 9, 7, 3);
   const evening = new Date(2024, 10, 29, 21, 40, 0);
+  afterEach(() => void vi.useRealTimers());
 
   it("are Python's, in English", () => {
     expect(strftime(morning, "%d %b %Y|%B %-d, %Y|%A %a|%Y-%m-%d %H:%M:%S|%-m/%-d/%y|%I:%M %p|100%%")).toBe(
@@ -14,8 +15,14 @@ describe("chat templates' dates", () => {
     expect(strftime(evening, "%d %b %Y %a %I %p")).toBe("29 Nov 2024 Fri 09 PM");
   });
   it("are today's", () => {
-    const day = compileTemplate("{{ strftime_now('%A') }}")({});
-    expect(["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]).toContain(day);
+    const render = compileTemplate("{{ strftime_now('%A %d %B %Y, %H:%M') }}");
+    for (const [now, text] of [
+      [morning, "Thursday 05 March 2026, 09:07"],
+      [evening, "Friday 29 November 2024, 21:40"],
+    ] as const) {
+      vi.useFakeTimers({ now });
+      expect(render({})).toBe(text);
+    }
   });
   it("are refused where the code is not known", () => {
     expect(() => compileTemplate("{{ strftime_now('%Q') }}")({})).toThrow("unknown code %Q");

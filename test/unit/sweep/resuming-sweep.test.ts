@@ -93,6 +93,7 @@ describe("a sweep that was stopped", () => {
     await new Promise<void>((resolve) => child.stdout.once("data", () => resolve())); // three steps were made
     child.kill("SIGKILL");
     await new Promise((resolve) => child.once("close", resolve));
+    expect(child.signalCode, "it was done before it could be killed").toBe("SIGKILL");
 
     const resumed = await runSweep({ sweep, folder: out });
     expect(resumed.results).toEqual(whole.results);

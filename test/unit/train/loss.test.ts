@@ -147,6 +147,31 @@ describe("passLoss", () => {
     }
   });
 
+  it.each([
+    [1, (4 / 0.5) * (1 / (1 + Math.exp(-0.5)))],
+    [-1, -(4 / 3) * (1 / (1 + Math.exp(-3)))],
+  ])("of sapo has the temperature of its option for an advantage of %i", (advantage, gain) => {
+    const options = {
+      ...base,
+      beta: 0,
+      loss_type: "sapo",
+      sapo_temperature_pos: 0.5,
+      sapo_temperature_neg: 3,
+    } as const;
+    const sequences = [{ logprobs: [Math.LN2], old: [0], advantage, masked: false }]; // a ratio of 2
+    const [found] = passLoss(sequences, denominators(sequences, 1), options);
+    expect(found!.loss).toBeCloseTo(-gain, 12);
+  });
+
+  it("is clipped at the epsilon of its option, below and above", () => {
+    const options = { ...base, beta: 0, loss_type: "dapo", epsilon: 0.4, epsilon_high: 0.6 } as const;
+    const losses = [0.5, 0.65, 1.5, 1.65].map((ratio) => {
+      const sequences = [{ logprobs: [Math.log(ratio)], old: [0], advantage: ratio < 1 ? -1 : 1, masked: false }];
+      return passLoss(sequences, denominators(sequences, 1), options)[0]!.loss;
+    });
+    expect(losses).toEqual([0.6, 0.65, -1.5, -1.6].map((loss) => expect.closeTo(loss, 12)));
+  });
+
   it.each(["bnpo", "dapo"] as const)("of %s is that of the token where there is one, 0 where there is none", (type) => {
     const options = { ...base, loss_type: type, beta: 0 };
     const loss = (masked: boolean) => {

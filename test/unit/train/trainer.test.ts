@@ -1,8 +1,10 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
+import { roundVector } from "../../../lib/adapter/vector-dtype.js";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Example } from "../../../lib/data/example.js";
@@ -103,12 +105,23 @@ describe("GrpoTrainer", () => {
     expect(await clipped("dapo")).toEqual(await clipped("bnpo"));
   });
 
-  it("keeps v in the adapter's type and the master in fp32", async () => {
-    const policy = new FakePolicy();
-    const adapter = policy.adapter();
-    const { adapter: trained } = await makeTrainer({ policy, adapter }).train();
-    expect(policy.vector).toEqual(trained.v);
-  });
+  it.each(["nearest", "stochastic"] as const)(
+    "keeps v in the adapter's type and the master in fp32, rounded as it is asked to: %s",
+    async (v_rounding) => {
+      const policy = new FakePolicy();
+      const adapter = Adapter.create(policy, { u: 5, dtype: "bf16" });
+      const { adapter: trained } = await makeTrainer({ policy, adapter, run: folder, config: { v_rounding } }).train();
+      const { master } = (await statesOf(folder)).at(-1)!.optimizer;
+      const nearest = roundVector(master, "bf16");
+      expect(nearest).not.toEqual(master);
+      expect(isDeepStrictEqual(policy.vector, nearest)).toBe(v_rounding === "nearest");
+      expect(policy.vector).toEqual(roundVector(policy.vector, "bf16"));
+      for (const [i, value] of policy.vector.entries()) {
+        expect(Math.abs(value / master[i]! - 1)).toBeLessThan(2 ** -7);
+      }
+      expect(trained.v).toEqual(policy.vector);
+    },
+  );
 
   it("starts from small numbers where init is uniform, others for another seed", async () => {
     const starts: Float32Array[] = [];
