@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cudasimLibrary } from "../../lib/native/cudasim.js";
-import { runTiny } from "../../test/trajectory/tiny-policy.js";
+import { type Hooks, runTiny } from "../../test/trajectory/tiny-policy.js";
 import { markdown } from "./markdown.js";
 
 export interface StandInTimes {
@@ -52,9 +52,10 @@ async function stepTime(): Promise<StandInTimes["step"]> {
   const sequences = { num_prompts: 2, num_generations: 4, max_completion_length: 58 };
   try {
     const [start, before] = [performance.now(), process.cpuUsage()];
-    await runTiny(join(folder, "run"), "start", { ...options, ...sequences }, (submit) => (request, onEvent) => {
+    const sampled: Hooks["sampled"] = (submit) => (request, onEvent) => {
       return submit({ ...request, stopTokens: new Int32Array(0) }, onEvent);
-    });
+    };
+    await runTiny(join(folder, "run"), "start", { ...options, ...sequences }, { sampled });
     const { user, system } = process.cpuUsage(before);
     return { seconds: (performance.now() - start) / 1e3, cpuSeconds: (user + system) / 1e6 };
   } finally {

@@ -63,7 +63,7 @@ describe("the README's commands", () => {
 
   /** Only how long it takes is another than printed. */
   const SHORT: Readonly<Record<string, string>> = {
-    train: "--num-prompts 2 --num-generations 2 --max-completion-length 8 --eval-steps 0",
+    train: "--max-steps 18 --num-prompts 2 --num-generations 2 --max-completion-length 8 --eval-steps 0",
     sft: "--num-prompts 2 --max-steps 1 --eval-steps 0 --run runs/sft",
     eval: "--max-completion-length 8 --limit 4",
     generate: "--max-completion-length 8",

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SampleEvent } from "../../lib/native/addon.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
 import { hasNvcc } from "../cudasim/build.js";
-import { runTiny, type TinyOptions, type TinyPolicy } from "./tiny-policy.js";
+import { type Hooks, runTiny, type TinyOptions, type TinyPolicy } from "./tiny-policy.js";
 
 const base = {
   ...{ dtype: "bf16", threads: 2, device: "cudasim", optim: "sgd", max_grad_norm: 0, learning_rate: 0.05 },
@@ -79,10 +79,10 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
   it("in bf16 samples and trains with the same bits, and comes to the v of the cpu", async () => {
     const recording = new Recording();
     const [cuda, cpu, exact] = ["cuda", "cpu", "exact"].map((name) => join(folder, `bf16-${name}`));
-    await runTiny(cuda!, "start", base, recording.record);
+    await runTiny(cuda!, "start", base, { sampled: recording.record });
     await sampledAsTrained(cuda!);
-    await runTiny(cpu!, "start", { ...base, device: "cpu" }, recording.replay);
-    await runTiny(exact!, "start", { ...base, device: "cpu", dtype: "fp32" }, recording.replay);
+    await runTiny(cpu!, "start", { ...base, device: "cpu" }, { sampled: recording.replay });
+    await runTiny(exact!, "start", { ...base, device: "cpu", dtype: "fp32" }, { sampled: recording.replay });
 
     expect(distance(await vector(cuda!, 1), await vector(cpu!, 1))).toBeLessThan(0.02);
     const [found, wanted, unrounded] = await Promise.all([cuda!, cpu!, exact!].map((run) => vector(run, 2)));
@@ -95,9 +95,9 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
     async (optim) => {
       const recording = new Recording();
       const [cuda, cpu] = [join(folder, `cuda-fp16-${optim}`), join(folder, `cpu-fp32-${optim}`)];
-      await runTiny(cuda, "start", { ...base, optim, dtype: "fp16" }, recording.record);
+      await runTiny(cuda, "start", { ...base, optim, dtype: "fp16" }, { sampled: recording.record });
       await sampledAsTrained(cuda);
-      await runTiny(cpu, "start", { ...base, optim, dtype: "fp32", device: "cpu" }, recording.replay);
+      await runTiny(cpu, "start", { ...base, optim, dtype: "fp32", device: "cpu" }, { sampled: recording.replay });
       expect(distance(await vector(cuda, 2), await vector(cpu, 2))).toBeLessThan(0.04);
     },
     120_000,
@@ -111,13 +111,13 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
     async (from, to) => {
       const recording = new Recording();
       const stays = join(folder, `stays-${from}`);
-      await runTiny(stays, "start", { ...base, device: from }, recording.record);
+      await runTiny(stays, "start", { ...base, device: from }, { sampled: recording.record });
       const [first, wanted] = [await vector(stays, 1), await vector(stays, 2)];
-      const goesOn = async (name: string, ...sampled: [] | [ReturnType<Recording["replayFrom"]>]) => {
+      const goesOn = async (name: string, hooks: Hooks = {}) => {
         const run = join(folder, `${name}-${from}-${to}`);
         await cp(stays, run, { recursive: true });
         await rm(join(run, "checkpoints", "step-2"), { recursive: true });
-        await runTiny(run, "resume", { ...base, device: to }, ...sampled);
+        await runTiny(run, "resume", { ...base, device: to }, hooks);
         expect((await metrics(run)).map(({ step }) => step)).toEqual([1, 2]);
         expect(await vector(run, 1)).toEqual(first);
         return run;
@@ -126,7 +126,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left o
       expect((await metrics(own)).map((line) => line["sampling/max_abs_dlogp"])).toEqual([0, 0]);
       expect(await vector(own, 2)).not.toEqual(first);
 
-      const replayed = await goesOn("replayed", recording.replayFrom(base.num_prompts));
+      const replayed = await goesOn("replayed", { sampled: recording.replayFrom(base.num_prompts) });
       const step = (v: readonly number[]) => v.map((value, i) => value - first[i]!);
       expect(distance(step(await vector(replayed, 2)), step(wanted))).toBeLessThan(0.04);
     },

@@ -1,8 +1,11 @@
-/** A run on the fake policy in a process of its own, for tests that kill it: fake-run.ts FOLDER [resume]. */
+/**
+ * A run on the fake policy in a process of its own: fake-run.ts FOLDER start|resume [STEP MS]. It kills itself so long
+ * after that step: a test that killed it from outside could come too late.
+ */
 import { GrpoTrainer } from "../../lib/train/trainer.js";
 import { FakePolicy } from "../unit/train/fake-policy.js";
 
-const [run, mode] = process.argv.slice(2);
+const [run, mode, last, delay] = process.argv.slice(2);
 const policy = new FakePolicy();
 const problems = Array.from({ length: 7 }, (_, i) => ({
   id: `fake/${i + 1}`,
@@ -27,4 +30,9 @@ const trainer = new GrpoTrainer({
   run: run!,
   resume: mode === "resume",
 });
-await trainer.train({ onWarning: (message) => console.error(message) });
+await trainer.train({
+  onWarning: (message) => console.error(message),
+  onStep: ({ step }) => {
+    if (step === Number(last)) setTimeout(() => process.kill(process.pid, "SIGKILL"), Number(delay));
+  },
+});

@@ -129,12 +129,18 @@ export class TinyPolicy implements TrainablePolicy {
 
 export type TinyOptions = TrainOptions & PolicyOptions;
 
-/** A whole run over sums of one step, rewarded for vowels. `sampled`: puts its own in place of the policy's sampling. */
+export interface Hooks {
+  /** Puts its own in place of the policy's sampling. */
+  readonly sampled?: (submit: TrainablePolicy["submit"], policy: TinyPolicy) => TrainablePolicy["submit"];
+  readonly onStep?: (report: { readonly step: number }) => void;
+}
+
+/** A whole run over sums of one step, rewarded for vowels. */
 export async function runTiny(
   run: string,
   mode: "start" | "resume",
   { dtype, threads, device, ...config }: TinyOptions,
-  sampled: (submit: TrainablePolicy["submit"], policy: TinyPolicy) => TrainablePolicy["submit"] = (submit) => submit,
+  { sampled = (submit) => submit, onStep = () => {} }: Hooks = {},
 ): Promise<void> {
   const policy = await TinyPolicy.open(`${run}-model`, { dtype, threads, device });
   policy.submit = sampled(policy.submit, policy);
@@ -159,7 +165,7 @@ export async function runTiny(
     resume: mode === "resume",
   });
   try {
-    await trainer.train({ onWarning: (message) => console.error(message) });
+    await trainer.train({ onWarning: (message) => console.error(message), onStep });
   } finally {
     policy.dispose();
   }

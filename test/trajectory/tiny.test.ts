@@ -1,7 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runTiny, type TinyOptions } from "./tiny-policy.js";
@@ -16,19 +18,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-function start(run: string, mode: "start" | "resume", options: object): ChildProcess {
-  return spawn(process.execPath, ["--import", "tsx", script, run, mode, JSON.stringify({ ...base, ...options })], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-}
-
-async function end(child: ChildProcess): Promise<string> {
-  let errors = "";
-  child.stderr!.on("data", (data: Buffer) => {
-    errors += data.toString();
-  });
-  await new Promise((resolve) => child.once("close", resolve));
-  return errors;
+/** The process of a run, to its end; it kills itself after the step `last`. */
+async function make(run: string, mode: "start" | "resume", options: object, last?: number) {
+  const more = [run, mode, JSON.stringify({ ...base, ...options }), ...(last === undefined ? [] : [String(last)])];
+  const child = spawn(process.execPath, ["--import", "tsx", script, ...more], { stdio: ["ignore", "ignore", "pipe"] });
+  const [errors, [code, signal]] = await Promise.all([text(child.stderr), once(child, "close")]);
+  return { code: code as number | null, signal: signal as string | null, errors };
 }
 
 async function wholeRun(options: Partial<TinyOptions>) {
@@ -80,16 +75,7 @@ describe.each([
 it.each([{}, kl])("4 steps are 2 + kill -9 + 2: %j", async (options) => {
   const straight = await wholeRun(options);
   const run = join(folder, `run-${++count}`);
-  const child = start(run, "start", options);
-  const ended = end(child);
-  while (child.exitCode === null) {
-    const text = await readFile(join(run, "metrics.jsonl"), "utf8").catch(() => "");
-    if (/"step":2,.*\n/.test(text)) break;
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  child.kill("SIGKILL");
-  await ended;
-  expect(child.signalCode, "it was done before it could be killed").toBe("SIGKILL");
-  expect(await end(start(run, "resume", options))).toBe("");
+  expect(await make(run, "start", options, 2)).toMatchObject({ signal: "SIGKILL" });
+  expect(await make(run, "resume", options)).toEqual({ code: 0, signal: null, errors: "" });
   expect(await result(run)).toEqual(straight);
 });
