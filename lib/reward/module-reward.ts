@@ -117,10 +117,7 @@ class RewardThread {
     const worker = new Worker(join(packageRoot(), "dist", "lib", "reward", "thread.js"), {
       workerData: { url: this.#url },
       resourceLimits: { maxOldGenerationSizeMb: MEMORY },
-      stdout: true,
     });
-    // Standard output is for results, which a module's own lines would spoil.
-    worker.stdout.on("data", (lines: Uint8Array) => void process.stderr.write(lines));
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on("message", (report: Report) => {
