@@ -19,6 +19,9 @@ export type Report =
 
 const LONGEST = 1000;
 
+// Standard output is for results, which a module's own lines would spoil.
+process.stdout.write = process.stderr.write.bind(process.stderr);
+
 const tell = (report: Report) => parentPort!.postMessage(report);
 
 // Standard output is for results, which a module's own lines would spoil. To be read by whoever started this thread they

@@ -61,6 +61,16 @@ describe("with a model", () => {
     expect(lora).not.toMatch(/tying|tie group|frozen|\bP\b/);
   });
 
+  it("what a reward writes goes to standard error, beside the progress", async () => {
+    const file = join(folder, "talking.mjs");
+    await writeFile(file, 'export default () => { console.log("one completion"); return 1; };\n');
+    const talking = [...train, "--rewards", file, "--max-steps", "1", "--run", join(folder, "talking")];
+    const { code, stdout, stderr } = await runCli(talking, { env });
+    expect(code, stderr).toBe(0);
+    expect(stderr.match(/^one completion$/gm)).toHaveLength(4);
+    expect(stdout).not.toContain("one completion");
+  });
+
   it("info counts the parameters that are used: a tied head once", async () => {
     const path = await writeTinyModel(join(folder, "with-head"));
     const count = async () => JSON.parse(await ok(["info", "--json", "--model", path])).model.parameters;
