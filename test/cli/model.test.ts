@@ -150,20 +150,6 @@ describe("with a model", () => {
     expect(evaluation).toMatchObject({ samples: 2, passAtK: [{ k: 1 }, { k: 2 }] });
   }, 120_000);
 
-  it("what a module's reward prints spoils no results, and the command ends by itself", async () => {
-    const talking = join(folder, "talking.mjs");
-    await writeFile(
-      talking,
-      'console.log("loaded");\nexport default () => { process.stdout.write("called\\n"); return Math.random(); };\n',
-    );
-    const args = [...train, "--max-steps", "1", "--run", join(folder, "talked"), "--rewards", talking];
-    const { code, stdout, stderr } = await runCli(args, { env });
-    expect(code).toBe(0);
-    expect(stdout).not.toMatch(/loaded|called/);
-    expect(lines(stdout)[0]).toMatch(/^step 1\/1 /);
-    expect(stderr.match(/^(?:loaded|called)$/gm)).toEqual(["loaded", ...Array(4).fill("called")]);
-  });
-
   it("eval leaves out what has no room in the model's context, or ends with it", async () => {
     const args = ["eval", "--model", "embedded", "--data", "embedded", "--shots", "2", "--limit", "8"];
     args.push("--max-completion-length", "1", "--threads", "1", "--json");
