@@ -24,10 +24,6 @@ process.stdout.write = process.stderr.write.bind(process.stderr);
 
 const tell = (report: Report) => parentPort!.postMessage(report);
 
-// Standard output is for results, which a module's own lines would spoil. To be read by whoever started this thread they
-// would have to hold the process, for as long as it is there.
-process.stdout.write = process.stderr.write.bind(process.stderr);
-
 try {
   const loaded = (await import((workerData as { url: string }).url)) as { default?: unknown };
   parentPort!.on("message", (call: Call) => answer(loaded.default as (...given: unknown[]) => unknown, call));
