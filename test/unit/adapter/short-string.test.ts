@@ -24,9 +24,10 @@ describe("short string", () => {
     expect(() => decodeShort(text)).toThrow(message);
   });
 
-  it("has less than 100 characters for 13 numbers in bf16", () => {
+  it("has 66 characters for 13 numbers in bf16, 100 in fp32", () => {
     const text = encodeShort(thirteen);
-    expect(text.length).toBeLessThan(100);
+    expect(text).toHaveLength(66);
+    expect(encodeShort({ ...thirteen, spec: { ...thirteen.spec, dtype: "fp32" } })).toHaveLength(100);
     expect(text).toMatch(/^tl1-[A-Za-z0-9_-]+$/);
     expect(decodeShort(text)).toEqual(thirteen);
     const large = {
