@@ -244,8 +244,8 @@ describe("help", () => {
 
   it("sft --help has the options that it uses, and no other", async () => {
     const { stdout } = await runCli(["sft", "--help"]);
-    expect(stdout).toMatch(/--num-prompts <n>\s+worked answers a step/);
-    expect(stdout).toMatch(/--optim <name>\s+optimiser; of adamw, sgd \(/);
+    expect(stdout).toMatch(/--num-prompts <n>\s+worked answers in a step/);
+    expect(stdout).toMatch(/--optim <name>\s+optimiser; one of adamw, sgd \(default: /);
     expect(stdout).not.toMatch(/Reward:|Loss:|--temperature|--num-generations|--estimator|natural/);
   });
 
