@@ -36,6 +36,9 @@ export function generateCommand(program: Command): void {
 async function run(command: Command, given: string | undefined, options: Options): Promise<void> {
   const config = resolvedFields(command);
   checkSampled(command, options.temperature);
+  if (options.text && config.system !== null) {
+    throw new TinyLoraError("ERR_USAGE", "--system has no effect with --text: the prompt is all that the model reads");
+  }
   const adapter = await loadAdapter(options.adapter);
   const prompt = given ?? (await readInput("-"));
   if (prompt.trim() === "" && !options.text)

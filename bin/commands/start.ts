@@ -17,6 +17,7 @@ import {
   type TrainConfig,
   type TrainOptions,
 } from "../../lib/index.js";
+import { checkNoRun } from "../../lib/run/folder.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { givenFields } from "../flags.js";
@@ -88,6 +89,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
   const config = resolveConfig({ ...DEMONSTRATION, ...given }, "flags");
   config.model = findModel(config.model);
   await interruptible(async (signal) => {
+    if (run !== undefined) await checkNoRun(run);
     const started = performance.now();
     const engine = await loadEngine(config, signal);
     try {

@@ -83,6 +83,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["bench", "--device", "cuda", "--threads", "2"], /--threads: expected nothing, since device is cuda/],
     [["score", "--temperature", "warm"], /Expected a number/],
     [["score", "--max-sequences", "2"], /unknown option/],
+    [["generate", "--text", "--system", "Be brief.", "hello"], /--system has no effect with --text/],
     [["generate", "--top-p", "2", "hello"], /top_p: expected at most 1, found 2/],
     [["info", "--r", "17"], /^error: flags: r: expected at most 16, found 17$/m],
     [["train", "--model", "embedded", "--data", "embedded", "--r", "17"], /: r: expected at most 16, found 17$/m],
@@ -194,7 +195,7 @@ describe("failures: exit code 1 and one line", () => {
     ],
     [
       ["import", "test", "--output", "x"],
-      /adapter_config\.json: cannot be read \(ENOENT\): expected a folder that PEFT saved$/m,
+      /adapter_config\.json: cannot be read \(no such file\): expected a folder that PEFT saved$/m,
     ],
   ])("what is wrong with files before a model is loaded: %j", async (args, message) => {
     const { code, stderr } = await runCli([...args, "--model", "no-such-model"]);
