@@ -1,6 +1,7 @@
 /** Flags of the scripts here: what is wrong with one, and what a script fails of, is told in a line. */
 import { readFileSync } from "node:fs";
 import { type ParseArgsConfig, parseArgs } from "node:util";
+import { isMissing } from "../lib/files.js";
 
 const NUMBER_TYPES = ["bf16", "fp32"];
 
@@ -69,7 +70,8 @@ function headOf(file: string): string {
 }
 
 /** Errors of this package and of the system are for whoever ran the script, others for whoever wrote it. */
-function tell(error: Error & { code?: unknown }): void {
-  console.error(typeof error.code === "string" ? `error: ${error.message}` : error);
+function tell(error: NodeJS.ErrnoException): void {
+  const message = error.path !== undefined && isMissing(error) ? `${error.path}: no such file` : error.message;
+  console.error(typeof error.code === "string" ? `error: ${message}` : error);
   process.exit(1);
 }

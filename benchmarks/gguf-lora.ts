@@ -14,7 +14,7 @@
  *   --new-tokens N     tokens of a continuation (48)
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Adapter, Engine, randomUniform } from "../lib/index.js";
@@ -33,6 +33,9 @@ const { values: options } = readFlags({
   },
 });
 const llamacpp = options.llamacpp ?? refuse("--llamacpp: expected the folder that holds node-llama-cpp, found nothing");
+if (!existsSync(join(llamacpp, "node_modules", "node-llama-cpp"))) {
+  refuse(`--llamacpp: expected the folder that holds node-llama-cpp, found ${llamacpp}`);
+}
 const newTokens = Number(options["new-tokens"]);
 
 /** Numbers of a standard normal distribution's size, each a function of its place. */

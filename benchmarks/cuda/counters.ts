@@ -19,6 +19,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { counterRows } from "../../bin/counters.js";
 import { MODELS } from "../../bin/shapes.js";
+import { LARGEST_RANK } from "../../lib/adapter/spec.js";
 import { byClass, fusionCost, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
 import { readFlags, refuse } from "../flags.js";
 import { withAllTiles } from "./all-tiles.js";
@@ -40,6 +41,7 @@ const { values: options } = readFlags({
   },
 });
 const rank = Number(options.rank);
+if (rank > LARGEST_RANK) refuse(`--rank: expected at most ${LARGEST_RANK}, found ${rank}`);
 const models = options.models.split(",");
 const unknown = models.find((name) => !(name in MODELS));
 if (unknown !== undefined) refuse(`--models: expected names of ${Object.keys(MODELS).join(", ")}, found ${unknown}`);
