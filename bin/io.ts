@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { whyNot } from "../lib/files.js";
+import { whyNot } from "../lib/error.js";
 import { TinyLoraError, writeFileAtomic } from "../lib/index.js";
 
 /** Bytes of standard input, which may have no end. */

@@ -67,12 +67,6 @@ export function isMissing(error: unknown): boolean {
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
-/** Why a file cannot be had, for a message. */
-export function whyNot(error: unknown): string | undefined {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" ? "no such file" : code;
-}
-
 async function refusable<T>(what: string, access: () => Promise<T>): Promise<T> {
   try {
     return await access();

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { TinyLoraError } from "../error.js";
-import { whyNot, writeFileAtomic } from "../files.js";
+import { TinyLoraError, whyNot } from "../error.js";
+import { writeFileAtomic } from "../files.js";
 import type { ModuleType } from "../native/addon.js";
 import { MODULE_TYPES } from "./modules.js";
 import {

@@ -1,8 +1,7 @@
 /** Rows of data files: .jsonl, .json, .csv, .tsv, .parquet. */
 import { access, constants, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
-import { TinyLoraError } from "../error.js";
-import { whyNot } from "../files.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { show } from "../show.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";

@@ -3,8 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
-import { TinyLoraError } from "../error.js";
-import { whyNot } from "../files.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { readSafetensors } from "../model/safetensors.js";
 import { show } from "../show.js";
 

@@ -1,6 +1,5 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
-import { TinyLoraError } from "../error.js";
-import { whyNot } from "../files.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { Fields, isObject } from "./fields.js";
 
 /** Opens a file for one synchronous look; `size` is that of the open file. */
