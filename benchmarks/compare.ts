@@ -1,19 +1,25 @@
 /**
- * Runs ours and the peers' scripts in turns on this machine and prints each figure with its ratio. A peer's script must
- * print measurements as measurement.ts does.
+ * Ours beside the peers: runs our script and theirs in turns on this machine, and prints a table with a line for each figure
+ * and contestant, with the median of the rounds and how many times better ours is.
  *
- *   npx tsx benchmarks/compare.ts sampling --peers DIR [--batch 64] [--rounds 3] [--python DIR/.cache/venv/bin/python]
- *   npx tsx benchmarks/compare.ts grpo --peers DIR
- *   npx tsx benchmarks/compare.ts products --peers DIR
+ *   npx tsx benchmarks/compare.ts grpo --peers DIR            a GRPO step, beside TRL + PEFT
+ *   npx tsx benchmarks/compare.ts sampling --peers DIR        sampling, beside transformers and llama.cpp
+ *   npx tsx benchmarks/compare.ts products --peers DIR        one linear layer, beside PEFT's
+ *
+ *   --peers DIR      folder of the peers' scripts, which print measurements as measurement.ts does (../shared/peers)
+ *   --python FILE    the peers' interpreter (DIR/.cache/venv/bin/python)
+ *   --batch N        sampling: how many prompts at a time (64)
+ *   --rounds N       how often each is run (3)
+ *   --json           print every measurement, too
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
+import { readFlags, refuse } from "./flags.js";
 import { type Measurement, median } from "./measurement.js";
 
-const { values: options, positionals } = parseArgs({
+const { values: options, positionals } = readFlags({
   allowPositionals: true,
   options: {
     peers: { type: "string", default: "../shared/peers" },
@@ -94,18 +100,14 @@ const comparisons: Record<string, Comparison> = {
   },
 };
 
-const comparison = comparisons[positionals[0] ?? ""];
-if (!comparison) {
-  console.error(`expected one of ${Object.keys(comparisons).join(", ")}, found ${positionals[0] ?? "nothing"}`);
-  process.exit(2);
-}
-
+const wanted = positionals.join(" ") || "nothing";
+const comparison =
+  comparisons[wanted] ?? refuse(`expected one of ${Object.keys(comparisons).join(", ")}, found ${wanted}`);
 if (!existsSync(python)) {
-  console.error(`${python}: no such interpreter: make it with setup.sh in ${options.peers}, or name one with --python`);
-  process.exit(2);
+  refuse(`${python}: no such interpreter; make it with setup.sh in ${options.peers}, or name one with --python`);
 }
 
-if (positionals[0] === "sampling" && !existsSync(bf16Gguf)) {
+if (wanted === "sampling" && !existsSync(bf16Gguf)) {
   spawnSync(python, [peer("dequantize_gguf.py"), "--format", "BF16"], { stdio: "inherit" });
 }
 

@@ -1,24 +1,29 @@
 /**
- * Adapters of a GGUF model, exported by `tinylora-native export --format gguf` and run by llama.cpp over that model:
- * log-probabilities and greedy continuations of GSM8K problems, against ours in fp32. Prints measurements.
+ * Do our exports mean the same to llama.cpp? Adapters of a GGUF model, written by `tinylora-native export --format gguf` and
+ * run by llama.cpp over that model: log-probabilities and greedy continuations of GSM8K problems, against ours in fp32. The
+ * model is taken with its weights widened to fp32, and as the file is; there llama.cpp also rounds what goes into each
+ * product. Prints measurements. Needs `npm run build`.
  *
  *   npm install --prefix DIR --omit=optional node-llama-cpp @node-llama-cpp/linux-x64
  *   npx tsx benchmarks/gguf-lora.ts --llamacpp DIR
  *
- * The model is taken with its weights widened to fp32, and as the file is; there llama.cpp also rounds what goes into
- * each product.
+ *   --llamacpp DIR     folder that holds node-llama-cpp
+ *   --model FILE       .gguf file of Q4_1, Q8_0 and F32 tensors (SmolLM2-135M-Instruct in ../shared/models)
+ *   --data FILE        JSONL with a "question" a line (../shared/data/gsm8k/train.jsonl)
+ *   --problems N       how many (8)
+ *   --new-tokens N     tokens of a continuation (48)
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { Adapter, Engine, randomUniform } from "../lib/index.js";
+import { readFlags, refuse } from "./flags.js";
 import { writeGgufF32 } from "./gguf-f32.js";
 import { LlamaCpp } from "./llamacpp.js";
 import { emit } from "./measurement.js";
 
-const { values: options } = parseArgs({
+const { values: options } = readFlags({
   options: {
     llamacpp: { type: "string" },
     model: { type: "string", default: "../shared/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf" },
@@ -27,7 +32,10 @@ const { values: options } = parseArgs({
     "new-tokens": { type: "string", default: "48" },
   },
 });
-if (options.llamacpp === undefined) throw new Error("--llamacpp: expected the folder that holds node-llama-cpp");
+const llamacpp = options.llamacpp ?? refuse("--llamacpp: expected the folder that holds node-llama-cpp, found nothing");
+if (!existsSync(join(llamacpp, "node_modules", "node-llama-cpp"))) {
+  refuse(`--llamacpp: expected the folder that holds node-llama-cpp, found ${llamacpp}`);
+}
 const newTokens = Number(options["new-tokens"]);
 
 /** Numbers of a standard normal distribution's size, each a function of its place. */
@@ -57,7 +65,7 @@ const adapters: Readonly<Record<string, (engine: Engine) => Adapter>> = {
 };
 
 const work = mkdtempSync(join(tmpdir(), "tinylora-gguf-"));
-const llama = await LlamaCpp.open(options.llamacpp);
+const llama = await LlamaCpp.open(llamacpp);
 try {
   const widened = join(work, "f32.gguf");
   await writeGgufF32(options.model, widened);

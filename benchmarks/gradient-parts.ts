@@ -1,28 +1,44 @@
 /**
- * What it costs to tell the gradient of v apart: seconds of forward and back over the same completions, in turns.
- *   npx tsx benchmarks/gradient-parts.ts --model embedded --r 16 --target down_proj
+ * What it costs to tell the gradient of v apart: seconds of forward and backward passes over the same completions, for the
+ * gradient as a whole, by problem, and by completion (then each has a prompt of its own), in turns.
+ *
+ *   npx tsx benchmarks/gradient-parts.ts --r 16 --target down_proj
+ *
+ *   --model PATH       embedded, a Hugging Face folder or a .gguf file (embedded)
+ *   --r N, --u N       rank, and numbers that are trained (2, 13)
+ *   --target NAME      the only module that is adapted, such as down_proj (all of them)
+ *   --prompts N        problems (16)
+ *   --generations N    completions of each (8)
+ *   --prompt-tokens N  tokens of a prompt (60)
+ *   --new-tokens N     tokens of a completion (50)
+ *   --turns N          how often each is timed (15)
+ *   --dtype bf16|fp32  number type of the weights (bf16)
+ *   --threads N        compute threads (2)
  */
-import { parseArgs } from "node:util";
-import { Adapter, Engine, findModel, type ModuleType } from "../lib/index.js";
+import { Adapter, Engine, findModel, MODULE_TYPES, type ModuleType } from "../lib/index.js";
 import { packPasses, type Sequence } from "../lib/train/pass.js";
 import type { Completion, Group } from "../lib/train/rollout.js";
+import { readFlags } from "./flags.js";
 import { median } from "./measurement.js";
 
-const { values: options } = parseArgs({
-  options: {
-    model: { type: "string", default: "embedded" },
-    dtype: { type: "string", default: "bf16" },
-    threads: { type: "string", default: "2" },
-    r: { type: "string", default: "2" },
-    u: { type: "string", default: "13" },
-    target: { type: "string" },
-    prompts: { type: "string", default: "16" },
-    generations: { type: "string", default: "8" },
-    "prompt-tokens": { type: "string", default: "60" },
-    "new-tokens": { type: "string", default: "50" },
-    turns: { type: "string", default: "15" },
+const { values: options } = readFlags(
+  {
+    options: {
+      model: { type: "string", default: "embedded" },
+      dtype: { type: "string", default: "bf16" },
+      threads: { type: "string", default: "2" },
+      r: { type: "string", default: "2" },
+      u: { type: "string", default: "13" },
+      target: { type: "string" },
+      prompts: { type: "string", default: "16" },
+      generations: { type: "string", default: "8" },
+      "prompt-tokens": { type: "string", default: "60" },
+      "new-tokens": { type: "string", default: "50" },
+      turns: { type: "string", default: "15" },
+    },
   },
-});
+  { target: MODULE_TYPES },
+);
 
 const engine = await Engine.load(findModel(options.model), {
   dtype: options.dtype === "fp32" ? "fp32" : "bf16",

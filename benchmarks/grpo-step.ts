@@ -1,14 +1,24 @@
 /**
- * Seconds of a GRPO step with 13 numbers on GSM8K: --prompts problems, --generations completions of exactly --new-tokens
- * tokens each, rewards by the share of digits, one update. The counterpart of the peers' grpo_trl.py.
+ * How many seconds a GRPO step with 13 numbers on GSM8K takes: --prompts problems, --generations completions of exactly
+ * --new-tokens tokens each, rewarded by their share of digits, one update. The counterpart of the peers' grpo_trl.py. Prints
+ * measurements: the step, its sampling, its training (the rest), the peak of memory, and the largest difference between the
+ * log-probabilities of sampler and trainer.
  *
- *   npx tsx benchmarks/grpo-step.ts --model MODEL --prompts 4 --generations 8 --new-tokens 128
+ *   npx tsx benchmarks/grpo-step.ts --prompts 4 --generations 8 --new-tokens 128
+ *
+ *   --model PATH       Hugging Face folder or .gguf file (../shared/models/SmolLM2-135M-Instruct)
+ *   --prompts N        problems in a step (4)
+ *   --generations N    completions of each (8)
+ *   --new-tokens N     tokens of each completion (128)
+ *   --steps N          steps; the first warms up, and the median of the others is printed (3)
+ *   --dtype bf16|fp32  number type of the weights (bf16)
+ *   --threads N        compute threads (2)
  */
-import { parseArgs } from "node:util";
 import { Adapter, Engine, GrpoTrainer, type StepReport, type TrainablePolicy } from "../lib/index.js";
+import { readFlags } from "./flags.js";
 import { emit, median, peakRssMib } from "./measurement.js";
 
-const { values: options } = parseArgs({
+const { values: options } = readFlags({
   options: {
     model: { type: "string", default: "../shared/models/SmolLM2-135M-Instruct" },
     dtype: { type: "string", default: "bf16" },

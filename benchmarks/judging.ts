@@ -1,8 +1,15 @@
-// How long judging takes: milliseconds of this process for each pair of Math-Verify's cases (test/unit/reward/cases).
-//   npx tsx benchmarks/judging.ts
+/**
+ * How long judging an answer takes: milliseconds of this process for each pair of Math-Verify's cases
+ * (test/unit/reward/cases). Prints the median, the 99th percentile and the most.
+ *
+ *   npx tsx benchmarks/judging.ts
+ */
 import { readFileSync } from "node:fs";
 import { grade } from "../lib/reward/answer.js";
+import { readFlags } from "./flags.js";
 import { emit } from "./measurement.js";
+
+readFlags({});
 
 const lines = readFileSync(new URL("../test/unit/reward/cases/math-verify.jsonl", import.meta.url), "utf8").trim();
 const pairs = lines.split("\n").map((line) => JSON.parse(line) as { gold: string; pred: string });

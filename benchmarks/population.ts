@@ -1,19 +1,33 @@
 /**
- * Steps a second of --members runs that differ in seed, learning rate and projection seed: one after another, and side
- * by side on the same engine, in turns. Checks that both end at the same v. `--runs` writes run folders, with a
- * checkpoint every step, as a sweep does.
+ * Is a population faster than its runs one after another? Steps a second of --members runs that differ in seed, learning rate
+ * and projection seed: one after another, and side by side on the same engine, in turns. Checks that both end at the same v,
+ * bit for bit. Prints measurements; population/ratio is the time of the first way over that of the second.
  *
- *   npx tsx benchmarks/population.ts --model embedded --data embedded
+ *   npx tsx benchmarks/population.ts                 no run folders
+ *   npx tsx benchmarks/population.ts --runs          run folders with a checkpoint every step, as a sweep writes them
  *   npx tsx benchmarks/population.ts --model MODEL --data gsm8k --members 8 --steps 1 --new-tokens 64
+ *
+ *   --model PATH       embedded, a Hugging Face folder or a .gguf file (embedded)
+ *   --data NAME        data set (embedded)
+ *   --members N        runs (16)
+ *   --steps N          steps of each (10)
+ *   --prompts N        problems in a step (4)
+ *   --generations N    completions of each (4)
+ *   --new-tokens N     tokens of a completion at most (64)
+ *   --shots N          worked examples before each problem (0)
+ *   --max-sequences N  sequences sampled side by side at most (64)
+ *   --rounds N         how often both ways are timed (3)
+ *   --dtype bf16|fp32  number type of the weights (bf16)
+ *   --threads N        compute threads (2)
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { Adapter, Engine, findModel, GrpoTrainer, Population, type TrainablePolicy } from "../lib/index.js";
+import { readFlags } from "./flags.js";
 import { emit, median, peakRssMib } from "./measurement.js";
 
-const { values: options } = parseArgs({
+const { values: options } = readFlags({
   options: {
     model: { type: "string", default: "embedded" },
     data: { type: "string", default: "embedded" },

@@ -1,26 +1,39 @@
 /**
- * Tokens per second of sampling several GSM8K prompts side by side: temperature 1, the whole vocabulary, exactly
- * --new-tokens tokens a sequence (nothing stops one). The counterpart of the peers' generate_hf.py.
+ * How many tokens per second sampling makes, for several GSM8K prompts side by side: temperature 1, the whole vocabulary,
+ * exactly --new-tokens tokens a sequence (nothing stops one). The counterpart of the peers' generate_hf.py. Prints
+ * measurements: prefill (the first token of each prompt), decode (the others), whole (both), and the peak of memory.
  *
- *   npx tsx benchmarks/sampling.ts --model MODEL --data GSM8K.jsonl --batches 64 --adapter tinylora
+ *   npx tsx benchmarks/sampling.ts --batches 64
+ *
+ *   --model PATH       Hugging Face folder or .gguf file (../shared/models/SmolLM2-135M-Instruct)
+ *   --data FILE        JSONL with a "question" a line (../shared/data/gsm8k/train.jsonl)
+ *   --batches N,N,...  how many prompts at a time (1,8,64)
+ *   --new-tokens N     tokens sampled for each prompt (128)
+ *   --adapter NAME     tinylora: with 13 numbers attached; none: the model alone (tinylora)
+ *   --repeats N        measure each this often and take the median (1)
+ *   --dtype bf16|fp32  number type of the weights (bf16)
+ *   --threads N        compute threads (2)
  */
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { Adapter, Engine } from "../lib/index.js";
+import { readFlags } from "./flags.js";
 import { emit, median, peakRssMib } from "./measurement.js";
 
-const { values: options } = parseArgs({
-  options: {
-    model: { type: "string", default: "../shared/models/SmolLM2-135M-Instruct" },
-    data: { type: "string", default: "../shared/data/gsm8k/train.jsonl" },
-    dtype: { type: "string", default: "bf16" },
-    threads: { type: "string", default: "2" },
-    batches: { type: "string", default: "1,8,64" },
-    "new-tokens": { type: "string", default: "128" },
-    repeats: { type: "string", default: "1" },
-    adapter: { type: "string", default: "tinylora" },
+const { values: options } = readFlags(
+  {
+    options: {
+      model: { type: "string", default: "../shared/models/SmolLM2-135M-Instruct" },
+      data: { type: "string", default: "../shared/data/gsm8k/train.jsonl" },
+      dtype: { type: "string", default: "bf16" },
+      threads: { type: "string", default: "2" },
+      batches: { type: "string", default: "1,8,64" },
+      "new-tokens": { type: "string", default: "128" },
+      repeats: { type: "string", default: "1" },
+      adapter: { type: "string", default: "tinylora" },
+    },
   },
-});
+  { adapter: ["tinylora", "none"] },
+);
 const newTokens = Number(options["new-tokens"]);
 const batches = options.batches.split(",").map(Number);
 const largest = Math.max(...batches);

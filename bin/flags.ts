@@ -66,8 +66,8 @@ export function resolvedFields(command: Command): TrainConfig {
 function optionOf(field: Field): Option {
   const value = field.type === "boolean" ? "[true|false]" : `<${placeholder(field)}>`;
   const standard = shownDefault(field.default);
-  const choices = field.choices ? `; of ${field.choices.join(", ")}` : "";
-  const description = `${field.description}${choices}${standard ? ` (${standard})` : ""}`;
+  const choices = field.choices ? `; ${field.type === "list" ? "any" : "one"} of ${field.choices.join(", ")}` : "";
+  const description = `${field.description}${choices}${standard ? ` (default: ${standard})` : ""}`;
   return new Option(`${field.flag} ${value}`, description).helpGroup(`${field.section}:`);
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { whyNot } from "../lib/error.js";
 import { TinyLoraError, writeFileAtomic } from "../lib/index.js";
 
 /** Bytes of standard input, which may have no end. */
@@ -11,7 +12,7 @@ export async function readInput(path: string): Promise<string> {
     return (await textOf(process.stdin)).trimEnd();
   }
   return readFile(path, "utf8").catch((cause) => {
-    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${cause.code})`, { cause });
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${whyNot(cause)})`, { cause });
   });
 }
 

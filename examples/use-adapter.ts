@@ -6,7 +6,10 @@
 import { Adapter, Engine, findModel } from "tinylora-native";
 
 const [source, model, question = "Tom has 3 boxes of 12 eggs and breaks 4. How many are left?"] = process.argv.slice(2);
-if (source === undefined) throw new Error("expected an adapter: a run folder or a string that begins with tl1-");
+if (source === undefined) {
+  console.error("expected an adapter, a run folder or a string that begins with tl1-, found nothing");
+  process.exit(2);
+}
 
 const adapter = await Adapter.load(source);
 await using engine = await Engine.load(findModel(model));

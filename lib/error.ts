@@ -8,3 +8,9 @@ export class TinyLoraError extends Error {
     this.code = code;
   }
 }
+
+/** Why a file cannot be had, for a message. */
+export function whyNot(error: unknown): string | undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" ? "no such file" : code;
+}

@@ -1,18 +1,27 @@
 /**
- * All evidence that needs no GPU, in one command: npx tsx benchmarks/cuda/counters.ts [--models a,b] [--rows 1,512]
- * What the CUDA kernels do on layers of real shapes, counted by the stand-in for the driver as an A100 and as an H100, what
- * that comes to on a GPU (estimate.ts, estimate-wgmma.ts) and in a GRPO step of one run and of 16 (estimate-population.ts),
- * what ptxas makes of every kernel (registers.mjs), and how fast the stand-in is on this machine. Writes
- * benchmarks/cuda/counters.json and the tables of docs/performance.md between its markers. Needs nvcc.
- * Of each launch two blocks along each axis of the grid run, the last and a middle one; the middle one stands for all
- * others. Attention forward runs whole.
+ * All evidence on the CUDA kernels that needs no GPU, in one command. Needs nvcc.
+ *
+ *   npx tsx benchmarks/cuda/counters.ts
+ *
+ *   --models A,B,...   shapes of these models (smollm2-135m,qwen2.5-0.5b,qwen2.5-1.5b,qwen2.5-7b)
+ *   --rows N,N,...     rows of a pass (1,512)
+ *   --rank N           rank of the update (2)
+ *
+ * It tells what the kernels do on layers of real shapes, counted by the stand-in for the driver as an A100 and as an H100;
+ * what that comes to on a GPU (estimate.ts, estimate-wgmma.ts) and in a GRPO step of one run and of 16
+ * (estimate-population.ts); what ptxas makes of every kernel (registers.mjs); and how fast the stand-in is on this machine.
+ * It writes benchmarks/cuda/counters.json, and the tables of docs/performance.md between its markers.
+ *
+ * Of each launch two blocks along each axis of the grid run, the last and a middle one; the middle one stands for all others.
+ * Attention forward runs whole.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { counterRows } from "../../bin/counters.js";
 import { MODELS } from "../../bin/shapes.js";
+import { LARGEST_RANK } from "../../lib/adapter/spec.js";
 import { byClass, fusionCost, type Launch, type LayerCounts, type ProductCounts, total } from "../../lib/index.js";
+import { readFlags, refuse } from "../flags.js";
 import { withAllTiles } from "./all-tiles.js";
 import { GPUS } from "./estimate.js";
 import { type Counted, countAs, countCubeAs } from "./layer-counts.js";
@@ -24,7 +33,7 @@ import { measure } from "./registers.mjs";
 import { standInTimes } from "./stand-in.js";
 import { type Kernel, tables } from "./tables.js";
 
-const { values: options } = parseArgs({
+const { values: options } = readFlags({
   options: {
     models: { type: "string", default: "smollm2-135m,qwen2.5-0.5b,qwen2.5-1.5b,qwen2.5-7b" },
     rows: { type: "string", default: "1,512" },
@@ -32,7 +41,10 @@ const { values: options } = parseArgs({
   },
 });
 const rank = Number(options.rank);
+if (rank > LARGEST_RANK) refuse(`--rank: expected at most ${LARGEST_RANK}, found ${rank}`);
 const models = options.models.split(",");
+const unknown = models.find((name) => !(name in MODELS));
+if (unknown !== undefined) refuse(`--models: expected names of ${Object.keys(MODELS).join(", ")}, found ${unknown}`);
 const wanted = {
   models: Object.fromEntries(models.map((name) => [name, MODELS[name]!])),
   rows: options.rows.split(",").map(Number),

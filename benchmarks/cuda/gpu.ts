@@ -1,8 +1,16 @@
 /**
- * Everything for a machine with a GPU, in one command: npm run gpu [-- --shapes MODEL --rows 1,512,4096 --skip-tests]
- * Builds, runs the whole suite on the device, then times our products (events) beside cuBLAS and PEFT's TinyLoRA layer
- * through torch, where the python of TINYLORA_PYTHON (python3) has them. Writes benchmarks/cuda/results/DATE.json and .md,
- * or in the folder of --results.
+ * Everything for a machine with a GPU, in one command: builds, runs the whole suite on the device, then times our products
+ * (events) beside cuBLAS's and PEFT's TinyLoRA layer, through torch, where the python of TINYLORA_PYTHON (python3) has them.
+ *
+ *   npm run gpu
+ *   npm run gpu -- --shapes qwen2.5-7b --rows 1,512,4096 --skip-tests
+ *
+ *   --shapes MODEL     whose layers (qwen2.5-1.5b)
+ *   --rows N,N,...     rows multiplied at a time (1,64,512,4096)
+ *   --device NAME      cuda (the first usable GPU) or cuda:N (cuda)
+ *   --seconds S        least time spent on each of our products (0.2)
+ *   --results DIR      where DATE.json and DATE.md go (benchmarks/cuda/results)
+ *   --skip-tests       only the times
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,11 +19,13 @@ import { parseArgs } from "node:util";
 import { parseCounts, parseNumber } from "../../bin/arguments.js";
 import { linearShapes, MODELS } from "../../bin/shapes.js";
 import { machine } from "../../lib/index.js";
+import { answerHelp } from "../flags.js";
 import { type Ours, type Peers, type PeerTime, report } from "./gpu-report.js";
 
 const root = join(import.meta.dirname, "../..");
 const driver = process.env.TINYLORA_CUDA_DRIVER ?? "libcuda.so.1";
 
+answerHelp();
 // All that can be wrong with the options is told before the suite, which takes long.
 const options = given();
 const model = MODELS[options.shapes];

@@ -1,11 +1,18 @@
-// What ptxas makes of every CUDA kernel: registers, spills, shared memory, and from them how many blocks and warps fit on
-// one multiprocessor. node benchmarks/cuda/registers.mjs [--json] [--architectures sm_80,sm_90a,sm_100] [kernel files]
-// Prints Markdown; needs nvcc, no GPU. Leaves with 1 where a kernel spills.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+
+const HELP = `What ptxas makes of every CUDA kernel: registers, spilled bytes, shared memory, and from them how many blocks and warps
+fit on one multiprocessor. Prints a table in Markdown; the exit code is 1 where a kernel spills. Needs nvcc and no GPU.
+
+  node benchmarks/cuda/registers.mjs                        all kernels
+  node benchmarks/cuda/registers.mjs norm.cu rope.cu        those of these files in native/cuda/kernels
+
+  --architectures A,B,...   for which GPUs (sm_80,sm_90a,sm_100)
+  --json                    print JSON instead`;
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const folder = join(root, "native", "cuda", "kernels");
@@ -166,12 +173,32 @@ function markdown(kernels) {
 }
 
 function main(argv) {
-  const at = argv.indexOf("--architectures");
-  const architectures = at < 0 ? undefined : argv[at + 1].split(",");
-  const named = argv.filter((word, i) => !word.startsWith("--") && (at < 0 || i !== at + 1));
+  const { values, positionals: named } = given(argv);
+  if (values.help) return console.log(HELP);
+  const architectures = values.architectures?.split(",");
+  const strange = architectures?.find((one) => !(one in MULTIPROCESSOR));
+  if (strange !== undefined) {
+    refuse(`--architectures: expected any of ${Object.keys(MULTIPROCESSOR).join(", ")}, found ${strange || "nothing"}`);
+  }
+  const missing = named.find((one) => !kernelFiles().includes(one));
+  if (missing !== undefined) refuse(`${missing}: expected a file in native/cuda/kernels`);
   const kernels = measure(architectures, named.length > 0 ? named : undefined);
-  console.log(argv.includes("--json") ? JSON.stringify(kernels, null, 2) : markdown(kernels));
+  console.log(values.json ? JSON.stringify(kernels, null, 2) : markdown(kernels));
   if (kernels.some(({ spills }) => spills > 0)) process.exitCode = 1;
+}
+
+function given(args) {
+  const options = { help: { type: "boolean" }, json: { type: "boolean" }, architectures: { type: "string" } };
+  try {
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    return refuse(error.message.split(/\. |\n/)[0]);
+  }
+}
+
+function refuse(message) {
+  console.error(`error: ${message} (--help says more)`);
+  process.exit(2);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) main(process.argv.slice(2));

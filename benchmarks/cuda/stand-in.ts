@@ -1,6 +1,8 @@
 /**
- * How fast the stand-in for the driver is on this machine: nanoseconds of CPU that one instruction
- * of a warp takes (benchmarks/cuda/cudasim.cpp, built here), and seconds of a GRPO step. npx tsx benchmarks/cuda/stand-in.ts prints the table.
+ * How fast the stand-in for the CUDA driver is on this machine: nanoseconds of CPU that one instruction of a warp takes
+ * (benchmarks/cuda/cudasim.cpp, built here), and seconds of a GRPO step. Prints a table. Needs nvcc.
+ *
+ *   npx tsx benchmarks/cuda/stand-in.ts
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -8,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cudasimLibrary } from "../../lib/native/cudasim.js";
 import { type Hooks, runTiny } from "../../test/trajectory/tiny-policy.js";
+import { readFlags } from "../flags.js";
 import { markdown } from "./markdown.js";
 
 export interface StandInTimes {
@@ -69,4 +72,7 @@ function run(command: string, args: string[]): string {
   return stdout;
 }
 
-if (process.argv[1] === import.meta.filename) console.log(standInTable(await standInTimes()));
+if (process.argv[1] === import.meta.filename) {
+  readFlags({});
+  console.log(standInTable(await standInTimes()));
+}

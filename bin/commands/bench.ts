@@ -62,27 +62,34 @@ interface Row {
 export function benchCommand(program: Command): void {
   program
     .command("bench")
-    .description("throughput of the plain and the fused product, forward and backward, next to this machine's limits")
+    .description(
+      "time the products of a model's layers, plain and with the fused update, beside the limits of this machine",
+    )
     .addOption(
-      new Option("--shapes <model>", "linear shapes of this model")
+      new Option("--shapes <model>", "whose layers: the shapes of this model's weights")
         .choices(Object.keys(MODELS))
         .default("smollm2-135m"),
     )
-    .option("--rows <a,b,...>", "row counts", (text) => text.split(",").map(countTo(MOST_ROWS)), [1, 8, 64, 512, 4096])
+    .option(
+      "--rows <a,b,...>",
+      "how many rows are multiplied at a time",
+      (text) => text.split(",").map(countTo(MOST_ROWS)),
+      [1, 8, 64, 512, 4096],
+    )
     .addOption(new Option("--dtype <dtype>", "type of the weights").choices(["bf16", "fp16", "fp32"]).default("bf16"))
     .option("--device <device>", "cpu, cuda (the first usable GPU), cuda:N, or cudasim for counters", "cpu")
     .addOption(
-      new Option("--path <path>", "instruction set; the best when not given").choices([
+      new Option("--path <path>", "instruction set; when not given the best one").choices([
         "amx",
         "avx512-bf16",
         "avx512",
         "avx2",
       ]),
     )
-    .option("--threads <n>", "compute threads; all cores when not given", countTo(1024))
+    .option("--threads <n>", "compute threads; when not given all cores", countTo(1024))
     .option("--r <n>", "rank of the fused update", countTo(16), 2)
-    .option("--seconds <number>", "least time spent on each number", parseSeconds, 0.2)
-    .option("--json", "print as JSON")
+    .option("--seconds <number>", "least time spent on measuring each number", parseSeconds, 0.2)
+    .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES)
     .action(run);
 }

@@ -59,35 +59,40 @@ interface Options {
 export function evalCommand(program: Command): void {
   const command = program
     .command("eval")
-    .description("accuracy on data sets, with or without an adapter, or of two side by side")
+    .description("measure accuracy on data sets: of the model, of an adapter, or of two side by side")
     .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
     .option(
       "--compare <adapter>",
-      'evaluate this one too ("base": no adapter) and the difference problem by problem',
+      "evaluate this adapter too (base: the model without one), and the difference problem by problem",
       parseName,
     )
     .option(
       "--benchmark <a,b,...>",
-      `data sets by name, in place of --data; of ${Object.keys(datasets).join(", ")}`,
+      `data sets by name, in place of --data; any of ${Object.keys(datasets).join(", ")}`,
       parseNames,
     )
-    .addOption(new Option("--split <name>", "part of the data set").choices(["train", "test"]).default("test"))
+    .addOption(new Option("--split <name>", "which part of the data set").choices(["train", "test"]).default("test"))
     .option("--limit <n>", "only the first n problems", parseCount)
-    .option("--samples <n>", "completions a problem", countTo(65536), 1)
+    .option("--samples <n>", "completions of each problem", countTo(65536), 1)
     .option(
       "--temperature <number>",
-      "0 is greedy; 0 for one sample and 1 for several when not given",
+      "temperature of sampling, 0 is greedy; when not given 0 for one sample and 1 for several",
       parseTemperature,
     )
     .addOption(
-      new Option("--k <a,b,...>", "report pass@k and maj@k for these k").argParser(parseCounts).default([], "none"),
+      new Option(
+        "--k <a,b,...>",
+        "report for these k how often one of k completions is right (pass@k), and the most frequent answer of k (maj@k)",
+      )
+        .argParser(parseCounts)
+        .default([], "none"),
     )
     .option("--output <file>", "write every completion to this JSONL file", parseName)
     .option("--report <file>", "write a report to this Markdown file", parseName)
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
   addFields(command, [...SAMPLER_KEYS, ...DATA_KEYS, ...PROMPT_KEYS, ...SAMPLING_KEYS], {
-    seed: "of sampling",
+    seed: "seed of sampling",
   });
   command.action((options: Options) => run(command, options));
 }

@@ -41,12 +41,12 @@ export function exportCommand(program: Command): void {
     .addOption(
       new Option(
         "--format <name>",
-        "plain LoRA for PEFT, for llama.cpp, PEFT's TinyLoRA, or a model with the adapter in its weights (in --dtype)",
+        "lora: plain LoRA, as PEFT and many servers load it; gguf: the same for llama.cpp; peft: PEFT's TinyLoRA; merged: a model with the adapter in its weights (of --dtype)",
       )
         .choices(FORMATS)
         .default("lora"),
     )
-    .requiredOption("--output <path>", "folder (lora, peft, merged) or file (gguf)", parseName)
+    .requiredOption("--output <path>", "where it goes: a folder (lora, peft, merged) or a file (gguf)", parseName)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((options: Options) => run(command, options));

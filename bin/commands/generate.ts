@@ -21,14 +21,14 @@ interface Options {
 export function generateCommand(program: Command): void {
   const command = program
     .command("generate")
-    .description("answer a prompt, streaming to the terminal")
-    .argument("[prompt]", "what to answer; read from standard input when not given")
+    .description("answer a prompt, printing each token as it is sampled")
+    .argument("[prompt]", "what to answer; when not given it is read from standard input")
     .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
-    .option("--temperature <number>", "0 is greedy", parseTemperature, 1)
+    .option("--temperature <number>", "temperature of sampling; 0 is greedy", parseTemperature, 1)
     .option("--text", "continue the prompt as plain text, without the chat template")
     .addHelpText("after", EXAMPLES);
   addFields(command, [...SAMPLER_KEYS, "system", "max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"], {
-    seed: "of sampling",
+    seed: "seed of sampling",
   });
   command.action((prompt: string | undefined, options: Options) => run(command, prompt, options));
 }
@@ -36,6 +36,9 @@ export function generateCommand(program: Command): void {
 async function run(command: Command, given: string | undefined, options: Options): Promise<void> {
   const config = resolvedFields(command);
   checkSampled(command, options.temperature);
+  if (options.text && config.system !== null) {
+    throw new TinyLoraError("ERR_USAGE", "--system has no effect with --text: the prompt is all that the model reads");
+  }
   const adapter = await loadAdapter(options.adapter);
   const prompt = given ?? (await readInput("-"));
   if (prompt.trim() === "" && !options.text)

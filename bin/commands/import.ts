@@ -16,8 +16,8 @@ Examples:
 export function importCommand(program: Command): void {
   const command = program
     .command("import")
-    .description("take over a LoRA or TinyLoRA adapter that PEFT saved")
-    .argument("<folder>", "folder with adapter_config.json and adapter_model.safetensors")
+    .description("make an adapter of a LoRA or TinyLoRA that PEFT saved")
+    .argument("<folder>", "PEFT's folder, with adapter_config.json and adapter_model.safetensors")
     .requiredOption("--output <folder>", "where the adapter goes", parseName)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);

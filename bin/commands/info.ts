@@ -54,9 +54,9 @@ interface Options {
 export function infoCommand(program: Command): void {
   const command = program
     .command("info")
-    .description("the model, what an adapter of it trains, and this machine; loads no weights")
+    .description("show the model, what an adapter of it trains, and this machine; loads no weights")
     .option(ADAPTER_FLAG, `describe this adapter: ${ADAPTER_HELP}; or a kind: ${KINDS.join(", ")}`, parseName)
-    .option("--json", "print as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES);
   addFields(command, ["model", ...ADAPTER_KEYS]);
   command.action((options: Options) => run(command, options));

@@ -13,10 +13,10 @@ export function plotCommand(program: Command): void {
   program
     .command("plot <folders...>")
     .description("draw sweeps and runs as SVG and PNG, with the data as CSV")
-    .option("--output <folder>", "for the files (plots in the first folder)", parseName)
+    .option("--output <folder>", "where the files go (default: plots in the first folder)", parseName)
     .option(
       "--by <keys>",
-      "options that ablations are drawn over (r,u,n_tie,v_dtype,tying, where they vary)",
+      "options that ablations are drawn over (default: r,u,n_tie,v_dtype,tying, where they vary)",
       parseNames,
     )
     .addHelpText("after", AFTER)

@@ -32,7 +32,7 @@ export function replayCommand(program: Command): void {
     .command("replay")
     .description("make a step of a run again, and tell whether it has the bits that the run kept")
     .argument("<run>", "folder of the run")
-    .requiredOption("--step <n>", "which step, from 1", parseCount)
+    .requiredOption("--step <n>", "which step; the first is 1", parseCount)
     .addHelpText("after", EXAMPLES);
   addFields(command, ["model", "device", "threads"]);
   command.action((run: string, { step }: { step: number }) => replay(command, run, step));

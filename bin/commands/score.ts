@@ -34,11 +34,11 @@ const inputSchema = z.array(
 export function scoreCommand(program: Command): void {
   const command = program
     .command("score")
-    .description("log-probability of every token of given texts or token ids, JSON in and out")
+    .description("tell the log-probability of every token of given texts or token ids; JSON in and out")
     .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
     .option("--input <file>", "JSON file, or - for standard input", parseName, "-")
     .option("--output <file>", "JSON file, or - for standard output", parseName, "-")
-    .option("--temperature <number>", "log-probabilities of logits / temperature", parsePositive, 1)
+    .option("--temperature <number>", "temperature that the logits are divided by", parsePositive, 1)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((options: Options) => run(command, options));

@@ -17,6 +17,7 @@ import {
   type TrainConfig,
   type TrainOptions,
 } from "../../lib/index.js";
+import { checkNoRun } from "../../lib/run/folder.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { givenFields } from "../flags.js";
@@ -25,12 +26,12 @@ import { Progress } from "../progress.js";
 import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
 
 const EXAMPLES = `
-Defaults in brackets are those of \`train\`; the demonstration has its own, and keeps a run only where --run is given.
+The defaults above are those of \`train\`. The demonstration has its own, and keeps a run only where --run is given.
 
 Examples:
   $ npx tinylora-native start                                   the embedded model, in less than a minute
   $ npx tinylora-native start --seed 1 --u 1                    the same with one number and another order
-  $ npx tinylora-native start --model path/to/model             with a model this is \`train\``;
+  $ npx tinylora-native start --model path/to/model             with a model of one's own this is \`train\``;
 
 /**
  * Of the demonstration; flags come over it. Of 13 projection seeds this one had the direction, measured on training
@@ -64,7 +65,7 @@ export function startCommand(program: Command): void {
   const command = program
     .command("start")
     .description(
-      "teach a small embedded model with 13 numbers; with --model, TINYLORA_MODEL, --data, --config or --resume: train",
+      "a demonstration: teach the small embedded model by changing 13 numbers; with --model, TINYLORA_MODEL, --data, --config or --resume it is train",
     )
     .addHelpText("after", EXAMPLES);
   addTrainingFlags(command, "grpo");
@@ -88,6 +89,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
   const config = resolveConfig({ ...DEMONSTRATION, ...given }, "flags");
   config.model = findModel(config.model);
   await interruptible(async (signal) => {
+    if (run !== undefined) await checkNoRun(run);
     const started = performance.now();
     const engine = await loadEngine(config, signal);
     try {

@@ -24,8 +24,8 @@ Examples:
   $ npx tinylora-native sweep sweep.yaml --dry-run                            check the file, list the members
   $ npx tinylora-native sweep sweep.yaml --model models/Qwen2.5-7B-Instruct   over the model of its base
 
-The file (docs/sweeps.md): base, grid, seeds, best_of, metric. Members that train v of the same model at the same r, u
-and tying run side by side, each with the bits that it has alone. Ctrl-C leaves a sweep that the same command goes on with.`;
+The file has base, grid, seeds, best_of and metric; docs/sweeps.md explains them. Members that train v of the same model at
+the same r, u and tying run side by side, each with the bits that it has alone. After Ctrl-C the same command goes on.`;
 
 interface Flags {
   folder?: string;
@@ -37,9 +37,13 @@ export function sweepCommand(program: Command): void {
   const command = program
     .command("sweep <file>")
     .description("train every member of a grid of options, and compare them")
-    .option("--folder <folder>", "of the sweep (runs/NAME of the file)", parseName)
-    .option("--population <n>", `members trained side by side at most (${DEFAULT_POPULATION})`, parseCount)
-    .option("--dry-run", "check the file and what it names, list its members, run nothing")
+    .option("--folder <folder>", "folder of the sweep (default: runs/NAME, for NAME.yaml)", parseName)
+    .option(
+      "--population <n>",
+      `how many members are trained side by side at most (default: ${DEFAULT_POPULATION})`,
+      parseCount,
+    )
+    .option("--dry-run", "check the file and what it names, list its members, and run nothing")
     .addHelpText("after", AFTER);
   addFields(command, [...SAMPLER_KEYS, "data", "eval_data"]);
   command.action((file: string, flags: Flags) => sweep(command, file, flags));

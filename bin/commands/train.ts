@@ -29,7 +29,8 @@ import { quoted } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
-Ctrl-C gives the running step up, saves the last finished one and leaves a run that can be resumed; twice stops at once.`;
+Ctrl-C gives up the step under way, saves the last finished one and leaves a run that can be resumed. A second Ctrl-C stops
+at once.`;
 
 const GRPO_EXAMPLES = `
 Examples:
@@ -74,8 +75,8 @@ function addCommand(program: Command, method: Method, name: string, description:
 /** Every option of the method, and where a run comes from and goes to. */
 export function addTrainingFlags(command: Command, method: Method): void {
   command
-    .option("--config <file>", "YAML or JSON file of options; flags come over it", parseName)
-    .option("--run <folder>", "folder of the run (runs/DATA-TIME)", parseName)
+    .option("--config <file>", "YAML or JSON file of options; flags override it", parseName)
+    .option("--run <folder>", "folder of the run (default: runs/DATA-TIME)", parseName)
     .option(
       "--resume <run>",
       "go on with the run in this folder; of the flags, only --max-steps, --model, --device and --threads apply",

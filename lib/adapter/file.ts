@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { TinyLoraError } from "../error.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { writeFileAtomic } from "../files.js";
 import type { ModuleType } from "../native/addon.js";
 import { MODULE_TYPES } from "./modules.js";
@@ -140,7 +140,7 @@ async function findFolder(path: string): Promise<string> {
 
 async function readOrRefuse(path: string): Promise<Buffer> {
   return readFile(path).catch((cause) => {
-    throw new TinyLoraError("ERR_ADAPTER", `${path}: cannot be read (${cause.code})`, { cause });
+    throw new TinyLoraError("ERR_ADAPTER", `${path}: cannot be read (${whyNot(cause)})`, { cause });
   });
 }
 

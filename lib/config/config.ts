@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { parse, YAMLParseError } from "yaml";
 import type { z } from "zod";
-import { TinyLoraError } from "../error.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { show } from "../show.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
@@ -55,9 +55,7 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
     text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
   } catch (cause) {
     if (cause instanceof TinyLoraError) throw cause;
-    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
-      cause,
-    });
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${whyNot(cause)})`, { cause });
   }
   if (kind !== ".json") checkNesting(path, text);
   let value: unknown;

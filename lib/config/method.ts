@@ -33,14 +33,14 @@ const UNUSED: Readonly<Record<Method, ReadonlySet<string>>> = {
 const SFT_FIELDS: Partial<Record<keyof SftOptions, Partial<Pick<Field, "description" | "choices">>>> = {
   answer_column: {
     description:
-      "column of the worked answer where completion, solution and rationale are missing; it ends with the answer",
+      "column of the worked answer, where a row has no completion, solution or rationale; a worked answer ends with the answer",
   },
-  num_prompts: { description: "worked answers a step" },
-  max_completion_length: { description: "tokens of a completion at most, when it is evaluated" },
-  stop: { description: "texts that end a completion besides the model's stop tokens, when it is evaluated" },
+  num_prompts: { description: "worked answers in a step" },
+  max_completion_length: { description: "how many tokens a completion has at most, when the model is evaluated" },
+  stop: { description: "texts that end a completion, besides the model's stop tokens, when the model is evaluated" },
   optim: { description: "optimiser", choices: ["adamw", "sgd"] },
-  max_grad_norm: { description: "the gradient's norm is cut to this; 0: never" },
-  seed: { description: "of the order of the data and init" },
+  max_grad_norm: { description: "a gradient with a larger norm is scaled down to this one; 0 means never" },
+  seed: { description: "seed of the order of the data and of init" },
 };
 
 /** The options that a method uses, as it uses them. */

@@ -24,35 +24,37 @@ const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null)
 export const sections = {
   Model: {
     model: optional(name).describe(
-      "folder (Hugging Face) or .gguf file, or embedded, this package's own small one; TINYLORA_MODEL when not given, else the first in ../shared/models",
+      "a Hugging Face folder, a .gguf file, or embedded (this package's own small model); when not given TINYLORA_MODEL, else the first model in ../shared/models",
     ),
     dtype: z
       .enum(["bf16", "fp16", "fp32"])
       .default("bf16")
-      .describe("type that the base weights are kept in; fp16 not on the cpu"),
+      .describe("number type that the base weights are kept in; the cpu has no fp16"),
     device: name
       .default("cpu")
       .describe(
-        "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the kernels interpreted on the CPU, for tests), reference",
+        "where the model runs: cpu, cuda (the first usable GPU), cuda:N, cudasim (the CUDA kernels interpreted on the CPU, for tests), reference (plain loops, for tests)",
       ),
-    threads: optional(count.max(1024)).describe("compute threads; all cores when not given"),
-    max_sequences: count.max(65536).default(64).describe("sequences sampled side by side at most"),
+    threads: optional(count.max(1024)).describe("compute threads; when not given all cores"),
+    max_sequences: count.max(65536).default(64).describe("how many sequences are sampled side by side at most"),
     cache_tokens: z
       .int()
       .min(32)
       .max(2 ** 28)
       .default(16384)
-      .describe("positions in the sampler's key/value cache, over all sequences"),
+      .describe("positions in the sampler's cache of keys and values, over all sequences"),
   },
   Data: {
     data: name
       .default("gsm8k")
       .describe("name of a data set, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]"),
-    eval_data: optional(name).describe("data set or file to evaluate on; the held-out part of data when not given"),
+    eval_data: optional(name).describe("data set or file to evaluate on; when not given the held-out part of data"),
     question_column: optional(name).describe(
-      "column of the question (a.b: b within a); the usual names when not given",
+      "column of the question, where a.b means b within a; when not given the usual names",
     ),
-    answer_column: optional(name).describe("column of the answer; of a solution, what is boxed or follows ####"),
+    answer_column: optional(name).describe(
+      "column of the answer; of a worked solution, what is boxed or follows #### counts",
+    ),
     eval_question_column: optional(name).describe(
       "column of the question in eval_data; when not given question_column, or a named set's own",
     ),
@@ -65,8 +67,11 @@ export const sections = {
       .describe(
         "leave out and count broken rows, and problems with no room in the model; without it the first one is an error",
       ),
-    prompt_style: z.enum(["chat", "text"]).default("chat").describe("the model's chat template, or plain text"),
-    shots: z.int().min(0).max(8).default(2).describe("worked examples before the problem"),
+    prompt_style: z
+      .enum(["chat", "text"])
+      .default("chat")
+      .describe("write prompts by the model's chat template, or as plain text"),
+    shots: z.int().min(0).max(8).default(2).describe("worked examples before each problem"),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
     suffix: optional(z.string()).describe("instruction after each problem"),
   },
@@ -78,11 +83,11 @@ export const sections = {
       .describe(
         "built-in rewards (answer, strict, format, digits), or modules (./reward.mjs) whose default export is one",
       ),
-    reward_weights: optional(z.array(z.number())).describe("one weight a reward; 1 each when not given"),
+    reward_weights: optional(z.array(z.number())).describe("one weight for each reward; when not given 1 each"),
     reward_timeout: positive
       .max(86400)
       .default(30)
-      .describe("seconds that one call of a reward may take, and the loading of its module"),
+      .describe("seconds that one call of a reward may take, and also the loading of its module"),
     scale_rewards: z
       .preprocess((v) => (v === true ? "group" : v === false ? "none" : v), z.enum(["group", "batch", "none"]))
       .default("group")
@@ -101,23 +106,23 @@ export const sections = {
       .max(LARGEST_RANK)
       .default(2)
       .describe("rank of the truncated SVD of each adapted weight, or of A and B (lora)"),
-    u: optional(count.max(4096)).describe("trainable numbers of one tie group of tinylora; 13 when not given"),
-    lora_alpha: optional(positive).describe("lora: the update is scaled by lora_alpha / r; r when not given"),
+    u: optional(count.max(4096)).describe("tinylora: trainable numbers of each vector v; when not given 13"),
+    lora_alpha: optional(positive).describe("lora: the update is scaled by lora_alpha / r; when not given r"),
     tying: optional(z.enum(TYING_KINDS)).describe(
-      "modules that share one vector: all (tinylora's own), n_tie neighbours in depth (tiled) or of one type (structured), PEFT's ratio, none (lora_xs's own)",
+      "which modules share one vector: all of them (when not given, for tinylora), n_tie neighbours in depth (tiled) or of one type (structured), as PEFT's weight_tying says (ratio), or none (when not given, for lora_xs)",
     ),
-    n_tie: optional(count).describe("modules that share one vector, for tiled and structured"),
-    weight_tying: optional(share).describe("PEFT's share of vectors saved by tying, for ratio"),
+    n_tie: optional(count).describe("tiled and structured: how many modules share one vector"),
+    weight_tying: optional(share).describe("ratio: PEFT's share of vectors that tying saves"),
     split: z
       .enum(SPLITS)
       .default("left")
-      .describe("singular values in B (left, the paper), or their square roots in A and B (sqrt, PEFT)"),
+      .describe("put the singular values in B (left, as the paper), or their square roots in A and B (sqrt, as PEFT)"),
     projection: optional(z.enum(DISTRIBUTIONS)).describe(
-      "distribution of the fixed matrices P; normal (tinylora) or unit (lora_xs) when not given",
+      "distribution of the fixed matrices P; when not given normal (tinylora) or unit (lora_xs)",
     ),
     projection_seed: z.int().min(0).default(0).describe("seed of P, and of A at the start (lora)"),
     target_modules: optional(z.array(z.enum(MODULE_TYPES)).min(1)).describe(
-      "linear modules of each layer that are trained; all when not given, with full also embeddings, norms and head",
+      "linear modules of each layer that are trained; when not given all, and with full also embeddings, norms and head",
     ),
     start_from: optional(name).describe(
       "adapter whose numbers training starts from (folder, run or tl1-...), such as an imported one; the other options describe it",
@@ -133,13 +138,18 @@ export const sections = {
       .describe("how the master is rounded to v_dtype: to nearest, or up and down at random with the right mean"),
   },
   Sampling: {
-    num_prompts: count.max(65536).default(8).describe("problems a step"),
-    num_generations: z.int().min(2).max(65536).default(8).describe("completions a problem: the group"),
-    max_completion_length: count.default(256).describe("tokens of a completion at most"),
-    temperature: positive.default(1).describe("of sampling, and of the log-probabilities that are trained"),
-    top_p: z.number().gt(0).max(1).default(1).describe("sample from the likeliest tokens that reach this mass"),
-    top_k: z.int().min(0).default(0).describe("sample from this many likeliest tokens; 0: all"),
-    min_p: share.default(0).describe("leave out tokens less likely than this share of the likeliest one"),
+    num_prompts: count.max(65536).default(8).describe("problems in a step"),
+    num_generations: z.int().min(2).max(65536).default(8).describe("completions sampled for each problem: its group"),
+    max_completion_length: count.default(256).describe("how many tokens a completion has at most"),
+    temperature: positive.default(1).describe("temperature of sampling, and of the log-probabilities that are trained"),
+    top_p: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(1)
+      .describe("sample from the likeliest tokens that together reach this probability"),
+    top_k: z.int().min(0).default(0).describe("sample from this many of the likeliest tokens; 0 means all"),
+    min_p: share.default(0).describe("leave out tokens that are less likely than this share of the likeliest one"),
     stop: z
       .array(z.string().min(1))
       .default([])
@@ -149,20 +159,20 @@ export const sections = {
     loss_type: z
       .enum(["dapo", "grpo", "bnpo", "dr_grpo", "cispo", "sapo", "luspo"])
       .default("dapo")
-      .describe("token loss and how it is averaged, as in TRL"),
+      .describe("loss of a token and how it is averaged, as in TRL"),
     beta: z.number().min(0).default(0).describe("weight of the KL divergence from the base model"),
     use_bias_correction_kl: z.boolean().default(true).describe("multiply the KL term by the importance ratio"),
     epsilon: z.number().min(0).default(0.2).describe("lower clip range of the importance ratio"),
     epsilon_high: optional(z.number().min(0)).describe(
-      "upper clip range (epsilon when not given); for cispo the largest ratio itself",
+      "upper clip range; when not given epsilon; for cispo the largest ratio itself",
     ),
     delta: optional(positive).describe("upper bound of the ratio where the clip leaves it free (two-sided clipping)"),
     importance_sampling_level: z
       .enum(["token", "sequence"])
       .default("token")
-      .describe("ratio a token, or a sequence (GSPO)"),
-    sapo_temperature_pos: positive.default(1).describe("gate temperature for positive advantages (sapo)"),
-    sapo_temperature_neg: positive.default(1.05).describe("gate temperature for the others (sapo)"),
+      .describe("an importance ratio for each token, or one for the whole sequence (GSPO)"),
+    sapo_temperature_pos: positive.default(1).describe("sapo: gate temperature for positive advantages"),
+    sapo_temperature_neg: positive.default(1.05).describe("sapo: gate temperature for the others"),
     mask_truncated_completions: z
       .boolean()
       .default(false)
@@ -176,25 +186,27 @@ export const sections = {
       .enum(["policy_gradient", "evolution_strategies"])
       .default("policy_gradient")
       .describe(
-        "where the gradient of v comes from: the pass back, or the rewards of completions that were each sampled from their own perturbed v, without any pass",
+        "where the gradient of v comes from: a backward pass, or without one the rewards of completions that were each sampled from a perturbed v of their own",
       ),
     sigma: optional(positive).describe(
-      `standard deviation of evolution_strategies' perturbations of v; ${DEFAULT_SIGMA} when not given`,
+      `evolution_strategies: standard deviation of the perturbations of v; when not given ${DEFAULT_SIGMA}`,
     ),
     optim: z
       .enum(["adamw", "sgd", "natural"])
       .default("adamw")
-      .describe("optimiser; natural: along the inverse Fisher matrix of v, from every completion's own gradient"),
+      .describe(
+        "optimiser; natural goes along the inverse Fisher matrix of v, made from every completion's own gradient",
+      ),
     fisher_damping: optional(z.number().min(0)).describe(
-      `natural: added to the Fisher matrix's diagonal, as a share of its mean there; ${DEFAULT_FISHER_DAMPING} when not given`,
+      `natural: added to the Fisher matrix's diagonal, as a share of its mean there; when not given ${DEFAULT_FISHER_DAMPING}`,
     ),
     fisher_decay: optional(z.number().min(0).lt(1)).describe(
-      `natural: what the running mean of Fisher matrices keeps of itself in a step; ${DEFAULT_FISHER_DECAY} when not given`,
+      `natural: how much the running mean of Fisher matrices keeps of itself in a step; when not given ${DEFAULT_FISHER_DECAY}`,
     ),
     learning_rate: positive.default(2e-3).describe("largest learning rate"),
     lr_scheduler_type: z.enum(["constant", "cosine"]).default("constant").describe("learning rate after the warm-up"),
     warmup_steps: z.int().min(0).default(0).describe("steps over which the learning rate rises linearly"),
-    momentum: z.number().min(0).lt(1).default(0).describe("of sgd"),
+    momentum: z.number().min(0).lt(1).default(0).describe("momentum of sgd"),
     adam_beta1: z.number().min(0).lt(1).default(0.9).describe("decay of AdamW's first moment"),
     adam_beta2: z.number().min(0).lt(1).default(0.999).describe("decay of AdamW's second moment"),
     adam_epsilon: positive.default(1e-8).describe("added to AdamW's denominator"),
@@ -202,12 +214,14 @@ export const sections = {
       .number()
       .min(0)
       .default(0)
-      .describe("decoupled decay of what is trained, with full of its matrices alone"),
+      .describe("decoupled decay of what is trained; with full, of its matrices alone"),
     max_grad_norm: z
       .number()
       .min(0)
       .default(1)
-      .describe("the gradient's norm (natural: in the metric of the inverse Fisher matrix) is cut to this; 0: never"),
+      .describe(
+        "a gradient with a larger norm (natural: in the metric of the inverse Fisher matrix) is scaled down to this one; 0 means never",
+      ),
     token_budget: count.default(2048).describe("rows (prompt and completion tokens) of one forward and backward pass"),
   },
   Run: {
@@ -217,15 +231,17 @@ export const sections = {
       .min(0)
       .max(Number.MAX_SAFE_INTEGER)
       .default(42)
-      .describe("of the order of the data, sampling and init"),
+      .describe("seed of the order of the data, of sampling and of init"),
     eval_steps: z
       .int()
       .min(0)
       .default(25)
-      .describe("evaluate before the first, after every n-th and the last step; 0: never"),
-    eval_examples: count.default(100).describe("held-out problems of such an evaluation, spread evenly over the set"),
+      .describe("evaluate before the first step, after every n-th and after the last; 0 means never"),
+    eval_examples: count
+      .default(100)
+      .describe("how many held-out problems such an evaluation takes, spread evenly over the set"),
     save_steps: count.default(1).describe("steps between checkpoints; the last step always makes one"),
-    save_total_limit: count.default(3).describe("checkpoints that are kept: the newest"),
+    save_total_limit: count.default(3).describe("how many checkpoints are kept, the newest ones"),
   },
 };
 

@@ -1,7 +1,7 @@
 /** Rows of data files: .jsonl, .json, .csv, .tsv, .parquet. */
 import { access, constants, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
-import { TinyLoraError } from "../error.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { show } from "../show.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";
@@ -61,9 +61,7 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    const reason = code === "ENOENT" ? "no such file" : code;
-    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${reason})`, { cause });
+    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${whyNot(cause)})`, { cause });
   }
 }
 

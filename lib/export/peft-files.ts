@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
-import { TinyLoraError } from "../error.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { readSafetensors } from "../model/safetensors.js";
 import { show } from "../show.js";
 
@@ -29,7 +29,7 @@ const DTYPES: Readonly<Record<string, VectorDtype>> = { F32: "fp32", BF16: "bf16
 export async function readPeftConfig(source: string): Promise<Readonly<Record<string, unknown>>> {
   const path = join(source, PEFT_CONFIG);
   const text = await readFile(path, "utf8").catch((cause) => {
-    throw refusePeft(path, `cannot be read (${cause.code}): expected a folder that PEFT saved`, cause);
+    throw refusePeft(path, `cannot be read (${whyNot(cause)}): expected a folder that PEFT saved`, cause);
   });
   let value: unknown;
   try {
@@ -55,7 +55,7 @@ export function checkPeftConfig<T extends z.ZodType>(source: string, config: unk
 export async function readPeftTensors(source: string): Promise<Map<string, PeftTensor>> {
   const file = join(source, PEFT_TENSORS);
   const bytes = await readFile(file).catch((cause) => {
-    throw refusePeft(file, `cannot be read (${cause.code})`, cause);
+    throw refusePeft(file, `cannot be read (${whyNot(cause)})`, cause);
   });
   return new Map(
     readSafetensors(file).map(({ name, offset, bytes: length, type, shape }) => {

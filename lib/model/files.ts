@@ -1,5 +1,5 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
-import { TinyLoraError } from "../error.js";
+import { TinyLoraError, whyNot } from "../error.js";
 import { Fields, isObject } from "./fields.js";
 
 /** Opens a file for one synchronous look; `size` is that of the open file. */
@@ -74,7 +74,7 @@ export function orFileError<T>(file: string, use: () => T): T {
   try {
     return use();
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? firstLine(error);
+    const reason = whyNot(error) ?? firstLine(error);
     throw new TinyLoraError("ERR_FILE", `${file}: cannot be read (${reason})`, { cause: error });
   }
 }

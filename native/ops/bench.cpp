@@ -33,8 +33,7 @@ class Product {
   Product(Backend& backend, const ProductBenchSpec& spec) : spec_(spec), backend_(backend) {
     const std::size_t bytes = std::size_t(spec.out) * std::size_t(spec.in) * size_of(spec.dtype);
     const std::size_t copies = std::max<std::size_t>(1, (spec.footprint + bytes - 1) / bytes);
-    constexpr int kRows =
-        61;  // that differ: made once, since numbers of all copies would take longer than the products
+    constexpr int kRows = 61;  // that differ, made once: numbers of all copies would take longer than the products
     const std::vector<float> rows = noises(1, std::size_t{kRows} * std::size_t(spec.in));
     for (std::size_t c = 0; c < copies; ++c) {
       weights_.push_back(backend_.pack(spec.out, spec.in, [&](int row, float* to) {

@@ -47,6 +47,9 @@ it("`npm start` that is interrupted names what goes on, where a folder was given
   expect(kept.stderr).toContain(`--resume '${run}'`);
   const resumed = await runCli(["train", "--resume", run, "--max-steps", String(Number(step) + 1)]);
   expect(resumed.stdout).toContain(`step ${Number(step) + 1}/${Number(step) + 1} `);
+  const again = await runCli(["start", ...few, "--run", run]);
+  expect(again.stderr).toMatch(/^error: .*: holds a run already/);
+  expect(again.stdout).toBe("");
 
   const lost = await runCli(["start", ...few], { interruptAfter: "step   5/99999" });
   expect(lost.stderr).toMatch(/^stopped after step \d+\ninterrupted\n$/);

@@ -87,6 +87,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["bench", "--device", "cuda", "--threads", "2"], /--threads: expected nothing, since device is cuda/],
     [["score", "--temperature", "warm"], /Expected a number/],
     [["score", "--max-sequences", "2"], /unknown option/],
+    [["generate", "--text", "--system", "Be brief.", "hello"], /--system has no effect with --text/],
     [["generate", "--top-p", "2", "hello"], /top_p: expected at most 1, found 2/],
     [["info", "--r", "17"], /^error: flags: r: expected at most 16, found 17$/m],
     [["train", "--model", "embedded", "--data", "embedded", "--r", "17"], /: r: expected at most 16, found 17$/m],
@@ -198,7 +199,7 @@ describe("failures: exit code 1 and one line", () => {
     ],
     [
       ["import", "test", "--output", "x"],
-      /adapter_config\.json: cannot be read \(ENOENT\): expected a folder that PEFT saved$/m,
+      /adapter_config\.json: cannot be read \(no such file\): expected a folder that PEFT saved$/m,
     ],
   ])("what is wrong with files before a model is loaded: %j", async (args, message) => {
     const { code, stderr } = await runCli([...args, "--model", "no-such-model"]);
@@ -256,8 +257,8 @@ describe("help", () => {
 
   it("sft --help has the options that it uses, and no other", async () => {
     const { stdout } = await runCli(["sft", "--help"]);
-    expect(stdout).toMatch(/--num-prompts <n>\s+worked answers a step/);
-    expect(stdout).toMatch(/--optim <name>\s+optimiser; of adamw, sgd \(/);
+    expect(stdout).toMatch(/--num-prompts <n>\s+worked answers in a step/);
+    expect(stdout).toMatch(/--optim <name>\s+optimiser; one of adamw, sgd \(default: /);
     expect(stdout).not.toMatch(/Reward:|Loss:|--temperature|--num-generations|--estimator|natural/);
   });
 

@@ -52,7 +52,7 @@ describe("files", () => {
     const written = JSON.parse(await readFile(file, "utf8"));
     const attempt = () => importPeftTinyLora(there, base, join(folder, "never"));
     await expect(importPeftTinyLora(join(folder, "nowhere"), base, folder)).rejects.toThrow(
-      /cannot be read \(ENOENT\): expected a folder/,
+      /cannot be read \(no such file\): expected a folder/,
     );
     await writeFile(file, "{");
     await expect(attempt()).rejects.toThrow(/not JSON/);
@@ -132,7 +132,7 @@ describe("files", () => {
     expect(await refusal(encodeSafetensors(renamed))).toMatch(/no such module, or it cannot be adapted$/);
     expect(await refusal(encodeSafetensors(new Map()))).toMatch(/expected tensors named lora_A, found none$/);
     await rm(file);
-    await expect(importPeft(there, base, join(folder, "never"))).rejects.toThrow(/cannot be read \(ENOENT\)$/);
+    await expect(importPeft(there, base, join(folder, "never"))).rejects.toThrow(/cannot be read \(no such file\)$/);
     expect(await refusal(whole)).toBe("accepted");
   });
 
