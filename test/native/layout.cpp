@@ -132,7 +132,7 @@ AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, 
 }
 
 const std::vector<AttentionShape> kTileShapes = {
-    {.heads = 40, .kv_heads = 1, .head_dim = 32},  {.heads = 14, .kv_heads = 2, .head_dim = 64, .gains = true},
+    {.heads = 40, .kv_heads = 1, .head_dim = 32},  {.heads = 14, .kv_heads = 2, .head_dim = 64},
     {.heads = 3, .kv_heads = 1, .head_dim = 96},   {.heads = 2, .kv_heads = 2, .head_dim = 128},
     {.heads = 33, .kv_heads = 1, .head_dim = 160}, {.heads = 5, .kv_heads = 1, .head_dim = 192},
     {.heads = 4, .kv_heads = 2, .head_dim = 224},  {.heads = 7, .kv_heads = 1, .head_dim = 256},
