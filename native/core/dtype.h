@@ -15,9 +15,10 @@ constexpr const char* name_of(DType dtype) {
   return dtype == DType::f32 ? "fp32" : dtype == DType::bf16 ? "bf16" : "fp16";
 }
 
-/// A bfloat16 as its bits: the upper half of a float.
+/// A bfloat16 as its bits: the upper half of a float. Not initialised by itself, as a float is not: kernels keep arrays
+/// of it on the stack, which would all be set to zero first.
 struct Bf16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits;
 };
 
 /// Round to nearest, ties to even; NaN stays a (quiet) NaN.
@@ -32,7 +33,7 @@ inline float to_float(float value) { return value; }
 
 /// An IEEE half-precision number as its bits: 5 of exponent, 10 of mantissa.
 struct F16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits;
 };
 
 /// Round to nearest, ties to even; from 65520 on to infinity; NaN stays a (quiet) NaN.

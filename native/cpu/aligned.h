@@ -10,7 +10,8 @@ namespace tinylora {
 /// Fails with ERR_MEMORY.
 std::shared_ptr<std::byte> aligned_zeros(std::size_t bytes);
 
-/// Scratch that only grows; what it held is lost when it does.
+/// Scratch that only grows; what it held is lost when it does. Where memory runs out it is empty, and can be asked
+/// again.
 class Scratch {
  public:
   template <class T>
@@ -21,7 +22,8 @@ class Scratch {
  private:
   std::byte* bytes(std::size_t count) {
     if (count > size_) {
-      memory_.reset();
+      memory_.reset();  // first: both at once may be more than there is
+      size_ = 0;
       memory_ = aligned_zeros(count);
       size_ = count;
     }

@@ -19,15 +19,18 @@ struct Config {
 };
 static_assert(sizeof(Config) == 64);
 
-// Functions cannot pass a tile's number on: the instructions have it built in.
+// Macros, since the number of a tile is a part of the instruction: it must be a literal, which no argument of a
+// function is.
 #define TINYLORA_TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
 #define TINYLORA_TILE_STREAM(tile, from, stride) _tile_stream_loadd(tile, from, stride)
 #define TINYLORA_TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
 #define TINYLORA_TILE_ZERO(tile) _tile_zero(tile)
 #define TINYLORA_TILE_DOT(sums, a, b) _tile_dpbf16ps(sums, a, b)
 
-/// GCC's intrinsics do not say what they read (12: eight bytes of the configuration, nothing of a tile), so that it
-/// drops stores it believes unused: to be called between a store and the load of a tile from there.
+/// To be called after an array was written and before a tile is loaded from it: the compiler then keeps those stores,
+/// and keeps them in front. GCC's intrinsics do not declare the memory that they read (GCC 12: of the configuration
+/// eight bytes, of a tile nothing), so it would take the array for unused. They do declare that storing a tile writes
+/// to memory: what is read after that, and what is written after loads that it follows, needs no call.
 inline void written() { __asm__ volatile("" ::: "memory"); }
 
 inline void load_config() {

@@ -1,4 +1,4 @@
-// Attention's work shared out over threads: chunks of queries going forward and for dq, pages for d_keys and d_values.
+// Attention's work shared out over threads: chunks of queries for out and dq, pages for d_keys and d_values.
 // How the work is cut depends on the layout alone, so the bits do not depend on the number of threads.
 #include <algorithm>
 #include <vector>
@@ -49,8 +49,9 @@ std::vector<PageUse> page_uses(const SequenceLayout& layout) {
   return uses;
 }
 
-/// By kv head, then by page, so that neighbours read the queries of the same sequences. Those that see the most
-/// queries, pages of a prompt that many continue, come first: so no thread is left alone with one at the end.
+/// One task a page and kv head, by kv head and then by page, so that neighbours read the queries of the same sequences.
+/// Heavy ones come first, so that no thread is left alone with one at the end: pages that are read by more than a
+/// sixteenth of a thread's share of all rows, such as those of a prompt with many completions.
 std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::vector<PageUse>& uses, int threads) {
   struct OnePage {
     const PageUse* uses;

@@ -1,10 +1,15 @@
-// The way back of attention (formulas and passes: attention_backward.h) in AMX tiles, for heads of whole steps of 32
-// inputs. q, keys and values are bf16 as they are; d_out, p and ds go in as two bf16 each (bf16_terms.h), the product
-// of both lower terms left out.
+// The backward pass of attention in AMX tiles, for bf16 and a head_dim that is a multiple of 32. Formulas and the two
+// passes, over queries and over pages: attention_backward.h. Sums are float. q, keys and values are bf16 and enter the
+// products as they are; d_out, p and ds are floats and enter as sums of two bf16 terms (bf16_terms.h). Where both
+// factors have two terms, the product of the two lower ones is left out: it is below the rounding of the terms.
 //
-// Scores stand with keys on rows and queries on lanes, in both passes: then p and ds are the left side of d_values and
-// d_keys as they are, and in pairs of keys the right side of dq. A chunk of 32 queries is packed once, by the first
-// pass, like a page: columns as keys lie there, rows as values do.
+// Tiling: 32 keys by 32 queries at a time, with keys on rows and queries on lanes, in both passes. In this order p and
+// ds are the left sides of p^T d_out and ds^T q as they are, and in pairs of keys the right side of k^T ds. A page and
+// a chunk take 5 D / 8 dots of 16 x 16 x 32 in the first pass, D in the second.
+//
+// Memory traffic: the first pass reads a page once a chunk. It packs the chunk for the second pass (PackedQueries, 12
+// bytes a number of q): once in the order of a page's keys, for products over D, and once in that of its values, for
+// products over queries. The second pass reads each packed chunk once for every page that it sees.
 #pragma once
 
 #include "cpu/amx_tiles.h"
@@ -46,7 +51,8 @@ TINYLORA_INLINE void product_over_d(int head_dim, const Bf16* rows, const Bf16* 
   TINYLORA_TILE_STORE(3, lower + amx::kRows, kWordRow);
 }
 
-/// p and ds of a page and a chunk, [keys, queries]; zero where a query does not see a key.
+/// p and ds of a page and a chunk, [keys, queries]; zero where a query does not see a key, and for keys that nobody has
+/// written. Lanes past the last query of the chunk are not zero; what they meet is, their q and d_out.
 struct ScoreGradients {
   alignas(64) float p[kPageSize * kQueryChunk];
   alignas(64) float ds[kPageSize * kQueryChunk];
@@ -76,7 +82,7 @@ struct ScoreGradients {
   }
 };
 
-/// Two terms of 32 x 32 floats.
+/// 32 x 32 floats as two terms each: [0] the upper ones, [1] the lower ones.
 using TwoTerms = Bf16[2][kPageSize * kQueryChunk];
 
 /// ds [keys, queries] in pairs of keys, [16][queries][2]: the right side of a product over keys.
@@ -133,7 +139,7 @@ inline void attention_backward_queries_amx(const AttentionBackwardArgs& args, co
     const PageRows rows(dim, keys, shape.page_data<Bf16>(args.pages.values, page, chunk.kv_head));
     part_rows(dim, kPageSize, keys, key_columns);
     const int seen = positions.keys_seen(chunk.count - 1, index);
-    for (int d = 0; seen < kPageSize && d < dim; ++d) {  // what nobody has written meets a ds of 0
+    for (int d = 0; seen < kPageSize && d < dim; ++d) {  // a ds of 0 times NaN, of a slot nobody has written, is NaN
       for (int t = seen; t < kPageSize; ++t) key_columns[d * kPageSize + t] = {};
     }
     const ScoreGradients scores(shape, rows, queries, positions, index);
@@ -202,9 +208,8 @@ inline void attention_backward_page_amx(const AttentionBackwardArgs& args, const
   const amx::Scope scope;
   for (const PageUse* use = task.uses; use < task.uses + task.count; ++use) {
     const int count = shape.layout->span_rows[use->span] * shape.group;
-    int first_query = 0;
-    while (first_query < count && shape.keys_seen(use->span, first_query, use->index) <= 0) ++first_query;
-    for (int from = first_query / kQueryChunk * kQueryChunk; from < count; from += kQueryChunk) {
+    const int first_chunk = shape.first_reader(use->span, use->index) / kQueryChunk;  // as the first pass cut them
+    for (int from = first_chunk * kQueryChunk; from < count; from += kQueryChunk) {
       const PackedQueries queries(scratch.chunk(use->span, from, task.kv_head, shape.kv_heads), dim);
       const ChunkPositions positions(shape, use->span, from, smaller(count - from, kQueryChunk));
       const ScoreGradients scores(shape, rows, queries, positions, use->index);
@@ -215,12 +220,7 @@ inline void attention_backward_page_amx(const AttentionBackwardArgs& args, const
     }
   }
 
-  for (int t = 0; t < kPageSize; ++t) {
-    const std::ptrdiff_t slot = static_cast<std::ptrdiff_t>(page) * kPageSize + t;
-    const std::ptrdiff_t place = (slot * shape.kv_heads + task.kv_head) * dim;
-    copy_row(dim, d_keys + t * dim, args.d_keys + place);
-    copy_row(dim, d_values + t * dim, args.d_values + place);
-  }
+  store_page_gradients(args, page, task.kv_head, d_keys, d_values);
 }
 
 }  // namespace tinylora::TINYLORA_ISA

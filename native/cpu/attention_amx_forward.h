@@ -1,9 +1,18 @@
-// attention_forward in AMX tiles, for heads of whole steps of 32 inputs: sixteen queries at a time. A page lies in
-// memory as a tile wants its right side (attention_kernels.h): 16 pairs of D by 16 keys, 16 pairs of keys by 16 of D.
-// Scores, probabilities (in bf16) and sums pass through the first-level cache between tiles and vectors.
+// attention_forward in AMX tiles, for bf16 and a head_dim that is a multiple of 32. For a tile of 16 queries and a page
+// of 32 keys:
+//   scores [16, 32] = q k^T,  p and the corrections by attention_softmax.h,  out [16, D] = out e^(m - m') + p v
+// p is rounded to bf16; scores and out are sums in float, scores with D ascending, out with keys ascending.
 //
-// A query that sees a page in part, or not at all, meets the other keys with a probability of exactly 0, which leaves
-// its sums as they are. So values must be numbers: those that no query of the chunk sees are read as zeros.
+// Tiling: a page lies in memory as the instruction wants its right side (attention_kernels.h), 16 pairs of D by 16 keys
+// for the scores, 16 pairs of keys by 16 columns of D for the values, so that nothing is packed. A tile of queries and
+// a page take D / 8 dots of 16 x 16 x 32, half of them for the scores.
+//
+// Memory traffic: a page, 64 D numbers of bf16, once for the two tiles of a chunk; the next page is prefetched. Scores,
+// p and out go through the first-level cache, since tiles and vector registers exchange nothing directly.
+//
+// A query that sees only a part of a page, or nothing of it, meets the other keys with a p of exactly 0, which leaves
+// its sums as they are if the values of those keys are finite. Slots that nobody has written may hold NaN: the values
+// of keys that no query of the chunk sees are read as zeros.
 #pragma once
 
 #include <cstring>
@@ -16,7 +25,7 @@ namespace tinylora::TINYLORA_ISA {
 
 static_assert(kPageSize == amx::kInputs, "a row of probabilities of a page is a row of a tile");
 
-/// Up to amx::kRows queries of a chunk, from page to page.
+/// Up to amx::kRows queries of a chunk, and what they carry from page to page. Rows past the last query are zeros.
 struct QueryTile {
   const Bf16* q;  // [amx::kRows, D]
   float* out;     // [amx::kRows, D]
@@ -61,9 +70,7 @@ TINYLORA_INLINE void add_values_of_page(int head_dim, const Bf16* p, const Bf16*
   }
 }
 
-TINYLORA_INLINE void zero_row(int count, Bf16* to) {
-  std::memset(static_cast<void*>(to), 0, std::size_t(count) * sizeof(Bf16));
-}
+TINYLORA_INLINE void zero_row(int count, Bf16* to) { std::memset(to, 0, std::size_t(count) * sizeof(Bf16)); }
 
 /// One page for one tile of queries.
 TINYLORA_INLINE void visit_page(const HeadShape& shape, const ChunkPositions& positions, QueryTile& tile, int index,
@@ -94,11 +101,11 @@ TINYLORA_INLINE void visit_page(const HeadShape& shape, const ChunkPositions& po
   add_values_of_page(shape.head_dim, p, values, tile.out);
 }
 
-/// The first `seen` keys' values of a page, zeros behind.
+/// A page's values [kPageSize / 2][D][2]: those of the first `seen` keys, zeros for the others.
 TINYLORA_INLINE void copy_values(int head_dim, int seen, const Bf16* values, Bf16* to) {
   const int pair = 2 * head_dim;
   const int pairs = (seen + 1) / 2;
-  std::memcpy(static_cast<void*>(to), values, std::size_t(pairs * pair) * sizeof(Bf16));
+  std::memcpy(to, values, std::size_t(pairs * pair) * sizeof(Bf16));
   if (seen % 2 != 0) {
     for (int i = (pairs - 1) * pair + 1; i < pairs * pair; i += 2) to[i] = {};
   }
@@ -125,31 +132,22 @@ inline void attention_forward_amx(const AttentionArgs& args, const QueryChunk& c
   }
   for (int i = 0; i < chunk.count; ++i) {
     const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
-    std::memcpy(static_cast<void*>(q + i * dim), static_cast<const Bf16*>(args.q) + index * dim,
-                std::size_t(dim) * sizeof(Bf16));
+    std::memcpy(q + i * dim, static_cast<const Bf16*>(args.q) + index * dim, std::size_t(dim) * sizeof(Bf16));
   }
   for (int i = chunk.count; i < tile_count * amx::kRows; ++i) zero_row(dim, q + i * dim);
   for (int i = 0; i < tile_count * amx::kRows * dim; ++i) out[i] = 0;
 
   const amx::Scope scope;
   const ChunkPositions positions(shape, chunk.span, chunk.first, chunk.count);
-  const int pages = positions.pages();
-  for (int index = 0; index < pages; ++index) {
-    const int page = shape.page(chunk.span, index);
-    const Bf16* keys = shape.page_data<Bf16>(args.pages.keys, page, chunk.kv_head);
-    const Bf16* values = shape.page_data<Bf16>(args.pages.values, page, chunk.kv_head);
-    if (index + 1 < pages) {
-      const int next = shape.page(chunk.span, index + 1);
-      prefetch_page(shape.page_data<Bf16>(args.pages.keys, next, chunk.kv_head), dim);
-      prefetch_page(shape.page_data<Bf16>(args.pages.values, next, chunk.kv_head), dim);
-    }
+  const auto visit = [&](int index, const Bf16* keys, const Bf16* values) {
     const int seen = positions.keys_seen(chunk.count - 1, index);
     if (seen < kPageSize) {
       copy_values(dim, seen, values, last_values);
       values = last_values;
     }
     for (int i = 0; i < tile_count; ++i) visit_page(shape, positions, tiles[i], index, keys, values);
-  }
+  };
+  for_each_page<Bf16>(shape, chunk, args.pages, positions.pages(), visit);
 
   for (int i = 0; i < chunk.count; ++i) {
     const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);

@@ -1,4 +1,5 @@
-// A chunk of queries and a page in the orders that the tiles of attention's way back read (attention_amx_backward.h).
+// A chunk of queries and a page in the orders that the tiles of attention's backward pass read
+// (attention_amx_backward.h).
 #pragma once
 
 #include <cstring>
@@ -10,14 +11,14 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-/// What the first pass leaves of a chunk for the second. Queries beyond its count are zeros.
+/// What the pass over queries leaves of a chunk for the pass over pages. Queries past the chunk's last are zeros.
 struct PackedQueries {
-  Bf16* q_columns;         // [D / 2][32][2]
-  Bf16* d_out_columns[2];  // the two terms, likewise
-  Bf16* q_rows;            // [16][D][2]
-  Bf16* d_out_rows[2];     // the two terms, likewise
-  float* lse;              // [32]
-  float* delta;            // [32]
+  Bf16* q_columns;         // [D / 2][queries][2], as keys lie in a page
+  Bf16* d_out_columns[2];  // the upper and the lower terms, likewise
+  Bf16* q_rows;            // [queries / 2][D][2], as values lie in a page
+  Bf16* d_out_rows[2];     // the upper and the lower terms, likewise
+  float* lse;              // [queries]
+  float* delta;            // [queries] d_out . out
 
   static std::size_t bytes(int head_dim) {
     return std::size_t(6 * kQueryChunk * head_dim) * sizeof(Bf16) + 2 * kQueryChunk * sizeof(float);
@@ -41,12 +42,12 @@ inline void pack_queries(const AttentionBackwardArgs& args, const HeadShape& sha
     Bf16 *q = rows[0] + i * dim, *high = rows[1] + i * dim, *low = rows[2] + i * dim;
     packed.lse[i] = packed.delta[i] = 0;
     if (i >= chunk.count) {
-      for (Bf16* row : {q, high, low}) std::memset(static_cast<void*>(row), 0, std::size_t(dim) * sizeof(Bf16));
+      for (Bf16* row : {q, high, low}) std::memset(row, 0, std::size_t(dim) * sizeof(Bf16));
       continue;
     }
     const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
     const float* d_out = args.d_out + index * dim;
-    std::memcpy(static_cast<void*>(q), static_cast<const Bf16*>(args.q) + index * dim, std::size_t(dim) * sizeof(Bf16));
+    std::memcpy(q, static_cast<const Bf16*>(args.q) + index * dim, std::size_t(dim) * sizeof(Bf16));
     for (int d = 0; d < dim; d += kLanes) {
       const Terms terms = two_terms(Floats::load(d_out + d));
       store_upper(terms.high, high + d);
@@ -63,7 +64,8 @@ inline void pack_queries(const AttentionBackwardArgs& args, const HeadShape& sha
   }
 }
 
-/// A page as the left side of products over D. Slots nobody has written may hold anything: they reach no other row.
+/// A page's keys and values as the left side of products over D. Slots that nobody has written may hold anything: a row
+/// of such a product depends on its own slot alone.
 struct PageRows {
   alignas(64) Bf16 keys[kPageSize * kMaxHeadDim];    // [keys, D]
   alignas(64) Bf16 values[kPageSize * kMaxHeadDim];  // [keys, D]

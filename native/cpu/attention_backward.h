@@ -1,11 +1,13 @@
-// With p = e^(s - lse), delta = d_out . out and ds = p (d_out v^T - delta) / sqrt(D), s recomputed:
+// The backward pass of attention on vectors. With p = e^(s - lse), delta = d_out . out and
+// ds = p (d_out v^T - delta) / sqrt(D), where s = q k^T / sqrt(D) is computed again:
 //   dq = ds k      d_keys = ds^T q      d_values = p^T d_out
 // in two passes, so that every sum has one owner and needs no atomics: queries sum dq over their pages, pages sum
 // d_keys and d_values over the queries that see them (spans ascending, queries ascending). Both passes work on plain
 // floats: a page is widened once for a chunk, or once for all its queries.
 //
-// The first pass has queries on vector lanes, the second has keys there: so keys, values, q and d_out are each used in
-// the order in which they are stored, and only a chunk's queries and a page's values are transposed, once.
+// In the first pass neighbouring lanes of a vector are queries, in the second they are keys: so keys, values, q and
+// d_out are each used in the order in which they are stored, and only a chunk's queries and a page's values are
+// transposed, once.
 #pragma once
 
 #include "cpu/attention_queries.h"
@@ -122,9 +124,7 @@ void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& 
 
   for (const PageUse* use = task.uses; use < task.uses + task.count; ++use) {
     const int queries = shape.layout->span_rows[use->span] * shape.group;
-    int first_query = 0;
-    while (first_query < queries && shape.keys_seen(use->span, first_query, use->index) <= 0) ++first_query;
-    for (int from = first_query; from < queries; from += kQueryChunk) {
+    for (int from = shape.first_reader(use->span, use->index); from < queries; from += kQueryChunk) {
       const int count = smaller(queries - from, kQueryChunk);
       for (int i = 0; i < count; ++i) {
         const std::ptrdiff_t index = shape.index(use->span, from + i, task.kv_head);
@@ -147,12 +147,7 @@ void attention_backward_page(const AttentionBackwardArgs& args, const PageTask& 
     }
   }
 
-  for (int t = 0; t < kPageSize; ++t) {
-    const std::ptrdiff_t slot = static_cast<std::ptrdiff_t>(page) * kPageSize + t;
-    const std::ptrdiff_t place = (slot * shape.kv_heads + task.kv_head) * dim;
-    copy_row(dim, d_keys + t * dim, args.d_keys + place);
-    copy_row(dim, d_values + t * dim, args.d_values + place);
-  }
+  store_page_gradients(args, page, task.kv_head, d_keys, d_values);
 }
 
 }  // namespace tinylora::TINYLORA_ISA

@@ -1,7 +1,7 @@
 // out = softmax(q k^T / sqrt(D)) v, page by page with a running softmax (attention_softmax.h): with p and m' of a page,
 //   out = out e^(m - m') + p v
 // then out / l, lse = m + log l. Each query has its own lanes, sums and order, so it has the same bits in any chunk;
-// keys behind its position are left out of every sum, not multiplied by zero: they may be anything.
+// keys after its position are left out of every sum, not multiplied by zero: they may be anything.
 #pragma once
 
 #include "cpu/attention_queries.h"
@@ -91,18 +91,9 @@ void attention_forward(const AttentionArgs& args, const QueryChunk& chunk) {
   for (int i = 0; i < chunk.count * dim; ++i) out[i] = 0;
 
   const ChunkPositions positions(shape, chunk.span, chunk.first, chunk.count);
-  const int pages = positions.pages();
-  for (int index = 0; index < pages; ++index) {
-    const int page = shape.page(chunk.span, index);
-    const T* keys = shape.page_data<T>(args.pages.keys, page, chunk.kv_head);
-    const T* values = shape.page_data<T>(args.pages.values, page, chunk.kv_head);
-    if (index + 1 < pages) {
-      const int next = shape.page(chunk.span, index + 1);
-      prefetch_page(shape.page_data<T>(args.pages.keys, next, chunk.kv_head), dim);
-      prefetch_page(shape.page_data<T>(args.pages.values, next, chunk.kv_head), dim);
-    }
+  for_each_page<T>(shape, chunk, args.pages, positions.pages(), [&](int index, const T* keys, const T* values) {
     for (int b = 0; b < block_count; ++b) visit_page(shape, positions, blocks[b], index, keys, values);
-  }
+  });
 
   for (int i = 0; i < chunk.count; ++i) {
     const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);

@@ -4,12 +4,13 @@
 // A layer's page holds, for each kv head,
 //   fp32  keys [D][kPageSize]              values [kPageSize][D]
 //   bf16  keys [D / 2][kPageSize][2]       values [kPageSize / 2][D][2]
-// so that keys stand on vector lanes when scores are summed over D, and D stands on lanes when values are summed over
-// keys; in bf16 the index that is summed over is kept in pairs, which is what AMX wants of a right side, too.
+// so that neighbouring lanes of a vector are keys when scores are summed over D, and elements of D when values are
+// summed over keys. In bf16 the index that is summed over lies in pairs, as AVX-512 BF16 and AMX want the right side of
+// a product.
 //
-// Query rows of a span and the G = H / K heads that read one kv head are counted through together: query i of a span is
-// head i % G of row i / G. They are taken in chunks of kQueryChunk queries, so that a page is read once for all of
-// them.
+// The rows of a span and the G = H / K query heads that read one kv head are numbered together: query i of a span is
+// head i % G of row i / G. They are taken in chunks of kQueryChunk queries, so that a page is read once for all of a
+// chunk.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +48,7 @@ struct PageTask {
   int kv_head;
 };
 
-/// What the first pass of the way back leaves for the second.
+/// What the backward pass over queries leaves for the one over pages.
 struct BackwardScratch {
   float* delta;       // [M, H] = d_out . out
   std::byte* chunks;  // chunk_bytes of each chunk

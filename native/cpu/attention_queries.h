@@ -1,4 +1,5 @@
-// Where the queries of a chunk and the pages they read lie in memory (layout: attention_kernels.h).
+// Where the queries of a chunk, the pages that they read and the gradients of a page lie in memory (layout:
+// attention_kernels.h).
 #pragma once
 
 #include <cstddef>
@@ -45,6 +46,11 @@ struct HeadShape {
   TINYLORA_INLINE int pages_seen(int span, int query) const {
     return layout->position[row(span, query)] / kPageSize + 1;
   }
+  /// The first query of the span that sees a key of page `page` (counted from position 0); the span's last row does.
+  TINYLORA_INLINE int first_reader(int span, int page) const {
+    const int rows_before = page * kPageSize - layout->position[layout->span_row[span]];
+    return rows_before > 0 ? rows_before * group : 0;
+  }
   /// Keys or values of a page for one kv head.
   template <typename T>
   TINYLORA_INLINE const T* page_data(const void* all, int page, int kv_head) const {
@@ -52,7 +58,7 @@ struct HeadShape {
   }
 };
 
-/// Where the queries of a chunk stand in their sequence.
+/// The positions of a chunk's queries in their sequence, ascending.
 struct ChunkPositions {
   int count;
   int position[kQueryChunk] = {};
@@ -75,13 +81,44 @@ struct ChunkPositions {
   TINYLORA_INLINE int pages() const { return position[count - 1] / kPageSize + 1; }
 };
 
-/// Asks for one head's part of a page ahead of time: pages lie anywhere in memory, so the processor cannot guess the
-/// next. A single query is done with a page before the next one could arrive.
+/// Prefetches one kv head's keys or values of a page. Pages lie anywhere in memory, so that the processor's own
+/// prefetcher cannot guess the next one, and a single query (decoding) is done with a page long before the next
+/// arrives.
 template <typename T>
 TINYLORA_INLINE void prefetch_page(const T* data, int head_dim) {
   const char* bytes = reinterpret_cast<const char*>(data);
   const int count = kPageSize * head_dim * static_cast<int>(sizeof(T));
   for (int i = 0; i < count; i += 64) _mm_prefetch(bytes + i, _MM_HINT_T0);
+}
+
+/// visit(index, keys, values) for pages 0 .. count - 1 of a chunk's sequence, in this order: the chunk's kv head of
+/// each.
+template <typename T, class Visit>
+TINYLORA_INLINE void for_each_page(const HeadShape& shape, const QueryChunk& chunk, const KvPages& pages, int count,
+                                   const Visit& visit) {
+  for (int index = 0; index < count; ++index) {
+    const int page = shape.page(chunk.span, index);
+    const T* keys = shape.page_data<T>(pages.keys, page, chunk.kv_head);
+    const T* values = shape.page_data<T>(pages.values, page, chunk.kv_head);
+    if (index + 1 < count) {
+      const int next = shape.page(chunk.span, index + 1);
+      prefetch_page(shape.page_data<T>(pages.keys, next, chunk.kv_head), shape.head_dim);
+      prefetch_page(shape.page_data<T>(pages.values, next, chunk.kv_head), shape.head_dim);
+    }
+    visit(index, keys, values);
+  }
+}
+
+/// Writes the gradients of all slots of a page for one kv head, both [kPageSize, D].
+TINYLORA_INLINE void store_page_gradients(const AttentionBackwardArgs& args, int page, int kv_head, const float* d_keys,
+                                          const float* d_values) {
+  const int dim = args.head_dim;
+  for (int t = 0; t < kPageSize; ++t) {
+    const std::ptrdiff_t slot = static_cast<std::ptrdiff_t>(page) * kPageSize + t;
+    const std::ptrdiff_t place = (slot * args.kv_heads + kv_head) * dim;
+    copy_row(dim, d_keys + t * dim, args.d_keys + place);
+    copy_row(dim, d_values + t * dim, args.d_values + place);
+  }
 }
 
 }  // namespace tinylora::TINYLORA_ISA

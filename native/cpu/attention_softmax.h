@@ -1,7 +1,7 @@
 // The running softmax of attention's forward pass: a page of scores at a time,
 //   m' = max(m, max s),  p = e^(s - m'),  l = l e^(m - m') + sum p
-// Each query has its own lanes and order, so it has the same bits in any company; scores of keys that it does not see
-// may be anything.
+// Each query has its own lanes and order, so its bits do not depend on the other queries; scores of keys that it does
+// not see may be anything.
 #pragma once
 
 #include "cpu/attention_kernels.h"

@@ -1,7 +1,7 @@
 // The one product behind attention, forward and backward: a few rows times a few vectors,
 //   c[i, lane] = fma(a[i, n], b[n, lane], c[i, lane]), n ascending.
-// An element of c is summed in one lane in this order, whatever the number of rows beside it. Sums wait in memory as
-// the floats they are, so cutting n (between pairs) into several calls changes nothing.
+// An element of c is summed in one lane in this order, whatever the number of rows beside it. Between calls the sums
+// lie in c as unrounded floats, so cutting n (between pairs) into several calls changes no bit.
 //
 // Where the instruction set multiplies bf16 pairs, a pair of n is one step: c += a[i, n + 1] b[n + 1] + a[i, n] b[n].
 #pragma once

@@ -1,12 +1,13 @@
-// A float as the sum of two bf16: what it has beyond the upper 16 bits is rounded to a second one. Off by at most 2^-16
-// of the number; an infinity or NaN stays one. What the way back multiplies in bf16 is given in two such terms.
+// A float as the sum of two bf16 terms: its upper 16 bits, and the rest rounded to a second bf16. The sum is off by at
+// most 2^-16 of the number. Of an infinity or a NaN the sum is not finite either. Attention's backward pass multiplies
+// floats on bf16 units in this form (attention_amx_backward.h).
 #pragma once
 
 #include "cpu/simd.h"
 
 namespace tinylora::TINYLORA_ISA {
 
-/// Of both, the upper 16 bits count.
+/// Both as floats whose lower 16 bits are to be ignored.
 struct Terms {
   Floats high;
   Floats low;

@@ -1,3 +1,4 @@
+// Which kernels an instruction set has, the backend's memory, packing of weights, embed.
 #include "cpu/cpu_backend.h"
 
 #include <algorithm>

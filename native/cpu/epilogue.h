@@ -28,8 +28,8 @@ TINYLORA_INLINE void finish_columns(const ProductTask& task, int row, int rows, 
   const int rank = kRank < 0 ? task.rank : kRank;
   Floats right[kMost == 0 ? 1 : kMost];
   for (int j = 0; j < rank; ++j) right[j] = load_columns(task.right + std::ptrdiff_t{j} * task.out + column, count);
-  const float* low = task.low + std::ptrdiff_t{row} * rank;
-  const std::uint8_t* active = task.active + row;
+  const float* low = kRank == 0 ? nullptr : task.low + std::ptrdiff_t{row} * rank;
+  const std::uint8_t* active = kRank == 0 ? nullptr : task.active + row;
   const Floats bias = task.bias ? load_columns(task.bias + column, count) : Floats::zero();
   for (int m = 0; m < rows; ++m, low += rank) {
     Floats value = Floats::load(sums + m * kStride);

@@ -1,3 +1,5 @@
+// W^T W times four vectors, for the SVD (ops/gram_matrix.h): W stays in memory in fp32; each piece of its rows makes a
+// partial sum on one thread, and the pieces are added up in order.
 #include <algorithm>
 #include <vector>
 
@@ -11,7 +13,6 @@ void gram_product_plain(const float* w, std::int64_t rows, std::int64_t width, c
   gram_loops::gram_product(w, rows, width, x, y, z);
 }
 
-/// Pieces are shared out over the threads.
 class CpuGram final : public GramMatrix {
  public:
   CpuGram(int out, int in, const RowReader& read_row, ThreadPool& pool)

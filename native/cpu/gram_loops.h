@@ -9,7 +9,8 @@
 
 namespace tinylora {
 
-/// y[row][j] = w[row] . x[j], z[j] += sum over the rows, in their order of groups of four, of y[row][j] w[row].
+/// y[row][j] = w[row] . x[j], and z[j] += sum over the rows of y[row][j] w[row]: four rows make one term, groups of
+/// four ascending.
 ///   w [rows, width] float   x, z [4, width] double   y [rows, 4] double
 using GramProduct = void (*)(const float* w, std::int64_t rows, std::int64_t width, const double* x, double* y,
                              double* z);

@@ -1,5 +1,6 @@
-// The vocabulary head in chunks: what scoring (head.cpp), its way back (head_backward.cpp) and sampling
-// (head_sample.cpp) share. A token's log-probability comes from the same code, and so the same bits, in all of them.
+// The vocabulary head in chunks: what scoring (head.cpp), its backward pass (head_backward.cpp, head_gradient.cpp) and
+// sampling (head_sample.cpp) share. A token's log-probability comes from the same code, and so the same bits, in all of
+// them.
 #pragma once
 
 #include <cstdint>

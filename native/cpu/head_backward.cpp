@@ -1,6 +1,6 @@
-// The head's way back, chunk by chunk: logits again, their gradient g rounded to act as every product's input is, and
-// dx += g W of the chunk by panels of W^T. A thread takes a run of rows through all chunks in order, so a row's sums do
-// not depend on who else is there.
+// The head's backward pass, chunk by chunk: logits again, their gradient g rounded to act as every product's input is,
+// and dx += g W of the chunk by panels of W^T. A thread takes a run of rows through all chunks in order, so a row's
+// sums do not depend on the other rows.
 #include <algorithm>
 #include <cstring>
 

@@ -1,5 +1,5 @@
-// head_gradient: dW += g^T x. A thread takes one chunk of the vocabulary: its logits again, their gradients rounded to
-// act as every product's input is, turned over, and the product with x.
+// head_gradient: dW += g^T x. A thread takes one chunk of the vocabulary: its logits again, their gradients g rounded
+// to act as every product's input is, and transposed; then the product with x.
 #include <algorithm>
 #include <cstring>
 

@@ -22,7 +22,7 @@ float inverse(float temperature) { return temperature > 0 ? 1 / temperature : 1.
 bool is_finite(const RowTotal& total) { return std::isfinite(total.sum) && std::isfinite(total.largest); }
 double uniform_of(const SampleRow& how) { return sampling_uniform(how.seed, how.sequence, how.position); }
 
-/// The logits of one row, from one chunk on: the row packed alone gives the bits it has in any batch.
+/// One row, packed alone: its logits have the bits that they have in any batch.
 PackedRows pack_one(const HeadContext& context, const std::byte* x, ProductScratch::Thread& own) {
   PackTask task{};
   task.rows = 1;

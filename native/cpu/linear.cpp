@@ -1,5 +1,5 @@
-// linear and linear_backward. Both are the same product: the way back swaps inputs and outputs, A and B, R and R^T, and
-// takes its panels of W^T from the forward layout, a run of panels at a time into scratch.
+// linear and linear_backward. Both are the same product: the backward pass swaps inputs and outputs, A and B, R and
+// R^T, and makes its panels of W^T from the forward layout, a run of panels at a time into scratch.
 #include <algorithm>
 
 #include "core/error.h"
@@ -35,9 +35,9 @@ struct Split {
   std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
 };
 
-/// Runs of blocks whose packed inputs fit the second-level cache beside a panel, each taken through as many panels as
-/// leave the threads a few items to share: the inputs are fetched once a run of panels. Runs of panels that are read
-/// from memory once and from a cache for the other blocks.
+/// A run of blocks is as long as its packed inputs fit the second-level cache beside a panel. A run of panels is as
+/// long as its weights fit there (they are read from memory once, and from the cache for all blocks but the first), but
+/// no longer than leaves every thread some four items.
 Split split_product(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
   constexpr std::size_t kBlockBytes = 256 * 1024;
   constexpr std::size_t kPanelBytes = 1024 * 1024;
@@ -152,13 +152,13 @@ void add_part_d_r(int first, int rows, int rank, const float* s, const float* z,
   }
 }
 
-/// How many sums a way back has beside dx: dR, and that of the parts.
+/// How many sums a backward pass has beside dx: dR, and dR of the parts.
 int reductions_of(const LinearBackwardArgs& args) {
   if (args.lora.rank == 0) return 0;
   return args.parts.count == 0 ? 1 : 2;
 }
 
-/// One of them, of `rows` rows from `row` on; s is that of these rows.
+/// Adds to one of them, 0 or 1, the terms of `rows` rows from `row` on; s is that of these rows.
 void reduce(const LinearBackwardArgs& args, int row, int rows, const float* s, std::int64_t which) {
   const int rank = args.lora.rank;
   const float* z = args.z + std::ptrdiff_t{row} * rank;

@@ -1,4 +1,4 @@
-// lora_gradient: dA += (s R_k)^T x, dB^T += (z R_k^T)^T dy. Packing dy gives s and s R_k, as for the product back. A
+// lora_gradient: dA += (s R_k)^T x, dB^T += (z R_k^T)^T dy. Packing dy gives s and s R_k, as in linear_backward. A
 // thread takes a run of columns of x or dy through all rows.
 #include <algorithm>
 

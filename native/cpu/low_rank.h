@@ -1,4 +1,4 @@
-// The low-rank factors of packed rows: z = x left^T (r numbers a row), low = z R_k^T (or z R_k on the way back).
+// The low-rank factors of packed rows: z = x left^T (r numbers a row), low = z R_k^T (backward: z R_k).
 // Each z[m, j] is summed in one vector, inputs ascending, then across its lanes in a fixed order.
 #pragma once
 

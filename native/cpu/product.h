@@ -1,4 +1,4 @@
-// Products split over threads: what linear, the head and their ways back have in common.
+// Products split over threads: what linear, the head and their backward passes have in common.
 #pragma once
 
 #include <span>
@@ -14,17 +14,21 @@ namespace tinylora {
 /// Rows that go through a product at a time, so that scratch does not grow with the batch. A multiple of every block.
 inline constexpr int kRowsAtOnce = 1024;
 
-/// Grows to the largest product seen:
-///   packed  kRowsAtOnce * padded width * 2 or 4 bytes; in AMX's way back of attention 12 bytes a number of q
-///   z  kRowsAtOnce * r floats
-///   low  kRowsAtOnce * r floats, active  kRowsAtOnce bytes: of each product that reads the packed rows
-///   columns kRowsAtOnce * out elements (a gradient, transposed)
-///   transposed  2 MiB or one panel of W^T
-///   stats   kRowsAtOnce * 3 * chunks floats (head), or 16 * V floats (rows cut by top_k, top_p or min_p)
+/// Scratch of all ops that use product kernels, each part as large as its largest use so far. R is kRowsAtOnce.
+///   packed      linear, head: packed rows, R * padded width * 2 or 4 bytes. weight_gradient: x^T in panels, as much.
+///               attention_backward with AMX: packed queries, 12 bytes a number of q of the whole batch
+///   z           backward: s, R * r floats; lora_gradient: s and z R_k^T
+///   low         z R_k^T or s R_k of each product that reads the packed rows, R * r floats each
+///   active      which rows have an update, R bytes of each such product
+///   columns     weight_gradient: dy^T, R * out elements. head_gradient: x^T in panels
+///   transposed  linear_backward: panels of W^T, 2 MiB or one panel
+///   stats       head: 3 * R * chunks floats; head_sample also 16 * V floats, of rows cut by top_k, top_p or min_p
 /// and for each thread
-///   tiles   rows of an item * panel floats               panel   padded width * panel elements (a panel of W^T)
-///   logits  2 * block * kVocabChunk, chunks or V floats         rows    256 * kVocabChunk elements (gradients of
-///   logits) sums    256 * C floats (the head's dx), or chunks floats
+///   tiles       sums of an item: its rows * panel floats
+///   panel       head_backward: a panel of W^T of a chunk. Outer products: packed g^T
+///   logits      of a block or two of rows and a chunk; head_sample also V floats
+///   rows        gradients of logits, of at most R rows and a chunk; head_sample: one packed row
+///   sums        head_backward: dx of up to 256 rows, in tiles. Outer products: sums. head_sample: chunks floats
 struct ProductScratch {
   explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}
 

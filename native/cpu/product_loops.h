@@ -1,6 +1,6 @@
 // The loops around a tile, written once for all instruction sets: packing, the product with its epilogue, and the
-// transposition of panels for the product back. A Tile has kPanel, kBlock, kStep, kInputsAtOnce, kElementBytes, Scope,
-// pack and run.
+// transposition of panels for the backward product. A Tile has kPanel, kBlock, kStep, kInputsAtOnce, kElementBytes,
+// Scope, pack and run.
 #pragma once
 
 #include "cpu/epilogue.h"
@@ -11,8 +11,8 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-/// Inputs of a panel that are taken through all blocks before the next ones, so that they stay in a cache (which one is
-/// the tile's to say: kInputsAtOnce). Between two such runs the sums wait in memory as the floats they are.
+/// Inputs of a panel that are multiplied with all blocks before the next ones are, so that they stay in a cache; which
+/// one, kInputsAtOnce says. Between two such runs the sums lie in memory as unrounded floats.
 template <class Tile>
 int inputs_at_once(int padded_in) {
   const int runs = (padded_in + Tile::kInputsAtOnce - 1) / Tile::kInputsAtOnce;

@@ -1,5 +1,5 @@
-// Rows of bf16 into the orders that tiles of a product want: words of 32 bits (pairs of bf16, or floats) transposed,
-// two rows joined to one of pairs and parted again.
+// Rows of bf16 into the orders that tiles of a product read: words of 32 bits (pairs of bf16, or floats) transposed;
+// two neighbouring rows interleaved to one row of pairs, and such pairs taken apart again.
 #pragma once
 
 #include "cpu/pack_rows.h"
@@ -10,7 +10,8 @@ namespace tinylora::TINYLORA_ISA {
 #if defined(__AVX512F__)
 inline constexpr int kWordBlock = 16;
 
-/// A block of 16 x 16 words: pairs of rows, pairs of those, then quarters of 128 bits change places.
+/// A block of 16 x 16 words, strides in words: words of two rows are interleaved, then pairs of words of four rows,
+/// then quarters of 128 bits among groups of rows, twice.
 TINYLORA_INLINE void transpose_block(const std::uint32_t* from, int from_stride, std::uint32_t* to, int to_stride) {
   __m512i a[16];
   __m512i b[16];
@@ -52,7 +53,7 @@ TINYLORA_INLINE void join_32(const Bf16* even, const Bf16* odd, Bf16* to) {
   _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, places, b));
   _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi16(a, later, b));
 }
-/// The way back.
+/// The inverse: even[i] = from[i][0], odd[i] = from[i][1], i < 32.
 TINYLORA_INLINE void part_32(const Bf16* from, Bf16* even, Bf16* odd) {
   const __m512i a = _mm512_loadu_si512(from);
   const __m512i b = _mm512_loadu_si512(from + 32);

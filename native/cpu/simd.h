@@ -20,7 +20,7 @@
 
 #include "core/dtype.h"
 
-#if defined(__AMX_BF16__)
+#if defined(__AMX_BF16__) || defined(__AMXBF16__)  // the latter: Clang 14
 #define TINYLORA_ISA isa_amx
 #elif defined(__AVX512BF16__)
 #define TINYLORA_ISA isa_avx512bf16

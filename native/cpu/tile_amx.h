@@ -32,13 +32,13 @@ struct AmxTile {
       Bf16* to = packed + m * kStep;
       for (int i = 0; i < whole; i += kStep, to += kBlock * kStep) std::memcpy(to, x + i, kRow);
       if (whole < task.padded_in) {
-        std::memset(static_cast<void*>(to), 0, kRow);
+        std::memset(to, 0, kRow);
         std::memcpy(to, x + whole, std::size_t(task.in - whole) * sizeof(Bf16));
       }
     }
     const int missing = (task.rows <= 16 ? 16 : kBlock) - task.rows;
     for (int i = 0; i < task.padded_in; i += kStep, packed += kBlock * kStep) {
-      std::memset(static_cast<void*>(packed + task.rows * kStep), 0, std::size_t(missing) * kRow);
+      std::memset(packed + task.rows * kStep, 0, std::size_t(missing) * kRow);
     }
   }
 

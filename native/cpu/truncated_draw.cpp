@@ -21,7 +21,8 @@ bool before(const Candidate& a, const Candidate& b) { return a.l > b.l || (a.l =
 int halvings(float e) { return 127 - static_cast<int>(std::bit_cast<std::uint32_t>(e) >> 23); }
 
 /// Drops candidates so unlikely that those above them already measure `wanted`, which spares sorting the whole
-/// vocabulary. One halving more is kept than the measure asks for: e is rounded, l decides.
+/// vocabulary. One power of two more is kept than the measure asks for: two candidates whose l differ may have e
+/// rounded to either side of a power of two, and l decides.
 template <class Measure>
 void drop_hopeless(std::vector<Candidate>& all, double wanted, const Measure& measure) {
   std::array<double, 128> measured = {};

@@ -1,3 +1,5 @@
+// attention: spans of one row, which come first in a sampler's batch, are decoded split by split, and a second launch
+// adds up the splits of those that have several (kernels/attention_splits.cuh); the other spans take one launch.
 #include "cuda/kernels/attention.h"
 
 #include <algorithm>
@@ -9,7 +11,7 @@
 
 namespace tinylora {
 
-/// How attention of a model's heads is launched. Which kernels a model gets hangs on its heads alone; decoding and
+/// How attention of a model's heads is launched. Which kernels a model gets depends on its heads alone; decoding and
 /// spans of many rows add in the same order.
 struct cuda::AttentionKernels {
   struct Kernel {
@@ -78,7 +80,7 @@ AttentionKernels kernels_of(DType dtype, int head_dim) {
 }
 
 /// Blocks that splits are spread over: about two for each place on the largest of today's devices. Past that a block
-/// takes several splits in turn. A constant, so that a graph's grid hangs on the shape of its batch alone.
+/// takes several splits in turn. A constant, so that a graph's grid depends on the shape of its batch alone.
 constexpr unsigned kDecodeBlocks = 1024;
 
 /// The layout of spans first .. end - 1 alone.

@@ -1,3 +1,5 @@
+// attention_backward in two launches, over queries (dq) and over pages (d_keys, d_values): on tensor cores in bf16 and
+// fp16 for the head sizes that have such kernels, else on the ordinary units.
 #include "cuda/cuda_backend.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/launch.h"

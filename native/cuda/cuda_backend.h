@@ -128,7 +128,7 @@ class CudaBackend : public Backend {
   /// `aligned`: the kernel's other arrays allow wide moves.
   cuda::LowRankArgs low_rank_of(const char* op, const RowsOf& x, std::span<LinearArgs> products, cuda::Scratch& memory,
                                 bool aligned);
-  /// The same on the way back, a product to each of the gradients or none at all. dR is still to be added.
+  /// The same in the backward pass, one product for each of the gradients or none at all. dR is still to be added.
   std::array<cuda::LowRankArgs, 3> low_rank_of(const char* op, std::span<const RowsOf> gradients,
                                                std::span<LinearBackwardArgs> products, cuda::Scratch& memory,
                                                bool aligned);
@@ -151,11 +151,11 @@ class CudaBackend : public Backend {
 
   DType dtype_;
   std::shared_ptr<cuda::Device> device_;
-  cuda::Scratch
-      prepared_;          // the factors of updates, made for the next products by the op before them: z R^T, s R and s
-  cuda::Scratch left_;    // the same, made by the products themselves
-  cuda::Scratch terms_;   // of factors that were not prepared
-  cuda::Scratch padded_;  // a copy of x with aligned rows
+  // z R^T, or s R and s, of products with an update: of the next products, made by the op that writes their input.
+  cuda::Scratch prepared_;
+  cuda::Scratch left_;                          // the same, made by the products themselves
+  cuda::Scratch terms_;                         // of A and B that were not prepared (prepare_factor)
+  cuda::Scratch padded_;                        // a copy of x with aligned rows
   cuda::Scratch stats_, logits_, sample_rows_;  // head_sample.cpp
   cuda::Scratch attention_parts_;               // attention.cpp
   cuda::Scratch arrived_;                       // attention_update

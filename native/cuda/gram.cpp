@@ -1,3 +1,4 @@
+// W^T W times four vectors, for the SVD (ops/gram_matrix.h).
 #include "cuda/kernels/gram.h"
 
 #include <algorithm>

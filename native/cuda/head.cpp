@@ -1,3 +1,4 @@
+// The head op: statistics of all chunks of the vocabulary, then of each row, some rows at a time.
 #include "cuda/kernels/head.h"
 
 #include <algorithm>

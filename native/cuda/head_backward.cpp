@@ -1,6 +1,6 @@
-// The head's way back in groups of chunks: logits again and their gradient g, rounded to act as every product's input
-// is, then of each group dx += g W (head_backward) or dW += g^T x (head_gradient). g is [kHeadRows, kGroupChunks *
-// kVocabChunk]: tokens x vocabulary never exists.
+// The head's backward pass in groups of chunks: logits again and their gradient g, rounded to act as every product's
+// input is, then of each group dx += g W (head_backward) or dW += g^T x (head_gradient). g is
+// [kHeadRows, kGroupChunks * kVocabChunk]: a matrix of tokens by vocabulary never exists.
 #include <algorithm>
 
 #include "cuda/cuda_backend.h"

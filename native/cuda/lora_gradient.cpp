@@ -1,7 +1,6 @@
-// lora_gradient: s and s R_k as for the product back (kernels/low_rank.cu), z R_k^T, then the sums over rows.
+// lora_gradient: s and s R_k as in linear_backward (kernels/low_rank.cu), z R_k^T, then the sums over rows.
 #include "cuda/kernels/lora_gradient.h"
 
-#include <cstdint>
 #include <span>
 
 #include "core/error.h"
@@ -49,7 +48,7 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
     const unsigned runs = ceil_div(args.rows, cuda::kLoraRun);
     const std::size_t numbers = static_cast<std::size_t>(lora.rank) * static_cast<std::size_t>(width);
     const auto sums = device_->scratch(runs * numbers * sizeof(float));
-    const bool pairs = width % 2 == 0 && reinterpret_cast<std::uintptr_t>(x) % 8 == 0;
+    const bool pairs = width % 2 == 0 && cuda::aligned(x, 8);
     const cuda::LoraGradientKernelArgs kernel{x,         left, static_cast<float*>(sums.get()), d, args.rows, width,
                                               lora.rank, pairs};
     const char* name = lora.rank <= 8 ? pick("lora_gradient_8_bf16", "lora_gradient_8_f16", "lora_gradient_8_f32")

@@ -14,7 +14,7 @@ struct Sm90Product {
   int rows;     // of a tile
   int columns;  // of a tile
   unsigned threads;
-  unsigned shared_bytes;  // the stages and their barriers, and what aligning them may skip; factors come behind
+  unsigned shared_bytes;  // the stages and their barriers, and what aligning them may skip; factors follow
   int cluster;            // blocks, one row tile each, that share a W tile
 };
 

@@ -1,3 +1,4 @@
+// rope_store and rope_store_backward.
 #include "cuda/kernels/rope.h"
 
 #include "cuda/cuda_backend.h"

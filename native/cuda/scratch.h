@@ -8,7 +8,7 @@
 
 namespace tinylora::cuda {
 
-/// Grows, never shrinks. Graphs hold its address: when it moves, they are made anew (graph.h).
+/// Grows, never shrinks. Graphs hold its address: when it moves, they are captured again (graph.h).
 class Scratch {
  public:
   void* get(Device& device, std::size_t bytes) { return grown(device, bytes, &Device::scratch); }

@@ -1,8 +1,6 @@
 // weight_gradient, and the sum over rows that head_gradient shares with it.
-#include <algorithm>
-#include <cstdint>
-
 #include "core/error.h"
+#include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/kernels/gain_gradient.h"
 #include "cuda/kernels/low_rank.h"
@@ -10,15 +8,12 @@
 
 namespace tinylora {
 
+using cuda::aligned;
 using cuda::ceil_div;
 using cuda::launch;
 using cuda::WeightGradientKernelArgs;
 
 namespace {
-
-bool aligned(const void* pointer, std::uintptr_t bytes) {
-  return reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0;
-}
 
 struct Tile {
   const char* kernel;

@@ -23,7 +23,7 @@ struct SequenceLayout {
   const std::int32_t* store_slot = nullptr;  // [stores]
   int spans = 0;                             // runs of rows of one sequence at consecutive positions
   const std::int32_t* span_row = nullptr;    // [spans] first row of each
-  const std::int32_t* span_rows = nullptr;   // [spans] number of rows
+  const std::int32_t* span_rows = nullptr;   // [spans] number of rows, at least one
   int max_pages = 0;                         // width of the page table
   const std::int32_t* page_table = nullptr;  // [spans, max_pages]: page that holds positions 32 j .. 32 j + 31
   int max_position = 0;                      // largest position among the rows

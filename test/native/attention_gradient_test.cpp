@@ -24,10 +24,12 @@ Layout groups() {
   return layout;
 }
 
-void numerics(const Candidate& candidate, DType dtype) {
+/// `spread`: how much larger the largest error may be than in kShapes.
+void expect_numerics(const Candidate& candidate, DType dtype, const std::vector<AttentionShape>& shapes,
+                     const Layout& layout, double spread = 1) {
   const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
-  for (const AttentionShape& shape : kShapes) {
-    const AttentionCase data = make_attention(shape, groups());
+  for (const AttentionShape& shape : shapes) {
+    const AttentionCase data = make_attention(shape, layout);
     const AttentionGradients got = attend_backward(*backend, data), want = attend_backward(*reference, data);
     // ds = p (d_out . v - delta) is a difference of sums over D that come to about sqrt(D). In bf16 an element of q, k
     // or out that rounds to the other side moves delta or a score by 2^-8 of factors up to 4; of large heads, where p
@@ -37,8 +39,8 @@ void numerics(const Candidate& candidate, DType dtype) {
     const double moved = dtype == DType::f32 ? 0 : dtype == DType::bf16 ? 0x1.0p-8 : 0x1.0p-11;
     const double sides = shape.head_dim > 128 ? std::sqrt(shape.head_dim / 3.0) : 4;
     const double ds = summing(DType::f32, shape.head_dim, root).absolute + sides * moved;
-    const Tolerance in_float = {4 * ds / root * 2, 0x1.0p-20};
-    const Tolerance in_act = {4 * ds / root * 2, rounding(dtype).relative};
+    const Tolerance in_float = {spread * 4 * ds / root * 2, 0x1.0p-20};
+    const Tolerance in_act = {spread * 4 * ds / root * 2, rounding(dtype).relative};
     expect_near("dq_out", got.dq_out, want.dq_out, in_float);
     expect_near("d_keys", got.d_keys, want.d_keys, in_float);
     expect_near("d_values", got.d_values, want.d_values, in_float);
@@ -52,6 +54,12 @@ void numerics(const Candidate& candidate, DType dtype) {
     expect_near("d_q_gain", got.d_q_gain, want.d_q_gain, summed);
     expect_near("d_k_gain", got.d_k_gain, want.d_k_gain, summed);
   }
+}
+
+void numerics(const Candidate& candidate, DType dtype) { expect_numerics(candidate, dtype, kShapes, groups()); }
+/// More heads to sum over, and several times as many elements, of which one is further off than all of the others.
+void tile_numerics(const Candidate& candidate, DType dtype) {
+  expect_numerics(candidate, dtype, kTileShapes, tile_layout(), 1.5);
 }
 
 void gradient(const Candidate& candidate, DType dtype) {
@@ -119,9 +127,9 @@ void spans_stay_apart(const Candidate& candidate, DType dtype) {
 }
 
 /// A group has the same gradients alone and between a sequence and another group.
-void company(const Candidate& candidate, DType dtype) {
+void expect_company(const Candidate& candidate, DType dtype, const std::vector<AttentionShape>& shapes) {
   const auto backend = candidate.make(dtype, 2);
-  for (const AttentionShape& shape : kShapes) {
+  for (const AttentionShape& shape : shapes) {
     const auto add_own = [](Layout& layout) { add_group(layout, 70, {2, 40, 1}); };
     Layout own, all;
     add_own(own);
@@ -159,6 +167,33 @@ void company(const Candidate& candidate, DType dtype) {
   }
 }
 
+void company(const Candidate& candidate, DType dtype) { expect_company(candidate, dtype, kShapes); }
+void company_of_tiles(const Candidate& candidate, DType dtype) { expect_company(candidate, dtype, kTileShapes); }
+
+/// Keys and values nearly as large as bf16 has them reach no dq of a token before theirs.
+void later_tokens(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  Layout layout;
+  layout.add_span(take_pages(layout, 3), 0, 80);
+  for (const AttentionShape& shape : {kShapes[2], kShapes[8]}) {
+    const AttentionCase data = make_attention(shape, layout);
+    const AttentionGradients want = attend_backward(*backend, data);
+    const int width = shape.heads * shape.head_dim, kv_width = shape.kv_heads * shape.head_dim;
+    for (const int first : {1, 40, 79}) {
+      AttentionCase spoiled = data;
+      for (auto k = spoiled.k.begin() + static_cast<std::ptrdiff_t>(first) * kv_width; k < spoiled.k.end(); ++k) {
+        *k *= 1e36F;
+      }
+      for (auto v = spoiled.v.begin() + static_cast<std::ptrdiff_t>(first) * kv_width; v < spoiled.v.end(); ++v) {
+        *v = *v < 0 ? -3e38F : 3e38F;
+      }
+      const AttentionGradients got = attend_backward(*backend, spoiled);
+      expect_same_bits("dq before token " + std::to_string(first), rows_of(got.dq_out, 0, first, width),
+                       rows_of(want.dq_out, 0, first, width));
+    }
+  }
+}
+
 }  // namespace
 
 void add_attention_gradient_tests(Tests& tests) {
@@ -167,6 +202,9 @@ void add_attention_gradient_tests(Tests& tests) {
   add_for_each_backend(tests, "attention backward: threads", any_number_of_threads);
   add_for_each_backend(tests, "attention backward: company", company);
   add_for_each_backend(tests, "attention backward: spans stay apart", spans_stay_apart);
+  add_for_each_backend(tests, "attention backward: later tokens", later_tokens, {DType::f32, DType::bf16});
+  add_for_tiles(tests, "attention backward: numerics of all tiles", tile_numerics);
+  add_for_tiles(tests, "attention backward: company of all tiles", company_of_tiles);
 }
 
 }  // namespace tinylora::test

@@ -1,6 +1,7 @@
 // rope_store and attention: against the reference, and row invariance: a token's output has the same bits whether it
 // came by prefill, by decode, in pieces, in a packed batch, over a shared prompt, on any number of threads. Every slot
 // that was not stored holds NaN, so each test also shows that nothing masked or unwritten leaks.
+#include <algorithm>
 #include <cmath>
 
 #include "layout.h"
@@ -31,10 +32,11 @@ Layout mixed_layout() {
   return layout;
 }
 
-void numerics(const Candidate& candidate, DType dtype) {
+void expect_numerics(const Candidate& candidate, DType dtype, const std::vector<AttentionShape>& shapes,
+                     const Layout& layout) {
   const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
-  for (const AttentionShape& shape : kShapes) {
-    const AttentionCase data = make_attention(shape, mixed_layout());
+  for (const AttentionShape& shape : shapes) {
+    const AttentionCase data = make_attention(shape, layout);
     const AttentionResult got = attend(*backend, data), want = attend(*reference, data);
     // Scores are sums over D of about 1 (4 with gains). An error of a score is a relative error of its probability, and
     // so of the mean of values of about 1. A bf16 query or key that rounds to the other side (2^-9 of it) moves a score
@@ -52,6 +54,11 @@ void numerics(const Candidate& candidate, DType dtype) {
     // z is multiplied by R, and that by B, numbers of about 1.
     expect_near("product", got.projected.y, projected.y, summing(DType::f32, width, scale * (1 + shape.rank)));
   }
+}
+
+void numerics(const Candidate& candidate, DType dtype) { expect_numerics(candidate, dtype, kShapes, mixed_layout()); }
+void tile_numerics(const Candidate& candidate, DType dtype) {
+  expect_numerics(candidate, dtype, kTileShapes, tile_layout());
 }
 
 /// The sequence of 111 tokens in one span: what every other way of computing it must repeat.
@@ -149,6 +156,40 @@ void invariance(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// In pieces, by decoding and over a shared prompt: chunks of queries begin and end anywhere in rows and pages.
+void tile_invariance(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  for (const AttentionShape& shape : kTileShapes) {
+    const Whole whole(shape);
+    const AttentionResult want = attend(*backend, whole.data);
+    expect_pieces_agree(whole, want, *backend, 20, 13);
+    expect_pieces_agree(whole, want, *backend, 90, 1);
+    expect_group_agrees(whole, want, *backend, 45);
+  }
+}
+
+/// Keys and values nearly as large as bf16 has them reach no token before theirs, in whatever chunk or tile it is.
+void later_tokens(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  for (const AttentionShape& shape : {kShapes[1], kShapes[2], kShapes[6]}) {
+    const Whole whole(shape);
+    const AttentionResult want = attend(*backend, whole.data);
+    const int width = shape.heads * shape.head_dim, kv_width = shape.kv_heads * shape.head_dim;
+    for (const int first : {1, 40, 64, 110}) {
+      AttentionCase data = whole.data;
+      const auto from = static_cast<std::ptrdiff_t>(first) * kv_width;
+      std::transform(data.k.begin() + from, data.k.end(), data.k.begin() + from, [](float k) { return 1e36F * k; });
+      std::transform(data.v.begin() + from, data.v.end(), data.v.begin() + from,
+                     [](float v) { return v < 0 ? -3e38F : 3e38F; });
+      const AttentionResult got = attend(*backend, data);
+      const std::string name = "before token " + std::to_string(first);
+      expect_same_bits(name, rows_of(got.out, 0, first, width), rows_of(want.out, 0, first, width));
+      expect_same_bits(name + ", lse", rows_of(got.lse, 0, first, shape.heads),
+                       rows_of(want.lse, 0, first, shape.heads));
+    }
+  }
+}
+
 /// Scores of +-256: what an earlier page weighs against a later one must not overflow, whichever has the larger score.
 void scores_far_apart(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
@@ -193,6 +234,9 @@ void add_attention_tests(Tests& tests) {
   add_for_each_backend(tests, "attention: invariance", invariance);
   add_for_each_backend(tests, "attention: decode batch", decode_batch);
   add_for_each_backend(tests, "attention: scores far apart", scores_far_apart);
+  add_for_each_backend(tests, "attention: later tokens", later_tokens, {DType::f32, DType::bf16});
+  add_for_tiles(tests, "attention: numerics of all tiles", tile_numerics);
+  add_for_tiles(tests, "attention: invariance of all tiles", tile_invariance);
 }
 
 }  // namespace tinylora::test

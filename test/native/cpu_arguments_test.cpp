@@ -1,6 +1,7 @@
-// What the ops of the cpu backend refuse, on every instruction set.
+// What the ops of the cpu backend refuse, on every instruction set, and what is left after an error.
 #include <algorithm>
 
+#include "cpu/aligned.h"
 #include "cpu/cpu_backend.h"
 #include "engine_case.h"
 #include "suites.h"
@@ -151,8 +152,22 @@ void bad_arguments_are_refused() {
   });
 }
 
+void scratch_after_memory_ran_out() {
+  Scratch scratch;
+  scratch.at_least<float>(100)[99] = 1;
+  expect_error("ERR_MEMORY", "the system has no more", [&] { scratch.at_least<std::byte>(std::size_t{1} << 60); });
+  for (const std::size_t count : {10, 100, 1000}) {
+    float* memory = scratch.at_least<float>(count);
+    expect(memory != nullptr, "no memory for ", count, " numbers");
+    memory[count - 1] = 1;
+  }
+}
+
 }  // namespace
 
-void add_cpu_arguments_tests(Tests& tests) { tests.add("cpu: bad arguments are refused", bad_arguments_are_refused); }
+void add_cpu_arguments_tests(Tests& tests) {
+  tests.add("cpu: bad arguments are refused", bad_arguments_are_refused);
+  tests.add("cpu: scratch after memory ran out", scratch_after_memory_ran_out);
+}
 
 }  // namespace tinylora::test

@@ -131,6 +131,22 @@ AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, 
   return data;
 }
 
+const std::vector<AttentionShape> kTileShapes = {
+    {.heads = 40, .kv_heads = 1, .head_dim = 32},  {.heads = 14, .kv_heads = 2, .head_dim = 64},
+    {.heads = 3, .kv_heads = 1, .head_dim = 96},   {.heads = 2, .kv_heads = 2, .head_dim = 128},
+    {.heads = 33, .kv_heads = 1, .head_dim = 160}, {.heads = 5, .kv_heads = 1, .head_dim = 192},
+    {.heads = 4, .kv_heads = 2, .head_dim = 224},  {.heads = 7, .kv_heads = 1, .head_dim = 256},
+};
+
+Layout tile_layout() {
+  Layout layout;
+  add_group(layout, 45, {1, 40, 1});
+  layout.add_span(take_pages(layout, 1), 0, 1);
+  add_group(layout, 64, {1, 1, 20});
+  add_group(layout, 33, {30});
+  return layout;
+}
+
 AttentionCase decoding(const AttentionCase& whole, const std::vector<int>& rows, bool tells_shared) {
   Layout layout;
   layout.pages = whole.layout.pages;

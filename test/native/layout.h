@@ -58,6 +58,12 @@ struct AttentionCase {
 
 AttentionCase make_attention(const AttentionShape& shape, const Layout& layout, std::uint64_t seed = 1);
 
+/// Heads of every size that attention takes in AMX tiles, 1 to 40 of them a kv head: chunks of queries begin and end
+/// within rows, and a row may be more than a chunk.
+extern const std::vector<AttentionShape> kTileShapes;
+/// Prompts that end within a page, at its end and after one token of it, with completions of one token and more.
+Layout tile_layout();
+
 /// Each of `rows` of the case decoded by itself, over the pages of its own span, in that order.
 AttentionCase decoding(const AttentionCase& whole, const std::vector<int>& rows, bool tells_shared);
 

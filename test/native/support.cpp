@@ -69,6 +69,13 @@ void add_for_all_but_cuda(Tests& tests, const std::string& name,
   }
 }
 
+void add_for_tiles(Tests& tests, const std::string& name, const std::function<void(const Candidate&, DType)>& body) {
+  for (const Candidate& candidate : candidates()) {
+    if (!candidate.name.starts_with("amx")) continue;
+    tests.add(name + " [" + candidate.name + " bf16]", [=] { body(candidate, DType::bf16); });
+  }
+}
+
 std::vector<int> thread_counts(const Candidate& candidate) {
   return candidate.name == "cuda" ? std::vector{1} : kThreadCounts;
 }

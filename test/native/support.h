@@ -41,6 +41,10 @@ void add_for_each_backend(Tests& tests, const std::string& name,
 void add_for_all_but_cuda(Tests& tests, const std::string& name,
                           const std::function<void(const Candidate&, DType)>& body);
 
+/// Adds `name [candidate bf16]` for the candidates that compute in AMX tiles: the machine's own, where it has them, and
+/// emulated ones.
+void add_for_tiles(Tests& tests, const std::string& name, const std::function<void(const Candidate&, DType)>& body);
+
 /// Thread counts at which results must have the same bits.
 inline const std::vector<int> kThreadCounts = {1, 2, 3, 5};
 /// Those of a candidate: to cuda, which add_for_each_backend runs in two orders of blocks, threads are nothing.

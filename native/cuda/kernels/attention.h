@@ -1,5 +1,5 @@
 // Arguments of the attention kernels (attention*.cu). The layout is passed by value: the pointer inside the op's own
-// arguments is one of the host.
+// arguments is a host pointer.
 #pragma once
 
 #include "ops/attention.h"
@@ -48,10 +48,10 @@ inline constexpr int kCombineWarps = 8;     // one query each
 inline constexpr int kAttentionStages = 3;  // pages in shared memory: one read, the next two on their way
 inline constexpr int kSimtThreads = 256;    // of a block without tensor cores
 inline constexpr int kSimtWarps = kSimtThreads / 32;
-inline constexpr int kGradientTile = 32;      // queries of a block on the way back, without tensor cores
+inline constexpr int kGradientTile = 32;      // queries of a block of the backward pass, without tensor cores
 inline constexpr int kGradientColumns = 128;  // of the heads, in its shared memory at a time
 inline constexpr int kGradientThreads = 256;
-inline constexpr int kQueryTile = 32;      // queries that a page meets at once on the way back, on tensor cores
+inline constexpr int kQueryTile = 32;      // queries that a page meets at once in the backward pass, on tensor cores
 inline constexpr int kQueryStages = 2;     // such tiles in shared memory: one read, the next on its way
 inline constexpr int kQueryThreads = 128;  // of a block that they pass
 
@@ -70,7 +70,7 @@ constexpr unsigned query_stream_shared_bytes(int padded_dim) {
   return static_cast<unsigned>(((kPageSize + kQueryStages * kQueryTile) * 2 + kQueryTile) * padded_dim * 2);
 }
 
-/// Of a block on the way back without tensor cores: a slab of q, d_out, keys and values.
+/// Of a block of the backward pass without tensor cores: a slab of q, d_out, keys and values.
 constexpr unsigned gradient_shared_bytes(int head_dim) {
   const int columns = head_dim < kGradientColumns ? head_dim : kGradientColumns;
   return static_cast<unsigned>(2 * (kGradientTile + kPageSize) * (columns + 1) * 4);

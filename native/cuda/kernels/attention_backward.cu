@@ -1,4 +1,5 @@
-// With p = e^(s - lse), delta = d_out . out and ds = p (d_out v^T - delta) / sqrt(D), s recomputed:
+// The backward pass of attention without tensor cores. With p = e^(s - lse), delta = d_out . out and
+// ds = p (d_out v^T - delta) / sqrt(D), where s = q k^T / sqrt(D) is computed again:
 //   dq = ds k      d_keys = ds^T q      d_values = p^T d_out
 // in two passes, so that every sum has one owner and needs no atomics.
 //
@@ -30,7 +31,7 @@ struct Products {
   int position[kGradientTile];
 };
 
-/// What else belongs to the queries of a tile; those behind them see no key.
+/// lse and position of the queries of a tile; past the last one, positions that see no key.
 __device__ void load_sights(const Heads& heads, const SpanTile& tile, Products& own) {
   const int i = static_cast<int>(threadIdx.x);
   if (i >= kGradientTile) return;

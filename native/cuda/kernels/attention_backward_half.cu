@@ -1,4 +1,4 @@
-// The way back of attention (attention_backward.cu has the formulas) in bf16 and fp16 on tensor cores, mma.sync
+// The backward pass of attention (attention_backward.cu has the formulas) in bf16 and fp16 on tensor cores, mma.sync
 // m16n8k16: 13 D multiply-adds a query and key, and nothing of [queries, keys] leaves the registers.
 //
 // attention_dq_*   grid (tiles of 64 queries, kv heads), 4 warps: as attention.cu, q and d_out of 16 queries in the

@@ -1,11 +1,15 @@
-// The second launch of decoding: out, lse and z of sequences of more than one split, from the parts that the first
-// left.
+// The second launch of decoding: out, lse and z of sequences of more than one split, from the parts (o, m and l of each
+// split, in float) that attention_decode.cu or attention_simt.cu left. The splits are added in order, as
+// attention_tile.cuh has it, so the bits are those of a span of many rows.
+//
+// A warp a query: lane l has columns l, l + 32, ... of o. Bytes: 4 (D + 2) a split and query in, from L2 where they
+// were just written, and D acts out. Limit: the latency of one round of loads a split, which many queries at once hide.
 #include "attention_splits.cuh"
 
 namespace tinylora::cuda {
 namespace {
 
-/// A warp a query: the parts of its splits, ascending. Grid: queries of all rows and heads, kCombineWarps a block.
+/// Grid: the queries of all rows and heads, kCombineWarps a block.
 template <typename T>
 __device__ void attention_combine(const AttentionTask& task) {
   constexpr int kColumns = 256 / 32;  // that a lane owns

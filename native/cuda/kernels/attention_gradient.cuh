@@ -1,5 +1,5 @@
-// What the two passes of attention's way back on tensor cores (attention_backward_half.cu) have in common: the gradient
-// of scores, and products of numbers that go in as two terms of 16 bits.
+// What the two passes of attention's backward pass on tensor cores (attention_backward_half.cu) have in common: the
+// gradient of scores, and products of numbers that go in as two terms of 16 bits.
 #pragma once
 
 #include "act.cuh"
@@ -20,7 +20,7 @@ struct ScoreGradient {
   }
 };
 
-/// Two neighbours as sums of two terms of 16 bits: rounded, and what that leaves.
+/// Two neighbours as sums of two terms of 16 bits: the rounded value, and the rest rounded.
 template <typename Half>
 struct TwoTerms {
   std::uint32_t rounded = 0, rest = 0;

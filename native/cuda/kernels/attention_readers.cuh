@@ -1,6 +1,6 @@
-// Of the way back of attention: places of the queries of one kv head, and which spans read a page. Pages are shared,
-// and a page's gradient has one owner: the first span that reads it. A shared page stands at the same place in every
-// page table.
+// What both versions of attention's backward pass need to know: where the queries of one kv head lie, and which spans
+// read a page. Pages are shared, and a page's gradient has one owner: the first span that reads it. A shared page
+// stands at the same place in every page table.
 #pragma once
 
 #include "attention.h"

@@ -5,9 +5,9 @@
 // A warp owns sets of kSet queries, lane = key for s, lane = elements of D for p v: a key or value that comes from
 // shared memory serves a set. Query i of the tile belongs to warp i % kSimtWarps, so that few queries are spread over
 // all warps. The warps share the pages; cp.async brings a page's values while its keys are read, and the next page's
-// keys while the values are. Rows of keys are a 16 bytes longer than D: the lanes' reads lie in different banks.
+// keys while the values are. Rows of keys are 16 bytes longer than D, so that the lanes' reads lie in different banks.
 //
-// Keys behind a query get p = 0; keys behind all queries of the tile are never read.
+// Keys after a query's position get p = 0; keys after those of all queries of the tile are never read.
 #pragma once
 
 #include "attention_tile.cuh"
@@ -135,7 +135,7 @@ struct SimtBlock {
     }
   }
 
-  /// The split that begins at `first_key` is added to the totals of those queries that see that key, and begun anew.
+  /// The split that begins at `first_key` is added to the totals of those queries that see that key, and started again.
   __device__ void add_split(Sums& totals, int first_key) {
     const SplitWeights weights(totals.largest, sums.largest);
 #pragma unroll
@@ -270,7 +270,7 @@ struct SimtBlock {
   __device__ void add_values(int set, int seen) {
     int column[kDim / 32];
 #pragma unroll
-    for (int j = 0; j < kDim / 32; ++j) column[j] = min(lane + 32 * j, dim - 1);  // those behind D are never stored
+    for (int j = 0; j < kDim / 32; ++j) column[j] = min(lane + 32 * j, dim - 1);  // those past D are never stored
 #pragma unroll 4
     for (int key = 0; key < seen; ++key) {
       alignas(16) float p[kSet];

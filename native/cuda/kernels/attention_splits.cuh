@@ -4,7 +4,7 @@
 // Splits of kSplitPages pages are worked on by themselves, so that a long sequence is not one long chain, and a split
 // that neighbouring spans share (the prompt of a group of completions; SequenceLayout::span_shared) is read once for as
 // many of them as fit in a tile. A block takes split blockIdx.z of a span, and every gridDim.z-th from there: the grid
-// is as large as keeps the device busy, and does not hang on positions, so a graph can hold it. The spans of a tile
+// is as large as keeps the device busy, and does not depend on positions, so a graph can hold it. The spans of a tile
 // take turns in leading it, by the number of the split.
 #pragma once
 
@@ -12,7 +12,8 @@
 
 namespace tinylora::cuda {
 
-/// Spans that share a number of leading pages with `span`, before it and behind it; behind it `most` at least are seen.
+/// How many neighbours of `span` share its first `pages` pages: spans before it, and spans after it, of which no more
+/// are counted once there are `most`.
 struct Company {
   int before = 0;
   int behind = 0;
@@ -29,7 +30,7 @@ struct Company {
       found = count(at < layout.spans && layout.span_shared[at] >= pages);
     }
   }
-  /// Lanes that hold the condition, up to the first that does not.
+  /// How many lanes the condition holds in before the first in which it does not.
   __device__ static int count(bool holds) {
     const unsigned not_held = ~__ballot_sync(kWholeWarp, holds);
     return not_held == 0 ? 32 : __ffs(static_cast<int>(not_held)) - 1;

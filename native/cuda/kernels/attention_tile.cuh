@@ -10,10 +10,10 @@
 // are added in order:
 //   M' = max(M, m),  L = L 2^(M - M') + l 2^(m - M'),  O = O 2^(M - M') + o 2^(m - M')
 // A query's bits depend on its own row of A alone, and on the pages and splits of its own sequence: so they are the
-// same in any tile, beside any company, and whoever adds up the splits.
+// same in any tile, whatever its other queries, and whichever kernel adds up the splits.
 //
-// Keys behind a query get p = 0; keys behind all queries of the tile are never read (zeros in shared memory: they may
-// be NaN).
+// Keys after a query's position get p = 0; keys after those of all queries of the tile are never read, since they may
+// be NaN: zeros take their places in shared memory.
 #pragma once
 
 #include "act.cuh"
@@ -36,7 +36,7 @@ __device__ inline float power_of_two(float x) {
   return power;
 }
 
-/// What totals are before the first split: added to it, they leave all its bits, those of -0 too.
+/// What totals hold before the first split is added: it keeps all of the split's bits, also those of -0.
 inline constexpr float kNothing = -0.0F;
 
 /// How a split of largest score m is added to totals of largest score M.
@@ -81,18 +81,18 @@ struct Queries {
   }
 };
 
-/// Of pages in shared memory: that of a row of 128 elements. A row's chunk c + n, where c and n have no bit in common,
-/// is then at the address of chunk c with the bits of n turned over, swizzled or not.
+/// Alignment of pages in shared memory: that of a row of 128 elements of 16 bits. Where c and n have no bit in common,
+/// chunk c + n of a row then lies at the address of chunk c xor 16 n, swizzled or not.
 inline constexpr int kRingAlignment = 256;
 
-/// The keys and values of one page, [32, kDim] each; zeros behind D and from key `seen` on. A thread has one column of
+/// The keys and values of one page, [32, kDim] each; zeros past D and from key `seen` on. A thread has one column of
 /// chunks, so that little is left to do for each.
 template <typename Half, int kDim>
 __device__ void copy_page(const Queries& queries, int number, int seen, uint4* keys, uint4* values) {
   constexpr int kChunks = kDim / 8;
   const int dim = queries.task.args.head_dim;
   int thread = static_cast<int>(threadIdx.x);
-  asm volatile("" : "+r"(thread));  // what follows is made anew for each page: registers are scarce
+  asm volatile("" : "+r"(thread));  // what follows is computed again for each page: registers are scarce
   const int chunk = thread % kChunks;
   const int first = thread / kChunks, step = static_cast<int>(blockDim.x) / kChunks;
   const long long begin = queries.page(number) + first * dim + chunk * 8;
@@ -133,7 +133,7 @@ struct WarpState : Sums<kDim> {
   int position[2];
 };
 
-/// Two neighbouring elements of q, zeros behind D or behind the last query.
+/// Two neighbouring elements of q, zeros past D or past the last query.
 template <typename Half>
 __device__ std::uint32_t load_pair(const Half* row, int column, int dim) {
   return row != nullptr && column < dim ? *reinterpret_cast<const std::uint32_t*>(row + column) : 0;
@@ -250,7 +250,7 @@ __device__ void add_values(WarpState<Half, kDim>& state, const uint4* values, co
   }
 }
 
-/// The split that begins at `first_key` is added to the totals of those queries that see that key, and begun anew.
+/// The split that begins at `first_key` is added to the totals of those queries that see that key, and started again.
 template <typename Half, int kDim>
 __device__ void add_split(Sums<kDim>& totals, WarpState<Half, kDim>& state, int first_key) {
 #pragma unroll

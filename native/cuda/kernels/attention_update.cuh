@@ -29,7 +29,7 @@ __device__ inline int head_of(const AttentionTask& task, long long query) {
   return static_cast<int>(static_cast<unsigned>(query) % static_cast<unsigned>(task.args.heads));
 }
 
-/// A row all of whose parts are there: its z and left, by one warp.
+/// z and left of a row all of whose parts are in memory, by one warp.
 __device__ inline void finish_row(const AttentionTask& task, int row) {
   const AttentionUpdate& update = task.update;
   const int lane = static_cast<int>(threadIdx.x % 32), heads = task.args.heads, rank = update.rank;
@@ -97,7 +97,7 @@ __device__ void add_part(const AttentionTask& task, long long query) {
 ///
 /// The block brings A's columns there, zeros from D on as out has there, of as many elements of z at once as fit. Slot
 /// s is of the head of the tile's query s: neighbours' slots are neighbours, in banks of their own. Of more queries
-/// than heads the first three slots come once more behind the last; lanes past the last query look at its slot.
+/// than heads the first three slots are repeated after the last; lanes past the last query read its slot.
 template <typename Half, int kDim>
 __device__ void add_parts(const AttentionTask& task, int kv_head, int first, int end, const long long (&query)[2],
                           const std::uint32_t (&out)[2][kDim / 8], float* memory) {

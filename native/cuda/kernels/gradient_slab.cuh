@@ -1,5 +1,5 @@
 // A slab of the heads in shared memory: up to kGradientColumns columns of 32 queries (q, d_out) and of a page's 32 keys
-// and values, as float. Of the way back of attention without tensor cores (attention_backward.cu).
+// and values, as float. For the backward pass of attention without tensor cores (attention_backward.cu).
 #pragma once
 
 #include "act.cuh"
@@ -75,7 +75,7 @@ __device__ void load_page(const Heads& heads, int page, int seen, const Tiles<kP
   }
 }
 
-/// q and d_out of a tile's queries, behind them zeros.
+/// q and d_out of a tile's queries, zeros past the last one.
 template <typename T, int kParts>
 __device__ void load_queries(const Heads& heads, const SpanTile& tile, const Tiles<kParts>& tiles) {
   const AttentionBackwardArgs& args = heads.task.args;

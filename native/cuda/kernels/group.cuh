@@ -47,7 +47,8 @@ __device__ uint2* words_of(Half* p) {
   return reinterpret_cast<uint2*>(p);
 }
 
-/// A copy: args may be a kernel's parameters, which have no address that a number could be added to.
+/// A copy, chosen by comparing: args may be a kernel's parameters, which cannot be indexed by a number known at run
+/// time without being copied to local memory.
 template <int kMost>
 __device__ LowRankTask task_of(const LowRankArgs& args, int index) {
   LowRankTask task = args.task[0];
@@ -61,7 +62,8 @@ __device__ LowRankTask task_of(const LowRankArgs& args, int index) {
 /// Units of a row of k, the last perhaps in part.
 __device__ inline int units_of(int k) { return (k + kUnit - 1) / kUnit; }
 
-/// The same, which the compiler then keeps as it is, instead of making it anew in every turn of a loop.
+/// The same value, hidden from the compiler's analysis: it stays in a register and is not computed again in every turn
+/// of a loop.
 __device__ inline int64_t kept(int64_t value) {
   asm volatile("" : "+l"(value));
   return value;

@@ -27,8 +27,8 @@ constexpr unsigned bf16_tile_bytes(int rows) {
   return larger(static_cast<unsigned>(kHeadStages * (rows + kVocabChunk) * 32 * 2),
                 static_cast<unsigned>(rows * kLogitStride * 4));
 }
-inline constexpr TileShape kManyRows = {128, 128, bf16_tile_bytes(128)};  // bf16
-inline constexpr TileShape kFewRows = {16, 128, bf16_tile_bytes(16)};     // bf16
+inline constexpr TileShape kManyRows = {128, 128, bf16_tile_bytes(128)};  // bf16 and fp16
+inline constexpr TileShape kFewRows = {16, 128, bf16_tile_bytes(16)};     // bf16 and fp16
 inline constexpr TileShape kFloatRows = {32, 256, (32 + kVocabChunk) * 33 * 4};
 
 /// x [rows, width] act and W [vocab, w_stride] act: where logits come from.
@@ -71,7 +71,7 @@ struct HeadTotalTask {
 };
 
 /// g = d_logp inv_temperature (1[target] - softmax(l)) of tokens first_chunk * kVocabChunk .. of the group,
-/// rounded to act, zeros behind the vocabulary.
+/// rounded to act, zeros past the vocabulary.
 struct HeadGradientTask {
   HeadProduct product;
   const std::int32_t* target;

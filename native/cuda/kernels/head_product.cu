@@ -1,4 +1,5 @@
-// dx = or += g W over a group of tokens: the second half of the head's way back (the first, head_gradient, wrote g).
+// dx = or += g W over a group of tokens: the second half of the head's backward pass; the first,
+// head_gradient, wrote g.
 //
 // head_product_bf16, _f16: tiles of 128 rows x 128 columns of dx, 4 warps of 64 x 64; 32 tokens a stage, 4 stages of
 // cp.async of 8 KB of g and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans

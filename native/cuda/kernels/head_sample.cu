@@ -15,7 +15,7 @@ namespace {
 
 struct Place {
   int chunk;
-  double left;  // of the draw, behind the chunks before, in units of e^(largest)
+  double left;  // of the draw, once the chunks before are taken off, in units of e^(largest)
 };
 
 /// The chunk in which `left` falls; where rounding leaves none, the last that has any mass. By one thread.

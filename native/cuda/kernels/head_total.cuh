@@ -1,5 +1,5 @@
 // From the statistics of a row's chunks to those of the row, by one block: used by scoring and by sampling, so that a
-// log-probability has the same bits in both. The order of the sums hangs on the number of chunks alone.
+// log-probability has the same bits in both. The order of the sums depends on the number of chunks alone.
 #pragma once
 
 #include "head.h"

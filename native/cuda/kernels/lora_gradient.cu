@@ -5,9 +5,9 @@
 //                      shared memory and is read as broadcasts, x streams by once; kRanks (8 or 16) x 2 sums a thread
 // lora_gradient_sum    the runs of each element in order, on top of d
 //
-// Runs have a fixed size, so the order hangs on the number of rows alone. Bytes: x once, 2 rank / 128 of that again for
-// the runs; 2 rank flops an element of x in float (left keeps its 24 bits, so no tensor cores): fp32 units and memory
-// are about equally busy at rank 16 on sm_80.
+// Runs have a fixed size, so the order depends on the number of rows alone. Bytes: x once, 2 rank / 128 of that again
+// for the runs; 2 rank flops an element of x in float (left keeps its 24 bits, so no tensor cores): fp32 units and
+// memory are about equally busy at rank 16 on sm_80.
 #include "act.cuh"
 #include "lora_gradient.h"
 

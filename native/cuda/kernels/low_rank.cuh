@@ -9,8 +9,8 @@
 
 namespace tinylora::cuda {
 
-/// left of the tile's rows: a thread an element and row at a time. Elements of z as the two kinds leave them in
-/// `inner`, kStride numbers an element, one a row: with one set `elements` of all tasks in turn, else kMaxRank a task.
+/// left of the tile's rows, a thread an element and row at a time, from z in `inner`: kStride numbers an element, one a
+/// row. With one set the `elements` of all tasks follow one another there; else each task has kMaxRank places.
 template <class Tile, int kSets, int kMost, int kStride>
 __device__ void finish_low_rank(const LowRankArgs& args, const float* inner, int elements) {
   const int row = static_cast<int>(threadIdx.x % Tile::kRows), m = Tile::first_row() + row;

@@ -1,4 +1,5 @@
-// Arguments of the rank-r side of products: low_rank.cu, and the kernels that make z or s beside the rows they write.
+// Arguments of the rank-r side of products: low_rank.cu, and the kernels that make z or s of the rows
+// that they write.
 #pragma once
 
 #include <stdint.h>
@@ -77,8 +78,8 @@ struct RankGradientKernelArgs {
 };
 
 struct PadRowsKernelArgs {
-  const void* x;  // [M, width] bf16
-  void* y;        // [M, stride] bf16
+  const void* x;  // [M, width] of 16 bits
+  void* y;        // [M, stride], zeros from width on
   int width;
   int stride;
 };

@@ -12,13 +12,14 @@ namespace tinylora::cuda {
 
 constexpr int kTogether = 2;
 
-/// The same pointer, which the compiler then keeps as it is: it adds one offset a load, not all that the pointer is of.
+/// The same pointer, hidden from the compiler's analysis: a load then adds one offset to it, and does not compute it
+/// again from its parts.
 __device__ inline const float* hold(const float* pointer) {
   asm("" : "+l"(pointer));
   return pointer;
 }
 
-/// One more part than there are: values lie in banks of their own.
+/// One part more than there are, so that what a warp reads lies in different banks.
 using FloatSums = float[kTogether][kParts + 1][kChains];
 
 /// Elements first .. first + kTogether - 1 of z of one task: a thread adds one chain's parts, then come the chains.

@@ -33,8 +33,8 @@ struct HalfSums {
   alignas(8) float of_set[kSets][kOfSet];  // written two at a time
 };
 
-/// Element `place` of z of all that are made of a set's x: its task's index, and its own within the task; past the last
-/// one, an i past the rank. Tasks that there are not have rank 0.
+/// Of the elements of z of all tasks of a set, counted through, number `place`: the index of its task, and its own
+/// index within the task. Past the last element, i is not below the task's rank. Unused tasks have rank 0.
 struct Element {
   int task;
   int i;
@@ -52,7 +52,8 @@ __device__ Element find_element(const LowRankArgs& args, int set, int place) {
   return found;
 }
 
-/// This lane's part of an element's terms in the first unit of its warp. An element that there is not is the first.
+/// Where this lane's part of an element's terms lies, in the first unit of its warp. Past the last element it is that
+/// of the first, whose sum is then not used.
 template <int kSets, int kMost>
 __device__ const uint2* terms_of(const LowRankArgs& args, int set, int place, unsigned first_unit) {
   const unsigned units = static_cast<unsigned>(args.k + kUnit - 1) / kUnit;

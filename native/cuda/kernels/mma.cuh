@@ -15,7 +15,7 @@
 namespace tinylora::cuda {
 
 /// Place (in 16-byte chunks) of chunk `chunk` of row `row` in a shared tile of kChunks (2, 4, 8, 16, ...) chunks a row:
-/// eight rows of one column of chunks lie in eight different banks groups, so ldmatrix has no conflicts.
+/// eight rows of one column of chunks lie in eight different groups of banks, so ldmatrix has no conflicts.
 template <int kChunks>
 __device__ inline int swizzled(int row, int chunk) {
   constexpr int kRowsApart = kChunks >= 8 ? 1 : 8 / kChunks;  // rows that share 128 bytes
@@ -33,8 +33,8 @@ __device__ inline void copy_async(void* to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                : "memory");
 }
-/// The same of 4 bytes: a name of its own, as an overload for floats would take 16-byte copies of floats from the
-/// above.
+/// The same for 4 bytes. It has a name of its own: an overload for floats would be chosen for 16-byte copies of floats,
+/// too.
 __device__ inline void copy_word_async(void* to, const void* from, bool valid) {
   const int bytes = valid ? 4 : 0;
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes)

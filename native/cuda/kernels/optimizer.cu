@@ -53,7 +53,7 @@ extern "C" __global__ __launch_bounds__(kSquaresThreads) void square_chunks(Squa
 #pragma unroll 8
     for (int i = 0; i < kPiece; ++i) {
       const double value = static_cast<double>(piece[lane][i]);
-      sum += value * value;  // the product is exact; zeros behind the end add nothing
+      sum += value * value;  // the product is exact; zeros past the end add nothing
     }
     __syncwarp();
   }

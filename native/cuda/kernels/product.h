@@ -22,11 +22,11 @@ struct ProductTask {
   int rank;
   int first_tile;  // of this task among the column tiles of the launch
   int y_float;     // else act
-  int pairs;       // n is even and y, bias, residual and right are aligned for two neighbours at once
-  int fours;       // the same for four outputs of 16 bits
+  int pairs;       // n is even, and y and residual are aligned to 8 bytes: two neighbours are moved at once
+  int fours;       // pairs, and n is a multiple of 4: four outputs of 16 bits are stored at once
 };
 
-/// Of shared memory, behind the ring of stages: left of a tile's rows and right of its columns (product_update.cuh).
+/// Of shared memory, after the ring of stages: left of a tile's rows and right of its columns (product_update.cuh).
 constexpr unsigned product_factor_bytes(int rank, int rows, int columns) {
   return 4U * static_cast<unsigned>(rank * (rows + columns));
 }

@@ -2,7 +2,7 @@
 // (backward). left [M, r] is z R^T or s R, right [r, n] is B transposed or A: kernels/low_rank.cuh makes left
 // beforehand, so that the main loop is that of a plain product and the update costs r fused multiply-adds an output in
 // the epilogue. A block reads the factors of its rows and columns once, with the first stage; they
-// take r (rows + columns) floats of shared memory behind the ring.
+// take r (rows + columns) floats of shared memory after the ring.
 //
 // Contract: every output is one chain of mma.m16n8k16, k ascending, rows of x as A, outputs as B, whatever the tile.
 // Rows past M and columns of k past the end are zeros, which add nothing. So all tilings give the same bits, for 1 row

@@ -1,4 +1,5 @@
-// Queries and their d_out on their way past a page (attention_dkv_* of attention_backward_half.cu), a tile at a time.
+// Tiles of queries and of their d_out, streamed through shared memory past a page that stays there (attention_dkv_* of
+// attention_backward_half.cu).
 #pragma once
 
 #include "attention.h"
@@ -7,8 +8,8 @@
 
 namespace tinylora::cuda {
 
-/// A tile of queries on its way past a page, zeros behind the last one: those add 0 to every sum. The rest of d_out
-/// comes later, to the one place that it has.
+/// A stage of the stream: a tile of queries, zeros past the last one, which add 0 to every sum. The second term of
+/// d_out is copied later, to one buffer that all stages share.
 template <typename Half, int kDim>
 struct QueryStage {
   uint4 q[kQueryTile * kDim / 8];

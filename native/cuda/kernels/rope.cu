@@ -5,8 +5,8 @@
 // is read once, turned in registers and written once, in runs of 64 or 128 bytes. The sums of the norm are taken over a
 // lane's pairs ascending, then over the warp in a butterfly: an order fixed by D. Bytes moved: 4 in, 2 or 4 out per
 // element, and the angles, which all heads of a row share through the cache; nothing but memory can limit it.
-// On the way back a block owns a tile of rows, so that it can make s of q_proj, k_proj and v_proj (low_rank.cuh) from
-// what it has just written, in L2.
+// In the backward pass a block owns a tile of rows, so that it can make s of q_proj, k_proj and v_proj (low_rank.cuh)
+// from what it has just written, which is still in L2.
 #include "low_rank.cuh"
 #include "rope.h"
 #include "warp.cuh"
@@ -140,7 +140,7 @@ __device__ void rope_store(const RopeStoreTask& task) {
   store_head(load_head(args.v + from, half, lane), static_cast<T*>(args.pages.values) + to, half, lane);
 }
 
-/// The first store of a row at or behind `row`.
+/// The first store of `row`, or of the next row that has one.
 __device__ int first_store(const SequenceLayout& layout, int row) {
   int low = 0, high = layout.stores;
   while (low < high) {

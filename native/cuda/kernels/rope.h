@@ -1,4 +1,4 @@
-// Arguments of rope.cu. The layout is passed by value: the pointer inside the op's own arguments is one of the host.
+// Arguments of rope.cu. The layout is passed by value: the pointer inside the op's own arguments is a host pointer.
 #pragma once
 
 #include "low_rank.h"

@@ -39,7 +39,7 @@ struct RowTile {
   /// The thread's i-th row within the tile.
   static __device__ int own(int i) { return kTall ? static_cast<int>(threadIdx.x % 32 / kChains) + 8 * i : 0; }
   static __device__ int first_row() { return static_cast<int>(blockIdx.x) * kRows; }
-  /// Of the threads that share a part and a row, the one that speaks for them.
+  /// True in one of the threads that share a part and a row: it writes their common result.
   static __device__ bool speaks() { return threadIdx.x % kChains == 0; }
 };
 

@@ -1,4 +1,4 @@
-// Arguments of kernels/swiglu.cu; the width of a row is the k of what is made beside it.
+// Arguments of kernels/swiglu.cu; the width of a row is low_rank.k.
 #pragma once
 
 #include "low_rank.h"
