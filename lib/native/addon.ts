@@ -171,7 +171,7 @@ export interface NativeEngine {
   readonly fingerprint: string;
   memory(): { weights: number; cache: number; activations: number; peakRss: number };
 
-  /** Where `onProgress` returns false, it rejects with ERR_ABORTED. */
+  /** Where `onProgress` returns false, this call rejects with ERR_ABORTED; others that are queued go on. */
   computeSvd(
     spec: { rank: number; modules: number[] },
     onProgress: (done: number, total: number) => unknown,
@@ -219,7 +219,7 @@ export interface NativeEngine {
   saveParameters(): void;
   restoreParameters(): void;
 
-  /** Makes the running forward, backward, SVD reject with ERR_ABORTED at the next layer. Harmless when idle. */
+  /** Makes all unfinished forwards, backwards and SVDs reject with ERR_ABORTED, a running pass at its next layer. Harmless when idle. */
   abort(): void;
   /** Frees everything; unfinished requests end as "aborted". Calls after it throw. */
   dispose(): void;

@@ -8,11 +8,19 @@
 namespace tinylora::binding {
 namespace {
 
-constexpr std::size_t kMaxShown = 60;  // characters of a string in a message
+constexpr std::size_t kMaxShown = 60;  // bytes of a string in a message
 
 const char* const kTypedArrays[] = {"an Int8Array",   "a Uint8Array",    "a Uint8ClampedArray", "an Int16Array",
                                     "a Uint16Array",  "an Int32Array",   "a Uint32Array",       "a Float32Array",
                                     "a Float64Array", "a BigInt64Array", "a BigUint64Array"};
+
+/// The first bytes of a UTF-8 string, cut between two characters.
+std::string shortened(const std::string& text) {
+  if (text.size() <= kMaxShown) return text;
+  std::size_t end = kMaxShown;
+  while ((static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;  // a continuation byte
+  return text.substr(0, end) + "...";
+}
 
 std::string shown(const Napi::Value& value) {
   switch (value.Type()) {
@@ -24,11 +32,8 @@ std::string shown(const Napi::Value& value) {
       return value.As<Napi::Boolean>().Value() ? "true" : "false";
     case napi_number:
       return value.ToString().Utf8Value();
-    case napi_string: {
-      std::string text = value.As<Napi::String>().Utf8Value();
-      if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "...";
-      return '"' + text + '"';
-    }
+    case napi_string:
+      return '"' + shortened(value.As<Napi::String>().Utf8Value()) + '"';
     case napi_symbol:
       return "a symbol";
     case napi_function:

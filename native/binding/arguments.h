@@ -1,5 +1,5 @@
-// Reading what JavaScript hands over. Nothing is trusted: every kind, range and length is checked, everything is
-// copied. Messages are uniform: "Expected X for Y but received Z".
+// Reads the arguments of calls from JavaScript. Nothing is trusted: every kind, range and length is checked, and
+// everything is copied. Messages are uniform: "Expected X for Y but received Z".
 #pragma once
 
 #include <napi.h>
@@ -21,7 +21,6 @@ class Argument {
   Argument(const Napi::CallbackInfo& info, std::size_t index, std::string name)
       : Argument(info[index], std::move(name)) {}
 
-  const std::string& name() const { return name_; }
   bool given() const { return !value_.IsUndefined(); }
 
   /// A property of this object.

@@ -15,7 +15,7 @@ std::shared_ptr<Worker> Worker::start(Napi::Env env) {
   };
   const napi_status made = napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr,
                                                            worker.get(), deliver, &worker->back_);
-  check(made == napi_ok, "ERR_MEMORY", "cannot make a way back to JavaScript");
+  check(made == napi_ok, "ERR_MEMORY", "cannot make the thread-safe function that returns results to JavaScript");
   worker->hold_process(false);
   // After the thread-safe function's own hook, so that it runs before it: hooks run last in, first out.
   worker->hooked_ = napi_add_env_cleanup_hook(env, on_cleanup, worker.get()) == napi_ok;
@@ -70,6 +70,8 @@ Napi::Promise Worker::run(Napi::Env env, const Napi::Object& owner, const Napi::
   waiting->deferred = Napi::Promise::Deferred::New(env);
   if (!callback.IsEmpty()) waiting->callback = Napi::Persistent(callback);
   if (!owner.IsEmpty()) waiting->owner = Napi::Persistent(owner);
+  const auto aborted = std::make_shared<std::atomic<bool>>(false);
+  waiting->abort = aborted;
   const Napi::Promise promise = waiting->deferred->Promise();
   const Key key = wait(std::move(waiting));
   const auto work = [this, key, job = make_job(key)](const std::atomic<bool>& abort) {
@@ -81,22 +83,23 @@ Napi::Promise Worker::run(Napi::Env env, const Napi::Object& owner, const Napi::
     }
   };
   const auto drop = [this, key] { settle(key, Failure{"ERR_ABORTED", "the engine was disposed"}); };
-  push({work, drop, std::make_shared<std::atomic<bool>>(false)});
+  push({work, drop, aborted});
   return promise;
 }
 
 void Worker::call(const std::function<void()>& job) {
-  std::promise<void> done;
-  const auto work = [&](const std::atomic<bool>&) {
+  // Shared with the thread: `set_value` may still be returning there when `get` has returned here.
+  const auto done = std::make_shared<std::promise<void>>();
+  const auto work = [done, &job](const std::atomic<bool>&) {
     try {
       job();
-      done.set_value();
+      done->set_value();
     } catch (...) {
-      done.set_exception(std::current_exception());
+      done->set_exception(std::current_exception());
     }
   };
   push({work, [] {}, std::make_shared<std::atomic<bool>>(false)});
-  done.get_future().get();
+  done->get_future().get();
 }
 
 Key Worker::listen(const Napi::Function& callback, const Napi::Object& owner) {
@@ -152,6 +155,11 @@ void Worker::abort() {
   if (running_abort_ != nullptr) *running_abort_ = true;
 }
 
+void Worker::abort(Key key) {
+  const auto found = waiting_.find(key);
+  if (found != waiting_.end() && found->second->abort != nullptr) *found->second->abort = true;
+}
+
 /// Jobs and steps of the background take turns.
 void Worker::loop() {
   const auto wanted = [this] { return background_.wanted && background_.wanted(); };
@@ -190,7 +198,7 @@ void Worker::progress(Key key, std::int64_t done, std::int64_t total) {
     const bool refused = worker.callback(env, key, [&]() -> std::vector<napi_value> {
       return {Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))};
     });
-    if (refused) worker.abort();
+    if (refused) worker.abort(key);
   });
 }
 
@@ -198,12 +206,13 @@ void Worker::settle(Key key, MakeValue value) {
   post([key, make = std::move(value)](Napi::Env env, Worker& worker) {
     const auto found = worker.waiting_.find(key);
     if (found == worker.waiting_.end()) return;
+    const Napi::Promise::Deferred deferred = *found->second->deferred;
     try {
-      found->second->deferred->Resolve(make(env));
-    } catch (const Napi::Error&) {
-      throw;
+      deferred.Resolve(make(env));
+    } catch (const Napi::Error& error) {
+      deferred.Reject(error.Value());  // thrown by JavaScript: no memory for a typed array, a setter of a prototype
     } catch (...) {
-      found->second->deferred->Reject(to_js(env, current_failure()).Value());
+      deferred.Reject(to_js(env, current_failure()).Value());
     }
     worker.forget(key);
   });
@@ -236,9 +245,16 @@ void Worker::deliver(Napi::Env env) {
 }
 
 bool Worker::callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments) {
+  if (!waiting_.contains(key)) return false;
+  std::vector<napi_value> values;
+  try {
+    values = arguments();
+  } catch (const Napi::Error& error) {  // as in `settle`; the other events of the batch are still to be delivered
+    napi_fatal_exception(env, error.Value());
+    return false;
+  }
   const auto found = waiting_.find(key);
   if (found == waiting_.end() || found->second->callback.IsEmpty()) return false;
-  const std::vector<napi_value> values = arguments();
   const napi_value function = found->second->callback.Value();
   napi_value result;
   const napi_status status = napi_call_function(env, env.Undefined(), function, values.size(), values.data(), &result);

@@ -1,11 +1,11 @@
-// The one helper behind everything asynchronous: a thread that runs the jobs of an engine in the order they were asked
-// for, and the way back to JavaScript.
+// The one helper behind everything asynchronous: a thread that runs the jobs of an engine in the order in which they
+// were queued, and the return of their results to JavaScript.
 //
-// Threads and lifetimes. Everything of JavaScript's (promises, callbacks, the objects that must outlive a job) is kept
-// in tables that only the JavaScript thread touches; the worker's thread knows their keys. Results come back through
-// one thread-safe function, several at a time. While something is unfinished, the worker keeps the process and itself
-// alive; when the environment ends (exit, end of a worker thread), a cleanup hook stops the thread and drops the
-// tables.
+// Threads and lifetimes. JavaScript values (promises, callbacks, the objects that must outlive a job) are kept in a
+// table that only the JavaScript thread touches; the worker's thread knows their keys. Results return through one
+// thread-safe function, several at a time. While something is unfinished, the worker keeps the process and itself
+// alive. When the environment ends (exit, end of a worker thread), a cleanup hook stops the thread and clears the
+// table.
 #pragma once
 
 #include <napi.h>
@@ -44,50 +44,53 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
   // On the JavaScript thread:
 
-  /// A promise of the job's value. `make_job` gets the key that `progress` calls back by. `owner` is kept alive.
+  /// A promise of the job's value. `make_job` gets the key to give to `progress`, which calls `callback`. `owner` is
+  /// kept alive until the promise is settled.
   Napi::Promise run(Napi::Env env, const Napi::Object& owner, const Napi::Function& callback,
                     const std::function<Job(Key)>& make_job);
-  /// Runs the job after those before it, waits for it, rethrows what it throws.
+  /// Queues the job, blocks until it has run, and rethrows what it throws.
   void call(const std::function<void()>& job);
   /// Keeps a callback for `callback(key)`, and `owner` alive, until `forget`.
   Key listen(const Napi::Function& callback, const Napi::Object& owner);
   void forget(Key key);
   void set_background(Background background);
-  /// After something that `wanted` answers to.
+  /// To be called after a change that may have made `wanted` true.
   void wake();
-  /// The queued and the running jobs end with ERR_ABORTED as soon as they notice.
+  /// All queued jobs and the running one end with ERR_ABORTED as soon as they notice.
   void abort();
-  /// Aborts, waits for the thread to end, rejects what is left. Nothing may be run or called after it.
+  /// Aborts, waits for the thread to end, rejects what is left. Neither `run` nor `call` may follow.
   void stop();
+  /// Calls the callback that was kept under `key`, if there still is one; returns whether it returned false. An
+  /// exception that it throws becomes an uncaught exception of the process.
+  bool callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments);
 
   // On any thread:
 
-  /// Runs `task` on the JavaScript thread; it is dropped when the environment ends first.
+  /// Runs `task` on the JavaScript thread; it is dropped if the environment ends first.
   void post(std::function<void(Napi::Env, Worker&)> task);
-  /// Calls the callback of a running job with (done, total); where it returns false, aborts.
+  /// Calls the callback of the running job `key` with (done, total); where it returns false, that job is aborted.
   void progress(Key key, std::int64_t done, std::int64_t total);
-
-  /// Calls a kept callback, if it is still there; whether it returned false. What it throws is an uncaught exception.
-  /// (JavaScript thread.)
-  bool callback(Napi::Env env, Key key, const std::function<std::vector<napi_value>()>& arguments);
 
  private:
   explicit Worker(Napi::Env env);
 
   struct Queued {
     std::function<void(const std::atomic<bool>& abort)> work;
-    std::function<void()> drop;  // instead of work, when the worker stops first
+    std::function<void()> drop;  // called in place of `work` when the worker stops first
     std::shared_ptr<std::atomic<bool>> abort;
   };
-  /// Something JavaScript waits for.
+  /// Something that JavaScript waits for: a promise to settle, or a callback to call.
   struct Waiting {
     std::optional<Napi::Promise::Deferred> deferred;
     Napi::FunctionReference callback;
     Napi::ObjectReference owner;
+    std::shared_ptr<std::atomic<bool>> abort;  // of the job; none for what only listens
     std::shared_ptr<Worker> self;
   };
 
   Key wait(std::unique_ptr<Waiting> waiting);
+  /// Only the job of this key, when it is not finished.
+  void abort(Key key);
   void push(Queued job);
   void loop();
   void settle(Key key, MakeValue value);
@@ -98,7 +101,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   static void on_cleanup(void* worker);
 
   napi_env env_;
-  napi_threadsafe_function back_ = nullptr;
+  napi_threadsafe_function back_ = nullptr;  // makes the JavaScript thread empty the outbox
   bool hooked_ = false;
   Key next_key_ = 1;
   std::map<Key, std::unique_ptr<Waiting>> waiting_;  // JavaScript thread only

@@ -5,6 +5,25 @@
 #include "core/error.h"
 
 namespace tinylora::binding {
+namespace {
+
+/// Ends every unfinished request; the events that tell of it, in the order of ids.
+std::vector<SampleEvent> fail_all(Sampler& sampler, const Failure& failure) {
+  std::set<std::int64_t> ids;
+  for (const SampleEvent& event : sampler.end_all()) ids.insert(event.id);
+  std::vector<SampleEvent> events;
+  for (const std::int64_t id : ids) {
+    SampleEvent event;
+    event.type = SampleEvent::failed;
+    event.id = id;
+    event.code = failure.code;
+    event.reason = failure.message;
+    events.push_back(std::move(event));
+  }
+  return events;
+}
+
+}  // namespace
 
 Napi::Function Engine::define(Napi::Env env) {
   return DefineClass(env, "NativeEngine",
@@ -77,25 +96,13 @@ Engine::Engine(const Napi::CallbackInfo& info) : ObjectWrap(info) {
               post_events(*worker, requests, engine->sampler().step(stop));
             } catch (...) {
               if (stop) return;  // dispose ends the requests
-              const Failure failure = current_failure();
-              std::set<std::int64_t> ids;
-              for (const SampleEvent& event : engine->sampler().end_all()) ids.insert(event.id);
-              std::vector<SampleEvent> events;
-              for (const std::int64_t id : ids) {
-                SampleEvent event;
-                event.type = SampleEvent::failed;
-                event.id = id;
-                event.code = failure.code;
-                event.reason = failure.message;
-                events.push_back(std::move(event));
-              }
-              post_events(*worker, requests, std::move(events));
+              post_events(*worker, requests, fail_all(engine->sampler(), current_failure()));
             }
           },
   });
 }
 
-/// Nothing is unfinished here: a waiting promise or request would have kept the object.
+/// No job or request is unfinished here: what waits for it would have kept the object alive.
 Engine::~Engine() {
   if (worker_ != nullptr) worker_->stop();
 }

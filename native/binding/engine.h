@@ -21,10 +21,11 @@ class Engine : public Napi::ObjectWrap<Engine> {
   ~Engine() override;
 
  private:
-  /// Requests that JavaScript has not seen the end of. Shared with events on their way; JavaScript thread only.
+  /// Requests whose last event JavaScript has not seen yet, by id. Shared with the tasks that deliver events, which may
+  /// outlive the engine; used on the JavaScript thread only.
   struct Request {
     Key key;        // of its callback
-    int remaining;  // completions
+    int remaining;  // completions that have not finished
   };
   using Requests = std::map<std::int64_t, Request>;
 
@@ -50,16 +51,17 @@ class Engine : public Napi::ObjectWrap<Engine> {
   void abort(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
-  /// Fails with ERR_DISPOSED. Asked for after an object's properties are read: a getter of it may dispose of the
-  /// engine.
+  /// Fails with ERR_DISPOSED once the engine is disposed of. To be called after the properties of an object are read,
+  /// since a getter of it may dispose of the engine.
   EngineCore& core() const;
-  /// Refuses while sequences are being sampled, whose weights would change under them.
+  /// `core`; fails with ERR_ARGUMENT while sequences are being sampled, whose weights must not change meanwhile.
   EngineCore& idle_core(const char* method) const;
-  /// Runs what changes the weights that sequences see, when none is being sampled that has them: those that were
-  /// cancelled end before.
+  /// Runs a job that changes weights or adapters. The caller has checked that only cancelled requests may still be
+  /// using them; these are ended first.
   void change(const std::function<void()>& job);
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Function& callback,
                   const std::function<Worker::Job(Key)>& make_job);
+  /// Delivers events to the callbacks of their requests.
   static void post_events(Worker& worker, const std::shared_ptr<Requests>& requests, std::vector<SampleEvent> events);
 
   std::shared_ptr<Worker> worker_;
@@ -70,7 +72,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
 /// What the addon keeps for one JavaScript environment.
 struct Environment {
   Napi::FunctionReference engine_class;
-  // Passes a loaded engine to its constructor.
+  // How `load` hands a loaded engine to the constructor of the class, which takes no arguments.
   std::shared_ptr<Worker> worker;
   std::shared_ptr<EngineCore> core;
 };

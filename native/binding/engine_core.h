@@ -1,5 +1,5 @@
-// What an engine is made of, without JavaScript: used by the worker's thread, and by the JavaScript thread only where a
-// member says so.
+// The parts of an engine, without JavaScript. They are used on the worker's thread; on the JavaScript thread only the
+// members that say "on any thread".
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ class EngineCore {
 
   Adapters& adapters() { return *adapters_; }
   Parameters& parameters() { return *parameters_; }
-  /// v alone is trained after it.
+  /// After it nothing but v is trained.
   void set_basis(const Basis& basis);
   void train_weights(const std::vector<std::string>& names) { parameters_->train_weights(names, spec_.tensors); }
   void zero_gradients();

@@ -23,8 +23,12 @@ Napi::Value Engine::version(const Napi::CallbackInfo& info) {
 Napi::Value Engine::train_basis(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     EngineCore& engine = idle_core("trainBasis");
-    change([&] { engine.parameters().train_basis(); });
-    return to_js(info.Env(), engine.parameters().tensors());
+    std::vector<Parameters::Tensor> tensors;
+    change([&] {
+      engine.parameters().train_basis();
+      tensors = engine.parameters().tensors();
+    });
+    return to_js(info.Env(), tensors);
   });
 }
 
@@ -33,8 +37,12 @@ Napi::Value Engine::train_weights(const Napi::CallbackInfo& info) {
     std::vector<std::string> names;
     for (const Argument& name : Argument(info, 0, "names").list(1 << 20)) names.push_back(name.text());
     EngineCore& engine = idle_core("trainWeights");
-    change([&] { engine.train_weights(names); });
-    return to_js(info.Env(), engine.parameters().tensors());
+    std::vector<Parameters::Tensor> tensors;
+    change([&] {
+      engine.train_weights(names);
+      tensors = engine.parameters().tensors();
+    });
+    return to_js(info.Env(), tensors);
   });
 }
 

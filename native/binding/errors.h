@@ -1,4 +1,5 @@
-// C++ exceptions as JavaScript errors with a `code` (lib/native/addon.ts, NativeError), and the way between threads.
+// C++ exceptions as JavaScript errors with a `code` (lib/native/addon.ts, NativeError). A Failure carries one from the
+// worker's thread to the JavaScript thread.
 #pragma once
 
 #include <napi.h>

@@ -51,13 +51,13 @@ inline F16 to_f16(float value) {
   return {static_cast<std::uint16_t>(sign | (rounded - 0x38000000U) >> 13)};
 }
 
+/// Exact, subnormals included: the product moves the exponent to float's bias, and normalises a subnormal.
 inline float to_float(F16 value) {
   const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000U) << 16;
-  const std::uint32_t magnitude = value.bits & 0x7fffU;
-  if (magnitude >= 0x7c00U) return std::bit_cast<float>(sign | 0x7f800000U | (magnitude & 0x3ffU) << 13);
-  if (magnitude >= 0x400U) return std::bit_cast<float>(sign | ((magnitude << 13) + 0x38000000U));
-  const float tiny = static_cast<float>(magnitude) * 0x1p-24F;
-  return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(tiny));
+  const std::uint32_t magnitude = static_cast<std::uint32_t>(value.bits & 0x7fffU) << 13;
+  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112F;
+  const std::uint32_t bits = scaled < 65536.0F ? std::bit_cast<std::uint32_t>(scaled) : magnitude | 0x7f800000U;
+  return std::bit_cast<float>(sign | bits);
 }
 
 /// The number that is left when `value` is stored in the dtype.

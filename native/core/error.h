@@ -9,7 +9,7 @@
 namespace tinylora {
 
 /// `code` is stable and short (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY, ERR_ABORTED, ERR_NUMERIC,
-/// ERR_DEVICE); `what()` is one sentence: what, where, expected, found.
+/// ERR_DEVICE, ERR_DISPOSED); `what()` is one sentence: what, where, expected, found.
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

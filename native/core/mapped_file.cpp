@@ -13,7 +13,7 @@
 namespace tinylora {
 namespace {
 
-/// Closes the descriptor at the end of the constructor, also when it throws: the mapping outlives it.
+/// Closes the descriptor at the end of MappedFile's constructor, also when that throws; the mapping stays.
 struct Descriptor {
   int number;
   ~Descriptor() {
@@ -24,7 +24,7 @@ struct Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  // A pipe would be waited for until somebody writes to it.
+  // O_NONBLOCK: opening a pipe would otherwise wait until somebody writes to it.
   const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   check(file.number >= 0, "ERR_FILE", path, ": cannot open: ", std::strerror(errno));
   struct stat status {};

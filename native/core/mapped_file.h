@@ -8,8 +8,8 @@
 
 namespace tinylora {
 
-/// Fails with ERR_FILE where the file cannot be opened or mapped. A file that another program cuts short while it is
-/// mapped is outside what can be guarded against.
+/// Fails with ERR_FILE where the file cannot be opened or mapped. If another program truncates the file while it is
+/// mapped, reading it ends the process (SIGBUS).
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);
@@ -20,7 +20,7 @@ class MappedFile {
   const std::string& path() const { return path_; }
   std::uint64_t size() const { return size_; }
 
-  /// `what` names the bytes in the message of ERR_FILE, which comes when they are not all inside the file.
+  /// Fails with ERR_FILE where the bytes are not all inside the file; `what` names them in the message.
   std::span<const std::uint8_t> view(std::uint64_t offset, std::uint64_t length, const std::string& what) const;
 
   /// Tells the system that these bytes will not be read again soon, so that they stop counting as memory in use.

@@ -15,8 +15,8 @@
 namespace tinylora {
 namespace {
 
-/// How long a thread looks for news before it sleeps: longer than the gap between two ops, shorter than a time slice,
-/// so that on a busy machine the processor goes to whoever can use it.
+/// How long a thread spins before it sleeps: longer than the gap between two ops, but shorter than a time slice, so
+/// that on a busy machine the processor goes to threads that have work.
 constexpr auto kSpin = std::chrono::microseconds(30);
 
 inline void pause() {
@@ -40,7 +40,8 @@ bool spin(const Done& done) {
   return done();
 }
 
-/// `next` holds the number of the loop above and the next item below; kClosed as the item means that no loop runs.
+/// `next` holds the number of the loop in its upper 24 bits and the next item in the lower 40; the item kClosed means
+/// that no loop runs.
 constexpr int kItemBits = 40;
 constexpr std::uint64_t kClosed = (std::uint64_t{1} << kItemBits) - 1;
 constexpr std::uint64_t loop_of(std::uint64_t next) { return next >> kItemBits; }
@@ -49,12 +50,12 @@ constexpr std::uint64_t item_of(std::uint64_t next) { return next & kClosed; }
 }  // namespace
 
 struct ThreadPool::State {
-  // The running loop. Written while `next` is closed, so a thread that took an item from `next` reads the item's own
-  // loop.
+  // The running loop. Written only while `next` is closed, so a thread that takes an item from `next` finds the loop
+  // that the item belongs to.
   const std::function<void(std::int64_t, int)>* body = nullptr;
   std::atomic<std::uint64_t> items{0};
   alignas(64) std::atomic<std::uint64_t> next{kClosed};
-  // The caller waits for items, not for threads: a worker that the system does not run holds nobody up.
+  // The caller waits until all items are done, not for the threads: a worker that is not scheduled holds nobody up.
   alignas(64) std::atomic<std::uint64_t> done{0};
   std::atomic<bool> failed{false};
   std::atomic<bool> stop{false};

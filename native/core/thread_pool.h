@@ -7,8 +7,8 @@
 
 namespace tinylora {
 
-/// The caller is thread 0; `threads - 1` workers spin briefly after each loop, then sleep. Calls from two threads at
-/// once are not allowed: a pool belongs to one backend.
+/// The caller is thread 0; `threads - 1` workers spin briefly after each loop, then sleep. Two threads must not call
+/// `run` at once, and a body must not call it: a pool belongs to one backend.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -18,8 +18,8 @@ class ThreadPool {
 
   int threads() const;
 
-  /// body(item, thread) once for every item in 0..items-1, items handed out one at a time; returns when all are done.
-  /// An exception in the body is rethrown here after the loop has ended.
+  /// Calls body(item, thread) once for every item in 0..items-1, and returns when all are done. Items are handed out
+  /// one at a time. After the first exception of the body no more items are begun, and it is rethrown here.
   void run(std::int64_t items, const std::function<void(std::int64_t item, int thread)>& body);
 
  private:

@@ -66,7 +66,7 @@ class Plan {
     const bool any_kept = keeps() && activations_.first_kept < static_cast<int>(activations_.layers.size());
     if (any_kept) arena_.take(activations_.x_last, rows_ * size_.hidden);
 
-    // The scratch of the two directions shares its memory.
+    // The scratch memory of the forward pass and that of the backward pass are the same.
     Arena forward = arena_;
     Arena backward = arena_;
     take_forward(forward);

@@ -1,4 +1,4 @@
-// Every buffer of the passes forward and back, planned and allocated before them: none is allocated inside.
+// Every buffer of the forward and the backward pass, laid out and allocated before they run: they allocate nothing.
 #pragma once
 
 #include <array>
@@ -10,12 +10,12 @@
 
 namespace tinylora {
 
-/// What a layer leaves for the way back. Layers that need nothing kept share one set, and x, x_mid and the next layer's
-/// x are then the same buffer.
+/// What the forward pass of a layer leaves for the backward pass. Layers of which nothing needs to be kept share one
+/// set; then x, x_mid and the next layer's x are the same buffer.
 struct LayerActivations {
   float* x;                            // [M, C] residual before the input norm
   float* inv_rms;                      // [M]
-  float* q_raw;                        // [M, H, D] before norm and rotation: kept with head norms only
+  float* q_raw;                        // [M, H, D] before norm and rotation: kept only where heads have norms
   float* k_raw;                        // [M, K, D]
   void* q;                             // [M, H, D] act
   void* attention;                     // [M, H, D] act
@@ -27,20 +27,21 @@ struct LayerActivations {
   std::array<float*, module_types> z;  // [M, r]
 };
 
-/// Of one layer at a time.
+/// What the forward pass of a layer needs only while it runs; all layers share it.
 struct ForwardScratch {
   void* normed;  // [M, C] act
   float* v_raw;  // [M, K, D]
   void* h;       // [M, F] act
 };
 
+/// The same of the backward pass.
 struct BackwardScratch {
   void* dy;       // [M, C] act
-  void* normed;   // [M, C] act, made again for the gradients of weights
+  void* normed;   // [M, C] act, computed again for the gradients of weights
   float* d_norm;  // [M, C]
-  // The MLP and attention are never on their way back together: these two groups share their memory.
+  // dh to d_up belong to the MLP, the rest to attention. One runs after the other, so the two groups share memory.
   float* dh;        // [M, F]
-  void* h;          // [M, F] act, made again for the gradients of weights
+  void* h;          // [M, F] act, computed again for the gradients of weights
   void* d_gate;     // [M, F] act
   void* d_up;       // [M, F] act
   float* d_out;     // [M, H, D]
@@ -54,9 +55,9 @@ struct BackwardScratch {
 
 struct Activations {
   int rows = 0;           // M at most
-  int pages = 0;          // of the cache, at most; 0: no way back
-  int basis_version = 0;  // of the adapters that a kept pass was sized for
-  int first_kept = 0;     // layers below need no gradient: nothing of them is kept
+  int pages = 0;          // of the cache, at most; 0: there is no room for a backward pass
+  int basis_version = 0;  // of the adapters whose rank the kept z have
+  int first_kept = 0;     // nothing is kept of the layers before this one: they need no gradient
   std::vector<LayerActivations> layers;
   float* x_last = nullptr;  // [M, C] after the last layer
   ForwardScratch forward{};

@@ -59,11 +59,10 @@ std::vector<float> transposed(const std::vector<float>& matrix, std::size_t colu
   return result;
 }
 
-template <typename T>
-std::shared_ptr<void> upload(Backend& backend, const std::vector<T>& values) {
-  std::shared_ptr<void> memory = backend.allocate(values.size() * sizeof(T));
-  backend.upload(memory.get(), values.data(), values.size() * sizeof(T));
-  return memory;
+void check_finite(std::span<const float> v) {
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    check(std::isfinite(v[i]), "ERR_NUMERIC", "adapter vector: expected finite numbers, found ", v[i], " at ", i);
+  }
 }
 
 }  // namespace
@@ -81,8 +80,8 @@ void Adapters::set_basis(const Basis& basis) {
   for (std::size_t entry = 0; entry < next.basis_.modules.size(); ++entry) {
     BasisModule& module = next.basis_.modules[entry];
     next.entry_of_module_[static_cast<std::size_t>(module.module)] = static_cast<int>(entry);
-    next.a_.push_back(upload(*model_->backend, module.a));
-    next.b_.push_back(upload(*model_->backend, transposed(module.b, static_cast<std::size_t>(basis.rank))));
+    next.a_.push_back(uploaded(*model_->backend, module.a));
+    next.b_.push_back(uploaded(*model_->backend, transposed(module.b, static_cast<std::size_t>(basis.rank))));
     module.a = {};
     module.b = {};
     next.prepared_.emplace_back();
@@ -98,18 +97,23 @@ void Adapters::set_basis(const Basis& basis) {
 }
 
 int Adapters::set_vector(int slot, std::span<const float> v) {
+  check_slot(slot);
+  check(v.size() == vector_size(), "ERR_ADAPTER", "adapter vector: expected ", vector_size(), " numbers, found ",
+        v.size());
+  check_finite(v);
   make_r(slot, v);
   upload_r();
   return ++versions_[static_cast<std::size_t>(slot)];
 }
 
 std::vector<std::int32_t> Adapters::set_vectors(int first, std::span<const float> v) {
-  const std::size_t numbers = static_cast<std::size_t>(basis_.groups) * static_cast<std::size_t>(basis_.u);
-  check(numbers > 0 && !v.empty() && v.size() % numbers == 0, "ERR_ADAPTER", "adapter vectors: expected a multiple of ",
-        numbers, " numbers, found ", v.size());
-  const int count = static_cast<int>(v.size() / numbers);
   check_slot(first);
-  check_slot(first + count - 1);
+  const std::size_t numbers = vector_size();
+  check(!v.empty() && v.size() % numbers == 0, "ERR_ADAPTER", "adapter vectors: expected a multiple of ", numbers,
+        " numbers, found ", v.size());
+  if (v.size() / numbers > static_cast<std::size_t>(basis_.slots - first)) check_slot(basis_.slots);
+  check_finite(v);  // all of them before the first is used: after an error no slot has changed
+  const auto count = static_cast<int>(v.size() / numbers);
   for (int i = 0; i < count; ++i) make_r(first + i, v.subspan(static_cast<std::size_t>(i) * numbers, numbers));
   upload_r();
   std::vector<std::int32_t> versions;
@@ -118,13 +122,7 @@ std::vector<std::int32_t> Adapters::set_vectors(int first, std::span<const float
 }
 
 void Adapters::make_r(int slot, std::span<const float> v) {
-  check_slot(slot);
   const auto u = static_cast<std::size_t>(basis_.u);
-  const std::size_t expected = static_cast<std::size_t>(basis_.groups) * u;
-  check(v.size() == expected, "ERR_ADAPTER", "adapter vector: expected ", expected, " numbers, found ", v.size());
-  for (std::size_t i = 0; i < v.size(); ++i) {
-    check(std::isfinite(v[i]), "ERR_NUMERIC", "adapter vector: expected finite numbers, found ", v[i], " at ", i);
-  }
   for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
     const BasisModule& module = basis_.modules[entry];
     float* r = r_host_.data() + r_offset(entry) + static_cast<std::size_t>(slot) * square();
@@ -216,7 +214,7 @@ std::vector<double> Adapters::gradient(int slot) const {
 std::vector<double> Adapters::gradient_of(std::span<const double> d_r, int count, int index) const {
   const auto u = static_cast<std::size_t>(basis_.u);
   const double scale = gradient_scale(model_->backend->dtype());
-  std::vector<double> gradient(static_cast<std::size_t>(basis_.groups) * u);
+  std::vector<double> gradient(vector_size());
   for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
     const BasisModule& module = basis_.modules[entry];
     const double* d =

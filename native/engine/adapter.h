@@ -27,17 +27,14 @@ struct Basis {
   std::vector<BasisModule> modules;
 };
 
-/// Largest rank of an update (ops.h, LoraArgs).
-inline constexpr int kMaxRank = 16;
-
-/// What the way back is multiplied by, an exact power of two: gradients of log-probabilities are about 1 / tokens, and
-/// fp16 has 10 bits of mantissa from 2^-14 on only. What overflows on the way leaves a gradient that is not finite,
-/// which is an error.
+/// What the gradients of a backward pass are multiplied by, an exact power of two: gradients of log-probabilities are
+/// about 1 / tokens, and below 2^-14 fp16 has fewer than its 10 bits of mantissa. Where one overflows, the gradients of
+/// weights are not finite, which is reported as an error.
 constexpr double gradient_scale(DType dtype) { return dtype == DType::f16 ? 4096 : 1; }
 
 class Adapters {
  public:
-  /// No basis: every row must name slot -1.
+  /// Without a basis: every row must name slot -1.
   explicit Adapters(Model& model);
 
   /// Checks the basis (ERR_ADAPTER) before anything changes. All vectors are zero after it, all versions 0.
@@ -46,18 +43,18 @@ class Adapters {
   int set_vector(int slot, std::span<const float> v);
   /// The vectors of slots first, first + 1, ..., [n, groups * u]. Returns their new versions.
   std::vector<std::int32_t> set_vectors(int first, std::span<const float> v);
-  /// Of slot -1: the model's.
+  /// Of the slot's vector; of slot -1, the version of the model's weights.
   int version(int slot) const;
   int slots() const { return basis_.slots; }
   int rank() const { return basis_.rank; }
-  /// Counts the bases that were set: what was sized or computed for another one is stale.
+  /// The number of bases that were set: what was sized or computed for another one is stale.
   int basis_version() const { return basis_version_; }
   bool adapts(int module) const { return entry_of_module_[static_cast<std::size_t>(module)] >= 0; }
-  /// The first adapted module of the model; past the last one without any.
+  /// The first adapted module of the model; the number of modules where none is adapted.
   int first_module() const;
 
-  /// A [r, in] and B transposed [r, out] of every adapted module, modules ascending: who changes them says `prepare` of
-  /// each, then `changed`.
+  /// A [r, in] and B transposed [r, out] of every adapted module, modules ascending. Whoever changes numbers of one
+  /// must call `prepare` of it, and `changed` after the last.
   struct Factors {
     int module;
     std::shared_ptr<void> a, b;
@@ -65,11 +62,11 @@ class Adapters {
   std::vector<Factors> factors() const;
   /// Every slot gets a new version.
   void changed();
-  /// One of `factors` has other numbers: the backend's products get them.
+  /// Makes the backend's products use the present numbers of one of `factors`.
   void prepare(const void* factor);
 
-  /// What `linear` needs of one module; rank 0 where the module is not adapted. `adapter` is the batch's [M] on the
-  /// backend.
+  /// The low-rank update of one module, for `linear`; of rank 0 where the module is not adapted. `adapter`: the slot of
+  /// each row of the batch, [M] on the backend.
   LoraArgs lora(int module, const std::int32_t* adapter) const;
   /// [slots, r, r] accumulators of one module on the backend, for linear_backward; nullptr where it is not adapted.
   double* d_r(int module);
@@ -77,9 +74,9 @@ class Adapters {
   void zero_gradients();
   /// dv_i = <P_i, dR> summed over the group's modules, module ascending. [groups * u]
   std::vector<double> gradient(int slot) const;
-  /// The same of any dR [entries, count, r, r] at `index` of count.
+  /// The same of any dR [adapted modules, count, r, r], at `index` of `count`.
   std::vector<double> gradient_of(std::span<const double> d_r, int count, int index) const;
-  /// How many numbers such a dR has, and where those of a module that is adapted start.
+  /// How many numbers such a dR has, and the index at which those of an adapted module start.
   std::size_t d_r_numbers(int count) const {
     return basis_.modules.size() * static_cast<std::size_t>(count) * square();
   }
@@ -91,11 +88,15 @@ class Adapters {
   bool gradients_finite() const;
 
  private:
+  /// Numbers of one vector v.
+  std::size_t vector_size() const {
+    return static_cast<std::size_t>(basis_.groups) * static_cast<std::size_t>(basis_.u);
+  }
   std::size_t square() const { return static_cast<std::size_t>(basis_.rank) * static_cast<std::size_t>(basis_.rank); }
   std::size_t r_offset(std::size_t entry) const { return entry * static_cast<std::size_t>(basis_.slots) * square(); }
   std::size_t r_count() const { return r_offset(basis_.modules.size()); }
   std::vector<double> download_d_r() const;
-  /// R of one slot, on the host; checks v.
+  /// R_k of every module for one slot, on the host, from a v that was checked.
   void make_r(int slot, std::span<const float> v);
   void upload_r();
   void check_slot(int slot) const;
@@ -104,14 +105,15 @@ class Adapters {
   void prepare(std::shared_ptr<void>& prepared, const std::shared_ptr<void>& factor, int width);
 
   Model* model_;
-  Basis basis_;  // modules ascending; a and b are on the backend only
+  // An "entry" is an adapted module: an index into basis_.modules.
+  Basis basis_;  // modules ascending; their a and b are empty here, they are on the backend
   int basis_version_ = 0;
   std::vector<int> versions_;             // [slots]
-  std::vector<int> entry_of_module_;      // index into basis_.modules, or -1
+  std::vector<int> entry_of_module_;      // [modules of the model], -1 where not adapted
   std::vector<std::shared_ptr<void>> a_;  // of each entry [r, in] float
   std::vector<std::shared_ptr<void>> b_;  // of each entry [r, out] float: B transposed
   struct Prepared {
-    std::shared_ptr<void> a, b;  // as Backend::prepare_factor leaves them; none where products need none
+    std::shared_ptr<void> a, b;  // made by Backend::prepare_factor; none where products need none
   };
   std::vector<Prepared> prepared_;  // of each entry
   std::vector<float> r_host_;       // [entries, slots, r, r]

@@ -1,6 +1,7 @@
-// The layers of forward.cpp from the last to the first one that is adapted. d_x is the gradient of the residual stream,
-// in float; what goes into a product is rounded to the engine's dtype first. Nothing below the first module that needs
-// a gradient is run. The inputs of modules whose weights are trained are made again, not kept.
+// The backward pass of the layers of forward.cpp, from the last layer to the one of the first module that needs a
+// gradient; nothing before that module is computed. d_x [M, C] is the gradient of the residual stream, in float; inputs
+// of products are rounded to the engine's dtype. The inputs of modules whose weights are trained are computed again
+// from what was kept.
 #include <array>
 
 #include "core/error.h"
@@ -31,7 +32,7 @@ const LayerGradient& layer_gradient(const Pass& pass, int layer) {
   return pass.gradient.layers[static_cast<std::size_t>(layer)];
 }
 
-/// Whether the inputs of some of these modules are needed: those of weights that are trained.
+/// Whether the weights or factors of one of these modules are trained, so that the module's inputs are needed.
 bool wants_inputs(const Pass& pass, int layer, int first_type, int last_type) {
   for (int type = first_type; type <= last_type; ++type) {
     const LinearGradient& own = layer_gradient(pass, layer).linear[type];
@@ -85,7 +86,7 @@ void linear_backward(const Pass& pass, int layer, int type, const void* x, const
   pass.backend().linear_backward(args);
 }
 
-/// The last product of a block, from what it added to the residual stream: dy = d_x in the engine's dtype.
+/// Backward of the last product of a block, whose output was added to the residual stream: dy is d_x rounded to act.
 void last_linear_backward(const Pass& pass, int layer, int type, const void* x, float* dx) {
   void* dy = pass.activations.backward.dy;
   LinearBackwardArgs args = backward_args(pass, layer, type, dy, dx, false);
@@ -96,7 +97,7 @@ void last_linear_backward(const Pass& pass, int layer, int type, const void* x, 
   linear_backward(pass, layer, type, x, args);
 }
 
-/// The output of a norm, as the forward pass had it.
+/// The output [M, C] of a norm, computed again with the bits of the forward pass.
 const void* normed_again(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, float* inv_rms) {
   void* y = pass.activations.backward.normed;
   pass.backend().rms_norm({.rows = pass.rows(),
@@ -129,7 +130,8 @@ void norm_backward(const Pass& pass, const std::shared_ptr<void>& gain, const fl
                                     .dx = pass.d_x});
 }
 
-/// `first`: the first type of module of this layer that needs a gradient; negative where an earlier layer does.
+/// `first`: the first module type of this layer whose output's gradient is needed; negative where an earlier layer
+/// needs one.
 void mlp_backward(const Pass& pass, int index, int first) {
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const BackwardScratch& scratch = pass.activations.backward;

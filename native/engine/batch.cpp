@@ -15,7 +15,9 @@ void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, 
   batch.span_row.push_back(batch.rows());
   batch.span_rows.push_back(static_cast<std::int32_t>(tokens.size()));
   batch.span_pages.push_back(pages);
-  const int last_page = end / kPageSize;  // a full last page is shared, not copied: then no position reaches this one
+  // The page that the span leaves partly filled. When the last page is full, this is the one after it, which no
+  // position of the loop is in: full pages are shared and not copied.
+  const int last_page = end / kPageSize;
   for (int position = first; position < end; ++position) {
     const int row = batch.rows();
     const int page = position / kPageSize;
@@ -52,7 +54,7 @@ class IntBlock {
   std::vector<std::int32_t> block_;
 };
 
-/// [spans, width]; what lies beyond a span's own pages repeats its last one.
+/// [spans, width]; entries beyond a span's own pages repeat its last page.
 std::vector<std::int32_t> page_table(const Batch& batch, std::size_t width) {
   std::vector<std::int32_t> table;
   table.reserve(batch.span_pages.size() * width);

@@ -1,5 +1,5 @@
-// The one packed form of tokens that sampling and training share: rows of tokens, spans over them, pages behind the
-// spans.
+// The packed form of tokens that sampling and training share: rows of tokens, spans of rows that belong to one
+// sequence, and the pages of keys and values of each span.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct Batch {
 };
 
 /// Appends `tokens` of one sequence, at positions `first`, `first` + 1, ... `pages` are the sequence's from position 0.
-/// The rows of the last page, when the span leaves it partly filled, are stored in each page of `copies` too: the first
-/// own pages of sequences that continue this one.
+/// When the span ends in the middle of a page, the rows of that page are also stored in each page of `copies`: the
+/// first own pages of the sequences that continue this one.
 void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, int slot,
                  const std::vector<std::int32_t>& pages, std::span<const std::int32_t> copies = {});
 
@@ -37,8 +37,9 @@ class DeviceBatch {
   DeviceBatch() = default;
   DeviceBatch(Backend& backend, const Batch& batch) { upload(backend, batch); }
 
-  /// Another batch, in the same memory while that is large enough. The arrays of batches of as many rows, stores and
-  /// spans, and a page table of the same width, have the same addresses. The table is `least_pages` wide at least.
+  /// Replaces the batch, in the same memory when that is large enough. Two batches with the same numbers of rows,
+  /// stores and spans and the same width of the page table then have their arrays at the same addresses. `least_pages`
+  /// is the least width of the page table.
   void upload(Backend& backend, const Batch& batch, std::size_t least_pages = 0);
   const void* memory() const { return memory_.get(); }
   const SequenceLayout& layout() const { return layout_; }

@@ -13,8 +13,9 @@
 #include "engine/dequantize.h"
 
 #include <array>
-#include <bit>
 #include <cstring>
+
+#include "core/dtype.h"
 
 namespace tinylora {
 namespace {
@@ -29,15 +30,7 @@ T load(const std::uint8_t* bytes) {
   return value;
 }
 
-/// Exact, subnormals included. The exponent is moved by a product, which also normalises a subnormal.
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = (half & 0x8000U) << 16;
-  const std::uint32_t magnitude = (half & 0x7fffU) << 13;
-  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112F;
-  const std::uint32_t bits = scaled < 65536.0F ? std::bit_cast<std::uint32_t>(scaled) : magnitude | 0x7f800000U;
-  return std::bit_cast<float>(bits | sign);
-}
-float half_at(const std::uint8_t* bytes) { return half_to_float(load<std::uint16_t>(bytes)); }
+float half_at(const std::uint8_t* bytes) { return to_float(load<F16>(bytes)); }
 
 void widen_f32(const std::uint8_t* bytes, int count, float* values) {
   std::memcpy(values, bytes, static_cast<std::size_t>(count) * 4);
@@ -48,9 +41,7 @@ void widen_f16(const std::uint8_t* bytes, int count, float* values) {
 }
 
 void widen_bf16(const std::uint8_t* bytes, int count, float* values) {
-  for (int i = 0; i < count; ++i) {
-    values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(bytes + 2 * i)) << 16);
-  }
+  for (int i = 0; i < count; ++i) values[i] = to_float(load<Bf16>(bytes + 2 * i));
 }
 
 void widen_q4_0(const std::uint8_t* block, int count, float* values) {

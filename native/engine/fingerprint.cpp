@@ -30,7 +30,8 @@ std::uint64_t Fingerprint::hash_name(const std::string& name) {
 }
 
 Fingerprint::Fingerprint(const ModelConfig& config) {
-  // Not the context length: it says how far the model may be used, not what it computes. %a writes a double exactly.
+  // The context length is left out: it limits the use of the model and does not change what it computes. %a writes a
+  // double exactly.
   const auto& scaling = config.rope_scaling;
   std::array<char, 512> text{};
   std::snprintf(text.data(), text.size(), "%s %d %d %d %d %d %d %d %a %d %a %s %a %a %a %d", config.family.c_str(),

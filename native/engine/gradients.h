@@ -1,5 +1,5 @@
-// Where the way back adds gradients of weights; nullptr where a weight is not trained. All are float on the backend, in
-// the shape of the weight.
+// Where the backward pass adds (+=) the gradients of weights; nullptr where a weight is not trained. All are float on
+// the backend, in the shape of the weight.
 #pragma once
 
 #include <vector>
@@ -24,12 +24,12 @@ struct LayerGradient {
 };
 
 struct ModelGradient {
-  float* embedding = nullptr;   // [V, C]; of a tied head too
-  float* head = nullptr;        // [V, C]; the embedding's where the head is tied
+  float* embedding = nullptr;   // [V, C]
+  float* head = nullptr;        // [V, C]; the same memory as `embedding` where the head is tied to it
   float* final_norm = nullptr;  // [C]
   std::vector<LayerGradient> layers;
-  /// Of the first module (7 * layer + type) whose output's gradient is needed; -1: that of the embedded tokens too;
-  /// past the last module: none.
+  /// The first module (7 * layer + type) whose output's gradient is needed, where the backward pass may stop. -1: the
+  /// gradient of the embedded tokens is needed too. 7 * layers: none is needed.
   int first_module = 0;
 };
 

@@ -1,5 +1,5 @@
-// From the residual stream to the log-probabilities of scored tokens, and back: gather the rows that predict, last
-// norm, vocabulary head.
+// From the residual stream to the log-probabilities of scored tokens, forward and backward: gather the rows that
+// predict them, last norm, vocabulary head.
 #pragma once
 
 #include <memory>
@@ -14,10 +14,9 @@ namespace tinylora {
 
 class HeadPass {
  public:
-  /// Room for `capacity` scored tokens; `keep` adds the buffers of the way back.
+  /// Room for `capacity` scored tokens; `keep` adds the buffers of `backward`.
   HeadPass(const Model& model, int capacity, bool keep);
 
-  int capacity() const { return capacity_; }
   std::size_t bytes() const { return bytes_; }
 
   struct Result {

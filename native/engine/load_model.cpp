@@ -63,8 +63,8 @@ class Loader {
     return shapes;
   }
 
-  /// All tensors are looked at before the first is read: a bad file is refused at once. What is left over would change
-  /// the model's results if it were used, so it is refused too.
+  /// Checks all tensors before the first is read, so that a bad file is refused at once. A tensor that the model does
+  /// not need is refused too: it may belong to a variant of the model that computes something else.
   void check_names() {
     std::map<std::string, const TensorSource*> left = sources_;
     for (const TensorShape& shape : needed()) {
@@ -74,12 +74,12 @@ class Loader {
     }
     for (const auto& [name, source] : left) {
       check(is_harmless_extra(config_, name), "ERR_MODEL", "tensor ", name, " in ", source->file,
-            ": expected only the ", "tensors of a ", config_.family, " model with ", config_.layers, " layers");
+            ": expected only the tensors of a ", config_.family, " model with ", config_.layers, " layers");
     }
   }
 
-  /// Files may hold the embedding once more for the head that is tied to it. Other numbers there are a head that some
-  /// readers use: which is meant, only the files' author knows.
+  /// Files may contain the embedding a second time, as the head that is tied to it. Where its numbers differ, some
+  /// readers would use them as the head and others would not, so such files are refused.
   void check_tied_head() {
     const TensorShape shape = head_shape(config_);
     if (!config_.tied_embeddings || !sources_.contains(shape.name)) return;
@@ -140,11 +140,8 @@ class Loader {
   }
 
   std::shared_ptr<void> upload(const std::vector<float>& values) {
-    const std::size_t bytes = values.size() * sizeof(float);
-    std::shared_ptr<void> memory = backend_.allocate(bytes);
-    backend_.upload(memory.get(), values.data(), bytes);
-    weight_bytes_ += bytes;
-    return memory;
+    weight_bytes_ += values.size() * sizeof(float);
+    return uploaded(backend_, values);
   }
 
   void finish(const TensorRows& rows, const TensorShape& shape) {

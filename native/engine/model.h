@@ -1,4 +1,4 @@
-// The transformer: its configuration and its weights on a backend. forward.h runs it there and back.
+// The transformer: its configuration and its weights on a backend. forward.h runs it.
 #pragma once
 
 #include <cstdint>
@@ -77,12 +77,13 @@ struct Model {
   const Weight& head() const { return separate_head ? *separate_head : *embedding; }
 };
 
-/// Checks config and tensors against each other, maps the files, packs. The file behind module `index`
-/// (7 * layer + type) stays readable through `module_rows` for the SVD.
+/// Checks config and tensors against each other, maps the files, packs the weights. Calls `progress` with bytes done
+/// and in all after each tensor; what it throws ends the loading.
 std::unique_ptr<Model> load_model(Backend& backend, const ModelConfig& config, const std::vector<TensorSource>& tensors,
                                   const Progress& progress);
 
-/// Reads rows of a module's weight from its file, widened to float but not rounded to the engine's dtype.
+/// Reads rows of the weight of a module (7 * layer + type) from its file, widened to float and not rounded to the
+/// engine's dtype: for its SVD.
 RowReader module_rows(const std::vector<TensorSource>& tensors, const ModelConfig& config, int module);
 
 }  // namespace tinylora

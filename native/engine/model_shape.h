@@ -42,8 +42,8 @@ TensorShape weight_shape(const ModelConfig& config, int layer, int type);
 TensorShape bias_shape(const ModelConfig& config, int layer, int type);
 bool has_bias(const ModelConfig& config, int type);
 
-/// A tensor that files carry although the model does not need it: a copy of the embedding, or what follows from the
-/// configuration.
+/// A tensor that files may contain although the model does not need it: a copy of the embedding for a tied head, or
+/// frequencies of the rotary embedding, which follow from the configuration.
 bool is_harmless_extra(const ModelConfig& config, const std::string& name);
 
 }  // namespace tinylora

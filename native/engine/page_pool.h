@@ -13,7 +13,7 @@ class PagePool {
 
   int available() const { return static_cast<int>(free_.size()); }
 
-  /// At most `available`.
+  /// `count` is at most `available()`.
   std::vector<std::int32_t> take(int count) {
     std::vector<std::int32_t> pages(free_.rbegin(), free_.rbegin() + count);
     free_.resize(free_.size() - static_cast<std::size_t>(count));
@@ -26,7 +26,7 @@ class PagePool {
   }
 
  private:
-  std::vector<std::int32_t> free_;  // the next one last
+  std::vector<std::int32_t> free_;  // a stack: `take` begins at its end
 };
 
 }  // namespace tinylora

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "core/error.h"
 #include "engine/model_shape.h"
@@ -13,39 +14,40 @@
 namespace tinylora {
 namespace {
 
-/// One weight of the model: where it is, and where its gradient goes.
+/// One weight of the model: where it is, and where the pointer to its gradient is.
 struct Place {
   TensorShape shape;
-  Weight* weight = nullptr;                 // a matrix, or
-  std::shared_ptr<void>* vector = nullptr;  // a vector
+  Weight* weight = nullptr;                 // of a matrix, else null
+  std::shared_ptr<void>* vector = nullptr;  // of a vector, else null
   float** gradient = nullptr;
-  int first_module = 0;  // the way back must reach this module for it
+  int first_module = 0;  // the backward pass must reach the output of this module (ModelGradient::first_module)
 };
 
-/// All weights of the model.
-template <class See>
-void for_each_place(Model& model, ModelGradient& gradient, const See& see) {
+/// Calls visit(Place) for every weight of the model.
+template <class Visit>
+void for_each_place(Model& model, ModelGradient& gradient, const Visit& visit) {
   const ModelConfig& config = model.config;
   const Family& family = *find_family(config.family);
   const int modules = config.layers * module_types;
-  see(Place{embedding_shape(config), model.embedding.get(), nullptr, &gradient.embedding, -1});
-  if (model.separate_head) see(Place{head_shape(config), model.separate_head.get(), nullptr, &gradient.head, modules});
-  see(Place{final_norm_shape(config), nullptr, &model.final_norm, &gradient.final_norm, modules});
+  visit(Place{embedding_shape(config), model.embedding.get(), nullptr, &gradient.embedding, -1});
+  if (model.separate_head)
+    visit(Place{head_shape(config), model.separate_head.get(), nullptr, &gradient.head, modules});
+  visit(Place{final_norm_shape(config), nullptr, &model.final_norm, &gradient.final_norm, modules});
   for (int index = 0; index < config.layers; ++index) {
     Layer& layer = model.layers[static_cast<std::size_t>(index)];
     LayerGradient& own = gradient.layers[static_cast<std::size_t>(index)];
     const int first = index * module_types;
-    see(Place{input_norm_shape(config, index), nullptr, &layer.input_norm, &own.input_norm, first});
-    see(Place{post_norm_shape(config, index), nullptr, &layer.post_norm, &own.post_norm, first + gate_proj});
+    visit(Place{input_norm_shape(config, index), nullptr, &layer.input_norm, &own.input_norm, first});
+    visit(Place{post_norm_shape(config, index), nullptr, &layer.post_norm, &own.post_norm, first + gate_proj});
     if (family.qk_norm) {
-      see(Place{q_norm_shape(config, index), nullptr, &layer.q_norm, &own.q_norm, first});
-      see(Place{k_norm_shape(config, index), nullptr, &layer.k_norm, &own.k_norm, first});
+      visit(Place{q_norm_shape(config, index), nullptr, &layer.q_norm, &own.q_norm, first});
+      visit(Place{k_norm_shape(config, index), nullptr, &layer.k_norm, &own.k_norm, first});
     }
     for (int type = 0; type < module_types; ++type) {
       Linear& linear = layer.linear[type];
       LinearGradient& target = own.linear[type];
-      see(Place{weight_shape(config, index, type), linear.weight.get(), nullptr, &target.weight, first + type});
-      if (linear.bias) see(Place{bias_shape(config, index, type), nullptr, &linear.bias, &target.bias, first + type});
+      visit(Place{weight_shape(config, index, type), linear.weight.get(), nullptr, &target.weight, first + type});
+      if (linear.bias) visit(Place{bias_shape(config, index, type), nullptr, &linear.bias, &target.bias, first + type});
     }
   }
 }
@@ -57,7 +59,29 @@ ModelGradient no_gradient(const Model& model) {
   return gradient;
 }
 
-/// What lies in a part of a tensor is this times what is read, written and used of it.
+/// The optimisers compute in float: a step with other numbers would leave NaN or infinity in the weights.
+void check_options(const UpdateOptions& options) {
+  constexpr double kLargestFloat = std::numeric_limits<float>::max();
+  const auto check_number = [](const char* name, double value, bool fits, const char* expected) {
+    check(fits, "ERR_ARGUMENT", "update: ", name, ": expected ", expected, ", found ", value);
+  };
+  const auto check_finite = [&](const char* name, double value) {
+    check_number(name, value, value >= 0 && value <= kLargestFloat, "a finite number, 0 or more");
+  };
+  const auto check_share = [&](const char* name, double value) {
+    check_number(name, value, value >= 0 && static_cast<float>(value) < 1, "0 or more and less than 1");
+  };
+  check_finite("rate", options.rate);
+  check_finite("decay", options.decay);
+  check_finite("epsilon", options.epsilon);
+  check_share("momentum", options.momentum);
+  check_share("beta1", options.beta1);
+  check_share("beta2", options.beta2);
+  check(options.max_norm >= 0, "ERR_ARGUMENT", "update: max_norm: expected 0 or more, found ", options.max_norm);
+  check(options.updates >= 1, "ERR_ARGUMENT", "update: updates: expected 1 or more, found ", options.updates);
+}
+
+/// What a part of a tensor holds is this factor times the number that it stands for.
 double scale_of(const Model& model, Parameters::Part part) {
   return part == Parameters::gradient ? gradient_scale(model.backend->dtype()) : 1;
 }
@@ -148,6 +172,7 @@ double Parameters::gradient_norm() const {
 
 double Parameters::update(const UpdateOptions& options) {
   check(!entries_.empty(), "ERR_ARGUMENT", "update: expected weights that are trained, found none");
+  check_options(options);
   const double norm = gradient_norm();
   check(std::isfinite(norm), "ERR_NUMERIC", "update: the gradient is NaN or infinite",
         overflow_advice(model_->backend->dtype()));
@@ -244,9 +269,7 @@ std::shared_ptr<void> Parameters::read_source(const TensorShape& shape,
     rows.read(row, values.data() + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.columns));
   }
   rows.forget();
-  std::shared_ptr<void> memory = model_->backend->allocate(values.size() * sizeof(float));
-  model_->backend->upload(memory.get(), values.data(), values.size() * sizeof(float));
-  return memory;
+  return uploaded(*model_->backend, values);
 }
 
 void Parameters::replace(std::vector<Entry> entries, ModelGradient gradients, bool basis) {
@@ -257,8 +280,9 @@ void Parameters::replace(std::vector<Entry> entries, ModelGradient gradients, bo
 }
 
 const Parameters::Entry& Parameters::entry(int tensor) const {
-  check(tensor >= 0 && static_cast<std::size_t>(tensor) < entries_.size(), "ERR_ARGUMENT",
-        "trained tensor: expected 0 to ", static_cast<std::ptrdiff_t>(entries_.size()) - 1, ", found ", tensor);
+  check(tensor >= 0 && static_cast<std::size_t>(tensor) < entries_.size(), "ERR_ARGUMENT", "trained tensor: expected ",
+        entries_.empty() ? "weights that are trained first" : "0 to " + std::to_string(entries_.size() - 1), ", found ",
+        tensor);
   return entries_[static_cast<std::size_t>(tensor)];
 }
 

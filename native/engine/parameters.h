@@ -1,6 +1,6 @@
 // What is trained besides v: A and B of the adapter's basis (LoRA), or weights of the model (full fine-tuning). Each
-// tensor has an fp32 master, its gradient and the optimiser's moments on the backend. Norm gains, biases, A and B are
-// used as the masters are; matrices of the model are packed anew from them after every update.
+// tensor has an fp32 master, its gradient and the optimiser's two moments on the backend. The model reads the masters
+// of norm gains, biases, A and B themselves; its matrices are packed anew from their masters after every update.
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@ struct UpdateOptions {  // lib/native/addon.ts
   double max_norm = 0;  // the gradient is scaled down to it; 0: never
   double momentum = 0;
   double beta1 = 0, beta2 = 0, epsilon = 0;
-  std::int64_t updates = 1;  // with this one
+  std::int64_t updates = 1;  // number of this update, from 1
 };
 
 class Parameters {
@@ -35,17 +35,19 @@ class Parameters {
 
   Parameters(Model& model, Adapters& adapters);
 
-  /// Nothing but v.
+  // Each of these three replaces what is trained, with moments and gradients of zero.
+
+  /// Nothing but v is trained.
   void clear();
-  /// A [r, in] and B transposed [r, out] of every module of the present basis.
+  /// Trains A [r, in] and B transposed [r, out] of every module of the present basis.
   void train_basis();
-  /// Weights of the model by Hugging Face's names, masters read from `sources`.
+  /// Trains these weights of the model, by Hugging Face's names; their masters are read from `sources`.
   void train_weights(const std::vector<std::string>& names, const std::vector<TensorSource>& sources);
 
   std::vector<Tensor> tensors() const;
-  /// Where the way back of the layers and of the head adds; also says how far back it goes for v.
+  /// Where the backward pass adds gradients; its first_module takes the adapted modules into account too.
   ModelGradient gradients() const;
-  /// Counts the choices of what is trained: what was sized for another one is stale.
+  /// Counts the changes of what is trained: what was sized for another choice is stale.
   int version() const { return version_; }
 
   void zero_gradients();
@@ -55,10 +57,10 @@ class Parameters {
   double update(const UpdateOptions& options);
 
   std::vector<float> read(int tensor, Part part) const;
-  /// Of a master: the model uses it at once.
+  /// A master that is written is what the model computes with from then on.
   void write(int tensor, Part part, const std::vector<float>& values);
 
-  /// Keeps masters and moments aside; `restore` goes back to them.
+  /// Keeps a copy of masters and moments; `restore` goes back to it.
   void save();
   void restore();
 
@@ -77,8 +79,9 @@ class Parameters {
   std::shared_ptr<void> read_source(const TensorShape& shape, const std::vector<TensorSource>& sources) const;
   void replace(std::vector<Entry> entries, ModelGradient gradients, bool basis);
   const Entry& entry(int tensor) const;
+  /// Makes the model compute with the present master.
   void publish(const Entry& entry);
-  /// What was sampled or kept before is another model's.
+  /// Gives new versions to the weights that changed: kept passes and recordings of the old ones are stale.
   void changed();
 
   Model* model_;

@@ -1,4 +1,4 @@
-// The gradient of v of each part of a batch, made in the pass that makes that of the whole.
+// The gradient of v of each part of a batch (GradientParts), from the backward pass that gives the whole gradient.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@ namespace tinylora {
 
 class PartGradients {
  public:
-  /// Part p has the rows rows[p] .. rows[p + 1] - 1 of a batch, all of one slot.
+  /// Part p is the rows rows[p] .. rows[p + 1] - 1 of a batch, all of one slot.
   PartGradients(const Adapters& adapters, Backend& backend, std::span<const std::int32_t> rows);
 
-  /// What linear_backward takes for one module; none where it is not adapted.
+  /// What linear_backward takes for one module; of count 0 where it is not adapted.
   GradientParts of_module(int module) const;
   /// dv of every part. [parts, groups * u]
   std::vector<double> gradients() const;

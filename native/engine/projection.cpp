@@ -26,8 +26,8 @@ class Uniforms {
   std::uint32_t module_;
 };
 
-/// The rows of matrix [n, n] become orthonormal, each on the side of its row before (Gram-Schmidt, twice for accuracy).
-/// Of a matrix of independent normals this makes a uniformly distributed orthogonal one.
+/// Makes the rows of matrix [n, n] orthonormal by Gram-Schmidt, twice for accuracy, without turning a row by more than
+/// 90 degrees. A matrix of independent normal numbers becomes a uniformly distributed orthogonal one.
 void orthogonalize(double* matrix, std::size_t n) {
   for (std::size_t row = 0; row < n; ++row) {
     double* x = matrix + row * n;

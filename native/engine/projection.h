@@ -1,5 +1,5 @@
-// The fixed random matrices P_1 .. P_u of a module: functions of (seed, module) alone, with the same bits on every
-// platform, because they are made of IEEE's basic operations only.
+// The fixed random matrices P_1 .. P_u of a module. They depend only on (seed, module), with the same bits on every
+// platform, because they are computed by the basic operations of IEEE 754 alone.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace tinylora {
 
 enum class Distribution {
   normal,      // standard deviation 1 / sqrt(r)
-  uniform,     // the same variance
+  uniform,     // the same variance, mean 0
   orthogonal,  // each P_i uniform among the orthogonal matrices
   unit,        // P_i has a single 1, at cell i: LoRA-XS. u = r * r
 };

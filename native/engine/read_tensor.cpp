@@ -9,10 +9,10 @@
 namespace tinylora {
 namespace {
 
-/// Rows and columns at most: the bytes of a tensor stay far from what 64 bits count.
+/// Most rows and most columns: keeps the number of bytes of a tensor far below 2^64.
 constexpr std::int64_t kMaxSize = 1 << 28;
 
-/// What a tensor of this source would have to be.
+/// The shape that the source claims to have.
 TensorShape shape_of(const TensorSource& source) {
   const bool sized = std::all_of(source.shape.begin(), source.shape.end(),
                                  [](std::int64_t size) { return size >= 1 && size <= kMaxSize; });
@@ -33,7 +33,7 @@ std::vector<float> read_tensor(const TensorSource& source, const std::atomic<boo
   const int heads = source.permuted_heads;
   check(heads == 0 || shape.rows % (2 * heads) == 0, "ERR_MODEL", "tensor ", source.name, " in ", source.file,
         ": expected a multiple of ", 2 * heads, " rows, found ", shape.rows);
-  // Checks that the bytes of all rows are there, before memory is taken for them.
+  // Checks that the file holds the bytes of all rows, before memory is allocated for them.
   const TensorRows rows(std::make_shared<MappedFile>(source.file), source, shape);
   const auto columns = static_cast<std::size_t>(shape.columns);
   std::vector<float> values(static_cast<std::size_t>(shape.rows) * columns);

@@ -23,14 +23,14 @@ double llama3_frequency(const ModelConfig& config, double frequency) {
   return (1 - share) * frequency / scaling.factor + share * frequency;
 }
 
-/// The pair, with a fraction, that turns so many times within original_context.
+/// The index, as a real number, of the pair that turns `turns` times within original_context.
 double pair_of_turns(const ModelConfig& config, double turns) {
   const double wavelength = config.rope_scaling.original_context / turns;
   return config.head_dim * std::log(wavelength / (2 * std::numbers::pi)) / (2 * std::log(config.rope_theta));
 }
 
-/// As transformers has it: the last pair that is kept, rounded down, is 0 at least, the first that is divided, rounded
-/// up, D - 1 at most.
+/// As in transformers: the index of the last pair that is kept, rounded down with `truncate`, is at least 0; that of
+/// the first pair that is divided, rounded up, is at most D - 1.
 double yarn_frequency(const ModelConfig& config, double pair, double frequency) {
   const auto& scaling = config.rope_scaling;
   double kept = pair_of_turns(config, scaling.beta_fast);

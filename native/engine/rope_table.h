@@ -12,7 +12,7 @@ struct RopeTable {
   std::vector<float> sin;
 };
 
-/// Angle of pair i at position p: p * frequency[i], in double; frequencies scaled as transformers does.
+/// Angle of pair i at position p, in radians: p * frequency[i], in double. Frequencies are scaled as in transformers.
 RopeTable rope_table(const ModelConfig& config, int positions);
 
 }  // namespace tinylora

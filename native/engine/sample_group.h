@@ -11,12 +11,12 @@ namespace tinylora {
 
 struct Completion {
   enum State {
-    waiting,   // for pages and a place
-    starting,  // for the end of its prompt's prefill, which gives its first token
-    running,   // its last token is the next to go through the model
+    waiting,   // for pages, and for a place among the sequences that are sampled side by side
+    starting,  // waits for the end of its prompt's prefill, which gives its first token
+    running,   // its last token is the next input of the model
     ended,
   } state = waiting;
-  std::vector<std::int32_t> pages;  // own ones: from the page of the first position that the group does not share
+  std::vector<std::int32_t> pages;  // its own, from the one with the first position that the group does not share
   std::vector<std::int32_t> tokens;
   std::vector<float> logprobs;
   std::vector<float> entropies;
@@ -28,11 +28,11 @@ struct SampleGroup {
   int version = 0;
   std::vector<Completion> completions;
   std::vector<std::int32_t> prompt_pages;  // those that the prompt fills, shared by all completions
-  int ended = 0;                           // number of completions
+  int ended = 0;                           // number of completions that have ended
 
   int prompt_length() const { return static_cast<int>(request.prompt.size()); }
   int shared_pages() const { return prompt_length() / kPageSize; }
-  /// The last token of a completion never goes through the model.
+  /// Pages that each completion needs besides: its last token never goes through the model and is not stored.
   int own_pages() const {
     const int stored = prompt_length() + request.max_completion_length - 1;
     return (stored + kPageSize - 1) / kPageSize - shared_pages();
@@ -40,7 +40,8 @@ struct SampleGroup {
   bool done() const { return ended == static_cast<int>(completions.size()); }
 };
 
-/// Fails with ERR_ARGUMENT where the request can never run; cuts max_completion_length to the context.
+/// Fails with ERR_ARGUMENT where the request can never run; cuts max_completion_length to the context. `slots` of the
+/// adapters; `pages` of the cache; `knows_bytes`: whether the bytes of tokens are known, which stop strings need.
 void check_sample_request(SampleRequest& request, const ModelConfig& config, int slots, int pages, bool knows_bytes);
 
 }  // namespace tinylora

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kMostRecordings = 128;
 
-/// Every row continues a sequence by one token and draws the next.
+/// Whether every row continues a sequence by one token and draws the next, draw i from row i.
 bool only_decodes(const Batch& batch, const std::vector<Draw>& draws) {
   const std::size_t rows = batch.tokens.size();
   if (batch.span_row.size() != rows || batch.store_row.size() != rows || draws.size() != rows) return false;
@@ -21,7 +21,7 @@ bool only_decodes(const Batch& batch, const std::vector<Draw>& draws) {
   return true;
 }
 
-/// Of so many, or a few more: four sizes between a power of two and the next.
+/// The next size from `rows` up: there are four sizes from a power of two to the next.
 std::size_t padded_rows(std::size_t rows) {
   const std::size_t step = std::max<std::size_t>(1, std::bit_floor(rows) / 4);
   return (rows + step - 1) / step * step;
@@ -73,10 +73,10 @@ std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& 
   return download(draws.size(), draws.size());
 }
 
-/// Padded to `rows`: the rows that are added read and write the spare page alone.
+/// Pads the batch to `rows` rows, which read and write only the spare page, and records or repeats the pass.
 void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort) {
   std::size_t pages = 1;
-  for (std::size_t i = 0; i < batch.span_pages.size(); ++i) {  // those for tokens to come are not read yet
+  for (std::size_t i = 0; i < batch.span_pages.size(); ++i) {  // pages for later tokens are not read yet
     batch.span_pages[i].resize(static_cast<std::size_t>(batch.position[i] / kPageSize) + 1);
     pages = std::max(pages, batch.span_pages[i].size());
   }
@@ -110,7 +110,7 @@ void SamplePass::upload_draws(const std::vector<Draw>& draws) {
   model_.backend->upload(how_, how.data(), how.size() * sizeof(SampleRow));
 }
 
-/// Everything between the uploads and the download: its arguments depend on the shape of the batch alone.
+/// Everything between the uploads and the download. The arguments of its ops depend only on the shape of the batch.
 void SamplePass::compute(int draws, int cut, const std::atomic<bool>& abort) {
   Backend& backend = *model_.backend;
   const float* x = run_layers(model_, adapters_, batch_, cache_, *activations_, abort);
@@ -133,7 +133,7 @@ void SamplePass::compute(int draws, int cut, const std::atomic<bool>& abort) {
                        .entropy = reinterpret_cast<float*>(drawn_ + std::ptrdiff_t{2} * draws)});
 }
 
-/// One copy of everything.
+/// The first `count` of `padded` draws, in one copy.
 std::vector<Drawn> SamplePass::download(std::size_t count, std::size_t padded) {
   std::vector<std::int32_t> words(3 * padded);
   model_.backend->download(words.data(), drawn_, words.size() * sizeof(std::int32_t));
@@ -147,8 +147,7 @@ std::vector<Drawn> SamplePass::download(std::size_t count, std::size_t padded) {
 }
 
 void SamplePass::clear_pages(const std::vector<std::int32_t>& pages) {
-  const std::size_t half = cache_.bytes() / static_cast<std::size_t>(cache_.pages()) / 2 /
-                           static_cast<std::size_t>(model_.config.layers);  // keys, or values, of one page and layer
+  const std::size_t half = cache_.half_page();
   for (int layer = 0; layer < model_.config.layers; ++layer) {
     const KvPages kv = cache_.layer(layer);
     for (const std::int32_t page : pages) {

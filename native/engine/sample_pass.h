@@ -1,8 +1,8 @@
 // One pass of the sampler: the layers over a packed batch, then a token drawn from each of some of its rows.
 //
-// A pass that only decodes is worth repeating on a backend that can (Backend::replay): its inputs lie at fixed
-// addresses, and it is padded to one of a few shapes by rows that no one reads. They are invariant to each other
-// (ops/ops.h), so the padding changes no bit.
+// On a backend that can repeat recorded ops (Backend::replay), a pass that only decodes is recorded: its inputs lie at
+// fixed addresses, and rows whose results are not used pad it to one of a few shapes. Rows do not depend on each other
+// (row invariance, ops/ops.h), so the padding changes no bit.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace tinylora {
 
-/// A token to draw from what follows row `row` of the batch.
+/// A token to draw from the distribution that row `row` of the batch predicts.
 struct Draw {
   std::int32_t row;
   SampleRow how;
@@ -24,24 +24,25 @@ struct Draw {
 
 struct Drawn {
   std::int32_t token;
-  float logprob;  // NaN: the row's logits are not finite, and there is no token
+  float logprob;  // NaN where the row's logits are not finite: then there is no token
   float entropy;
 };
 
 class SamplePass {
  public:
-  /// Room for `rows` rows and `draws` draws; a cache of `pages`.
+  /// Takes memory for at most `rows` rows and `draws` draws a pass, and for a cache of `pages` pages.
   SamplePass(const Model& model, const Adapters& adapters, int rows, int draws, int pages);
 
   std::vector<Drawn> run(const Batch& batch, const std::vector<Draw>& draws, const std::atomic<bool>& abort);
-  /// Zeros pages that may hold NaN or infinity: attention multiplies what it masks by 0.
+  /// Zeros pages that may hold NaN or infinity: attention multiplies masked positions by 0, which leaves NaN of these.
   void clear_pages(const std::vector<std::int32_t>& pages);
 
   std::size_t cache_bytes() const { return cache_.bytes(); }
   std::size_t activation_bytes() const;
 
  private:
-  /// Rows, pages of a row, pages that rows share (to a power of two: backends choose kernels by it), rows that are cut.
+  /// What a recording depends on: rows, width of the page table, most pages that neighbouring rows share (rounded down
+  /// to a power of two; backends choose kernels by it), rows that top_k, top_p or min_p cut.
   using Shape = std::tuple<std::size_t, std::size_t, unsigned, int>;
 
   void lay_out(Arena& arena);
@@ -53,7 +54,7 @@ class SamplePass {
   const Model& model_;
   const Adapters& adapters_;
   int most_draws_;
-  KvCache cache_;  // with a page more than the sampler has, for the rows of the padding
+  KvCache cache_;  // where passes are recorded, with a spare page at the end for the rows of the padding
   ActivationsPtr activations_;
   std::shared_ptr<void> memory_;
   std::size_t bytes_ = 0;

@@ -30,9 +30,9 @@ void add_decode(SamplePlan& plan, SampleGroup& group, int index) {
   add_draw(plan, group, index, plan.batch.rows() - 1);
 }
 
-/// Where the pass that starts completions begins: behind the pages that are computed, or will be by what the plan has
-/// of prompts before. The rows of a partly filled page are computed again for completions that come later, with the
-/// same bits; so is the last row of the prompt, which gives the first token.
+/// The position at which the prefill of a prompt goes on: after the pages that are computed already, or will be in this
+/// pass for a prompt before it. The rows of a partly filled page are computed again for completions that start later,
+/// with the same bits; so is the last row of the prompt, which gives the first token.
 int prefill_begin(const SamplePlan& plan, const SampleGroup& group, const PrefixPages& prefixes) {
   const auto is_missing = [&](std::int32_t page) {
     return !prefixes.computed(page) && std::ranges::find(plan.prompt_pages, page) == plan.prompt_pages.end();
@@ -41,13 +41,14 @@ int prefill_begin(const SamplePlan& plan, const SampleGroup& group, const Prefix
   return std::min(static_cast<int>(computed) * kPageSize, group.prompt_length() - 1);
 }
 
-/// The next piece of a prompt, `rows` rows at most; its end draws the first token of all starting completions.
+/// Appends the next piece of a prompt, at most `rows` rows. The end of the prompt draws the first token of all starting
+/// completions.
 void add_prefill(SamplePlan& plan, SampleGroup& group, const PrefixPages& prefixes, int rows) {
   const int begin = prefill_begin(plan, group, prefixes);
   const int length = group.prompt_length();
   const bool last = length - begin <= rows;
-  const int end =
-      last ? length : (begin + rows) / kPageSize * kPageSize;  // whole pages: their rows have one place only
+  // Whole pages but for the end: only the rows of the last, partly filled page are stored in more than one place.
+  const int end = last ? length : (begin + rows) / kPageSize * kPageSize;
   if (end <= begin) return;
   std::vector<int> starting;
   for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {

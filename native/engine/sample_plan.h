@@ -10,7 +10,7 @@
 
 namespace tinylora {
 
-/// Rows of prompts in one pass, at most: bounds the activations and the time of a step.
+/// Most rows of prompts in one pass: bounds the activations and the time of a step.
 inline constexpr int kPrefillRows = 512;
 
 struct SamplePlan {
@@ -19,12 +19,12 @@ struct SamplePlan {
     int completion;
   };
   Batch batch;
-  std::vector<std::int32_t> prompt_pages;  // that it computes to their ends
+  std::vector<std::int32_t> prompt_pages;  // pages of prompts that the pass completes
   std::vector<Draw> draws;
   std::vector<Target> targets;  // of the draws
 };
 
-/// One token of every running completion, then as much of the prompts of the starting ones as fits.
+/// One row for every running completion, then as much of the prompts of the starting ones as fits.
 SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups, const PrefixPages& prefixes);
 
 }  // namespace tinylora

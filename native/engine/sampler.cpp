@@ -1,11 +1,12 @@
 // Requests wait in the order they came. Each step:
 //   1. cancelled requests end;
-//   2. the first waiting completions get a place and pages for all tokens they may need, as long as both last; where
-//      prompts begin alike, those of that;
+//   2. the first waiting completions get a place and pages for all tokens that they may have, as long as both last;
+//      prompts with a common beginning share the pages of it;
 //   3. one pass runs the last token of every running completion and a piece of the prompts of the starting ones;
-//   4. a token is drawn for each completion whose last row was in the pass; what has reached its end leaves.
-// A token depends on (weights, v, prompt, options, seed, sequence) alone: rows are invariant to their company (ops.h),
-// and the draw is a function of (seed, sequence, position).
+//   4. a token is drawn for each completion whose last row was in the pass; completions that have reached their end
+//      leave.
+// A token depends only on (weights, v, prompt, options, seed, sequence): a row does not depend on the other rows of its
+// batch (row invariance, ops.h), and the draw is a function of (seed, sequence, position).
 #include "engine/sampler.h"
 
 #include <algorithm>
@@ -23,12 +24,6 @@
 
 namespace tinylora {
 
-std::string_view TokenBytes::of(std::int32_t token) const {
-  const auto index = static_cast<std::size_t>(token);
-  if (index + 1 >= offsets.size()) return {};
-  return {reinterpret_cast<const char*>(bytes.data()) + offsets[index], offsets[index + 1] - offsets[index]};
-}
-
 struct Sampler::State {
   Model& model;
   Adapters& adapters;
@@ -40,14 +35,14 @@ struct Sampler::State {
   PrefixPages prefixes{pool, pages};
   std::unique_ptr<SamplePass> pass{};
   std::vector<std::unique_ptr<SampleGroup>> groups{};  // unfinished, in the order they came
-  int active = 0;                                      // starting and running completions
-  std::vector<std::int32_t> spoiled{};                 // pages that may hold NaN: zeroed before anyone reads them
+  int active = 0;                                      // number of starting and running completions
+  std::vector<std::int32_t> spoiled{};                 // pages that may hold NaN: zeroed before the next pass
 
   // Shared with the thread that submits.
   mutable std::mutex mutex{};
   std::vector<std::unique_ptr<SampleGroup>> inbox{};
   std::map<std::int64_t, int> slot_of{};  // of every unfinished request
-  std::set<std::int64_t> cancelled{};     // of those
+  std::set<std::int64_t> cancelled{};     // those of them that are to end
   std::size_t cache_bytes = 0, activation_bytes = 0;
 
   void receive(std::vector<SampleEvent>& events);
@@ -129,7 +124,7 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   State& state = *state_;
   std::vector<SampleEvent> events;
   state.receive(events);
-  if (!events.empty() || state.groups.empty()) return events;  // nothing may be lost to an exception below
+  if (!events.empty() || state.groups.empty()) return events;  // so that an exception below loses no event
   state.prepare();
   state.pass->clear_pages(state.spoiled);
   state.spoiled.clear();
@@ -180,8 +175,8 @@ void Sampler::State::prepare() {
   activation_bytes = pass->activation_bytes();
 }
 
-/// In strict order: a request that does not fit is not overtaken, or it might wait for ever. When nothing is active,
-/// all pages are free but those of the first group, so that its next completion fits.
+/// In strict order: no request may overtake one that does not fit, which could then wait for ever. When nothing is
+/// active, only pages of the first group's prompt are in use, so its next completion fits.
 void Sampler::State::admit() {
   for (const auto& group : groups) {
     for (Completion& completion : group->completions) {
@@ -236,7 +231,7 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
   }
 }
 
-/// The logits were NaN or infinite: nothing of the request is worth keeping.
+/// The logits were NaN or infinite: the whole request ends.
 void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& events) {
   spoil(prefixes.unshared(group.prompt_pages));
   for (Completion& completion : group.completions) {
@@ -268,7 +263,7 @@ void Sampler::State::end(SampleGroup& group, int index, const char* reason, std:
 }
 
 void Sampler::State::end_group(SampleGroup& group, std::vector<SampleEvent>& events) {
-  // Of these no draw has told that they are finite.
+  // Before the first draw nothing has shown that the keys and values of these pages are finite.
   const auto drawn = [](const Completion& completion) { return !completion.tokens.empty(); };
   if (std::ranges::none_of(group.completions, drawn)) spoil(prefixes.unshared(group.prompt_pages));
   for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {

@@ -1,4 +1,4 @@
-// Continuous batching: requests come at any time, finished sequences leave, their place is taken by the next.
+// Continuous batching: requests may come at any time, and when a sequence finishes, the next takes its place.
 #pragma once
 
 #include <atomic>
@@ -48,11 +48,15 @@ struct TokenBytes {
   std::vector<std::uint32_t> offsets;  // [V + 1], or empty when unknown
 
   /// Nothing for an id beyond the table.
-  std::string_view of(std::int32_t token) const;
+  std::string_view of(std::int32_t token) const {
+    const auto index = static_cast<std::size_t>(token);
+    if (index + 1 >= offsets.size()) return {};
+    return {reinterpret_cast<const char*>(bytes.data()) + offsets[index], offsets[index + 1] - offsets[index]};
+  }
 };
 
-/// `step`, `end_cancelled` and `end_all` belong to one thread; the others may be called from another one meanwhile, as
-/// long as the basis and the slots in use stay as they are.
+/// `step`, `end_cancelled` and `end_all` must be called from one thread; the others may be called from another one at
+/// the same time, as long as neither the basis nor the vectors of slots in use change.
 class Sampler {
  public:
   Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes);
@@ -64,20 +68,21 @@ class Sampler {
   /// Unfinished completions end as "aborted" in the next step.
   void cancel(std::int64_t id);
   bool idle() const;
-  /// Some request, or some of this slot, is neither finished nor cancelled.
+  /// Whether a request is neither finished nor cancelled.
   bool busy() const;
+  /// The same of the requests of this slot.
   bool uses(int slot) const;
 
-  /// One step: admit what fits, then one pass that prefills a piece of the new prompts and decodes one token of every
-  /// running sequence. Events are in a fixed order. After an exception nothing has changed, and the next step would try
-  /// the same again.
+  /// One step: admits the completions that fit, then runs one pass that prefills a piece of the new prompts and decodes
+  /// one token of every running sequence. Events are in a fixed order. After an exception no token has been added, and
+  /// the next step tries the same pass again.
   std::vector<SampleEvent> step(const std::atomic<bool>& abort);
-  /// Ends what was cancelled now, before the basis or the slots that it has are changed.
+  /// Ends the cancelled requests at once: to be called before a change of the basis or of vectors that they use.
   std::vector<SampleEvent> end_cancelled();
   /// Ends every unfinished completion as "aborted".
   std::vector<SampleEvent> end_all();
 
-  /// Memory is taken by the first step.
+  /// 0 before the first step, which allocates the memory.
   std::size_t cache_bytes() const;
   std::size_t activation_bytes() const;
 

@@ -20,8 +20,8 @@ struct ScoreBatch {
   bool keep = false;
 };
 
-/// The tokens whose log-probability is wanted, each with the row that predicts it: the one before it, or the parent's
-/// last row for the first token of a child. So a row may predict several tokens.
+/// The tokens whose log-probability is wanted, each with the row that predicts it: the row before it, or the last row
+/// of the parent for the first token of a child. So a row may predict several tokens.
 struct ScoredTokens {
   std::vector<std::int32_t> token;     // [n] index in ScoreBatch.tokens, ascending
   std::vector<std::int32_t> row;       // [n]
@@ -39,7 +39,8 @@ struct PackedScore {
 
 /// Fails with ERR_ARGUMENT, naming the sequence, where the batch does not fit the model, the adapters or itself.
 void check_score_batch(const ModelConfig& config, const Adapters& adapters, const ScoreBatch& batch);
-/// Of a checked batch. A child shares the full pages of its parent; the rest of the parent is stored in its first page.
+/// Packs a checked batch. A child shares the full pages of its parent; the parent's tokens after them are stored once
+/// more, in the child's first own page.
 PackedScore pack_score_batch(const ScoreBatch& batch);
 
 }  // namespace tinylora

@@ -1,11 +1,12 @@
-// Block Lanczos with thick restarts on W^T W, in double over W in float:
-//   a basis Q grows by one block of vectors a pass over W, orthogonal to all before it; T = Q^T W^T W Q is small, and
-//   its leading eigenvectors give the right vectors V; when Q is full, it shrinks to its best vectors and grows again.
-// It ends when each of the wanted vectors is known to about 1e-7 of an angle: residual below 1e-7 of the distance to
-// the next eigenvalue. Then S = |W V| and U = W V / S. A singular value of 0 has a left vector of zeros.
+// Block Lanczos with thick restarts on W^T W, in double over W in float. A basis Q grows by one block of vectors for
+// each pass over W; every new block is orthogonal to all before it. The eigenvectors of the small matrix T = Q^T W^T W
+// Q with the largest eigenvalues give the right vectors V. When Q is full, it shrinks to its best vectors and grows
+// again. It ends when each wanted vector is known to an angle of about 1e-7: its residual is below 1e-7 of the distance
+// to the next eigenvalue. Then S = |W V| and U = W V / S. A singular value of 0 has a left vector of zeros.
 //
-// W^T W is the backend's (ops/gram_matrix.h), the rest the host's. Sums have an order that depends on the shape alone,
-// and the threads share out whole sums: the same bits on every device and for any number of threads.
+// Products with W^T W are computed by the backend (ops/gram_matrix.h), everything else on the host. The order of every
+// sum depends only on the shape, and threads share out whole sums: the same bits on every device and for any number of
+// threads.
 #include "engine/svd.h"
 
 #include <algorithm>
@@ -14,59 +15,24 @@
 #include "core/error.h"
 #include "core/philox.h"
 #include "engine/symmetric_eigen.h"
+#include "engine/vector_sums.h"
 
 namespace tinylora {
 namespace {
 
-constexpr double kAngle = 1e-7;      // of a wanted vector
-constexpr double kFloor = 1e-13;     // residual, of the largest eigenvalue: as far as double goes
-constexpr double kVanished = 1e-12;  // a new direction shorter than this part of the largest eigenvalue is none
-constexpr int kMaxPasses = 1000;
-constexpr int kGrowth = 8;  // blocks that the basis grows by before it is looked at
+constexpr double kAngle = 1e-7;      // to which a wanted vector must be known, in radians
+constexpr double kFloor = 1e-13;     // residual that rounding leaves, as a share of the largest eigenvalue
+constexpr double kVanished = 1e-12;  // a new vector shorter than this share of the largest eigenvalue is only rounding
+constexpr int kMaxPasses = 1000;     // over W; the best vectors found by then are the result
+constexpr int kGrowth = 8;           // blocks by which the basis grows before convergence is checked
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// Of eight sums, lane l over the products at i % 8 = l.
-struct Lanes {
-  double values[kGramLanes] = {};
-
-  void add(int lane, double product) { values[lane] += product; }
-  double sum() const {
-    double total = 0;
-    for (const double value : values) total += value;
-    return total;
-  }
-};
-
-double dot(const double* x, const double* y, std::int64_t width) {
-  Lanes lanes;
-  for (std::int64_t i = 0; i < width; i += kGramLanes) {
-    for (int lane = 0; lane < kGramLanes; ++lane) lanes.add(lane, x[i + lane] * y[i + lane]);
-  }
-  return lanes.sum();
-}
-
-/// y += factor x
-void add_scaled(double* y, double factor, const double* x, std::int64_t width) {
-  for (std::int64_t i = 0; i < width; ++i) y[i] += factor * x[i];
-}
-
-/// The same; returns next . y, in one pass over y.
-double add_scaled_dot(double* y, double factor, const double* x, const double* next, std::int64_t width) {
-  Lanes lanes;
-  for (std::int64_t i = 0; i < width; i += kGramLanes) {
-    for (int lane = 0; lane < kGramLanes; ++lane) {
-      y[i + lane] += factor * x[i + lane];
-      lanes.add(lane, next[i + lane] * y[i + lane]);
-    }
-  }
-  return lanes.sum();
-}
-
-/// Orthonormal vectors, and what W^T W makes of them.
-class Basis {
+/// Orthonormal vectors q(0), q(1), ... [width]: first `size_` whose images under W^T W are known, then `fresh_` new
+/// ones.
+class LanczosBasis {
  public:
-  Basis(GramMatrix& matrix, int in, int rank, ThreadPool& pool)
+  LanczosBasis(GramMatrix& matrix, int in, int rank, ThreadPool& pool)
       : matrix_(matrix),
         pool_(pool),
         rank_(rank),
@@ -82,7 +48,8 @@ class Basis {
     }
   }
 
-  /// Grows by the images of the last block until the basis is full or closed under W^T W.
+  /// Takes in the fresh block, and makes the next one of its images, until the basis is full or W^T W maps it onto
+  /// itself.
   void grow(const std::atomic<bool>& abort) {
     while (fresh_ > 0 && size_ + fresh_ <= capacity_) {
       check(!abort, "ERR_ABORTED", "svd: aborted");
@@ -90,7 +57,7 @@ class Basis {
     }
   }
 
-  /// True when the wanted eigenvectors are known; else keeps the best vectors only. (After grow.)
+  /// After `grow`: shrinks the basis to its best vectors; returns whether the wanted eigenvectors are known.
   bool settle() {
     eigen_ = projected_eigen();
     const bool known = fresh_ == 0 || converged();
@@ -113,7 +80,7 @@ class Basis {
     return philox_uniform(block[0], block[1]) - 0.5;
   }
 
-  /// Takes from `vector` what lies along the basis vectors first, first + 1, ... before `end`, one after another.
+  /// Subtracts from `vector` its components along q(first) .. q(end - 1), one after another.
   void project(double* vector, int first, int end) {
     if (first >= end) return;
     double along = dot(q(first), vector, width_);
@@ -127,8 +94,9 @@ class Basis {
     for (std::size_t i = 0; i < width(); ++i) vector[i] /= by;
   }
 
-  /// The vector after the last one has nothing along the basis but its rounding. Makes it orthogonal to the fresh ones
-  /// too, and to all once more, of length 1, and counts it as fresh, unless nothing is left.
+  /// Takes the vector behind the last one, which is orthogonal to q(0) .. q(size_ - 1) up to rounding, into the fresh
+  /// block: makes it orthogonal to the fresh vectors, then to all once more, of length 1. If it vanishes, it is
+  /// dropped.
   void append() {
     double* vector = q(size_ + fresh_);
     project(vector, size_, size_ + fresh_);
@@ -140,13 +108,13 @@ class Basis {
     ++fresh_;
   }
 
-  /// Takes the fresh block into the basis; its image, less what lies in the basis, is the next.
+  /// Takes the fresh block into the basis. What its images have outside the basis is the next fresh block.
   void extend() {
     const int block = fresh_;
     std::vector<double> images(static_cast<std::size_t>(round_up(block, kGramVectors)) * width());
     const auto image = [&](int vector) { return images.data() + static_cast<std::size_t>(vector) * width(); };
     for (int first = 0; first < block; first += kGramVectors) {
-      // Past the block come vectors of no meaning, whose images are not used.
+      // Beyond the block `multiply` reads vectors without meaning; their images are not used.
       matrix_.multiply(q(size_ + first), image(first));
     }
     ++passes_;
@@ -164,7 +132,7 @@ class Basis {
     next_block(block, image);
   }
 
-  /// The fresh block of the last one's images.
+  /// Makes the fresh block of the images of the last one.
   template <typename Image>
   void next_block(int block, const Image& image) {
     pool_.run(block, [&](std::int64_t j, int) {
@@ -200,7 +168,7 @@ class Basis {
     return symmetric_eigen(std::move(projected), size_);
   }
 
-  /// |W^T W v - value v|: what the last block's images have outside the basis.
+  /// |W^T W v - value v| of eigenvector `index`: only the images of the last block reach outside the basis.
   double residual(int index) const {
     const double* last = &eigen_.vectors[static_cast<std::size_t>((index + 1) * size_ - last_block_)];
     double sum = 0;
@@ -245,10 +213,10 @@ class Basis {
   std::int64_t width_;
   int size_ = 0;        // vectors whose images are known
   int fresh_ = 0;       // vectors after them whose images are not
-  int last_block_ = 0;  // how many the last pass took in
+  int last_block_ = 0;  // number of vectors that the last pass took into the basis
   int passes_ = 0;
-  double largest_ = 0;            // the largest eigenvalue is at least this
-  std::vector<double> q_;         // [capacity + block, width]
+  double largest_ = 0;            // a lower bound of the largest eigenvalue
+  std::vector<double> q_;         // [capacity + block + kGramVectors, width]: `multiply` reads whole groups
   std::vector<double> t_;         // [capacity, capacity] = Q^T W^T W Q
   std::vector<double> coupling_;  // [fresh, last block]: the images of the last block along the fresh vectors
   Eigen eigen_;
@@ -259,7 +227,7 @@ double sign_of_largest(const double* values, int count) {
   return *std::max_element(values, values + count, larger) < 0 ? -1 : 1;
 }
 
-/// U, S and V of orthonormal right vectors v [rank, width].
+/// U, S and V from the right vectors v [rank, width], which are orthonormal.
 Svd factors(GramMatrix& matrix, const double* v, int out, int in, int rank) {
   Svd svd{.u = std::vector<float>(static_cast<std::size_t>(out * rank)), .s = {}, .vt = {}};
   const std::int64_t width = matrix.width;
@@ -293,7 +261,7 @@ Svd truncated_svd(Backend& backend, int out, int in, const RowReader& rows, int 
   check(rank >= 1 && rank <= std::min(out, in), "ERR_ARGUMENT", "svd: rank: expected 1 to ", std::min(out, in),
         " for a matrix of ", out, " x ", in, ", found ", rank);
   const std::unique_ptr<GramMatrix> matrix = backend.gram_matrix(out, in, rows, pool);
-  Basis basis(*matrix, in, rank, pool);
+  LanczosBasis basis(*matrix, in, rank, pool);
   do {
     basis.grow(abort);
   } while (!basis.settle() && basis.passes() < kMaxPasses);

@@ -70,13 +70,14 @@ void TensorRows::read(int row, float* values) const {
 }
 
 void TensorRows::check_holds(DType dtype, int row, std::span<const float> values) const {
-  if (dtype != DType::f16) return;  // `read` has seen to the others
+  if (dtype != DType::f16) return;  // for the others `read` has checked it
   const bool held = std::all_of(values.begin(), values.end(), [](float x) { return std::abs(x) < kTooLargeForF16; });
   check(held, "ERR_MODEL", "tensor ", shape_.name, " in ", file_->path(),
         ": expected numbers of magnitudes up to 65504, the most that dtype fp16 holds, in row ", row);
 }
 
-/// llama.cpp's converter turns each head's two halves into pairs: row 2 i + half of the file is row half * (D / 2) + i.
+/// llama.cpp's converter interleaves the two halves of each head: row 2 i + half of a head in the file is its row
+/// half * (D / 2) + i in Hugging Face's order.
 int TensorRows::source_row(int row) const {
   if (permuted_heads_ == 0) return row;
   const int head_rows = shape_.rows / permuted_heads_;

@@ -13,16 +13,16 @@ namespace tinylora {
 
 class TensorRows {
  public:
-  /// Fails with ERR_MODEL where the source is not of this shape, or of a type that cannot be widened, or its bytes are
-  /// not those of its shape; with ERR_FILE where they are not inside the file.
+  /// Fails with ERR_MODEL where the source has another shape, a type that cannot be widened, or another number of bytes
+  /// than its shape needs; with ERR_FILE where its bytes are not all inside the file.
   TensorRows(std::shared_ptr<const MappedFile> file, const TensorSource& source, const TensorShape& shape);
 
-  /// Fails with ERR_MODEL where a number of the row that was read is too large for fp16.
+  /// Fails with ERR_MODEL where one of the `values` of row `row` is too large for `dtype`.
   void check_holds(DType dtype, int row, std::span<const float> values) const;
   /// Widens row `row` to values [columns]. Fails with ERR_MODEL where one is NaN or infinite, or would be in bf16.
   void read(int row, float* values) const;
 
-  /// After the last read.
+  /// To be called after the last read: lets the system take back the memory of these bytes.
   void forget() const { file_->forget(bytes_); }
 
  private:

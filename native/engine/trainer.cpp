@@ -13,7 +13,8 @@
 namespace tinylora {
 namespace {
 
-/// The memory of a pass. It only grows, so that batches of like size allocate nothing.
+/// The memory of a pass. It is kept while the next batch fits, and grows when one does not, so that batches of similar
+/// size allocate nothing.
 struct Workspace {
   ActivationsPtr activations;
   std::unique_ptr<KvCache> cache;
@@ -46,7 +47,7 @@ void Workspace::fit(const Model& model, const Adapters& adapters, const Paramete
   cache = std::make_unique<KvCache>(model, pages, keep);
 }
 
-/// A forward pass whose way back has not been taken yet.
+/// A forward pass whose backward pass may follow.
 struct KeptPass {
   PackedScore packed;
   DeviceBatch device;
@@ -74,7 +75,7 @@ void check_unchanged(const Adapters& adapters, const Parameters& parameters, con
     same = adapters.version(pass.slots[i]) == pass.versions[i];
   }
   check(same, "ERR_ARGUMENT",
-        "backward: expected the adapters of the forward pass, found that they were changed since");
+        "backward: expected the adapters and weights of the forward pass, found that they were changed since");
 }
 
 /// The first row of every part, and the row after the last one.
@@ -141,12 +142,13 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   if (batch.keep) state.pass.reset();
   work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch.keep);
   DeviceBatch device(*state.model.backend, packed.batch);
-  const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
-  const HeadPass::Result result = work.head->forward(x, packed.scored);
+  HeadPass::Result result;
   try {
+    const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
+    result = work.head->forward(x, packed.scored);
     check_finite(result, packed.scored);
   } catch (...) {
-    work.clear();  // no NaN stays behind in a page
+    work.clear();  // its pages may hold NaN, which attention of a later pass would multiply by 0
     throw;
   }
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),

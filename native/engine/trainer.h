@@ -1,4 +1,4 @@
-// Log-probabilities of packed sequences and their gradient: what score, SFT and GRPO are made of.
+// Log-probabilities of packed sequences and their gradient, which scoring, SFT and GRPO use.
 #pragma once
 
 #include <atomic>
@@ -26,10 +26,11 @@ class Trainer {
   ScoreResult forward(const ScoreBatch& batch, const std::atomic<bool>& abort);
   /// Gradient of sum_t d_logprobs[t] * logprobs[t] over the scored tokens (others are not read) into the adapters'
   /// accumulators and those of the trained weights. Needs a kept forward, of the basis, vectors and weights that the
-  /// model still has; uses it up. A NaN or infinity in d_logprobs or in the adapters' gradient is ERR_NUMERIC. The
-  /// accumulators are zero after an error on the way.
-  /// `parts`: none, or the part of each sequence: 0 and up, one after another, each of one slot, a child's that of its
-  /// parent. The gradient of v of each comes back, [parts, groups * u]; they add up to what the accumulators got.
+  /// model still has, and uses it up. NaN or infinity in d_logprobs or in the adapters' gradient is ERR_NUMERIC. After
+  /// an error in the pass all accumulators are zero.
+  /// `parts`: empty, or the part of each sequence: ascending from 0 without gaps. The sequences of a part have one
+  /// slot, and a child has its parent's part. Returns the gradient of v of each part, [parts, groups * u]; their sum is
+  /// what was added to the accumulators.
   std::vector<double> backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,
                                const std::atomic<bool>& abort);
   std::size_t activation_bytes() const;

@@ -9,12 +9,13 @@
 namespace tinylora {
 
 /// Keys and values are kept in pages of this many consecutive positions, the first page from position 0. Attention
-/// walks them in this order, one softmax rescale a page.
+/// adds them up in this order: page by page on the CPU, in splits of four pages on CUDA.
 inline constexpr int kPageSize = 32;
 
 /// Where the rows of a batch stand, shared by every layer. A slot is page * kPageSize + offset in the KV cache.
-/// The last tokens of a prompt that do not fill a page are stored into the first own page of each of its completions
-/// too, so a row may be stored several times; a page full of prompt is shared by the page tables of the whole group.
+/// A page that a prompt fills is in the page tables of the prompt and of all its completions. The last tokens of a
+/// prompt, which do not fill a page, are stored in the first own page of each completion as well: so a row may be
+/// stored several times.
 struct SequenceLayout {
   int rows = 0;
   const std::int32_t* position = nullptr;    // [M] of each row in its sequence, from 0
@@ -27,11 +28,12 @@ struct SequenceLayout {
   int max_pages = 0;                         // width of the page table
   const std::int32_t* page_table = nullptr;  // [spans, max_pages]: page that holds positions 32 j .. 32 j + 31
   int max_position = 0;                      // largest position among the rows
-  // [spans] or none: of a span, how many leading pages it has in common with the span before, all of them before the
-  // page of either's first row. 0 for span 0. A hint: it changes what is read how often, and no result.
+  // [spans] or none: how many leading pages each span has in common with the span before it, counting only pages before
+  // the one that holds the first row of either. 0 for span 0. A hint, which lets a backend read shared pages once; it
+  // changes no result.
   const std::int32_t* span_shared = nullptr;
   int most_shared = 0;   // largest of span_shared
-  int decode_spans = 0;  // so many spans come first that are one row each, span i row i; 0 is always right
+  int decode_spans = 0;  // spans 0 .. decode_spans - 1 have one row each, span i row i. A hint: 0 is always right
 };
 
 /// One layer's keys and values, in the backend's own order within a page.
@@ -61,7 +63,8 @@ struct RopeStoreArgs {
   KvPages pages;
 };
 
-/// The way back: dq from dq_out, dk and dv from the gradients of all slots a row was stored in (stores ascending).
+/// Backward of rope_store: dq from dq_out; dk and dv from the gradients of all slots that a row was stored in, summed
+/// over stores ascending.
 struct RopeStoreBackwardArgs {
   const SequenceLayout* layout;
   int heads;
@@ -83,8 +86,8 @@ struct RopeStoreBackwardArgs {
   LinearBackwardArgs* readers = nullptr;  // three, of dq, dk and dv, or none
 };
 
-/// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, page by page from
-/// position 0 with a running maximum. Head h reads kv head h / (H / K).
+/// out = softmax(q k^T / sqrt(D)) v over positions 0 .. position[m] of the row's own sequence, from position 0 on with
+/// a running maximum. Head h reads kv head h / (H / K).
 struct AttentionArgs {
   const SequenceLayout* layout;
   int heads;

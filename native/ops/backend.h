@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/dtype.h"
 #include "core/thread_pool.h"
@@ -17,7 +18,7 @@
 
 namespace tinylora {
 
-/// A frozen matrix [out, in] in the order the backend's products like best.
+/// A matrix [out, in] in the memory layout that the backend's products read. Only `repack` changes it.
 class Weight {
  public:
   Weight(int rows, int columns, DType type) : out(rows), in(columns), dtype(type) {}
@@ -30,7 +31,8 @@ class Weight {
   const DType dtype;
 };
 
-/// Fills row [in] with row `index` of the matrix, in float. Called from several threads at once, any order, once a row.
+/// Fills row [in] with row `index` of the matrix, in float. Called once for each row, in any order, from several
+/// threads at once.
 using RowReader = std::function<void(int index, float* row)>;
 
 class Backend {
@@ -49,30 +51,33 @@ class Backend {
   virtual void zero(void* device, std::size_t bytes) = 0;
   virtual void synchronize() {}
 
-  /// Calls `record`, a run of ops on fixed addresses, or has the backend repeat what it queued when it was called
-  /// before. `recording` is empty at first; the caller keeps it, and drops it when an argument of these ops changes.
-  virtual void replay(std::shared_ptr<void>& recording, const std::function<void()>& record);
-  /// Whether `replay` repeats: then batches of like size are worth padding to one size.
+  /// Runs `record`, which calls ops on fixed addresses. A backend that records what it queues may repeat the recording
+  /// instead of calling `record` once more. `recording` is the backend's and starts empty; the caller keeps it for the
+  /// next call, and resets it when an argument of one of the ops changes.
+  virtual void replay(std::shared_ptr<void>& /*recording*/, const std::function<void()>& record) { record(); }
+  /// Whether `replay` repeats recordings: then it pays to pad batches of similar size to one size.
   virtual bool replays() const { return false; }
 
   /// Rounds to dtype() and packs.
   virtual std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) = 0;
 
-  /// The matrix for products of its SVD, in float whatever dtype() is. `pool`, of the host, reads the rows and does
-  /// what is done there; it must outlive the result. Throws ERR_MEMORY where a device has no room for it.
+  /// The matrix for the products that its SVD needs, in float whatever dtype() is. `pool` reads the rows and does the
+  /// part of the work that runs on the host; it must outlive the result. Throws ERR_MEMORY where a device has no room
+  /// for the matrix.
   virtual std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row, ThreadPool& pool) = 0;
 
-  /// Bytes of what `prepare_factor` makes of a factor of an update, a or b of LoraArgs [rank, width]; 0 where products
-  /// read the floats alone.
+  /// Size of what `prepare_factor` makes of a factor a or b [rank, width] of a low-rank update (LoraArgs); 0 where the
+  /// backend's products read the floats and need nothing else.
   virtual std::size_t prepared_bytes(int /*rank*/, int /*width*/) const { return 0; }
-  /// Writes it: to be called again when the factor has changed.
+  /// Writes it, from the factor's present numbers: to be called again when they change.
   virtual void prepare_factor(const float* /*factor*/, int /*rank*/, int /*width*/, void* /*prepared*/) {}
 
   // The op table; the headers that ops/ops.h names have the arguments.
   virtual void embed(const EmbedArgs&) = 0;
   virtual void rms_norm(const RmsNormArgs&) = 0;
   virtual void rms_norm_backward(const RmsNormBackwardArgs&) = 0;
-  /// Products of the same x, rows and adapter (q, k and v; gate and up): one pass over x, the results of each alone.
+  /// Several products of the same x, rows and adapter (q, k and v; gate and up) in one pass over x. Each has the bits
+  /// that it has when it is computed alone.
   virtual void linear(std::span<const LinearArgs> products) = 0;
   virtual void linear_backward(const LinearBackwardArgs&) = 0;
   virtual void rope_store(const RopeStoreArgs&) = 0;
@@ -100,6 +105,14 @@ class Backend {
 
   void linear(const LinearArgs& product) { linear(std::span(&product, 1)); }
 };
+
+/// A copy of `values` in new memory of the backend.
+template <typename T>
+std::shared_ptr<void> uploaded(Backend& backend, const std::vector<T>& values) {
+  std::shared_ptr<void> memory = backend.allocate(values.size() * sizeof(T));
+  backend.upload(memory.get(), values.data(), values.size() * sizeof(T));
+  return memory;
+}
 
 /// Plain C++, one thread, every op written as its formula.
 std::unique_ptr<Backend> make_reference_backend(DType dtype);

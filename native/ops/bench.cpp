@@ -44,16 +44,16 @@ class Product {
     const int from = spec.backward ? spec.out : spec.in;
     const int to = spec.backward ? spec.in : spec.out;
     const auto count = [](int m, int n) { return static_cast<std::size_t>(m) * static_cast<std::size_t>(n); };
-    const std::shared_ptr<void> x = uploaded(noises(2, count(spec.rows, from)));
+    const std::shared_ptr<void> x = uploaded(backend_, noises(2, count(spec.rows, from)));
     x_ = backend_.allocate(count(spec.rows, from) * size_of(spec.dtype));
     backend_.cast({static_cast<std::int64_t>(count(spec.rows, from)), static_cast<const float*>(x.get()), x_.get()});
     y_ = backend_.allocate(count(spec.rows, to) * sizeof(float));
-    a_ = uploaded(noises(3, count(rank, spec.in)));
-    b_ = uploaded(noises(4, count(rank, spec.out)));
-    r_ = uploaded(noises(5, count(rank, rank)));
+    a_ = uploaded(backend_, noises(3, count(rank, spec.in)));
+    b_ = uploaded(backend_, noises(4, count(rank, spec.out)));
+    r_ = uploaded(backend_, noises(5, count(rank, rank)));
     a_prepared_ = prepared(a_, rank, spec.in);
     b_prepared_ = prepared(b_, rank, spec.out);
-    z_ = uploaded(noises(6, count(spec.rows, rank)));
+    z_ = uploaded(backend_, noises(6, count(spec.rows, rank)));
     d_r_ = backend_.allocate(count(rank, rank) * sizeof(double));
     adapter_ = backend_.allocate(count(spec.rows, 1) * sizeof(std::int32_t));
   }
@@ -97,12 +97,6 @@ class Product {
  private:
   static float* floats(const std::shared_ptr<void>& memory) { return static_cast<float*>(memory.get()); }
 
-  std::shared_ptr<void> uploaded(const std::vector<float>& values) {
-    std::shared_ptr<void> memory = backend_.allocate(values.size() * sizeof(float));
-    backend_.upload(memory.get(), values.data(), values.size() * sizeof(float));
-    return memory;
-  }
-
   std::shared_ptr<void> prepared(const std::shared_ptr<void>& factor, int rank, int width) {
     const std::size_t bytes = backend_.prepared_bytes(rank, width);
     if (bytes == 0) return nullptr;
@@ -123,7 +117,8 @@ ProductBenchResult bench_product(Backend& backend, const ProductBenchSpec& spec,
                                  const Stopwatch& stopwatch) {
   check(spec.out > 0 && spec.in > 0 && spec.rows > 0, "ERR_ARGUMENT",
         "bench: expected out, in and rows of at least 1, found ", spec.out, ", ", spec.in, ", ", spec.rows);
-  check(spec.rank >= 0 && spec.rank <= 16, "ERR_ARGUMENT", "bench: rank: expected 0 to 16, found ", spec.rank);
+  check(spec.rank >= 0 && spec.rank <= kMaxRank, "ERR_ARGUMENT", "bench: rank: expected 0 to ", kMaxRank, ", found ",
+        spec.rank);
   Product product(backend, spec);
   const std::size_t walk = (product.copies() + calls - 1) / calls;
   std::vector<double> plain;

@@ -1,5 +1,5 @@
-// Measurements that every backend can make: one product, plain against fused, to be set against the machine's limits
-// (lib/native/addon.ts, BenchProductSpec and MachineLimits).
+// Measurements that every backend can make: seconds of one product, plain and with a fused update, to compare with the
+// machine's limits (lib/native/addon.ts, BenchProductSpec and MachineLimits).
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,14 @@ struct ProductBenchSpec {
   int rows = 0;
   DType dtype = DType::bf16;
   bool backward = false;
-  int rank = 0;               // of the fused update; 0 times the plain product twice
+  int rank = 0;               // of the fused update; with 0 the plain product is measured twice
   double seconds = 0;         // least time spent
   std::size_t footprint = 0;  // bytes of weights to cycle through; 0: one matrix, warm in cache
 };
 
 struct Timing {
   double median = 0;  // seconds of one call
-  double least = 0;
+  double least = 0;   // seconds of the fastest call
 };
 
 struct ProductBenchResult {
@@ -34,12 +34,12 @@ struct ProductBenchResult {
 };
 
 struct MachineLimits {
-  double gflops_fp32 = 0;  // multiply and add count as two
+  double gflops_fp32 = 0;  // 10^9 operations a second; a multiply-add counts as two
   double gflops_bf16 = 0;
-  double gbytes = 0;
+  double gbytes = 0;  // 10^9 bytes a second, read from memory
 };
 
-/// Runs what it is given, to the end, and returns the seconds that took.
+/// Runs `work` to its end and returns the seconds that it took.
 using Stopwatch = std::function<double(const std::function<void()>& work)>;
 
 /// Plain and fused calls take turns, so that both see the same machine; `calls` at a time are timed together.

@@ -1,10 +1,10 @@
-// W^T W of a matrix, applied to four vectors at a time: what the truncated SVD (engine/svd.h) spends its time in. Made
-// by Backend::gram_matrix.
+// z = W^T W x for four vectors x at a time, in which the truncated SVD (engine/svd.h) spends its time. Made by
+// Backend::gram_matrix.
 //
-// Every backend gives the same bits, so that what follows from an SVD (adapters, caches, checkpoints) moves between
-// devices. All in double over W in float, no fused multiply-adds:
+// Every backend gives the same bits, so that adapters, caches and checkpoints, which depend on an SVD, can move between
+// devices. All sums are in double over W in float, without fused multiply-adds:
 //   y[row][j] = W[row] . x[j]   lane l of eight sums W[row][i] x[j][i] over i % 8 = l, i ascending from zero; the
-//                               lanes come to ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7))
+//                               lanes are added as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7))
 //   z[j][i]   = W^T y           the rows, in groups of four, are cut into pieces. A piece sums
 //                               (W[0][i] y[0][j] + W[1][i] y[1][j]) + (W[2][i] y[2][j] + W[3][i] y[3][j]) over its
 //                               groups, ascending from zero; the pieces are added ascending
@@ -15,7 +15,7 @@
 
 namespace tinylora {
 
-/// Vectors of one product.
+/// Vectors x of one product.
 inline constexpr int kGramVectors = 4;
 /// Rows and columns are padded with zeros to multiples of these.
 inline constexpr int kGramRows = 4;
@@ -40,7 +40,7 @@ class GramMatrix {
 
   /// z = W^T W x, x and z [4, width] on the host; the padding of x must be zeros.
   virtual void multiply(const double* x, double* z) = 0;
-  /// W x of the last product, [rows, 4] on the host, until the next.
+  /// y = W x of the last product, [rows, 4] on the host; valid until the next product.
   virtual const double* y() = 0;
 
  private:

@@ -1,4 +1,4 @@
-// Products with a frozen weight and the low-rank update that they carry, forward and backward.
+// Products with a weight matrix and the low-rank update that they carry, forward and backward.
 // Letters, "act" and the order of sums: ops.h.
 #pragma once
 
@@ -6,14 +6,15 @@
 
 namespace tinylora {
 
-class Weight;  // a frozen matrix in the backend's own layout (backend.h)
+class Weight;  // a matrix in the backend's own layout (backend.h)
 
 struct LinearArgs;
 struct LinearBackwardArgs;
 
-/// The products that read what an op writes, told to that op so that it can make their z in the same pass. They stay as
-/// they are until `linear` runs them, but for LinearArgs::left. The op that writes a gradient is told in the same way
-/// of the LinearBackwardArgs that read it. A backend may take no notice.
+/// The products that will read what an op writes. An op that is given them may compute their z in the same pass over
+/// its output, which it reports by setting LinearArgs::left; nothing else of them may change before `linear` runs them.
+/// In the backward pass the op that writes a gradient is given the LinearBackwardArgs that will read it, for s in the
+/// same way. A backend may ignore them.
 struct Readers {
   LinearArgs* first = nullptr;
   int count = 0;
@@ -21,15 +22,16 @@ struct Readers {
 
 /// The low-rank update that a product carries; rank 0 means none. Row m uses R[adapter[m]]; adapter -1 is the base
 /// model.
+inline constexpr int kMaxRank = 16;
 struct LoraArgs {
-  int rank = 0;                           // r, at most 16
+  int rank = 0;                           // r, at most kMaxRank
   const float* a = nullptr;               // [r, in]
   const float* b = nullptr;               // [r, out]: B transposed
   const float* r = nullptr;               // [adapters, r, r]
   const std::int32_t* adapter = nullptr;  // [M]
   int adapters = 0;
-  const void* a_prepared = nullptr;  // a as Backend::prepare_factor leaves it, or none: the backend makes its own
-  const void* b_prepared = nullptr;  // b
+  const void* a_prepared = nullptr;  // what Backend::prepare_factor made of a; none: the backend makes it when needed
+  const void* b_prepared = nullptr;  // the same of b
 };
 
 /// y = residual + x W^T + bias + (z R_k^T) B^T, z = x A^T. The update is added to the accumulator in float, before any
@@ -44,19 +46,19 @@ struct LinearArgs {
   void* y = nullptr;   // [M, out] act, or float when y_float
   bool y_float = false;
   const float* residual = nullptr;  // [M, out] or none; may be y (float y only)
-  const float* left = nullptr;      // [M, r] z R_k^T: set where the op that wrote x made it, and z; else none
+  const float* left = nullptr;      // [M, r] z R_k^T, left by the op that wrote x when it computed z too; else none
 };
 
-/// Runs of rows whose dR are wanted one by one, besides those of the adapters: part p has the rows rows[p] ..
-/// rows[p + 1] - 1 of the batch, at least one, all of one adapter that is not -1.
+/// Runs of rows ("parts") whose dR are wanted separately, besides dR of each adapter. Part p is the rows rows[p] to
+/// rows[p + 1] - 1 of the batch, at least one; all of them have the same adapter, which is not -1.
 struct GradientParts {
   int count = 0;
   const std::int32_t* rows = nullptr;  // [count + 1]
   double* d_r = nullptr;               // [count, r, r] +=
 };
 
-/// s = dy B, dx (or dx +=, when `add`) dy W + (s R_k) A, dR[k] += sum over rows of adapter k of s^T z, in an order
-/// fixed by the places of those rows in the batch; dR of a part in one fixed by their places in the part.
+/// s = dy B;  dx = dy W + (s R_k) A, or dx += with `add`;  dR[k] += sum over the rows of adapter k of s^T z.
+/// The order of that sum is fixed by the places of the rows in the batch; for a part, by their places in the part.
 struct LinearBackwardArgs {
   int rows;
   const void* dy;        // [M, out] act
@@ -67,7 +69,8 @@ struct LinearBackwardArgs {
   GradientParts parts = {};
   float* dx = nullptr;  // [M, in]
   bool add = false;
-  const float* left = nullptr;  // [M, r] s R_k: set where the op that wrote dy made it, and added to dR; else none
+  // [M, r] s R_k, left by the op that wrote dy when it computed s, which it then has added to dR already; else none.
+  const float* left = nullptr;
 };
 
 }  // namespace tinylora

@@ -77,7 +77,7 @@ struct GatherRowsArgs {
   float* y;                  // [count, C]
 };
 
-/// y[rows[i]] += x[i], i ascending; rows may repeat. The way back of gather_rows.
+/// y[rows[i]] += x[i], i ascending; rows may repeat. Backward of gather_rows.
 struct ScatterAddRowsArgs {
   int count;
   int width;

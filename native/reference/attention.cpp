@@ -1,7 +1,7 @@
 // attention           p_t = softmax_t(q k_t / sqrt(D)) over t = 0 .. position,  out = sum_t p_t v_t,  lse of the scores
 // attention_backward  p_t = exp(score_t - lse),  delta = d_out . out,  dp_t = d_out . v_t,  ds_t = p_t (dp_t - delta),
 //                     dq = sum_t ds_t k_t / sqrt(D),  d_keys_t += ds_t q / sqrt(D),  d_values_t += p_t d_out
-// Slots behind a row's position are never read: they may hold anything.
+// Slots of positions after a row's own are never read: they may hold anything.
 #include <algorithm>
 #include <cmath>
 

@@ -26,7 +26,7 @@ void linear(DType dtype, const LinearArgs& args) {
   for (int m = 0; m < args.rows; ++m) {
     const std::vector<float> x = x_all.read(at(m, weight.in), weight.in);
 
-    double rz[16] = {};  // R_k z
+    double rz[kMaxRank] = {};  // R_k z
     if (rank > 0) {
       float* z = args.z + at(m, rank);
       for (int j = 0; j < rank; ++j) z[j] = static_cast<float>(dot(x.data(), lora.a + at(j, weight.in), weight.in));

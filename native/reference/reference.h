@@ -1,8 +1,8 @@
-// The plain backend: every op of ops/ops.h written as its formula, one row at a time, on one thread. It is the oracle
-// of the tests, the fallback, and the manual: read an op here before its fast version.
+// The plain backend: every op of ops/ops.h written as its formula, one row at a time, on one thread. The tests compare
+// the fast backends with it, and it is the place to read what an op does before its fast version.
 //
-// Sums are taken in double, in index order (`dot` deals them to eight lanes), and rounded once when stored: better than
-// the float that ops.h asks for, so that what differs in a fast backend is the fast backend's own rounding. A row is
+// Sums are taken in double, in index order (`dot`: in eight lanes), and rounded once when stored. That is more accurate
+// than the float that ops.h asks for, so that a difference from a fast backend is that backend's own rounding. A row is
 // computed from that row alone, so row invariance holds by construction.
 //
 // Keys and values lie in a page as [K, kPageSize, D].
@@ -66,6 +66,7 @@ class ActOut {
   void* data_;
 };
 
+/// Sum of a[i] b[i] in double: lane l of eight over i % 8 = l, then the lanes in order.
 double dot(const float* a, const float* b, int count);
 
 /// Offset of (slot, kv head) in a layer's keys or values.
@@ -79,7 +80,7 @@ float inverse_rms(const float* x, int width, float epsilon);
 std::vector<double> norm_gradient(const float* x, const float* gain, float inv_rms, const double* dy, int width);
 
 /// The transpose of rope's rotation of one head, in place.
-void turn_back(std::vector<double>& dy, const float* cos, const float* sin);
+void rotate_back(std::vector<double>& dy, const float* cos, const float* sin);
 
 /// l = x W^T * inv_temperature of one row, [V].
 std::vector<double> row_logits(const std::vector<float>& x, const PlainWeight& weight, float inv_temperature);

@@ -93,12 +93,6 @@ std::unique_ptr<Backend> make_reference_backend(DType dtype) { return std::make_
 
 }  // namespace tinylora
 
-namespace tinylora {
-
-void Backend::replay(std::shared_ptr<void>&, const std::function<void()>& record) { record(); }
-
-}  // namespace tinylora
-
 namespace tinylora::reference {
 
 const PlainWeight& plain(const Weight* weight) {

@@ -1,14 +1,14 @@
 // rope_store           q_out = rope(norm(q)), keys[slot] = rope(norm(k)), values[slot] = v;  norm only with gains
 // rope_store_backward  the transposed rotation, then the norm's gradient; dk, dv sum over the slots a row was stored in
-// rope turns each pair (i, i + D/2) by the row's angle: (a cos - b sin, b cos + a sin); its transpose turns back.
+// rope rotates each pair (i, i + D/2) by the row's angle: (a cos - b sin, b cos + a sin); its transpose rotates back.
 #include "reference/reference.h"
 
 namespace tinylora::reference {
 namespace {
 
 /// rope(norm(x)) of one head.
-std::vector<double> turned(const float* x, const float* gain, float epsilon, const float* cos, const float* sin,
-                           int dim) {
+std::vector<double> rotated(const float* x, const float* gain, float epsilon, const float* cos, const float* sin,
+                            int dim) {
   std::vector<double> y(x, x + dim);
   if (gain != nullptr) {
     const double inv = inverse_rms(x, dim, epsilon);
@@ -24,17 +24,17 @@ std::vector<double> turned(const float* x, const float* gain, float epsilon, con
   return y;
 }
 
-/// The gradient of x from the gradient of turned(x); x is read only with a gain.
-std::vector<double> turned_back(std::vector<double> dy, const float* x, const float* gain, float epsilon,
-                                const float* cos, const float* sin, int dim) {
-  turn_back(dy, cos, sin);
+/// The gradient of x from the gradient of rotated(x); x is read only with a gain.
+std::vector<double> rotated_backward(std::vector<double> dy, const float* x, const float* gain, float epsilon,
+                                     const float* cos, const float* sin, int dim) {
+  rotate_back(dy, cos, sin);
   if (gain == nullptr) return dy;
   return norm_gradient(x, gain, inverse_rms(x, dim, epsilon), dy.data(), dim);
 }
 
 }  // namespace
 
-void turn_back(std::vector<double>& dy, const float* cos, const float* sin) {
+void rotate_back(std::vector<double>& dy, const float* cos, const float* sin) {
   const std::size_t half = dy.size() / 2;
   for (std::size_t i = 0; i < half; ++i) {
     const double a = dy[i], b = dy[i + half];
@@ -53,7 +53,7 @@ void rope_store(DType dtype, const RopeStoreArgs& args) {
     const std::size_t angle = at(layout.position[m], dim / 2);
     for (int h = 0; h < args.heads; ++h) {
       const std::size_t index = at(at(m, args.heads) + h, dim);
-      const auto y = turned(args.q + index, args.q_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
+      const auto y = rotated(args.q + index, args.q_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
       for (int i = 0; i < dim; ++i) q_out.set(index + i, y[i]);
     }
   }
@@ -64,7 +64,7 @@ void rope_store(DType dtype, const RopeStoreArgs& args) {
     for (int h = 0; h < args.kv_heads; ++h) {
       const std::size_t index = at(at(m, args.kv_heads) + h, dim);
       const std::size_t slot = page_at(layout.store_slot[store], h, args.kv_heads, dim);
-      const auto y = turned(args.k + index, args.k_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
+      const auto y = rotated(args.k + index, args.k_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
       for (int i = 0; i < dim; ++i) {
         keys.set(slot + i, y[i]);
         values.set(slot + i, double{args.v[index + i]});
@@ -85,7 +85,7 @@ void rope_store_backward(DType dtype, const RopeStoreBackwardArgs& args) {
       const std::size_t index = at(at(m, args.heads) + h, dim);
       const std::vector<double> dy(args.dq_out + index, args.dq_out + index + dim);
       const auto dx =
-          turned_back(dy, args.q + index, args.q_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
+          rotated_backward(dy, args.q + index, args.q_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
       for (int i = 0; i < dim; ++i) dq.set(index + i, dx[i]);
     }
   }
@@ -105,7 +105,7 @@ void rope_store_backward(DType dtype, const RopeStoreBackwardArgs& args) {
       const std::size_t index = at(at(m, args.kv_heads) + h, dim);
       const std::vector<double> dy(d_keys.data() + index, d_keys.data() + index + dim);
       const auto dx =
-          turned_back(dy, args.k + index, args.k_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
+          rotated_backward(dy, args.k + index, args.k_gain, args.epsilon, args.cos + angle, args.sin + angle, dim);
       for (int i = 0; i < dim; ++i) {
         dk.set(index + i, dx[i]);
         dv.set(index + i, d_values[index + i]);

@@ -1,7 +1,7 @@
 // weight_gradient     dW += dy^T x,  d_bias += sum dy
 // lora_gradient       dA += (s R_k)^T x,  dB^T += (z R_k^T)^T dy,  s = dy B
 // gain_gradient       d_gain += sum dy * x * inv_rms
-// head_gain_gradient  the same for the norms of each query and key head, whose dy is turned back first
+// head_gain_gradient  the same for the norms of each query and key head, whose dy is rotated back first
 // head_gradient       dW += g^T x,  g = d_logp * inv_temperature * (1[target] - softmax(l))
 #include <cmath>
 
@@ -81,10 +81,10 @@ void head_gain_gradient(const HeadGainGradientArgs& args) {
   const RopeStoreBackwardArgs& back = *args.back;
   const SequenceLayout& layout = *back.layout;
   const int dim = back.head_dim;
-  // dy [D]: the gradient of one turned head of row m.
+  // dy [D]: the gradient of one rotated head of row m.
   const auto add = [&](Sums& d_gain, int m, const float* x, std::vector<double> dy) {
     const std::size_t angle = at(layout.position[m], dim / 2);
-    turn_back(dy, back.cos + angle, back.sin + angle);
+    rotate_back(dy, back.cos + angle, back.sin + angle);
     const double inv = inverse_rms(x, dim, back.epsilon);
     for (int i = 0; i < dim; ++i) d_gain[i] += dy[i] * double{x[i]} * inv;
   };

@@ -86,7 +86,10 @@ describe("abort", () => {
     try {
       await withEngine(addon, larger.spec(), async (engine) => {
         const modules = engine.modules.map(({ index }) => index);
-        await expect(engine.computeSvd({ rank: 16, modules }, () => false)).rejects.toEqual(aborted);
+        const svd = expect(engine.computeSvd({ rank: 16, modules }, () => false)).rejects.toEqual(aborted);
+        const queued = engine.computeSvd({ rank: 2, modules: [1] }, quiet);
+        await svd;
+        expect(await queued).toHaveLength(1);
         expect(await engine.computeSvd({ rank: 2, modules: [0] }, () => undefined)).toHaveLength(1);
       });
     } finally {
@@ -101,6 +104,29 @@ describe("abort", () => {
       engine.abort();
       await pass;
       expect((await sampling)[0]?.reason).toBe("length");
+    });
+  });
+});
+
+describe("a result that JavaScript refuses", () => {
+  /** While an object of the addon cannot get this property. */
+  async function without<T>(key: string, use: () => Promise<T>): Promise<T> {
+    const set = () => {
+      throw new Error("refused");
+    };
+    Object.defineProperty(Object.prototype, key, { set, configurable: true });
+    try {
+      return await use();
+    } finally {
+      Reflect.deleteProperty(Object.prototype, key);
+    }
+  }
+
+  it("rejects its promise", async () => {
+    await withEngine(addon, spec(), async (engine) => {
+      const batch = { ...longBatch(), tokens: prompt(8), starts: Int32Array.from([0, 8]) };
+      await without("entropies", () => expect(engine.forward(batch)).rejects.toThrow("refused"));
+      expect((await engine.forward(batch)).entropies).toHaveLength(8);
     });
   });
 });

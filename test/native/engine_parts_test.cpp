@@ -1,5 +1,6 @@
 // Gradients of v by parts of a batch: they add up to the whole, each is that of its sequences alone, bit for bit.
 #include <cmath>
+#include <limits>
 
 #include "engine_case.h"
 #include "suites.h"
@@ -185,7 +186,10 @@ void vectors_at_once() {
   expect_error("ERR_ADAPTER", "expected a multiple of 12 numbers, found 11",
                [&] { engine.adapters->set_vectors(0, std::vector<float>(11)); });
   expect_error("ERR_ARGUMENT", "found 2", [&] { engine.adapters->set_vectors(1, both); });
-  engine.adapters->set_vector(0, random_vector(basis, 0));
+  std::vector<float> broken(both.size());
+  broken.back() = std::numeric_limits<float>::quiet_NaN();
+  expect_error("ERR_NUMERIC", "expected finite numbers", [&] { engine.adapters->set_vectors(0, broken); });
+  engine.adapters->set_vector(1, random_vector(basis, 1));  // sends R of all slots to the backend
   expect_same_bits("after a refusal", engine.forward(batch).logprobs, want);
 }
 

@@ -126,16 +126,36 @@ void bad_requests_are_refused() {
   expect_error("ERR_ARGUMENT", "model.norm.weight: no weight of this model, or named twice", [&] {
     parameters.train_weights({"model.norm.weight", "model.norm.weight"}, tiny.tensors);
   });
+  expect_error("ERR_ARGUMENT", "trained tensor: expected weights that are trained first, found 0",
+               [&] { parameters.read(0, Parameters::master); });
   parameters.train_weights({"model.norm.weight", "model.embed_tokens.weight"}, tiny.tensors);
   for (const int tensor : {-1, 2}) {
     expect_error("ERR_ARGUMENT", "trained tensor: expected 0 to 1, found " + std::to_string(tensor),
                  [&] { parameters.read(tensor, Parameters::master); });
   }
-  std::vector<float> bad = parameters.read(1, Parameters::master);
+  const std::vector<float> before = parameters.read(1, Parameters::master);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::pair<const char*, UpdateOptions> bad_steps[] = {
+      {"rate: expected a finite number, 0 or more, found inf", {.rate = infinity}},
+      {"rate: expected a finite number, 0 or more, found 1e+39", {.rate = 1e39}},
+      {"rate: expected a finite number, 0 or more, found -1", {.rate = -1}},
+      {"decay: expected a finite number, 0 or more, found inf", {.decay = infinity}},
+      {"epsilon: expected a finite number, 0 or more, found -1", {.epsilon = -1}},
+      {"momentum: expected 0 or more and less than 1, found 1", {.adamw = false, .momentum = 1}},
+      {"beta1: expected 0 or more and less than 1, found 1", {.beta1 = 1}},
+      {"beta2: expected 0 or more and less than 1, found -0.5", {.beta2 = -0.5}},
+      {"max_norm: expected 0 or more, found -1", {.max_norm = -1}},
+      {"updates: expected 1 or more, found 0", {.updates = 0}},
+  };
+  for (const auto& [message, step] : bad_steps) {
+    expect_error("ERR_ARGUMENT", message, [&] { parameters.update(step); });
+  }
+  expect_same_bits("after refused steps", parameters.read(1, Parameters::master), before);
+  std::vector<float> bad = before;
   bad.back() = std::numeric_limits<float>::quiet_NaN();
   expect_error("ERR_NUMERIC", "model.norm.weight: expected finite numbers",
                [&] { parameters.write(1, Parameters::master, bad); });
-  expect_error("ERR_ADAPTER", "adapter vectors: expected a multiple of 0 numbers, found 1",
+  expect_error("ERR_ARGUMENT", "adapter slot: expected a basis first, found 0",
                [&] { engine.adapters->set_vectors(0, std::vector<float>(1)); });
   set_random_adapters(engine, 1);
   expect_error("ERR_ADAPTER", "adapter vectors: expected a multiple of 3 numbers, found 0",
