@@ -245,9 +245,9 @@ describe("help", () => {
       const entry = entries.find((one) => one.startsWith(`${flag} `));
       expect(entry, flag).toBeDefined();
       const shown = Array.isArray(value) ? value.join(",") : String(value);
-      if (value !== null && shown !== "") expect(entry).toContain(`(${shown})`);
+      if (value !== null && shown !== "") expect(entry, flag).toContain(`(default: ${shown})`);
     }
-    expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(/);
+    expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(default: /);
     expect(stdout).toContain(`built-in rewards (${Object.keys(rewards).join(", ")})`);
     expect(stdout).toMatch(/--mask-truncated-completions \[true\|false\]/);
     for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
