@@ -49,6 +49,9 @@ describe("evaluate", () => {
     stop: [],
   } as const;
 
+  /** Problems that all have the answer 5: completions end in any order, and so which problem gets which text. */
+  const fives = examples.map((example) => ({ ...example, answer: "5" }));
+
   /** Says these texts in turn. */
   function saying(...texts: string[]): FakePolicy {
     const policy = new FakePolicy();
@@ -58,9 +61,8 @@ describe("evaluate", () => {
   }
 
   it("counts strict, lenient and format, each for itself", async () => {
-    const same = examples.map((example) => ({ ...example, answer: "5" }));
     const texts = ["#### 5", "it is 5", "it is 5", "#### 7", "\\boxed{8}", "#### 9", "no", "no"];
-    const result = await evaluate(saying(...texts), same, { ...options, samples: 8, k: [1] });
+    const result = await evaluate(saying(...texts), fives, { ...options, samples: 8, k: [1] });
     const shares = { strict: expect.closeTo(1 / 8, 10), lenient: expect.closeTo(3 / 8, 10) };
     expect(result).toMatchObject({ problems: 6, samples: 8, ...shares, format: expect.closeTo(4 / 8, 10) });
     expect(result.passAtK).toEqual([{ k: 1, ...shares }]);
@@ -68,7 +70,7 @@ describe("evaluate", () => {
 
   it("gives every completion in order, and shares that fit together", async () => {
     const seen: number[] = [];
-    const result = await evaluate(saying("it is 1", "it is 3", "#### 4", "no", "it is 5"), examples, {
+    const result = await evaluate(saying("it is 1", "it is 3", "#### 4", "no", "it is 5"), fives, {
       ...options,
       samples: 8,
       temperature: 1,
@@ -91,10 +93,10 @@ describe("evaluate", () => {
   });
 
   it("compares problem by problem, and reports it in Markdown", async () => {
-    const levels = examples.map((example, i) => ({ ...example, row: { level: i % 2 } }));
+    const levels = fives.map((example, i) => ({ ...example, row: { level: i % 2 } }));
     const settings = { ...options, samples: 8, temperature: 1, k: [1, 4] };
-    const first = await evaluate(saying("it is 1", "it is 3", "#### 4", "no", "it is 5"), levels, settings);
-    const second = await evaluate(saying("it is 1", "no", "no", "it is 4", "no"), levels, settings);
+    const first = await evaluate(saying("it is 5", "it is 3", "#### 5", "no", "it is 5"), levels, settings);
+    const second = await evaluate(saying("it is 5", "no", "no", "it is 4", "no"), levels, settings);
     const difference = compare(second, first);
     expect(difference.mean).toBeGreaterThan(0);
     expect(difference.mean).toBeCloseTo(first.lenient - second.lenient, 10);
