@@ -10,6 +10,7 @@ import {
   resolveConfig,
   TinyLoraError,
 } from "../../lib/index.js";
+import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import type { Progress as StepProgress } from "../../lib/train/progress.js";
 import { parseCount } from "../arguments.js";
 import { attachAdapter, loadEngine } from "../engine.js";
@@ -40,6 +41,7 @@ export function replayCommand(program: Command): void {
 
 async function replay(command: Command, run: string, step: number): Promise<void> {
   const info = await readRunInfo(run);
+  checkOwnRewards(run, info, undefined);
   const config = resolveConfig({ ...info.config, ...givenFields(command) }, run);
   config.model = findModel(config.model);
   const result = await interruptible(async (signal) => {

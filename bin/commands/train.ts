@@ -20,6 +20,7 @@ import {
 import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
 import { checkNoRun } from "../../lib/run/folder.js";
+import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import { trainingData } from "../../lib/train/train-run.js";
 import { parseName } from "../arguments.js";
 import { attachAdapter, loadEngine } from "../engine.js";
@@ -188,8 +189,9 @@ async function trainConfig(
       `--resume: the run has its own ${fixed.join(", ")}; only ${mayChange.join(", ")} can be given`,
     );
   }
-  const { config } = await readRunInfo(resume);
-  return resolveConfig({ ...config, ...flags }, resume);
+  const info = await readRunInfo(resume);
+  checkOwnRewards(resume, info, undefined);
+  return resolveConfig({ ...info.config, ...flags }, resume);
 }
 
 function defaultRun(config: TrainConfig): string {

@@ -43,6 +43,8 @@ export interface RunInfo {
   readonly fingerprint: string;
   /** Trained numbers. */
   readonly parameters: number;
+  /** Names of rewards that were functions of the program, of which no folder can keep more. */
+  readonly ownRewards: readonly string[];
 }
 
 const infoSchema = z.object({
@@ -52,6 +54,7 @@ const infoSchema = z.object({
   arithmetic: z.string(),
   fingerprint: z.string(),
   parameters: z.int(),
+  own_rewards: z.array(z.string()).default([]),
   config: z.record(z.string(), z.unknown()),
 });
 
@@ -184,7 +187,7 @@ export class RunFolder {
   }
 
   async #writeInfo(): Promise<void> {
-    const { method, arithmetic, config, fingerprint, parameters } = this.info;
+    const { method, arithmetic, config, fingerprint, parameters, ownRewards } = this.info;
     const info: z.infer<typeof infoSchema> = {
       format: FORMAT,
       package_version: packageVersion(),
@@ -192,6 +195,7 @@ export class RunFolder {
       arithmetic,
       fingerprint,
       parameters,
+      own_rewards: [...ownRewards],
       config,
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
@@ -237,8 +241,8 @@ export async function readRunInfo(path: string): Promise<RunInfo> {
   if (parsed.format !== FORMAT) {
     throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
   }
-  const { method, arithmetic, fingerprint, parameters } = parsed;
-  return { method, arithmetic, config: resolveConfig(parsed.config, file), fingerprint, parameters };
+  const { method, arithmetic, fingerprint, parameters, own_rewards: ownRewards } = parsed;
+  return { method, arithmetic, config: resolveConfig(parsed.config, file), fingerprint, parameters, ownRewards };
 }
 
 function stepOf(line: string): number {

@@ -17,6 +17,7 @@ import { wholeLines } from "../run/lines.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
 import { checkState } from "./optimizer.js";
+import { checkOwnRewards } from "./own-rewards.js";
 import type { ProgressListener } from "./progress.js";
 import { arithmeticOf, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
 import { sftStep } from "./sft.js";
@@ -60,6 +61,7 @@ export interface Replay {
 export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const { engine, adapter, run, step } = options;
   const info = await readRunInfo(run);
+  checkOwnRewards(run, info, options.rewards);
   const { before, after } = await statesAround(run, step);
   const trainable = makeTrainable(engine, adapter, info.config);
   checkSameRun(run, info, {

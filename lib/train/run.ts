@@ -81,11 +81,11 @@ export async function openRun(
   config: TrainConfig,
   trainable: Trainable,
   changes: { max_steps?: number },
-  { method, device }: { method: Method; device: string },
+  { method, device, ownRewards }: { method: Method; device: string; ownRewards: readonly string[] },
 ): Promise<RunFolder | null> {
   if (path === undefined) return null;
   const { fingerprint, parameters } = trainable;
-  const info = { method, arithmetic: arithmeticOf(device), config, fingerprint, parameters };
+  const info = { method, arithmetic: arithmeticOf(device), config, fingerprint, parameters, ownRewards };
   if (!resume) return RunFolder.create(path, info);
   const run = await RunFolder.open(path, changes);
   try {
@@ -98,7 +98,11 @@ export async function openRun(
 }
 
 /** Whether a run goes on as what it was: ERR_RUN. */
-export function checkSameRun(path: string, recorded: RunInfo, found: Omit<RunInfo, "config" | "arithmetic">): void {
+export function checkSameRun(
+  path: string,
+  recorded: RunInfo,
+  found: Pick<RunInfo, "method" | "fingerprint" | "parameters">,
+): void {
   const { method, fingerprint, parameters } = found;
   if (recorded.method !== method) {
     throw new TinyLoraError("ERR_RUN", `${path}: expected to go on by ${recorded.method}, found ${method}`);

@@ -11,6 +11,7 @@ import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
+import { checkOwnRewards, ownRewards } from "./own-rewards.js";
 import {
   arithmeticOf,
   openRun,
@@ -21,20 +22,21 @@ import {
   type TrainState,
 } from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
-import type { TrainerOptions } from "./trainer.js";
+import type { GrpoTrainerOptions, TrainerOptions } from "./trainer.js";
 import { evaluableProblems } from "./usable.js";
 
 export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 
 /** A run that is resumed has its own options, but for max_steps. */
 export async function runConfig(
-  { run, resume, config, adapter }: TrainerOptions<Trained>,
+  { run, resume, config, adapter, rewards }: GrpoTrainerOptions<Trained>,
   given: TrainConfig,
   method: Method,
 ): Promise<TrainConfig> {
   checkMethod(method, given);
   if (!resume || run === undefined) return given;
   const info = await readRunInfo(run);
+  checkOwnRewards(run, info, rewards);
   const different = differences(adapter, info.config);
   if (different !== null)
     throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
@@ -81,7 +83,7 @@ function evalColumns(config: TrainConfig): Columns {
 
 /** `config` is that of `runConfig`, `data` that of `trainingData`. */
 export async function trainRun<T extends Trained>(
-  options: TrainerOptions<T>,
+  options: GrpoTrainerOptions<T>,
   config: TrainConfig,
   data: Dataset,
   callbacks: TrainCallbacks,
@@ -100,7 +102,7 @@ export async function trainRun<T extends Trained>(
 }
 
 async function claimedRun<T extends Trained>(
-  options: TrainerOptions<T>,
+  options: GrpoTrainerOptions<T>,
   config: TrainConfig,
   data: Dataset,
   callbacks: TrainCallbacks,
@@ -110,7 +112,11 @@ async function claimedRun<T extends Trained>(
 ): Promise<TrainResult<T>> {
   const { engine: policy, run: path, resume = false } = options;
   const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
-  const run = await openRun(path, resume, config, trainable, changes, { method, device: policy.device });
+  const run = await openRun(path, resume, config, trainable, changes, {
+    method,
+    device: policy.device,
+    ownRewards: ownRewards(options.rewards),
+  });
   const arithmetic = arithmeticOf(policy.device);
   if (run && run.info.arithmetic !== arithmetic) {
     callbacks.onWarning?.(

@@ -208,6 +208,17 @@ describe("replay", () => {
     for (const step of [1, 3, 4]) expect(await again("longer", step), `step ${step}`).toMatchObject({ same: true });
   });
 
+  it("is refused without the rewards that a program gave, though one of the package's has the same name", async () => {
+    const run = join(folder, "own-rewards");
+    const adapter = (await makeTrained(engine, resolveConfig(base))) as Adapter;
+    const rewards = { digits: (completion: string) => completion.length };
+    await new GrpoTrainer({ engine, adapter, config: base, run, rewards }).train();
+    const refused = /own-rewards: its rewards \(digits\) are functions of the program that began it: only a program/;
+    await expect(again("own-rewards", 2)).rejects.toThrow(refused);
+    await expect(train("own-rewards", { max_steps: 4 }, { resume: true })).rejects.toThrow(refused);
+    expect(await replayStep({ engine, adapter, run, step: 2, rewards })).toMatchObject({ same: true });
+  });
+
   it("says what differs", async () => {
     await cp(join(folder, "policy gradient-whole"), join(folder, "changed"), { recursive: true });
     const path = join(folder, "changed", "completions", "step-2.jsonl");

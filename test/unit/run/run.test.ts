@@ -50,7 +50,13 @@ describe("states of a run", () => {
 
 describe("run folder", () => {
   const run = { method: "grpo", arithmetic: "cpu (avx2)" } as const;
-  const info = { ...run, config: resolveConfig({ max_steps: 7 }), fingerprint: "0123456789abcdef", parameters: 4 };
+  const info = {
+    ...run,
+    config: resolveConfig({ max_steps: 7 }),
+    fingerprint: "0123456789abcdef",
+    parameters: 4,
+    ownRewards: ["mine"],
+  };
   const kept = {
     save: async (_: unknown, path: string) => void (await mkdir(path, { recursive: true })),
     load: nothing,
