@@ -10,7 +10,7 @@
  *   --dtype bf16|fp32    number type of the weights (bf16)
  *   --threads N          compute threads (2)
  */
-import { loadAddon } from "../lib/native/load.js";
+import { benchProduct, machine } from "../lib/native/session.js";
 import { readFlags, refuse } from "./flags.js";
 import { emit } from "./measurement.js";
 
@@ -23,8 +23,7 @@ const { values: options } = readFlags({
     seconds: { type: "string", default: "0.3" },
   },
 });
-const addon = loadAddon();
-const path = addon.machine().paths[0];
+const path = machine().paths[0];
 if (!path) throw new Error("expected a machine with AVX2 or better");
 
 for (const shape of options.shapes.split(",")) {
@@ -33,7 +32,7 @@ for (const shape of options.shapes.split(",")) {
   ).map(Number) as [number, number, number];
   for (const rows of options.rows.split(",").map(Number)) {
     const product = (direction: "forward" | "backward") =>
-      addon.benchProduct({
+      benchProduct({
         in: inputs,
         out: outputs,
         rows,

@@ -118,10 +118,9 @@ async function run(options: Options): Promise<void> {
     const results: Row[] = [];
     let limits: MachineLimits;
     try {
-      limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) });
+      limits = await benchLimits({ ...on.spec, seconds: Math.max(0.5, options.seconds) }, { signal });
       for (const one of cases) {
-        signal.throwIfAborted();
-        results.push(await measure(one, options, on.spec, limits));
+        results.push(await measure(one, options, on.spec, limits, signal));
         progress.update(results.length, cases.length);
       }
     } finally {
@@ -188,6 +187,7 @@ async function measure(
   { dtype, r, seconds }: Options,
   on: BenchDevice,
   limits: MachineLimits,
+  signal: AbortSignal,
 ): Promise<Row> {
   const spec: BenchProductSpec = {
     out,
@@ -200,7 +200,7 @@ async function measure(
     seconds,
     footprint: 256 * 2 ** 20,
   };
-  const { plain, fused } = await benchProduct(spec);
+  const { plain, fused } = await benchProduct(spec, { signal });
   const flops = 2 * rows * out * inputs;
   const bytes = out * inputs * (dtype === "fp32" ? 4 : 2) + 4 * rows * (out + inputs);
   const gflops = flops / plain.median / 1e9;

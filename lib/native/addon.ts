@@ -20,9 +20,12 @@ export interface Addon {
   readTensor(source: TensorSource): Promise<Float32Array>;
   /** The fixed random matrices of one module, [u, r, r]: Philox keyed by (seed, module), the same on every platform. */
   projection(spec: ProjectionSpec): Float32Array;
-  /** Median seconds of one product, and the machine's limits measured by loops that touch only registers or only memory. */
-  benchProduct(spec: BenchProductSpec): Promise<BenchProductResult>;
-  benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits>;
+  /**
+   * Median seconds of one product, and the machine's limits measured by loops that touch only registers or only memory.
+   * `goOn` is called some times a second; where it returns false, the promise rejects with ERR_ABORTED.
+   */
+  benchProduct(spec: BenchProductSpec, goOn: () => unknown): Promise<BenchProductResult>;
+  benchLimits(spec: BenchDevice & { seconds: number }, goOn: () => unknown): Promise<MachineLimits>;
 }
 
 export type Dtype = "fp32" | "bf16" | "fp16";

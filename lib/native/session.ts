@@ -47,12 +47,23 @@ export function readTensor(source: TensorSource): Promise<Float32Array> {
   return withStack(() => loadAddon().readTensor(source));
 }
 /** Seconds of one product, plain and with the update fused in. ERR_DEVICE where the device cannot be used. */
-export function benchProduct(spec: BenchProductSpec): Promise<BenchProductResult> {
-  return withStack(() => loadAddon().benchProduct(spec), LESS_TO_MEASURE);
+export function benchProduct(spec: BenchProductSpec, { signal }: Stoppable = {}): Promise<BenchProductResult> {
+  return measured((goOn) => loadAddon().benchProduct(spec, goOn), signal);
 }
 /** Gflop/s and GB/s that this machine reaches at best, measured for `seconds` each. */
-export function benchLimits(spec: BenchDevice & { seconds: number }): Promise<MachineLimits> {
-  return withStack(() => loadAddon().benchLimits(spec), LESS_TO_MEASURE);
+export function benchLimits(
+  spec: BenchDevice & { seconds: number },
+  { signal }: Stoppable = {},
+): Promise<MachineLimits> {
+  return measured((goOn) => loadAddon().benchLimits(spec, goOn), signal);
+}
+
+interface Stoppable {
+  readonly signal?: AbortSignal | undefined;
+}
+
+function measured<T>(measure: (goOn: () => boolean) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return toldOf((tell) => withStack(() => measure(() => tell(0, 0)), LESS_TO_MEASURE), quiet, signal);
 }
 
 /**

@@ -193,10 +193,16 @@ void Worker::post(std::function<void(Napi::Env, Worker&)> task) {
   if (outbox_.size() == 1 && back_ != nullptr) napi_call_threadsafe_function(back_, nullptr, napi_tsfn_nonblocking);
 }
 
-void Worker::progress(Key key, std::int64_t done, std::int64_t total) {
-  post([key, done, total](Napi::Env env, Worker& worker) {
-    const bool refused = worker.callback(env, key, [&]() -> std::vector<napi_value> {
-      return {Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))};
+void Worker::progress(Key key, std::int64_t done, std::int64_t total) { tell(key, {done, total}); }
+
+void Worker::ask(Key key) { tell(key, {}); }
+
+void Worker::tell(Key key, std::vector<std::int64_t> numbers) {
+  post([key, told = std::move(numbers)](Napi::Env env, Worker& worker) {
+    const bool refused = worker.callback(env, key, [&] {
+      std::vector<napi_value> values;
+      for (const std::int64_t number : told) values.push_back(Napi::Number::New(env, static_cast<double>(number)));
+      return values;
     });
     if (refused) worker.abort(key);
   });

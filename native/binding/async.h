@@ -70,6 +70,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void post(std::function<void(Napi::Env, Worker&)> task);
   /// Calls the callback of the running job `key` with (done, total); where it returns false, that job is aborted.
   void progress(Key key, std::int64_t done, std::int64_t total);
+  /// The same without numbers.
+  void ask(Key key);
 
  private:
   explicit Worker(Napi::Env env);
@@ -89,6 +91,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   };
 
   Key wait(std::unique_ptr<Waiting> waiting);
+  void tell(Key key, std::vector<std::int64_t> numbers);
   /// Only the job of this key, when it is not finished.
   void abort(Key key);
   void push(Queued job);

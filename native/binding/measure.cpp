@@ -1,6 +1,9 @@
 #include "binding/measure.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -107,9 +110,40 @@ void add_gpus(Napi::Env env, Napi::Array& devices) {
   }
 }
 
-/// A promise of what `job` returns, on a thread of its own.
-Napi::Value on_a_thread(Napi::Env env, const Worker::Job& job) {
-  return Worker::start(env)->run(env, {}, {}, [&](Key) { return job; });
+/// Asks argument 1 some times a second whether the measurement is to go on. More often would disturb it.
+class Asking {
+ public:
+  Asking(Worker& worker, Key key, const std::atomic<bool>& abort) : worker_(worker), key_(key), abort_(abort) {}
+
+  void operator()() {
+    check(!abort_, "ERR_ABORTED", "bench: aborted");
+    const std::int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start_).count();
+    std::int64_t due = due_;
+    if (now >= due && due_.compare_exchange_strong(due, now + kApart)) worker_.ask(key_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::int64_t kApart = 50;  // milliseconds
+
+  Worker& worker_;
+  const Key key_;
+  const std::atomic<bool>& abort_;
+  const Clock::time_point start_ = Clock::now();
+  std::atomic<std::int64_t> due_ = kApart;
+};
+
+/// A promise of what `measure` returns, on a thread of its own.
+Napi::Value on_a_thread(const Napi::CallbackInfo& info, const std::function<MakeValue(const Between&)>& measure) {
+  const Napi::Function go_on = Argument(info, 1, "goOn").function();
+  const std::shared_ptr<Worker> worker = Worker::start(info.Env());
+  Worker* thread = worker.get();
+  return worker->run(info.Env(), {}, go_on, [&](Key key) {
+    return [thread, key, measure](const std::atomic<bool>& abort) {
+      Asking asking(*thread, key, abort);
+      return measure(std::ref(asking));
+    };
+  });
 }
 
 }  // namespace
@@ -149,11 +183,11 @@ Napi::Value bench_product(const Napi::CallbackInfo& info) {
     const Argument argument(info, 0, "spec");
     const BenchDevice on(argument);
     const ProductBenchSpec spec = read_product_spec(argument);
-    return on_a_thread(info.Env(), [on, spec](const std::atomic<bool>&) -> MakeValue {
+    return on_a_thread(info, [on, spec](const Between& between) -> MakeValue {
       const auto& [kind, ordinal, driver] = on.device;
       return [result = kind == DeviceKind::cuda
-                           ? bench_cuda_product(spec, ordinal, driver)
-                           : bench_cpu_product(spec, on.threads, on.path)](Napi::Env env) -> Napi::Value {
+                           ? bench_cuda_product(spec, ordinal, driver, between)
+                           : bench_cpu_product(spec, on.threads, on.path, between)](Napi::Env env) -> Napi::Value {
         Napi::Object object = Napi::Object::New(env);
         object.Set("plain", to_js(env, result.plain));
         object.Set("fused", to_js(env, result.fused));
@@ -169,11 +203,11 @@ Napi::Value bench_limits(const Napi::CallbackInfo& info) {
     const Argument spec(info, 0, "spec");
     const BenchDevice on(spec);
     const double seconds = read_seconds(spec["seconds"]);
-    return on_a_thread(info.Env(), [=](const std::atomic<bool>&) -> MakeValue {
+    return on_a_thread(info, [=](const Between& between) -> MakeValue {
       const auto& [kind, ordinal, driver] = on.device;
       return [limits = kind == DeviceKind::cuda
-                           ? bench_cuda_limits(seconds, ordinal, driver)
-                           : bench_cpu_limits(on.threads, on.path, seconds)](Napi::Env env) -> Napi::Value {
+                           ? bench_cuda_limits(seconds, ordinal, driver, between)
+                           : bench_cpu_limits(on.threads, on.path, seconds, between)](Napi::Env env) -> Napi::Value {
         Napi::Object gflops = Napi::Object::New(env);
         gflops.Set("fp32", limits.gflops_fp32);
         gflops.Set("bf16", limits.gflops_bf16);

@@ -6,9 +6,9 @@
 
 namespace tinylora {
 
-ProductBenchResult bench_cpu_product(const ProductBenchSpec& spec, int threads, CpuPath path);
+ProductBenchResult bench_cpu_product(const ProductBenchSpec& spec, int threads, CpuPath path, const Between& between);
 
 /// Loops that touch only registers, and one that only reads memory, on `threads` threads for `seconds` each.
-MachineLimits bench_cpu_limits(int threads, CpuPath path, double seconds);
+MachineLimits bench_cpu_limits(int threads, CpuPath path, double seconds, const Between& between);
 
 }  // namespace tinylora

@@ -49,9 +49,10 @@ class EventTimer {
 
 /// The best rate of a kernel that does `done(rounds)` in `rounds` rounds: as many rounds as take `seconds`.
 template <typename Launch>
-double rate(EventTimer& timer, double seconds, double of_a_round, const Launch& launch) {
+double rate(EventTimer& timer, double seconds, double of_a_round, const Between& between, const Launch& launch) {
   double best = 0;
   for (int rounds = 1;; rounds *= 2) {
+    between();
     const double took = timer.seconds_of([&] { launch(rounds); });
     if (took > 0) best = std::max(best, of_a_round * rounds / took);
     if (took >= seconds || rounds >= 1 << 24) return best;
@@ -60,14 +61,15 @@ double rate(EventTimer& timer, double seconds, double of_a_round, const Launch& 
 
 }  // namespace
 
-ProductBenchResult bench_cuda_product(const ProductBenchSpec& spec, int ordinal, const std::string& driver_file) {
+ProductBenchResult bench_cuda_product(const ProductBenchSpec& spec, int ordinal, const std::string& driver_file,
+                                      const Between& between) {
   const auto backend = make_cuda_backend(spec.dtype, ordinal, driver_file);
   EventTimer timer(backend->device());
-  return bench_product(*backend, spec, kCallsTimed,
-                       [&](const std::function<void()>& work) { return timer.seconds_of(work); });
+  const auto stopwatch = [&](const std::function<void()>& work) { return timer.seconds_of(work); };
+  return bench_product(*backend, spec, kCallsTimed, stopwatch, between);
 }
 
-MachineLimits bench_cuda_limits(double seconds, int ordinal, const std::string& driver_file) {
+MachineLimits bench_cuda_limits(double seconds, int ordinal, const std::string& driver_file, const Between& between) {
   const auto device = cuda::Device::open(ordinal, driver_file);
   EventTimer timer(*device);
   const auto blocks = static_cast<unsigned>(device->multiprocessors() * cuda::kLimitBlocks);
@@ -76,13 +78,13 @@ MachineLimits bench_cuda_limits(double seconds, int ordinal, const std::string& 
   const cuda::Shape shape{.grid = {blocks}, .block = cuda::kLimitThreads};
   auto* out = static_cast<float*>(memory.get());
   MachineLimits limits;
-  limits.gflops_bf16 = 1e-9 * rate(timer, seconds, warps * cuda::kLimitMmas * 2 * 16 * 8 * 16, [&](int rounds) {
-                         cuda::launch(*device, "limits", "limit_mma_bf16", shape, out, rounds);
-                       });
-  limits.gflops_fp32 = 1e-9 * rate(timer, seconds, warps * 32 * cuda::kLimitFmas * 2, [&](int rounds) {
+  limits.gflops_bf16 =
+      1e-9 * rate(timer, seconds, warps * cuda::kLimitMmas * 2 * 16 * 8 * 16, between,
+                  [&](int rounds) { cuda::launch(*device, "limits", "limit_mma_bf16", shape, out, rounds); });
+  limits.gflops_fp32 = 1e-9 * rate(timer, seconds, warps * 32 * cuda::kLimitFmas * 2, between, [&](int rounds) {
                          cuda::launch(*device, "limits", "limit_fma_f32", shape, out, rounds);
                        });
-  limits.gbytes = 1e-9 * rate(timer, seconds, double(kReadBytes), [&](int rounds) {
+  limits.gbytes = 1e-9 * rate(timer, seconds, double(kReadBytes), between, [&](int rounds) {
                     cuda::launch(*device, "limits", "limit_read", shape, out, rounds, kReadBytes);
                   });
   return limits;

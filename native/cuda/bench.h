@@ -9,10 +9,10 @@
 
 namespace tinylora {
 
-ProductBenchResult bench_cuda_product(const ProductBenchSpec& spec, int ordinal = cuda::kFirstUsable,
-                                      const std::string& driver_file = {});
+ProductBenchResult bench_cuda_product(const ProductBenchSpec& spec, int ordinal, const std::string& driver_file,
+                                      const Between& between);
 
 /// On the whole device, for `seconds` each at least.
-MachineLimits bench_cuda_limits(double seconds, int ordinal = cuda::kFirstUsable, const std::string& driver_file = {});
+MachineLimits bench_cuda_limits(double seconds, int ordinal, const std::string& driver_file, const Between& between);
 
 }  // namespace tinylora

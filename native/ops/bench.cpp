@@ -30,12 +30,13 @@ std::vector<float> noises(std::uint32_t stream, std::size_t count) {
 /// One product with everything it reads and writes; `call` runs it once on the next of its weights.
 class Product {
  public:
-  Product(Backend& backend, const ProductBenchSpec& spec) : spec_(spec), backend_(backend) {
+  Product(Backend& backend, const ProductBenchSpec& spec, const Between& between) : spec_(spec), backend_(backend) {
     const std::size_t bytes = std::size_t(spec.out) * std::size_t(spec.in) * size_of(spec.dtype);
     const std::size_t copies = std::max<std::size_t>(1, (spec.footprint + bytes - 1) / bytes);
     constexpr int kRows = 61;  // that differ, made once: numbers of all copies would take longer than the products
     const std::vector<float> rows = noises(1, std::size_t{kRows} * std::size_t(spec.in));
     for (std::size_t c = 0; c < copies; ++c) {
+      between();
       weights_.push_back(backend_.pack(spec.out, spec.in, [&](int row, float* to) {
         std::copy_n(rows.begin() + std::ptrdiff_t{row % kRows} * spec.in, spec.in, to);
       }));
@@ -114,12 +115,12 @@ class Product {
 }  // namespace
 
 ProductBenchResult bench_product(Backend& backend, const ProductBenchSpec& spec, std::size_t calls,
-                                 const Stopwatch& stopwatch) {
+                                 const Stopwatch& stopwatch, const Between& between) {
   check(spec.out > 0 && spec.in > 0 && spec.rows > 0, "ERR_ARGUMENT",
         "bench: expected out, in and rows of at least 1, found ", spec.out, ", ", spec.in, ", ", spec.rows);
   check(spec.rank >= 0 && spec.rank <= kMaxRank, "ERR_ARGUMENT", "bench: rank: expected 0 to ", kMaxRank, ", found ",
         spec.rank);
-  Product product(backend, spec);
+  Product product(backend, spec, between);
   const std::size_t walk = (product.copies() + calls - 1) / calls;
   std::vector<double> plain;
   std::vector<double> fused;
@@ -128,6 +129,7 @@ ProductBenchResult bench_product(Backend& backend, const ProductBenchSpec& spec,
     // Each side walks over all weights by itself: neither finds in the cache what the other has just read.
     for (std::vector<double>* side : {&plain, &fused}) {
       for (std::size_t c = 0; c < walk; ++c) {
+        between();
         const double seconds = stopwatch([&] {
           for (std::size_t i = 0; i < calls; ++i) product.call(side == &fused, index++);
         });

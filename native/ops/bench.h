@@ -42,8 +42,11 @@ struct MachineLimits {
 /// Runs `work` to its end and returns the seconds that it took.
 using Stopwatch = std::function<double(const std::function<void()>& work)>;
 
+/// Called outside of what is timed, a short time apart, by any thread; what it throws ends the measurement.
+using Between = std::function<void()>;
+
 /// Plain and fused calls take turns, so that both see the same machine; `calls` at a time are timed together.
 ProductBenchResult bench_product(Backend& backend, const ProductBenchSpec& spec, std::size_t calls,
-                                 const Stopwatch& stopwatch);
+                                 const Stopwatch& stopwatch, const Between& between);
 
 }  // namespace tinylora

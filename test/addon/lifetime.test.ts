@@ -97,6 +97,18 @@ describe("abort", () => {
     }
   });
 
+  it("comes of a measurement's listener that returns false", async () => {
+    const on = { device: "cpu", path: addon.machine().paths[0]!, threads: 2, seconds: 3600 } as const;
+    const shape = { out: 64, in: 64, rows: 4, dtype: "fp32", direction: "forward", rank: 2, footprint: 0 } as const;
+    let asked = 0;
+    const goOn = () => ++asked < 3;
+    const before = performance.now();
+    await expect(addon.benchProduct({ ...shape, ...on }, goOn)).rejects.toEqual(aborted);
+    await expect(addon.benchLimits(on, () => false)).rejects.toEqual(aborted);
+    expect(asked).toBeLessThan(10);
+    expect(performance.now() - before).toBeLessThan(30_000);
+  });
+
   it("does not touch sampling", async () => {
     await withEngine(addon, spec(), async (engine) => {
       const sampling = sample(engine, request({ maxCompletionLength: 200 }));

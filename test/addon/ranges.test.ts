@@ -38,11 +38,14 @@ const update = (changes: object) =>
     ...changes,
   } as UpdateOptions);
 const product = (changes: object) =>
-  addon.benchProduct({
-    ...({ device: "cpu", path: addon.machine().paths[0]!, threads: 1, direction: "forward", dtype: "fp32" } as const),
-    ...{ out: 8, in: 8, rows: 1, rank: 0, seconds: 0, footprint: 0 },
-    ...changes,
-  });
+  addon.benchProduct(
+    {
+      ...({ device: "cpu", path: addon.machine().paths[0]!, threads: 1, direction: "forward", dtype: "fp32" } as const),
+      ...{ out: 8, in: 8, rows: 1, rank: 0, seconds: 0, footprint: 0 },
+      ...changes,
+    },
+    quiet,
+  );
 
 /** The message of what the call throws, or its promise is rejected with. */
 async function refusal(call: () => unknown): Promise<string> {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { loadAddon } from "../../lib/native/load.js";
 import { packageRoot } from "../../lib/version.js";
-import { withEngine } from "./sampling.js";
+import { quiet, withEngine } from "./sampling.js";
 import { writeTinyModel } from "./tiny-model.js";
 
 const addon = loadAddon();
@@ -72,12 +72,12 @@ it("measures products and limits", async () => {
     footprint: 0,
   } as const;
   for (const direction of ["forward", "backward"] as const) {
-    const { plain, fused, calls } = await addon.benchProduct({ ...shape, direction });
+    const { plain, fused, calls } = await addon.benchProduct({ ...shape, direction }, quiet);
     expect(calls).toBeGreaterThan(0);
     expect(plain.median).toBeGreaterThanOrEqual(plain.least);
     expect(fused.least).toBeGreaterThan(0);
   }
-  const limits = await addon.benchLimits({ device: "cpu", threads: 1, path, seconds: 0.01 });
+  const limits = await addon.benchLimits({ device: "cpu", threads: 1, path, seconds: 0.01 }, quiet);
   expect(limits.gflops.fp32).toBeGreaterThan(0);
   expect(limits.gbytes).toBeGreaterThan(0);
 });

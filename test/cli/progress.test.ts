@@ -64,13 +64,18 @@ describe("commands without a terminal", () => {
 
   /** A clock in which half a minute is a few milliseconds. */
   const FAST = "const slow = setInterval; globalThis.setInterval = (call, ms) => slow(call, ms / 10_000);";
+  const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(FAST)}`;
   const run = (...args: string[]) =>
     runCli([...args, "--model", "embedded", "--shots", "0", "--max-completion-length", "64"], {
-      env: {
-        TINYLORA_CACHE: join(folder, "cache"),
-        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(FAST)}`,
-      },
+      env: { TINYLORA_CACHE: join(folder, "cache"), NODE_OPTIONS },
     });
+
+  it("bench ends at Ctrl-C, also within a measurement of an hour", async () => {
+    const measure = ["bench", "--rows", "1", "--seconds", "3600", "--threads", "1"];
+    const { code, stderr } = await runCli(measure, { env: { NODE_OPTIONS }, interruptAfter: "bench: 0:" });
+    expect(lines(stderr).at(-1)).toBe("interrupted");
+    expect(code).toBe(130);
+  });
 
   it("train says how far loading, the SVD and a step are", async () => {
     const flags = ["--num-prompts", "64", "--max-steps", "1", "--eval-steps", "0", "--run", join(folder, "run")];

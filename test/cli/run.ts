@@ -26,9 +26,14 @@ export async function runCli(
   });
   child.stdin.on("error", () => {}); // a command that fails early closes its input
   child.stdin.end(options.input ?? "");
-  child.stdout.on("data", (chunk: Buffer) => {
-    if (options.interruptAfter && chunk.includes(options.interruptAfter)) child.kill("SIGINT");
-  });
+  let awaited = options.interruptAfter;
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      if (awaited === undefined || !chunk.includes(awaited)) return;
+      awaited = undefined; // a second Ctrl-C would not wait for anything
+      child.kill("SIGINT");
+    });
+  }
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),
     text(child.stderr),

@@ -88,7 +88,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "timing on cudasim" : "timing on cudasim (le
   it("times products by events", async () => {
     const shape = { ...on, out: 64, in: 64, rows: 4, dtype: "bf16", rank: 2, seconds: 0, footprint: 0 } as const;
     for (const direction of ["forward", "backward"] as const) {
-      const { plain, fused, calls } = await loadAddon().benchProduct({ ...shape, direction });
+      const { plain, fused, calls } = await loadAddon().benchProduct({ ...shape, direction }, () => {});
       expect(calls).toBe(16);
       expect(plain.least).toBeGreaterThan(0);
       expect(fused.median).toBeGreaterThanOrEqual(fused.least);
@@ -96,7 +96,7 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "timing on cudasim" : "timing on cudasim (le
   });
 
   it("measures limits", async () => {
-    const { gflops, gbytes } = await loadAddon().benchLimits({ ...on, seconds: 0 });
+    const { gflops, gbytes } = await loadAddon().benchLimits({ ...on, seconds: 0 }, () => {});
     for (const limit of [gflops.bf16, gflops.fp32, gbytes]) expect(limit).toBeGreaterThan(0);
   });
 });
