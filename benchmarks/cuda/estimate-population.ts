@@ -13,7 +13,7 @@
  *     of 4,608 rows it comes from memory
  *   - decode attention of a context is that of the counted one in proportion to its pages, as if every sequence walked
  *     its prompt by itself and without the launch that adds splits up
- *   - attention on the way there and back is in proportion to pairs of queries and keys; the block with most pairs may
+ *   - attention forward and backward is in proportion to pairs of queries and keys; the block with most pairs may
  *     take longest
  *   - JavaScript (packing, loss, rewards, AdamW) takes nothing
  */
@@ -71,7 +71,7 @@ export interface PopulationEstimate {
   readonly decodeRatio: number;
 }
 
-/** `learning`: the share of completions whose group has a gradient; the others get no way back. */
+/** `learning`: the share of completions whose group has a gradient; the others get no backward pass. */
 export function estimatePopulation(
   gpu: Gpu,
   counts: StepCounts,

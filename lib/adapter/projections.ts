@@ -39,7 +39,7 @@ export class Projections {
     return wide;
   }
 
-  /** The way back, of a gradient, or of those of several parts one after another. */
+  /** The reverse of `widen`, of a gradient, or of those of several parts one after another. */
   narrow(slot: number, wide: Float64Array): Float64Array {
     if (this.specs.length === 1) return wide;
     const own = new Float64Array(wide.length / this.specs.length);

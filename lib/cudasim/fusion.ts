@@ -9,7 +9,7 @@ export interface FusionCost {
   readonly launches: number;
 }
 
-/** The attention that makes z of the o product, by pass; the way back makes s in a pass of its own. */
+/** The attention that makes z of the o product, by pass; the backward pass makes s in a pass of its own. */
 const ATTENTION = { forward: "attention", decode: "decodeAttention" } as const;
 
 /** Of all products of the pass, or of those of some modules ("o"). What attention does more is added to that of o. */

@@ -1,7 +1,7 @@
 /**
  * Layers of a model of given shape on the stand-in for the CUDA driver, for counting: weights are zeros, which changes no
  * counter, and of each launch a few blocks stand for all. Layer 1 of two is counted: below it a module of layer 0 is
- * adapted in both runs, so that the way back passes through the whole layer, plain or fused.
+ * adapted in both runs, so that the backward pass runs through the whole layer, plain or fused.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -95,7 +95,7 @@ export class CountedModel implements Disposable {
   }
 
   /**
-   * A training pass of `rows` rows in sequences of at most 128, and the way back, with an update of this rank on every
+   * A training pass of `rows` rows in sequences of at most 128, and its backward pass, with an update of this rank on every
    * module (0: none). Then a decode step of at most 512 sequences.
    */
   async count(rows: number, rank: number): Promise<LayerCounts> {
@@ -171,7 +171,7 @@ export class CountedModel implements Disposable {
     this.#log.take();
   }
 
-  /** Rank 0: one module of layer 0, so that the way back passes through layer 1. */
+  /** Rank 0: one module of layer 0, so that the backward pass runs through layer 1. */
   #basis(rank: number): AdapterBasis {
     const adapted = this.#engine.modules.filter(({ type, layer }) => rank > 0 || (type === "q_proj" && layer === 0));
     const r = Math.max(1, rank);

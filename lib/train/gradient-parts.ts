@@ -3,7 +3,7 @@
  * the gradient of every completion's log-probability. Both come from the passes that train, not from more of them.
  *
  * At the policy that sampled, a loss without KL weighs all tokens of a completion alike: d(loss) = c d(log p), c one number
- * a completion. So passes that are told apart by sequence go back once from one number a token, and the loss is put in here.
+ * a completion. So passes that are told apart by sequence have one backward pass, from one number a token, and the loss is put in here.
  */
 import type { SequenceLoss } from "./loss.js";
 import { type Pass, type Sequence, valuesOf } from "./pass.js";
@@ -11,8 +11,8 @@ import type { Policy } from "./policy.js";
 import type { Group } from "./rollout.js";
 
 /**
- * What a token counts on a way back for log p, to be taken out again, exactly: as much as in a loss, about 1 / tokens. With
- * 1 the way back of an fp16 engine, which is scaled up for losses, would overflow.
+ * What a token counts in a backward pass for log p, to be taken out again, exactly: as much as in a loss, about 1 / tokens.
+ * With 1 the backward pass of an fp16 engine, which is scaled up for losses, would overflow.
  */
 const TOKEN = 2 ** -10;
 
@@ -32,12 +32,12 @@ export class GradientParts {
     this.#shares = new Map(groups.map((group) => [group, new Float64Array(this.#numbers)]));
   }
 
-  /** Whether this pass, in which some `learns` or none does, is to go back. */
+  /** Whether this pass, in which some `learns` or none does, is to have a backward pass. */
   wants(learns: boolean): boolean {
     return learns || this.#of === "sequence";
   }
 
-  /** The way back of one pass, with the losses of its sequences. */
+  /** Of one pass, with the losses of its sequences. */
   async backward(policy: Policy, pass: Pass, losses: readonly SequenceLoss[], signal?: AbortSignal): Promise<void> {
     const dLogprobs = new Float32Array(pass.rows);
     for (const [i, { gradient }] of losses.entries()) {

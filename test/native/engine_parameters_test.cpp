@@ -246,8 +246,8 @@ void bad_states_are_refused() {
   expect_error("ERR_ARGUMENT", "update: expected weights", [&] { parameters.update(adamw(1)); });
 }
 
-/// The scaled way back of fp16 shows nowhere: gradients, their norm, moments and a step of each optimiser are those of
-/// fp32, within the rounding of fp16.
+/// The scaled backward pass of fp16 shows nowhere: gradients, their norm, moments and a step of each optimiser are
+/// those of fp32, within the rounding of fp16.
 void fp16_is_near_fp32(const Candidate& candidate, DType dtype) {
   constexpr double kTolerance = 2e-2;
   for (const bool basis : {true, false}) {
@@ -290,7 +290,7 @@ void gradients_add_up(const Candidate& candidate, DType dtype) {
   }
 }
 
-/// An overflow on the way back says so, and no weight has changed.
+/// An overflow in the backward pass says so, and no weight has changed.
 void fp16_overflow_is_told(const Candidate& candidate, DType dtype) {
   for (const bool basis : {true, false}) {
     Training training(candidate.make(dtype, 2), "qwen2", basis);

@@ -1,4 +1,5 @@
-// What an engine keeps from one pass to the next: its memory, the pass to go back through, gradients after a failure.
+// What an engine keeps from one pass to the next: its memory, the pass whose backward pass may follow, gradients after
+// a failure.
 #include <cmath>
 
 #include "engine_case.h"
@@ -98,7 +99,7 @@ std::vector<std::vector<float>> gradients(Engine& engine) {
   return all;
 }
 
-/// The first pass went back to the last layer alone; now the way is as far as the embedding.
+/// The first backward pass ended at the last layer; the next goes as far as the embedding.
 void weights_chosen_after_a_pass() {
   TinyModel tiny;
   const Basis last = random_basis(tiny.config, 1, {tiny.config.layers * module_types - 1});
@@ -149,7 +150,7 @@ void a_basis_of_higher_rank_after_a_pass(const Candidate& candidate, DType dtype
   }
 }
 
-void a_changed_engine_does_not_go_back() {
+void a_changed_engine_has_no_backward_pass() {
   TinyModel tiny;
   Engine engine(make_reference_backend(DType::f32), tiny);
   const Basis basis = set_random_adapters(engine, 1);
@@ -167,7 +168,7 @@ void a_changed_engine_does_not_go_back() {
   refused_after([&] { engine.parameters->clear(); });
 }
 
-void a_failed_way_back_leaves_no_gradient() {
+void a_failed_backward_pass_leaves_no_gradient() {
   TinyModel tiny;
   Engine engine(make_reference_backend(DType::f32), tiny);
   set_random_adapters(engine, 1);
@@ -193,8 +194,8 @@ void add_engine_state_tests(Tests& tests) {
   tests.add("state: the memory of passes only grows", memory_of_passes_only_grows);
   add_for_each_backend(tests, "state: a basis of higher rank after a pass", a_basis_of_higher_rank_after_a_pass);
   tests.add("state: weights chosen after a pass", weights_chosen_after_a_pass);
-  tests.add("state: a changed engine does not go back", a_changed_engine_does_not_go_back);
-  tests.add("state: a failed way back leaves no gradient", a_failed_way_back_leaves_no_gradient);
+  tests.add("state: no backward pass of a changed engine", a_changed_engine_has_no_backward_pass);
+  tests.add("state: a failed backward pass leaves no gradient", a_failed_backward_pass_leaves_no_gradient);
 }
 
 }  // namespace tinylora::test

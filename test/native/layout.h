@@ -99,7 +99,7 @@ inline AttentionResult attend(Backend& backend, const AttentionCase& data) {
 }
 /// The product of `out` [M, H D] that is there.
 Projected project(Backend& backend, const AttentionCase& data, const std::vector<float>& out);
-/// rope_store, attention and the way back from d_out.
+/// rope_store, attention and its backward pass from d_out.
 AttentionGradients attend_backward(Backend& backend, const AttentionCase& data);
 
 }  // namespace tinylora::test

@@ -154,7 +154,7 @@ void loadMatrixForm(Form& form) {
   form.finish(transposed ? loadMatrix<true> : loadMatrix<false>);
 }
 
-/** stmatrix, the way back. slots: address, sources. */
+/** stmatrix, the reverse. slots: address, sources. */
 template <bool Transposed>
 void storeMatrix(Warp& warp, const Instr& instr, uint32_t mask) {
   if (!allHere(warp, instr, mask)) return;
