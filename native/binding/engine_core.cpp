@@ -60,9 +60,11 @@ std::vector<Svd> EngineCore::compute_svd(int rank, const std::vector<int>& modul
 }
 
 ScoreResult EngineCore::forward(const ScoreBatch& batch, const std::atomic<bool>& abort) {
-  ScoreResult result = trainer_->forward(batch, abort);
-  pass_bytes_ = trainer_->activation_bytes();
-  return result;
+  const struct Sized {
+    EngineCore& core;
+    ~Sized() { core.pass_bytes_ = core.trainer_->activation_bytes(); }  // a pass that fails gives its memory back
+  } sized{*this};
+  return trainer_->forward(batch, abort);
 }
 
 std::vector<double> EngineCore::backward(const std::vector<float>& d_logprobs, const std::vector<std::int32_t>& parts,

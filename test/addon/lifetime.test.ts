@@ -62,6 +62,20 @@ describe("dispose", () => {
   });
 });
 
+describe("memory", () => {
+  it("is what is left after a pass that failed", async () => {
+    await withEngine(addon, spec(), async (engine) => {
+      engine.setBasis(randomBasis(engine, 1));
+      const batch = { ...longBatch(), slots: Int32Array.from([0]) };
+      await engine.forward(batch);
+      expect(engine.memory().activations).toBeGreaterThan(0);
+      engine.setVector(0, Float32Array.of(1e37, 1e37));
+      await expect(engine.forward(batch)).rejects.toMatchObject({ code: "ERR_NUMERIC" });
+      expect(engine.memory().activations).toBe(0);
+    });
+  });
+});
+
 describe("abort", () => {
   it("ends the running and the queued passes, and leaves the engine usable", async () => {
     await withEngine(addon, spec(), async (engine) => {
