@@ -3,10 +3,30 @@
  *
  *   npx tsx examples/train-gsm8k.ts [MODEL] [STEPS]
  */
-import { Adapter, Engine, evaluate, findModel, GrpoTrainer, greedy, loadDataset, type Reward } from "tinylora-native";
+import {
+  Adapter,
+  Engine,
+  evaluate,
+  findModel,
+  GrpoTrainer,
+  greedy,
+  loadDataset,
+  type Reward,
+  TinyLoraError,
+} from "tinylora-native";
+
+// What this package throws says in one sentence what was wrong.
+process.on("uncaughtException", (error) => {
+  console.error(error instanceof TinyLoraError ? `error: ${error.message}` : error);
+  process.exit(1);
+});
 
 const model = findModel(process.argv[2]);
 const steps = Number(process.argv[3] ?? 150);
+if (!Number.isInteger(steps) || steps < 1) {
+  console.error(`error: expected a number of steps, 1 or more, found ${process.argv[3]}`);
+  process.exit(2);
+}
 
 await using engine = await Engine.load(model, { onProgress: progress("loading") });
 

@@ -3,11 +3,17 @@
  *
  *   npx tsx examples/use-adapter.ts ADAPTER [MODEL] [QUESTION]
  */
-import { Adapter, Engine, findModel } from "tinylora-native";
+import { Adapter, Engine, findModel, TinyLoraError } from "tinylora-native";
+
+// What this package throws says in one sentence what was wrong.
+process.on("uncaughtException", (error) => {
+  console.error(error instanceof TinyLoraError ? `error: ${error.message}` : error);
+  process.exit(1);
+});
 
 const [source, model, question = "Tom has 3 boxes of 12 eggs and breaks 4. How many are left?"] = process.argv.slice(2);
 if (source === undefined) {
-  console.error("expected an adapter, a run folder or a string that begins with tl1-, found nothing");
+  console.error("error: expected an adapter, a run folder or a string that begins with tl1-, found nothing");
   process.exit(2);
 }
 

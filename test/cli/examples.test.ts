@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 /** From a folder of its own: examples write their runs to where they are started. */
-function runExample(name: string, args: readonly string[]): string {
+function startExample(name: string, args: readonly string[]) {
   const program = [
     "--import",
     join(ROOT, "node_modules", "tsx", "dist", "esm", "index.mjs"),
@@ -30,7 +30,11 @@ function runExample(name: string, args: readonly string[]): string {
     TINYLORA_CACHE: join(folder, "cache"),
     TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json"),
   };
-  const { status, stdout, stderr } = spawnSync(process.execPath, program, { cwd: folder, env, encoding: "utf8" });
+  return spawnSync(process.execPath, program, { cwd: folder, env, encoding: "utf8" });
+}
+
+function runExample(name: string, args: readonly string[]): string {
+  const { status, stdout, stderr } = startExample(name, args);
   expect(status, stderr).toBe(0);
   return stdout;
 }
@@ -54,4 +58,17 @@ describe("examples", () => {
     },
     240_000,
   );
+
+  it.each<[string, string[], string]>([
+    ["train-gsm8k.ts", ["no-model"], "no-model: no such model: expected a folder or a .gguf file"],
+    ["train-gsm8k.ts", [".", "ten"], "expected a number of steps, 1 or more, found ten"],
+    ["use-adapter.ts", [], "expected an adapter, a run folder or a string that begins with tl1-, found nothing"],
+    ["use-adapter.ts", ["no-adapter"], "no-adapter: no such adapter: expected a folder with adapter.json"],
+    ["use-adapter.ts", ["tl1-x"], "tl1-x"],
+  ])("%s %j says in one sentence what is wrong", (name, args, message) => {
+    const { status, stderr } = startExample(name, args);
+    expect(stderr).toMatch(/^error: .*\n$/);
+    expect(stderr).toContain(message);
+    expect(status).toBeGreaterThan(0);
+  });
 });
