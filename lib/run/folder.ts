@@ -8,14 +8,14 @@
  *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
-import { appendFile, open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, readingIfThere, removeTemporaries, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, readingIfThere, removeTemporaries, syncFolder, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
@@ -131,7 +131,8 @@ export class RunFolder {
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
     await this.#clear();
     await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
-    await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
+    const last = await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
+    if (state !== null && last < step) await this.appendState(state); // its line was damaged or lost
     const completions = join(this.path, "completions");
     for (const name of await readingIfThere(completions, () => readdir(completions), [])) {
       const found = /^step-(\d+)\.jsonl$/.exec(name);
@@ -141,23 +142,13 @@ export class RunFolder {
   }
 
   async appendMetrics(line: Readonly<Record<string, unknown>>): Promise<void> {
-    const path = join(this.path, "metrics.jsonl");
-    await writing(path, async () => {
-      const file = await open(path, "a");
-      try {
-        await file.appendFile(`${JSON.stringify(line)}\n`);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-    });
+    await appendLine(join(this.path, "metrics.jsonl"), `${JSON.stringify(line)}\n`);
   }
 
   /** Beside metrics, for `replay`; nothing where the state is not kept here or too large. */
   async appendState(state: TrainState): Promise<void> {
     const line = historyLine(state);
-    const path = join(this.path, HISTORY_FILE);
-    if (line !== null) await writing(path, () => appendFile(path, line));
+    if (line !== null) await appendLine(join(this.path, HISTORY_FILE), line);
   }
 
   async writeCompletions(step: number, lines: readonly object[]): Promise<void> {
@@ -170,6 +161,7 @@ export class RunFolder {
     const save = (folder: string) => kept.save(state.optimizer, folder);
     // The checkpoint last: a run whose last step has one is finished, and nobody would write what it lacks.
     await kept.publish(state.optimizer, this.path);
+    await writing(this.path, () => syncFolder(this.path)); // the names of the files that lines were appended to
     await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
   }
 
@@ -211,18 +203,39 @@ export async function checkNoRun(path: string): Promise<void> {
   throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
 }
 
-/** Leaves whole lines of steps up to `step`, of a file that is there. */
-async function truncateSteps(path: string, step: number, stepOf: (line: string) => number): Promise<void> {
-  const size = await readingIfThere(path, async () => (await stat(path)).size, 0);
-  let good = 0;
-  for await (const line of wholeLines(path)) {
-    if (stepOf(line) > step) break;
-    good += Buffer.byteLength(line) + 1;
-  }
-  if (good === size) return;
-  await writeFileAtomic(path, async (file) => {
-    for await (const line of wholeLines(path)) if (stepOf(line) <= step) await file.writeFile(`${line}\n`);
+/** It survives a power loss once this has returned. */
+async function appendLine(path: string, line: string): Promise<void> {
+  await writing(path, async () => {
+    const file = await open(path, "a");
+    try {
+      await file.appendFile(line);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
   });
+}
+
+/** Leaves whole lines of steps up to `step`, of a file that is there. Returns the last one's step, -1 where none is left. */
+async function truncateSteps(path: string, step: number, stepOf: (line: string) => number): Promise<number> {
+  const size = await readingIfThere(path, async () => (await stat(path)).size, 0);
+  let [good, last] = [0, -1];
+  for await (const line of wholeLines(path)) {
+    const found = stepOf(line);
+    if (found > step) break;
+    good += Buffer.byteLength(line) + 1;
+    last = found;
+  }
+  if (good === size) return last;
+  await writeFileAtomic(path, async (file) => {
+    for await (const line of wholeLines(path)) {
+      const found = stepOf(line);
+      if (found > step) continue;
+      await file.writeFile(`${line}\n`);
+      last = found;
+    }
+  });
+  return last;
 }
 
 /** What config.json of a run says. */

@@ -12,7 +12,7 @@ import { readingIfThere } from "../files.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { type RunInfo, readRunInfo } from "../run/folder.js";
-import { readHistory } from "../run/history.js";
+import { HISTORY_FILE, readHistory } from "../run/history.js";
 import { wholeLines } from "../run/lines.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
@@ -97,6 +97,14 @@ async function statesAround(run: string, step: number): Promise<{ before: TrainS
     last = state;
   }
   if (before && after) return { before, after };
+  if (Number.isInteger(step) && step >= 1 && step <= last!.step) {
+    const [lost, when] = before ? [step, "after"] : [step - 1, "before"];
+    const path = join(run, HISTORY_FILE);
+    throw new TinyLoraError(
+      "ERR_RUN",
+      `${path}: expected the state ${when} step ${step}, but that line (step ${lost}) is lost`,
+    );
+  }
   throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${last!.step}, found ${step}`);
 }
 

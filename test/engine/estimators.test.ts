@@ -277,6 +277,12 @@ describe("replay", () => {
     } finally {
       own.dispose();
     }
+    await cp(join(folder, name), join(folder, "gap"), { recursive: true });
+    const states = (await readFile(join(folder, name, "states.jsonl"), "utf8")).split("\n");
+    await writeFile(join(folder, "gap", "states.jsonl"), states.filter((_, step) => step !== 1).join("\n"));
+    await expect(again("gap", 1)).rejects.toThrow(/states\.jsonl: expected the state after step 1, but that line/);
+    await expect(again("gap", 2)).rejects.toThrow(/expected the state before step 2, but that line \(step 1\) is lost/);
+    expect(await again("gap", 3)).toMatchObject({ same: true });
     await cp(join(folder, name), join(folder, "broken"), { recursive: true });
     await appendFile(join(folder, "broken", "states.jsonl"), "{}\n");
     await expect(again("broken", 1)).rejects.toThrow(/states\.jsonl: line 5: not a state/);

@@ -95,6 +95,24 @@ describe("run folder", () => {
     expect((await readRunInfo(folder)).config.max_steps).toBe(9);
   });
 
+  it.each([
+    ["cut off", (text: string) => text.slice(0, -20)],
+    ["zeros", (text: string) => `${text.slice(0, -60)}${"\0".repeat(60)}`],
+    ["lost", (text: string) => text.split("\n").slice(0, 2).join("\n").concat("\n")],
+  ])("has the state of its checkpoint again where the last line was %s in a power cut", async (_, damage) => {
+    const run = await RunFolder.create(folder, info);
+    for (const step of [0, 1, 2]) await run.appendState(state(step));
+    await run.saveCheckpoint(state(2), kept);
+    await run.close();
+    const path = join(folder, "states.jsonl");
+    await writeFile(path, damage(await readFile(path, "utf8")));
+    const again = await RunFolder.open(folder);
+    await again.restore(never, kept);
+    await again.appendState(state(3));
+    await again.close();
+    expect(await statesOf(folder)).toEqual([0, 1, 2, 3].map(state));
+  });
+
   it("stays open to others where it cannot be opened", async () => {
     const run = await RunFolder.create(folder, info);
     await run.close();
