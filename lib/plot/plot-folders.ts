@@ -48,9 +48,7 @@ async function figuresOf(
   const series = await readSeries(sources, onWarning);
   const ablations = (by ?? ABLATED).map((key) => ablationFigure(sweeps, key));
   const missing = by?.find((_, place) => ablations[place]!.rows.length === 0);
-  if (missing !== undefined) {
-    throw new TinyLoraError("ERR_USAGE", `by: ${missing}: expected an option with two finished values in the sweep`);
-  }
+  if (missing !== undefined) throw new TinyLoraError("ERR_USAGE", `by: ${missing}: ${notAblated(sweeps)}`);
   const figures = [
     accuracyFigure(sweeps, "parameters"),
     accuracyFigure(sweeps, "bytes"),
@@ -58,6 +56,15 @@ async function figuresOf(
     ...CURVES.map((curve) => curveFigure(series, curve)),
   ];
   return figures.filter(({ rows }) => rows.length > 0);
+}
+
+/** What can be given in place of a key over which nothing can be drawn. */
+function notAblated(sweeps: readonly SweepSource[]): string {
+  if (sweeps.length === 0) return "expected the folder of a sweep, found runs alone";
+  const keys = sweeps.flatMap(({ results }) => results.settings.flatMap(({ settings }) => Object.keys(settings)));
+  const able = [...new Set(keys)].filter((key) => ablationFigure(sweeps, key).rows.length > 0);
+  const names = able.length > 0 ? `here ${able.join(", ")}` : "here none yet";
+  return `expected an option with two finished values in the sweep: ${names}`;
 }
 
 async function writeFigure(path: string, figure: Figure): Promise<string> {

@@ -221,8 +221,16 @@ describe("ablations", () => {
       ["GRPO v_dtype=fp32", "1"],
       ["GRPO v_dtype=bf16", "1"],
     ]);
-    const rank = plotFolders({ folders: [sweep], output: output(), by: ["r"] });
-    await expect(rank).rejects.toThrow(/by: r: expected an option with two finished values/);
+    const refusal = (folders: string[], by: string[]) =>
+      plotFolders({ folders, output: output(), by }).catch(({ message }) => message);
+    const able = "expected an option with two finished values in the sweep: here u, v_dtype";
+    for (const key of ["r", "learning_rate", "v-dtype"]) {
+      expect(await refusal([sweep], ["u", key])).toBe(`by: ${key}: ${able}`);
+    }
+    const early = await writeSweep("early", [{ rate: 1, seed: 1, accuracy: 0.6 }]);
+    expect(await refusal([early], ["u"])).toMatch(/in the sweep: here none yet$/);
+    const run = await writeRun(join(folder, "run"), [{ step: 1, reward: 1 }]);
+    expect(await refusal([run], ["u"])).toBe("by: u: expected the folder of a sweep, found runs alone");
   });
 });
 
