@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeSafetensors, floatTensor, type SmallTensors } from "../lib/adapter/safetensors.js";
+import { generator } from "./generator.js";
 
 const SIZES = { hidden: 32, intermediate: 48, layers: 2, heads: 4, kvHeads: 2, headDim: 8, vocab: 258 };
 const [END, TURN] = [256, 257];
@@ -81,15 +82,4 @@ function byteVocabulary(): Record<string, number> {
     vocabulary[String.fromCodePoint(printable ? byte : next++)] = byte;
   }
   return vocabulary;
-}
-
-/** mulberry32. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -6,7 +6,7 @@ import type {
   SampleEvent,
   SampleRequest,
 } from "../../lib/native/addon.js";
-import { generator } from "./tiny-model.js";
+import { generator } from "../generator.js";
 
 export type Finished = Extract<SampleEvent, { type: "finished" }>;
 

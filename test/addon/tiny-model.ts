@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EngineSpec, ModelConfig, TensorSource } from "../../lib/native/addon.js";
+import { generator } from "../generator.js";
 
 /** A random model of a few thousand weights: grouped heads, widths that fill no vector register evenly. */
 export const tinyConfig: ModelConfig = {
@@ -93,16 +94,5 @@ function bytesOfTokens(vocab: number): { bytes: Uint8Array; offsets: Uint32Array
   return {
     bytes: Uint8Array.from({ length: 256 }, (_, byte) => byte),
     offsets: Uint32Array.from({ length: vocab + 1 }, (_, token) => Math.min(token, 256)),
-  };
-}
-
-/** Uniform numbers from a 32-bit seed (mulberry32). */
-export function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
