@@ -1,6 +1,7 @@
 // From tensor sources to a model on a backend: check everything, map the files, widen row by row, hash, pack.
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <span>
 
 #include "core/error.h"
@@ -12,6 +13,9 @@
 
 namespace tinylora {
 namespace {
+
+/// Bytes of a matrix after which its progress is told.
+constexpr std::int64_t kTold = std::int64_t{1} << 22;
 
 /// The tensors by name, the mapped files, and the fingerprint that grows with every tensor read.
 class Loader {
@@ -118,9 +122,11 @@ class Loader {
 
   std::unique_ptr<Weight> matrix(const TensorShape& shape) {
     const TensorRows rows = open(shape);
+    const auto row_bytes = static_cast<std::int64_t>(sources_.at(shape.name)->bytes) / shape.rows;
     const std::uint64_t name = Fingerprint::hash_name(shape.name);
     const auto width = static_cast<std::size_t>(shape.columns);
     auto weight = backend_.pack(shape.rows, shape.columns, [&](int row, float* values) {
+      tell_before(row_bytes);
       rows.read(row, values);
       rows.check_holds(backend_.dtype(), row, {values, width});
       fingerprint_.add_row(name, row, {values, width});
@@ -144,9 +150,20 @@ class Loader {
     return uploaded(backend_, values);
   }
 
+  /// Before each row of a matrix, on any thread: the embedding of a 7B model takes seconds.
+  void tell_before(std::int64_t row_bytes) {
+    const std::lock_guard lock(telling_);
+    if (progress_ && read_bytes_ >= told_bytes_ + kTold) {
+      told_bytes_ = read_bytes_;
+      progress_(done_bytes_ + read_bytes_, total_bytes_);
+    }
+    read_bytes_ += row_bytes;
+  }
+
   void finish(const TensorRows& rows, const TensorShape& shape) {
     rows.forget();
     done_bytes_ += static_cast<std::int64_t>(sources_.at(shape.name)->bytes);
+    read_bytes_ = told_bytes_ = 0;
     if (progress_) progress_(done_bytes_, total_bytes_);
   }
 
@@ -159,6 +176,9 @@ class Loader {
   std::size_t weight_bytes_ = 0;
   std::int64_t done_bytes_ = 0;
   std::int64_t total_bytes_ = 0;
+  std::mutex telling_;
+  std::int64_t read_bytes_ = 0;  // of the matrix under way
+  std::int64_t told_bytes_ = 0;
 };
 
 }  // namespace

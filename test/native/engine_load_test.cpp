@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "core/error.h"
 #include "engine/fingerprint.h"
 #include "engine/model_shape.h"
 #include "engine/rope_table.h"
@@ -148,6 +149,29 @@ void progress_ends_at_the_total() {
     last = done, total = all;
   });
   expect(last == total, "progress ended at ", last, " of ", total);
+}
+
+/// Whoever waits for a large matrix sees it come, and may end it.
+void progress_is_told_within_a_matrix(const Candidate& candidate, DType dtype) {
+  ModelConfig config = TinyModel().config;
+  config.vocab = 60000;
+  TinyModel tiny(config);
+  const auto file = tiny.write();
+  const auto backend = candidate.make(dtype, 2);
+  const auto embedding = static_cast<std::int64_t>(tiny.source("model.embed_tokens.weight").bytes);
+  std::vector<std::int64_t> within;
+  load_model(*backend, tiny.config, tiny.tensors, [&](std::int64_t done, std::int64_t) {
+    if (done < embedding) within.push_back(done);
+  });
+  expect(within.size() == 2 && std::ranges::is_sorted(within), "expected 2 reports, found ", within.size());
+  int reports = 0;
+  expect_error("ERR_ABORTED", "enough", [&] {
+    load_model(*backend, tiny.config, tiny.tensors, [&](std::int64_t, std::int64_t) {
+      ++reports;
+      fail("ERR_ABORTED", "enough");
+    });
+  });
+  expect(reports == 1, "reports went on after an abort");
 }
 
 void bad_configurations_are_refused() {
@@ -350,6 +374,7 @@ void add_engine_load_tests(Tests& tests) {
   tests.add("load: what is loaded", what_is_loaded);
   tests.add("load: permuted rows are put back", permuted_rows_are_put_back);
   tests.add("load: progress ends at the total", progress_ends_at_the_total);
+  add_for_each_backend(tests, "load: progress within a matrix", progress_is_told_within_a_matrix);
   tests.add("load: bad configurations are refused", bad_configurations_are_refused);
   tests.add("load: bad tensors are refused", bad_tensors_are_refused);
   tests.add("load: bad numbers are refused", bad_numbers_are_refused);
