@@ -1,29 +1,8 @@
 #include "binding/engine.h"
 
-#include <set>
-
 #include "core/error.h"
 
 namespace tinylora::binding {
-namespace {
-
-/// Ends every unfinished request; the events that tell of it, in the order of ids.
-std::vector<SampleEvent> fail_all(Sampler& sampler, const Failure& failure) {
-  std::set<std::int64_t> ids;
-  for (const SampleEvent& event : sampler.end_all()) ids.insert(event.id);
-  std::vector<SampleEvent> events;
-  for (const std::int64_t id : ids) {
-    SampleEvent event;
-    event.type = SampleEvent::failed;
-    event.id = id;
-    event.code = failure.code;
-    event.reason = failure.message;
-    events.push_back(std::move(event));
-  }
-  return events;
-}
-
-}  // namespace
 
 Napi::Function Engine::define(Napi::Env env) {
   return DefineClass(env, "NativeEngine",
@@ -96,7 +75,8 @@ Engine::Engine(const Napi::CallbackInfo& info) : ObjectWrap(info) {
               post_events(*worker, requests, engine->sampler().step(stop));
             } catch (...) {
               if (stop) return;  // dispose ends the requests
-              post_events(*worker, requests, fail_all(engine->sampler(), current_failure()));
+              const auto [code, message] = current_failure();
+              post_events(*worker, requests, engine->sampler().fail_all(code, message));
             }
           },
   });

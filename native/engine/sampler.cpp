@@ -50,7 +50,8 @@ struct Sampler::State {
   void admit();
   void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
   void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
-  void fail_group(SampleGroup& group, std::vector<SampleEvent>& events);
+  void fail_group(SampleGroup& group, const std::string& code, const std::string& message,
+                  std::vector<SampleEvent>& events);
   void end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events);
   void end_group(SampleGroup& group, std::vector<SampleEvent>& events);
   void release(SampleGroup& group, Completion& completion);
@@ -150,6 +151,15 @@ std::vector<SampleEvent> Sampler::end_all() {
   return events;
 }
 
+std::vector<SampleEvent> Sampler::fail_all(const std::string& code, const std::string& message) {
+  State& state = *state_;
+  std::vector<SampleEvent> events;
+  state.receive(events);
+  for (const auto& group : state.groups) state.fail_group(*group, code, message, events);
+  state.remove_done();
+  return events;
+}
+
 /// Takes over what was submitted and ends what was cancelled.
 void Sampler::State::receive(std::vector<SampleEvent>& events) {
   std::set<std::int64_t> ids;
@@ -205,8 +215,11 @@ void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& dr
 }
 
 void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events) {
-  if (std::isnan(drawn.logprob)) return fail_group(group, events);
   const SampleRequest& request = group.request;
+  if (std::isnan(drawn.logprob)) {
+    const std::string name = "request " + std::to_string(request.id);
+    return fail_group(group, "ERR_NUMERIC", name + ": expected finite logits, found NaN or infinity", events);
+  }
   Completion& completion = group.completions[static_cast<std::size_t>(index)];
   completion.state = Completion::running;
   completion.tokens.push_back(drawn.token);
@@ -231,21 +244,21 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
   }
 }
 
-/// The logits were NaN or infinite: the whole request ends.
-void Sampler::State::fail_group(SampleGroup& group, std::vector<SampleEvent>& events) {
+/// The whole request ends. Nobody knows what the pages of its completions hold.
+void Sampler::State::fail_group(SampleGroup& group, const std::string& code, const std::string& message,
+                                std::vector<SampleEvent>& events) {
   spoil(prefixes.unshared(group.prompt_pages));
   for (Completion& completion : group.completions) {
     spoil(completion.pages);
     release(group, completion);
   }
-  events.push_back(
-      {.type = SampleEvent::failed,
-       .id = group.request.id,
-       .token_ids = {},
-       .logprobs = {},
-       .entropies = {},
-       .reason = "request " + std::to_string(group.request.id) + ": expected finite logits, found NaN or infinity",
-       .code = "ERR_NUMERIC"});
+  events.push_back({.type = SampleEvent::failed,
+                    .id = group.request.id,
+                    .token_ids = {},
+                    .logprobs = {},
+                    .entropies = {},
+                    .reason = message,
+                    .code = code});
 }
 
 void Sampler::State::end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events) {

@@ -55,8 +55,8 @@ struct TokenBytes {
   }
 };
 
-/// `step`, `end_cancelled` and `end_all` must be called from one thread; the others may be called from another one at
-/// the same time, as long as neither the basis nor the vectors of slots in use change.
+/// `step`, `end_cancelled`, `end_all` and `fail_all` must be called from one thread; the others may be called from
+/// another one at the same time, as long as neither the basis nor the vectors of slots in use change.
 class Sampler {
  public:
   Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_tokens, TokenBytes token_bytes);
@@ -81,6 +81,9 @@ class Sampler {
   std::vector<SampleEvent> end_cancelled();
   /// Ends every unfinished completion as "aborted".
   std::vector<SampleEvent> end_all();
+  /// After an exception that the next step would meet again: ends every request as failed, but the cancelled ones as
+  /// "aborted".
+  std::vector<SampleEvent> fail_all(const std::string& code, const std::string& message);
 
   /// 0 before the first step, which allocates the memory.
   std::size_t cache_bytes() const;

@@ -279,6 +279,27 @@ void an_aborted_step_can_be_taken_again() {
   expect(sampler.end_all().size() == 3 && sampler.idle(), "not everything has ended");
 }
 
+void a_failure_is_not_that_of_cancelled_requests() {
+  TinyModel tiny;
+  Engine engine(make_reference_backend(DType::f32), tiny);
+  Sampler sampler(*engine.model, *engine.adapters, 4, 256, {});
+  SampleRequest request;
+  request.id = 1;
+  request.prompt = {1, 2, 3};
+  request.max_completion_length = 20;
+  sampler.submit(request);
+  request.id = 2;
+  sampler.submit(request);
+  const std::atomic<bool> go{false};
+  sampler.step(go);
+  sampler.cancel(1);
+  const std::vector<SampleEvent> events = sampler.fail_all("ERR_DEVICE", "the device is gone");
+  expect(events.size() == 2 && sampler.idle(), "expected 2 events and no request, found ", events.size());
+  expect(events[0].id == 1 && events[0].type == SampleEvent::finished && events[0].reason == "aborted",
+         "the cancelled request has not ended as aborted but as ", events[0].reason);
+  expect(events[1].type == SampleEvent::failed && events[1].code == "ERR_DEVICE", "the other one has not failed");
+}
+
 }  // namespace
 
 void add_engine_sampler_tests(Tests& tests) {
@@ -290,6 +311,7 @@ void add_engine_sampler_tests(Tests& tests) {
   add_for_each_backend(tests, "sampler: shared beginnings", shared_beginnings_change_nothing);
   add_for_each_backend(tests, "sampler: not finite", not_finite_fails_one_request);
   tests.add("sampler: aborted steps", an_aborted_step_can_be_taken_again);
+  tests.add("sampler: cancelled before a failure", a_failure_is_not_that_of_cancelled_requests);
 }
 
 }  // namespace tinylora::test
