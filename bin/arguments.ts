@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import { LEAST_TEMPERATURE, MOST_TEMPERATURE } from "../lib/config/schema.js";
 
 /** A whole number from 1. */
 export function parseCount(text: string): number {
@@ -33,17 +34,24 @@ export function parseName(text: string): string {
   return text;
 }
 
-/** A temperature: 0 is greedy. */
+/** A temperature of sampling: 0 is greedy. */
 export function parseTemperature(text: string): number {
   const value = parseNumber(text);
-  if (value < 0) throw new InvalidArgumentError("Expected 0 (greedy) or more.");
-  return value;
+  if (value === 0 || isTemperature(value)) return value;
+  throw new InvalidArgumentError(`Expected 0 (greedy), or ${TEMPERATURES}.`);
 }
 
-export function parsePositive(text: string): number {
+/** A temperature that logits are divided by. */
+export function parseDivisor(text: string): number {
   const value = parseNumber(text);
-  if (value <= 0) throw new InvalidArgumentError("Expected more than 0.");
-  return value;
+  if (isTemperature(value)) return value;
+  throw new InvalidArgumentError(`Expected ${TEMPERATURES}.`);
+}
+
+const TEMPERATURES = `${LEAST_TEMPERATURE} to ${MOST_TEMPERATURE}`;
+
+function isTemperature(value: number): boolean {
+  return value >= LEAST_TEMPERATURE && value <= MOST_TEMPERATURE;
 }
 
 export function parseNumber(text: string): number {

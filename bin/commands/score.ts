@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { prepareFile } from "../../lib/files.js";
 import { type Engine, type Prompt, TinyLoraError } from "../../lib/index.js";
-import { parseName, parsePositive } from "../arguments.js";
+import { parseDivisor, parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
@@ -38,7 +38,7 @@ export function scoreCommand(program: Command): void {
     .option(ADAPTER_FLAG, ADAPTER_HELP, parseName)
     .option("--input <file>", "JSON file, or - for standard input", parseName, "-")
     .option("--output <file>", "JSON file, or - for standard output", parseName, "-")
-    .option("--temperature <number>", "temperature that the logits are divided by", parsePositive, 1)
+    .option("--temperature <number>", "temperature that the logits are divided by", parseDivisor, 1)
     .addHelpText("after", EXAMPLES);
   addFields(command, ENGINE_KEYS);
   command.action((options: Options) => run(command, options));

@@ -15,6 +15,10 @@ export const DEFAULT_SIGMA = 0.02;
 export const DEFAULT_FISHER_DAMPING = 0.01;
 export const DEFAULT_FISHER_DECAY = 0.9;
 
+/** Of those that logits are divided by: in fp32 they and their inverses keep clear of 0 and infinity. */
+export const LEAST_TEMPERATURE = 1e-30;
+export const MOST_TEMPERATURE = 1e30;
+
 const positive = z.number().positive();
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -141,7 +145,11 @@ export const sections = {
     num_prompts: count.max(65536).default(8).describe("problems in a step"),
     num_generations: z.int().min(2).max(65536).default(8).describe("completions sampled for each problem: its group"),
     max_completion_length: count.default(256).describe("how many tokens a completion has at most"),
-    temperature: positive.default(1).describe("temperature of sampling, and of the log-probabilities that are trained"),
+    temperature: positive
+      .min(LEAST_TEMPERATURE)
+      .max(MOST_TEMPERATURE)
+      .default(1)
+      .describe("temperature of sampling, and of the log-probabilities that are trained"),
     top_p: z
       .number()
       .gt(0)

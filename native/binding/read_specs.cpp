@@ -184,7 +184,10 @@ SampleRequest read_sample_request(const Argument& request) {
   result.slot = request["slot"].number_of(-1, kMaxInt);
   result.num_generations = request["numGenerations"].number_of(1, kMaxInt);
   result.max_completion_length = request["maxCompletionLength"].number_of(1, kMaxInt);
-  result.temperature = static_cast<float>(request["temperature"].number());
+  const Argument temperature = request["temperature"];
+  result.temperature = static_cast<float>(temperature.number());
+  const bool divides = result.temperature >= kLeastTemperature && result.temperature <= kMostTemperature;
+  if (!divides && temperature.number() != 0) temperature.refuse("0, or 1e-30 to 1e30");
   result.top_p = static_cast<float>(request["topP"].number());
   result.top_k = request["topK"].number_of(0, kMaxInt);
   result.min_p = static_cast<float>(request["minP"].number());

@@ -1,8 +1,7 @@
 #include "engine/sample_group.h"
 
-#include <cmath>
-
 #include "core/error.h"
+#include "engine/score_batch.h"
 
 namespace tinylora {
 namespace {
@@ -24,8 +23,9 @@ void check_tokens(std::int64_t id, const char* name, const std::vector<std::int3
 
 void check_how(const SampleRequest& request) {
   const float temperature = request.temperature;
-  check(temperature == 0 || (temperature > 0 && std::isfinite(temperature) && std::isfinite(1 / temperature)),
-        "ERR_ARGUMENT", "request ", request.id, ": temperature: expected 0 or more, found ", temperature);
+  check(temperature == 0 || (temperature >= kLeastTemperature && temperature <= kMostTemperature), "ERR_ARGUMENT",
+        "request ", request.id, ": temperature: expected 0, or ", kLeastTemperature, " to ", kMostTemperature,
+        ", found ", temperature);
   check(request.top_p > 0 && request.top_p <= 1, "ERR_ARGUMENT", "request ", request.id,
         ": top_p: expected more than 0 and at most 1, found ", request.top_p);
   check_range(request.id, "min_p", request.min_p, 0.0F, 1.0F);

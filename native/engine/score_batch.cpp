@@ -1,6 +1,5 @@
 #include "engine/score_batch.h"
 
-#include <cmath>
 #include <span>
 
 #include "core/error.h"
@@ -65,8 +64,8 @@ void check_sequence(const ModelConfig& config, const Adapters& adapters, const S
   check(end <= config.context, "ERR_ARGUMENT", "score batch: sequence ", sequence, ": expected at most ",
         config.context, " tokens (the context length), found ", end);
   const float temperature = batch.temperatures[sequence];
-  check(temperature > 0 && std::isfinite(1 / temperature) && std::isfinite(temperature), "ERR_ARGUMENT",
-        "score batch: sequence ", sequence, ": temperature: expected a number above 0, found ", temperature);
+  check(temperature >= kLeastTemperature && temperature <= kMostTemperature, "ERR_ARGUMENT", "score batch: sequence ",
+        sequence, ": temperature: expected ", kLeastTemperature, " to ", kMostTemperature, ", found ", temperature);
 }
 
 }  // namespace

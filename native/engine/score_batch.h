@@ -9,6 +9,9 @@
 
 namespace tinylora {
 
+/// Of those that logits are divided by (lib/config/schema.ts): they and their inverses keep clear of 0 and infinity.
+inline constexpr float kLeastTemperature = 1e-30F, kMostTemperature = 1e30F;
+
 /// Sequences laid end to end (lib/native/addon.ts, ForwardBatch).
 struct ScoreBatch {
   std::vector<std::int32_t> tokens;

@@ -120,8 +120,11 @@ describe("an engine", () => {
     ["no completions", { numGenerations: 0 }, /for request.numGenerations but received 0/],
     ["no tokens", { maxCompletionLength: 0 }, /for request.maxCompletionLength but received 0/],
     ["a NaN", { temperature: Number.NaN }, "Expected a number for request.temperature but received NaN"],
-    ["a temperature below 0", { temperature: -1 }, /temperature: expected 0 or more, found -1/],
-    ["an infinite temperature", { temperature: Number.POSITIVE_INFINITY }, /temperature: expected 0 or more/],
+    ...[-1, 1e-40, 1e-60, 1e31, Number.POSITIVE_INFINITY].map((temperature): [string, object, string] => [
+      `temperature ${temperature}`,
+      { temperature },
+      `Expected 0, or 1e-30 to 1e30 for request.temperature but received ${temperature}`,
+    ]),
     ["top_p 0", { topP: 0 }, /top_p: expected more than 0/],
     ["min_p above 1", { minP: 1.5 }, /min_p: expected 0 to 1/],
     ["an unsafe seed", { seed: 2 ** 53 }, /for request.seed but received 9007199254740992/],

@@ -76,7 +76,9 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["bench", "--threads", "1025"], /'--threads <n>' argument '1025' is invalid. Expected at most 1024/],
     [["bench", "--seconds", "-1"], /'-1' is invalid. Expected a number from 0 to 3600/],
     [["eval", "--samples", "1e9"], /'--samples <n>' argument '1e9' is invalid. Expected at most 65536/],
-    [["score", "--temperature", "0"], /'0' is invalid. Expected more than 0/],
+    [["score", "--temperature", "0"], /'0' is invalid. Expected 1e-30 to 1e\+30/],
+    [["generate", "--temperature", "1e-40", "x"], /'1e-40' is invalid. Expected 0 \(greedy\), or 1e-30 to 1e\+30/],
+    [["train", "--temperature", "1e-40"], /^error: flags: temperature: expected at least 1e-30, found 1e-40$/m],
     [["train", "--num-prompts", "1e9"], /^error: flags: num_prompts: expected at most 65536, found 1000000000$/m],
     [
       ["train", "--num-prompts", "60000", "--num-generations", "60000"],

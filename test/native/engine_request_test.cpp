@@ -97,8 +97,9 @@ void bad_ones_are_refused() {
   refused("num_generations: expected 1 to 65536, found 65537", [](SampleRequest& r) { r.num_generations = 65537; });
   refused("max_completion_length: expected 1 or more, found 0", [](SampleRequest& r) { r.max_completion_length = 0; });
   const float infinity = std::numeric_limits<float>::infinity();
-  for (const float temperature : {-1.0F, infinity, 1e-40F, std::numeric_limits<float>::quiet_NaN()}) {
-    refused("temperature: expected 0 or more", [&](SampleRequest& r) { r.temperature = temperature; });
+  for (const float temperature : {-1.0F, infinity, 1e-40F, 1e31F, std::numeric_limits<float>::quiet_NaN()}) {
+    refused("temperature: expected 0, or 1e-30 to 1e+30, found ",
+            [&](SampleRequest& r) { r.temperature = temperature; });
   }
   for (const float top_p : {0.0F, 1.01F}) {
     refused("top_p: expected more than 0 and at most 1", [&](SampleRequest& r) { r.top_p = top_p; });

@@ -187,8 +187,9 @@ void bad_batches_are_refused() {
   refused("slot: expected that of its parent", [](ScoreBatch& batch) { batch.slots[2] = 1; });
   refused("slot: expected -1 to 1, found 2", [](ScoreBatch& batch) { batch.slots[7] = 2; });
   refused("slot: expected -1 to 1, found -2", [](ScoreBatch& batch) { batch.slots[7] = -2; });
-  for (const float temperature : {0.0F, -1.0F, 1e-40F, HUGE_VALF, std::nanf("")}) {
-    refused("temperature: expected a number above 0", [&](ScoreBatch& batch) { batch.temperatures[7] = temperature; });
+  for (const float temperature : {0.0F, -1.0F, 1e-40F, 1e31F, HUGE_VALF, std::nanf("")}) {
+    refused("temperature: expected 1e-30 to 1e+30, found ",
+            [&](ScoreBatch& batch) { batch.temperatures[7] = temperature; });
   }
   ScoreBatch longest;
   const int parent = add_sequence(longest, random_tokens(150, tiny.config.vocab, 1), -1, 0, false);
