@@ -26,7 +26,7 @@ export interface PlotOptions {
 export async function plotFolders({ folders, output, by, onWarning = () => {} }: PlotOptions): Promise<string[]> {
   const sources: Source[] = [];
   for (const folder of folders) sources.push(await openSource(folder));
-  const figures = await figuresOf(sources, by, onWarning);
+  const figures = await figuresOf(apart(sources), by, onWarning);
   if (figures.length === 0) {
     throw new TinyLoraError(
       "ERR_DATA",
@@ -56,6 +56,12 @@ async function figuresOf(
     ...CURVES.map((curve) => curveFigure(series, curve)),
   ];
   return figures.filter(({ rows }) => rows.length > 0);
+}
+
+/** Folders of the same name are called by their paths: one name would be one line. */
+function apart(sources: readonly Source[]): Source[] {
+  const shared = ({ name }: Source) => sources.filter((other) => other.name === name).length > 1;
+  return sources.map((source) => (shared(source) ? { ...source, name: source.folder } : source));
 }
 
 /** What can be given in place of a key over which nothing can be drawn. */

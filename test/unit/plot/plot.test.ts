@@ -235,6 +235,18 @@ describe("ablations", () => {
 });
 
 describe("curves", () => {
+  it("of runs whose folders have the same name are told apart by their paths", async () => {
+    const steps = (reward: number) => [1, 2].map((step) => ({ step, reward }));
+    const [a, b] = [join(folder, "a", "run"), join(folder, "b", "run")];
+    await writeRun(a, steps(0.25));
+    await writeRun(b, steps(0.5));
+    await plotFolders({ folders: [a, b], output: output() });
+    expect((await rows("reward")).map(({ series, mean }) => [series, mean])).toEqual([
+      ...[1, 2].map(() => [a, "0.25"]),
+      ...[1, 2].map(() => [b, "0.5"]),
+    ]);
+  });
+
   it("show runs side by side, and hold what they show as CSV", async () => {
     const lines = [1, 2].map((step) => ({ step, reward: step / 4, "completions/mean_length": 10 * step, kl: null }));
     const a = await writeRun(join(folder, "a"), [{ step: 0, "eval/lenient": 0.5 }, ...lines]);
