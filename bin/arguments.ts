@@ -17,8 +17,9 @@ export function countTo(most: number): (text: string) => number {
   };
 }
 
+/** Whole numbers from 1 with commas between them, each once. */
 export function parseCounts(text: string): number[] {
-  return text.split(",").map(parseCount);
+  return [...new Set(text.split(",").map(parseCount))];
 }
 
 /** Names with commas between them, at least one. */

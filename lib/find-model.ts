@@ -31,7 +31,12 @@ function modelIn(path: string): string {
   if (!existsSync(path))
     throw new TinyLoraError("ERR_FILE", `${path}: no such model: expected a folder or a .gguf file`);
   const trained = join(path, "model");
-  if (existsSync(join(path, "checkpoints")) && isHuggingFace(trained)) return trained;
+  if (existsSync(join(path, "checkpoints"))) {
+    if (isHuggingFace(trained)) return trained;
+    if (existsSync(join(path, "adapter", "adapter.json"))) {
+      throw new TinyLoraError("ERR_FILE", `${path}: expected a model, found a run that trained an adapter of one`);
+    }
+  }
   const files = ggufs(path);
   return !isHuggingFace(path) && files.length === 1 ? join(path, files[0]!) : path;
 }

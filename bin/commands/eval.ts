@@ -134,7 +134,10 @@ async function run(command: Command, options: Options): Promise<void> {
 }
 
 /** What can be wrong before anything is loaded. */
-function checkNames(command: Command, { benchmark, k, samples }: Options, config: TrainConfig): void {
+function checkNames(command: Command, { adapter, compare, benchmark, k, samples }: Options, config: TrainConfig): void {
+  if (compare === "base" && adapter === undefined) {
+    throw new TinyLoraError("ERR_USAGE", "--compare: base is what is evaluated without --adapter; give that too");
+  }
   const names = Object.keys(datasets);
   const unknown = benchmark?.find((name) => !names.includes(name));
   if (unknown !== undefined) {

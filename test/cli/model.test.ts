@@ -255,6 +255,20 @@ describe("with a model", () => {
     expect(code).toBe(1);
   });
 
+  it("refuses a run that trained an adapter as a model, and the base model compared with itself", async () => {
+    const run = join(folder, "adapted");
+    await ok([...train, "--max-steps", "1", "--run", run]);
+    const taken = await runCli(["info", "--model", run], { env });
+    expect(taken.stderr).toBe(`error: ${run}: expected a model, found a run that trained an adapter of one\n`);
+    expect(taken.code).toBe(1);
+    const same = await runCli(["eval", "--compare", "base", "--data", join(folder, "sums.jsonl")], { env });
+    expect(same.stderr).toBe("error: --compare: base is what is evaluated without --adapter; give that too\n");
+    expect(same.code).toBe(2);
+    const twice = ["--samples", "2", "--k", "2,2", "--split", "train", "--shots", "0", "--max-completion-length", "4"];
+    const told = await ok(["eval", "--data", join(folder, "sums.jsonl"), ...twice]);
+    expect(told.match(/pass@2/g)).toHaveLength(1);
+  });
+
   it("refuses another model's adapter, a run that is there, and flags that a resumed run has of its own", async () => {
     const run = join(folder, "mine");
     await ok([...train, "--max-steps", "1", "--run", run]);
