@@ -9,6 +9,7 @@ import { evalCommand } from "../../bin/commands/eval.js";
 import { exportCommand } from "../../bin/commands/export.js";
 import { generateCommand } from "../../bin/commands/generate.js";
 import { infoCommand } from "../../bin/commands/info.js";
+import { plotCommand } from "../../bin/commands/plot.js";
 import { scoreCommand } from "../../bin/commands/score.js";
 import { sweepCommand } from "../../bin/commands/sweep.js";
 import { sftCommand, trainCommand } from "../../bin/commands/train.js";
@@ -132,7 +133,10 @@ describe("eval", () => {
   it("gives one result of --data, and a list of --benchmark", async () => {
     const one = JSON.parse(await ok(evalCommand, "--data", "svamp", "--split", "train", "--json", ...short));
     expect(one).toMatchObject({ data: "svamp", split: "train", problems: 4, samples: 1, adapter: null });
-    expect(one.sampling).toMatchObject({ temperature: 0, limit: null, max_completion_length: 4 });
+    expect(one.sampling).toMatchObject({ temperature: 0, limit: null, max_completion_length: 4, shots: 0 });
+    const chance = ["top_p", "top_k", "min_p", "stop", "seed"];
+    const asked = ["prompt_style", "shots", "system", "suffix", "max_completion_length", ...chance, "dtype", "device"];
+    expect(Object.keys(one.sampling)).toEqual(["samples", "temperature", "limit", ...asked]);
     const both = ["--benchmark", "gsm8k,svamp", "--split", "train", "--limit", "2", ...short];
     const list = JSON.parse(await ok(evalCommand, ...both, "--json"));
     expect(list.map(({ data, problems }: { data: string; problems: number }) => [data, problems])).toEqual([
@@ -281,5 +285,10 @@ describe("sweep", () => {
       /^token_budget +parameters +base +learning_rate +accuracy\n +9( +-){4}\n +4096 +13 +0\.0 % +0\.01 +0\.0 %\n/m,
     );
     expect(stdout).toContain(`\n${to}/results.md\nplots: npx tinylora-native plot ${to}\n`);
+    const plot = await run(plotCommand, to, "--by", "token_budget");
+    expect(plot.stderr).toMatch(
+      /^error: by: token_budget: expected an option with two finished values in the sweep\n$/,
+    );
+    expect(plot.code).toBe(2);
   });
 });

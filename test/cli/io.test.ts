@@ -62,7 +62,11 @@ it("sets columns of numbers to the right, others to the left, and ends lines wit
       "",
     ].join("\n"),
   );
-  expect(table(["name", "size"], [["a", "unknown"]])).toBe("name  size\na     unknown\n");
+  const mixed = [
+    ["a", 7],
+    ["b", "unknown"],
+  ];
+  expect(table(["name", "size"], mixed)).toBe("name  size\na     7\nb     unknown\n");
 });
 
 it("quotes paths as a shell wants them", () => {

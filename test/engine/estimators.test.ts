@@ -222,6 +222,12 @@ describe("replay", () => {
     expect(replay.completions.differences).toEqual(["completion 1: digest, rewards"]);
     expect(replay.metrics.differences).toEqual([expect.stringMatching(/^reward: expected 9, found 0/)]);
     expect(replay.state.differences).toEqual([]);
+
+    const others = { engine, adapter: await makeTrained(engine, resolveConfig(base)), run: join(folder, "changed") };
+    const taught = await replayStep({ ...others, step: 2, rewards: { digits: (text: string) => text.length % 3 } });
+    expect(taught.same).toBe(false);
+    expect(taught.state.differences).toEqual(["v", "optimiser", "gradient"]);
+    expect(taught.metrics.differences).toContainEqual(expect.stringMatching(/^reward: expected 9, found \d/));
   });
 
   it("refuses a step that is not there, another model, another instruction set, and runs without states", async () => {

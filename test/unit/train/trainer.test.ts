@@ -207,6 +207,19 @@ describe("GrpoTrainer", () => {
     ]);
   });
 
+  it("tells the noise of the gradient at the policy that sampled, whatever is made of the batch then", async () => {
+    const noise = async (num_iterations: number) => {
+      const seen: StepReport["metrics"][] = [];
+      await makeTrainer({ config: { num_iterations, max_steps: 1, eval_steps: 0 } }).train({
+        onStep: ({ metrics }) => void seen.push(metrics),
+      });
+      return ["variance", "squared_norm", "noise_scale"].map((key) => seen[0]![`gradient/${key}`]);
+    };
+    const [variance, ...rest] = await noise(1);
+    expect(variance).toBeGreaterThan(0);
+    expect(await noise(3)).toEqual([variance, ...rest]);
+  });
+
   it("tells how far a step is: completions, passes, evaluated problems", async () => {
     const told: string[] = [];
     await makeTrainer({ config: { max_steps: 1, eval_steps: 1, token_budget: 30 } }).train({
