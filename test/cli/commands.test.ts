@@ -2,7 +2,6 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { benchCommand } from "../../bin/commands/bench.js";
 import { evalCommand } from "../../bin/commands/eval.js";
@@ -13,9 +12,9 @@ import { plotCommand } from "../../bin/commands/plot.js";
 import { scoreCommand } from "../../bin/commands/score.js";
 import { sweepCommand } from "../../bin/commands/sweep.js";
 import { sftCommand, trainCommand } from "../../bin/commands/train.js";
-import { exitCode, report } from "../../bin/exit.js";
 import { Adapter, describeModel, Engine } from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
+import { ok, run } from "./in-process.js";
 import { lines, ROOT } from "./run.js";
 
 let folder: string;
@@ -44,35 +43,6 @@ afterAll(async () => {
   vi.unstubAllEnvs();
   await rm(folder, { recursive: true });
 });
-
-/** As the command line runs it, but that help and commander's own errors are not told. */
-async function run(add: (program: Command) => void, ...args: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const spies = [
-    vi.spyOn(process.stdout, "write").mockImplementation((text) => out.push(String(text)) > 0),
-    vi.spyOn(console, "log").mockImplementation((line = "") => void out.push(`${line}\n`)),
-    vi.spyOn(console, "error").mockImplementation((line) => void err.push(`${line}\n`)),
-  ];
-  let code = 0;
-  try {
-    const program = new Command("tinylora-native").exitOverride().configureOutput({ writeErr: () => {} });
-    add(program);
-    await program.parseAsync([program.commands[0]!.name(), ...args], { from: "user" });
-  } catch (error) {
-    report(error);
-    code = exitCode(error);
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-  return { code, stdout: out.join(""), stderr: err.join("") };
-}
-
-async function ok(add: (program: Command) => void, ...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await run(add, ...args);
-  expect(code, stderr).toBe(0);
-  return stdout;
-}
 
 describe("info", () => {
   it("counts what full fine-tuning trains, and its bytes", async () => {
@@ -108,6 +78,7 @@ describe("info", () => {
       / 4 trained numbers \(1 tie group\), 16 bytes in fp32; 2 modules of 2,048 weights; [\d,]+ frozen/,
     );
     expect(text).toMatch(/\n {2}module +count +out x in +groups +frozen\n {2}q_proj +2 +32 x 32 +1 +\d+\n\nMachine/);
+    expect(text).toMatch(/\nMachine {2}.*, \d+ cores\n {2}instruction sets .*; devices cpu, /);
     expect(await ok(infoCommand, "--tying", "none")).toContain("(14 tie groups)");
     expect(await ok(infoCommand, "--adapter", "lora_xs")).toMatch(/\nAdapter {2}lora_xs, r 2, u 4, .*, P unit\n/);
   });
@@ -122,7 +93,9 @@ describe("info", () => {
     const lora = join(folder, "lora");
     await Adapter.create(engine, { kind: "lora", r: 2 }).save(lora);
     expect(await ok(infoCommand, "--adapter", lora)).toMatch(
-      new RegExp(` weights\n {2}base model ${engine.fingerprint}, scale [\\d.]+\n {2}module +count +out x in\n`),
+      new RegExp(
+        ` numbers in A and B, [\\d,]+ bytes in fp32; 14 modules of [\\d,]+ weights\n {2}base model ${engine.fingerprint}, scale [\\d.]+\n {2}module +count +out x in\n`,
+      ),
     );
   });
 });
@@ -195,6 +168,16 @@ describe("export", () => {
     expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("merged: expected no such folder yet")]);
   });
 
+  it("writes plain LoRA over what was there, and says what rounding does", async () => {
+    const adapter = String(Adapter.create(engine, { u: 2 }).withVector(Float32Array.of(0.5, -0.25)));
+    for (let time = 0; time < 2; time++) {
+      const args = ["--adapter", adapter, "--threads", "1", "--output", join(folder, "plain")];
+      const { code, stderr } = await run(exportCommand, ...args);
+      expect(stderr).toMatch(/^rounded to bf16, as an engine may do, the update moves by \d\.\d{3} % at most\n$/);
+      expect(code).toBe(0);
+    }
+  });
+
   it("names a file of llama.cpp by its ending", async () => {
     const adapter = String(Adapter.create(engine, { u: 1 }));
     const args = ["--adapter", adapter, "--format", "gguf", "--output", join(folder, "lora.bin")];
@@ -214,9 +197,11 @@ it("generate reads --system before the prompt", async () => {
 
 it("score reads one file and writes another, and names the place of what is wrong", async () => {
   const [input, output] = [join(folder, "texts.json"), join(folder, "scores.json")];
-  await writeFile(input, '["ab", [97, 98]]');
+  const roles = ["system", "user", "assistant"].map((role) => ({ role, content: role }));
+  await writeFile(input, JSON.stringify(["ab", [97, 98], roles]));
   expect(await ok(scoreCommand, "--input", input, "--output", output, "--threads", "1")).toBe("");
-  const [text, ids] = JSON.parse(await readFile(output, "utf8"));
+  const [text, ids, chat] = JSON.parse(await readFile(output, "utf8"));
+  expect(chat.tokens.length).toBeGreaterThan("system, user, assistant".length);
   expect(ids).toEqual(text);
   expect(text).toMatchObject({ tokens: [97, 98], logprobs: [null, expect.any(Number)] });
   await writeFile(input, '["ab", ["a"]]');
@@ -248,8 +233,9 @@ describe("train", () => {
     expect(few.stdout).toMatch(
       /^step 1\/1 {2}loss [\d.]+ {2}grad [\d.e-]+ {2}s [\d.e-]+\nadapter .*few\/adapter\n {8}tl1-\S+\n$/,
     );
-    const many = ["--u", "200", "--run", join(folder, "many"), "--threads", "1"];
-    expect(await ok(sftCommand, ...common, ...many)).toMatch(/\nadapter .*many\/adapter\n$/);
+    const many = ["--u", "200", "--max-steps", "10", "--run", join(folder, "many"), "--threads", "1"];
+    const text = await ok(sftCommand, ...common, ...many);
+    expect(text).toMatch(/^step {2}1\/10 {2}loss [\s\S]*\nstep 10\/10 {2}loss .*\nadapter .*many\/adapter\n$/);
   });
 });
 
