@@ -187,12 +187,29 @@ describe("export", () => {
   });
 });
 
-it("generate reads --system before the prompt", async () => {
-  const answer = (...system: string[]) =>
-    ok(generateCommand, "--temperature", "0", "--max-completion-length", "8", "--threads", "1", ...system, "hello");
-  const plain = await answer();
-  expect(plain).toMatch(/.\n$/);
-  expect(await answer("--system", "Be brief, and sum.")).not.toBe(plain);
+describe("generate", () => {
+  const answer = (...flags: string[]) =>
+    ok(generateCommand, "--max-completion-length", "8", "--threads", "1", ...flags, "hello");
+
+  it("reads --system before the prompt", async () => {
+    const plain = await answer("--temperature", "0");
+    expect(plain).toMatch(/.\n$/);
+    expect(await answer("--temperature", "0", "--system", "Be brief, and sum.")).not.toBe(plain);
+  });
+
+  it("takes the likeliest tokens where flags of sampling leave no other", async () => {
+    const plain = await answer("--temperature", "0");
+    for (const seed of ["1", "2"]) expect(await answer("--seed", seed)).not.toBe(plain);
+    for (const flags of [
+      ["--top-k", "1"],
+      ["--top-p", "1e-6"],
+      ["--min-p", "1"],
+      ["--temperature", "1e-3"],
+    ]) {
+      expect(await answer(...flags), flags[0]).toBe(plain);
+    }
+    expect(await answer("--temperature", "0", "--stop", plain.slice(2, 4))).not.toContain(plain.slice(4));
+  });
 });
 
 it("score reads one file and writes another, and names the place of what is wrong", async () => {
@@ -236,6 +253,21 @@ describe("train", () => {
     const many = ["--u", "200", "--max-steps", "10", "--run", join(folder, "many"), "--threads", "1"];
     const text = await ok(sftCommand, ...common, ...many);
     expect(text).toMatch(/^step {2}1\/10 {2}loss [\s\S]*\nstep 10\/10 {2}loss .*\nadapter .*many\/adapter\n$/);
+  });
+
+  it("names the folder of a run after its data and the time, where none is given", async () => {
+    const data = join(folder, "some.sums.jsonl");
+    await writeFile(data, JSON.stringify({ question: "1 + 1?", solution: "2", answer: "2" }));
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      const few = ["--data", data, "--shots", "0", "--num-prompts", "1", "--max-steps", "1", "--eval-steps", "0"];
+      const { code, stderr } = await run(sftCommand, ...few, "--threads", "1");
+      expect(code, stderr).toBe(0);
+      expect(stderr).toMatch(/^training tinylora on .*: runs\/some\.sums-20\d{6}-\d{6}\n$/);
+    } finally {
+      process.chdir(before);
+    }
   });
 });
 
