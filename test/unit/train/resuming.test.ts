@@ -102,6 +102,14 @@ describe("resuming", () => {
     const options = { engine: policy, adapter: policy.adapter(), data, rewards: { sevens }, run: longer, resume: true };
     await new GrpoTrainer({ ...options, config: { max_steps: 4 } }).train();
     expect(await newest(longer, 4)).toBe(await newest(straight, 4));
+
+    // A run that is finished makes no step, but leaves the engine with what it trained, as every run does.
+    const after = new FakePolicy();
+    const again = { ...options, engine: after, adapter: after.adapter() };
+    const { adapter, step } = await new GrpoTrainer(again).train();
+    expect([step, after.sampled]).toEqual([4, 0]);
+    expect(after.vector).toEqual(adapter.v);
+    expect(after.vector).toEqual(policy.vector);
   });
 
   it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {
