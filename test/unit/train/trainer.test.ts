@@ -207,6 +207,17 @@ describe("GrpoTrainer", () => {
     ]);
   });
 
+  it("evaluates and reports the v that a step made, and the first one before", async () => {
+    const policy = new FakePolicy();
+    const [evaluated, reported]: [Float32Array[], Float32Array[]] = [[], []];
+    await makeTrainer({ policy, config: { max_steps: 3, eval_steps: 2 } }).train({
+      onProgress: ({ phase, done }) => void (phase === "evaluation" && done === 1 && evaluated.push(policy.vector)),
+      onStep: () => void reported.push(policy.vector),
+    });
+    expect(evaluated).toEqual([0, 2, 3].map((step) => reported[step]));
+    expect(new Set(reported.map(String)).size).toBe(4);
+  });
+
   it("tells the noise of the gradient at the policy that sampled, whatever is made of the batch then", async () => {
     const noise = async (num_iterations: number) => {
       const seen: StepReport["metrics"][] = [];
