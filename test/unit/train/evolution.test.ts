@@ -93,6 +93,7 @@ describe("evolution strategies", () => {
       v_norm: expect.closeTo(Math.hypot(...v), 6),
       num_tokens: 4000 * 2,
     });
+    expect(Math.hypot(...result.state.lastGradient!)).toBeCloseTo(result.metrics.grad_norm!, 10);
     const scores = result.sequences.map(({ completion }) => completion.rewards[0]!);
     expect(result.metrics.reward).toBeCloseTo(scores.reduce((sum, score) => sum + score, 0) / 4000, 10);
   });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
+import { arithmeticOf } from "../../../lib/train/run.js";
 import { GrpoTrainer } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 import { data, makeTrainer, metricsOf, newest, sevens } from "./small-run.js";
@@ -12,6 +13,17 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
+
+it("knows the arithmetic of a device by all but its threads", () => {
+  const devices = [
+    "cpu (avx512-bf16, 2 threads)",
+    "cpu (avx2, 1 thread)",
+    "reference (16 threads)",
+    "cuda (NVIDIA H200)",
+  ];
+  const found = ["cpu (avx512-bf16)", "cpu (avx2)", "reference", "cuda (NVIDIA H200)"];
+  expect(devices.map(arithmeticOf)).toEqual(found);
+});
 
 describe("resuming", () => {
   it.each<[string, TrainOptions]>([
