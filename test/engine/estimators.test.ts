@@ -107,6 +107,14 @@ describe.each(estimators)("%s", (name, options) => {
   });
 });
 
+it("tells how noisy the gradient is of up to 128 numbers, of which that costs nothing", async () => {
+  const few: TrainOptions = { max_steps: 1, eval_steps: 0, num_prompts: 2, num_generations: 2 };
+  for (const u of [128, 129]) {
+    const [line] = await readMetrics(await train(`noise-${u}`, { ...few, u }));
+    expect("gradient/variance" in line!).toBe(u === 128);
+  }
+});
+
 describe("the gradient of v by completion", () => {
   it("adds up to that of the pass back from the loss", async () => {
     const on = await Engine.load(model, { dtype: "fp32", threads: 2 });
