@@ -210,7 +210,7 @@ describe("replay", () => {
   });
 
   it("makes a step of a schedule again after the run was made longer", async () => {
-    const cosine: TrainOptions = { lr_scheduler_type: "cosine", warmup_steps: 1, max_steps: 3, eval_steps: 0 };
+    const cosine: TrainOptions = { lr_scheduler_type: "cosine", warmup_steps: 2, max_steps: 3, eval_steps: 0 };
     await train("longer", cosine);
     await train("longer", { ...cosine, max_steps: 4 }, { resume: true });
     for (const step of [1, 3, 4]) expect(await again("longer", step), `step ${step}`).toMatchObject({ same: true });
@@ -281,6 +281,11 @@ describe("replay", () => {
       own.dispose();
     }
     await cp(join(folder, name), join(folder, "broken"), { recursive: true });
+    const options = join(folder, "broken", "config.json");
+    const text = await readFile(options, "utf8");
+    await writeFile(options, text.replace('"optim": "adamw"', '"optim": "sgd"'));
+    await expect(again("broken", 1)).rejects.toThrow(/^.*optim: expected the moments of sgd \(5 numbers\), found/);
+    await writeFile(options, text);
     await appendFile(join(folder, "broken", "states.jsonl"), "{}\n");
     await expect(again("broken", 1)).rejects.toThrow(/states\.jsonl: line 5: not a state/);
   });
