@@ -107,6 +107,10 @@ describe("evolution strategies", () => {
     for (const [i, value] of one.v.entries()) expect(value).toBeCloseTo(both.v[i]! / 2, 5);
     expect(Math.hypot(...one.v)).toBeGreaterThan(0);
     expect(one.result.metrics["completions/clipped_ratio"]).toBe(0.5);
+    // Those that are cut, not the others.
+    expect(one.result.sequences.map(({ masked }) => masked)).toEqual([false, true]);
+    expect(one.result.sequences.map(({ completion }) => completion.truncated)).toEqual([false, true]);
+    expect(both.result.sequences.map(({ masked }) => masked)).toEqual([false, false]);
   });
 
   it("are given up while they are attached", async () => {
