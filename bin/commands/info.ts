@@ -64,7 +64,7 @@ export function infoCommand(program: Command): void {
 
 async function run(command: Command, options: Options): Promise<void> {
   const kind = KINDS.find((name) => name === options.adapter);
-  const config = resolveConfig({ ...givenFields(command), ...(kind ? { adapter: kind } : {}) }, "flags");
+  const config = resolveConfig({ ...givenFields(command), adapter: kind }, "flags");
   const adapter = kind ? undefined : await loadAdapter(options.adapter);
   const model = await describeModel(findModel(config.model));
   const spec = adapter?.spec ?? adapterOptions(config);

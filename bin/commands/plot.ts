@@ -24,7 +24,7 @@ export function plotCommand(program: Command): void {
       const paths = await plotFolders({
         folders,
         output: output ?? join(folders[0]!, "plots"),
-        ...(by ? { by } : {}),
+        by,
         onWarning: (message) => console.error(`warning: ${message}`),
       });
       for (const path of paths) console.log(`${path}.svg  .png  .csv`);

@@ -104,7 +104,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
       console.log(`before  ${accuracy(before)} of ${before.problems} held-out problems right (greedy)\n`);
 
       const progress = new Progress("training", " steps");
-      const trainer = new GrpoTrainer({ engine, adapter, data, config, ...(run === undefined ? {} : { run }) });
+      const trainer = new GrpoTrainer({ engine, adapter, data, config, run });
       const result = await trainer
         .train({ signal, onStep: (report) => show(report, progress) })
         .finally(() => progress.stop());

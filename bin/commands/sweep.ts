@@ -67,7 +67,7 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
       sweep: file,
       folder,
       changes,
-      ...(flags.population === undefined ? {} : { population: flags.population }),
+      population: flags.population,
       signal,
       onMember: (report) => {
         progress.member(report);

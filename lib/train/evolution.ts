@@ -31,7 +31,6 @@ export async function evolutionStep(
   if (!(center instanceof Adapter))
     throw new TinyLoraError("ERR_CONFIG", "estimator: expected an adapter that trains v");
 
-  trainable.use(state.optimizer);
   const perturbed = perturbation(center.v.length, step, config);
   const samplers = setMembers(policy, center.v, perturbed);
   const { sequences, advantages, tokens } = await gather(context, state, samplers, clock, signal);

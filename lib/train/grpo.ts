@@ -47,8 +47,9 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     if (iteration > 0) trainable.use(optimizer);
     const told = iteration === 0 ? trainable.parts : "none";
     const parts = new GradientParts(told, trainable.parameters, groups);
-    const own = iteration === 0 ? passes : passes.filter(learns);
-    rows += await clock.time("training", () => addGradients(context, own, reference, batch, statistics, parts, signal));
+    rows += await clock.time("training", () =>
+      addGradients(context, passes, reference, batch, statistics, parts, signal),
+    );
     if (told !== "none") noise = noiseScale(parts.shares());
     last = trainable.update(optimizer, rate, parts.estimate(sequences));
     optimizer = last.state;

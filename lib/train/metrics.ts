@@ -31,7 +31,7 @@ export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, na
   return metrics;
 }
 
-/** Sums over the tokens of a step. A pass that is left out of a later iteration counts with sums of 0. */
+/** Sums over the tokens of a step. */
 export class PassStatistics {
   readonly #batch: Denominators;
   /** What has a ratio: tokens that are not masked, or sequences. */

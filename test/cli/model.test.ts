@@ -232,8 +232,14 @@ describe("with a model", () => {
     await writeFile(path, (await readFile(path, "utf8")).replace(/"digest":"./, '"digest":"x'));
     const changed = await runCli(["replay", run, "--step", "1"], { env });
     expect(changed.stdout).toContain("    completion 1: digest\n");
+    expect(changed.stdout).toMatch(/\n {2}metrics +(\d+) compared \(of the step\): all the same\n/);
     expect(changed.stderr).toContain("step 1 differs from what the run kept");
     expect(changed.code).toBe(1);
+    await writeFile(join(run, "metrics.jsonl"), '{"step":1}\n');
+    const { stdout } = await runCli(["replay", run, "--step", "1"], { env });
+    const [, compared] = /\n {2}metrics +(\d+) compared \(of the step\): \1 differ\n/.exec(stdout)!;
+    expect(stdout.match(/^ {4}\S+: expected undefined, found \S+$/gm)).toHaveLength(5);
+    expect(stdout).toContain(`\n    and ${Number(compared) - 5} more\n`);
 
     const sft = join(folder, "lessons");
     const lessons = ["sft", "--data", join(folder, "sums.jsonl"), "--num-prompts", "2", "--eval-steps", "0"];

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Progress } from "../../bin/progress.js";
 import { lines, runCli } from "./run.js";
@@ -40,6 +41,19 @@ describe("progress without a terminal", () => {
     expect(said).toHaveLength(3);
   });
 
+  it("tells hours, large numbers and what was done before, as of a run that is resumed", () => {
+    const progress = new Progress("training", " steps", 1_000);
+    vi.advanceTimersByTime(10_000);
+    progress.update(1_001, 2_500_000);
+    vi.advanceTimersByTime(20_000);
+    expect(said).toEqual(["training: 1k of 2.5M steps, 0 %, 0:30 so far, 6941 h 39 min left"]);
+    vi.advanceTimersByTime(3600_000 - 30_000);
+    progress.update(2_000, 3_000);
+    vi.advanceTimersByTime(30_000);
+    expect(said.at(-1)).toBe("training: 2k of 3k steps, 67 %, 1 h 0 min so far, 59:30 left");
+    progress.stop();
+  });
+
   it("says that something goes on before anything is known of it, and after it began anew", () => {
     const progress = new Progress("loading", "B");
     vi.advanceTimersByTime(60_000);
@@ -50,6 +64,54 @@ describe("progress without a terminal", () => {
     progress.restart();
     vi.advanceTimersByTime(30_000);
     expect(said[3]).toBe("loading: 0:30 so far");
+    progress.stop();
+  });
+});
+
+describe("progress on a terminal", () => {
+  /** What a terminal shows: lines between the letters that move the cursor. */
+  function terminal(): { shown: () => string[] } {
+    const stream = Object.assign(new PassThrough(), {
+      ...{ isTTY: true, columns: 200, cursorTo: () => true, moveCursor: () => true, clearLine: () => true },
+    });
+    let written = "";
+    stream.on("data", (chunk: Buffer) => {
+      written += chunk;
+    });
+    vi.spyOn(process, "stderr", "get").mockReturnValue(stream as never);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken away
+    const shown = () => written.split(/(?:\u001b\[[?\d;]*[A-Za-z]|[\r\n])+/).filter((line) => line.trim() !== "");
+    return { shown };
+  }
+
+  it("is a bar with its share, its rate and the time left, and no lines", () => {
+    const { shown } = terminal();
+    const progress = new Progress("training", " steps");
+    vi.advanceTimersByTime(120_000);
+    expect(shown()).toEqual([]);
+    progress.update(0, 8);
+    expect(shown().at(-1)).toBe(`training [${" ".repeat(24)}]   0 %  `);
+    vi.advanceTimersByTime(120_000);
+    progress.update(3, 8, "reward 0.5");
+    vi.advanceTimersByTime(1_000);
+    expect(shown().at(-1)).toMatch(/^training \[={9} {15}\] {2}38 % {2}0\.0125 steps\/s {2}6:39 left {2}reward 0\.5$/);
+    progress.update(3, 0); // of nothing there is no share
+    vi.advanceTimersByTime(1_000);
+    expect(shown().at(-1)).toContain("38 %");
+    progress.stop();
+    const before = shown().length;
+    vi.advanceTimersByTime(120_000);
+    expect(shown()).toHaveLength(before);
+    expect(said).toEqual([]);
+  });
+
+  it("takes a total that grew", () => {
+    const { shown } = terminal();
+    const progress = new Progress("loading", "B");
+    progress.update(1, 2);
+    progress.update(2, 8_000);
+    vi.advanceTimersByTime(1_000);
+    expect(shown().at(-1)).toContain(`[${" ".repeat(24)}]   0 %`);
     progress.stop();
   });
 });

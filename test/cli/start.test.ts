@@ -28,6 +28,7 @@ it("`npm start` shows the gain of the embedded model while it trains, and the nu
   expect(code).toBe(0);
   expect(stdout).toMatch(/^before {2}\d\d\.\d % of 200 held-out problems right \(greedy\)$/m);
   expect(stdout).toMatch(/^step {3}1\/3 {2}right while sampling \d+\.\d %$/m);
+  expect(stdout).not.toMatch(/^step {3}2\/3/m); // without a terminal: the first, every fifth, and what is evaluated
   expect(stdout).toMatch(/^step {3}3\/3 {2}right while sampling \d+\.\d %, held-out \d+\.\d %$/m);
   expect(stdout).toMatch(/^after {3}\d+\.\d % \(before \d\d\.\d %\), \d+ s in all$/m);
   expect(stdout).not.toContain("NaN");

@@ -251,6 +251,7 @@ describe("help", () => {
     }
     expect(stdout).toMatch(/--learning-rate <number>\s+largest learning rate \(default: /);
     expect(stdout).toContain(`built-in rewards (${Object.keys(rewards).join(", ")})`);
+    expect(stdout).not.toMatch(/\(default:\s*\)/);
     expect(stdout).toMatch(/--mask-truncated-completions \[true\|false\]/);
     for (const section of ["Model:", "Data:", "Reward:", "Adapter:", "Sampling:", "Loss:", "Optimiser:", "Run:"]) {
       expect(stdout).toContain(section);

@@ -107,6 +107,14 @@ describe.each(estimators)("%s", (name, options) => {
   });
 });
 
+it("tells how noisy the gradient is of up to 128 numbers, of which that costs nothing", async () => {
+  const few: TrainOptions = { max_steps: 1, eval_steps: 0, num_prompts: 2, num_generations: 2 };
+  for (const u of [128, 129]) {
+    const [line] = await readMetrics(await train(`noise-${u}`, { ...few, u }));
+    expect("gradient/variance" in line!).toBe(u === 128);
+  }
+});
+
 describe("the gradient of v by completion", () => {
   it("adds up to that of the pass back from the loss", async () => {
     const on = await Engine.load(model, { dtype: "fp32", threads: 2 });
@@ -202,7 +210,7 @@ describe("replay", () => {
   });
 
   it("makes a step of a schedule again after the run was made longer", async () => {
-    const cosine: TrainOptions = { lr_scheduler_type: "cosine", warmup_steps: 1, max_steps: 3, eval_steps: 0 };
+    const cosine: TrainOptions = { lr_scheduler_type: "cosine", warmup_steps: 2, max_steps: 3, eval_steps: 0 };
     await train("longer", cosine);
     await train("longer", { ...cosine, max_steps: 4 }, { resume: true });
     for (const step of [1, 3, 4]) expect(await again("longer", step), `step ${step}`).toMatchObject({ same: true });
@@ -233,6 +241,12 @@ describe("replay", () => {
     expect(replay.completions.differences).toEqual(["completion 1: digest, rewards"]);
     expect(replay.metrics.differences).toEqual([expect.stringMatching(/^reward: expected 9, found 0/)]);
     expect(replay.state.differences).toEqual([]);
+
+    const others = { engine, adapter: await makeTrained(engine, resolveConfig(base)), run: join(folder, "changed") };
+    const taught = await replayStep({ ...others, step: 2, rewards: { digits: (text: string) => text.length % 3 } });
+    expect(taught.same).toBe(false);
+    expect(taught.state.differences).toEqual(["v", "optimiser", "gradient"]);
+    expect(taught.metrics.differences).toContainEqual(expect.stringMatching(/^reward: expected 9, found \d/));
   });
 
   it("refuses a step that is not there, another model, another instruction set, and runs without states", async () => {
@@ -284,6 +298,11 @@ describe("replay", () => {
     await expect(again("gap", 2)).rejects.toThrow(/expected the state before step 2, but that line \(step 1\) is lost/);
     expect(await again("gap", 3)).toMatchObject({ same: true });
     await cp(join(folder, name), join(folder, "broken"), { recursive: true });
+    const options = join(folder, "broken", "config.json");
+    const text = await readFile(options, "utf8");
+    await writeFile(options, text.replace('"optim": "adamw"', '"optim": "sgd"'));
+    await expect(again("broken", 1)).rejects.toThrow(/^.*optim: expected the moments of sgd \(5 numbers\), found/);
+    await writeFile(options, text);
     await appendFile(join(folder, "broken", "states.jsonl"), "{}\n");
     await expect(again("broken", 1)).rejects.toThrow(/states\.jsonl: line 5: not a state/);
   });

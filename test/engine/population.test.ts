@@ -8,6 +8,7 @@ import {
   GrpoTrainer,
   makeTrained,
   Population,
+  type PopulationMember,
   type Reward,
   resolveConfig,
   SftTrainer,
@@ -160,7 +161,10 @@ describe("a member that fails", () => {
     }
   });
 
-  it("while the gradient is its turn lets the others go on", async () => {
+  it.each<[string, (member: PopulationMember) => unknown]>([
+    ["leaves", (member) => member.leave()],
+    ["goes back to the v before", (member) => member.setVector(0, new Float32Array(13))],
+  ])("while the gradient is its turn lets the others go on when it %s", async (_, end) => {
     const [first, second] = await Population.attach(engine, [Adapter.create(engine), Adapter.create(engine)]);
     const batch = {
       tokens: Int32Array.of(1, 2, 3),
@@ -176,7 +180,7 @@ describe("a member that fails", () => {
     const waiting = second!.forward(batch).then(() => order.push("second"));
     await first!.backward(new Float32Array(3).fill(1));
     order.push("first");
-    first!.leave();
+    end(first!);
     await waiting;
     expect(order).toEqual(["first", "second"]);
     await second!.backward(new Float32Array(3).fill(0));

@@ -1,10 +1,11 @@
 // Every kind of trained numbers by GRPO and by SFT: a run that is stopped and goes on ends with the same bits, for any
 // number of threads, and what it leaves can be used.
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Adapter } from "../../lib/adapter/adapter.js";
+import { decodeSafetensors, encodeSafetensors, floatTensor } from "../../lib/adapter/safetensors.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
 import { Engine } from "../../lib/engine.js";
 import { type Method, MODEL, metricsOf, productOf, type Train, trainGolden } from "./golden-run.js";
@@ -117,15 +118,31 @@ it("a LoRA adapter's files give the trained model's log-probabilities", async ()
   expect(await score(Adapter.create(engine, { kind: "lora", r: 2 }))).not.toEqual(trained);
 });
 
-it("a broken weights file in the newest checkpoint is passed over", async () => {
-  await train("SFT", { adapter: "full" }, { run: "broken", stop: 3 });
-  const file = join(folder, "broken", "checkpoints", "step-3", "weights.safetensors");
-  const bytes = await readFile(file);
-  bytes[bytes.length - 1]! ^= 1;
-  await writeFile(file, bytes);
-  await train("SFT", { adapter: "full" }, { run: "broken", resume: true });
-  await train("SFT", { adapter: "full" }, { run: "straight" });
-  expect(await metrics("broken")).toEqual(await metrics("straight"));
+it.each<[string, (weights: (step: number) => string) => Promise<void>]>([
+  [
+    "broken",
+    async (weights) => {
+      const bytes = await readFile(weights(3));
+      bytes[bytes.length - 1]! ^= 1;
+      await writeFile(weights(3), bytes);
+    },
+  ],
+  ["another step's", (weights) => copyFile(weights(2), weights(3))],
+  [
+    "of other shapes",
+    async (weights) => {
+      const { tensors, metadata } = decodeSafetensors(await readFile(weights(3)), weights(3));
+      const others = [...tensors.keys()].map((name) => [name, floatTensor(Float32Array.of(0), [1])] as const);
+      await writeFile(weights(3), encodeSafetensors(new Map(others), metadata));
+    },
+  ],
+])("a weights file in the newest checkpoint that is %s is passed over", async (_, spoil) => {
+  const full: TrainOptions = { adapter: "full", save_steps: 1 };
+  await train("SFT", full, { run: "spoilt", stop: 3 });
+  await spoil((step) => join(folder, "spoilt", "checkpoints", `step-${step}`, "weights.safetensors"));
+  await train("SFT", full, { run: "spoilt", resume: true });
+  await train("SFT", full, { run: "straight" });
+  expect(await metrics("spoilt")).toEqual(await metrics("straight"));
 });
 
 it("a loss that is not finite stops the run with the checkpoint as it was", async () => {

@@ -93,6 +93,7 @@ describe("evolution strategies", () => {
       v_norm: expect.closeTo(Math.hypot(...v), 6),
       num_tokens: 4000 * 2,
     });
+    expect(Math.hypot(...result.state.lastGradient!)).toBeCloseTo(result.metrics.grad_norm!, 10);
     const scores = result.sequences.map(({ completion }) => completion.rewards[0]!);
     expect(result.metrics.reward).toBeCloseTo(scores.reduce((sum, score) => sum + score, 0) / 4000, 10);
   });
@@ -106,6 +107,10 @@ describe("evolution strategies", () => {
     for (const [i, value] of one.v.entries()) expect(value).toBeCloseTo(both.v[i]! / 2, 5);
     expect(Math.hypot(...one.v)).toBeGreaterThan(0);
     expect(one.result.metrics["completions/clipped_ratio"]).toBe(0.5);
+    // Those that are cut, not the others.
+    expect(one.result.sequences.map(({ masked }) => masked)).toEqual([false, true]);
+    expect(one.result.sequences.map(({ completion }) => completion.truncated)).toEqual([false, true]);
+    expect(both.result.sequences.map(({ masked }) => masked)).toEqual([false, false]);
   });
 
   it("are given up while they are attached", async () => {

@@ -144,6 +144,18 @@ describe("failures", () => {
     expect((await skipping.train({ onWarning: (m) => void warnings.push(m) })).step).toBe(4);
     const leftOut = expect.stringMatching(/^1 problems left out, the first: long: /);
     expect(warnings).toEqual([leftOut, leftOut]);
+    const none = makeTrainer({
+      ...options,
+      data: { ...data, train: [long] },
+      run: join(folder, "d"),
+      config: { skip_bad: true },
+    });
+    await expect(none.train()).rejects.toThrow(/^long: the prompt's 250 tokens/);
+    // What is never evaluated is not looked at.
+    const config = { skip_bad: true, eval_steps: 0, max_steps: 1 };
+    const trained = makeTrainer({ ...evaluated, run: join(folder, "c"), config });
+    await trained.train({ onWarning: (message) => void warnings.push(message) });
+    expect(warnings).toHaveLength(3);
   });
 
   it("tells that an answer is rewarded and a problem has none", async () => {

@@ -3,6 +3,8 @@ import { resolveConfig } from "../../../lib/config/config.js";
 import { randomUniform } from "../../../lib/data/philox.js";
 import { fisherMatrix, naturalDirection, solveCholesky } from "../../../lib/train/natural.js";
 import { initialState, update } from "../../../lib/train/optimizer.js";
+import { makeTrainable } from "../../../lib/train/trainable.js";
+import { FakePolicy } from "./fake-policy.js";
 
 const vector = (n: number, stream: number) =>
   Float64Array.from({ length: n }, (_, i) => 2 * randomUniform(5, "init", stream, i) - 1);
@@ -95,4 +97,18 @@ describe("update", () => {
     const state = initialState(new Float32Array(2), options);
     expect(() => update(state, Float64Array.of(1, 1), 1, options)).toThrow(/expected a Fisher matrix/);
   });
+});
+
+it("a step is cut to max_grad_norm as the Fisher matrix measures it, not by the gradient's own length", () => {
+  const policy = new FakePolicy();
+  const gradient = Float64Array.of(3, 4, 0, 0, 0);
+  const scores = Array.from({ length: 5 }, (_, i) => Float64Array.from({ length: 5 }, (_, j) => (i === j ? 100 : 0)));
+  const stepOf = (max_grad_norm: number) => {
+    const trainable = makeTrainable(policy, policy.adapter(), resolveConfig({ optim: "natural", max_grad_norm }));
+    return trainable.update(trainable.firstState(), 1, { gradient, scores, tokens: 5 });
+  };
+  const [free, loose, tight] = [stepOf(0), stepOf(1), stepOf(0.01)]; // by the matrix it is about 0.1 long
+  expect(loose.state.master).toEqual(free.state.master);
+  for (const { norm, gradient: used } of [free, loose, tight]) expect([norm, used]).toEqual([5, gradient]);
+  expect(Math.hypot(...tight.state.master)).toBeLessThan(Math.hypot(...free.state.master) / 5);
 });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
+import { arithmeticOf } from "../../../lib/train/run.js";
 import { GrpoTrainer } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 import { data, makeTrainer, metricsOf, newest, sevens } from "./small-run.js";
@@ -12,6 +13,17 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
+
+it("knows the arithmetic of a device by all but its threads", () => {
+  const devices = [
+    "cpu (avx512-bf16, 2 threads)",
+    "cpu (avx2, 1 thread)",
+    "reference (16 threads)",
+    "cuda (NVIDIA H200)",
+  ];
+  const found = ["cpu (avx512-bf16)", "cpu (avx2)", "reference", "cuda (NVIDIA H200)"];
+  expect(devices.map(arithmeticOf)).toEqual(found);
+});
 
 describe("resuming", () => {
   it.each<[string, TrainOptions]>([
@@ -102,6 +114,14 @@ describe("resuming", () => {
     const options = { engine: policy, adapter: policy.adapter(), data, rewards: { sevens }, run: longer, resume: true };
     await new GrpoTrainer({ ...options, config: { max_steps: 4 } }).train();
     expect(await newest(longer, 4)).toBe(await newest(straight, 4));
+
+    // A run that is finished makes no step, but leaves the engine with what it trained, as every run does.
+    const after = new FakePolicy();
+    const again = { ...options, engine: after, adapter: after.adapter() };
+    const { adapter, step } = await new GrpoTrainer(again).train();
+    expect([step, after.sampled]).toEqual([4, 0]);
+    expect(after.vector).toEqual(adapter.v);
+    expect(after.vector).toEqual(policy.vector);
   });
 
   it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {

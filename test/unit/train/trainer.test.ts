@@ -207,6 +207,30 @@ describe("GrpoTrainer", () => {
     ]);
   });
 
+  it("evaluates and reports the v that a step made, and the first one before", async () => {
+    const policy = new FakePolicy();
+    const [evaluated, reported]: [Float32Array[], Float32Array[]] = [[], []];
+    await makeTrainer({ policy, config: { max_steps: 3, eval_steps: 2 } }).train({
+      onProgress: ({ phase, done }) => void (phase === "evaluation" && done === 1 && evaluated.push(policy.vector)),
+      onStep: () => void reported.push(policy.vector),
+    });
+    expect(evaluated).toEqual([0, 2, 3].map((step) => reported[step]));
+    expect(new Set(reported.map(String)).size).toBe(4);
+  });
+
+  it("tells the noise of the gradient at the policy that sampled, whatever is made of the batch then", async () => {
+    const noise = async (num_iterations: number) => {
+      const seen: StepReport["metrics"][] = [];
+      await makeTrainer({ config: { num_iterations, max_steps: 1, eval_steps: 0 } }).train({
+        onStep: ({ metrics }) => void seen.push(metrics),
+      });
+      return ["variance", "squared_norm", "noise_scale"].map((key) => seen[0]![`gradient/${key}`]);
+    };
+    const [variance, ...rest] = await noise(1);
+    expect(variance).toBeGreaterThan(0);
+    expect(await noise(3)).toEqual([variance, ...rest]);
+  });
+
   it("tells how far a step is: completions, passes, evaluated problems", async () => {
     const told: string[] = [];
     await makeTrainer({ config: { max_steps: 1, eval_steps: 1, token_budget: 30 } }).train({
