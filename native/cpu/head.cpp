@@ -37,7 +37,7 @@ void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_
   task.out = context.weight.out;
   task.panels = context.weight.data();
   task.panel_bytes = context.weight.panel_bytes;
-  task.sums = own.tiles.at_least<float>(context.product.tile_floats() * std::size_t(last_block - first_block));
+  task.sums = own.tiles.at_least<float>(context.product.sums_floats(last_block - first_block));
   task.y = logits - std::ptrdiff_t{first_block} * context.product.block * kVocabChunk;  // row 0 of all rows
   task.y_stride = kVocabChunk;
   task.y_column = chunk * kVocabChunk;
