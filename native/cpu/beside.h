@@ -47,7 +47,7 @@ class Beside {
   /// A tile of 16 rows is read so fast that the processor runs far enough ahead by itself.
   static int lines_a_step(const ProductTask& task) {
     const int blocks = task.last_block - task.first_block;
-    return task.rows <= 16 ? 0 : (kLinesOfStep + blocks - 1) / blocks;
+    return task.panels_cached || task.rows <= 16 ? 0 : (kLinesOfStep + blocks - 1) / blocks;
   }
 
   void finish_rows(int most) {

@@ -60,6 +60,7 @@ struct ProductTask {
   std::size_t block_bytes;
   const std::byte* panels;  // panel p at panels + p * panel_bytes; panel numbers are those of the output columns
   std::size_t panel_bytes;
+  bool panels_cached = false;   // they are in the second-level cache: the product need not ask for them ahead
   float* sums;                  // scratch, sums_floats of the blocks in the range
   const float* bias = nullptr;  // [out]
   int rank = 0;
