@@ -7,65 +7,102 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-TINYLORA_INLINE Floats load_columns(const float* p, int count) {
-  return count == kLanes ? Floats::load(p) : Floats::load(p, count);
-}
+/// kVectors vectors of columns, of the last one `count`.
+template <int kVectors>
+struct Columns {
+  Floats vector[kVectors];
 
-template <class Out>
-TINYLORA_INLINE void store_columns(Floats value, Out* y, int count) {
-  if (count == kLanes) {
-    value.store(y);
-  } else {
-    value.store(y, count);
+  TINYLORA_INLINE static Columns load(const float* p, int count) {
+    Columns result;
+    for (int v = 0; v + 1 < kVectors; ++v) result.vector[v] = Floats::load(p + v * kLanes);
+    const float* last = p + (kVectors - 1) * kLanes;
+    result.vector[kVectors - 1] = count == kLanes ? Floats::load(last) : Floats::load(last, count);
+    return result;
   }
-}
+  template <class Out>
+  TINYLORA_INLINE void store(Out* p, int count) const {
+    for (int v = 0; v + 1 < kVectors; ++v) vector[v].store(p + v * kLanes);
+    Out* last = p + (kVectors - 1) * kLanes;
+    if (count == kLanes) {
+      vector[kVectors - 1].store(last);
+    } else {
+      vector[kVectors - 1].store(last, count);
+    }
+  }
+  TINYLORA_INLINE void add(const Columns& other) {
+    for (int v = 0; v < kVectors; ++v) vector[v] = vector[v] + other.vector[v];
+  }
+  TINYLORA_INLINE void add_product(float factor, const Columns& other) {
+    for (int v = 0; v < kVectors; ++v) vector[v] = fma(Floats::all(factor), other.vector[v], vector[v]);
+  }
+};
 
-/// One vector of columns of all rows of a tile: write(m, value) gets row m's. kRank -1 is any rank.
-template <int kRank, int kStride, class Write>
+/// Columns of the rows of a tile: write(m, columns) gets row m's. kRank -1 is any rank.
+template <int kRank, int kVectors, int kStride, class Write>
 TINYLORA_INLINE void finish_columns(const ProductTask& task, int row, int rows, int column, int count,
                                     const float* sums, const Write& write) {
+  using Part = Columns<kVectors>;
   constexpr int kMost = kRank < 0 ? 16 : kRank;
   const int rank = kRank < 0 ? task.rank : kRank;
-  Floats right[kMost == 0 ? 1 : kMost];
-  for (int j = 0; j < rank; ++j) right[j] = load_columns(task.right + std::ptrdiff_t{j} * task.out + column, count);
+  Part right[kMost == 0 ? 1 : kMost];
+  for (int j = 0; j < rank; ++j) right[j] = Part::load(task.right + std::ptrdiff_t{j} * task.out + column, count);
   const float* low = kRank == 0 ? nullptr : task.low + std::ptrdiff_t{row} * rank;
   const std::uint8_t* active = kRank == 0 ? nullptr : task.active + row;
-  const Floats bias = task.bias ? load_columns(task.bias + column, count) : Floats::zero();
+  Part bias{};
+  if (task.bias) bias = Part::load(task.bias + column, count);
   for (int m = 0; m < rows; ++m, low += rank) {
-    Floats value = Floats::load(sums + m * kStride);
+    Part value = Part::load(sums + m * kStride, kLanes);
     if (kRank != 0 && active[m]) {
-      for (int j = 0; j < rank; ++j) value = fma(Floats::all(low[j]), right[j], value);
+      for (int j = 0; j < rank; ++j) value.add_product(low[j], right[j]);
     }
-    if (task.bias) value = value + bias;
+    if (task.bias) value.add(bias);
     write(m, value);
   }
 }
 
-template <class Tile, int kRank>
-void finish_tile_of_rank(const ProductTask& task, int row, int rows, int first_column, const float* tile_sums) {
+template <class Tile, int kRank, int kVectors>
+TINYLORA_INLINE void finish_part(const ProductTask& task, int row, int rows, int column, int count, const float* sums) {
+  using Part = Columns<kVectors>;
   using Element = typename Tile::Element;
   const std::ptrdiff_t stride = task.y_stride;
+  const std::ptrdiff_t first = row * stride + column - task.y_column;
+  const auto finish = [&](const auto& write) {
+    finish_columns<kRank, kVectors, Tile::kPanel>(task, row, rows, column, count, sums, write);
+  };
+  if (task.residual) {
+    float* y = static_cast<float*>(task.y) + first;
+    const float* residual = task.residual + first;
+    finish([=](int m, const Part& sum) {
+      Part value = Part::load(residual + m * stride, count);
+      value.add(sum);
+      value.store(y + m * stride, count);
+    });
+  } else if (task.y_float) {
+    float* y = static_cast<float*>(task.y) + first;
+    finish([=](int m, const Part& sum) { sum.store(y + m * stride, count); });
+  } else {
+    Element* y = static_cast<Element*>(task.y) + first;
+    if constexpr (Tile::kBeside && kVectors == 2 && kLanes == 16) {
+      if (task.y_uncached) {
+        return finish([=](int m, const Part& sum) { stream(sum.vector[0], sum.vector[1], y + m * stride); });
+      }
+    }
+    finish([=](int m, const Part& sum) { sum.store(y + m * stride, count); });
+  }
+}
+
+/// Whole rows of a whole tile; of one that the matrix ends in, vector by vector. So for any rank, for which the
+/// registers do not suffice otherwise.
+template <class Tile, int kRank>
+void finish_tile_of_rank(const ProductTask& task, int row, int rows, int first_column, const float* sums) {
+  if (kRank >= 0 && task.out - first_column >= Tile::kPanel) {
+    return finish_part<Tile, kRank, Tile::kPanel / kLanes>(task, row, rows, first_column, kLanes, sums);
+  }
   for (int v = 0; v < Tile::kPanel; v += kLanes) {
     const int column = first_column + v;
     const int count = task.out - column < kLanes ? task.out - column : kLanes;
     if (count <= 0) return;
-    const std::ptrdiff_t first = row * stride + column - task.y_column;
-    const auto finish = [&](const auto& write) {
-      finish_columns<kRank, Tile::kPanel>(task, row, rows, column, count, tile_sums + v, write);
-    };
-    if (task.residual) {
-      float* y = static_cast<float*>(task.y) + first;
-      const float* residual = task.residual + first;
-      finish([=](int m, Floats sum) {
-        store_columns(load_columns(residual + m * stride, count) + sum, y + m * stride, count);
-      });
-    } else if (task.y_float) {
-      float* y = static_cast<float*>(task.y) + first;
-      finish([=](int m, Floats sum) { store_columns(sum, y + m * stride, count); });
-    } else {
-      Element* y = static_cast<Element*>(task.y) + first;
-      finish([=](int m, Floats sum) { store_columns(sum, y + m * stride, count); });
-    }
+    finish_part<Tile, kRank, 1>(task, row, rows, column, count, sums + v);
   }
 }
 

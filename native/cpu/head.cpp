@@ -1,6 +1,5 @@
-// The head op. Each item of work is one chunk of the vocabulary for all rows: the chunk's weights stay in the
-// second-level cache, the logits of one block of rows in the first, and three numbers a row and chunk are all that is
-// kept.
+// The head op. Each item of work is one chunk of the vocabulary for all rows: the chunk's weights and the logits of
+// kLogitRows rows stay in the second-level cache, and three numbers a row and chunk are all that is kept.
 #include "cpu/head.h"
 
 #include <algorithm>
@@ -26,7 +25,7 @@ float RowTotal::lse() const { return static_cast<float>(static_cast<double>(larg
 float RowTotal::entropy() const { return static_cast<float>(std::log(sum) - weighted / sum); }
 
 void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
-                  ProductScratch::Thread& own, float* logits) {
+                  ProductScratch::Thread& own, float* logits, bool cached) {
   const int panels_a_chunk = kVocabChunk / context.product.panel;
   ProductTask task = task_for(rows);
   task.first_block = first_block;
@@ -37,7 +36,8 @@ void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_
   task.out = context.weight.out;
   task.panels = context.weight.data();
   task.panel_bytes = context.weight.panel_bytes;
-  task.sums = own.tiles.at_least<float>(context.product.tile_floats() * std::size_t(last_block - first_block));
+  task.panels_cached = cached;
+  task.sums = own.tiles.at_least<float>(context.product.sums_floats(last_block - first_block));
   task.y = logits - std::ptrdiff_t{first_block} * context.product.block * kVocabChunk;  // row 0 of all rows
   task.y_stride = kVocabChunk;
   task.y_column = chunk * kVocabChunk;
@@ -57,6 +57,7 @@ void logit_gradients(const HeadContext& context, const HeadBackwardArgs& args, i
 const float* head_stats(const HeadContext& context, const PackedRows& rows, const float* inv_temperature,
                         const std::int32_t* target, float* target_l) {
   const int chunks = context.chunks();
+  const int blocks = context.product.blocks(rows.rows), blocks_at_once = logit_blocks(context.product);
   const int block_rows = context.product.block;
   float* stats = context.scratch.stats.at_least<float>(std::size_t(rows.rows) * 3 * std::size_t(chunks));
   context.pool.run(chunks, [&](std::int64_t item, int thread) {
@@ -64,10 +65,11 @@ const float* head_stats(const HeadContext& context, const PackedRows& rows, cons
     const int first = chunk * kVocabChunk;
     const int count = context.chunk_tokens(chunk);
     ProductScratch::Thread& own = context.scratch.threads[std::size_t(thread)];
-    float* logits = own.logits.at_least<float>(std::size_t(block_rows) * kVocabChunk);
-    for (int block = 0; block < context.product.blocks(rows.rows); ++block) {
-      chunk_logits(context, rows, block, block + 1, chunk, own, logits);
-      const int last = std::min(rows.rows, (block + 1) * block_rows);
+    float* logits = own.logits.at_least<float>(std::size_t(blocks_at_once * block_rows) * kVocabChunk);
+    for (int block = 0; block < blocks; block += blocks_at_once) {
+      const int last_block = std::min(blocks, block + blocks_at_once);
+      chunk_logits(context, rows, block, last_block, chunk, own, logits, block > 0);
+      const int last = std::min(rows.rows, last_block * block_rows);
       for (int m = block * block_rows; m < last; ++m) {
         float* l = logits + (m - block * block_rows) * kVocabChunk;
         const ChunkStats found = context.head.chunk_stats(l, count, inv_temperature[m]);

@@ -3,6 +3,7 @@
 // them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "cpu/head_kernels.h"
@@ -14,6 +15,11 @@ namespace tinylora {
 /// Tokens of a chunk: a whole number of panels of every instruction set.
 inline constexpr int kVocabChunk = 192;
 constexpr int chunks_of(int vocab) { return (vocab + kVocabChunk - 1) / kVocabChunk; }
+
+/// Rows whose logits of a chunk are made at once: enough for a panel to pay its way into the first-level cache, few
+/// enough for the logits to stay in the second.
+inline constexpr int kLogitRows = 128;
+inline int logit_blocks(const ProductKernels& kernels) { return std::max(1, kLogitRows / kernels.block); }
 
 struct HeadContext {
   const ProductKernels& product;
@@ -46,9 +52,10 @@ struct RowTotal {
   float entropy() const;
 };
 
-/// Unscaled logits of packed rows [first_block, last_block) for one chunk, [rows, kVocabChunk] each row.
+/// Unscaled logits of packed rows [first_block, last_block) for one chunk, [rows, kVocabChunk] each row. `cached`: this
+/// thread has just read the chunk's weights.
 void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
-                  ProductScratch::Thread& own, float* logits);
+                  ProductScratch::Thread& own, float* logits, bool cached = false);
 
 /// From the logits [kVocabChunk] of row m to g = d_logp * inv_temperature * (1[target] - p), rounded to act; the logits
 /// are overwritten.

@@ -1,6 +1,6 @@
-// The head's backward pass, chunk by chunk: logits again, their gradient g rounded to act as every product's input is,
-// and dx += g W of the chunk by panels of W^T. A thread takes a run of rows through all chunks in order, so a row's
-// sums do not depend on the other rows.
+// The head's backward pass, a few chunks at a time: logits again, their gradient g rounded to act as every product's
+// input is, and dx += g W of those chunks by panels of W^T. A thread takes a run of rows through all chunks in order,
+// so a row's sums do not depend on the other rows.
 #include <algorithm>
 #include <cstring>
 
@@ -35,61 +35,79 @@ class Pass {
   void run() {
     const ProductKernels& product = context_.product;
     sums_ = own_.sums.at_least<float>(std::size_t(panels_ * (last_block_ - first_block_)) * product.tile_floats());
-    for (int chunk = 0; chunk < context_.chunks(); ++chunk) {
-      gradient_of_logits(chunk);
-      add_product(chunk);
+    for (int chunk = 0; chunk < context_.chunks(); chunk += kChunksAtOnce) {
+      const Group group = group_of(chunk);
+      gradient_of_logits(group);
+      add_product(group);
     }
     write();
   }
 
  private:
+  /// Chunks that dx takes in at once: its sums are read and written once for all of them.
+  static constexpr int kChunksAtOnce = 3;
+  struct Group {
+    int first, last;  // chunks
+    int tokens;
+  };
+  Group group_of(int first) const {
+    const int last = std::min(context_.chunks(), first + kChunksAtOnce);
+    return {first, last, std::min(context_.vocab(), last * kVocabChunk) - first * kVocabChunk};
+  }
+
   int first_row() const { return row_ + first_block_ * context_.product.block; }
 
   /// g[m, v] = d_logp * inv_temperature * (1[v = target] - p), p = e^(l - lse), packed into gradients_.
-  void gradient_of_logits(int chunk) {
+  void gradient_of_logits(const Group& group) {
     const ProductKernels& product = context_.product;
-    const int count = context_.chunk_tokens(chunk);
-    const int element = static_cast<int>(size_of(product.dtype));
-    // Behind the logits, their gradients of one block in act.
-    float* logits = own_.logits.at_least<float>(std::size_t(2 * product.block) * kVocabChunk);
-    auto* rounded = reinterpret_cast<std::byte*>(logits + product.block * kVocabChunk);
+    const std::size_t row_bytes = std::size_t(group.tokens) * size_of(product.dtype);
+    const int blocks_at_once = logit_blocks(product);
+    const auto rows_at_once = std::size_t(blocks_at_once * product.block);
+    // Behind the logits of a chunk, the gradients of the group, in act.
+    float* logits = own_.logits.at_least<float>(rows_at_once * kVocabChunk * (1 + kChunksAtOnce));
+    auto* rounded = reinterpret_cast<std::byte*>(logits + rows_at_once * kVocabChunk);
     gradients_ =
-        own_.rows.at_least<std::byte>(std::size_t(last_block_ - first_block_) * product.block_bytes(kVocabChunk));
+        own_.rows.at_least<std::byte>(std::size_t(last_block_ - first_block_) * product.block_bytes(group.tokens));
 
-    for (int block = first_block_; block < last_block_; ++block) {
-      chunk_logits(context_, x_, block, block + 1, chunk, own_, logits);
-      const int rows = std::min(product.block, x_.rows - block * product.block);
-      for (int i = 0; i < rows; ++i) {
-        const int m = row_ + block * product.block + i;
-        logit_gradients(context_, args_, m, chunk, logits + i * kVocabChunk, rounded + i * count * element);
+    for (int block = first_block_; block < last_block_; block += blocks_at_once) {
+      const int last = std::min(last_block_, block + blocks_at_once);
+      const int rows = std::min(x_.rows, last * product.block) - block * product.block;
+      for (int chunk = group.first; chunk < group.last; ++chunk) {
+        chunk_logits(context_, x_, block, last, chunk, own_, logits, block > first_block_);
+        std::byte* to = rounded + std::size_t((chunk - group.first) * kVocabChunk) * size_of(product.dtype);
+        for (int i = 0; i < rows; ++i) {
+          logit_gradients(context_, args_, row_ + block * product.block + i, chunk, logits + i * kVocabChunk,
+                          to + std::size_t(i) * row_bytes);
+        }
       }
-      PackTask task{};
-      task.rows = rows;
-      task.in = count;
-      task.padded_in = product.padded(count);
-      task.x = rounded;
-      task.packed = gradients_ + std::size_t(block - first_block_) * product.block_bytes(count);
-      product.pack(task);
+      for (int b = block; b < last; ++b) {
+        PackTask task{};
+        task.rows = std::min(product.block, rows - (b - block) * product.block);
+        task.in = group.tokens;
+        task.padded_in = product.padded(group.tokens);
+        task.x = rounded + std::size_t((b - block) * product.block) * row_bytes;
+        task.packed = gradients_ + std::size_t(b - first_block_) * product.block_bytes(group.tokens);
+        product.pack(task);
+      }
     }
   }
 
-  void add_product(int chunk) {
+  void add_product(const Group& group) {
     const ProductKernels& product = context_.product;
     const PackedWeight& weight = context_.weight;
-    const int count = context_.chunk_tokens(chunk);
     const int panels_a_chunk = kVocabChunk / product.panel;
-    const int first_panel = chunk * panels_a_chunk;
-    const int last_panel = std::min(weight.panels, first_panel + panels_a_chunk);
-    auto* transposed = own_.panel.at_least<std::byte>(product.panel_bytes(kVocabChunk));
+    const int first_panel = group.first * panels_a_chunk;
+    const int last_panel = std::min(weight.panels, group.last * panels_a_chunk);
+    auto* transposed = own_.panel.at_least<std::byte>(product.panel_bytes(kChunksAtOnce * kVocabChunk));
     float* sums = sums_;
     for (int panel = 0; panel < panels_; ++panel) {
       product.transpose({weight.data(), weight.panel_bytes, weight.padded_in, first_panel, last_panel,
                          panel * product.panel, transposed});
       for (int block = first_block_; block < last_block_; ++block, sums += product.tile_floats()) {
         const int rows = std::min(product.block, x_.rows - block * product.block);
-        product.tile(rows, product.padded(count),
-                     gradients_ + std::size_t(block - first_block_) * product.block_bytes(count), transposed, sums,
-                     chunk > 0);
+        product.tile(rows, product.padded(group.tokens),
+                     gradients_ + std::size_t(block - first_block_) * product.block_bytes(group.tokens), transposed,
+                     sums, group.first > 0);
       }
     }
   }

@@ -1,6 +1,7 @@
 // linear and linear_backward. Both are the same product: the backward pass swaps inputs and outputs, A and B, R and
 // R^T, and makes its panels of W^T from the forward layout, a run of panels at a time into scratch.
 #include <algorithm>
+#include <cstdint>
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
@@ -36,16 +37,14 @@ struct Split {
 };
 
 /// A run of blocks is as long as its packed inputs fit the second-level cache beside a panel. A run of panels is as
-/// long as its weights fit there (they are read from memory once, and from the cache for all blocks but the first), but
-/// no longer than leaves every thread some four items.
+/// long as its weights do (they are read from memory once, and from the cache for all runs of blocks but the first),
+/// but no longer than leaves every thread some four items.
 Split split_product(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
-  constexpr std::size_t kBlockBytes = 256 * 1024;
-  constexpr std::size_t kPanelBytes = 1024 * 1024;
   const int blocks = kernels.blocks(rows);
-  const int fitting = std::max<int>(8, static_cast<int>(kBlockBytes / kernels.block_bytes(in)));
+  const int fitting = std::max<int>(8, static_cast<int>(kernels.cached_blocks / kernels.block_bytes(in)));
   const int block_items = divided_up(blocks, fitting);
   const int blocks_at_once = divided_up(blocks, block_items);
-  const int run = std::max<int>(1, static_cast<int>(kPanelBytes / kernels.panel_bytes(in)));
+  const int run = std::max<int>(1, static_cast<int>(kernels.cached_panels / kernels.panel_bytes(in)));
   const int panels_at_once = std::clamp(panels * block_items / (4 * threads), 1, run);
   return {panels_at_once, divided_up(panels, panels_at_once), blocks_at_once, divided_up(blocks, blocks_at_once)};
 }
@@ -102,6 +101,14 @@ std::vector<LowRankTask> low_rank_tasks(ProductScratch& scratch, std::span<const
   return tasks;
 }
 
+/// Whether rows of so many bytes, written in pieces of a line, had better not be read into the cache first; whoever
+/// reads them next reads them in order.
+bool exceeds_cache(const void* y, int rows, std::size_t row_bytes) {
+  constexpr std::size_t kCache = 1024 * 1024, kLine = 64;
+  return std::size_t(rows) * row_bytes >= kCache && row_bytes % kLine == 0 &&
+         reinterpret_cast<std::uintptr_t>(y) % kLine == 0;
+}
+
 ProductTask forward_task(const LinearArgs& args, const PackedWeight& weight, const PackedRows& packed_x, int row) {
   const std::size_t y_size = args.y_float ? sizeof(float) : size_of(weight.dtype);
   const std::size_t offset = std::size_t(row) * std::size_t(weight.out);
@@ -114,6 +121,7 @@ ProductTask forward_task(const LinearArgs& args, const PackedWeight& weight, con
   task.y = static_cast<std::byte*>(args.y) + offset * y_size;
   task.y_stride = weight.out;
   task.y_float = args.y_float;
+  task.y_uncached = !args.y_float && exceeds_cache(args.y, args.rows, std::size_t(weight.out) * y_size);
   task.residual = args.residual ? args.residual + offset : nullptr;
   return task;
 }
@@ -188,8 +196,8 @@ void CpuBackend::linear(std::span<const LinearArgs> products) {
   const auto* x = static_cast<const std::byte*>(products.front().x);
   const std::size_t x_stride = std::size_t(in) * size_of(dtype_);
 
-  for (int row = 0; row < products.front().rows; row += kRowsAtOnce) {
-    const int rows = std::min(kRowsAtOnce, products.front().rows - row);
+  for (int row = 0; row < products.front().rows; row += kLinearRows) {
+    const int rows = std::min(kLinearRows, products.front().rows - row);
     const std::vector<LowRankTask> low_rank = low_rank_tasks(*scratch_, products, row, rows);
     const PackedRows packed_x =
         pack_rows(product_, pool_, *scratch_, rows, in, x + std::size_t(row) * x_stride, low_rank);
@@ -211,7 +219,7 @@ void CpuBackend::linear(std::span<const LinearArgs> products) {
       ProductTask task = product->task;
       set_ranges(task, product->split, item - product->first_item, product->panels, product_.blocks(rows));
       task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(
-          product_.tile_floats() * std::size_t(product->split.blocks_at_once));
+          product_.sums_floats(product->split.blocks_at_once));
       product_.product(task);
     });
   }
@@ -228,8 +236,8 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
   const int panels_at_once = std::clamp(static_cast<int>(kTransposedBytes / panel_bytes), 1, panels);
   auto* transposed = scratch_->transposed.at_least<std::byte>(std::size_t(panels_at_once) * panel_bytes);
 
-  for (int row = 0; row < args.rows; row += kRowsAtOnce) {
-    const int rows = std::min(kRowsAtOnce, args.rows - row);
+  for (int row = 0; row < args.rows; row += kLinearRows) {
+    const int rows = std::min(kLinearRows, args.rows - row);
     const LoraArgs& lora = args.lora;
     const auto* dy =
         static_cast<const std::byte*>(args.dy) + std::size_t(row) * std::size_t(weight.out) * size_of(dtype_);
@@ -260,8 +268,8 @@ void CpuBackend::linear_backward(const LinearBackwardArgs& args) {
         task.last_panel += first;
         task.panels = transposed - std::ptrdiff_t{first} * static_cast<std::ptrdiff_t>(panel_bytes);
         task.panel_bytes = panel_bytes;
-        task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(product_.tile_floats() *
-                                                                                 std::size_t(split.blocks_at_once));
+        task.sums =
+            scratch_->threads[std::size_t(thread)].tiles.at_least<float>(product_.sums_floats(split.blocks_at_once));
         product_.product(task);
       });
     }

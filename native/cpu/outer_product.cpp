@@ -98,7 +98,7 @@ void add_outer_product(const ProductKernels& kernels, const PackedColumns& x, Pr
   task.block_bytes = block_bytes;
   task.panels = x.panels;
   task.panel_bytes = kernels.panel_bytes(x.rows);
-  task.sums = own.sums.at_least<float>(kernels.tile_floats() * std::size_t(blocks));
+  task.sums = own.sums.at_least<float>(kernels.sums_floats(blocks));
   task.y = d;
   task.y_stride = x.in;
   task.y_float = true;

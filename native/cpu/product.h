@@ -13,8 +13,12 @@ namespace tinylora {
 
 /// Rows that go through a product at a time, so that scratch does not grow with the batch. A multiple of every block.
 inline constexpr int kRowsAtOnce = 1024;
+/// The same for linear and linear_backward. More rows, since each such part of a batch reads all weights once, and in
+/// the backward pass transposes them.
+inline constexpr int kLinearRows = 4096;
 
-/// Scratch of all ops that use product kernels, each part as large as its largest use so far. R is kRowsAtOnce.
+/// Scratch of all ops that use product kernels, each part as large as its largest use so far. R is kRowsAtOnce,
+/// in linear and linear_backward kLinearRows.
 ///   packed      linear, head: packed rows, R * padded width * 2 or 4 bytes. weight_gradient: x^T in panels, as much.
 ///               attention_backward with AMX: packed queries, 12 bytes a number of q of the whole batch
 ///   z           backward: s, R * r floats; lora_gradient: s and z R_k^T

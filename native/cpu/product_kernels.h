@@ -60,7 +60,8 @@ struct ProductTask {
   std::size_t block_bytes;
   const std::byte* panels;  // panel p at panels + p * panel_bytes; panel numbers are those of the output columns
   std::size_t panel_bytes;
-  float* sums;                  // scratch, tile_floats for each block in the range
+  bool panels_cached = false;   // they are in the second-level cache: the product need not ask for them ahead
+  float* sums;                  // scratch, sums_floats of the blocks in the range
   const float* bias = nullptr;  // [out]
   int rank = 0;
   const float* right = nullptr;          // [r, out]
@@ -70,6 +71,7 @@ struct ProductTask {
   std::int64_t y_stride;
   int y_column = 0;
   bool y_float;
+  bool y_uncached = false;          // y goes past the caches; its rows then are whole, aligned lines
   const float* residual = nullptr;  // like y
 };
 
@@ -90,6 +92,10 @@ struct ProductKernels {
   int step;
   int element_bytes;  // of one input of one row in a packed block
   DType dtype;
+  // What a thread's part of a product should not exceed, so that it stays in its second-level cache: bytes of packed
+  // blocks, which every panel reads, and of panels, which every run of such blocks reads.
+  std::size_t cached_blocks;
+  std::size_t cached_panels;
   void (*pack)(const PackTask&);
   void (*product)(const ProductTask&);
   void (*transpose)(const TransposeTask&);
@@ -104,6 +110,8 @@ struct ProductKernels {
   }
   std::size_t block_bytes(int inputs) const { return std::size_t(padded(inputs)) * std::size_t(block * element_bytes); }
   std::size_t tile_floats() const { return std::size_t(panel) * std::size_t(block); }
+  /// Of a task with so many blocks: a tile each, and one more that is still being finished.
+  std::size_t sums_floats(int task_blocks) const { return tile_floats() * std::size_t(task_blocks + 1); }
 };
 
 extern const ProductKernels kProductF32Avx2, kProductBf16Avx2;

@@ -3,7 +3,7 @@
 // Scope, pack and run.
 #pragma once
 
-#include "cpu/epilogue.h"
+#include "cpu/beside.h"
 #include "cpu/low_rank.h"
 #include "cpu/product_kernels.h"
 #include "cpu/simd.h"
@@ -30,22 +30,37 @@ template <class Tile>
 void product(const ProductTask& task) {
   [[maybe_unused]] const typename Tile::Scope scope;
   const int at_once = inputs_at_once<Tile>(task.padded_in);
+  const int blocks = task.last_block - task.first_block;
+  // Places for sums, used in turn. The tile before has its own while it is finished.
+  const int places = 1 + (at_once < task.padded_in ? blocks : 1);
+  int first_place = 0;
+  Beside<Tile> beside(task);
   for (int panel = task.first_panel; panel < task.last_panel; ++panel) {
     const std::byte* w = task.panels + std::size_t(panel) * task.panel_bytes;
+    if (panel + 1 < task.last_panel) beside.ask_for(w + task.panel_bytes);
     for (int i = 0; i < task.padded_in; i += at_once) {
       const int inputs = task.padded_in - i < at_once ? task.padded_in - i : at_once;
+      const std::byte* part = w + std::size_t(i) * Tile::kPanel * sizeof(typename Tile::Element);
       for (int block = task.first_block; block < task.last_block; ++block) {
         const int row = block * Tile::kBlock;
         const int rows = task.rows - row < Tile::kBlock ? task.rows - row : Tile::kBlock;
         const int packed_rows = Tile::kWholeBlocks ? Tile::kBlock : rows;
-        float* sums = task.sums + (block - task.first_block) * (Tile::kPanel * Tile::kBlock);
-        Tile::run(rows, inputs,
-                  task.x + std::size_t(block) * task.block_bytes + std::size_t(i) * packed_rows * Tile::kElementBytes,
-                  w + std::size_t(i) * Tile::kPanel * sizeof(typename Tile::Element), sums, i > 0);
-        if (i + inputs == task.padded_in) finish_tile<Tile>(task, row, rows, panel * Tile::kPanel, sums);
+        const std::byte* x =
+            task.x + std::size_t(block) * task.block_bytes + std::size_t(i) * packed_rows * Tile::kElementBytes;
+        const int place = (first_place + block - task.first_block) % places;
+        float* sums = task.sums + place * (Tile::kPanel * Tile::kBlock);
+        if constexpr (Tile::kBeside) {
+          Tile::run(rows, inputs, x, part, sums, i > 0, beside);
+        } else {
+          Tile::run(rows, inputs, x, part, sums, i > 0);
+        }
+        if (i + inputs == task.padded_in) beside.finish_next({row, rows, panel * Tile::kPanel, sums});
       }
     }
+    first_place = (first_place + blocks) % places;
   }
+  beside.finish_last();
+  if (task.y_uncached) streamed();
 }
 
 template <class Tile>
@@ -62,6 +77,8 @@ constexpr ProductKernels product_table() {
           Tile::kStep,
           Tile::kElementBytes,
           sizeof(Element) == 2 ? DType::bf16 : DType::f32,
+          Tile::kCachedBlocks,
+          Tile::kCachedPanels,
           pack_block<Tile>,
           product<Tile>,
           transpose_panel<Element, Tile::kPanel>,

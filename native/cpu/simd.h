@@ -38,6 +38,8 @@
 
 namespace tinylora::TINYLORA_ISA {
 
+TINYLORA_INLINE void streamed() { _mm_sfence(); }
+
 #if defined(__AVX512F__)
 
 inline constexpr int kLanes = 16;
@@ -76,6 +78,11 @@ struct Floats {
   }
 };
 
+/// A line of bf16, past the caches; p is aligned to it. Other threads may read it after a call of streamed().
+TINYLORA_INLINE void stream(Floats a, Floats b, Bf16* p) {
+  const __m512i low = _mm512_castsi256_si512(a.rounded());
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), _mm512_inserti64x4(low, b.rounded(), 1));
+}
 TINYLORA_INLINE Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
 TINYLORA_INLINE Floats operator-(Floats a, Floats b) { return {_mm512_sub_ps(a.v, b.v)}; }
 TINYLORA_INLINE Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }

@@ -20,6 +20,9 @@ struct AmxTile {
   static constexpr int kInputsAtOnce = 640;  // 40 KB of a panel, in the first-level cache
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = true;
+  static constexpr bool kBeside = true;  // the vector units are free while tiles are multiplied
+  static constexpr std::size_t kCachedBlocks = 800 * 1024;
+  static constexpr std::size_t kCachedPanels = std::size_t{1} << 30;  // no limit: they are asked for ahead
 
   using Scope = amx::Scope;
 
@@ -42,12 +45,18 @@ struct AmxTile {
     }
   }
 
-  static void run(int rows, int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+  /// beside() is called once a step.
+  template <class Beside>
+  static void run(int rows, int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume,
+                  Beside&& beside) {
     if (rows <= 16) {
-      run_16(inputs, x, panel, sums, resume);
+      run_16(inputs, x, panel, sums, resume, beside);
     } else {
-      run_32(inputs, x, panel, sums, resume);
+      run_32(inputs, x, panel, sums, resume, beside);
     }
+  }
+  static void run(int rows, int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+    run(rows, inputs, x, panel, sums, resume, [] {});
   }
 
  private:
@@ -57,7 +66,8 @@ struct AmxTile {
   static constexpr std::size_t kXStep = kBlock * kRow;  // bytes of 32 inputs of a block, of a panel
   static constexpr std::size_t kWStep = kStep / 2 * kPair;
 
-  static void run_16(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+  template <class Beside>
+  static void run_16(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume, Beside& beside) {
     if (resume) {
       TINYLORA_TILE_LOAD(0, sums, kSums);
       TINYLORA_TILE_LOAD(1, sums + 16, kSums);
@@ -71,12 +81,14 @@ struct AmxTile {
       TINYLORA_TILE_LOAD(7, panel + 64, kPair);
       TINYLORA_TILE_DOT(0, 4, 6);
       TINYLORA_TILE_DOT(1, 4, 7);
+      beside();
     }
     TINYLORA_TILE_STORE(0, sums, kSums);
     TINYLORA_TILE_STORE(1, sums + 16, kSums);
   }
 
-  static void run_32(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
+  template <class Beside>
+  static void run_32(int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume, Beside& beside) {
     float* lower = sums + 16 * kPanel;
     if (resume) {
       TINYLORA_TILE_LOAD(0, sums, kSums);
@@ -98,6 +110,7 @@ struct AmxTile {
       TINYLORA_TILE_DOT(1, 4, 7);
       TINYLORA_TILE_DOT(2, 5, 6);
       TINYLORA_TILE_DOT(3, 5, 7);
+      beside();
     }
     TINYLORA_TILE_STORE(0, sums, kSums);
     TINYLORA_TILE_STORE(1, sums + 16, kSums);

@@ -57,6 +57,9 @@ struct DotTile {
   static constexpr int kInputsAtOnce = 2048;  // of a panel, in the second-level cache
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = false;
+  static constexpr bool kBeside = false;
+  static constexpr std::size_t kCachedBlocks = 256 * 1024;
+  static constexpr std::size_t kCachedPanels = 1024 * 1024;
   struct Scope {};
 
   static void pack(const PackTask& task) { pack_units<PairUnit>(task); }
