@@ -5,10 +5,10 @@ import {
   countTo,
   parseCount,
   parseCounts,
+  parseDivisor,
   parseName,
   parseNames,
   parseNumber,
-  parsePositive,
   parseTemperature,
 } from "../../bin/arguments.js";
 import { addFields, checkSampled } from "../../bin/flags.js";
@@ -22,7 +22,7 @@ it.each<[string, Parse, string, unknown]>([
   ["names", parseNames, " gsm8k, svamp,gsm8k", ["gsm8k", "svamp"]],
   ["a name", parseName, "my runs/a", "my runs/a"],
   ["a temperature", parseTemperature, "0", 0],
-  ["more than 0", parsePositive, "0.5", 0.5],
+  ["a divisor", parseDivisor, "0.5", 0.5],
   ["a number", parseNumber, "-1e-3", -0.001],
 ])("%s can be given as %j %j", (_, parse, text, value) => {
   expect(parse(text)).toEqual(value);
@@ -34,8 +34,8 @@ it.each<[string, Parse, readonly string[], string]>([
   ["a count up to 16", countTo(16), ["17"], "Expected at most 16."],
   ["names", parseNames, ["", "gsm8k,", "gsm8k, ,svamp"], "Expected names with commas between them."],
   ["a name", parseName, ["", " "], "Expected a name, found none."],
-  ["a temperature", parseTemperature, ["-0.1"], "Expected 0 (greedy) or more."],
-  ["more than 0", parsePositive, ["0", "-1"], "Expected more than 0."],
+  ["a temperature", parseTemperature, ["-0.1", "1e-40"], "Expected 0 (greedy), or 1e-30 to 1e+30."],
+  ["a divisor", parseDivisor, ["0", "-1", "1e-40"], "Expected 1e-30 to 1e+30."],
   ["a number", parseNumber, ["", " ", "warm", "Infinity"], "Expected a number."],
 ])("%s refuses %j %j", (_, parse, texts, message) => {
   for (const text of texts) expect(() => parse(text), JSON.stringify(text)).toThrow(message);
