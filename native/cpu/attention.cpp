@@ -19,13 +19,14 @@ void check_shape(const Args& args) {
         args.kv_heads, " heads, found ", args.heads);
 }
 
-/// Chunks of all spans and kv heads; neighbours differ in the kv head first, so that threads share pages in the cache.
+/// Chunks of all spans from the first one and kv heads; neighbours differ in the kv head first, so that threads share
+/// pages in the cache.
 template <class Args>
-std::vector<QueryChunk> query_chunks(const Args& args) {
+std::vector<QueryChunk> query_chunks(const Args& args, int first_span) {
   const SequenceLayout& layout = *args.layout;
   const int group = args.heads / args.kv_heads;
   std::vector<QueryChunk> chunks;
-  for (int span = 0; span < layout.spans; ++span) {
+  for (int span = first_span; span < layout.spans; ++span) {
     const int queries = layout.span_rows[span] * group;
     for (int first = 0; first < queries; first += kQueryChunk) {
       for (int head = 0; head < args.kv_heads; ++head) {
@@ -34,6 +35,30 @@ std::vector<QueryChunk> query_chunks(const Args& args) {
       }
     }
   }
+  return chunks;
+}
+
+/// The same for the forward pass, where spans that decode behind the same pages are taken together, as far as that
+/// leaves every thread some four chunks.
+std::vector<QueryChunk> forward_chunks(const AttentionArgs& args, int threads) {
+  const SequenceLayout& layout = *args.layout;
+  const int group = args.heads / args.kv_heads;
+  const int most = std::min(kQueryChunk / group, layout.decode_spans * args.kv_heads / (4 * threads));
+  if (most < 2 || layout.span_shared == nullptr) return query_chunks(args, 0);
+  std::vector<QueryChunk> chunks;
+  for (int span = 0, next = 0; span < layout.decode_spans; span = next) {
+    int shared = 0;
+    for (next = span + 1; next < std::min(layout.decode_spans, span + most); ++next) {
+      const int with_last = layout.span_shared[next];
+      if (with_last < std::max(1, shared)) break;
+      if (shared == 0) shared = with_last;
+    }
+    for (int head = 0; head < args.kv_heads; ++head) {
+      chunks.push_back({span, 0, (next - span) * group, head, 0, next - span, shared});
+    }
+  }
+  const std::vector<QueryChunk> others = query_chunks(args, layout.decode_spans);
+  chunks.insert(chunks.end(), others.begin(), others.end());
   return chunks;
 }
 
@@ -107,7 +132,7 @@ const AttentionKernels& attention_kernels(CpuPath path, DType dtype, int head_di
 void CpuBackend::attention(const AttentionArgs& args) {
   check_shape(args);
   const AttentionKernels& kernels = attention_kernels(path_, dtype_, args.head_dim);
-  const std::vector<QueryChunk> chunks = query_chunks(args);
+  const std::vector<QueryChunk> chunks = forward_chunks(args, pool_.threads());
   pool_.run(static_cast<std::int64_t>(chunks.size()),
             [&](std::int64_t item, int) { kernels.forward(args, chunks[static_cast<std::size_t>(item)]); });
 }
@@ -115,7 +140,7 @@ void CpuBackend::attention(const AttentionArgs& args) {
 void CpuBackend::attention_backward(const AttentionBackwardArgs& args) {
   check_shape(args);
   const AttentionKernels& kernels = attention_kernels(path_, dtype_, args.head_dim);
-  const std::vector<QueryChunk> chunks = query_chunks(args);
+  const std::vector<QueryChunk> chunks = query_chunks(args, 0);
   std::vector<int> first_chunk;
   for (const QueryChunk& chunk : chunks) {
     if (chunk.first == 0 && chunk.kv_head == 0) first_chunk.push_back(chunk.number);

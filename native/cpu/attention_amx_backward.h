@@ -132,7 +132,7 @@ inline void attention_backward_queries_amx(const AttentionBackwardArgs& args, co
 
   const amx::Scope scope;
   const ChunkPositions positions(shape, chunk.span, chunk.first, chunk.count);
-  const int pages = positions.pages();
+  const int pages = positions.pages_of(chunk.count - 1);
   for (int index = 0; index < pages; ++index) {
     const int page = shape.page(chunk.span, index);
     const Bf16* keys = shape.page_data<Bf16>(args.pages.keys, page, chunk.kv_head);

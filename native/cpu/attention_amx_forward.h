@@ -18,21 +18,13 @@
 #include <cstring>
 
 #include "cpu/amx_tiles.h"
-#include "cpu/attention_queries.h"
-#include "cpu/attention_softmax.h"
+#include "cpu/attention_chunk.h"
 
 namespace tinylora::TINYLORA_ISA {
 
 static_assert(kPageSize == amx::kInputs, "a row of probabilities of a page is a row of a tile");
 
-/// Up to amx::kRows queries of a chunk, and what they carry from page to page. Rows past the last query are zeros.
-struct QueryTile {
-  const Bf16* q;  // [amx::kRows, D]
-  float* out;     // [amx::kRows, D]
-  RunningSoftmax<amx::kRows> softmax;
-  int first;  // query of the chunk
-  int rows;
-};
+using QueryTile = QueryBlock<Bf16, amx::kRows>;
 
 /// scores [amx::kRows, kPageSize] = q k^T.
 TINYLORA_INLINE void scores_of_page(int head_dim, const Bf16* q, const Bf16* keys, float* scores) {
@@ -114,47 +106,19 @@ TINYLORA_INLINE void copy_values(int head_dim, int seen, const Bf16* values, Bf1
 
 /// head_dim is a multiple of amx::kInputs.
 inline void attention_forward_amx(const AttentionArgs& args, const QueryChunk& chunk) {
-  constexpr int kTiles = kQueryChunk / amx::kRows;
   const HeadShape shape(args);
-  const int dim = shape.head_dim;
-  alignas(64) Bf16 q[kQueryChunk * kMaxHeadDim];
-  alignas(64) float out[kQueryChunk * kMaxHeadDim];
   alignas(64) Bf16 last_values[kPageSize * kMaxHeadDim];
-  QueryTile tiles[kTiles];
-  int tile_count = 0;
-  for (int i = 0; i < chunk.count; i += amx::kRows) {
-    QueryTile& tile = tiles[tile_count++];
-    tile.q = q + i * dim;
-    tile.out = out + i * dim;
-    tile.first = i;
-    tile.rows = smaller(chunk.count - i, amx::kRows);
-    tile.softmax.start();
-  }
-  for (int i = 0; i < chunk.count; ++i) {
-    const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
-    std::memcpy(q + i * dim, static_cast<const Bf16*>(args.q) + index * dim, std::size_t(dim) * sizeof(Bf16));
-  }
-  for (int i = chunk.count; i < tile_count * amx::kRows; ++i) zero_row(dim, q + i * dim);
-  for (int i = 0; i < tile_count * amx::kRows * dim; ++i) out[i] = 0;
-
   const amx::Scope scope;
-  const ChunkPositions positions(shape, chunk.span, chunk.first, chunk.count);
-  const auto visit = [&](int index, const Bf16* keys, const Bf16* values) {
-    const int seen = positions.keys_seen(chunk.count - 1, index);
-    if (seen < kPageSize) {
-      copy_values(dim, seen, values, last_values);
-      values = last_values;
-    }
-    for (int i = 0; i < tile_count; ++i) visit_page(shape, positions, tiles[i], index, keys, values);
-  };
-  for_each_page<Bf16>(shape, chunk, args.pages, positions.pages(), visit);
-
-  for (int i = 0; i < chunk.count; ++i) {
-    const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
-    float* lse = args.lse == nullptr ? nullptr : args.lse + index;
-    tiles[i / amx::kRows].softmax.finish(i % amx::kRows, dim, out + i * dim, static_cast<Bf16*>(args.out) + index * dim,
-                                         lse);
-  }
+  forward_chunk<Bf16, Bf16, amx::kRows>(
+      args, shape, chunk,
+      [&](const ChunkPositions& positions, auto& queries, int index, const Bf16* keys, const Bf16* values) {
+        const int seen = positions.keys_seen(queries.last(), index);
+        if (seen < kPageSize) {
+          copy_values(shape.head_dim, seen, values, last_values);
+          values = last_values;
+        }
+        for (int b = 0; b < queries.blocks; ++b) visit_page(shape, positions, queries.block[b], index, keys, values);
+      });
 }
 
 }  // namespace tinylora::TINYLORA_ISA

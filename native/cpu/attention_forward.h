@@ -4,28 +4,18 @@
 // keys after its position are left out of every sum, not multiplied by zero: they may be anything.
 #pragma once
 
-#include "cpu/attention_queries.h"
-#include "cpu/attention_softmax.h"
+#include "cpu/attention_chunk.h"
 #include "cpu/attention_tile.h"
 
 namespace tinylora::TINYLORA_ISA {
 
-/// What a block of up to kAttentionRows queries carries from page to page.
 template <typename T>
-struct Block {
-  using Left = typename LeftOf<T>::Type;
-
-  Left* q;     // [rows, D]
-  float* out;  // [rows, D]
-  RunningSoftmax<kAttentionRows> softmax;
-  int first;  // query of the chunk
-  int rows;
-};
+using Block = QueryBlock<typename LeftOf<T>::Type, kAttentionRows>;
 
 /// out = out * correction + p v. The queries of a block see more and more keys; those that have seen all of theirs drop
 /// out.
 template <typename T>
-TINYLORA_INLINE void add_values(const Block<T>& block, int skip, const int* keys, const typename Block<T>::Left* p,
+TINYLORA_INLINE void add_values(const Block<T>& block, int skip, const int* keys, const typename LeftOf<T>::Type* p,
                                 const float* correction, const T* values, int head_dim) {
   for (int i = skip, from = 0; i < block.rows;) {
     const auto left = by_row(p + i * kPageSize, kPageSize);
@@ -60,7 +50,7 @@ void visit_page(const HeadShape& shape, const ChunkPositions& positions, Block<T
 
   alignas(64) float scores[kAttentionRows * kPageSize];
   alignas(64) float correction[RunningSoftmax<kAttentionRows>::kPadded];
-  alignas(64) typename Block<T>::Left p[kAttentionRows * kPageSize];
+  alignas(64) typename LeftOf<T>::Type p[kAttentionRows * kPageSize];
   const auto q = by_row(block.q + skip * shape.head_dim, shape.head_dim);
   small_product(block.rows - skip, {0, shape.head_dim}, q, keys, kPageSize, scores + skip * kPageSize, kPageSize,
                 FromZero{});
@@ -71,36 +61,11 @@ void visit_page(const HeadShape& shape, const ChunkPositions& positions, Block<T
 template <typename T>
 void attention_forward(const AttentionArgs& args, const QueryChunk& chunk) {
   const HeadShape shape(args);
-  const int dim = shape.head_dim;
-  alignas(64) typename Block<T>::Left q[kQueryChunk * kMaxHeadDim];
-  alignas(64) float out[kQueryChunk * kMaxHeadDim];
-  Block<T> blocks[kQueryChunk / kAttentionRows];
-  int block_count = 0;
-  for (int i = 0; i < chunk.count; i += kAttentionRows) {
-    Block<T>& block = blocks[block_count++];
-    block.q = q + i * dim;
-    block.out = out + i * dim;
-    block.first = i;
-    block.rows = smaller(chunk.count - i, kAttentionRows);
-    block.softmax.start();
-  }
-  for (int i = 0; i < chunk.count; ++i) {
-    const T* from = static_cast<const T*>(args.q) + shape.index(chunk.span, chunk.first + i, chunk.kv_head) * dim;
-    copy_row(dim, from, q + i * dim);
-  }
-  for (int i = 0; i < chunk.count * dim; ++i) out[i] = 0;
-
-  const ChunkPositions positions(shape, chunk.span, chunk.first, chunk.count);
-  for_each_page<T>(shape, chunk, args.pages, positions.pages(), [&](int index, const T* keys, const T* values) {
-    for (int b = 0; b < block_count; ++b) visit_page(shape, positions, blocks[b], index, keys, values);
-  });
-
-  for (int i = 0; i < chunk.count; ++i) {
-    const std::ptrdiff_t index = shape.index(chunk.span, chunk.first + i, chunk.kv_head);
-    float* lse = args.lse == nullptr ? nullptr : args.lse + index;
-    blocks[i / kAttentionRows].softmax.finish(i % kAttentionRows, dim, out + i * dim,
-                                              static_cast<T*>(args.out) + index * dim, lse);
-  }
+  forward_chunk<T, typename LeftOf<T>::Type, kAttentionRows>(
+      args, shape, chunk,
+      [&](const ChunkPositions& positions, auto& queries, int index, const T* keys, const T* values) {
+        for (int b = 0; b < queries.blocks; ++b) visit_page<T>(shape, positions, queries.block[b], index, keys, values);
+      });
 }
 
 }  // namespace tinylora::TINYLORA_ISA

@@ -32,6 +32,10 @@ struct QueryChunk {
   int count;
   int kv_head;
   int number;  // among all chunks of the call: by span, then by queries, then by kv head
+  // More than one: spans span, span + 1, ... of a row each, forward only. Their queries are numbered on, and the first
+  // `shared` pages of all of them are the same.
+  int spans = 1;
+  int shared = 0;
 };
 
 /// One page of the page table of a span.

@@ -58,7 +58,7 @@ struct HeadShape {
   }
 };
 
-/// The positions of a chunk's queries in their sequence, ascending.
+/// The positions of a chunk's queries in their sequence, ascending within a span.
 struct ChunkPositions {
   int count;
   int position[kQueryChunk] = {};
@@ -77,34 +77,32 @@ struct ChunkPositions {
   TINYLORA_INLINE int keys_seen(int i, int page) const {
     return smaller(position[i] + 1 - page * kPageSize, kPageSize);
   }
-  /// Number of pages up to the last query's own position.
-  TINYLORA_INLINE int pages() const { return position[count - 1] / kPageSize + 1; }
+  /// Number of pages up to the own position of query i.
+  TINYLORA_INLINE int pages_of(int i) const { return position[i] / kPageSize + 1; }
 };
 
-/// Prefetches one kv head's keys or values of a page. Pages lie anywhere in memory, so that the processor's own
-/// prefetcher cannot guess the next one, and a single query (decoding) is done with a page long before the next
-/// arrives.
+/// Prefetches a kv head's keys and values of page `index` of a span. Pages lie anywhere in memory, so that the
+/// processor's own prefetcher cannot guess the next one, and a single query (decoding) is done with a page long before
+/// the next arrives.
 template <typename T>
-TINYLORA_INLINE void prefetch_page(const T* data, int head_dim) {
-  const char* bytes = reinterpret_cast<const char*>(data);
-  const int count = kPageSize * head_dim * static_cast<int>(sizeof(T));
-  for (int i = 0; i < count; i += 64) _mm_prefetch(bytes + i, _MM_HINT_T0);
+TINYLORA_INLINE void prefetch_page(const HeadShape& shape, const KvPages& pages, int span, int index, int kv_head) {
+  const int page = shape.page(span, index);
+  const int bytes = kPageSize * shape.head_dim * static_cast<int>(sizeof(T));
+  for (const void* all : {pages.keys, pages.values}) {
+    const char* data = reinterpret_cast<const char*>(shape.page_data<T>(all, page, kv_head));
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch(data + i, _MM_HINT_T0);
+  }
 }
 
-/// visit(index, keys, values) for pages 0 .. count - 1 of a chunk's sequence, in this order: the chunk's kv head of
-/// each.
+/// visit(index, keys, values) for pages first .. last - 1 of a span, in this order: a kv head of each.
 template <typename T, class Visit>
-TINYLORA_INLINE void for_each_page(const HeadShape& shape, const QueryChunk& chunk, const KvPages& pages, int count,
-                                   const Visit& visit) {
-  for (int index = 0; index < count; ++index) {
-    const int page = shape.page(chunk.span, index);
-    const T* keys = shape.page_data<T>(pages.keys, page, chunk.kv_head);
-    const T* values = shape.page_data<T>(pages.values, page, chunk.kv_head);
-    if (index + 1 < count) {
-      const int next = shape.page(chunk.span, index + 1);
-      prefetch_page(shape.page_data<T>(pages.keys, next, chunk.kv_head), shape.head_dim);
-      prefetch_page(shape.page_data<T>(pages.values, next, chunk.kv_head), shape.head_dim);
-    }
+TINYLORA_INLINE void for_each_page(const HeadShape& shape, int span, int kv_head, const KvPages& pages, int first,
+                                   int last, const Visit& visit) {
+  for (int index = first; index < last; ++index) {
+    const int page = shape.page(span, index);
+    const T* keys = shape.page_data<T>(pages.keys, page, kv_head);
+    const T* values = shape.page_data<T>(pages.values, page, kv_head);
+    if (index + 1 < last) prefetch_page<T>(shape, pages, span, index + 1, kv_head);
     visit(index, keys, values);
   }
 }

@@ -25,6 +25,13 @@ struct RunningSoftmax {
     }
   }
 
+  /// Query i goes on as query j of another.
+  template <class Other>
+  TINYLORA_INLINE void take(int i, const Other& other, int j) {
+    largest[i] = other.largest[j];
+    total[i] = other.total[j];
+  }
+
   /// Queries skip .. rows - 1, of which query i sees the first keys[i] of the page, at least one. Probabilities and
   /// scores (which are scaled in place) are [rows, kPageSize], correction [kPadded] is e^(m - m').
   template <typename P>
