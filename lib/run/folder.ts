@@ -45,6 +45,8 @@ export interface RunInfo {
   readonly parameters: number;
   /** Names of rewards that were functions of the program, of which no folder can keep more. */
   readonly ownRewards: readonly string[];
+  /** Of the problems to train on (data/problems.ts); null in runs that did not write it down yet. */
+  readonly problems: string | null;
 }
 
 const infoSchema = z.object({
@@ -55,6 +57,7 @@ const infoSchema = z.object({
   fingerprint: z.string(),
   parameters: z.int(),
   own_rewards: z.array(z.string()).default([]),
+  problems: z.string().nullable().default(null),
   config: z.record(z.string(), z.unknown()),
 });
 
@@ -179,7 +182,7 @@ export class RunFolder {
   }
 
   async #writeInfo(): Promise<void> {
-    const { method, arithmetic, config, fingerprint, parameters, ownRewards } = this.info;
+    const { method, arithmetic, config, fingerprint, parameters, ownRewards, problems } = this.info;
     const info: z.infer<typeof infoSchema> = {
       format: FORMAT,
       package_version: packageVersion(),
@@ -188,6 +191,7 @@ export class RunFolder {
       fingerprint,
       parameters,
       own_rewards: [...ownRewards],
+      problems,
       config,
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
@@ -254,8 +258,9 @@ export async function readRunInfo(path: string): Promise<RunInfo> {
   if (parsed.format !== FORMAT) {
     throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
   }
-  const { method, arithmetic, fingerprint, parameters, own_rewards: ownRewards } = parsed;
-  return { method, arithmetic, config: resolveConfig(parsed.config, file), fingerprint, parameters, ownRewards };
+  const { method, arithmetic, fingerprint, parameters, own_rewards: ownRewards, problems } = parsed;
+  const config = resolveConfig(parsed.config, file);
+  return { method, arithmetic, config, fingerprint, parameters, ownRewards, problems };
 }
 
 function stepOf(line: string): number {

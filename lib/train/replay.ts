@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { claim } from "../claim.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
+import { fingerprintOf } from "../data/problems.js";
 import { TinyLoraError } from "../error.js";
 import { readingIfThere } from "../files.js";
 import type { Reward } from "../reward/reward.js";
@@ -19,7 +20,7 @@ import type { Metrics } from "./metrics.js";
 import { checkState } from "./optimizer.js";
 import { checkOwnRewards } from "./own-rewards.js";
 import type { ProgressListener } from "./progress.js";
-import { arithmeticOf, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
+import { arithmeticOf, checkSameProblems, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
 import { sftStep } from "./sft.js";
 import { trainingData } from "./train-run.js";
 import { makeTrainable, type Trainable, type TrainablePolicy, type Trained } from "./trainable.js";
@@ -72,12 +73,15 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   checkArithmetic(run, info, engine);
   checkState(before.optimizer, info.config);
   const recorded = await recordedMetrics(run, step);
+  const data = await trainingData(options, info.config, { signal: options.signal });
+  checkSameProblems(run, info, fingerprintOf(data.train));
   const own = claim(engine);
   let outcome: StepOutcome;
   try {
     await trainable.attach(options.signal);
     own.fixAdapters();
-    outcome = await makeAgain(options, { ...info, config: atRecordedRate(info.config, recorded) }, trainable, before);
+    const again = { ...info, config: atRecordedRate(info.config, recorded) };
+    outcome = await makeAgain(options, again, data, trainable, before);
   } finally {
     own.release();
   }
@@ -111,11 +115,11 @@ async function statesAround(run: string, step: number): Promise<{ before: TrainS
 async function makeAgain(
   options: ReplayOptions,
   { method, config }: RunInfo,
+  data: Dataset,
   trainable: Trainable,
   state: TrainState,
 ): Promise<StepOutcome> {
   const { engine: policy, signal, onProgress = () => {} } = options;
-  const data = await trainingData(options, config, { signal });
   const context = { policy, trainable, config, onProgress };
   const usable = (need: Need) => usableProblems(policy, data.train, config, need, { signal });
   if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);

@@ -2,7 +2,6 @@
  * The loop that every trainer shares: step, metrics, evaluation, checkpoint, and what is left behind after Ctrl-C or an
  * error.
  */
-import type { Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { spread } from "../data/order.js";
@@ -81,15 +80,16 @@ export async function openRun(
   config: TrainConfig,
   trainable: Trainable,
   changes: { max_steps?: number },
-  { method, device, ownRewards }: { method: Method; device: string; ownRewards: readonly string[] },
+  { device, ...begun }: Pick<RunInfo, "method" | "ownRewards" | "problems"> & { readonly device: string },
 ): Promise<RunFolder | null> {
   if (path === undefined) return null;
   const { fingerprint, parameters } = trainable;
-  const info = { method, arithmetic: arithmeticOf(device), config, fingerprint, parameters, ownRewards };
+  const info: RunInfo = { ...begun, arithmetic: arithmeticOf(device), config, fingerprint, parameters };
   if (!resume) return RunFolder.create(path, info);
   const run = await RunFolder.open(path, changes);
   try {
     checkSameRun(path, run.info, info);
+    checkSameProblems(path, run.info, info.problems);
   } catch (error) {
     await run.close();
     throw error;
@@ -111,6 +111,16 @@ export function checkSameRun(
     throw new TinyLoraError(
       "ERR_RUN",
       `${path}: expected to train ${recorded.parameters} numbers of the model ${recorded.fingerprint}, found ${parameters} of ${fingerprint}`,
+    );
+  }
+}
+
+/** Whether a run goes on with the problems that it had: ERR_RUN. */
+export function checkSameProblems(path: string, recorded: RunInfo, problems: string | null): void {
+  if (recorded.problems !== null && recorded.problems !== problems) {
+    throw new TinyLoraError(
+      "ERR_RUN",
+      `${path}: expected the problems that it began with, found others: its data (${recorded.config.data}) was changed since, or is that of a program, which has to give it again`,
     );
   }
 }

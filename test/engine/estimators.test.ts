@@ -227,6 +227,18 @@ describe("replay", () => {
     expect(await replayStep({ engine, adapter, run, step: 2, rewards })).toMatchObject({ same: true });
   });
 
+  it("is refused, as going on is, where the problems are others than those of the run", async () => {
+    const data = join(folder, "grows.jsonl");
+    const row = (i: number) => `${JSON.stringify({ question: `${i}+2?`, solution: `#### ${i + 2}` })}\n`;
+    await writeFile(data, [...Array(10).keys()].map(row).join(""));
+    await train("other-problems", { data });
+    await appendFile(data, row(10));
+    const refused =
+      /other-problems: expected the problems that it began with, found others: its data \(.*grows.jsonl\) was/;
+    await expect(again("other-problems", 2)).rejects.toThrow(refused);
+    await expect(train("other-problems", { max_steps: 4 }, { resume: true })).rejects.toThrow(refused);
+  });
+
   it("says what differs", async () => {
     await cp(join(folder, "policy gradient-whole"), join(folder, "changed"), { recursive: true });
     const path = join(folder, "changed", "completions", "step-2.jsonl");

@@ -56,6 +56,7 @@ describe("run folder", () => {
     fingerprint: "0123456789abcdef",
     parameters: 4,
     ownRewards: ["mine"],
+    problems: "0123456789abcdef",
   };
   const kept = {
     save: async (_: unknown, path: string) => void (await mkdir(path, { recursive: true })),
