@@ -305,7 +305,7 @@ describe("sweep", () => {
     expect(stdout).toContain(`\n${to}/results.md\nplots: npx tinylora-native plot ${to}\n`);
     const plot = await run(plotCommand, to, "--by", "token_budget");
     expect(plot.stderr).toMatch(
-      /^error: by: token_budget: expected an option with two finished values in the sweep\n$/,
+      /^error: by: token_budget: expected an option with two finished values in the sweep: here none yet\n$/,
     );
     expect(plot.code).toBe(2);
   });
