@@ -36,17 +36,25 @@ struct Split {
   std::int64_t items() const { return std::int64_t{panel_items} * block_items; }
 };
 
-/// A run of blocks is as long as its packed inputs fit the second-level cache beside a panel. A run of panels is as
-/// long as its weights do (they are read from memory once, and from the cache for all runs of blocks but the first),
-/// but no longer than leaves every thread some four items.
+/// An item reads its blocks and its panels into the second-level cache once, where its blocks fit beside a panel, and
+/// its panels too (kernels.cached_blocks, cached_panels). Of the cuts that leave every thread some four items it is the
+/// one whose items together read least.
 Split split_product(const ProductKernels& kernels, int rows, int in, int panels, int threads) {
   const int blocks = kernels.blocks(rows);
   const int fitting = std::max<int>(8, static_cast<int>(kernels.cached_blocks / kernels.block_bytes(in)));
-  const int block_items = divided_up(blocks, fitting);
-  const int blocks_at_once = divided_up(blocks, block_items);
   const int run = std::max<int>(1, static_cast<int>(kernels.cached_panels / kernels.panel_bytes(in)));
-  const int panels_at_once = std::clamp(panels * block_items / (4 * threads), 1, run);
-  return {panels_at_once, divided_up(panels, panels_at_once), blocks_at_once, divided_up(blocks, blocks_at_once)};
+  Split best{};
+  double least = 0;
+  for (int block_items = divided_up(blocks, fitting); block_items <= blocks; ++block_items) {
+    const int blocks_at_once = divided_up(blocks, block_items);
+    const int panels_at_once = std::clamp(panels * block_items / (4 * threads), 1, std::min(run, panels));
+    const double read = static_cast<double>(kernels.block_bytes(in)) / panels_at_once +
+                        static_cast<double>(kernels.panel_bytes(in)) / blocks_at_once;  // a tile's share of them
+    if (best.panels_at_once > 0 && read >= least) continue;
+    least = read;
+    best = {panels_at_once, divided_up(panels, panels_at_once), blocks_at_once, divided_up(blocks, blocks_at_once)};
+  }
+  return best;
 }
 
 /// The ranges of one item of a split.
