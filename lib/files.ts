@@ -112,7 +112,7 @@ async function replaceFile(path: string, data: Content): Promise<void> {
     await rm(temporary, { force: true });
     throw error;
   }
-  await syncFolder(folder);
+  await syncPath(folder);
 }
 
 async function fill(file: FileHandle, data: Content, sync: boolean): Promise<void> {
@@ -137,9 +137,9 @@ export async function removeTemporaries(folder: string): Promise<void> {
   });
 }
 
-/** Makes renames inside a folder survive a power loss. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
+/** Makes what a file holds, or the names in a folder, survive a power loss. */
+export async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, "r");
   try {
     await handle.sync();
   } finally {

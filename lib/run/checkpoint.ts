@@ -7,7 +7,7 @@ import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError } from "../error.js";
-import { isMissing, makeFolder, reading, readingIfThere, syncFolder, writeFileAtomic, writing } from "../files.js";
+import { isMissing, makeFolder, reading, readingIfThere, syncPath, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 
 const stateSchema = z.strictObject({
@@ -40,7 +40,7 @@ export async function writeCheckpoint(
         await rm(temporary, { recursive: true, force: true });
         throw error;
       }
-      await syncFolder(folder);
+      await syncPath(folder);
     });
   }
   await keepNewest(folder, keep);

@@ -8,14 +8,15 @@
  *   adapter/             the newest adapter, or model/ where the model's own weights are trained
  *   lock                 while a process writes to it
  */
-import { open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { appendFile, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, readingIfThere, removeTemporaries, syncFolder, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, readingIfThere, removeTemporaries, syncPath, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
 import type { Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
@@ -30,6 +31,8 @@ import {
 import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
 import { wholeLines } from "./lines.js";
 import { lockFolder } from "./lock.js";
+
+const METRICS_FILE = "metrics.jsonl";
 
 /** Raised when a folder of an older run could not be read as it is any more. */
 const FORMAT = 3;
@@ -133,7 +136,7 @@ export class RunFolder {
     }
     await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
     await this.#clear();
-    await truncateSteps(join(this.path, "metrics.jsonl"), step, stepOf);
+    await truncateSteps(join(this.path, METRICS_FILE), step, stepOf);
     const last = await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
     if (state !== null && last < step) await this.appendState(state); // its line was damaged or lost
     const completions = join(this.path, "completions");
@@ -145,13 +148,13 @@ export class RunFolder {
   }
 
   async appendMetrics(line: Readonly<Record<string, unknown>>): Promise<void> {
-    await appendLine(join(this.path, "metrics.jsonl"), `${JSON.stringify(line)}\n`);
+    await this.#append(METRICS_FILE, `${JSON.stringify(line)}\n`);
   }
 
   /** Beside metrics, for `replay`; nothing where the state is not kept here or too large. */
   async appendState(state: TrainState): Promise<void> {
     const line = historyLine(state);
-    if (line !== null) await appendLine(join(this.path, HISTORY_FILE), line);
+    if (line !== null) await this.#append(HISTORY_FILE, line);
   }
 
   async writeCompletions(step: number, lines: readonly object[]): Promise<void> {
@@ -164,7 +167,7 @@ export class RunFolder {
     const save = (folder: string) => kept.save(state.optimizer, folder);
     // The checkpoint last: a run whose last step has one is finished, and nobody would write what it lacks.
     await kept.publish(state.optimizer, this.path);
-    await writing(this.path, () => syncFolder(this.path)); // the names of the files that lines were appended to
+    await writing(this.path, () => this.#syncLines());
     await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
   }
 
@@ -179,6 +182,19 @@ export class RunFolder {
     await removeParts(checkpoints);
     await keepNewest(checkpoints, this.info.config.save_total_limit);
     for (const name of ["", "adapter", "model"]) await removeTemporaries(join(this.path, name));
+  }
+
+  async #append(name: string, line: string): Promise<void> {
+    const path = join(this.path, name);
+    await writing(path, () => appendFile(path, line));
+  }
+
+  /** A checkpoint presupposes the lines before it: after this they survive a power loss. */
+  async #syncLines(): Promise<void> {
+    for (const path of [METRICS_FILE, HISTORY_FILE].map((name) => join(this.path, name))) {
+      if (existsSync(path)) await syncPath(path);
+    }
+    await syncPath(this.path);
   }
 
   async #writeInfo(): Promise<void> {
@@ -205,19 +221,6 @@ export async function checkNoRun(path: string): Promise<void> {
   // A run that ended before its first checkpoint has left nothing to go on from.
   if ((await checkpointSteps(join(path, "checkpoints"))).length === 0) return;
   throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
-}
-
-/** It survives a power loss once this has returned. */
-async function appendLine(path: string, line: string): Promise<void> {
-  await writing(path, async () => {
-    const file = await open(path, "a");
-    try {
-      await file.appendFile(line);
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-  });
 }
 
 /** Leaves whole lines of steps up to `step`, of a file that is there. Returns the last one's step, -1 where none is left. */
