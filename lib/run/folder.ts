@@ -48,7 +48,7 @@ export interface RunInfo {
   readonly parameters: number;
   /** Names of rewards that were functions of the program, of which no folder can keep more. */
   readonly ownRewards: readonly string[];
-  /** Of the problems to train on (data/problems.ts); null in runs that did not write it down yet. */
+  /** Of the problems to train on (data/fingerprint.ts); null in runs that did not write it down yet. */
   readonly problems: string | null;
 }
 
@@ -148,7 +148,8 @@ export class RunFolder {
   }
 
   async appendMetrics(line: Readonly<Record<string, unknown>>): Promise<void> {
-    await this.#append(METRICS_FILE, `${JSON.stringify(line)}\n`);
+    const path = await this.#append(METRICS_FILE, `${JSON.stringify(line)}\n`);
+    await writing(path, () => syncPath(path));
   }
 
   /** Beside metrics, for `replay`; nothing where the state is not kept here or too large. */
@@ -167,7 +168,7 @@ export class RunFolder {
     const save = (folder: string) => kept.save(state.optimizer, folder);
     // The checkpoint last: a run whose last step has one is finished, and nobody would write what it lacks.
     await kept.publish(state.optimizer, this.path);
-    await writing(this.path, () => this.#syncLines());
+    await writing(this.path, () => this.#syncStates());
     await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
   }
 
@@ -184,16 +185,16 @@ export class RunFolder {
     for (const name of ["", "adapter", "model"]) await removeTemporaries(join(this.path, name));
   }
 
-  async #append(name: string, line: string): Promise<void> {
+  async #append(name: string, line: string): Promise<string> {
     const path = join(this.path, name);
     await writing(path, () => appendFile(path, line));
+    return path;
   }
 
-  /** A checkpoint presupposes the lines before it: after this they survive a power loss. */
-  async #syncLines(): Promise<void> {
-    for (const path of [METRICS_FILE, HISTORY_FILE].map((name) => join(this.path, name))) {
-      if (existsSync(path)) await syncPath(path);
-    }
+  /** A checkpoint presupposes the states before it: after this they survive a power loss, as do the names of all files. */
+  async #syncStates(): Promise<void> {
+    const states = join(this.path, HISTORY_FILE);
+    if (existsSync(states)) await syncPath(states);
     await syncPath(this.path);
   }
 

@@ -7,8 +7,8 @@ import { checkMethod, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type Columns, checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
+import { fingerprintOf } from "../data/fingerprint.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
-import { fingerprintOf } from "../data/problems.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import { readRunInfo } from "../run/folder.js";
@@ -117,7 +117,7 @@ async function claimedRun<T extends Trained>(
     method,
     device: policy.device,
     ownRewards: ownRewards(options.rewards),
-    problems: fingerprintOf(data.train),
+    problems: path === undefined ? null : fingerprintOf(data.train),
   });
   const arithmetic = arithmeticOf(policy.device);
   if (run && run.info.arithmetic !== arithmetic) {

@@ -28,10 +28,12 @@ inline constexpr int kLinearRows = 4096;
 ///   transposed  linear_backward: panels of W^T, 2 MiB or one panel
 ///   stats       head: 3 * R * chunks floats; head_sample also 16 * V floats, of rows cut by top_k, top_p or min_p
 /// and for each thread
-///   tiles       sums of an item: its rows * panel floats
-///   panel       head_backward: a panel of W^T of a chunk. Outer products: packed g^T
-///   logits      of a block or two of rows and a chunk; head_sample also V floats
-///   rows        gradients of logits, of at most R rows and a chunk; head_sample: one packed row
+///   tiles       sums of an item: its rows * panel floats, and a tile
+///   panel       head_backward: a panel of W^T of three chunks. Outer products: packed g^T
+///   logits      of 128 rows and a chunk, head_backward also their gradients of three; head_sample also V floats
+///   rows        packed gradients of logits: head_backward of up to 256 rows and three chunks, head_gradient of R rows
+///   and
+///               one; head_sample: one packed row
 ///   sums        head_backward: dx of up to 256 rows, in tiles. Outer products: sums. head_sample: chunks floats
 struct ProductScratch {
   explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}
@@ -43,7 +45,7 @@ struct ProductScratch {
   std::vector<Thread> threads;
 };
 
-/// Up to kRowsAtOnce rows, packed.
+/// Up to kRowsAtOnce or kLinearRows rows, packed.
 struct PackedRows {
   int rows;
   const std::byte* blocks;

@@ -1,6 +1,6 @@
 // The loops around a tile, written once for all instruction sets: packing, the product with its epilogue, and the
 // transposition of panels for the backward product. A Tile has kPanel, kBlock, kStep, kInputsAtOnce, kElementBytes,
-// Scope, pack and run.
+// kWholeBlocks, kBeside, kCachedBlocks, kCachedPanels, Scope, pack and run.
 #pragma once
 
 #include "cpu/beside.h"
