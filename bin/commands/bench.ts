@@ -84,6 +84,7 @@ export function benchCommand(program: Command): void {
         "avx512-bf16",
         "avx512",
         "avx2",
+        "neon",
       ]),
     )
     .option("--threads <n>", "compute threads; when not given all cores", countTo(1024))

@@ -120,10 +120,10 @@ DType read_dtype(const Argument& dtype) {
 
 CpuPath read_path(const Argument& path) {
   const std::string name = path.text();
-  for (const CpuPath known : {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2}) {
+  for (const CpuPath known : {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2, CpuPath::neon}) {
     if (name == name_of(known)) return known;
   }
-  path.refuse("\"amx\", \"avx512-bf16\", \"avx512\" or \"avx2\"");
+  path.refuse("\"amx\", \"avx512-bf16\", \"avx512\", \"avx2\" or \"neon\"");
 }
 
 Basis read_basis(const Argument& basis) {

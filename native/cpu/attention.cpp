@@ -107,26 +107,6 @@ std::vector<PageTask> page_tasks(const AttentionBackwardArgs& args, const std::v
   return tasks;
 }
 
-const AttentionKernels& attention_kernels(CpuPath path, DType dtype, int head_dim) {
-  const bool f32 = dtype == DType::f32;
-  const bool tiles = head_dim % 32 == 0;  // whole steps of AMX's dot
-  switch (path) {
-    case CpuPath::amx:
-      if (!f32 && tiles) return kAttentionBf16Amx;
-      [[fallthrough]];
-    case CpuPath::avx512_bf16:
-      return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512Bf16;
-    case CpuPath::avx512:
-      return f32 ? kAttentionF32Avx512 : kAttentionBf16Avx512;
-    case CpuPath::amx_emulated:
-      if (!f32 && tiles) return kAttentionBf16AmxEmulated;
-      [[fallthrough]];
-    case CpuPath::avx2:
-      break;
-  }
-  return f32 ? kAttentionF32Avx2 : kAttentionBf16Avx2;
-}
-
 }  // namespace
 
 void CpuBackend::attention(const AttentionArgs& args) {

@@ -27,7 +27,7 @@ struct HeadShape {
         kv_heads(args.kv_heads),
         head_dim(args.head_dim),
         group(args.heads / args.kv_heads),
-        scale(1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(static_cast<float>(args.head_dim))))) {}
+        scale(1.0F / square_root(static_cast<float>(args.head_dim))) {}
 
   /// Row of query `query` of a span.
   TINYLORA_INLINE int row(int span, int query) const { return layout->span_row[span] + query / group; }
@@ -90,7 +90,7 @@ TINYLORA_INLINE void prefetch_page(const HeadShape& shape, const KvPages& pages,
   const int bytes = kPageSize * shape.head_dim * static_cast<int>(sizeof(T));
   for (const void* all : {pages.keys, pages.values}) {
     const char* data = reinterpret_cast<const char*>(shape.page_data<T>(all, page, kv_head));
-    for (int i = 0; i < bytes; i += 64) _mm_prefetch(data + i, _MM_HINT_T0);
+    for (int i = 0; i < bytes; i += 64) __builtin_prefetch(data + i);
   }
 }
 

@@ -19,21 +19,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-const LimitKernels& limit_kernels(CpuPath path) {
-  switch (path) {
-    case CpuPath::amx:
-      return kLimitsAmx;
-    case CpuPath::avx512_bf16:
-      return kLimitsAvx512Bf16;
-    case CpuPath::avx512:
-      return kLimitsAvx512;
-    case CpuPath::avx2:
-    case CpuPath::amx_emulated:
-      break;
-  }
-  return kLimitsAvx2;
-}
-
 /// Sum over the threads, all of them busy for `seconds`, of each one's best rate: a limit is what the machine can do
 /// when nobody else has it. work() is a slice of about a millisecond and returns its size.
 template <class Work>

@@ -1,4 +1,4 @@
-// Which kernels an instruction set has, the backend's memory, packing of weights, embed.
+// The backend's memory, packing of weights, embed.
 #include "cpu/cpu_backend.h"
 
 #include <algorithm>
@@ -10,27 +10,6 @@
 #include "cpu/product.h"
 
 namespace tinylora {
-
-const ProductKernels& product_kernels(CpuPath path, DType dtype) {
-  const bool bf16 = dtype == DType::bf16;
-  switch (path) {
-    case CpuPath::amx:
-      return bf16 ? kProductBf16Amx : kProductF32Avx512;
-    case CpuPath::avx512_bf16:
-      return bf16 ? kProductBf16Avx512Bf16 : kProductF32Avx512;
-    case CpuPath::avx512:
-      return bf16 ? kProductBf16Avx512 : kProductF32Avx512;
-    case CpuPath::avx2:
-      break;
-    case CpuPath::amx_emulated:
-      return bf16 ? kProductBf16AmxEmulated : kProductF32Avx2;
-  }
-  return bf16 ? kProductBf16Avx2 : kProductF32Avx2;
-}
-
-const HeadKernels& head_kernels(CpuPath path) {
-  return path == CpuPath::avx2 || path == CpuPath::amx_emulated ? kHeadAvx2 : kHeadAvx512;
-}
 
 CpuBackend::CpuBackend(DType dtype, int threads, CpuPath path)
     : dtype_(dtype),

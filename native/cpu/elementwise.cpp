@@ -6,12 +6,6 @@
 
 namespace tinylora {
 
-const RowKernels& row_kernels(CpuPath path, DType dtype) {
-  const bool f32 = dtype == DType::f32;
-  if (path == CpuPath::avx2 || path == CpuPath::amx_emulated) return f32 ? kRowsF32Avx2 : kRowsBf16Avx2;
-  return f32 ? kRowsF32Avx512 : kRowsBf16Avx512;
-}
-
 void CpuBackend::swiglu(const SwigluArgs& args) {
   const RowKernels& kernels = row_kernels(path_, dtype_);
   for_ranges(pool_, std::int64_t{args.rows} * args.width, kElementsAtOnce,

@@ -9,10 +9,6 @@
 namespace tinylora {
 namespace {
 
-void gram_product_plain(const float* w, std::int64_t rows, std::int64_t width, const double* x, double* y, double* z) {
-  gram_loops::gram_product(w, rows, width, x, y, z);
-}
-
 class CpuGram final : public GramMatrix {
  public:
   CpuGram(int out, int in, const RowReader& read_row, ThreadPool& pool)
@@ -51,12 +47,6 @@ class CpuGram final : public GramMatrix {
 };
 
 }  // namespace
-
-GramProduct gram_product() {
-  if (__builtin_cpu_supports("avx512f")) return gram_product_avx512;
-  if (__builtin_cpu_supports("avx2")) return gram_product_avx2;
-  return gram_product_plain;
-}
 
 std::unique_ptr<GramMatrix> CpuBackend::gram_matrix(int out, int in, const RowReader& read_row, ThreadPool& pool) {
   return std::make_unique<CpuGram>(out, in, read_row, pool);

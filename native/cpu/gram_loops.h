@@ -19,6 +19,7 @@ using GramProduct = void (*)(const float* w, std::int64_t rows, std::int64_t wid
 GramProduct gram_product();
 
 void gram_product_avx512(const float*, std::int64_t, std::int64_t, const double*, double*, double*);
+void gram_product_plain(const float*, std::int64_t, std::int64_t, const double*, double*, double*);
 void gram_product_avx2(const float*, std::int64_t, std::int64_t, const double*, double*, double*);
 
 namespace gram_loops {

@@ -24,7 +24,7 @@ struct HeadKernels {
   void (*scaled)(const float* values, int count, float scale, void* y, DType dtype);
 };
 
-extern const HeadKernels kHeadAvx2, kHeadAvx512;
+extern const HeadKernels kHeadAvx2, kHeadAvx512, kHeadNeon;
 
 const HeadKernels& head_kernels(CpuPath path);
 

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/features.h"
+
 namespace tinylora {
 
 struct LimitKernels {
@@ -14,6 +16,8 @@ struct LimitKernels {
   float (*read)(const float* p, std::size_t count);
 };
 
-extern const LimitKernels kLimitsAvx2, kLimitsAvx512, kLimitsAvx512Bf16, kLimitsAmx;
+extern const LimitKernels kLimitsAvx2, kLimitsAvx512, kLimitsAvx512Bf16, kLimitsAmx, kLimitsNeon;
+
+const LimitKernels& limit_kernels(CpuPath path);
 
 }  // namespace tinylora

@@ -9,7 +9,7 @@ namespace tinylora::TINYLORA_ISA {
 
 TINYLORA_INLINE float inverse_rms(int width, const float* x, float epsilon) {
   const float mean = dot(width, x, x) / static_cast<float>(width);
-  return 1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + epsilon)));
+  return 1.0F / square_root(mean + epsilon);
 }
 
 template <typename T>

@@ -30,6 +30,7 @@ struct RowKernels {
 
 extern const RowKernels kRowsF32Avx2, kRowsBf16Avx2;
 extern const RowKernels kRowsF32Avx512, kRowsBf16Avx512;
+extern const RowKernels kRowsF32Neon, kRowsBf16Neon;
 
 const RowKernels& row_kernels(CpuPath path, DType dtype);
 

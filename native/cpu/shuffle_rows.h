@@ -2,8 +2,7 @@
 // two neighbouring rows interleaved to one row of pairs, and such pairs taken apart again.
 #pragma once
 
-#include "cpu/pack_rows.h"
-#include "cpu/simd.h"
+#include "cpu/words.h"
 
 namespace tinylora::TINYLORA_ISA {
 
@@ -66,8 +65,8 @@ TINYLORA_INLINE void part_32(const Bf16* from, Bf16* even, Bf16* odd) {
 inline constexpr int kWordBlock = 4;
 
 TINYLORA_INLINE void transpose_block(const std::uint32_t* from, int from_stride, std::uint32_t* to, int to_stride) {
-  __m128i row[4];
-  for (int i = 0; i < 4; ++i) row[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i * from_stride));
+  Words row[4];
+  for (int i = 0; i < 4; ++i) row[i] = load_words(from + i * from_stride);
   store_transposed(row, to, to_stride);
 }
 

@@ -7,10 +7,28 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-// 24 of 32 registers hold sums on AVX-512, 12 of 16 on AVX2; three hold a step of the weight, one the broadcast input.
+// 24 of 32 registers hold sums on AVX-512 and NEON, 12 of 16 on AVX2; three (NEON: six) hold a step of the weight, one
+// the broadcast input.
 inline constexpr int kTileVectors = 3;
 inline constexpr int kTileRows = kLanes == 16 ? 8 : 4;
 inline constexpr int kTilePanel = kTileVectors * kLanes;
+
+/// Inputs of kRows rows, each of which multiplies whole vectors.
+template <int kRows>
+struct Factors {
+  const float* p;
+  TINYLORA_INLINE explicit Factors(const float* from) : p(from) {}
+  TINYLORA_INLINE float operator[](int row) const { return p[row]; }
+};
+#if defined(__aarch64__)
+/// In one register, whose lanes Arm's multiply-adds take as they are: the sums leave no room for four of them.
+template <>
+struct Factors<4> {
+  float32x4_t v;
+  TINYLORA_INLINE explicit Factors(const float* from) : v(vld1q_f32(from)) {}
+  TINYLORA_INLINE float operator[](int row) const { return v[row]; }
+};
+#endif
 
 template <int kRows>
 struct Sums {
@@ -26,9 +44,10 @@ struct Sums {
     }
   }
   TINYLORA_INLINE void add(const float* x, const Floats (&w)[kTileVectors]) {
+    const Factors<kRows> factors(x);
     TINYLORA_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Floats b = Floats::all(x[r]);
+      const Floats b = Floats::all(factors[r]);
       TINYLORA_UNROLL
       for (int j = 0; j < kTileVectors; ++j) v[r][j] = fma(b, w[j], v[r][j]);
     }

@@ -5,9 +5,8 @@
 // places (0 2 1 3), and the words are transposed.
 #pragma once
 
-#include "cpu/pack_rows.h"
 #include "cpu/product_kernels.h"
-#include "cpu/simd.h"
+#include "cpu/words.h"
 
 namespace tinylora::TINYLORA_ISA {
 
@@ -17,8 +16,8 @@ void transpose_outputs(const float* from, int count, float* to) {
   int i = 0;
   for (; i + 4 <= count; i += 4) {
     for (int o = 0; o < kPanel; o += 4) {
-      __m128i row[4];
-      for (int r = 0; r < 4; ++r) row[r] = WidenedUnit<float>::four(from + (i + r) * kPanel + o);
+      Words row[4];
+      for (int r = 0; r < 4; ++r) row[r] = load_words(from + (i + r) * kPanel + o);
       store_transposed(row, reinterpret_cast<std::uint32_t*>(to + o * kPanel + i), kPanel);
     }
   }
@@ -27,32 +26,13 @@ void transpose_outputs(const float* from, int count, float* to) {
   }
 }
 
-TINYLORA_INLINE __m256i swap_middle(const Bf16* p) {
-  const __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return _mm256_shufflelo_epi16(_mm256_shufflehi_epi16(word, 0xd8), 0xd8);
-}
-
 template <int kPanel>
 void transpose_outputs(const Bf16* from, int count, Bf16* to) {
   constexpr int kRow = 2 * kPanel;  // numbers of one pair, on both sides
-  const auto store = [](Bf16* p, __m256i value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), value); };
   int i = 0;
   for (; i + 8 <= count; i += 8) {
-    for (int o = 0; o < kPanel; o += 8) {  // 4 x 4 words
-      const Bf16* p = from + i / 2 * kRow + 2 * o;
-      const __m256i a = swap_middle(p);
-      const __m256i b = swap_middle(p + kRow);
-      const __m256i c = swap_middle(p + 2 * kRow);
-      const __m256i d = swap_middle(p + 3 * kRow);
-      const __m256i ab0 = _mm256_unpacklo_epi64(a, b);
-      const __m256i ab1 = _mm256_unpackhi_epi64(a, b);
-      const __m256i cd0 = _mm256_unpacklo_epi64(c, d);
-      const __m256i cd1 = _mm256_unpackhi_epi64(c, d);
-      Bf16* q = to + o / 2 * kRow + 2 * i;
-      store(q, _mm256_permute2x128_si256(ab0, cd0, 0x20));
-      store(q + kRow, _mm256_permute2x128_si256(ab1, cd1, 0x20));
-      store(q + 2 * kRow, _mm256_permute2x128_si256(ab0, cd0, 0x31));
-      store(q + 3 * kRow, _mm256_permute2x128_si256(ab1, cd1, 0x31));
+    for (int o = 0; o < kPanel; o += 8) {
+      transpose_long_words(from + i / 2 * kRow + 2 * o, to + o / 2 * kRow + 2 * i, kRow);
     }
   }
   for (; i < kPanel; ++i) {

@@ -121,8 +121,7 @@ void tokens(Backend& backend, const Weight& weight) {
 }
 
 void bad_arguments_are_refused() {
-  std::vector<CpuPath> paths = usable_paths();
-  paths.push_back(CpuPath::amx_emulated);
+  const std::vector<CpuPath> paths = tested_paths();
   const auto reference = make_reference_backend(DType::f32);
   const auto foreign = pack(*reference, 3, 4, std::vector<float>(12));
   for (const CpuPath path : paths) {
@@ -135,7 +134,7 @@ void bad_arguments_are_refused() {
       tokens(*backend, *weight);
     }
   }
-  for (const CpuPath path : {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2}) {
+  for (const CpuPath path : {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2, CpuPath::neon}) {
     if (std::find(paths.begin(), paths.end(), path) != paths.end()) continue;
     expect_error("ERR_DEVICE", "this machine's best is", [&] { make_cpu_backend(DType::f32, 1, path); });
   }

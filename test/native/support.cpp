@@ -13,13 +13,19 @@
 
 namespace tinylora::test {
 
+std::vector<CpuPath> tested_paths() {
+  std::vector<CpuPath> paths = usable_paths();
+#if defined(__x86_64__)
+  paths.push_back(CpuPath::amx_emulated);
+#endif
+  return paths;
+}
+
 const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> list = [] {
     const std::vector<DType> all = {DType::f32, DType::bf16, DType::f16};
     std::vector<Candidate> found = {{"reference", [](DType dtype, int) { return make_reference_backend(dtype); }, all}};
-    std::vector<CpuPath> paths = usable_paths();
-    paths.push_back(CpuPath::amx_emulated);
-    for (const CpuPath path : paths) {
+    for (const CpuPath path : tested_paths()) {
       found.push_back(
           {name_of(path), [path](DType dtype, int threads) { return make_cpu_backend(dtype, threads, path); }});
     }

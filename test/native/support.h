@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "core/philox.h"
+#include "cpu/features.h"
 #include "ops/backend.h"
 
 namespace tinylora::test {
@@ -22,6 +23,8 @@ struct Candidate {
 /// The reference, then the cpu backend on every instruction set that this machine has, then on emulated AMX tiles,
 /// then the cuda backend where TINYLORA_CUDA_DRIVER names a driver: the stand-in or a GPU's.
 const std::vector<Candidate>& candidates();
+/// The CPU's paths that this machine runs, and the one that stands in for AMX.
+std::vector<CpuPath> tested_paths();
 
 /// A test that is written once for all backends.
 struct BackendTest {

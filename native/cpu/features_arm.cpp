@@ -1,0 +1,40 @@
+#include <algorithm>
+#include <fstream>
+
+#include "cpu/features.h"
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace tinylora {
+
+const std::vector<CpuPath>& usable_paths() {
+  static const std::vector<CpuPath> paths = {CpuPath::neon};  // it belongs to every 64-bit Arm
+  return paths;
+}
+
+#if defined(__APPLE__)
+
+std::string cpu_name() {
+  char name[128] = {};
+  std::size_t size = sizeof name - 1;
+  return sysctlbyname("machdep.cpu.brand_string", name, &size, nullptr, 0) == 0 ? name : "unknown";
+}
+
+#else
+
+/// Arm's cores give no name, only the numbers of their maker and their design.
+std::string cpu_name() {
+  std::ifstream lines("/proc/cpuinfo");
+  std::string maker, part;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string value = line.substr(std::min(line.size(), line.find(':') + 2));
+    if (line.starts_with("CPU implementer")) maker = value;
+    if (line.starts_with("CPU part")) part = value;
+  }
+  return maker.empty() ? "unknown" : "Arm, implementer " + maker + ", part " + part;
+}
+
+#endif
+
+}  // namespace tinylora
