@@ -84,6 +84,7 @@ export function benchCommand(program: Command): void {
         "avx512-bf16",
         "avx512",
         "avx2",
+        "neon-bf16",
         "neon",
       ]),
     )

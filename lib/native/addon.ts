@@ -29,7 +29,7 @@ export interface Addon {
 }
 
 export type Dtype = "fp32" | "bf16" | "fp16";
-export type CpuPath = "amx" | "avx512-bf16" | "avx512" | "avx2" | "neon";
+export type CpuPath = "amx" | "avx512-bf16" | "avx512" | "avx2" | "neon-bf16" | "neon";
 
 export interface MachineInfo {
   readonly cpu: string;

@@ -120,10 +120,11 @@ DType read_dtype(const Argument& dtype) {
 
 CpuPath read_path(const Argument& path) {
   const std::string name = path.text();
-  for (const CpuPath known : {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2, CpuPath::neon}) {
+  for (const CpuPath known :
+       {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2, CpuPath::neon_bf16, CpuPath::neon}) {
     if (name == name_of(known)) return known;
   }
-  path.refuse("\"amx\", \"avx512-bf16\", \"avx512\", \"avx2\" or \"neon\"");
+  path.refuse("\"amx\", \"avx512-bf16\", \"avx512\", \"avx2\", \"neon-bf16\" or \"neon\"");
 }
 
 Basis read_basis(const Argument& basis) {

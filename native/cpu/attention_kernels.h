@@ -80,7 +80,7 @@ struct AttentionKernels {
 extern const AttentionKernels kAttentionF32Avx2, kAttentionBf16Avx2;
 extern const AttentionKernels kAttentionF32Avx512, kAttentionBf16Avx512, kAttentionBf16Avx512Bf16;
 extern const AttentionKernels kAttentionBf16Amx, kAttentionBf16AmxEmulated;
-extern const AttentionKernels kAttentionF32Neon, kAttentionBf16Neon;
+extern const AttentionKernels kAttentionF32Neon, kAttentionBf16Neon, kAttentionBf16NeonBf16;
 
 const AttentionKernels& attention_kernels(CpuPath path, DType dtype, int head_dim);
 

@@ -13,7 +13,7 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-/// Rows of c at once: with two vectors a row, 16 of 32 registers on AVX-512 and 8 of 16 on AVX2.
+/// Rows of c at once: with two vectors a row, 16 of 32 registers on AVX-512 and NEON, 8 of 16 on AVX2.
 inline constexpr int kAttentionRows = kLanes == 16 ? 8 : 4;
 
 /// a[i, n], with i or n running fastest.
@@ -37,15 +37,15 @@ struct LeftOf {
 };
 TINYLORA_INLINE ByRow by_row(const float* p, int stride) { return {p, stride}; }
 
-#if defined(__AVX512BF16__)
+#if defined(TINYLORA_BF16_DOT)
 /// Pairs a[i, n], a[i, n + 1] as one number of 32 bits.
 struct PairsByRow {
   const Bf16* p;
   std::ptrdiff_t stride;
-  TINYLORA_INLINE __m512bh at(int i) const {
+  TINYLORA_INLINE Pairs at(int i) const {
     std::int32_t pair;
     __builtin_memcpy(&pair, p + i * stride, sizeof pair);
-    return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+    return Pairs::all(pair);
   }
   TINYLORA_INLINE PairsByRow from(int i, int n) const { return {p + i * stride + n, stride}; }
 };
@@ -55,10 +55,8 @@ struct LeftOf<Bf16> {
 };
 TINYLORA_INLINE PairsByRow by_row(const Bf16* p, int stride) { return {p, stride}; }
 
-TINYLORA_INLINE __m512i load_pairs(const Bf16* p, WholeVector) { return _mm512_loadu_si512(p); }
-TINYLORA_INLINE __m512i load_pairs(const Bf16* p, PartVector part) {
-  return _mm512_maskz_loadu_epi32(Floats::mask(part.count), p);
-}
+TINYLORA_INLINE Pairs load_pairs(const Bf16* p, WholeVector) { return Pairs::load(p); }
+TINYLORA_INLINE Pairs load_pairs(const Bf16* p, PartVector part) { return Pairs::load(p, part.count); }
 #endif
 
 /// Row n (even) or n + 1 (`kOdd`) of b, of which `pair` is where row n begins. Floats lie row after row; bf16 lie in
@@ -133,23 +131,20 @@ struct Sums {
     add<false>(a, pair, width);
   }
 
-#if defined(__AVX512BF16__)
-  TINYLORA_INLINE void add_masked(PairsByRow a, const Bf16* pair, __m512i mask) {
-    __m512bh row[kVectors];
+#if defined(TINYLORA_BF16_DOT)
+  TINYLORA_INLINE void add_pair(PairsByRow a, const Bf16* pair, std::ptrdiff_t) { add_dots<false>(a, pair); }
+  TINYLORA_INLINE void add_single(PairsByRow a, const Bf16* pair, std::ptrdiff_t) { add_dots<true>(a, pair); }
+  template <bool kSingle>
+  TINYLORA_INLINE void add_dots(PairsByRow a, const Bf16* pair) {
+    Pairs row[kVectors];
     for (int j = 0; j < kVectors; ++j) {
-      const __m512i both = load_pairs(pair + 2 * (column + j * kLanes), lanes);
-      row[j] = reinterpret_cast<__m512bh>(_mm512_and_si512(both, mask));
+      row[j] = load_pairs(pair + 2 * (column + j * kLanes), lanes);
+      if (kSingle) row[j] = row[j].first_of_each();
     }
     for (int i = 0; i < kRows; ++i) {
-      const __m512bh left = a.at(i);
-      for (int j = 0; j < kVectors; ++j) v[i][j] = {_mm512_dpbf16_ps(v[i][j].v, row[j], left)};
+      const Pairs left = a.at(i);
+      for (int j = 0; j < kVectors; ++j) v[i][j] = dot(row[j], left, v[i][j]);
     }
-  }
-  TINYLORA_INLINE void add_pair(PairsByRow a, const Bf16* pair, std::ptrdiff_t) {
-    add_masked(a, pair, _mm512_set1_epi32(-1));
-  }
-  TINYLORA_INLINE void add_single(PairsByRow a, const Bf16* pair, std::ptrdiff_t) {
-    add_masked(a, pair, _mm512_set1_epi32(0xffff));
   }
 #endif
 };

@@ -12,6 +12,8 @@ const char* name_of(CpuPath path) {
       return "avx512";
     case CpuPath::avx2:
       return "avx2";
+    case CpuPath::neon_bf16:
+      return "neon-bf16";
     case CpuPath::neon:
       return "neon";
     case CpuPath::amx_emulated:

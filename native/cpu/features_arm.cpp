@@ -4,12 +4,40 @@
 #include "cpu/features.h"
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
+#else
+#include <sys/auxv.h>
 #endif
 
 namespace tinylora {
+namespace {
+
+#if defined(__APPLE__)
+
+bool has_bf16() {
+  int has = 0;
+  std::size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_BF16", &has, &size, nullptr, 0) == 0 && has != 0;
+}
+
+#else
+
+bool has_bf16() {
+  constexpr unsigned long kBf16 = 1UL << 14;  // HWCAP2_BF16
+  return (getauxval(AT_HWCAP2) & kBf16) != 0;
+}
+
+#endif
+
+/// NEON belongs to every 64-bit Arm.
+std::vector<CpuPath> find_paths() {
+  if (has_bf16()) return {CpuPath::neon_bf16, CpuPath::neon};
+  return {CpuPath::neon};
+}
+
+}  // namespace
 
 const std::vector<CpuPath>& usable_paths() {
-  static const std::vector<CpuPath> paths = {CpuPath::neon};  // it belongs to every 64-bit Arm
+  static const std::vector<CpuPath> paths = find_paths();
   return paths;
 }
 

@@ -8,19 +8,21 @@
 
 namespace tinylora {
 
-const ProductKernels& product_kernels(CpuPath, DType dtype) {
-  return dtype == DType::bf16 ? kProductBf16Neon : kProductF32Neon;
+const ProductKernels& product_kernels(CpuPath path, DType dtype) {
+  if (dtype != DType::bf16) return kProductF32Neon;
+  return path == CpuPath::neon_bf16 ? kProductBf16NeonBf16 : kProductBf16Neon;
 }
 
-const AttentionKernels& attention_kernels(CpuPath, DType dtype, int) {
-  return dtype == DType::bf16 ? kAttentionBf16Neon : kAttentionF32Neon;
+const AttentionKernels& attention_kernels(CpuPath path, DType dtype, int) {
+  if (dtype != DType::bf16) return kAttentionF32Neon;
+  return path == CpuPath::neon_bf16 ? kAttentionBf16NeonBf16 : kAttentionBf16Neon;
 }
 
 const RowKernels& row_kernels(CpuPath, DType dtype) { return dtype == DType::bf16 ? kRowsBf16Neon : kRowsF32Neon; }
 
 const HeadKernels& head_kernels(CpuPath) { return kHeadNeon; }
 
-const LimitKernels& limit_kernels(CpuPath) { return kLimitsNeon; }
+const LimitKernels& limit_kernels(CpuPath path) { return path == CpuPath::neon_bf16 ? kLimitsNeonBf16 : kLimitsNeon; }
 
 GramProduct gram_product() { return gram_product_plain; }
 

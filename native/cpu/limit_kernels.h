@@ -16,7 +16,8 @@ struct LimitKernels {
   float (*read)(const float* p, std::size_t count);
 };
 
-extern const LimitKernels kLimitsAvx2, kLimitsAvx512, kLimitsAvx512Bf16, kLimitsAmx, kLimitsNeon;
+extern const LimitKernels kLimitsAvx2, kLimitsAvx512, kLimitsAvx512Bf16, kLimitsAmx;
+extern const LimitKernels kLimitsNeon, kLimitsNeonBf16;
 
 const LimitKernels& limit_kernels(CpuPath path);
 

@@ -33,6 +33,13 @@ inline double fp32_limit(std::int64_t rounds) {
   return multiply_adds(rounds, 2 * kLanes, [&](Floats s) { return fma(s, a, b); });
 }
 
+#if defined(TINYLORA_BF16_DOT)
+inline double bf16_dot_limit(std::int64_t rounds) {
+  const Pairs ones = Pairs::all(0x3f803f81);  // about; two exact ones are a constant that GCC 12 cannot write for Arm
+  return multiply_adds(rounds, 4 * kLanes, [&](Floats s) { return dot(ones, ones, s); });
+}
+#endif
+
 inline float read_limit(const float* p, std::size_t count) {
   Floats sums[8];
   TINYLORA_UNROLL

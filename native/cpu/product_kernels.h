@@ -118,7 +118,7 @@ extern const ProductKernels kProductF32Avx2, kProductBf16Avx2;
 extern const ProductKernels kProductF32Avx512, kProductBf16Avx512;
 extern const ProductKernels kProductBf16Avx512Bf16;
 extern const ProductKernels kProductBf16Amx, kProductBf16AmxEmulated;
-extern const ProductKernels kProductF32Neon, kProductBf16Neon;
+extern const ProductKernels kProductF32Neon, kProductBf16Neon, kProductBf16NeonBf16;
 
 const ProductKernels& product_kernels(CpuPath path, DType dtype);
 

@@ -15,10 +15,17 @@
 #define TINYLORA_ISA isa_avx512
 #elif defined(__AVX2__)
 #define TINYLORA_ISA isa_avx2
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define TINYLORA_ISA isa_neonbf16
 #elif defined(__aarch64__)
 #define TINYLORA_ISA isa_neon
 #else
 #error "simd.h is for the files that CMakeLists.txt compiles for one instruction set"
+#endif
+
+/// Whether the instruction set multiplies pairs of bf16: then there are Pairs and dot.
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define TINYLORA_BF16_DOT
 #endif
 
 #define TINYLORA_INLINE [[gnu::always_inline]] inline
@@ -27,7 +34,8 @@
 
 // Each of these has
 //   kLanes                 floats of a vector
-//   Floats                 the vector: zero, all, load, store. load and store need no alignment; with `count` they touch
+//   Floats                 the vector: zero, all, load, store. load and store need no alignment; with `count` they
+//   touch
 //                          the first count (0..kLanes) elements only, and load gives zeros for the others. Bf16 is
 //                          widened exactly on load and rounded to nearest even on store
 //   + - * /, fma           fma(a, b, c) = a * b + c, rounded once
@@ -36,6 +44,9 @@
 //   first                  the first `count` lanes of a, `other` in the rest
 //   even_of_pairs, odd_of_pairs
 //                          the numbers at even or at odd places of 2 * kLanes bf16, or of `count` pairs of them
+//   Pairs, dot             kLanes pairs of bf16, loaded like Floats, or all the same; dot(a, b, c) adds both products
+//   of
+//                          a pair to a lane of c; first_of_each makes zeros of the seconds
 //   times_power_of_two     a * 2^n for whole numbers n in -126..128
 //   round                  to the nearest whole number, ties to even
 //   sum, largest           of all lanes: halves are combined until one is left, always in the same order

@@ -46,6 +46,22 @@ TINYLORA_INLINE void stream(Floats a, Floats b, Bf16* p) {
 }
 TINYLORA_INLINE void streamed() { _mm_sfence(); }
 
+#if defined(__AVX512BF16__)
+struct Pairs {
+  __m512i v;
+
+  TINYLORA_INLINE static Pairs all(std::int32_t pair) { return {_mm512_set1_epi32(pair)}; }
+  TINYLORA_INLINE static Pairs load(const Bf16* p) { return {_mm512_loadu_si512(p)}; }
+  TINYLORA_INLINE static Pairs load(const Bf16* p, int count) {
+    return {_mm512_maskz_loadu_epi32(Floats::mask(count), p)};
+  }
+  TINYLORA_INLINE Pairs first_of_each() const { return {_mm512_and_si512(v, _mm512_set1_epi32(0xffff))}; }
+};
+TINYLORA_INLINE Floats dot(Pairs a, Pairs b, Floats c) {
+  return {_mm512_dpbf16_ps(c.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+}
+#endif
+
 TINYLORA_INLINE Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
 TINYLORA_INLINE Floats operator-(Floats a, Floats b) { return {_mm512_sub_ps(a.v, b.v)}; }
 TINYLORA_INLINE Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }

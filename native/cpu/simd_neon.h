@@ -77,6 +77,36 @@ TINYLORA_INLINE Floats operator/(Floats a, Floats b) { return {vdivq_f32(a.low, 
 TINYLORA_INLINE Floats fma(Floats a, Floats b, Floats c) {
   return {vfmaq_f32(c.low, a.low, b.low), vfmaq_f32(c.high, a.high, b.high)};
 }
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+struct Pairs {
+  uint32x4_t low;
+  uint32x4_t high;
+
+  TINYLORA_INLINE static Pairs all(std::int32_t pair) {
+    const uint32x4_t four = vreinterpretq_u32_s32(vdupq_n_s32(pair));
+    return {four, four};
+  }
+  TINYLORA_INLINE static Pairs load(const Bf16* p) {
+    const auto* bits = reinterpret_cast<const std::uint16_t*>(p);
+    return {vreinterpretq_u32_u16(vld1q_u16(bits)), vreinterpretq_u32_u16(vld1q_u16(bits + 8))};
+  }
+  TINYLORA_INLINE static Pairs load(const Bf16* p, int count) {
+    Bf16 part[2 * kLanes] = {};
+    for (int i = 0; i < 2 * count; ++i) part[i] = p[i];
+    return load(part);
+  }
+  TINYLORA_INLINE Pairs first_of_each() const {
+    return {vandq_u32(low, vdupq_n_u32(0xffff)), vandq_u32(high, vdupq_n_u32(0xffff))};
+  }
+};
+TINYLORA_INLINE float32x4_t dot(uint32x4_t a, uint32x4_t b, float32x4_t c) {
+  return vbfdotq_f32(c, vreinterpretq_bf16_u32(a), vreinterpretq_bf16_u32(b));
+}
+TINYLORA_INLINE Floats dot(Pairs a, Pairs b, Floats c) {
+  return {dot(a.low, b.low, c.low), dot(a.high, b.high, c.high)};
+}
+#endif
+
 /// As on x86, the second where one is NaN or both are zeros; NEON's own give NaN and the zero of the fitting sign.
 TINYLORA_INLINE float32x4_t larger_of_four(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 TINYLORA_INLINE float32x4_t smaller_of_four(float32x4_t a, float32x4_t b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
@@ -116,9 +146,7 @@ TINYLORA_INLINE float32x4_t times_power_of_two(float32x4_t a, float32x4_t n) {
   // 2^128 is no float: the power is applied in two halves.
   const int32x4_t whole = vcvtq_s32_f32(n);
   const int32x4_t half = vshrq_n_s32(whole, 1);
-  const auto power = [](int32x4_t k) {
-    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(k, vdupq_n_s32(127)), 23));
-  };
+  const auto power = [](int32x4_t k) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(k, vdupq_n_s32(127)), 23)); };
   return vmulq_f32(vmulq_f32(a, power(half)), power(vsubq_s32(whole, half)));
 }
 TINYLORA_INLINE Floats times_power_of_two(Floats a, Floats n) {

@@ -1,5 +1,5 @@
-// A tile by AVX-512's dot products of bf16 pairs: sums[row, lane] += x[row, i + 1] w[i + 1, lane] + x[row, i] w[i,
-// lane], pairs ascending; both products of a pair are added inside the instruction.
+// A tile by AVX-512's or Arm's dot products of bf16 pairs: sums[row, lane] += x[row, i + 1] w[i + 1, lane] +
+// x[row, i] w[i, lane], pairs ascending; both products of a pair are added inside the instruction.
 #pragma once
 
 #include "cpu/pack_rows.h"
@@ -8,44 +8,41 @@
 namespace tinylora::TINYLORA_ISA {
 
 inline constexpr int kDotVectors = 3;
-inline constexpr int kDotRows = 8;
+inline constexpr int kDotRows = kLanes == 16 ? 8 : 4;  // 24 of 32 registers hold sums
 inline constexpr int kDotPanel = kDotVectors * kLanes;
-/// Bytes of a panel that are asked for before they are used, into the second-level cache: with four rows and more the
+/// Numbers of a panel that are asked for before they are used, into the second-level cache: with four rows and more the
 /// products of a line take long enough that the processor does not run far enough ahead by itself. With fewer rows
 /// it does, and asking costs more than it gains.
-inline constexpr int kDotAhead = 8192;
+inline constexpr int kDotAhead = 4096;
 
 template <int kRows>
 void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, bool resume) {
-  __m512 sums[kRows][kDotVectors];
+  Floats sums[kRows][kDotVectors];
   TINYLORA_UNROLL
   for (int r = 0; r < kRows; ++r) {
     TINYLORA_UNROLL
     for (int j = 0; j < kDotVectors; ++j) {
-      sums[r][j] = resume ? _mm512_loadu_ps(to + r * kDotPanel + j * kLanes) : _mm512_setzero_ps();
+      sums[r][j] = resume ? Floats::load(to + r * kDotPanel + j * kLanes) : Floats::zero();
     }
   }
   for (int i = 0; i < inputs; i += 2, x += kRows, panel += 2 * kDotPanel) {
     if constexpr (kRows >= 4) {
-      TINYLORA_UNROLL
-      for (int j = 0; j < kDotVectors; ++j) {
-        _mm_prefetch(reinterpret_cast<const char*>(panel) + kDotAhead + 64 * j, _MM_HINT_T1);
-      }
+      for (int line = 0; line < 2 * kDotPanel; line += 32) __builtin_prefetch(panel + kDotAhead + line, 0, 2);
     }
-    __m512bh w[kDotVectors];
+    Pairs w[kDotVectors];
     TINYLORA_UNROLL
-    for (int j = 0; j < kDotVectors; ++j) w[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + 2 * j * kLanes));
+    for (int j = 0; j < kDotVectors; ++j) w[j] = Pairs::load(panel + 2 * j * kLanes);
     TINYLORA_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const auto b = reinterpret_cast<__m512bh>(_mm512_set1_epi32(x[r]));
+      const Pairs b = Pairs::all(x[r]);
       TINYLORA_UNROLL
-      for (int j = 0; j < kDotVectors; ++j) sums[r][j] = _mm512_dpbf16_ps(sums[r][j], w[j], b);
+      for (int j = 0; j < kDotVectors; ++j) sums[r][j] = dot(w[j], b, sums[r][j]);
     }
   }
   TINYLORA_UNROLL
   for (int r = 0; r < kRows; ++r) {
     TINYLORA_UNROLL
-    for (int j = 0; j < kDotVectors; ++j) _mm512_storeu_ps(to + r * kDotPanel + j * kLanes, sums[r][j]);
+    for (int j = 0; j < kDotVectors; ++j) sums[r][j].store(to + r * kDotPanel + j * kLanes);
   }
 }
 
@@ -77,6 +74,7 @@ struct DotTile {
         return dot_rows<3>(inputs, x, panel, sums, resume);
       case 4:
         return dot_rows<4>(inputs, x, panel, sums, resume);
+#if defined(__AVX512F__)
       case 5:
         return dot_rows<5>(inputs, x, panel, sums, resume);
       case 6:
@@ -85,6 +83,7 @@ struct DotTile {
         return dot_rows<7>(inputs, x, panel, sums, resume);
       case 8:
         return dot_rows<8>(inputs, x, panel, sums, resume);
+#endif
     }
   }
 };

@@ -10,7 +10,9 @@ namespace tinylora::TINYLORA_ISA {
 /// Four words of 32 bits.
 using Words = uint32x4_t;
 
-TINYLORA_INLINE Words load_words(const void* p) { return vreinterpretq_u32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p))); }
+TINYLORA_INLINE Words load_words(const void* p) {
+  return vreinterpretq_u32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)));
+}
 /// Four bf16 as floats.
 TINYLORA_INLINE Words widen_words(const Bf16* p) {
   return vshll_n_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p)), 16);
@@ -58,7 +60,9 @@ TINYLORA_INLINE Words widen_words(const Bf16* p) {
   return _mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))), 16);
 }
 TINYLORA_INLINE void store_transposed(const Words (&row)[4], std::uint32_t* to, int stride) {
-  const auto store = [&](int word, __m128i four) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to + word * stride), four); };
+  const auto store = [&](int word, __m128i four) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + word * stride), four);
+  };
   const __m128i a = _mm_unpacklo_epi32(row[0], row[1]);
   const __m128i b = _mm_unpacklo_epi32(row[2], row[3]);
   const __m128i c = _mm_unpackhi_epi32(row[0], row[1]);
@@ -74,7 +78,9 @@ TINYLORA_INLINE __m256i swap_middle(const Bf16* p) {
   return _mm256_shufflelo_epi16(_mm256_shufflehi_epi16(word, 0xd8), 0xd8);
 }
 TINYLORA_INLINE void transpose_long_words(const Bf16* from, Bf16* to, int stride) {
-  const auto store = [&](int word, __m256i four) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + word * stride), four); };
+  const auto store = [&](int word, __m256i four) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + word * stride), four);
+  };
   const __m256i a = swap_middle(from);
   const __m256i b = swap_middle(from + stride);
   const __m256i c = swap_middle(from + 2 * stride);

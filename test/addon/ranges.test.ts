@@ -113,7 +113,7 @@ it.each<[string, (slot: number) => unknown, number, number]>([
 });
 
 it.each<[string, () => unknown, string]>([
-  ["spec.path", () => load({ path: "sse" }), '"amx", "avx512-bf16", "avx512", "avx2" or "neon"'],
+  ["spec.path", () => load({ path: "sse" }), '"amx", "avx512-bf16", "avx512", "avx2", "neon-bf16" or "neon"'],
   ["spec.config.ropeScaling.type", () => loadRope({ type: "sse" }), '"linear", "llama3" or "yarn"'],
   ["part", () => engine.readParameter(0, "sse" as never), '"master", "gradient", "first" or "second"'],
   ["options.optim", () => update({ optim: "sse" }), '"adamw" or "sgd"'],

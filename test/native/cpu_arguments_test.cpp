@@ -134,7 +134,8 @@ void bad_arguments_are_refused() {
       tokens(*backend, *weight);
     }
   }
-  for (const CpuPath path : {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2, CpuPath::neon}) {
+  for (const CpuPath path :
+       {CpuPath::amx, CpuPath::avx512_bf16, CpuPath::avx512, CpuPath::avx2, CpuPath::neon_bf16, CpuPath::neon}) {
     if (std::find(paths.begin(), paths.end(), path) != paths.end()) continue;
     expect_error("ERR_DEVICE", "this machine's best is", [&] { make_cpu_backend(DType::f32, 1, path); });
   }

@@ -1,6 +1,5 @@
 // Truncated SVD on every backend: against the matrix itself, awkward and degenerate shapes, the same bits on all of
 // them and for any threads.
-#include <bit>
 #include <cmath>
 
 #include "engine/svd.h"
@@ -141,14 +140,9 @@ void same_bits_everywhere(const Candidate& candidate, DType dtype) {
 }
 
 std::uint64_t hash(const Svd& svd) {
-  std::uint64_t value = 0xcbf29ce484222325;  // FNV-1a
-  for (const auto* values : {&svd.u, &svd.s, &svd.vt}) {
-    for (const float x : *values) {
-      const auto bits = std::bit_cast<std::uint32_t>(x);
-      for (int shift = 0; shift < 32; shift += 8) value = (value ^ (bits >> shift & 255U)) * 0x100000001b3;
-    }
-  }
-  return value;
+  BitHash bits;
+  for (const auto* values : {&svd.u, &svd.s, &svd.vt}) bits.add(*values);
+  return bits.value();
 }
 
 /// Adapters and caches of other versions hold these bits: who changes them counts up SVD_RECIPE (lib/adapter/spec.ts).

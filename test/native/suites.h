@@ -21,6 +21,7 @@ void add_cuda_weight_gradient_tests(Tests&);
 void add_attention_tests(Tests&);
 void add_attention_decode_tests(Tests&);
 void add_attention_gradient_tests(Tests&);
+void add_eight_lanes_tests(Tests&);
 void add_head_tests(Tests&);
 void add_sample_tests(Tests&);
 void add_cpu_arguments_tests(Tests&);
@@ -57,6 +58,7 @@ inline void add_all(Tests& tests) {
   add_attention_tests(tests);
   add_attention_decode_tests(tests);
   add_attention_gradient_tests(tests);
+  add_eight_lanes_tests(tests);
   add_head_tests(tests);
   add_sample_tests(tests);
   add_cpu_arguments_tests(tests);

@@ -147,6 +147,13 @@ Tolerance summing(DType dtype, int terms, double scale) {
   return {sum + rounding(dtype).absolute, rounding(dtype).relative};
 }
 
+void BitHash::add(const std::vector<float>& values) {
+  for (const float value : values) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    for (int shift = 0; shift < 32; shift += 8) value_ = (value_ ^ (bits >> shift & 255U)) * 0x100000001b3;
+  }
+}
+
 void expect_near(const std::string& what, const std::vector<float>& got, const std::vector<float>& want,
                  Tolerance tolerance) {
   expect(got.size() == want.size(), what, ": expected ", want.size(), " values, found ", got.size());

@@ -133,6 +133,16 @@ Tolerance rounding(DType dtype);
 /// most about that size by 2^-25 of it on average; the errors walk at random, so sqrt(terms); 8 of these deviations.
 Tolerance summing(DType dtype, int terms, double scale);
 
+/// FNV-1a of the bits of floats.
+class BitHash {
+ public:
+  void add(const std::vector<float>& values);
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325;
+};
+
 void expect_near(const std::string& what, const std::vector<float>& got, const std::vector<float>& want, Tolerance);
 void expect_same_bits(const std::string& what, const std::vector<float>& got, const std::vector<float>& want);
 
