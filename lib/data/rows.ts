@@ -67,7 +67,7 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
 
 function decode(path: string, bytes: Buffer): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes).replace(/^\uFEFF/, "");
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes); // without a byte order mark
   } catch (cause) {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (not UTF-8 text)`, { cause });
   }

@@ -139,10 +139,6 @@ export class ModelTokenizer {
     return this.#bytes;
   }
 
-  isSpecial(id: number): boolean {
-    return this.#special.has(id);
-  }
-
   /** Ids of the bytes of what has no token, where there are such. */
   #inBytes(text: string): number[] | undefined {
     if (this.#id(text) !== undefined) return undefined;
