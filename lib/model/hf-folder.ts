@@ -1,8 +1,8 @@
 // A folder as `save_pretrained` of transformers writes it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { isObject } from "../is-object.js";
 import type { Fields } from "./fields.js";
-import { isObject } from "./fields.js";
 import { readJson, readJsonIfThere, readJsonObject, readText } from "./files.js";
 import { huggingFaceConfig } from "./hf-config.js";
 import { readWeights } from "./hf-weights.js";

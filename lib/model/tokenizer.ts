@@ -1,9 +1,9 @@
 import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { withinTime } from "../within-time.js";
 import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
 import { checkTokenizer } from "./check-tokenizer.js";
-import { isObject } from "./fields.js";
 import { firstLine } from "./files.js";
 import { portablePipeline } from "./pipeline.js";
 import { StreamDecoder } from "./stream-decoder.js";
