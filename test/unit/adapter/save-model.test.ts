@@ -17,4 +17,6 @@ it("a model whose weights are gone meanwhile is named, not the one that is writt
     `${weights}: cannot be read (ENOENT: no such file or directory)`,
   );
   expect(readdirSync(target)).not.toContain("model.safetensors");
+  rmSync(base, { recursive: true });
+  await expectError(() => saveModel(target, model, new Map(), "bf16"), "ERR_FILE", `${base}: cannot be read (no such`);
 });
