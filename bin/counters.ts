@@ -97,12 +97,12 @@ function rowOf(pass: CounterRow["pass"], rows: number, plain: ProductCounts): Om
   };
 }
 
-export const COUNTER_HEADS = [
+const COUNTER_HEADS = [
   ...["pass", "modules", "n x k", "rows", "kernel", "instructions", "mma / min", "shared / ideal", "MB"],
   ...["fusion: instructions", "bytes", "launches"],
 ];
 
-export function counterCells(row: CounterRow): (string | number)[] {
+function counterCells(row: CounterRow): (string | number)[] {
   const more = (share: number) => `${share >= 0 ? "+" : ""}${(100 * share).toFixed(1)} %`;
   return [
     ...[row.pass, row.modules, `${row.out} x ${row.in}`, row.rows, row.kernel.replace(/^product_/, "")],

@@ -11,9 +11,10 @@ export async function readInput(path: string): Promise<string> {
     if (process.stdin.isTTY) console.error("reading standard input, until Ctrl-D");
     return (await textOf(process.stdin)).trimEnd();
   }
-  return readFile(path, "utf8").catch((cause) => {
+  const bytes = await readFile(path).catch((cause) => {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${whyNot(cause)})`, { cause });
   });
+  return decoded(bytes);
 }
 
 async function textOf(input: AsyncIterable<Uint8Array>): Promise<string> {
@@ -26,7 +27,12 @@ async function textOf(input: AsyncIterable<Uint8Array>): Promise<string> {
     }
     chunks.push(chunk);
   }
-  return new TextDecoder().decode(Buffer.concat(chunks)); // without a byte order mark
+  return decoded(Buffer.concat(chunks));
+}
+
+/** Without a byte order mark. */
+function decoded(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 /** To a file, whole or not at all, or to standard output for "-". */

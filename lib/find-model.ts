@@ -42,7 +42,9 @@ function modelIn(path: string): string {
 }
 
 function ggufs(path: string): string[] {
-  return statSync(path).isDirectory() ? readdirSync(path).filter((name) => name.endsWith(".gguf")) : [];
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory()
+    ? readdirSync(path).filter((name) => name.endsWith(".gguf"))
+    : [];
 }
 
 function isHuggingFace(path: string): boolean {

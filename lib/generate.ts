@@ -1,6 +1,6 @@
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
-import { isObject } from "./model/fields.js";
+import { isObject } from "./is-object.js";
 import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
 import { onAbort } from "./native/on-abort.js";

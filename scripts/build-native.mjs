@@ -32,7 +32,7 @@ export function buildTarget(target, file) {
 }
 
 /** The generator to use; ends with one line where a tool is missing. */
-function requireTools() {
+export function requireTools() {
   const version = /version (\d+)\.(\d+)/.exec(output("cmake", ["--version"]) ?? "");
   if (!version || Number(version[1]) * 100 + Number(version[2]) < wanted.major * 100 + wanted.minor) {
     const found = version ? `found ${version[1]}.${version[2]}` : "found none";
@@ -78,16 +78,15 @@ function output(command, args) {
   return result.status === 0 ? result.stdout : undefined;
 }
 
-/** Quiet unless it fails. */
-function run(command, args) {
+/** Runs to the end without a word, or prints all that it said and ends this process. */
+export function run(command, args) {
   const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
-  if (result.status !== 0) {
-    process.stderr.write(`${result.stdout}${result.stderr}`);
-    fail(`building native code failed: ${command} ${args.join(" ")}`);
-  }
+  if (result.status === 0) return;
+  process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? ""}`);
+  fail(`\`${command} ${args.join(" ")}\` failed${result.error ? ` (${result.error.message})` : ""}`);
 }
 
-function fail(message) {
+export function fail(message) {
   console.error(`tinylora-native: ${message}`);
   process.exit(1);
 }

@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildTarget } from "./build-native.mjs";
+import { buildTarget, requireTools, run } from "./build-native.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const sanitize = process.argv.includes("--sanitize");
@@ -16,25 +16,8 @@ process.exit(spawnSync(executable, testArguments, { stdio: "inherit" }).status ?
 
 function buildSanitized() {
   const tree = join(root, "build", "native-tests-sanitized");
-  const hasNinja = spawnSync("ninja", ["--version"]).status === 0;
   const options = ["-DTINYLORA_ADDON=OFF", "-DTINYLORA_SANITIZE=ON", "-DTINYLORA_CUDA_MACHINE_CODE="];
-  quietly("cmake", [...(hasNinja ? ["-G", "Ninja"] : []), "-S", root, "-B", tree, ...options]);
-  quietly("cmake", ["--build", tree, "--target", "native_tests", "-j", String(availableParallelism())]);
+  run("cmake", ["-G", requireTools(), "-S", root, "-B", tree, ...options]);
+  run("cmake", ["--build", tree, "--target", "native_tests", "-j", String(availableParallelism())]);
   return join(tree, "native_tests");
-}
-
-/** Runs to the end without a word, or prints all that it said and leaves with its exit code. */
-function quietly(command, commandArguments) {
-  const { status, error, stdout, stderr } = spawnSync(command, commandArguments, { cwd: root, encoding: "utf8" });
-  if (error) {
-    console.error(
-      `native tests: cannot run ${command} (${error.code}): install CMake 3.20 or newer and a C++20 compiler`,
-    );
-    process.exit(1);
-  }
-  if (status !== 0) {
-    console.error(`${stdout}${stderr}`);
-    console.error(`native tests: ${command} ${commandArguments.join(" ")} failed`);
-    process.exit(status ?? 1);
-  }
 }

@@ -1,10 +1,9 @@
 // Makes a checkout ready to run: packages, native addon, TypeScript. Does only what is missing or out of date, and says
 // nothing where nothing is. `--packages` stops after the first. Plain Node: it runs before anything is installed.
-import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildNative } from "./build-native.mjs";
+import { buildNative, fail, run } from "./build-native.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
@@ -67,16 +66,4 @@ function step(what, work) {
   console.error(`tinylora-native: ${what} ...`);
   work();
   console.error(`tinylora-native: ${what}: done in ${((Date.now() - start) / 1000).toFixed(1)} s`);
-}
-
-function run(command, args) {
-  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
-  if (result.status === 0) return;
-  process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? ""}`);
-  fail(`\`${command} ${args.join(" ")}\` failed${result.error ? ` (${result.error.message})` : ""}`);
-}
-
-function fail(message) {
-  console.error(`tinylora-native: ${message}`);
-  process.exit(1);
 }

@@ -1,7 +1,8 @@
 /** The table of predicted populations for docs/performance.md. */
+
+import { markdownTable } from "../../lib/markdown.js";
 import { GPUS } from "./estimate.js";
 import { estimatePopulation, seconds } from "./estimate-population.js";
-import { markdown } from "./markdown.js";
 import { MEMBERS, type StepCounts } from "./population-counts.js";
 import type { Residents } from "./product-time.js";
 
@@ -25,7 +26,7 @@ export function populationTable(counts: Readonly<Record<string, readonly StepCou
       }),
     ),
   );
-  return markdown(
+  return markdownTable(
     [
       ...["predicted step", "new tokens", "GPU", "a run alone, ms: prompts + decoding + forward + backward"],
       ...[`${MEMBERS} one after another, ms`, "side by side, ms", "of it decoding", "decoding: ratio", "ratio"],

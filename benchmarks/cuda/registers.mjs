@@ -80,7 +80,7 @@ function isFor(file, architecture) {
   return file !== "product_half.cu" || architecture !== "sm_90a"; // there product_sm90.cu multiplies
 }
 
-export function kernelFiles() {
+function kernelFiles() {
   return readdirSync(folder).filter((name) => name.endsWith(".cu"));
 }
 

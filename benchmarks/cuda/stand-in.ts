@@ -8,10 +8,10 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { markdownTable } from "../../lib/markdown.js";
 import { cudasimLibrary } from "../../lib/native/cudasim.js";
 import { type Hooks, runTiny } from "../../test/trajectory/tiny-policy.js";
 import { readFlags } from "../flags.js";
-import { markdown } from "./markdown.js";
 
 export interface StandInTimes {
   readonly instructions: readonly { readonly instruction: string; readonly nanoseconds: number }[];
@@ -24,7 +24,7 @@ export async function standInTimes(): Promise<StandInTimes> {
 }
 
 export function standInTable({ instructions, step }: StandInTimes): string {
-  return markdown(
+  return markdownTable(
     ["the stand-in itself", "time of CPU"],
     [
       ...instructions.map((one) => [`a warp's instruction: ${one.instruction}`, `${one.nanoseconds.toFixed(1)} ns`]),

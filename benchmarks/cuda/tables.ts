@@ -1,7 +1,8 @@
 /** The tables of counters.ts for docs/performance.md. */
+
+import { markdownTable } from "../../lib/markdown.js";
 import type { CubeShare, Summary } from "./counters.js";
 import { GPUS } from "./estimate.js";
-import { markdown } from "./markdown.js";
 import { type StandInTimes, standInTable } from "./stand-in.js";
 
 /** What registers.mjs says of a kernel. */
@@ -48,7 +49,7 @@ function layerTable(results: readonly Summary[]): string {
       ];
     }),
   );
-  return markdown(
+  return markdownTable(
     [
       "one layer",
       "pass",
@@ -84,7 +85,7 @@ function partsTable(results: readonly Summary[]): string {
       (32e-6 * sectors).toFixed(1),
     ];
   });
-  return markdown(
+  return markdownTable(
     [
       `${model}, ${count} rows, rank ${rank}`,
       "launches",
@@ -112,7 +113,7 @@ function estimateTable(results: readonly Summary[]): string {
       }),
     ]),
   );
-  return markdown(
+  return markdownTable(
     ["estimated products of one layer", "pass", "rows", ...GPUS.flatMap(({ name }) => [`${name}, us`, "fusion"])],
     lines,
   );
@@ -127,7 +128,7 @@ function cubeTable(cube: readonly CubeShare[]): string {
     limit,
     more(fusion),
   ]);
-  return markdown(["estimated, 4096 cubed", "pass", "kernel", "of peak", "limit", "fusion"], lines);
+  return markdownTable(["estimated, 4096 cubed", "pass", "kernel", "of peak", "limit", "fusion"], lines);
 }
 
 /** One line a kernel, its threads in brackets; architectures beside one another. */
@@ -138,7 +139,7 @@ function registersTable(kernels: readonly Kernel[]): string {
     const found = kernels.find((one) => one.name === name && one.architecture === architecture);
     return found ? `${found.registers} / ${found.spills} / ${found.shared} / ${found.blocks} (${found.warps})` : "-";
   };
-  return markdown(
+  return markdownTable(
     ["kernel (threads): registers / spilled bytes / shared bytes / blocks (warps) an SM", "file", ...architectures],
     names.map(({ name, threads, file }) => [
       `${name} (${threads})`,

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { LARGEST_RANK } from "../../lib/adapter/spec.js";
 import {
   type BenchDevice,
   type BenchProductSpec,
@@ -89,7 +90,7 @@ export function benchCommand(program: Command): void {
       ]),
     )
     .option("--threads <n>", "compute threads; when not given all cores", countTo(1024))
-    .option("--r <n>", "rank of the fused update", countTo(16), 2)
+    .option("--r <n>", "rank of the fused update", countTo(LARGEST_RANK), 2)
     .option("--seconds <number>", "least time spent on measuring each number", parseSeconds, 0.2)
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES)

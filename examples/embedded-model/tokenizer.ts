@@ -6,7 +6,7 @@
 /** Qwen2's pre-tokenizer. */
 const WORDS = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
 const SPLIT = /[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+/gu;
-export const SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
+const SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
 /** tokenizer.json for the texts, with at most `size` tokens. */
 export function learnTokenizer(texts: readonly string[], size: number): { json: object; vocab: number } {

@@ -6,8 +6,6 @@ import { targetedModules } from "./modules.js";
 import type { AdapterSpec } from "./spec.js";
 import { tieGroups } from "./tying.js";
 
-export type BasisModule = AdapterBasis["modules"][number];
-
 /**
  * A, B, P and the tie group of every adapted module: the frozen part of adapters. `specs` differ in `projection` alone;
  * the P of all of them follow one another.

@@ -4,7 +4,6 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError, whyNot } from "../error.js";
 import { writeFileAtomic } from "../files.js";
-import type { ModuleType } from "../native/addon.js";
 import { MODULE_TYPES } from "./modules.js";
 import {
   decodeSafetensors,
@@ -76,7 +75,7 @@ export async function writeAdapterFile(folder: string, file: AdapterFile, packag
     ...("ratio" in spec.tying ? { weight_tying: spec.tying.ratio } : {}),
     split: spec.split,
     projection: spec.projection,
-    target_modules: [...spec.targetModules] as ModuleType[],
+    target_modules: [...spec.targetModules],
     v_dtype: spec.dtype,
     trained: v.length,
     base_fingerprint: file.fingerprint,

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
+import { isObject } from "../is-object.js";
 
 /** The small safetensors files of this package: fp32 (and v's 2-byte types), read and written whole. */
 export interface SmallTensor {
@@ -138,10 +139,6 @@ function parseEntry(
   const [start, end] = offsets;
   if (start === undefined || end === undefined || end < start) return undefined;
   return { dtype: dtype as keyof typeof BYTES, shape, start, end };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isSizes(value: unknown): value is number[] {

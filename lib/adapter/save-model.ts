@@ -2,7 +2,7 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, reading, writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
 import { readTensor } from "../native/session.js";
@@ -77,9 +77,9 @@ const NARROWER: Readonly<Record<Dtype, readonly string[]>> = {
  * may have fewer bits than `dtype`, it names another one.
  */
 function tellDtype(text: string, dtype: Dtype): string {
-  const config = JSON.parse(text);
+  const config = JSON.parse(text) as Record<string, unknown>;
   const named = ["dtype", "torch_dtype"].filter((key) => typeof config[key] === "string");
-  const keys = named.filter((key) => NARROWER[dtype].includes(config[key]));
+  const keys = named.filter((key) => NARROWER[dtype].some((narrower) => narrower === config[key]));
   if (named.length === 0 && dtype === "fp32") keys.push("torch_dtype");
   if (keys.length === 0) return text;
   for (const key of keys) config[key] = dtype === "fp32" ? "float32" : "float16";
@@ -88,17 +88,20 @@ function tellDtype(text: string, dtype: Dtype): string {
 
 const LONGEST_READ = 2 ** 30;
 
-export async function readTensorBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
-  const handle = await open(file, "r");
-  try {
-    const data = new Uint8Array(bytes);
-    for (let done = 0; done < bytes; ) {
-      const { bytesRead } = await handle.read(data, done, Math.min(bytes - done, LONGEST_READ), offset + done);
-      if (bytesRead === 0) throw new TinyLoraError("ERR_FILE", `${file}: ends before byte ${offset + bytes}`);
-      done += bytesRead;
+/** A tensor as its file has it. ERR_FILE names that file, not the one that is being written. */
+function readTensorBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
+  return reading(file, async () => {
+    const handle = await open(file, "r");
+    try {
+      const data = new Uint8Array(bytes);
+      for (let done = 0; done < bytes; ) {
+        const { bytesRead } = await handle.read(data, done, Math.min(bytes - done, LONGEST_READ), offset + done);
+        if (bytesRead === 0) throw new TinyLoraError("ERR_FILE", `${file}: ends before byte ${offset + bytes}`);
+        done += bytesRead;
+      }
+      return data;
+    } finally {
+      await handle.close();
     }
-    return data;
-  } finally {
-    await handle.close();
-  }
+  });
 }

@@ -31,7 +31,7 @@ export const SPLITS = ["left", "sqrt"] as const;
 export const DISTRIBUTIONS = ["normal", "uniform", "orthogonal", "unit"] as const satisfies readonly Distribution[];
 
 /** The paper's 13 numbers: every module of the model shares one v. */
-export const DEFAULT_SPEC: AdapterSpec = {
+const DEFAULT_SPEC: AdapterSpec = {
   kind: "tinylora",
   r: 2,
   u: 13,

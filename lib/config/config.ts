@@ -4,6 +4,7 @@ import { extname } from "node:path";
 import { parse, YAMLParseError } from "yaml";
 import type { z } from "zod";
 import { TinyLoraError, whyNot } from "../error.js";
+import { isObject } from "../is-object.js";
 import { show } from "../show.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
@@ -68,7 +69,7 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   }
   if (value === null || value === undefined) return {};
   checkObject(value, path);
-  return value as Record<string, unknown>;
+  return value;
 }
 
 /** The parser of YAML takes a piece of stack for each list in a list, and ends the process where there is none left. */
@@ -81,8 +82,8 @@ function checkNesting(path: string, text: string): void {
   );
 }
 
-function checkObject(value: unknown, source: string): void {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return;
+function checkObject(value: unknown, source: string): asserts value is Record<string, unknown> {
+  if (isObject(value)) return;
   throw new TinyLoraError("ERR_CONFIG", `${source}: expected keys and values, found ${show(value)}`);
 }
 

@@ -21,6 +21,9 @@ export const fields: readonly Field[] = Object.entries(sections).flatMap(([secti
   Object.entries(shape).map(([key, type]) => toField(section, key, type)),
 );
 
+/** Lists of texts in which white space counts. */
+const AS_THEY_ARE = ["stop"];
+
 /** The value of a flag's text. What it cannot read it returns as it is, for the schema to refuse by name. */
 export function parseFlag(field: Field, text: string): unknown {
   switch (field.type) {
@@ -30,8 +33,9 @@ export function parseFlag(field: Field, text: string): unknown {
     case "boolean":
       return text === "true" ? true : text === "false" ? false : text;
     case "list": {
-      const items = text === "" ? [] : text.split(",").map((item) => item.trim());
-      return field.items === "number" ? items.map(toNumber) : items;
+      const items = text === "" ? [] : text.split(",");
+      if (AS_THEY_ARE.includes(field.key)) return items;
+      return items.map((item) => (field.items === "number" ? toNumber(item.trim()) : item.trim()));
     }
     default:
       return text;

@@ -1,12 +1,9 @@
-import { field, finalAnswer } from "./columns.js";
+import { mathProblem } from "./columns.js";
 import type { DatasetSpec } from "./example.js";
 
 /** AIME 2024: 30 contest problems with whole numbers from 0 to 999 as answers. */
 export const aime24: DatasetSpec = {
   files: { test: "aime24/test.jsonl" },
   hub: { repo: "math-ai/aime24", test: /test/ },
-  toProblem: (row) => ({
-    question: field(row, "problem"),
-    answer: "answer" in row ? field(row, "answer") : finalAnswer(field(row, "solution")),
-  }),
+  toProblem: mathProblem,
 };

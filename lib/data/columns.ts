@@ -1,5 +1,6 @@
 /** What the columns of a row mean. */
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { strictAnswer } from "../reward/read-answer.js";
 import { show } from "../show.js";
 import type { Example, Problem } from "./example.js";
@@ -34,6 +35,12 @@ export function anyProblem(row: Record<string, unknown>, columns: Columns): Prob
   }
   const answer = columns.answer_column ?? ANSWERS.find((name) => valueAt(row, name) !== undefined);
   return { question: field(row, question), answer: answer === undefined ? "" : finalAnswer(field(row, answer)) };
+}
+
+/** Those of a row of MATH's form: the answer has a column of its own, or is boxed in the solution. */
+export function mathProblem(row: Record<string, unknown>): Problem {
+  const answer = "answer" in row ? field(row, "answer") : finalAnswer(field(row, "solution"));
+  return { question: field(row, "problem"), answer };
 }
 
 /** Throws ERR_DATA where a problem has no answer to compare with; `option` would name the column of one. */
@@ -78,18 +85,14 @@ function namesIn(row: Record<string, unknown>): string {
 export function valueAt(row: Readonly<Record<string, unknown>>, name: string): unknown {
   if (Object.hasOwn(row, name)) return row[name];
   const within = (value: unknown, key: string) =>
-    isRecord(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+    isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
   return name.split(".").reduce<unknown>(within, row);
 }
 
 function lastOfUser(messages: readonly unknown[]): string | undefined {
   const said = messages
-    .filter(isRecord)
+    .filter(isObject)
     .filter(({ role }) => role === "user")
     .at(-1)?.content;
   return typeof said === "string" && said.trim() !== "" ? said.trim() : undefined;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -12,12 +12,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
-import { makeFolder, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, syncPath, writeFileAtomic, writing } from "../files.js";
 import { follower } from "../native/on-abort.js";
 import { failed, limited } from "./hub-answer.js";
 import { hubError, isOutage, isRefusal } from "./hub-error.js";
 import { HUB_PREFIX, type HubSource } from "./hub-source.js";
-import { flush, hashOf, sizeOf } from "./part-file.js";
+import { hashOf, sizeOf } from "./part-file.js";
 import { isDataFile, LARGEST } from "./rows.js";
 
 export interface HubOptions {
@@ -141,7 +141,7 @@ class Hub {
       throw failed("the bytes that came do not have the hash that the hub gives");
     }, file);
     await writing(local, async () => {
-      await flush(part); // a file under its own name is whole, after a loss of power too
+      await syncPath(part); // a file under its own name is whole, after a loss of power too
       await rename(part, local);
     });
     return local;

@@ -1,17 +1,8 @@
 /** A file that is being fetched. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
-
-export async function flush(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
 
 export async function sizeOf(path: string): Promise<number | null> {
   return stat(path).then(

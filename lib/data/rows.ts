@@ -2,6 +2,7 @@
 import { access, constants, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { TinyLoraError, whyNot } from "../error.js";
+import { isObject } from "../is-object.js";
 import { show } from "../show.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";
@@ -67,7 +68,7 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
 
 function decode(path: string, bytes: Buffer): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes).replace(/^\uFEFF/, "");
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes); // without a byte order mark
   } catch (cause) {
     throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (not UTF-8 text)`, { cause });
   }
@@ -127,6 +128,6 @@ function parseJson(place: string, text: string): unknown {
 }
 
 function toObject(place: string, value: unknown): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (isObject(value)) return value;
   throw new TinyLoraError("ERR_DATA", `${place}: expected an object, found ${show(value)}`);
 }

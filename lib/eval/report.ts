@@ -1,4 +1,5 @@
 /** A report in Markdown of what was evaluated, how, and with what result. */
+import { markdownTable } from "../markdown.js";
 import type { BreakdownRow } from "./breakdown.js";
 import type { Evaluation } from "./evaluate.js";
 import type { PairedDifference } from "./statistics.js";
@@ -97,11 +98,6 @@ export function percent(share: number): string {
 /** 0.0123 and 0.001 as "1.23 % ± 0.10 %". */
 export function percentWithError(share: number, error: number | null): string {
   return error === null ? percent(share) : `${percent(share)} ± ${percent(error)}`;
-}
-
-function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
 function code(text: string): string {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
 import { TinyLoraError, whyNot } from "../error.js";
+import { isObject } from "../is-object.js";
 import { readSafetensors } from "../model/safetensors.js";
 import { show } from "../show.js";
 
@@ -37,7 +38,7 @@ export async function readPeftConfig(source: string): Promise<Readonly<Record<st
   } catch (cause) {
     throw refusePeft(path, `not JSON (${(cause as Error).message})`, cause);
   }
-  if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (isObject(value)) return value;
   throw refusePeft(path, `expected an object, found ${show(value)}`);
 }
 

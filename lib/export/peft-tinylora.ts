@@ -10,7 +10,6 @@ import { SVD_RECIPE } from "../adapter/svd-cache.js";
 import { tieGroups } from "../adapter/tying.js";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
-import type { ModuleType } from "../native/addon.js";
 import { packageVersion } from "../version.js";
 import type { AttachedBasis } from "./lora.js";
 import {
@@ -101,7 +100,7 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
   const targetModules = MODULE_TYPES.filter((type) =>
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.tinylora_A`)),
   );
-  const adapted = base.modules.filter(({ type }) => targetModules.includes(type as ModuleType));
+  const adapted = base.modules.filter(({ type }) => targetModules.includes(type));
   const known = new Set(adapted.map(({ name }) => `${PEFT_PREFIX}${name}.tinylora_A`));
   const foreign = [...tensors.keys()].find((name) => name.endsWith(".tinylora_A") && !known.has(name));
   if (foreign !== undefined)

@@ -1,7 +1,7 @@
 // What @huggingface/tokenizers takes as it is and then loops on, or fills memory with.
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { show } from "../show.js";
-import { isObject } from "./fields.js";
 import type { TokenizerSource } from "./tokenizer.js";
 
 /** Every id is that of a row of the embedding, every added token a text, every step gets on. */

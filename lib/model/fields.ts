@@ -1,4 +1,5 @@
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { show } from "../show.js";
 
 /** Keys and values of a JSON file or of GGUF metadata, read with checks: complaints name the place and the key. */
@@ -95,10 +96,6 @@ export class Fields {
     if (typeof value !== "number") this.fail(key, "a number");
     return value;
   }
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The entry of a literal table, never what all objects inherit. */

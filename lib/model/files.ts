@@ -1,6 +1,7 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { TinyLoraError, whyNot } from "../error.js";
-import { Fields, isObject } from "./fields.js";
+import { isObject } from "../is-object.js";
+import { Fields } from "./fields.js";
 
 /** Opens a file for one synchronous look; `size` is that of the open file. */
 export function withFile<T>(file: string, use: (handle: number, size: number) => T): T {

@@ -1,9 +1,9 @@
 // A folder as `save_pretrained` of transformers writes it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { isObject } from "../is-object.js";
 import type { Fields } from "./fields.js";
-import { isObject } from "./fields.js";
-import { readJson, readJsonIfThere, readJsonObject, readText } from "./files.js";
+import { orFileError, readJson, readJsonIfThere, readJsonObject, readText } from "./files.js";
 import { huggingFaceConfig } from "./hf-config.js";
 import { readWeights } from "./hf-weights.js";
 import type { Model } from "./open.js";
@@ -26,7 +26,7 @@ const BESIDE_WEIGHTS =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^chat_template\.(json|jinja)$/;
 
 function folderFiles(path: string): ReadonlyMap<string, string> {
-  const names = readdirSync(path).filter((name) => BESIDE_WEIGHTS.test(name));
+  const names = orFileError(path, () => readdirSync(path)).filter((name) => BESIDE_WEIGHTS.test(name));
   return new Map(names.map((name) => [name, readText(join(path, name))]));
 }
 

@@ -1,6 +1,8 @@
 // How config.json describes the rotary embedding.
+
+import { isObject } from "../is-object.js";
 import type { ModelConfig, RopeScaling } from "../native/addon.js";
-import { Fields, isObject } from "./fields.js";
+import { Fields } from "./fields.js";
 import { yarnAttentionFactor } from "./yarn-rope.js";
 
 type Rope = Pick<ModelConfig, "ropeTheta" | "ropeScaling">;

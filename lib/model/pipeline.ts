@@ -4,7 +4,7 @@
 //  - its Metaspace never splits; Rust's begins a piece at every ▁ unless told not to;
 //  - its Split knows of two behaviors, Isolated and Removed; Rust has five;
 //  - an added token that the vocabulary also has keeps the id of the vocabulary in Rust.
-import { isObject } from "./fields.js";
+import { isObject } from "../is-object.js";
 
 /** GPT-2's pattern, which ByteLevel uses with use_regex, with White_Space spelt out. */
 const GPT2 =

@@ -1,8 +1,8 @@
 // The header of a .safetensors file, read strictly: what this accepts, the weights can be mapped as it says.
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import type { TensorSource } from "../native/addon.js";
 import { show } from "../show.js";
-import { isObject } from "./fields.js";
 import { parseJsonObject, readBytes, withFile } from "./files.js";
 
 /** The limit of the format's own reader. */

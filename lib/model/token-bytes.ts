@@ -1,6 +1,6 @@
 // Which bytes each token stands for: the inverse of byte-level BPE's alphabet, or sentencepiece's conventions.
 import { TinyLoraError } from "../error.js";
-import { isObject } from "./fields.js";
+import { isObject } from "../is-object.js";
 import type { TokenizerSource } from "./tokenizer.js";
 
 export interface TokenBytes {

@@ -1,9 +1,9 @@
 import { Tokenizer as Pipeline } from "@huggingface/tokenizers";
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { withinTime } from "../within-time.js";
 import { type ChatOptions, ChatTemplate, type Message } from "./chat-template.js";
 import { checkTokenizer } from "./check-tokenizer.js";
-import { isObject } from "./fields.js";
 import { firstLine } from "./files.js";
 import { portablePipeline } from "./pipeline.js";
 import { StreamDecoder } from "./stream-decoder.js";
@@ -137,10 +137,6 @@ export class ModelTokenizer {
   /** The bytes that each id stands for: token i is bytes[offsets[i] .. offsets[i + 1]]. */
   tokenBytes(): TokenBytes {
     return this.#bytes;
-  }
-
-  isSpecial(id: number): boolean {
-    return this.#special.has(id);
   }
 
   /** Ids of the bytes of what has no token, where there are such. */

@@ -50,6 +50,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefine
 export function follower(signal: AbortSignal | undefined): AbortController {
   const controller = new AbortController();
   if (signal?.aborted) controller.abort(signal.reason);
-  signal?.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
+  const ended = onAbort(signal, () => controller.abort(signal?.reason));
+  controller.signal.addEventListener("abort", ended, { once: true });
   return controller;
 }

@@ -196,6 +196,7 @@ export class Session {
     const before = this.#lastPass;
     const pass = orAborted(before, signal).then(async () => {
       this.#check();
+      signal?.throwIfAborted(); // it may have come since the waiting ended
       const ended = onAbort(signal, () => this.abort());
       try {
         return await withStack(run);

@@ -3,6 +3,7 @@ import { TinyLoraError } from "../error.js";
 import { ModuleReward, ThrownThere } from "./module-reward.js";
 import type { NamedReward } from "./reward.js";
 import { isBuiltIn } from "./rewards.js";
+import { textOf } from "./text.js";
 import { inTime, type Limit } from "./time-limit.js";
 
 /**
@@ -37,10 +38,10 @@ async function scoreOne(
     signal?.throwIfAborted();
     if (cause instanceof ThrownThere) throw fail(`threw ${cause.message}`, cause);
     if (cause instanceof TinyLoraError && cause.code === "ERR_REWARD") throw cause;
-    throw fail(`threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)}`, cause);
+    throw fail(`threw ${textOf(cause)}`, cause);
   }
   if (value === null || (typeof value === "number" && Number.isFinite(value))) return value;
-  throw fail(`expected a finite number or null, found ${String(value)}`);
+  throw fail(`expected a finite number or null, found ${textOf(value)}`);
 }
 
 function called(reward: NamedReward["reward"], completion: string, example: Example, limit: Limit): unknown {

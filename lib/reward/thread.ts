@@ -1,6 +1,7 @@
 /** The thread that a module's reward is called in: see module-reward.ts, which starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Example } from "../data/example.js";
+import { textOf } from "./text.js";
 
 export interface Call {
   readonly id: number;
@@ -16,8 +17,6 @@ export type Report =
   /** A number or null as it is, anything else as text. */
   | { readonly type: "value"; readonly id: number; readonly value: number | null | string }
   | { readonly type: "threw"; readonly id: number; readonly message: string };
-
-const LONGEST = 1000;
 
 // Standard output is for results, which a module's own lines would spoil.
 process.stdout.write = process.stderr.write.bind(process.stderr);
@@ -36,23 +35,8 @@ async function answer(reward: (...given: unknown[]) => unknown, { id, completion
   tell({ type: "begun", id });
   try {
     const value = await reward(completion, example);
-    tell({ type: "value", id, value: typeof value === "number" || value === null ? value : short(value) });
+    tell({ type: "value", id, value: typeof value === "number" || value === null ? value : textOf(value) });
   } catch (cause) {
     tell({ type: "threw", id, message: textOf(cause) });
   }
-}
-
-/** Of whatever was thrown: it need not be an error, nor have a text. */
-function textOf(cause: unknown): string {
-  try {
-    return short(cause instanceof Error ? `${cause.name}: ${cause.message}` : cause);
-  } catch {
-    return "something that has no text";
-  }
-}
-
-/** As text, of a length that a message may have. */
-function short(value: unknown): string {
-  const text = String(value);
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text;
 }

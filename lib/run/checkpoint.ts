@@ -120,15 +120,20 @@ export async function removeCheckpointsAfter(folder: string, step: number): Prom
 
 /** Removes what killed processes have half written and half removed. */
 export async function removeParts(folder: string): Promise<void> {
-  const names = await namesIn(folder);
-  for (const name of names) if (name.startsWith(".")) await rm(join(folder, name), { recursive: true, force: true });
+  const parts = (await namesIn(folder)).filter((name) => name.startsWith("."));
+  await writing(folder, async () => {
+    for (const name of parts) await rm(join(folder, name), { recursive: true, force: true });
+  });
 }
 
 /** Renamed first, so that a checkpoint that is half removed is not found. */
 async function removeCheckpoint(folder: string, step: number): Promise<void> {
+  const path = join(folder, `step-${step}`);
   const aside = join(folder, `.removed-${step}.${process.pid}`);
-  await rename(join(folder, `step-${step}`), aside);
-  await rm(aside, { recursive: true, force: true });
+  await writing(path, async () => {
+    await rename(path, aside);
+    await rm(aside, { recursive: true, force: true });
+  });
 }
 
 async function readCheckpoint(folder: string, step: number): Promise<TrainState> {

@@ -142,7 +142,8 @@ export class RunFolder {
     const completions = join(this.path, "completions");
     for (const name of await readingIfThere(completions, () => readdir(completions), [])) {
       const found = /^step-(\d+)\.jsonl$/.exec(name);
-      if (!found || Number(found[1]) > step) await rm(join(completions, name), { force: true });
+      const path = join(completions, name);
+      if (found && Number(found[1]) > step) await writing(path, () => rm(path));
     }
     return state;
   }
@@ -182,7 +183,7 @@ export class RunFolder {
     const checkpoints = join(this.path, "checkpoints");
     await removeParts(checkpoints);
     await keepNewest(checkpoints, this.info.config.save_total_limit);
-    for (const name of ["", "adapter", "model"]) await removeTemporaries(join(this.path, name));
+    for (const name of ["", "adapter", "model", "completions"]) await removeTemporaries(join(this.path, name));
   }
 
   async #append(name: string, line: string): Promise<string> {

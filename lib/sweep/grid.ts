@@ -1,4 +1,5 @@
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { show } from "../show.js";
 
 export type Settings = Readonly<Record<string, unknown>>;
@@ -30,10 +31,8 @@ function checkCount(combinations: number, source: string): void {
 }
 
 function expandBlock(block: unknown, source: string, depth: number): Settings[] {
-  if (block === null || typeof block !== "object" || Array.isArray(block)) {
-    throw refusal(source, `grid: expected keys and values, found ${show(block)}`);
-  }
-  const { grid, ...own } = block as Record<string, unknown>;
+  if (!isObject(block)) throw refusal(source, `grid: expected keys and values, found ${show(block)}`);
+  const { grid, ...own } = block;
   let combinations: Settings[] = [{}];
   for (const [key, value] of Object.entries(own)) {
     const values = Array.isArray(value) ? value : [value];

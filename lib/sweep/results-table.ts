@@ -1,3 +1,4 @@
+import { markdownTable } from "../markdown.js";
 import type { Candidate, MemberResult, SettingResult, SweepResults } from "./results-file.js";
 
 /** results.md */
@@ -13,12 +14,12 @@ export function resultsTable(results: SweepResults): string {
   return `${[
     `# Results of ${source}`,
     `${finished} of ${members.length} members finished, ${failed.length} failed. Accuracy is ${metric} after the last step, ± the standard deviation over seeds. ${chosen}`,
-    table(
+    markdownTable(
       [...keys, "parameters", "bytes", "base", ...best_of, "accuracy", "seeds"],
       settings.map((setting) => settingRow(setting, keys, best_of)),
     ),
     "## Every candidate",
-    table(
+    markdownTable(
       [...keys, ...best_of, "accuracy", "seeds"],
       settings.flatMap((setting) =>
         setting.candidates.map((candidate) => [
@@ -28,7 +29,7 @@ export function resultsTable(results: SweepResults): string {
       ),
     ),
     "## Members",
-    table(["member", "status", "steps", "accuracy"], members.map(memberRow)),
+    markdownTable(["member", "status", "steps", "accuracy"], members.map(memberRow)),
     ...failed.map(({ name, error }) => `\`${name}\` failed: ${error}`),
   ].join("\n\n")}\n`;
 }
@@ -63,9 +64,4 @@ function percent(share: number | null): string {
 function text(value: unknown): string {
   if (value === null || value === undefined) return "-";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
-}
-
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }

@@ -117,7 +117,7 @@ function checkedMembers(runs: readonly Run[], base: Settings, source: string): M
     } catch (error) {
       if (!(error instanceof TinyLoraError)) throw error;
       const fault = faults.get(error.message);
-      const first = fault?.first ?? memberLabel(settings, Number(options.seed ?? 42));
+      const first = fault?.first ?? memberLabel(settings, Number(options.seed ?? defaults.seed));
       faults.set(error.message, { first, count: (fault?.count ?? 0) + 1 });
     }
   }

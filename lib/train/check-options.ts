@@ -1,6 +1,7 @@
 import { Adapter } from "../adapter/adapter.js";
 import { FullWeights } from "../adapter/full.js";
 import { TinyLoraError } from "../error.js";
+import { isObject } from "../is-object.js";
 import { checkOptionNames } from "../option-names.js";
 import { show } from "../show.js";
 import type { Trained } from "./trainable.js";
@@ -61,7 +62,7 @@ function checkExample(place: string, example: unknown): void {
 }
 
 function checkRewards(rewards: unknown): void {
-  if (!isObject(rewards) || Array.isArray(rewards)) throw wrong("rewards", "functions by name", rewards);
+  if (!isObject(rewards)) throw wrong("rewards", "functions by name", rewards);
   for (const [name, reward] of Object.entries(rewards)) {
     if (typeof reward !== "function") throw wrong(`rewards.${name}`, "a function", reward);
   }
@@ -69,8 +70,4 @@ function checkRewards(rewards: unknown): void {
 
 function wrong(key: string, expected: string, found: unknown): TinyLoraError {
   return new TinyLoraError("ERR_ARGUMENT", `${key}: expected ${expected}, found ${show(found)}`);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
 }

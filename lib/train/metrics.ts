@@ -19,8 +19,8 @@ export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, na
     "accuracy/strict": share(({ completion }) => completion.grade.strict),
     "accuracy/format": share(({ completion }) => completion.grade.format),
     "completions/mean_length": mean(lengths),
-    "completions/min_length": Math.min(...lengths),
-    "completions/max_length": Math.max(...lengths),
+    "completions/min_length": lengths.reduce((least, length) => Math.min(least, length)),
+    "completions/max_length": lengths.reduce((most, length) => Math.max(most, length)),
     "completions/clipped_ratio": share(({ completion }) => completion.truncated),
   };
   for (const [k, name] of names.entries()) {

@@ -85,8 +85,7 @@ function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxComplet
 
 function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): number[] {
   if (max_steps * num_prompts >= length) return [...Array(length).keys()];
-  const steps = Array.from({ length: max_steps }, (_, step) => examplesOfStep(step, num_prompts, length, seed));
-  return [...new Set(steps.flat())];
+  return examplesOfStep(0, max_steps * num_prompts, length, seed);
 }
 
 /** The prompt must leave room for the longest completion, in the model's context and in a pass. */

@@ -42,6 +42,8 @@ it("reads and writes files", async () => {
   await writeOutput(path, "[1]\n");
   expect(await readFile(path, "utf8")).toBe("[1]\n");
   expect(await readInput(path)).toBe("[1]\n");
+  await writeFile(path, "\ufeff[1]\r\n"); // as Windows writes it
+  expect(await readInput(path)).toBe("[1]\r\n");
   expect(await readdir(folder)).toEqual(["scores.json"]);
   const write = vi.spyOn(process.stdout, "write").mockReturnValue(true);
   await writeOutput("-", "[2]\n");

@@ -148,6 +148,21 @@ describe("a signal", () => {
     await others;
   });
 
+  it("ends a pass that has waited for another, at whatever moment it comes", async () => {
+    for (let moment = 0; moment < 12; moment++) {
+      const controller = new AbortController();
+      const before = engine.forward(onePass(ids(1)));
+      const waiting = engine.forward(onePass(ids(200)), controller.signal).then(
+        () => "made",
+        (error) => error,
+      );
+      await before;
+      for (let turn = 0; turn < moment; turn++) await undefined;
+      controller.abort(reason);
+      expect(await waiting).toBe(reason);
+    }
+  });
+
   it("may serve many calls at once, without a warning, and keeps no listener", async () => {
     const warnings: Error[] = [];
     const listen = (warning: Error) => void warnings.push(warning);

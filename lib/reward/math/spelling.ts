@@ -99,7 +99,7 @@ export function oneSpelling(text: string): string {
     .replace(/\\[$%#&]|[$%]/g, (sign) => (sign === "\\&" ? " and " : " "))
     .replace(/\\[()[\]]|\\[,;:! ]|[~"]/g, " ")
     .replace(/\\([A-Za-z]+)/g, (whole, command: string) =>
-      layout.has(command) ? " " : command in symbols ? `${symbols[command]} ` : whole,
+      layout.has(command) ? " " : Object.hasOwn(symbols, command) ? `${symbols[command]} ` : whole,
     )
     .replace(/<=/g, "≤")
     .replace(/>=/g, "≥")

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +69,12 @@ describe("a data set on the hub", () => {
     process.off("warning", onWarning);
     expect(train.length).toBeGreaterThan(2000);
     expect(warnings).toEqual([]);
+  });
+
+  it("may be asked for again and again with one signal: it has one listener at most", async () => {
+    const { signal } = new AbortController();
+    for (let i = 0; i < 3; i++) await loadDataset(SOURCE, { signal });
+    expect(getEventListeners(signal, "abort").length).toBeLessThan(2);
   });
 
   it("is one file or folder where the address names it, and a commit needs no question", async () => {

@@ -57,6 +57,7 @@ describe("a module's reward", () => {
     ["throws a text of megabytes", 'throw "a".repeat(1e8)', /^reward "bad" on \S+: threw a{1000}\.\.\./],
     ["throws", "null.key", /^reward "bad" on fake\/train\/\d+: threw TypeError: Cannot read properties of null/],
     ["gives NaN", "return NaN", /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN$/],
+    ["gives what has no text", "return Object.create(null)", /^reward "bad" on \S+: expected .*, found something that/],
     ["gives a text", 'return "1"', /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found 1$/],
     [
       "ends its thread",

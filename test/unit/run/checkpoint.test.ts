@@ -40,6 +40,15 @@ describe("checkpoints", () => {
     expect((await readdir(folder)).sort()).toEqual(["step-10", "step-11"]);
   });
 
+  it("that cannot be removed are named", async () => {
+    await writeCheckpoint(folder, state(1), 9, nothing);
+    await mkdir(join(folder, `.removed-1.${process.pid}`, "busy"), { recursive: true });
+    await expect(writeCheckpoint(folder, state(2), 1, nothing)).rejects.toMatchObject({
+      code: "ERR_FILE",
+      message: expect.stringMatching(/step-1: cannot be written \(ENOTEMPTY: /),
+    });
+  });
+
   it("have names of their own: others are none", async () => {
     await writeCheckpoint(folder, state(1), 9, nothing);
     for (const name of ["step-007", "step-1e3", "step-99999999999999999999"]) await mkdir(join(folder, name));

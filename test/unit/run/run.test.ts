@@ -222,7 +222,17 @@ describe("run folder", () => {
     await again.close();
     const names = await readdir(folder, { recursive: true });
     expect(names.filter((name) => name.includes("file.json"))).toEqual([]);
-    expect(names.filter((name) => name.endsWith(".keep")).sort()).toEqual([".keep", "adapter/.keep", "model/.keep"]);
+    const own = [".keep", "adapter/.keep", "completions/.keep", "model/.keep"];
+    expect(names.filter((name) => name.endsWith(".keep")).sort()).toEqual(own);
+  });
+
+  it("leaves alone what somebody else has put beside its completions", async () => {
+    const run = await RunFolder.create(folder, info);
+    await run.writeCompletions(1, []);
+    await mkdir(join(folder, "completions", "notes"));
+    await run.restore(never, kept);
+    await run.close();
+    expect(await readdir(join(folder, "completions"))).toEqual(["notes"]);
   });
 
   it("keeps no more checkpoints than its limit, also where one was killed before it removed the oldest", async () => {

@@ -26,6 +26,11 @@ describe("failures", () => {
     ],
     ["rejects", () => Promise.reject(new Error("offline")), /reward "bad" on fake\/train\/\d+: threw Error: offline/],
     ["gives NaN", () => Number.NaN, /reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN/],
+    [
+      "gives what has no text",
+      () => Object.create(null),
+      /reward "bad" on \S+: expected .*, found something that has no/,
+    ],
     ["gives a text", () => "1" as unknown as number, /expected a finite number or null, found 1/],
     ["never ends", () => new Promise(() => {}), /no value within 1 s/],
     // biome-ignore lint/suspicious/noThenProperty: as promises of other libraries are
@@ -217,7 +222,7 @@ describe("options of callers without types", () => {
     ["a short string", { adapter: "tl1-x" }, 'adapter: expected an Adapter or FullWeights, found "tl1-x"'],
     ["a file", { config: "run.yaml" }, 'config: expected keys and values, found "run.yaml"'],
     ["a data set's name", { data: "gsm8k" }, 'data: expected an object with name, train and test, found "gsm8k"'],
-    ["bare problems", { data: [one] }, "data.name: expected a text, found undefined"],
+    ["bare problems", { data: [one] }, "data: expected an object with name, train and test, found ["],
     ["an iterable", with_(new Set([one])), "data.train: expected an array of problems, found {}"],
     ["no id", with_([one, { ...one, id: undefined }]), "data.train[1].id: expected a text, found undefined"],
     ["a number", with_([{ ...one, answer: 7 }]), "data.train[0].answer: expected a text, found 7"],

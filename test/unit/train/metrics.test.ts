@@ -66,6 +66,13 @@ describe("metrics of a step", () => {
     });
   });
 
+  it("tell lengths of more completions than a call takes arguments", () => {
+    const many = Array.from({ length: 2 ** 18 }, (_, i) => sequences[i % 4]!);
+    const none = { rewards: [], advantages: [], zeroStd: [] };
+    const found = rolloutMetrics(many, none, []);
+    expect([found["completions/min_length"], found["completions/max_length"]]).toEqual([1, 6]);
+  });
+
   it("tell of the passes: tokens that are not masked, of all iterations or the first", () => {
     const statistics = new PassStatistics({ sequences: 2, tokens: 2, passes: 1 }, "token");
     const loss = (value: number, kl: number, clippedLow: number, clippedHigh: number): SequenceLoss => {

@@ -1,0 +1,11 @@
+const LONGEST = 1000;
+
+/** What a reward gave or threw, for a message: of a length that it may have. It need not be an error, nor have a text. */
+export function textOf(found: unknown): string {
+  try {
+    const text = found instanceof Error ? `${found.name}: ${found.message}` : String(found);
+    return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text;
+  } catch {
+    return "something that has no text";
+  }
+}
