@@ -23,7 +23,7 @@ inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #else
-  std::this_thread::yield();
+  __asm__ volatile("isb");  // Arm's `yield` does nothing on most cores; this waits for some ten cycles
 #endif
 }
 
