@@ -24,6 +24,14 @@ export async function prepareFile(path: string): Promise<void> {
   });
 }
 
+/** Makes a folder that is to be filled much later. ERR_FILE where that would fail. */
+export async function prepareFolder(path: string): Promise<void> {
+  await writing(path, async () => {
+    await makeFolder(path);
+    await access(path, constants.W_OK);
+  });
+}
+
 /**
  * Makes a folder and those above it that are not there. Not by mkdir's own `recursive`, which never returns where a folder
  * takes no new ones, as /proc does: it is told that something above is missing, finds it, and asks again.

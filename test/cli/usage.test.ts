@@ -11,6 +11,8 @@ const COMMANDS = [
   ...["start", "train", "sft", "sweep", "replay", "plot", "eval", "generate", "score", "export", "import", "info"],
   "bench",
 ];
+/** Of the embedded model, though none is asked here. */
+const ADAPTER = "tl1-AAMAfwINAQCdKJlZeHv5FCoSAzs-EgM7SxIDu1oSA7s7EgO7VRIDO8oRAzteEgM7FxIDO2cSA7tjEgM7ZRIDO2cSAzukrhHr";
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
@@ -197,7 +199,27 @@ describe("failures: exit code 1 and one line", () => {
     [["score", "--output", "test"], /^error: test: expected a file, found a folder$/m],
     [
       ["export", "--adapter", "tl1-", "--format", "merged", "--output", "test"],
-      /^error: test: expected no such folder yet/,
+      /^error: test: expected a folder that is not there yet, found a folder$/m,
+    ],
+    [
+      ["export", "--adapter", "tl1-", "--format", "merged", "--output", "README.md"],
+      /^error: README\.md: expected a folder that is not there yet, found a file$/m,
+    ],
+    [
+      ["export", "--adapter", ADAPTER, "--format", "lora", "--output", "README.md"],
+      /^error: README\.md: expected a folder, found a file$/m,
+    ],
+    [
+      ["export", "--adapter", ADAPTER, "--format", "merged", "--output", "README.md/x"],
+      /^error: README\.md: expected a folder, found a file$/m,
+    ],
+    [
+      ["import", "test/golden/peft/qwen2", "--output", "README.md"],
+      /^error: README\.md: expected a folder, found a file$/m,
+    ],
+    [
+      ["import", "README.md", "--output", "x"],
+      /^error: README\.md: expected the folder that PEFT saved, found a file$/m,
     ],
     [
       ["import", "test", "--output", "x"],
