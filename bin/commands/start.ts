@@ -39,8 +39,6 @@ Examples:
  */
 const DEMONSTRATION: TrainOptions = {
   model: EMBEDDED,
-  data: EMBEDDED,
-  shots: 0,
   r: 16,
   u: 13,
   target_modules: ["down_proj"],
@@ -48,7 +46,6 @@ const DEMONSTRATION: TrainOptions = {
   v_dtype: "bf16",
   num_prompts: 32,
   num_generations: 8,
-  max_completion_length: 80,
   max_steps: 30,
   learning_rate: 0.007,
   eval_steps: 0,

@@ -5,13 +5,14 @@ import { parse, YAMLParseError } from "yaml";
 import type { z } from "zod";
 import { TinyLoraError, whyNot } from "../error.js";
 import { show } from "../show.js";
+import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
 
 const keys = Object.values(sections).flatMap((section) => Object.keys(section));
 
 /**
- * Options with defaults filled in. Throws ERR_CONFIG; `source` says in the message where they came from.
+ * Options with defaults filled in, those of the embedded model where it is named. Throws ERR_CONFIG; `source` says in the message where they came from.
  *
  * @example resolveConfig({ data: "svamp", learning_rate: 1e-3 })
  */
@@ -25,7 +26,7 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
     const list = [...told, ...(unknown.length > TOLD ? [`${unknown.length - TOLD} more`] : [])].join(", ");
     throw new TinyLoraError("ERR_CONFIG", `${source}: unknown ${unknown.length > 1 ? "keys" : "key"} ${list}`);
   }
-  const result = trainSchema.safeParse(options);
+  const result = trainSchema.safeParse(options.model === EMBEDDED ? withDefaults(options, EMBEDDED_DEFAULTS) : options);
   if (result.success) return result.data;
   // What options say of one another means nothing while one of them is wrong by itself.
   const own = result.error.issues.filter(({ code }) => code !== "custom");
@@ -33,6 +34,11 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   const told = own.length > 0 ? own : result.error.issues;
   const messages = new Set(told.map((issue) => describeIssue(issue, options)));
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${[...messages].join("; ")}`);
+}
+
+function withDefaults(options: object, defaults: TrainOptions): TrainOptions {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }
 
 /** Unknown keys that a message names. */

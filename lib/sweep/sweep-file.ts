@@ -10,6 +10,7 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { adapterOptions } from "../config/adapter-options.js";
 import { readConfigFile, resolveConfig } from "../config/config.js";
+import { environmentOptions } from "../config/env.js";
 import { fields } from "../config/fields.js";
 import { idleOptions } from "../config/idle.js";
 import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config/method.js";
@@ -44,7 +45,7 @@ export interface SweepPlan {
 export async function planSweep(sweep: string | SweepSpec, changes: Settings = {}): Promise<SweepPlan> {
   const source = typeof sweep === "string" ? sweep : "sweep";
   const spec = parseSpec(typeof sweep === "string" ? await readConfigFile(sweep) : sweep, source);
-  const base = { ...(await readBase(spec.base, source)), ...changes };
+  const base = { ...environmentOptions(), ...(await readBase(spec.base, source)), ...changes };
   checkKeys("best_of", spec.best_of, source);
   const grid = expandGrid(spec.grid, source);
   if (grid.some((settings) => "seed" in settings)) {
