@@ -24,12 +24,11 @@ export async function prepareFile(path: string): Promise<void> {
   });
 }
 
-/** Makes a folder that is to be filled much later. ERR_FILE where that would fail. */
-export async function prepareFolder(path: string): Promise<void> {
-  await writing(path, async () => {
-    await makeFolder(path);
-    await access(path, constants.W_OK);
-  });
+/** Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no files. */
+export async function checkFolder(path: string): Promise<void> {
+  if (!(await isThere(path))) return checkFolder(dirname(path));
+  if (!(await isFolder(path))) throw new TinyLoraError("ERR_FILE", `${path}: expected a folder, found a file`);
+  await writing(path, () => access(path, constants.W_OK));
 }
 
 /**

@@ -1,7 +1,6 @@
-import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { checkNewFolder } from "../../lib/export/merged.js";
-import { prepareFile, prepareFolder } from "../../lib/files.js";
+import { checkFolder, prepareFile } from "../../lib/files.js";
 import {
   bf16Error,
   findModel,
@@ -62,7 +61,7 @@ async function run(command: Command, { adapter: source, format, output }: Option
   if (format === "gguf" && !output.endsWith(".gguf")) {
     throw new TinyLoraError("ERR_USAGE", `--output: expected a .gguf file for --format gguf, found "${output}"`);
   }
-  await (format === "gguf" ? prepareFile(output) : prepareFolder(format === "merged" ? dirname(output) : output));
+  await (format === "gguf" ? prepareFile(output) : checkFolder(output));
   const model = findModel(config.model);
   await interruptible((signal) =>
     withEngine(config, adapter, signal, async (engine) => {

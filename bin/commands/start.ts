@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { environment } from "../../lib/config/env.js";
+import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
   adapterOptions,
@@ -86,7 +87,10 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
   const config = resolveConfig({ ...DEMONSTRATION, ...given }, "flags");
   config.model = findModel(config.model);
   await interruptible(async (signal) => {
-    if (run !== undefined) await checkNoRun(run);
+    if (run !== undefined) {
+      await checkFolder(run);
+      await checkNoRun(run);
+    }
     const started = performance.now();
     const engine = await loadEngine(config, signal);
     try {

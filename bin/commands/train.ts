@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { environmentOptions } from "../../lib/config/env.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
+import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
   adapterOptions,
@@ -97,6 +98,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
   const onWarning = (message: string) => console.error(`warning: ${message}`);
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
+    await checkFolder(path);
     if (options.resume === undefined) await checkNoRun(path);
     adapterOptions(config);
     const fetching = new Progress("fetching", "B");

@@ -92,7 +92,8 @@ function checkObject(value: unknown, source: string): void {
   throw new TinyLoraError("ERR_CONFIG", `${source}: expected keys and values, found ${show(value)}`);
 }
 
-function describeIssue(issue: z.core.$ZodIssue, options: object): string {
+/** What was expected of a key of `options`, and what was found there. */
+export function describeIssue(issue: z.core.$ZodIssue, options: object): string {
   const path = issue.path.map(String);
   const found = path.reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], options);
   const suffix = found === undefined ? "" : `, found ${show(found)}`;

@@ -146,6 +146,7 @@ describe("failures: exit code 1 and one line", () => {
     [["train", "--resume", "/nowhere"], "/nowhere"],
     [["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"],
     [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
+    [["train", "--run", "README.md/x", "--model", "embedded"], "README.md: expected a folder, found a file"],
     [["train", "--data", "/nowhere.jsonl", "--model", "embedded"], "/nowhere.jsonl: cannot be read"],
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
     [

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -189,6 +189,8 @@ describe("readConfigFile", () => {
     await expect(readConfigFile(join(folder, "none.yaml"))).rejects.toThrow(
       /none\.yaml: cannot be read \(no such file\)/,
     );
+    await mkdir(join(folder, "folder.yaml"));
+    await expect(readConfigFile(join(folder, "folder.yaml"))).rejects.toThrow("cannot be read (it is a folder)");
   });
 });
 

@@ -109,7 +109,13 @@ grid:
     ["best_of: [rate]", /best_of: unknown key rate/],
     ["base: { eval_steps: 0 }", /eval_steps: expected at least 1/],
     ["base: missing.yaml", /missing\.yaml: cannot be read/],
-    ["seeds: [a]", /sweep\.yaml: seeds\.0/],
+    ["seeds: [a]", /sweep\.yaml: seeds\.0: expected a number, found "a"$/],
+    ["seeds: 3", /sweep\.yaml: seeds: expected a list, found 3$/],
+    ["best_of: u", /sweep\.yaml: best_of: expected a list, found "u"$/],
+    ["metric: eval/lenien", /metric: expected one of .* \(nearest: eval\/lenient\), found "eval\/lenien"$/],
+    ["base: [1]", /sweep\.yaml: base: expected keys and values, or the path of their file, found \[1\]$/],
+    ["learning_rate: [0.1, 1]", /sweep\.yaml: learning_rate: expected it in base or in grid$/],
+    ["max_step: 3", /sweep\.yaml: unknown key max_step \(nearest: max_steps\)$/],
   ])("is refused with the key and the file: %s", async (text, message) => {
     await expect(planSweep(await sweepFile(text))).rejects.toThrow(message);
   });
