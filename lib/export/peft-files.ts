@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
 import { TinyLoraError, whyNot } from "../error.js";
+import { firstLine } from "../model/files.js";
 import { readSafetensors } from "../model/safetensors.js";
 import { show } from "../show.js";
 
@@ -39,7 +40,7 @@ export async function readPeftConfig(source: string): Promise<Readonly<Record<st
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw refusePeft(path, `not JSON (${(cause as Error).message})`, cause);
+    throw refusePeft(path, `not JSON (${firstLine(cause)})`, cause);
   }
   if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
   throw refusePeft(path, `expected an object, found ${show(value)}`);

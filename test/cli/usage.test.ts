@@ -126,11 +126,13 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
 
   it.each([
     ["{", "expected JSON"],
+    ["not\nJSON", "expected JSON"],
     ['{"a": 1}', "expected"],
     ["[1]", "[0]: expected a text, a list of token ids or a list of messages"],
     ["[[1.5]]", "[0]"],
   ])("score of %j", async (input, message) => {
     const { code, stderr } = await runCli(["score"], { input });
+    expect(lines(stderr)).toHaveLength(1);
     expect(stderr).toContain("standard input: ");
     expect(stderr).toContain(message);
     expect(code).toBe(2);
