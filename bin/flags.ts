@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { environmentOptions } from "../lib/config/env.js";
 import { type Field, fields, parseFlag } from "../lib/config/fields.js";
 import { fieldsOf, noEffect, unusedBy } from "../lib/config/method.js";
 import { type Method, resolveConfig, TinyLoraError, type TrainConfig } from "../lib/index.js";
@@ -60,7 +61,7 @@ export function givenFields(command: Command): Record<string, unknown> {
 
 /** Every option of the schema: the flags that were given over the defaults, checked. */
 export function resolvedFields(command: Command): TrainConfig {
-  return resolveConfig(givenFields(command), "flags");
+  return resolveConfig({ ...environmentOptions(), ...givenFields(command) }, "flags");
 }
 
 function optionOf(field: Field): Option {

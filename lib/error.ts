@@ -9,8 +9,14 @@ export class TinyLoraError extends Error {
   }
 }
 
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file",
+  EISDIR: "it is a folder",
+  EACCES: "no right to read it",
+};
+
 /** Why a file cannot be had, for a message. */
 export function whyNot(error: unknown): string | undefined {
   const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" ? "no such file" : code;
+  return code === undefined ? undefined : (REASONS[code] ?? code);
 }

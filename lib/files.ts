@@ -24,6 +24,13 @@ export async function prepareFile(path: string): Promise<void> {
   });
 }
 
+/** Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no files. */
+export async function checkFolder(path: string): Promise<void> {
+  if (!(await isThere(path))) return checkFolder(dirname(path));
+  if (!(await isFolder(path))) throw new TinyLoraError("ERR_FILE", `${path}: expected a folder, found a file`);
+  await writing(path, () => access(path, constants.W_OK));
+}
+
 /**
  * Makes a folder and those above it that are not there. Not by mkdir's own `recursive`, which never returns where a folder
  * takes no new ones, as /proc does: it is told that something above is missing, finds it, and asks again.

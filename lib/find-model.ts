@@ -1,11 +1,9 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
+import { EMBEDDED } from "./config/embedded.js";
 import { environment } from "./config/env.js";
 import { TinyLoraError } from "./error.js";
 import { packageRoot } from "./version.js";
-
-/** The name of the small model in this package, and of the problems that belong to it. */
-export const EMBEDDED = "embedded";
 
 export function embeddedFolder(): string {
   return join(packageRoot(), "models", EMBEDDED);

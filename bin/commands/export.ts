@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { checkNewFolder } from "../../lib/export/merged.js";
-import { prepareFile } from "../../lib/files.js";
+import { checkFolder, prepareFile } from "../../lib/files.js";
 import {
   bf16Error,
   findModel,
@@ -61,7 +61,7 @@ async function run(command: Command, { adapter: source, format, output }: Option
   if (format === "gguf" && !output.endsWith(".gguf")) {
     throw new TinyLoraError("ERR_USAGE", `--output: expected a .gguf file for --format gguf, found "${output}"`);
   }
-  if (format === "gguf") await prepareFile(output);
+  await (format === "gguf" ? prepareFile(output) : checkFolder(output));
   const model = findModel(config.model);
   await interruptible((signal) =>
     withEngine(config, adapter, signal, async (engine) => {

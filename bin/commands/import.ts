@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { readPeftConfig } from "../../lib/export/peft-files.js";
+import { checkFolder } from "../../lib/files.js";
 import { Adapter, importPeft, optionsOf } from "../../lib/index.js";
 import { parseName } from "../arguments.js";
 import { ENGINE_KEYS, withEngine } from "../engine.js";
@@ -26,7 +27,9 @@ export function importCommand(program: Command): void {
 
 async function run(command: Command, folder: string, output: string): Promise<void> {
   const config = resolvedFields(command);
-  await readPeftConfig(folder); // before the model is loaded, which can take minutes
+  // What is wrong with the folders is told before the model is loaded, which can take minutes.
+  await readPeftConfig(folder);
+  await checkFolder(output);
   await interruptible((signal) =>
     withEngine(config, undefined, signal, async (engine) => {
       await importPeft(folder, engine, output);

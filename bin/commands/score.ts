@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { prepareFile } from "../../lib/files.js";
 import { type Engine, type Prompt, TinyLoraError } from "../../lib/index.js";
+import { firstLine } from "../../lib/model/files.js";
 import { parseDivisor, parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
@@ -69,7 +70,7 @@ function parseSequences(text: string, file: string): Prompt[] {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new TinyLoraError("ERR_USAGE", `${name}: expected JSON (${(cause as Error).message})`, { cause });
+    throw new TinyLoraError("ERR_USAGE", `${name}: expected JSON (${firstLine(cause)})`, { cause });
   }
   const parsed = inputSchema.safeParse(value);
   if (parsed.success) return parsed.data.map((one) => (isIds(one) ? Int32Array.from(one) : one));

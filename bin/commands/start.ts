@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { environment } from "../../lib/config/env.js";
+import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
   adapterOptions,
@@ -39,8 +40,6 @@ Examples:
  */
 const DEMONSTRATION: TrainOptions = {
   model: EMBEDDED,
-  data: EMBEDDED,
-  shots: 0,
   r: 16,
   u: 13,
   target_modules: ["down_proj"],
@@ -48,7 +47,6 @@ const DEMONSTRATION: TrainOptions = {
   v_dtype: "bf16",
   num_prompts: 32,
   num_generations: 8,
-  max_completion_length: 80,
   max_steps: 30,
   learning_rate: 0.007,
   eval_steps: 0,
@@ -89,7 +87,10 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
   const config = resolveConfig({ ...DEMONSTRATION, ...given }, "flags");
   config.model = findModel(config.model);
   await interruptible(async (signal) => {
-    if (run !== undefined) await checkNoRun(run);
+    if (run !== undefined) {
+      await checkFolder(run);
+      await checkNoRun(run);
+    }
     const started = performance.now();
     const engine = await loadEngine(config, signal);
     try {

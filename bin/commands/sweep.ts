@@ -3,13 +3,16 @@ import type { Command } from "commander";
 import {
   checkSources,
   DEFAULT_POPULATION,
+  findModel,
   type Member,
   type MemberReport,
   planSweep,
   runSweep,
   type StepReport,
+  type SweepPlan,
   type SweepResults,
   TinyLoraError,
+  type TrainConfig,
 } from "../../lib/index.js";
 import { parseCount, parseName } from "../arguments.js";
 import { SAMPLER_KEYS } from "../engine.js";
@@ -54,9 +57,8 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
   if (flags.dryRun) {
     const plan = await planSweep(file, changes);
     await checkSources(plan);
-    const { members } = plan;
-    for (const { name } of members) console.log(name);
-    console.error(`${members.length} ${members.length === 1 ? "member" : "members"}`);
+    for (const { name } of plan.members) console.log(name);
+    console.error(planText(plan));
     return;
   }
   const folder = flags.folder ?? `runs/${basename(file, extname(file))}`;
@@ -69,6 +71,7 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
       changes,
       population: flags.population,
       signal,
+      onPlan: (plan) => console.error(`${planText(plan)}: ${folder}`),
       onMember: (report) => {
         progress.member(report);
         tell(report);
@@ -85,6 +88,14 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
     console.log(`\n${overview(results)}\n${folder}/results.md\nplots: npx tinylora-native plot ${quoted(folder)}`);
     failIfAnyFailed(results, folder);
   }, interrupted);
+}
+
+/** What is to run, also where the file leaves it open: "2 members of models/M on gsm8k and svamp, max_steps 100". */
+function planText({ members }: SweepPlan): string {
+  const all = (of: (config: TrainConfig) => unknown) =>
+    [...new Set(members.map(({ config }) => of(config)))].join(" and ");
+  const count = `${members.length} ${members.length === 1 ? "member" : "members"}`;
+  return `${count} of ${all(({ model }) => findModel(model))} on ${all(({ data }) => data)}, max_steps ${all((config) => config.max_steps)}`;
 }
 
 /** Steps of the members that are running, all together. */

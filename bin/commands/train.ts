@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { environmentOptions } from "../../lib/config/env.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
+import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
   adapterOptions,
@@ -96,6 +98,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
   const onWarning = (message: string) => console.error(`warning: ${message}`);
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
+    await checkFolder(path);
     if (options.resume === undefined) await checkNoRun(path);
     adapterOptions(config);
     const fetching = new Progress("fetching", "B");
@@ -111,7 +114,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
       const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
       const progress = new Progress("training", " steps", made);
-      console.error(`training ${config.adapter} on ${config.data}: ${path}`);
+      console.error(`training ${config.adapter} of ${config.model} on ${config.data}: ${path}`);
       let [stepped, finished] = [false, made];
       const {
         stopped,
@@ -173,7 +176,7 @@ async function trainConfig(
     const written = file === undefined ? {} : await readConfigFile(file);
     const unused = unusedBy(method, Object.keys(written));
     if (unused.length > 0) throw new TinyLoraError("ERR_CONFIG", `${file}: ${noEffect(unused, method)}`);
-    const config = resolveConfig({ ...written, ...flags }, file ?? "flags");
+    const config = resolveConfig({ ...environmentOptions(), ...written, ...flags }, file ?? "flags");
     checkMethod(method, config);
     return config;
   }

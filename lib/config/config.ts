@@ -6,13 +6,14 @@ import type { z } from "zod";
 import { TinyLoraError, whyNot } from "../error.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
+import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
 
 const keys = Object.values(sections).flatMap((section) => Object.keys(section));
 
 /**
- * Options with defaults filled in. Throws ERR_CONFIG; `source` says in the message where they came from.
+ * Options with defaults filled in, those of the embedded model where it is named. Throws ERR_CONFIG; `source` says in the message where they came from.
  *
  * @example resolveConfig({ data: "svamp", learning_rate: 1e-3 })
  */
@@ -26,7 +27,7 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
     const list = [...told, ...(unknown.length > TOLD ? [`${unknown.length - TOLD} more`] : [])].join(", ");
     throw new TinyLoraError("ERR_CONFIG", `${source}: unknown ${unknown.length > 1 ? "keys" : "key"} ${list}`);
   }
-  const result = trainSchema.safeParse(options);
+  const result = trainSchema.safeParse(options.model === EMBEDDED ? withDefaults(options, EMBEDDED_DEFAULTS) : options);
   if (result.success) return result.data;
   // What options say of one another means nothing while one of them is wrong by itself.
   const own = result.error.issues.filter(({ code }) => code !== "custom");
@@ -34,6 +35,11 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   const told = own.length > 0 ? own : result.error.issues;
   const messages = new Set(told.map((issue) => describeIssue(issue, options)));
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${[...messages].join("; ")}`);
+}
+
+function withDefaults(options: object, defaults: TrainOptions): TrainOptions {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }
 
 /** Unknown keys that a message names. */
@@ -87,7 +93,8 @@ function checkObject(value: unknown, source: string): asserts value is Record<st
   throw new TinyLoraError("ERR_CONFIG", `${source}: expected keys and values, found ${show(value)}`);
 }
 
-function describeIssue(issue: z.core.$ZodIssue, options: object): string {
+/** What was expected of a key of `options`, and what was found there. */
+export function describeIssue(issue: z.core.$ZodIssue, options: object): string {
   const path = issue.path.map(String);
   const found = path.reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], options);
   const suffix = found === undefined ? "" : `, found ${show(found)}`;

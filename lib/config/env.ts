@@ -38,6 +38,11 @@ export function environment(variables: NodeJS.ProcessEnv = process.env): Environ
   return { model: read("MODEL"), data: read("DATA"), cache: read("CACHE"), addon: read("ADDON"), hub };
 }
 
+/** What the environment says of a run's options: files and flags come over it. */
+export function environmentOptions(): { readonly model?: string | undefined } {
+  return { model: environment().model };
+}
+
 /** A positive number of at most a day; what is none does not count. */
 function secondsOf(text: string | undefined): number | undefined {
   const seconds = Number(text);

@@ -8,6 +8,7 @@ import { DISTRIBUTIONS, KIND_NAMES, LARGEST_RANK, SPLITS } from "../adapter/spec
 import { TYING_KINDS } from "../adapter/tying.js";
 import { VECTOR_DTYPES } from "../adapter/vector-dtype.js";
 import { contradictions } from "./contradictions.js";
+import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
 import { idleOptions } from "./idle.js";
 
 /** Of options that are null when not given. */
@@ -23,6 +24,7 @@ const positive = z.number().positive();
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
 const name = z.string().min(1);
+const withEmbedded = (key: keyof typeof EMBEDDED_DEFAULTS) => `with model ${EMBEDDED} ${EMBEDDED_DEFAULTS[key]}`;
 const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null);
 
 export const sections = {
@@ -51,7 +53,9 @@ export const sections = {
   Data: {
     data: name
       .default("gsm8k")
-      .describe("name of a data set, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]"),
+      .describe(
+        `name of a data set, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]; ${withEmbedded("data")}`,
+      ),
     eval_data: optional(name).describe("data set or file to evaluate on; when not given the held-out part of data"),
     question_column: optional(name).describe(
       "column of the question, where a.b means b within a; when not given the usual names",
@@ -75,7 +79,12 @@ export const sections = {
       .enum(["chat", "text"])
       .default("chat")
       .describe("write prompts by the model's chat template, or as plain text"),
-    shots: z.int().min(0).max(8).default(2).describe("worked examples before each problem"),
+    shots: z
+      .int()
+      .min(0)
+      .max(8)
+      .default(2)
+      .describe(`worked examples before each problem; ${withEmbedded("shots")}`),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
     suffix: optional(z.string()).describe("instruction after each problem"),
   },
@@ -144,7 +153,9 @@ export const sections = {
   Sampling: {
     num_prompts: count.max(65536).default(8).describe("problems in a step"),
     num_generations: z.int().min(2).max(65536).default(8).describe("completions sampled for each problem: its group"),
-    max_completion_length: count.default(256).describe("how many tokens a completion has at most"),
+    max_completion_length: count
+      .default(256)
+      .describe(`how many tokens a completion has at most; ${withEmbedded("max_completion_length")}`),
     temperature: positive
       .min(LEAST_TEMPERATURE)
       .max(MOST_TEMPERATURE)

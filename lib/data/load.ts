@@ -1,10 +1,11 @@
 /** From the name of a data set, a file or an address on the hub to examples. */
 import { existsSync } from "node:fs";
 import { extname, join, resolve } from "node:path";
+import { EMBEDDED } from "../config/embedded.js";
 import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
-import { EMBEDDED, embeddedFolder } from "../find-model.js";
+import { embeddedFolder } from "../find-model.js";
 import { packageRoot } from "../version.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";

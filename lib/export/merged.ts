@@ -1,6 +1,6 @@
 /** A model with its adapter in the weights, W' = W + B R A, as a Hugging Face folder. */
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type SaveOptions, saveModel } from "../adapter/save-model.js";
@@ -63,9 +63,11 @@ export async function writeMerged(
   return merged.map(([name]) => errors.get(name)!); // the file has them in an order of its own
 }
 
-/** ERR_FILE where the folder is there already. */
+/** ERR_FILE where something is there already. */
 export function checkNewFolder(folder: string): void {
-  if (existsSync(folder)) throw new TinyLoraError("ERR_FILE", `${folder}: expected no such folder yet, found one`);
+  if (!existsSync(folder)) return;
+  const what = statSync(folder).isDirectory() ? "folder" : "file";
+  throw new TinyLoraError("ERR_FILE", `${folder}: expected a folder that is not there yet, found a ${what}`);
 }
 
 /** W + B A in double, [out, in]. */

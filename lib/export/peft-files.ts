@@ -1,10 +1,12 @@
 /** What PEFT saves: adapter_config.json and adapter_model.safetensors, read with one clear sentence for what is wrong. */
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
 import { TinyLoraError, whyNot } from "../error.js";
 import { isObject } from "../is-object.js";
+import { firstLine } from "../model/files.js";
 import { readSafetensors } from "../model/safetensors.js";
 import { show } from "../show.js";
 
@@ -30,13 +32,16 @@ const DTYPES: Readonly<Record<string, VectorDtype>> = { F32: "fp32", BF16: "bf16
 export async function readPeftConfig(source: string): Promise<Readonly<Record<string, unknown>>> {
   const path = join(source, PEFT_CONFIG);
   const text = await readFile(path, "utf8").catch((cause) => {
+    if (existsSync(source) && !statSync(source).isDirectory()) {
+      throw refusePeft(source, "expected the folder that PEFT saved, found a file", cause);
+    }
     throw refusePeft(path, `cannot be read (${whyNot(cause)}): expected a folder that PEFT saved`, cause);
   });
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw refusePeft(path, `not JSON (${(cause as Error).message})`, cause);
+    throw refusePeft(path, `not JSON (${firstLine(cause)})`, cause);
   }
   if (isObject(value)) return value;
   throw refusePeft(path, `expected an object, found ${show(value)}`);

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { nearest } from "../config/nearest.js";
@@ -54,9 +55,11 @@ async function loadReward(source: string, limit: Limit): Promise<NamedReward> {
       `rewards: expected one of ${names.join(", ")} (nearest: ${nearest(source, names)}) or a module's path, found "${source}"`,
     );
   }
+  const path = resolve(source);
+  if (!existsSync(path)) throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: no such file`);
   const name = source.replace(/^.*[\\/]/, "").replace(/\.m?js$/, "");
   try {
-    return { name, reward: await ModuleReward.load(pathToFileURL(resolve(source)).href, limit) };
+    return { name, reward: await ModuleReward.load(pathToFileURL(path).href, limit) };
   } catch (cause) {
     limit.signal?.throwIfAborted();
     if (cause instanceof TinyLoraError) {

@@ -31,6 +31,8 @@ export interface SweepOptions {
   readonly population?: number | undefined;
   /** Stops within the running steps; the same call goes on from the last finished one. */
   readonly signal?: AbortSignal | undefined;
+  /** All that is to run, when it was checked and before anything runs. As `onMember`, where it throws. */
+  readonly onPlan?: ((plan: SweepPlan) => void) | undefined;
   /** What it throws stops all members, as the signal does, and is what the call rejects with. */
   readonly onMember?: ((report: MemberReport) => void) | undefined;
   /** Before the first of `members` that are trained `atOnce` at a time. As `onMember`, where it throws. */
@@ -78,6 +80,7 @@ export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
   });
   const running = new RunningSweep(plan, options);
   try {
+    options.onPlan?.(plan);
     await removeTemporaries(options.folder);
     return await running.run();
   } finally {

@@ -9,7 +9,8 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { adapterOptions } from "../config/adapter-options.js";
-import { readConfigFile, resolveConfig } from "../config/config.js";
+import { describeIssue, readConfigFile, resolveConfig } from "../config/config.js";
+import { environmentOptions } from "../config/env.js";
 import { fields } from "../config/fields.js";
 import { idleOptions } from "../config/idle.js";
 import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config/method.js";
@@ -23,7 +24,9 @@ import { type Member, makeMember, memberLabel } from "./member.js";
 const METRICS = ["eval/lenient", "eval/strict", "eval/format"] as const;
 
 const fileSchema = z.strictObject({
-  base: z.union([z.string(), z.record(z.string(), z.unknown())]).default({}),
+  base: z
+    .union([z.string(), z.record(z.string(), z.unknown())], "expected keys and values, or the path of their file")
+    .default({}),
   grid: z.unknown().default({}),
   seeds: z.array(z.int().min(0)).min(1).optional(),
   best_of: z.array(z.string()).default(["learning_rate"]),
@@ -44,7 +47,7 @@ export interface SweepPlan {
 export async function planSweep(sweep: string | SweepSpec, changes: Settings = {}): Promise<SweepPlan> {
   const source = typeof sweep === "string" ? sweep : "sweep";
   const spec = parseSpec(typeof sweep === "string" ? await readConfigFile(sweep) : sweep, source);
-  const base = { ...(await readBase(spec.base, source)), ...changes };
+  const base = { ...environmentOptions(), ...(await readBase(spec.base, source)), ...changes };
   checkKeys("best_of", spec.best_of, source);
   const grid = expandGrid(spec.grid, source);
   if (grid.some((settings) => "seed" in settings)) {
@@ -69,11 +72,17 @@ function parseSpec(value: unknown, source: string): z.output<typeof fileSchema> 
   }
   if (result.success) return result.data;
   const messages = result.error.issues.map((issue) => {
-    if (issue.code !== "unrecognized_keys") return `${issue.path.join(".")}: ${issue.message}`;
-    const known = Object.keys(fileSchema.shape);
-    return issue.keys.map((key) => `unknown key ${key} (nearest: ${nearest(key, known)})`).join("; ");
+    if (issue.code !== "unrecognized_keys") return describeIssue(issue, value as object);
+    return issue.keys.map(unknownKey).join("; ");
   });
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${messages.join("; ")}`);
+}
+
+const OPTIONS = ["method", ...fields.map(({ key }) => key)];
+
+function unknownKey(key: string): string {
+  if (OPTIONS.includes(key)) return `${key}: expected it in base or in grid`;
+  return `unknown key ${key} (nearest: ${nearest(key, [...Object.keys(fileSchema.shape), ...OPTIONS])})`;
 }
 
 async function readBase(base: string | Settings, source: string): Promise<Settings> {
@@ -81,12 +90,11 @@ async function readBase(base: string | Settings, source: string): Promise<Settin
 }
 
 function checkKeys(what: string, given: readonly string[], source: string): void {
-  const known = ["method", ...fields.map(({ key }) => key)];
-  const unknown = given.find((key) => !known.includes(key));
+  const unknown = given.find((key) => !OPTIONS.includes(key));
   if (unknown === undefined) return;
   throw new TinyLoraError(
     "ERR_CONFIG",
-    `${source}: ${what}: unknown key ${unknown} (nearest: ${nearest(unknown, known)})`,
+    `${source}: ${what}: unknown key ${unknown} (nearest: ${nearest(unknown, OPTIONS)})`,
   );
 }
 

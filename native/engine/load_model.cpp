@@ -73,9 +73,10 @@ class Loader {
     std::map<std::string, const TensorSource*> left = sources_;
     for (const TensorShape& shape : needed()) {
       const TensorRows rows = open(shape);
-      total_bytes_ += static_cast<std::int64_t>(sources_.at(shape.name)->bytes);
+      total_bytes_ += bytes_of(shape);
       left.erase(shape.name);
     }
+    if (has_copied_head()) total_bytes_ += bytes_of(head_shape(config_));
     for (const auto& [name, source] : left) {
       check(is_harmless_extra(config_, name), "ERR_MODEL", "tensor ", name, " in ", source->file,
             ": expected only the tensors of a ", config_.family, " model with ", config_.layers, " layers");
@@ -85,18 +86,26 @@ class Loader {
   /// Files may contain the embedding a second time, as the head that is tied to it. Where its numbers differ, some
   /// readers would use them as the head and others would not, so such files are refused.
   void check_tied_head() {
+    if (!has_copied_head()) return;
     const TensorShape shape = head_shape(config_);
-    if (!config_.tied_embeddings || !sources_.contains(shape.name)) return;
     const TensorRows head = open(shape);
     const TensorRows embedding = open(embedding_shape(config_));
     std::vector<float> found(static_cast<std::size_t>(shape.columns)), wanted(found.size());
     for (int row = 0; row < shape.rows; ++row) {
+      tell_before(bytes_of(shape) / shape.rows);
       head.read(row, found.data());
       embedding.read(row, wanted.data());
       check(found == wanted, "ERR_MODEL", "tensor ", shape.name, " in ", sources_.at(shape.name)->file,
             ": expected a copy of model.embed_tokens.weight, as embeddings are tied (tie_word_embeddings), found row ",
             row, " to differ");
     }
+    finish(head, shape);
+  }
+
+  bool has_copied_head() const { return config_.tied_embeddings && sources_.contains(head_shape(config_).name); }
+
+  std::int64_t bytes_of(const TensorShape& shape) const {
+    return static_cast<std::int64_t>(sources_.at(shape.name)->bytes);
   }
 
   TensorRows open(const TensorShape& shape) {
@@ -122,7 +131,7 @@ class Loader {
 
   std::unique_ptr<Weight> matrix(const TensorShape& shape) {
     const TensorRows rows = open(shape);
-    const auto row_bytes = static_cast<std::int64_t>(sources_.at(shape.name)->bytes) / shape.rows;
+    const std::int64_t row_bytes = bytes_of(shape) / shape.rows;
     const std::uint64_t name = Fingerprint::hash_name(shape.name);
     const auto width = static_cast<std::size_t>(shape.columns);
     auto weight = backend_.pack(shape.rows, shape.columns, [&](int row, float* values) {
@@ -162,7 +171,7 @@ class Loader {
 
   void finish(const TensorRows& rows, const TensorShape& shape) {
     rows.forget();
-    done_bytes_ += static_cast<std::int64_t>(sources_.at(shape.name)->bytes);
+    done_bytes_ += bytes_of(shape);
     read_bytes_ = told_bytes_ = 0;
     if (progress_) progress_(done_bytes_, total_bytes_);
   }

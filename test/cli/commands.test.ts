@@ -165,7 +165,10 @@ describe("export", () => {
     );
     expect((await describeModel(output)).tensors).toHaveLength(engine.model.tensors.length);
     const again = await run(exportCommand, ...args, output);
-    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("merged: expected no such folder yet")]);
+    expect([again.code, again.stderr]).toEqual([
+      1,
+      expect.stringContaining("merged: expected a folder that is not there yet, found a folder"),
+    ]);
   });
 
   it("writes plain LoRA over what was there, and says what rounding does", async () => {
@@ -246,7 +249,7 @@ describe("train", () => {
     const common = ["--data", "gsm8k", "--shots", "0", "--num-prompts", "1", "--max-steps", "1", "--eval-steps", "0"];
     const few = await run(sftCommand, ...common, "--u", "13", "--run", join(folder, "few"), "--threads", "1");
     expect(few.code, few.stderr).toBe(0);
-    expect(few.stderr).toBe(`training tinylora on gsm8k: ${join(folder, "few")}\n`);
+    expect(few.stderr).toBe(`training tinylora of ${model} on gsm8k: ${join(folder, "few")}\n`);
     expect(few.stdout).toMatch(
       /^step 1\/1 {2}loss [\d.]+ {2}grad [\d.e-]+ {2}s [\d.e-]+\nadapter .*few\/adapter\n {8}tl1-\S+\n$/,
     );
@@ -264,7 +267,7 @@ describe("train", () => {
       const few = ["--data", data, "--shots", "0", "--num-prompts", "1", "--max-steps", "1", "--eval-steps", "0"];
       const { code, stderr } = await run(sftCommand, ...few, "--threads", "1");
       expect(code, stderr).toBe(0);
-      expect(stderr).toMatch(/^training tinylora on .*: runs\/some\.sums-20\d{6}-\d{6}\n$/);
+      expect(stderr).toMatch(/^training tinylora of .* on .*: runs\/some\.sums-20\d{6}-\d{6}\n$/);
     } finally {
       process.chdir(before);
     }
@@ -282,9 +285,9 @@ describe("sweep", () => {
 
   it("lists its members in a dry run", async () => {
     const one = await run(sweepCommand, await write("one.yaml", "u: [1]"), "--dry-run");
-    expect([one.code, one.stderr]).toEqual([0, "1 member\n"]);
+    expect([one.code, one.stderr]).toEqual([0, `1 member of ${model} on gsm8k, max_steps 1\n`]);
     const two = await run(sweepCommand, await write("two.yaml", "u: [1, 2]"), "--dry-run");
-    expect(two.stderr).toBe("2 members\n");
+    expect(two.stderr).toBe(`2 members of ${model} on gsm8k, max_steps 1\n`);
     expect(lines(two.stdout)).toEqual([expect.stringContaining("u=1"), expect.stringContaining("u=2")]);
   });
 
@@ -292,6 +295,7 @@ describe("sweep", () => {
     const file = await write("some.yaml", "token_budget: [9, 4096], learning_rate: [0.01]");
     const to = join(folder, "some");
     const { code, stdout, stderr } = await run(sweepCommand, file, "--folder", to, "--population", "1");
+    expect(lines(stderr)[0]).toBe(`2 members of ${model} on gsm8k, max_steps 1: ${to}`);
     expect(stderr).toMatch(/^1\/2 failed \S*token_budget=9\b.*: token_budget: expected at least \d+ /m);
     expect(stderr).toContain(
       `error: 1 of 2 members failed: ${to}/results.md tells why; the same command tries them again`,

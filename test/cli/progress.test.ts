@@ -147,7 +147,7 @@ describe("commands without a terminal", () => {
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, sampling \d+\/512, 0:0\d so far$/m);
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, training \d+\/\d+, /m);
     for (const line of lines(stderr))
-      expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora on .*)$/);
+      expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora of .* on .*)$/);
   });
 
   it("eval says how far it is", async () => {

@@ -57,6 +57,21 @@ it("`npm start` that is interrupted names what goes on, where a folder was given
   await rm(folder, { recursive: true });
 });
 
+it("train takes the embedded model with no other flag, named or by TINYLORA_MODEL", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tinylora-embedded-"));
+  const train = ["train", "--max-steps", "1", "--run"];
+  const named = await runCli([...train, join(folder, "named"), "--model", "embedded"]);
+  expect([named.code, named.stderr]).toEqual([
+    0,
+    expect.stringMatching(/^training tinylora of \S*embedded on embedded: /),
+  ]);
+  const asked = await runCli([...train, join(folder, "asked")], { env: { TINYLORA_MODEL: "embedded" } });
+  expect(asked.code, asked.stderr).toBe(0);
+  const v = (stdout: string) => /tl1-\S+/.exec(stdout)![0];
+  expect(v(asked.stdout)).toBe(v(named.stdout));
+  await rm(folder, { recursive: true });
+});
+
 it("`npm start` refuses what train refuses", async () => {
   const { code, stderr } = await runCli(["start", "--u", "0"]);
   expect(code).not.toBe(0);

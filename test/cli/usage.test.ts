@@ -11,6 +11,8 @@ const COMMANDS = [
   ...["start", "train", "sft", "sweep", "replay", "plot", "eval", "generate", "score", "export", "import", "info"],
   "bench",
 ];
+/** Of the embedded model, though none is asked here. */
+const ADAPTER = "tl1-AAMAfwINAQCdKJlZeHv5FCoSAzs-EgM7SxIDu1oSA7s7EgO7VRIDO8oRAzteEgM7FxIDO2cSA7tjEgM7ZRIDO2cSAzukrhHr";
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-cli-"));
@@ -124,11 +126,13 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
 
   it.each([
     ["{", "expected JSON"],
+    ["not\nJSON", "expected JSON"],
     ['{"a": 1}', "expected"],
     ["[1]", "[0]: expected a text, a list of token ids or a list of messages"],
     ["[[1.5]]", "[0]"],
   ])("score of %j", async (input, message) => {
     const { code, stderr } = await runCli(["score"], { input });
+    expect(lines(stderr)).toHaveLength(1);
     expect(stderr).toContain("standard input: ");
     expect(stderr).toContain(message);
     expect(code).toBe(2);
@@ -144,6 +148,7 @@ describe("failures: exit code 1 and one line", () => {
     [["train", "--resume", "/nowhere"], "/nowhere"],
     [["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"],
     [["eval", "--data", "/nowhere.jsonl"], "/nowhere.jsonl"],
+    [["train", "--run", "README.md/x", "--model", "embedded"], "README.md: expected a folder, found a file"],
     [["train", "--data", "/nowhere.jsonl", "--model", "embedded"], "/nowhere.jsonl: cannot be read"],
     [["eval", "--data", "hf://owner/name"], "expected hf://datasets/owner/name"],
     [
@@ -197,7 +202,27 @@ describe("failures: exit code 1 and one line", () => {
     [["score", "--output", "test"], /^error: test: expected a file, found a folder$/m],
     [
       ["export", "--adapter", "tl1-", "--format", "merged", "--output", "test"],
-      /^error: test: expected no such folder yet/,
+      /^error: test: expected a folder that is not there yet, found a folder$/m,
+    ],
+    [
+      ["export", "--adapter", "tl1-", "--format", "merged", "--output", "README.md"],
+      /^error: README\.md: expected a folder that is not there yet, found a file$/m,
+    ],
+    [
+      ["export", "--adapter", ADAPTER, "--format", "lora", "--output", "README.md"],
+      /^error: README\.md: expected a folder, found a file$/m,
+    ],
+    [
+      ["export", "--adapter", ADAPTER, "--format", "merged", "--output", "README.md/x"],
+      /^error: README\.md: expected a folder, found a file$/m,
+    ],
+    [
+      ["import", "test/golden/peft/qwen2", "--output", "README.md"],
+      /^error: README\.md: expected a folder, found a file$/m,
+    ],
+    [
+      ["import", "README.md", "--output", "x"],
+      /^error: README\.md: expected the folder that PEFT saved, found a file$/m,
     ],
     [
       ["import", "test", "--output", "x"],

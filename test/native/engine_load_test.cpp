@@ -334,6 +334,27 @@ void a_tied_head_must_be_a_copy() {
   expect_error("ERR_MODEL", "tensor lm_head.weight in " + other_file->path(), [&] { load(*backend, tiny); });
 }
 
+/// As within any large matrix: whoever waits for the copy to be compared may end it.
+void a_tied_head_tells_its_progress() {
+  ModelConfig config = TinyModel().config;
+  config.vocab = 60000;
+  TinyModel tiny(config);
+  const auto file = tiny.write();
+  TensorSource head = tiny.source("model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  tiny.tensors.push_back(head);
+  const auto backend = make_reference_backend(DType::bf16);
+  std::vector<std::int64_t> within;
+  std::int64_t last = 0, total = 0;
+  load_model(*backend, tiny.config, tiny.tensors, [&](std::int64_t done, std::int64_t all) {
+    expect(done > last && done <= all, "progress went from ", last, " to ", done, " of ", all);
+    if (done < 2 * static_cast<std::int64_t>(head.bytes)) within.push_back(done);
+    last = done, total = all;
+  });
+  expect(within.size() == 2 + 1 + 2, "expected 5 reports of the copy and the embedding, found ", within.size());
+  expect(last == total, "progress ended at ", last, " of ", total);
+}
+
 /// Numbers from transformers' own formulas, worked out by hand for one pair of each kind.
 void rope_is_that_of_transformers() {
   ModelConfig config = TinyModel().config;
@@ -382,6 +403,7 @@ void add_engine_load_tests(Tests& tests) {
   tests.add("load: bad files are refused", bad_files_are_refused);
   tests.add("load: harmless extra tensors are let be", harmless_extras_are_let_be);
   tests.add("load: a tied head must be a copy of the embedding", a_tied_head_must_be_a_copy);
+  tests.add("load: progress within the copy of a tied head", a_tied_head_tells_its_progress);
   tests.add("load: rotary tables are those of transformers", rope_is_that_of_transformers);
 }
 

@@ -3,13 +3,19 @@ import { lstat, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { prepareFile, writeFileAtomic } from "../../lib/files.js";
+import { checkFolder, prepareFile, writeFileAtomic } from "../../lib/files.js";
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-files-"));
 });
 afterEach(() => rm(folder, { recursive: true }));
+
+it("checkFolder makes nothing", async () => {
+  await checkFolder(join(folder, "a", "b"));
+  await checkFolder("not-here");
+  expect(await readdir(folder)).toEqual([]);
+});
 
 describe("writeFileAtomic", () => {
   it("makes the folder, replaces a file and leaves nothing beside it", async () => {
@@ -26,6 +32,7 @@ describe("writeFileAtomic", () => {
     const path = join(folder, "file", "x");
     const refused = { code: "ERR_FILE", message: `${join(folder, "file")}: expected a folder, found a file` };
     await expect(prepareFile(path)).rejects.toMatchObject(refused);
+    await expect(checkFolder(join(path, "y"))).rejects.toMatchObject(refused);
     await expect(writeFileAtomic(path, "")).rejects.toMatchObject(refused);
   });
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -8,7 +8,7 @@ import { environment } from "../../../lib/config/env.js";
 import { fields, parseFlag } from "../../../lib/config/fields.js";
 import { checkMethod, fieldsOf, noEffect, unusedBy } from "../../../lib/config/method.js";
 import { nearest } from "../../../lib/config/nearest.js";
-import type { TrainOptions } from "../../../lib/config/schema.js";
+import type { TrainConfig, TrainOptions } from "../../../lib/config/schema.js";
 
 describe("resolveConfig", () => {
   it("refuses what is wrong, naming the key, what was expected and what was found", () => {
@@ -67,6 +67,13 @@ describe("resolveConfig", () => {
       [{ mask_truncated_completions: "yes" }, /mask_truncated_completions: expected true or false, found "yes"/],
     ];
     for (const [options, message] of cases) expect(() => resolveConfig(options, "flags")).toThrow(message);
+  });
+
+  it("has defaults of their own for the embedded model, under what is given", () => {
+    const asked = ({ data, shots, max_completion_length }: TrainConfig) => [data, shots, max_completion_length];
+    expect(asked(resolveConfig({ model: "embedded", data: undefined }))).toEqual(["embedded", 0, 80]);
+    expect(asked(resolveConfig({ model: "embedded", data: "svamp", shots: 1 }))).toEqual(["svamp", 1, 80]);
+    expect(asked(resolveConfig({ model: "models/embedded" }))).toEqual(["gsm8k", 2, 256]);
   });
 
   it("refuses what another option leaves without effect, naming both", () => {
@@ -182,6 +189,8 @@ describe("readConfigFile", () => {
     await expect(readConfigFile(join(folder, "none.yaml"))).rejects.toThrow(
       /none\.yaml: cannot be read \(no such file\)/,
     );
+    await mkdir(join(folder, "folder.yaml"));
+    await expect(readConfigFile(join(folder, "folder.yaml"))).rejects.toThrow("cannot be read (it is a folder)");
   });
 });
 

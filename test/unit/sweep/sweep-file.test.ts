@@ -1,14 +1,17 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { planSweep } from "../../../lib/index.js";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { planSweep, type Settings } from "../../../lib/index.js";
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-sweep-"));
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
 
 async function sweepFile(text: string): Promise<string> {
   const file = join(folder, "sweep.yaml");
@@ -46,6 +49,16 @@ grid:
       ["there", 0.5, 1],
       ["there", 0.5, 2],
     ]);
+  });
+
+  it("runs other members for another TINYLORA_MODEL, under what it names itself", async () => {
+    const names = async (base: Settings) => (await planSweep({ base, grid: { u: 1 } })).members.map(({ name }) => name);
+    const shared = await names({});
+    vi.stubEnv("TINYLORA_MODEL", "there");
+    expect(await names({})).not.toEqual(shared);
+    expect(await names({})).toEqual(await names({ model: "there" }));
+    vi.stubEnv("TINYLORA_MODEL", "elsewhere");
+    expect(await names({ model: "there" })).not.toEqual(await names({}));
   });
 
   it("names members by what is innermost in the grid, where a name cannot hold everything", async () => {
@@ -96,7 +109,13 @@ grid:
     ["best_of: [rate]", /best_of: unknown key rate/],
     ["base: { eval_steps: 0 }", /eval_steps: expected at least 1/],
     ["base: missing.yaml", /missing\.yaml: cannot be read/],
-    ["seeds: [a]", /sweep\.yaml: seeds\.0/],
+    ["seeds: [a]", /sweep\.yaml: seeds\.0: expected a number, found "a"$/],
+    ["seeds: 3", /sweep\.yaml: seeds: expected a list, found 3$/],
+    ["best_of: u", /sweep\.yaml: best_of: expected a list, found "u"$/],
+    ["metric: eval/lenien", /metric: expected one of .* \(nearest: eval\/lenient\), found "eval\/lenien"$/],
+    ["base: [1]", /sweep\.yaml: base: expected keys and values, or the path of their file, found \[1\]$/],
+    ["learning_rate: [0.1, 1]", /sweep\.yaml: learning_rate: expected it in base or in grid$/],
+    ["max_step: 3", /sweep\.yaml: unknown key max_step \(nearest: max_steps\)$/],
   ])("is refused with the key and the file: %s", async (text, message) => {
     await expect(planSweep(await sweepFile(text))).rejects.toThrow(message);
   });
