@@ -143,7 +143,7 @@ std::shared_ptr<void> Device::take(std::size_t bytes, bool zeros) {
 }
 
 void Device::release(Address address) noexcept {
-  if (api_.context_set(context_) != 0) return;
+  api_.context_set(context_);  // where it fails, memory of the pool is freed all the same: its stream has the context
   if (pooled_) {
     api_.memory_free_async(address, stream_);
   } else {

@@ -49,6 +49,12 @@ class Device : public std::enable_shared_from_this<Device> {
   /// Counts the moves of scratch memory (scratch.h).
   int scratch_version() const { return scratch_version_; }
   void scratch_moved() { ++scratch_version_; }
+  /// Counts the moves for which no memory was left: until the next launches take some, there is none.
+  int scratch_losses() const { return scratch_losses_; }
+  void scratch_lost() {
+    ++scratch_losses_;
+    scratch_moved();
+  }
   const Driver& api() const { return api_; }
 
   /// Zeros, aligned to 256 bytes. Freed in stream order: launches that use it may still be waiting.
@@ -103,6 +109,7 @@ class Device : public std::enable_shared_from_this<Device> {
   int max_shared_bytes_ = 0;
   bool pooled_ = false;
   int scratch_version_ = 0;
+  int scratch_losses_ = 0;
   std::array<Pinned, 2> pinned_;
   std::size_t turn_ = 0;
   std::map<std::string, Module, std::less<>> modules_;

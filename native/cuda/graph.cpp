@@ -54,14 +54,15 @@ void Graph::launch() {
 
 /// The first run of a shape is an ordinary one: it loads kernels and takes scratch memory, which no capture may.
 void CudaBackend::replay(std::shared_ptr<void>& recording, const std::function<void()>& record) {
-  if (recording == nullptr) {
+  auto* graph = static_cast<cuda::Graph*>(recording.get());
+  if (graph == nullptr || graph->lost_scratch()) {
     record();
     recording = std::make_shared<cuda::Graph>(device_);
-    return;
+  } else if (graph->valid() || graph->capture(record)) {
+    graph->launch();
+  } else {
+    record();
   }
-  auto& graph = *static_cast<cuda::Graph*>(recording.get());
-  if (graph.valid() || graph.capture(record)) return graph.launch();
-  record();
 }
 
 }  // namespace tinylora

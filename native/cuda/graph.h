@@ -11,11 +11,15 @@ namespace tinylora::cuda {
 
 class Graph {
  public:
-  explicit Graph(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  /// Of launches that have just run: the scratch memory that they take is there.
+  explicit Graph(std::shared_ptr<Device> device)
+      : device_(std::move(device)), scratch_losses_(device_->scratch_losses()) {}
   ~Graph();
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
+  /// Whether scratch memory may be gone, which no capture may take: the launches must run once more first.
+  bool lost_scratch() const { return scratch_losses_ != device_->scratch_losses(); }
   /// Captured, and every address in it is still what it was.
   bool valid() const { return executable_ != nullptr && scratch_version_ == device_->scratch_version(); }
   /// False where the driver does not allow it; then nothing has run. What `record` throws is passed on.
@@ -28,6 +32,7 @@ class Graph {
   std::shared_ptr<Device> device_;
   GraphExecutable executable_ = nullptr;
   int scratch_version_ = 0;
+  int scratch_losses_;
 };
 
 }  // namespace tinylora::cuda

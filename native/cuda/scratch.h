@@ -27,7 +27,12 @@ class Scratch {
     if (bytes > bytes_) {
       memory_.reset();
       bytes_ = 0;
-      memory_ = (device.*take)(bytes);
+      try {
+        memory_ = (device.*take)(bytes);
+      } catch (...) {
+        device.scratch_lost();
+        throw;
+      }
       device.scratch_moved();
       bytes_ = bytes;
     }

@@ -136,8 +136,8 @@ void Parameters::train_weights(const std::vector<std::string>& names, const std:
   if (!model_->separate_head) targets.head = targets.embedding;
   for (const auto& step : adopt) step();
   replace(std::move(entries), std::move(targets), false);
-  for (const Entry& entry : entries_) publish(entry);
   changed();
+  for (const Entry& entry : entries_) publish(entry);
 }
 
 std::vector<Parameters::Tensor> Parameters::tensors() const {
@@ -179,6 +179,7 @@ double Parameters::update(const UpdateOptions& options) {
   const double cut = options.max_norm > 0 && norm > options.max_norm ? options.max_norm / norm : 1;
   const double scale = cut / scale_of(*model_, gradient);
   const auto updates = static_cast<double>(options.updates);
+  changed();
   for (const Entry& entry : entries_) {
     const auto count = static_cast<std::int64_t>(entry.tensor.count());
     const double decay = entry.tensor.vector ? 0 : options.decay;
@@ -208,7 +209,6 @@ double Parameters::update(const UpdateOptions& options) {
     }
     publish(entry);
   }
-  changed();
   return norm;
 }
 
@@ -229,22 +229,24 @@ void Parameters::write(int tensor, Part part, const std::vector<float>& values) 
   std::vector<float> scaled;
   if (scale_of(*model_, part) != 1) scaled = values;
   for (float& value : scaled) value *= static_cast<float>(scale_of(*model_, part));
+  if (part == master) changed();
   model_->backend->upload(found.data(part), scaled.empty() ? values.data() : scaled.data(), found.bytes());
-  if (part != master) return;
-  publish(found);
-  changed();
+  if (part == master) publish(found);
 }
 
 void Parameters::save() {
+  saved_.clear();
+  std::vector<Saved> saved(entries_.size());
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    for (const Part part : kKept) entries_[i].saved[part] = read(static_cast<int>(i), part);
+    for (const Part part : kKept) saved[i][part] = read(static_cast<int>(i), part);
   }
+  saved_ = std::move(saved);
 }
 
 void Parameters::restore() {
+  check(saved_.size() == entries_.size(), "ERR_ARGUMENT", "restore: expected saved weights, found none");
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    check(!entries_[i].saved[master].empty(), "ERR_ARGUMENT", "restore: expected saved weights, found none");
-    for (const Part part : kKept) write(static_cast<int>(i), part, entries_[i].saved[part]);
+    for (const Part part : kKept) write(static_cast<int>(i), part, saved_[i][part]);
   }
 }
 
@@ -274,6 +276,7 @@ std::shared_ptr<void> Parameters::read_source(const TensorShape& shape,
 
 void Parameters::replace(std::vector<Entry> entries, ModelGradient gradients, bool basis) {
   entries_ = std::move(entries);
+  saved_.clear();
   gradients_ = std::move(gradients);
   basis_ = basis;
   ++version_;

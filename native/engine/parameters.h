@@ -3,6 +3,7 @@
 // of norm gains, biases, A and B themselves; its matrices are packed anew from their masters after every update.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,7 +61,8 @@ class Parameters {
   /// A master that is written is what the model computes with from then on.
   void write(int tensor, Part part, const std::vector<float>& values);
 
-  /// Keeps a copy of masters and moments; `restore` goes back to it.
+  /// Keeps a copy of masters and moments, in place of the last one; `restore` goes back to it. After an error there is
+  /// none.
   void save();
   void restore();
 
@@ -69,11 +71,12 @@ class Parameters {
   struct Entry {
     Tensor tensor;
     std::shared_ptr<void> memory[parts];
-    std::vector<float> saved[parts];
     Weight* weight = nullptr;  // packed from the master
     std::size_t bytes() const { return tensor.count() * sizeof(float); }
     float* data(Part part) const { return static_cast<float*>(memory[part].get()); }
   };
+
+  using Saved = std::array<std::vector<float>, parts>;
 
   Entry make_entry(const Tensor& tensor, std::shared_ptr<void> values) const;
   std::shared_ptr<void> read_source(const TensorShape& shape, const std::vector<TensorSource>& sources) const;
@@ -81,12 +84,14 @@ class Parameters {
   const Entry& entry(int tensor) const;
   /// Makes the model compute with the present master.
   void publish(const Entry& entry);
-  /// Gives new versions to the weights that changed: kept passes and recordings of the old ones are stale.
+  /// Gives new versions to weights that are about to change: kept passes and recordings of the old ones are stale, also
+  /// where an error leaves some of them unchanged.
   void changed();
 
   Model* model_;
   Adapters* adapters_;
   std::vector<Entry> entries_;
+  std::vector<Saved> saved_;  // of each entry; empty where nothing is saved
   ModelGradient gradients_;
   bool basis_ = false;  // A and B are trained
   int version_ = 0;

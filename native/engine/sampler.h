@@ -74,8 +74,8 @@ class Sampler {
   bool uses(int slot) const;
 
   /// One step: admits the completions that fit, then runs one pass that prefills a piece of the new prompts and decodes
-  /// one token of every running sequence. Events are in a fixed order. After an exception no token has been added, and
-  /// the next step tries the same pass again.
+  /// one token of every running sequence. Events are in a fixed order. After an exception of the backend no token has
+  /// been added, and the next step tries the same pass again; after any other the requests can only be ended.
   std::vector<SampleEvent> step(const std::atomic<bool>& abort);
   /// Ends the cancelled requests at once: to be called before a change of the basis or of vectors that they use.
   std::vector<SampleEvent> end_cancelled();

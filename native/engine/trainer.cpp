@@ -140,15 +140,18 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   PackedScore packed = pack_score_batch(batch);
   Workspace& work = batch.keep ? state.kept : state.plain;
   if (batch.keep) state.pass.reset();
-  work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch.keep);
-  DeviceBatch device(*state.model.backend, packed.batch);
+  DeviceBatch device;
   HeadPass::Result result;
   try {
+    work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch.keep);
+    device.upload(*state.model.backend, packed.batch);
     const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
     result = work.head->forward(x, packed.scored);
     check_finite(result, packed.scored);
   } catch (...) {
-    work.clear();  // its pages may hold NaN, which attention of a later pass would multiply by 0
+    // What was allocated may be all that there was, and pages may hold NaN, which attention of a later pass would
+    // multiply by 0.
+    work.clear();
     throw;
   }
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),

@@ -1,5 +1,6 @@
 // What the driver sees of an engine on the CUDA backend: launches of a layer, graphs for decoding, failures that leave
 // the process alive. On the stand-in, which counts them.
+#include "core/error.h"
 #include "cuda/cuda_backend.h"
 #include "engine/sampler.h"
 #include "engine_case.h"
@@ -199,6 +200,41 @@ void memory_that_is_not_there() {
   while (!sampler.idle()) sampler.step(abort);
 }
 
+/// A pass that finds no room for larger scratch memory has given back the smaller one, which graphs of the sampler use.
+void a_graph_after_scratch_memory_ran_out(const SimulatedDriver& driver) {
+  TinyModel tiny;
+  Engine engine(make_cuda_backend(DType::bf16), tiny);
+  set_random_adapters(engine, 1);
+  Sampler sampler(*engine.model, *engine.adapters, 2, 256, {});
+  ScoreBatch batch;
+  add_sequence(batch, random_tokens(150, tiny.config.vocab, 1), -1, 0, true);
+  const std::atomic<bool> abort = false;
+  const auto sampled = [&](const std::function<void()>& between) {
+    std::vector<float> logprobs;
+    sampler.submit(request(tiny.config, 1, 0, 2, 8));
+    for (int step = 0; !sampler.idle(); ++step) {
+      if (step == 5) between();  // steps are graphs by now
+      for (const SampleEvent& event : sampler.step(abort))
+        logprobs.insert(logprobs.end(), event.logprobs.begin(), event.logprobs.end());
+    }
+    return logprobs;
+  };
+  const std::vector<float> want = sampled([] {});
+  bool ended = false;
+  for (std::uint64_t place = 1; !ended; ++place) {
+    const auto fail = [&] {
+      driver.refuse_call("cuMemAllocAsync", place);
+      try {
+        engine.forward(batch);
+      } catch (const Error&) {
+      }
+      ended = driver.refuse_call("", 0) > 0;
+    };
+    expect_same_bits("after memory " + std::to_string(place), sampled(fail), want);
+    expect(!ended || place > 5, "only ", place, " places");
+  }
+}
+
 }  // namespace
 
 void add_cuda_engine_tests(Tests& tests) {
@@ -212,6 +248,8 @@ void add_cuda_engine_tests(Tests& tests) {
     tests.add("cuda engine: a group as alone" + suffix, [=] { a_group_as_alone(driver, dtype); });
   }
   tests.add("cuda engine: a failed kernel is an error [cuda bf16]", [=] { a_failed_kernel_is_an_error(driver); });
+  tests.add("cuda engine: a graph after scratch memory ran out [cuda bf16]",
+            [=] { a_graph_after_scratch_memory_ran_out(driver); });
   tests.add("cuda engine: memory that is not there [cuda bf16]", memory_that_is_not_there);
 }
 

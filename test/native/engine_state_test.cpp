@@ -1,8 +1,10 @@
 // What an engine keeps from one pass to the next: its memory, the pass whose backward pass may follow, gradients after
 // a failure.
 #include <cmath>
+#include <new>
 
 #include "engine_case.h"
+#include "failing_memory.h"
 #include "suites.h"
 
 namespace tinylora::test {
@@ -89,6 +91,49 @@ void what_overflowed_is_forgotten(const Candidate& candidate, DType dtype) {
     expect_error("ERR_NUMERIC", "expected a finite log-probability", [&] { engine.forward(longer); });
     engine.adapters->set_vector(0, random_vector(basis, 0));
     expect_same_bits("after the overflow", pass(engine, batch, keep), before);
+  }
+}
+
+/// Also where only the last of its allocations finds no room.
+void a_failed_pass_gives_its_memory_back() {
+  TinyModel tiny;
+  Engine engine(make_reference_backend(DType::f32), tiny);
+  set_random_adapters(engine, 1);
+  for (std::uint64_t place = 1;; ++place) {
+    fail_allocation(place);
+    bool failed = false;
+    try {
+      engine.forward(one_long(tiny));
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    fail_allocation(0);
+    if (!failed || place > 300) return expect(place > 300, "only ", place, " allocations");
+    expect(engine.trainer->activation_bytes() == 0, "after allocation ", place, " failed: found ",
+           engine.trainer->activation_bytes(), " bytes");
+  }
+}
+
+/// A copy of which a part is missing is none.
+void what_was_saved_is_whole() {
+  TinyModel tiny;
+  Engine engine(make_reference_backend(DType::f32), tiny);
+  const auto file = tiny.write();
+  engine.parameters->train_weights({"model.norm.weight", "model.layers.0.input_layernorm.weight"}, tiny.tensors);
+  engine.parameters->save();
+  const std::vector<float> other(static_cast<std::size_t>(tiny.config.hidden), 2);
+  for (const int tensor : {0, 1}) engine.parameters->write(tensor, Parameters::master, other);
+  for (std::uint64_t place = 1;; ++place) {
+    fail_allocation(place);
+    try {
+      engine.parameters->save();
+    } catch (const std::bad_alloc&) {
+      expect_error("ERR_ARGUMENT", "restore: expected saved weights", [&] { engine.parameters->restore(); });
+      continue;
+    }
+    fail_allocation(0);
+    engine.parameters->restore();
+    return expect_same_bits("restored", engine.parameters->read(0, Parameters::master), other);
   }
 }
 
@@ -192,6 +237,8 @@ void add_engine_state_tests(Tests& tests) {
   add_for_each_backend(tests, "state: passes of any shape follow each other", passes_of_any_shape_follow_each_other);
   add_for_each_backend(tests, "state: what overflowed is forgotten", what_overflowed_is_forgotten);
   tests.add("state: the memory of passes only grows", memory_of_passes_only_grows);
+  tests.add("state: a failed pass gives its memory back", a_failed_pass_gives_its_memory_back);
+  tests.add("state: what was saved is whole", what_was_saved_is_whole);
   add_for_each_backend(tests, "state: a basis of higher rank after a pass", a_basis_of_higher_rank_after_a_pass);
   tests.add("state: weights chosen after a pass", weights_chosen_after_a_pass);
   tests.add("state: no backward pass of a changed engine", a_changed_engine_has_no_backward_pass);

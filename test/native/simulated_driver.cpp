@@ -15,6 +15,7 @@ SimulatedDriver SimulatedDriver::find() {
   found.graph_launches = reinterpret_cast<decltype(found.graph_launches)>(dlsym(library, "cudasimGraphLaunches"));
   found.fail_next = reinterpret_cast<decltype(found.fail_next)>(dlsym(library, "cudasimFailNext"));
   found.refuse_captures = reinterpret_cast<decltype(found.refuse_captures)>(dlsym(library, "cudasimRefuseCaptures"));
+  found.refuse_call = reinterpret_cast<decltype(found.refuse_call)>(dlsym(library, "cudasimRefuseCall"));
   found.counters = reinterpret_cast<decltype(found.counters)>(dlsym(library, "cudasimCounters"));
   found.reset_counters = reinterpret_cast<decltype(found.reset_counters)>(dlsym(library, "cudasimCountersReset"));
   found.leaks = reinterpret_cast<decltype(found.leaks)>(dlsym(library, "cudasimLeaks"));

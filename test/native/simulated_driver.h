@@ -12,6 +12,9 @@ struct SimulatedDriver {
   std::uint64_t (*graph_launches)() = nullptr;      // graphs
   void (*fail_next)(const char* kernel) = nullptr;  // its next launch is the end of the context
   void (*refuse_captures)(bool refuse) = nullptr;
+  // The call of this name ("": of any) and place from now on finds no memory; 0: none. Returns how many were left
+  // before.
+  std::uint64_t (*refuse_call)(const char* call, std::uint64_t place) = nullptr;
   const char* (*counters)() = nullptr;  // JSON by kernel
   void (*reset_counters)() = nullptr;
   const char* (*leaks)() = nullptr;  // what has not been given back, "" when there is nothing

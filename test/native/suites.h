@@ -38,6 +38,7 @@ void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
 void add_engine_sampler_tests(Tests&);
 void add_engine_request_tests(Tests&);
+void add_engine_memory_tests(Tests&);
 void add_cuda_engine_tests(Tests&);
 void add_cuda_leak_tests(Tests&);
 
@@ -75,6 +76,7 @@ inline void add_all(Tests& tests) {
   add_engine_projection_tests(tests);
   add_engine_sampler_tests(tests);
   add_engine_request_tests(tests);
+  add_engine_memory_tests(tests);
   add_cuda_engine_tests(tests);
   add_cuda_leak_tests(tests);  // last: it looks at what the others left
 }

@@ -49,6 +49,7 @@ CUDASIM_API void cudasimCountersReset();
 CUDASIM_API uint64_t cudasimLaunches();
 CUDASIM_API uint64_t cudasimGraphLaunches();
 CUDASIM_API void cudasimFailNext(const char* kernel);
+CUDASIM_API uint64_t cudasimRefuseCall(const char* call, uint64_t place);
 CUDASIM_API void cudasimSetOrder(unsigned long long seed);
 CUDASIM_API void cudasimSetRounding(bool asMeasured);
 CUDASIM_API void cudasimSetFollowing(bool warps);

@@ -15,11 +15,32 @@ namespace {
 
 thread_local bool currentContext = false;
 
-/** The calls that CUDASIM_REFUSE can name: those by which a program takes something of the device. */
+/** The calls that CUDASIM_REFUSE can name: those by which a program takes something of the device or gives it work. */
 constexpr const char* kRefusable[] = {
-    "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuStreamCreate",  "cuEventCreate",  "cuDeviceGetDefaultMemPool",
-    "cuMemPoolSetAttribute",    "cuMemAlloc",      "cuMemAllocAsync", "cuMemAllocHost", "cuModuleLoadData",
+    "cuDevicePrimaryCtxRetain",
+    "cuCtxSetCurrent",
+    "cuStreamCreate",
+    "cuEventCreate",
+    "cuDeviceGetDefaultMemPool",
+    "cuMemPoolSetAttribute",
+    "cuMemAlloc",
+    "cuMemAllocAsync",
+    "cuMemAllocHost",
+    "cuModuleLoadData",
     "cuModuleGetFunction",
+    "cuFuncSetAttribute",
+    "cuLaunchKernel",
+    "cuMemcpyHtoDAsync",
+    "cuMemcpyDtoHAsync",
+    "cuMemsetAsync",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuStreamWaitEvent",
+    "cuStreamSynchronize",
+    "cuStreamBeginCapture",
+    "cuStreamEndCapture",
+    "cuGraphInstantiate",
+    "cuGraphLaunch",
 };
 
 bool isRefusable(const std::string& call) {
@@ -118,7 +139,7 @@ void Device::report(const std::string& text) {
 
 bool Device::refuses(const char* call) {
   const std::lock_guard guard(lock);
-  return settings.refused == call && ++refusableCalls == settings.refusedPlace;
+  return callsToRefusal > 0 && (refused.empty() || refused == call) && --callsToRefusal == 0;
 }
 
 std::string Device::leaks() const {

@@ -85,7 +85,8 @@ class Device {
   uint64_t launches = 0;  // of kernels, one by one
   uint64_t runs = 0;      // of kernels, those of graphs among them
   uint64_t graphLaunches = 0;
-  uint64_t refusableCalls = 0;  // of Settings::refused
+  std::string refused = settings.refused;           // the calls of which one is refused; "": all that can be
+  uint64_t callsToRefusal = settings.refusedPlace;  // the last of them is; 0: none
   std::string lastReport;
 
   Stream defaultStream;
@@ -104,8 +105,10 @@ class Device {
   uint64_t parameterSpace();
   /** Prints what the program did wrong and keeps it for cudasimLastReport. */
   void report(const std::string& text);
-  /** Whether this is the call that CUDASIM_REFUSE names. */
+  /** Whether this is the call that CUDASIM_REFUSE or cudasimRefuseCall names. */
   bool refuses(const char* call);
+  /** The result of a wait, or that it is refused: an error that a wait tells comes once the work is done. */
+  CUresult refusedWait(const char* call, CUresult result) { return refuses(call) ? CUDA_ERROR_OUT_OF_MEMORY : result; }
   /** What the program has not given back: "2 allocations of device memory, 1 module", or "". */
   std::string leaks() const;
 

@@ -167,6 +167,7 @@ CUDASIM_API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigne
                                     unsigned blockX, unsigned blockY, unsigned blockZ, unsigned shared, CUstream stream,
                                     void** pointers, void** extra) {
   return guarded([=](Device& device) {
+    if (device.refuses("cuLaunchKernel")) return CUDA_ERROR_OUT_OF_MEMORY;
     const Configuration with{
         {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, ownCluster(find(device, function)), shared};
     return launch(device, function, with, stream, pointers, extra);
@@ -226,6 +227,7 @@ CUDASIM_API CUresult cuFuncSetAttribute(CUfunction function, int which, int valu
     Kernel* kernel = find(device, function);
     if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (which != 8) return CUDA_SUCCESS;  // preferences only
+    if (device.refuses("cuFuncSetAttribute")) return CUDA_ERROR_OUT_OF_MEMORY;
     if (value < 0 || static_cast<uint32_t>(value) + kernel->program.staticShared > device.maxSharedPerBlock()) {
       return CUDA_ERROR_INVALID_VALUE;
     }

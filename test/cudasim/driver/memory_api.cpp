@@ -75,6 +75,7 @@ template <class T>
 CUresult fillAsync(CUdeviceptr to, T value, size_t count, CUstream stream) {
   return guarded([=](Device& d) {
     if (const CUresult bad = checkRange(d, "memset", to, count * sizeof(T)); bad != CUDA_SUCCESS) return bad;
+    if (d.refuses("cuMemsetAsync")) return CUDA_ERROR_OUT_OF_MEMORY;
     return d.submit(stream, [=, &d] { return fill<T>(d, to, value, count); });
   });
 }
@@ -217,6 +218,7 @@ CUDASIM_API CUresult cuMemHostUnregister(void* host) {
 CUDASIM_API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
   return guarded([=](Device& d) {
     if (const CUresult bad = checkRange(d, "copy to device memory", to, bytes); bad != CUDA_SUCCESS) return bad;
+    if (d.refuses("cuMemcpyHtoDAsync")) return CUDA_ERROR_OUT_OF_MEMORY;
     if (isPinned(d, from, bytes)) return d.submit(stream, [=, &d] { return copyIn(d, to, from, bytes); });
     const auto* begin = static_cast<const uint8_t*>(from);  // the driver takes a copy before it returns
     return d.submit(stream, [=, &d, kept = std::vector<uint8_t>(begin, begin + bytes)] {
@@ -228,6 +230,7 @@ CUDASIM_API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size
 CUDASIM_API CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
   return guarded([=](Device& d) {
     if (const CUresult bad = checkRange(d, "copy from device memory", from, bytes); bad != CUDA_SUCCESS) return bad;
+    if (d.refuses("cuMemcpyDtoHAsync")) return CUDA_ERROR_OUT_OF_MEMORY;
     const CUresult result = d.submit(stream, [=, &d] { return copyOut(d, to, from, bytes); });
     Stream* target = d.stream(stream);
     const bool waits = result == CUDA_SUCCESS && target->capture == nullptr && !isPinned(d, to, bytes);

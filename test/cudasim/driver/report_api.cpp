@@ -1,5 +1,6 @@
 // What a driver does not have: reports of mistakes, counters, and which forms of a PTX text are missing.
 #include <set>
+#include <utility>
 
 #include "driver/counters.h"
 #include "driver/device.h"
@@ -61,6 +62,15 @@ CUDASIM_API void cudasimFailNext(const char* kernel) {
   const std::lock_guard guard(device.lock);
   device.finishAll();
   device.planted = kernel;
+}
+
+/** From now on as CUDASIM_REFUSE says, but for the place, which counts from here; "": any call that it can name.
+ * Returns how many calls were left to the refusal before; 0: it has come, or there was none. */
+CUDASIM_API uint64_t cudasimRefuseCall(const char* call, uint64_t place) {
+  Device& device = Device::instance();
+  const std::lock_guard guard(device.lock);
+  device.refused = call;
+  return std::exchange(device.callsToRefusal, place);
 }
 
 /** From now on no stream may capture, or each may again. */

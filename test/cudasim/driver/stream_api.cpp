@@ -53,7 +53,9 @@ CUDASIM_API CUresult cuStreamSynchronize(CUstream stream) {
     Stream* target = device.stream(stream);
     if (target == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (target->capture != nullptr) return device.refusedByCapture("cuStreamSynchronize", target);
-    return target == &device.defaultStream ? device.finishAll(true) : device.await(*target, target->given());
+    return device.refusedWait("cuStreamSynchronize", target == &device.defaultStream
+                                                         ? device.finishAll(true)
+                                                         : device.await(*target, target->given()));
   });
 }
 
@@ -64,6 +66,7 @@ CUDASIM_API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned)
   return guarded([=](Device& device) {
     const auto awaited = find(device, event);
     if (device.stream(stream) == nullptr || awaited == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (device.refuses("cuStreamWaitEvent")) return CUDA_ERROR_OUT_OF_MEMORY;
     if (awaited->happened()) return CUDA_SUCCESS;
     return device.submit(stream, [&device, of = awaited->stream, after = awaited->after] {
       device.finish(*of, after);  // what fails is told to those who wait for that stream
@@ -103,6 +106,7 @@ CUDASIM_API CUresult cuEventRecord(CUevent event, CUstream stream) {
     const auto target = find(device, event);
     Stream* on = device.stream(stream);
     if (target == nullptr || on == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (device.refuses("cuEventRecord")) return CUDA_ERROR_OUT_OF_MEMORY;
     const CUresult result = device.submit(stream, [target] {
       target->time = std::chrono::steady_clock::now();
       return CUDA_SUCCESS;
@@ -118,7 +122,8 @@ CUDASIM_API CUresult cuEventSynchronize(CUevent event) {
   return guardedOutsideCapture("cuEventSynchronize", [=](Device& device) {
     const auto awaited = find(device, event);
     if (awaited == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    return awaited->happened() ? CUDA_SUCCESS : device.await(*awaited->stream, awaited->after);
+    return device.refusedWait("cuEventSynchronize",
+                              awaited->happened() ? CUDA_SUCCESS : device.await(*awaited->stream, awaited->after));
   });
 }
 
@@ -143,6 +148,7 @@ CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
       return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     if (mode < 0 || mode > 2) return CUDA_ERROR_INVALID_VALUE;
+    if (device.refuses("cuStreamBeginCapture")) return CUDA_ERROR_OUT_OF_MEMORY;
     target->capture = std::make_unique<Graph>();
     target->mode = static_cast<CaptureMode>(mode);
     target->capturer = std::this_thread::get_id();
@@ -165,6 +171,7 @@ CUDASIM_API CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
     if (target == nullptr || target->capture == nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     std::unique_ptr<Graph> captured = std::move(target->capture);
     *graph = nullptr;
+    if (device.refuses("cuStreamEndCapture")) return CUDA_ERROR_OUT_OF_MEMORY;
     if (captured->broken) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     Graph* made = captured.get();
     device.graphs[made] = std::move(captured);
@@ -177,6 +184,7 @@ CUDASIM_API CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgrap
   return guarded([=](Device& device) {
     const Graph* from = find(device, static_cast<void*>(graph));
     if (from == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (device.refuses("cuGraphInstantiate")) return CUDA_ERROR_OUT_OF_MEMORY;
     auto made = std::make_unique<Graph>(*from);
     *executable = reinterpret_cast<CUgraphExec>(made.get());
     device.graphs[made.get()] = std::move(made);
@@ -188,6 +196,7 @@ CUDASIM_API CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
   return guarded([=](Device& device) {
     const Graph* graph = find(device, static_cast<void*>(executable));
     if (graph == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (device.refuses("cuGraphLaunch")) return CUDA_ERROR_OUT_OF_MEMORY;
     ++device.graphLaunches;
     for (const Work& work : graph->work) {
       if (const CUresult result = device.submit(stream, work); result != CUDA_SUCCESS) return result;

@@ -1,0 +1,35 @@
+#include "failing_memory.h"
+
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace {
+
+thread_local std::uint64_t allocations_to_failure = 0;
+
+void* allocated(std::size_t bytes, std::size_t alignment) {
+  if (allocations_to_failure > 0 && --allocations_to_failure == 0) throw std::bad_alloc();
+  const std::size_t size = (bytes / alignment + 1) * alignment;
+  void* memory = size > bytes ? std::aligned_alloc(alignment, size) : nullptr;
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+// These take the place of the library's in the whole program; its other forms call them.
+void* operator new(std::size_t bytes) { return allocated(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return allocated(bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace tinylora::test {
+
+std::uint64_t fail_allocation(std::uint64_t place) { return std::exchange(allocations_to_failure, place); }
+
+}  // namespace tinylora::test
