@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { buildCudasim, hasNvcc } from "./cudasim/build.js";
+import { buildCudasim, hasCudasim } from "./cudasim/build.js";
 
 /**
  * Builds what is missing or out of date before the tests, whose files run two at a time: builds in one tree would disturb
@@ -8,7 +8,7 @@ import { buildCudasim, hasNvcc } from "./cudasim/build.js";
  */
 export default function setup(): void {
   if (process.env.TINYLORA_SETUP === "off") return;
-  if (hasNvcc) buildCudasim();
+  if (hasCudasim) buildCudasim();
   run("setup.mjs");
   run("native-tests.mjs", "--list");
 }

@@ -12,6 +12,12 @@ export function cudasimLibrary(): string {
   const root = packageRoot();
   const library = join(root, ".cache", "cudasim", "test", "cudasim", "libcudasim.so");
   if (existsSync(library)) return library;
+  if (process.arch !== "x64") {
+    throw new TinyLoraError(
+      "ERR_DEVICE",
+      `cudasim: expected an x86-64 processor, which the stand-in is written for; found ${process.arch}`,
+    );
+  }
   const script = join(root, "scripts", "build-cudasim.mjs");
   if (!existsSync(script)) {
     throw new TinyLoraError(

@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { readMetrics } from "../../lib/run/metrics-file.js";
-import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
+import { cudasimLibrary, cudasimTitle, hasCudasim } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { BIN, runCli } from "./run.js";
 
@@ -69,7 +69,7 @@ function difference(a: Map<string, Float32Array>, b: Map<string, Float32Array>, 
   return Math.sqrt(apart / moved);
 }
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "train on cudasim" : "train on cudasim (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("train on cudasim"), () => {
   it.each([
     ["sft", "lora", "fp32", 1e-5],
     ["sft", "full", "fp32", 1e-5],
@@ -96,8 +96,8 @@ describe.skipIf(!hasNvcc)(hasNvcc ? "train on cudasim" : "train on cudasim (left
   );
 });
 
-it.skipIf(!hasNvcc)(
-  hasNvcc ? "a fault on cudasim ends a run" : "a fault on cudasim ends a run (left out: there is no nvcc)",
+it.skipIf(!hasCudasim)(
+  cudasimTitle("a fault on cudasim ends a run"),
   async () => {
     const train = (to: string) => [
       ...["train", "--device", "cudasim", "--dtype", "fp32", "--data", join(folder, "sums.jsonl"), "--run", to],
@@ -131,20 +131,17 @@ it.skipIf(!hasNvcc)(
   240_000,
 );
 
-it.skipIf(!hasNvcc)(
-  hasNvcc ? "bench without room says what helps" : "bench without room (left out: there is no nvcc)",
-  async () => {
-    const env = { TINYLORA_CUDA_DRIVER: cudasimLibrary, CUDASIM_MEMORY: "100" };
-    const { code, stderr } = await runCli(["bench", "--device", "cuda", "--rows", "1", "--seconds", "0.01"], { env });
-    expect(stderr).toMatch(
-      /^error: cuda: .* has no room for 256 MiB more \(100 of 100 MiB free\): measure fewer rows, .*\n$/,
-    );
-    expect(code).toBe(1);
-  },
-);
+it.skipIf(!hasCudasim)(cudasimTitle("bench without room says what helps"), async () => {
+  const env = { TINYLORA_CUDA_DRIVER: cudasimLibrary, CUDASIM_MEMORY: "100" };
+  const { code, stderr } = await runCli(["bench", "--device", "cuda", "--rows", "1", "--seconds", "0.01"], { env });
+  expect(stderr).toMatch(
+    /^error: cuda: .* has no room for 256 MiB more \(100 of 100 MiB free\): measure fewer rows, .*\n$/,
+  );
+  expect(code).toBe(1);
+});
 
-const benchTitle = `bench --device cudasim${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
-describe.skipIf(!hasNvcc)(benchTitle, () => {
+const benchTitle = cudasimTitle("bench --device cudasim");
+describe.skipIf(!hasCudasim)(benchTitle, () => {
   const bench = (env: NodeJS.ProcessEnv, ...flags: string[]) =>
     runCli(["bench", "--device", "cudasim", "--rows", "1", ...flags], { env });
 

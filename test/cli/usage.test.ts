@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fields } from "../../lib/config/fields.js";
 import { rewards } from "../../lib/reward/rewards.js";
-import { cudasimLibrary, hasNvcc, nvccMajor } from "../cudasim/build.js";
+import { cudasimLibrary, cudasimTitle, hasCudasim, hasNvcc, nvccMajor } from "../cudasim/build.js";
 import { lines, ROOT, runCli } from "./run.js";
 
 const COMMANDS = [
@@ -185,13 +185,13 @@ describe("failures: exit code 1 and one line", () => {
     expect(code).toBe(1);
   });
 
-  it.skipIf(!hasNvcc).each([
+  it.skipIf(!hasCudasim).each([
     ["cuda:7", { TINYLORA_CUDA_DRIVER: cudasimLibrary }, "no device 7: expected a number below 1"],
     ["cudasim", { CUDASIM_VERSION: `${nvccMajor - 1}090` }, `too old: expected one for CUDA ${nvccMajor}.0 or newer`],
     ["cudasim", { CUDASIM_ARCH: "75" }, "compute capability 7.5: expected 8.0 (Ampere) or newer; or use device cpu"],
     ["cudasim", { CUDASIM_FAIL_AT: "1" }, "cuda: waiting for the device after the kernels product_mid_bf16, "],
     ["cudasim", { CUDASIM_MEMORY: "1" }, "0 of 1 MiB free): lower token_budget, cache_tokens or max_sequences"],
-  ])(`--device %s %j${hasNvcc ? "" : " (left out: there is no nvcc)"}`, async (device, env, message) => {
+  ])(cudasimTitle("--device %s %j"), async (device, env, message) => {
     const { code, stderr } = await onDevice(device, env);
     expect(stderr).toContain(message);
     expect(lines(stderr)).toHaveLength(1);

@@ -2,9 +2,9 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
-it.skipIf(!hasNvcc)(hasNvcc ? "is below 25 MB" : "is below 25 MB (left out: there is no nvcc)", () => {
+it.skipIf(!hasCudasim)(cudasimTitle("is below 25 MB"), () => {
   const { size } = statSync(join(import.meta.dirname, "../../build/Release/tinylora.node"));
   expect(size).toBeLessThan(25e6);
 });

@@ -7,7 +7,7 @@ import { countAs } from "../../benchmarks/cuda/layer-counts.js";
 import { launchShapes } from "../../benchmarks/cuda/registers.mjs";
 import { MODELS } from "../../bin/shapes.js";
 import { fusionCost, type LayerCounts, type ProductCounts } from "../../lib/index.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const tiles: Map<string, { rows: number; columns: number; cluster: number }> = launchShapes();
 // A vocabulary of its own: the head is not under test here, and loading it would take most of the time.
@@ -71,7 +71,7 @@ function least(
   return { mma: sums.mma, sectors: sums.bytes / 32 };
 }
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "products of Qwen2.5-1.5B" : "products (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("products of Qwen2.5-1.5B"), () => {
   describe.each(["sm_80", "sm_90a"] as const)("%s", (architecture) => {
     const counts = new Map<string, LayerCounts>();
     const of = (rows: number, rank: number) => counts.get(`${rows} ${rank}`)!;

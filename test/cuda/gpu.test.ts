@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type PeerTime, report } from "../../benchmarks/cuda/gpu-report.js";
 import { loadAddon } from "../../lib/native/load.js";
-import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
+import { cudasimLibrary, cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 function gpu(args: string[], env: NodeJS.ProcessEnv) {
   const root = join(import.meta.dirname, "../..");
@@ -30,14 +30,11 @@ it.each([
   expect(status).toBe(1);
 });
 
-it.skipIf(!hasNvcc)(
-  hasNvcc ? "refuses a folder of results that cannot be" : "refuses a folder of results (left out: there is no nvcc)",
-  () => {
-    const { status, stderr } = gpu(["--results", "package.json/x"], { TINYLORA_CUDA_DRIVER: cudasimLibrary });
-    expect(stderr).toMatch(/^gpu: --results: .*package\.json.*\n$/);
-    expect(status).toBe(1);
-  },
-);
+it.skipIf(!hasCudasim)(cudasimTitle("refuses a folder of results that cannot be"), () => {
+  const { status, stderr } = gpu(["--results", "package.json/x"], { TINYLORA_CUDA_DRIVER: cudasimLibrary });
+  expect(stderr).toMatch(/^gpu: --results: .*package\.json.*\n$/);
+  expect(status).toBe(1);
+});
 
 it("reports ours beside cuBLAS and PEFT", () => {
   const row = { module: "q, o", direction: "forward", out: 64, in: 32, rows: 8 };
@@ -82,7 +79,7 @@ it.skipIf(!hasPeers)(
   300_000,
 );
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "timing on cudasim" : "timing on cudasim (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("timing on cudasim"), () => {
   const on = { device: "cudasim", driver: cudasimLibrary };
 
   it("times products by events", async () => {

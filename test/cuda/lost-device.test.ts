@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { cudasimLibrary, hasNvcc } from "../cudasim/build.js";
+import { cudasimLibrary, cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const PROGRAM = `
 import { Engine } from "./dist/lib/index.js";
@@ -47,8 +47,8 @@ function run(program: string, at: string): unknown {
   return JSON.parse(stdout);
 }
 
-const title = `a fault on the device${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
-describe.skipIf(!hasNvcc)(title, () => {
+const title = cudasimTitle("a fault on the device");
+describe.skipIf(!hasCudasim)(title, () => {
   // The first kernel, one of the prompt's and one of a graph's.
   it.each(["1", "20", "90"])("is an error of the engine, and nothing else's (kernel %s)", (at) => {
     const { codes, texts } = run(PROGRAM, at) as { codes: string[]; texts: string[] };

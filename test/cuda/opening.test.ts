@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const PROGRAM = `
 import { Engine } from "./dist/lib/index.js";
@@ -42,8 +42,8 @@ const steps = [
   ["second kernel", "cuModuleGetFunction:2", "ERR_MEMORY"],
 ] as const;
 
-const title = `a device that fails as it is opened${hasNvcc ? "" : " (left out: there is no nvcc)"}`;
-describe.skipIf(!hasNvcc)(title, () => {
+const title = cudasimTitle("a device that fails as it is opened");
+describe.skipIf(!hasCudasim)(title, () => {
   it.each(steps)("at its %s is one error (%s), and nothing is left of it", async (_, call, expected) => {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", PROGRAM], {
       cwd: join(import.meta.dirname, "../.."),

@@ -5,7 +5,7 @@ import { GPUS } from "../../benchmarks/cuda/estimate.js";
 import { countedTiles, tileClocks } from "../../benchmarks/cuda/estimate-wgmma.js";
 import { type Counted, countCubeAs } from "../../benchmarks/cuda/layer-counts.js";
 import { productTime, type Residents, residents, tilingOf } from "../../benchmarks/cuda/product-time.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const N = 4096;
 const RANK = 2;
@@ -13,7 +13,7 @@ const PASSES = ["forward", "backward"] as const;
 /** Of the products that TMA feeds: mma.sync reaches 60 %, wgmma 75 %. */
 const LEAST = { sm_80: 0.6, sm_90a: 0.75 };
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "4096 cubed" : "4096 cubed (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("4096 cubed"), () => {
   let counts: Record<"sm_80" | "sm_90a", Counted>;
   let fp16: Counted;
   let blocks: Residents;

@@ -8,13 +8,13 @@ import { type Residents, residents } from "../../benchmarks/cuda/product-time.js
 // @ts-expect-error plain JavaScript
 import { measure } from "../../benchmarks/cuda/registers.mjs";
 import { MODELS } from "../../bin/shapes.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const NAME = "smollm2-135m";
 const h100 = GPUS[1]!;
 const NEW_TOKENS = 256;
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "a predicted population" : "a predicted population (left out: no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("a predicted population"), () => {
   let counts: StepCounts;
   let blocks: Residents;
   let found: PopulationEstimate;

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript
 import { launchShapes, measure, occupancy } from "../../benchmarks/cuda/registers.mjs";
 import { CountedModel, startCounting } from "../../lib/index.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 interface Kernel {
   file: string;
@@ -52,7 +52,7 @@ async function launchedShared(): Promise<Map<string, number>> {
   return bytes;
 }
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "kernels" : "kernels (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("kernels"), () => {
   let ampere: Kernel[];
   let hopper: Kernel[];
   let blackwell: Kernel[];

@@ -4,13 +4,13 @@ import type { EngineSpec, SvdFactors } from "../../lib/native/addon.js";
 import { cudasimLibrary } from "../../lib/native/cudasim.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { type TinyModel, writeTinyModel } from "../addon/tiny-model.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 /** Weights of 1.6 MiB in bf16; one module of the MLP takes 1 MiB in fp32, one of attention 20 KiB. */
 const MODEL = { hidden: 128, intermediate: 2048, layers: 1 };
 const [Q_PROJ, UP_PROJ] = [0, 5];
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "no room for an SVD" : "no room for an SVD (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("no room for an SVD"), () => {
   let model: TinyModel;
   beforeAll(() => {
     process.env.CUDASIM_MEMORY = "2";

@@ -8,12 +8,12 @@ import type { EngineSpec, SvdFactors } from "../../lib/native/addon.js";
 import { cudasimLibrary } from "../../lib/native/cudasim.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { type TinyModel, writeTinyModel } from "../addon/tiny-model.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const MODULES = Array.from({ length: 14 }, (_, module) => module);
 const KERNELS = ["gram_rows", "gram_columns", "gram_sum"];
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "computeSvd on cuda" : "computeSvd on cuda (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("computeSvd on cuda"), () => {
   let folder: string;
   let model: TinyModel;
   beforeAll(() => {

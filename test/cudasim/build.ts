@@ -1,4 +1,4 @@
-/** The stand-in for the CUDA driver and its tests, built where there is nvcc: without it there are no kernels to run. */
+/** The stand-in for the CUDA driver and its tests, built where it can be: without nvcc there are no kernels to run. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
@@ -6,6 +6,10 @@ const root = join(import.meta.dirname, "../..");
 
 const nvcc = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
 export const hasNvcc = nvcc.status === 0;
+const missing = process.arch !== "x64" ? "it is written for x86-64" : hasNvcc ? undefined : "there is no nvcc";
+export const hasCudasim = missing === undefined;
+/** The name of a test that needs the stand-in, with the reason where it is left out. */
+export const cudasimTitle = (title: string): string => (missing ? `${title} (left out: ${missing})` : title);
 /** 13 of 13.0; 0 without nvcc. */
 export const nvccMajor = Number(/release (\d+)/.exec(nvcc.stdout ?? "")?.[1] ?? 0);
 /** The folder of cudasim_tests and of the PTX that it reads. */
@@ -18,9 +22,9 @@ export const devices = [
   { name: "cpu", on: { device: "cpu" }, leftOut: false },
   { name: "reference", on: { device: "reference" }, leftOut: false },
   {
-    name: hasNvcc ? "cudasim" : "cudasim (left out: there is no nvcc)",
+    name: cudasimTitle("cudasim"),
     on: { device: "cudasim", driver: process.env.TINYLORA_CUDA_DRIVER ?? cudasimLibrary },
-    leftOut: !hasNvcc,
+    leftOut: !hasCudasim,
   },
 ];
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { cudasimFolder, hasNvcc } from "./build.js";
+import { cudasimFolder, cudasimTitle, hasCudasim } from "./build.js";
 
 const program = join(cudasimFolder, "cudasim_tests");
 
@@ -21,10 +21,10 @@ function run(
   });
 }
 
-const listing = hasNvcc ? await run(program, [cudasimFolder, "--list"]) : undefined;
+const listing = hasCudasim ? await run(program, [cudasimFolder, "--list"]) : undefined;
 const names = listing?.stdout.split("\n").filter((name) => name !== "") ?? [];
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "cudasim" : "cudasim (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("cudasim"), () => {
   const outcomes = new Map<string, string>();
   let leaked: boolean;
 

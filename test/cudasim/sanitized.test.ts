@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { hasNvcc } from "./build.js";
+import { cudasimTitle, hasCudasim } from "./build.js";
 
 const root = join(import.meta.dirname, "../..");
 const folder = join(root, ".cache/cudasim-sanitized/test/cudasim");
@@ -13,7 +13,7 @@ function run(command: string, commandArguments: string[]) {
   return spawnSync(command, commandArguments, { encoding: "utf8", maxBuffer: 2 ** 26 });
 }
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "sanitized cudasim" : "sanitized cudasim (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("sanitized cudasim"), () => {
   beforeAll(() => {
     const built = run(process.execPath, [join(root, "scripts/build-cudasim.mjs"), "--tests", "--sanitize"]);
     expect(built.status, built.stderr).toBe(0);

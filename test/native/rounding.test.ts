@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 import { linesOf, nativeTests, onStandIn, standInTitle } from "./native-tests.js";
 
 describe.skipIf(!onStandIn)(standInTitle("native, rounded as on GPUs"), () => {
@@ -24,7 +24,7 @@ describe.skipIf(!onStandIn)(standInTitle("native, rounded as on GPUs"), () => {
 });
 
 const contracted = "no sum of the kernels may be contracted: each names its rounding";
-it.skipIf(!hasNvcc)(hasNvcc ? contracted : `${contracted} (left out: there is no nvcc)`, () => {
+it.skipIf(!hasCudasim)(cudasimTitle(contracted), () => {
   const folder = join(import.meta.dirname, "../../.cache/cmake/cuda");
   const files = readdirSync(folder).filter((file) => file.endsWith(".ptx"));
   expect(files).toContain("norm.compute_80.ptx");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SampleEvent } from "../../lib/native/addon.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 import { type Hooks, runTiny, type TinyOptions, type TinyPolicy } from "./tiny-policy.js";
 
 const base = {
@@ -73,7 +73,7 @@ class Recording {
   }
 }
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "GRPO on cudasim" : "GRPO on cudasim (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("GRPO on cudasim"), () => {
   // Gradients of activations are rounded on the way, by each device at places of its own, which the steps after the first
   // multiply: for six seeds v was 0.02 to 0.04 apart after two steps, 0.08 to 0.38 of what rounding to bf16 costs the cpu.
   it("in bf16 samples and trains with the same bits, and comes to the v of the cpu", async () => {

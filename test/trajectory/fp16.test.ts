@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { decodeVector, roundVector } from "../../lib/adapter/vector-dtype.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
-import { hasNvcc } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 import { metricsOf, productOf, trainGolden } from "./golden-run.js";
 
 const fp16 = { dtype: "fp16", device: "cudasim" } as const;
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-describe.skipIf(!hasNvcc)(hasNvcc ? "fp16 on cudasim" : "fp16 on cudasim (left out: there is no nvcc)", () => {
+describe.skipIf(!hasCudasim)(cudasimTitle("fp16 on cudasim"), () => {
   it.each(kinds)(
     "%s by GRPO: a run that is stopped and goes on ends with the same bits",
     async (name, options) => {
