@@ -34,7 +34,7 @@ async function moduleOf(name: string, code: string): Promise<string> {
 function train(reward: string, run: string, options: TrainOptions, resume = false) {
   const engine = new FakePolicy();
   const sizes = { num_prompts: 3, num_generations: 4, max_completion_length: 8, eval_steps: 0 };
-  const config = resume ? {} : { ...sizes, rewards: [reward], reward_timeout: 1, max_steps: 4, ...options };
+  const config = resume ? {} : { ...sizes, rewards: [reward], max_steps: 4, ...options };
   return new GrpoTrainer({ engine, adapter: engine.adapter(), data, config, run, resume }).train();
 }
 
@@ -50,9 +50,9 @@ const flaky = (bad: string) => `
   };`;
 
 describe("a module's reward", () => {
-  it.each<[string, string, RegExp]>([
-    ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/],
-    ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/],
+  it.each<[string, string, RegExp, number?]>([
+    ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 3 s$/, 3],
+    ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 3 s$/, 3],
     ["throws what has no text", "throw Object.create(null)", /^reward "bad" on \S+: threw something that has no text/],
     ["throws a text of megabytes", 'throw "a".repeat(1e8)', /^reward "bad" on \S+: threw a{1000}\.\.\./],
     ["throws", "null.key", /^reward "bad" on fake\/train\/\d+: threw TypeError: Cannot read properties of null/],
@@ -69,10 +69,10 @@ describe("a module's reward", () => {
       'await new Promise(() => setTimeout(() => { throw new Error("late") }));',
       /^reward "bad" on fake\/train\/\d+: threw Error: late$/,
     ],
-  ])("that %s ends the run, which goes on to the same numbers", async (_, bad, message) => {
+  ])("that %s ends the run, which goes on to the same numbers", async (_, bad, message, reward_timeout = 30) => {
     const [straight, stopped] = [join(folder, "straight"), join(folder, "stopped")];
     const whole = await train(await moduleOf("good", `export default (text, problem) => ${LENGTH};`), straight, {});
-    await expect(train(await moduleOf("bad", flaky(bad)), stopped, {})).rejects.toThrow(message);
+    await expect(train(await moduleOf("bad", flaky(bad)), stopped, { reward_timeout })).rejects.toThrow(message);
     expect((await readdir(join(stopped, "checkpoints"))).sort()).toEqual(["step-0", "step-1", "step-2"]);
     expect(await readdir(stopped)).not.toContain("lock");
     await writeFile(join(folder, "well"), "");
