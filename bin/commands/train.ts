@@ -94,7 +94,9 @@ export async function runTraining(command: Command, method: Method, options: Tra
   const path = options.resume ?? options.run ?? defaultRun(config);
   config.model = findModel(config.model);
   const named = await methodOf(method, options);
-  const interrupted = () => console.error("\ninterrupted: saving the last finished step (again to stop at once)");
+  let trains = false;
+  const interrupted = () =>
+    console.error(`\ninterrupted${trains ? ": saving the last finished step" : ""} (again to stop at once)`);
   const onWarning = (message: string) => console.error(`warning: ${message}`);
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
@@ -116,6 +118,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} of ${config.model} on ${config.data}: ${path}`);
       let [stepped, finished] = [false, made];
+      trains = true;
       const {
         stopped,
         adapter: trained,
