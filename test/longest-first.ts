@@ -1,7 +1,14 @@
 /** Files that take minutes start first, so that two files run to the end. */
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-const LONGEST = ["native/native", "native/planted", "cudasim/sanitized", "native/hopper", "addon/sampler"];
+const LONGEST = [
+  "native/native",
+  "native/planted",
+  "cudasim/sanitized",
+  "native/hopper",
+  "native/arm",
+  "addon/sampler",
+];
 
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
