@@ -18,10 +18,18 @@ void* allocated(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
-// These take the place of the library's in the whole program; its other forms call them.
+// These take the place of the library's in the whole program; its other forms call them. AddressSanitizer's do not: the
+// one that gives no memory for an answer ends in the same `operator delete`.
 void* operator new(std::size_t bytes) { return allocated(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return allocated(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return operator new(bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
