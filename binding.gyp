@@ -1,4 +1,4 @@
-# CMakeLists.txt is the one build description. npm, node-gyp-build and prebuildify only know `node-gyp rebuild`: it runs CMake.
+# CMakeLists.txt is the one build description. prebuildify only knows `node-gyp rebuild`: it runs CMake.
 {
   "targets": [
     {

@@ -42,9 +42,10 @@ function load(file: string): Addon {
   }
 }
 
-/** As a dependency the package has no scripts of its own to run. */
+/** As a dependency it is built by its own script: what npm, pnpm and yarn do about a package's scripts differs. */
 function buildCommand(root: string): string {
-  return existsSync(join(root, "scripts", "setup.mjs")) ? "npm run build" : "npm rebuild tinylora-native";
+  const scripts = join(root, "scripts");
+  return existsSync(join(scripts, "setup.mjs")) ? "npm run build" : `node "${join(scripts, "build-native.mjs")}"`;
 }
 
 function state(folder: string): string {

@@ -1,8 +1,8 @@
 // The package as a dependency: what a program of its own imports, and its types under the ways to resolve them.
 import { spawnSync } from "node:child_process";
-import { access, constants, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { access, constants, copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "./run.js";
 
@@ -37,20 +37,56 @@ engine.dispose();
   expect(run(["plain.mjs"])).toEqual({ status: 0, output: "tl1-\n" });
 });
 
-it("tells how to build the addon that an installation left out", async () => {
-  const installed = join(folder, "other", "node_modules", "tinylora-native");
-  for (const part of ["dist", "models", "package.json"]) {
-    await cp(join(ROOT, part), join(installed, part), { recursive: true });
-  }
-  await symlink(join(ROOT, "node_modules"), join(installed, "node_modules"));
-  const program = `import { Engine, findModel } from "tinylora-native";
+describe("installed without the addon", () => {
+  let installed: string;
+  beforeAll(async () => {
+    installed = join(folder, "other", "node_modules", "tinylora-native");
+    for (const part of ["dist", "models", "package.json", "scripts/install.mjs", "scripts/build-native.mjs"]) {
+      await cp(join(ROOT, part), join(installed, part), { recursive: true });
+    }
+    await symlink(join(ROOT, "node_modules"), join(installed, "node_modules"));
+  });
+
+  it("tells how to build it", async () => {
+    const program = `import { Engine, findModel } from "tinylora-native";
 await Engine.load(findModel("embedded")).catch((error) => console.log(error.code, error.message));
 `;
-  await writeFile(join(folder, "other", "program.mjs"), program);
-  const { TINYLORA_ADDON: _, ...env } = process.env;
-  const { status, output } = run([join("other", "program.mjs")], env);
-  expect(status).toBe(0);
-  expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `npm rebuild tinylora-native`;/);
+    await writeFile(join(folder, "other", "program.mjs"), program);
+    const { TINYLORA_ADDON: _, ...env } = process.env;
+    const { status, output } = run([join("other", "program.mjs")], env);
+    expect(status).toBe(0);
+    expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `node ".*\/scripts\/build-native\.mjs"`;/);
+  });
+
+  it("is built, or says in one line what that takes", () => {
+    expect(run([join(installed, "scripts", "install.mjs")], { PATH: "" })).toEqual({
+      status: 1,
+      output: expect.stringMatching(
+        /^tinylora-native: the native addon needs CMake 3\.20 or newer \(found none\): .*\n$/,
+      ),
+    });
+  });
+
+  it("takes the addon that is shipped for this machine", async () => {
+    const shipped = join(installed, "prebuilds", `${process.platform}-${process.arch}`, "tinylora-native.node");
+    await mkdir(dirname(shipped), { recursive: true });
+    await copyFile(process.env.TINYLORA_ADDON ?? join(ROOT, "build", "Release", "tinylora.node"), shipped);
+    expect(run([join(installed, "scripts", "install.mjs")], { PATH: "" })).toEqual({ status: 0, output: "" });
+  });
+});
+
+it("is packed with all that an installation builds from, and with nothing of the checkout's own", async () => {
+  const { stdout } = spawnSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  const files = (JSON.parse(stdout) as { files: { path: string }[] }[])[0]!.files.map(({ path }) => path);
+  const manifest = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { scripts: { install: string } };
+  const scripts = ["scripts/build-native.mjs", "scripts/install.mjs"];
+  expect(manifest.scripts.install).toBe("node scripts/install.mjs");
+  expect(files.filter((path) => path.startsWith("scripts/"))).toEqual(scripts);
+  expect(files).toEqual(expect.arrayContaining(["CMakeLists.txt", "cmake/cuda.cmake", "native/binding/engine.cpp"]));
+  expect(files.filter((path) => /(?:^|\/)\.|\.test\./.test(path))).toEqual([]);
 });
 
 it("has source maps with their sources, which are not in it", async () => {
