@@ -9,7 +9,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
 
 const [major, minor] = process.versions.node.split(".").map(Number);
-if (major < 20 || (major === 20 && minor < 17)) fail(`needs Node 20.17 or newer, found ${process.versions.node}`);
+if (major < 20 || (major === 20 && minor < 19)) fail(`needs Node 20.19 or newer, found ${process.versions.node}`);
 
 if (!packagesFit()) {
   step("installing packages", () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));
