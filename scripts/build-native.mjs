@@ -25,7 +25,7 @@ export function buildTarget(target, file) {
   const generator = requireTools();
   forgetOtherTree(generator);
   const where = ["--directory", root, "--out", tree, "--config", "Release", "--generator", generator];
-  run(process.execPath, [cmakeJs(), "configure", ...where]);
+  run(process.execPath, [cmakeJs(), "configure", ...where, `--CDTINYLORA_CUDA=${process.env.TINYLORA_CUDA ?? "AUTO"}`]);
   const parallel = ["--parallel", `${availableParallelism()}`];
   run(process.execPath, [cmakeJs(), "build", ...where, "--target", target, ...parallel]);
   return join(tree, file);
