@@ -15,7 +15,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: "no right to read it",
 };
 
-/** Why a file cannot be had, for a message. */
+/** Why a file cannot be read, for a message. */
 export function whyNot(error: unknown): string | undefined {
   const { code } = error as NodeJS.ErrnoException;
   return code === undefined ? undefined : (REASONS[code] ?? code);

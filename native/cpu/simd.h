@@ -1,6 +1,6 @@
 // A vector of floats as wide as the instruction set has it, for kernels that are written once and compiled once an
-// instruction set (files named *_avx2.cpp, *_avx512.cpp, *_avx512bf16.cpp, *_amx.cpp, *_neon.cpp; flags in
-// CMakeLists.txt).
+// instruction set (files named *_avx2.cpp, *_avx512.cpp, *_avx512bf16.cpp, *_amx.cpp, *_neon.cpp, *_neonbf16.cpp;
+// flags in CMakeLists.txt).
 //
 // Everything here lives in a namespace named after the instruction set, so that no inline function of one file can be
 // linked into another that must run on an older machine. Kernel files include no other header with inline code that
@@ -32,10 +32,9 @@
 /// Before a loop of fixed length over an array of vectors: unrolled early, so that the array becomes registers.
 #define TINYLORA_UNROLL _Pragma("GCC unroll 24")
 
-// Each of these has
+// Each of the headers below has
 //   kLanes                 floats of a vector
-//   Floats                 the vector: zero, all, load, store. load and store need no alignment; with `count` they
-//   touch
+//   Floats                 the vector: zero, all, load, store. load and store need no alignment; with `count` they take
 //                          the first count (0..kLanes) elements only, and load gives zeros for the others. Bf16 is
 //                          widened exactly on load and rounded to nearest even on store
 //   + - * /, fma           fma(a, b, c) = a * b + c, rounded once
@@ -45,8 +44,7 @@
 //   even_of_pairs, odd_of_pairs
 //                          the numbers at even or at odd places of 2 * kLanes bf16, or of `count` pairs of them
 //   Pairs, dot             kLanes pairs of bf16, loaded like Floats, or all the same; dot(a, b, c) adds both products
-//   of
-//                          a pair to a lane of c; first_of_each makes zeros of the seconds
+//                          of a pair to a lane of c; first_of_each makes zeros of the seconds
 //   times_power_of_two     a * 2^n for whole numbers n in -126..128
 //   round                  to the nearest whole number, ties to even
 //   sum, largest           of all lanes: halves are combined until one is left, always in the same order

@@ -17,19 +17,15 @@ TINYLORA_INLINE Words load_words(const void* p) {
 TINYLORA_INLINE Words widen_words(const Bf16* p) {
   return vshll_n_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p)), 16);
 }
-/// to[word * stride + row] for 4 rows of 4 words.
-TINYLORA_INLINE void store_transposed(const Words (&row)[4], std::uint32_t* to, int stride) {
-  const auto pairs = [](Words even, Words odd) { return vreinterpretq_u64_u32(vzip1q_u32(even, odd)); };
-  const auto later_pairs = [](Words even, Words odd) { return vreinterpretq_u64_u32(vzip2q_u32(even, odd)); };
-  const auto store = [&](int word, uint64x2_t four) { vst1q_u32(to + word * stride, vreinterpretq_u32_u64(four)); };
-  const uint64x2_t a = pairs(row[0], row[1]);
-  const uint64x2_t b = pairs(row[2], row[3]);
-  const uint64x2_t c = later_pairs(row[0], row[1]);
-  const uint64x2_t d = later_pairs(row[2], row[3]);
-  store(0, vzip1q_u64(a, b));
-  store(1, vzip2q_u64(a, b));
-  store(2, vzip1q_u64(c, d));
-  store(3, vzip2q_u64(c, d));
+TINYLORA_INLINE void store_words(Words words, std::uint32_t* p) { vst1q_u32(p, words); }
+/// The first two, or the last two, words or pairs of words of a and b in turn.
+TINYLORA_INLINE Words first_words(Words a, Words b) { return vzip1q_u32(a, b); }
+TINYLORA_INLINE Words last_words(Words a, Words b) { return vzip2q_u32(a, b); }
+TINYLORA_INLINE Words first_pair(Words a, Words b) {
+  return vreinterpretq_u32_u64(vzip1q_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b)));
+}
+TINYLORA_INLINE Words last_pair(Words a, Words b) {
+  return vreinterpretq_u32_u64(vzip2q_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b)));
 }
 
 /// 4 x 4 words of four bf16 each, the middle two of which change places; `stride` bf16 from row to row on both sides.
@@ -59,19 +55,13 @@ TINYLORA_INLINE Words load_words(const void* p) { return _mm_loadu_si128(static_
 TINYLORA_INLINE Words widen_words(const Bf16* p) {
   return _mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))), 16);
 }
-TINYLORA_INLINE void store_transposed(const Words (&row)[4], std::uint32_t* to, int stride) {
-  const auto store = [&](int word, __m128i four) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + word * stride), four);
-  };
-  const __m128i a = _mm_unpacklo_epi32(row[0], row[1]);
-  const __m128i b = _mm_unpacklo_epi32(row[2], row[3]);
-  const __m128i c = _mm_unpackhi_epi32(row[0], row[1]);
-  const __m128i d = _mm_unpackhi_epi32(row[2], row[3]);
-  store(0, _mm_unpacklo_epi64(a, b));
-  store(1, _mm_unpackhi_epi64(a, b));
-  store(2, _mm_unpacklo_epi64(c, d));
-  store(3, _mm_unpackhi_epi64(c, d));
+TINYLORA_INLINE void store_words(Words words, std::uint32_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), words);
 }
+TINYLORA_INLINE Words first_words(Words a, Words b) { return _mm_unpacklo_epi32(a, b); }
+TINYLORA_INLINE Words last_words(Words a, Words b) { return _mm_unpackhi_epi32(a, b); }
+TINYLORA_INLINE Words first_pair(Words a, Words b) { return _mm_unpacklo_epi64(a, b); }
+TINYLORA_INLINE Words last_pair(Words a, Words b) { return _mm_unpackhi_epi64(a, b); }
 
 TINYLORA_INLINE __m256i swap_middle(const Bf16* p) {
   const __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -96,5 +86,17 @@ TINYLORA_INLINE void transpose_long_words(const Bf16* from, Bf16* to, int stride
 }
 
 #endif
+
+/// to[word * stride + row] for 4 rows of 4 words.
+TINYLORA_INLINE void store_transposed(const Words (&row)[4], std::uint32_t* to, int stride) {
+  const Words a = first_words(row[0], row[1]);
+  const Words b = first_words(row[2], row[3]);
+  const Words c = last_words(row[0], row[1]);
+  const Words d = last_words(row[2], row[3]);
+  store_words(first_pair(a, b), to);
+  store_words(last_pair(a, b), to + stride);
+  store_words(first_pair(c, d), to + 2 * stride);
+  store_words(last_pair(c, d), to + 3 * stride);
+}
 
 }  // namespace tinylora::TINYLORA_ISA

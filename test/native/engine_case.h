@@ -38,6 +38,10 @@ struct TinyModel {
   TensorSource& source(const std::string& name);
 };
 
+inline std::unique_ptr<Model> load(Backend& backend, const TinyModel& tiny) {
+  return load_model(backend, tiny.config, tiny.tensors, {});
+}
+
 /// A model on a backend, with an adapter of random A, B, P on the given modules (all when empty).
 struct Engine {
   Engine(std::unique_ptr<Backend> owned, TinyModel& tiny);

@@ -28,6 +28,7 @@ void add_cpu_arguments_tests(Tests&);
 void add_mutation_tests(Tests&);
 void add_engine_dequantize_tests(Tests&);
 void add_engine_load_tests(Tests&);
+void add_engine_refused_model_tests(Tests&);
 void add_engine_score_tests(Tests&);
 void add_engine_gradient_tests(Tests&);
 void add_engine_parts_tests(Tests&);
@@ -66,6 +67,7 @@ inline void add_all(Tests& tests) {
   add_mutation_tests(tests);
   add_engine_dequantize_tests(tests);
   add_engine_load_tests(tests);
+  add_engine_refused_model_tests(tests);
   add_engine_score_tests(tests);
   add_engine_gradient_tests(tests);
   add_engine_parts_tests(tests);
