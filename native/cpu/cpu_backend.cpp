@@ -58,18 +58,7 @@ void CpuBackend::embed(const EmbedArgs& args) {
     const int token = args.tokens[m];
     check(token >= 0 && token < table.out, "ERR_ARGUMENT", "embed: token ", m, ": expected 0 to ", table.out - 1,
           ", found ", token);
-    float* x = args.x + m * table.in;
-    const std::size_t first = table.index(token, 0);
-    if (dtype_ == DType::bf16) {
-      const auto* pair = reinterpret_cast<const Bf16*>(table.data()) + first;
-      for (int i = 0; i < table.in; i += 2, pair += 2 * product_.panel) {
-        x[i] = to_float(pair[0]);
-        if (i + 1 < table.in) x[i + 1] = to_float(pair[1]);
-      }
-    } else {
-      const auto* value = reinterpret_cast<const float*>(table.data()) + first;
-      for (int i = 0; i < table.in; ++i, value += product_.panel) x[i] = *value;
-    }
+    table.read_row(token, args.x + m * table.in);
   };
   pool_.run(args.rows, row);
 }

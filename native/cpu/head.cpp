@@ -13,6 +13,16 @@ namespace tinylora {
 
 int HeadContext::chunk_tokens(int chunk) const { return std::min(kVocabChunk, vocab() - chunk * kVocabChunk); }
 
+float* stats_of_rows(const HeadContext& context, int rows) {
+  return context.scratch.stats.at_least<float>(std::size_t(rows) * 3 * std::size_t(context.chunks()));
+}
+
+void put_stats(float* to, int chunks, const ChunkStats& stats) {
+  to[0] = stats.largest;
+  to[chunks] = stats.sum;
+  to[2 * std::ptrdiff_t{chunks}] = stats.weighted;
+}
+
 RowStats stats_of(const float* stats, int row, int chunks) {
   const float* own = stats + std::ptrdiff_t{row} * 3 * chunks;
   return {own, own + chunks, own + 2 * std::ptrdiff_t{chunks}};
@@ -45,21 +55,12 @@ void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_
   context.product.product(task);
 }
 
-void logit_gradients(const HeadContext& context, const HeadBackwardArgs& args, int m, int chunk, float* logits,
-                     std::byte* rounded) {
-  const int count = context.chunk_tokens(chunk);
-  context.head.exponentials(logits, count, args.inv_temperature[m], args.lse[m]);
-  const int target = args.target[m] - chunk * kVocabChunk;
-  if (target >= 0 && target < count) logits[target] -= 1;
-  context.head.scaled(logits, count, -args.d_logp[m] * args.inv_temperature[m], rounded, context.product.dtype);
-}
-
 const float* head_stats(const HeadContext& context, const PackedRows& rows, const float* inv_temperature,
                         const std::int32_t* target, float* target_l) {
   const int chunks = context.chunks();
   const int blocks = context.product.blocks(rows.rows), blocks_at_once = logit_blocks(context.product);
   const int block_rows = context.product.block;
-  float* stats = context.scratch.stats.at_least<float>(std::size_t(rows.rows) * 3 * std::size_t(chunks));
+  float* stats = stats_of_rows(context, rows.rows);
   context.pool.run(chunks, [&](std::int64_t item, int thread) {
     const int chunk = static_cast<int>(item);
     const int first = chunk * kVocabChunk;
@@ -73,10 +74,7 @@ const float* head_stats(const HeadContext& context, const PackedRows& rows, cons
       for (int m = block * block_rows; m < last; ++m) {
         float* l = logits + (m - block * block_rows) * kVocabChunk;
         const ChunkStats found = context.head.chunk_stats(l, count, inv_temperature[m]);
-        float* to = stats + std::ptrdiff_t{m} * 3 * chunks + chunk;
-        to[0] = found.largest;
-        to[chunks] = found.sum;
-        to[2 * std::ptrdiff_t{chunks}] = found.weighted;
+        put_stats(stats + std::ptrdiff_t{m} * 3 * chunks + chunk, chunks, found);
         if (target && target[m] >= first && target[m] < first + count) target_l[m] = l[target[m] - first];
       }
     }
@@ -99,10 +97,30 @@ RowTotal total_of(const HeadKernels& kernels, const RowStats& stats, int chunks,
   return total;
 }
 
+RowTotal write_total(const HeadContext& context, const HeadArgs& args, int m, const RowStats& stats, float* weights) {
+  const RowTotal total = total_of(context.head, stats, context.chunks(), weights);
+  args.logp[m] = total.logp(args.logp[m]);
+  args.entropy[m] = total.entropy();
+  args.lse[m] = total.lse();
+  return total;
+}
+
+namespace {
+
+void score(const HeadContext& context, const HeadArgs& args, int row, const PackedRows& x) {
+  const float* stats = head_stats(context, x, args.inv_temperature + row, args.target + row, args.logp + row);
+  context.pool.run(x.rows, [&](std::int64_t m, int thread) {
+    float* weights = context.scratch.threads[std::size_t(thread)].logits.at_least<float>(std::size_t(context.chunks()));
+    write_total(context, args, row + static_cast<int>(m), stats_of(stats, static_cast<int>(m), context.chunks()),
+                weights);
+  });
+}
+
+}  // namespace
+
 void CpuBackend::head(const HeadArgs& args) {
   const PackedWeight& weight = packed(args.weight, product_, "head");
   const HeadContext context{product_, head_, pool_, *scratch_, weight};
-  const int chunks = context.chunks();
   for (int i = 0; i < args.rows; ++i) {
     check(args.target[i] >= 0 && args.target[i] < weight.out, "ERR_ARGUMENT", "head: target ", i, ": expected 0 to ",
           weight.out - 1, ", found ", args.target[i]);
@@ -111,15 +129,11 @@ void CpuBackend::head(const HeadArgs& args) {
     const int rows = std::min(kRowsAtOnce, args.rows - row);
     const auto* x = static_cast<const std::byte*>(args.x) + std::size_t(row) * std::size_t(weight.in) * size_of(dtype_);
     const PackedRows packed_x = pack_rows(product_, pool_, *scratch_, rows, weight.in, x);
-    // logp holds l of the target until the totals are known.
-    const float* stats = head_stats(context, packed_x, args.inv_temperature + row, args.target + row, args.logp + row);
-    pool_.run(rows, [&](std::int64_t m, int thread) {
-      float* weights = scratch_->threads[std::size_t(thread)].logits.at_least<float>(std::size_t(chunks));
-      const RowTotal total = total_of(head_, stats_of(stats, static_cast<int>(m), chunks), chunks, weights);
-      args.logp[row + m] = total.logp(args.logp[row + m]);
-      args.entropy[row + m] = total.entropy();
-      args.lse[row + m] = total.lse();
-    });
+    if (args.dx) {
+      score_with_dx(context, args, row, packed_x);
+    } else {
+      score(context, args, row, packed_x);
+    }
   }
 }
 

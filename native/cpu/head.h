@@ -40,6 +40,10 @@ struct RowStats {
   const float* weighted;  // [chunks]
 };
 RowStats stats_of(const float* stats, int row, int chunks);
+/// scratch.stats for so many rows.
+float* stats_of_rows(const HeadContext& context, int rows);
+/// to: a row's statistics, from the chunk on.
+void put_stats(float* to, int chunks, const ChunkStats& stats);
 
 /// Over the whole vocabulary: l of the largest logit, sum e^(l - largest), sum e^(l - largest) (l - largest).
 struct RowTotal {
@@ -57,16 +61,16 @@ struct RowTotal {
 void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_block, int last_block, int chunk,
                   ProductScratch::Thread& own, float* logits, bool cached = false);
 
-/// From the logits [kVocabChunk] of row m to g = d_logp * inv_temperature * (1[target] - p), rounded to act; the logits
-/// are overwritten.
-void logit_gradients(const HeadContext& context, const HeadBackwardArgs& args, int m, int chunk, float* logits,
-                     std::byte* rounded);
-
 /// Statistics of all chunks, [rows, 3, chunks] in scratch.stats; with targets also l of each row's target.
 const float* head_stats(const HeadContext& context, const PackedRows& rows, const float* inv_temperature,
                         const std::int32_t* target, float* target_l);
 
 /// `weights` gets e^(largest of the chunk - largest of all), [chunks].
 RowTotal total_of(const HeadKernels& kernels, const RowStats& stats, int chunks, float* weights);
+/// logp, entropy and lse of row m of args. logp holds l of the target before; weights: scratch, [chunks].
+RowTotal write_total(const HeadContext& context, const HeadArgs& args, int m, const RowStats& stats, float* weights);
+
+/// Rows row, row + 1, ... of args, x packed: logp, entropy and lse, and in dx d logp / dx.
+void score_with_dx(const HeadContext& context, const HeadArgs& args, int row, const PackedRows& x);
 
 }  // namespace tinylora

@@ -11,6 +11,17 @@
 namespace tinylora {
 namespace {
 
+/// From the logits [kVocabChunk] of row m to g = d_logp * inv_temperature * (1[target] - p), rounded to act; the logits
+/// are overwritten.
+void logit_gradients(const HeadContext& context, const HeadBackwardArgs& args, int m, int chunk, float* logits,
+                     std::byte* rounded) {
+  const int count = context.chunk_tokens(chunk);
+  context.head.exponentials(logits, count, args.inv_temperature[m], args.lse[m]);
+  const int target = args.target[m] - chunk * kVocabChunk;
+  if (target >= 0 && target < count) logits[target] -= 1;
+  context.head.scaled(logits, count, -args.d_logp[m] * args.inv_temperature[m], rounded, context.product.dtype);
+}
+
 /// g^T [tokens of the chunk, rows] act, in the thread's scratch.
 const std::byte* transposed_gradients(const HeadContext& context, const HeadBackwardArgs& args, int row,
                                       const PackedRows& x, int chunk, ProductScratch::Thread& own) {

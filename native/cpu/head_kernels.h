@@ -18,6 +18,8 @@ struct ChunkStats {
 struct HeadKernels {
   /// Scales the logits in place.
   ChunkStats (*chunk_stats)(float* logits, int count, float inv_temperature);
+  /// The same bits; logits become e^(l - largest).
+  ChunkStats (*chunk_exponentials)(float* logits, int count, float inv_temperature);
   /// logits become e^(l - shift), l = logit * inv_temperature.
   void (*exponentials)(float* logits, int count, float inv_temperature, float shift);
   /// y = values * scale, rounded to act.

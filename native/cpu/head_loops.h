@@ -6,7 +6,9 @@
 
 namespace tinylora::TINYLORA_ISA {
 
-inline ChunkStats chunk_stats(float* logits, int count, float inv_temperature) {
+/// Leaves l in logits, or e^(l - largest).
+template <bool exponentials>
+ChunkStats chunk_stats(float* logits, int count, float inv_temperature) {
   const Floats scale = Floats::all(inv_temperature);
   const Floats lowest = Floats::all(-__builtin_inff());
   const int whole = count / kLanes * kLanes;
@@ -31,12 +33,14 @@ inline ChunkStats chunk_stats(float* logits, int count, float inv_temperature) {
   for (int i = 0; i < whole; i += kLanes) {
     const Floats d = Floats::load(logits + i) - shifts;
     const Floats e = exp(d);
+    if constexpr (exponentials) e.store(logits + i);
     total = total + e;
     weighted = fma(e, d, weighted);
   }
   if (rest > 0) {
     const Floats d = Floats::load(logits + whole, rest) - shifts;
     const Floats e = first(rest, exp(d), Floats::zero());
+    if constexpr (exponentials) e.store(logits + whole, rest);
     total = total + e;
     weighted = fma(e, d, weighted);
   }
@@ -66,6 +70,6 @@ inline void scaled(const float* values, int count, float scale, void* y, DType d
   }
 }
 
-inline constexpr HeadKernels kHeadTable = {chunk_stats, exponentials, scaled};
+inline constexpr HeadKernels kHeadTable = {chunk_stats<false>, chunk_stats<true>, exponentials, scaled};
 
 }  // namespace tinylora::TINYLORA_ISA

@@ -48,6 +48,20 @@ std::size_t PackedWeight::index(int o, int i) const {
   return std::size_t(panel) * (panel_bytes / size_of(dtype)) + in_panel;
 }
 
+void PackedWeight::read_row(int o, float* x) const {
+  const std::size_t first = index(o, 0);
+  if (dtype == DType::bf16) {
+    const auto* pair = reinterpret_cast<const Bf16*>(data()) + first;
+    for (int i = 0; i < in; i += 2, pair += 2 * kernels.panel) {
+      x[i] = to_float(pair[0]);
+      if (i + 1 < in) x[i + 1] = to_float(pair[1]);
+    }
+  } else {
+    const auto* value = reinterpret_cast<const float*>(data()) + first;
+    for (int i = 0; i < in; ++i, value += kernels.panel) x[i] = *value;
+  }
+}
+
 std::unique_ptr<PackedWeight> pack_weight(const ProductKernels& kernels, int out, int in, const RowReader& read_row,
                                           ThreadPool& pool) {
   check(out > 0 && in > 0, "ERR_ARGUMENT", "pack: expected a matrix, found [", out, ", ", in, "]");

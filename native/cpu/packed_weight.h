@@ -21,6 +21,8 @@ class PackedWeight : public Weight {
   std::byte* data() const { return data_.get(); }
   /// Where W[o, i] lies, counted in elements.
   std::size_t index(int o, int i) const;
+  /// x [in] = W[o].
+  void read_row(int o, float* x) const;
 
  private:
   std::shared_ptr<std::byte> data_;

@@ -29,12 +29,12 @@ inline constexpr int kLinearRows = 4096;
 ///   stats       head: 3 * R * chunks floats; head_sample also 16 * V floats, of rows cut by top_k, top_p or min_p
 /// and for each thread
 ///   tiles       sums of an item: its rows * panel floats, and a tile
-///   panel       head_backward: a panel of W^T of three chunks. Outer products: packed g^T
-///   logits      of 128 rows and a chunk, head_backward also their gradients of three; head_sample also V floats
-///   rows        packed gradients of logits: head_backward of up to 256 rows and three chunks, head_gradient of R rows
-///   and
-///               one; head_sample: one packed row
-///   sums        head_backward: dx of up to 256 rows, in tiles. Outer products: sums. head_sample: chunks floats
+///   panel       head with dx: a panel of W^T of three chunks. Outer products: packed g^T
+///   logits      of 128 rows and a chunk; head with dx: of 64 rows and three chunks, twice; head_sample also V floats
+///   rows        packed exponentials: head with dx, of up to 256 rows and three chunks. head_gradient: gradients of
+///   logits
+///               of R rows and one; head_sample: one packed row
+///   sums        head with dx: of up to 256 rows, in tiles. Outer products: sums. head_sample: chunks floats
 struct ProductScratch {
   explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}
 

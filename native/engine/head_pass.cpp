@@ -62,7 +62,8 @@ HeadPass::Result HeadPass::forward(const float* x, const ScoredTokens& scored) {
                 .inv_temperature = inv_temperature_,
                 .logp = logp_,
                 .entropy = entropy_,
-                .lse = lse_});
+                .lse = lse_,
+                .dx = d_normed_});
   return {.logprobs = download(backend, logp_, count_), .entropies = download(backend, entropy_, count_)};
 }
 

@@ -19,10 +19,11 @@ struct HeadArgs {
   float* logp;                   // [n]
   float* entropy;                // [n]
   float* lse;                    // [n] kept for the backward pass
+  float* dx = nullptr;           // [n, C] or none: that of head_backward, if it follows. A backend may begin it here
 };
 
-/// dx = g W, g = d_logp * inv_temperature * (1[target] - softmax(l)). A backend may round g to act, as it does the
-/// input of every product.
+/// dx = g W, g = d_logp * inv_temperature * (1[target] - softmax(l)). A backend may round g, or softmax(l), to act, as
+/// it does the input of every product.
 struct HeadBackwardArgs {
   int rows;
   const void* x;                 // [n, C] act
@@ -31,7 +32,7 @@ struct HeadBackwardArgs {
   const float* inv_temperature;  // [n]
   const float* lse;              // [n]
   const float* d_logp;           // [n]
-  float* dx;                     // [n, C]
+  float* dx;                     // [n, C] as head left it
 };
 
 /// How one row is sampled. temperature 0 is greedy (then logp is that of temperature 1).

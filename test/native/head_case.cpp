@@ -54,12 +54,21 @@ HeadResult head(Backend& backend, const Weight& weight, const HeadCase& data, in
   return {logp.read(), entropy.read(), lse.read()};
 }
 
-std::vector<float> head_backward(Backend& backend, const Weight& weight, const HeadCase& data,
-                                 const std::vector<float>& lse_values) {
+HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data) {
   const ActBuffer x(backend, data.x);
   const Buffer<std::int32_t> target(backend, data.target);
-  const Buffer<float> inv_temperature(backend, data.inv_temperature), lse(backend, lse_values);
-  const Buffer<float> d_logp(backend, data.d_logp), dx(backend, data.x.size());
+  const auto count = static_cast<std::size_t>(data.rows);
+  const Buffer<float> inv_temperature(backend, data.inv_temperature), d_logp(backend, data.d_logp);
+  const Buffer<float> logp(backend, count), entropy(backend, count), lse(backend, count), dx(backend, data.x.size());
+  backend.head({.rows = data.rows,
+                .x = x.data(),
+                .weight = &weight,
+                .target = target.data(),
+                .inv_temperature = inv_temperature.data(),
+                .logp = logp.data(),
+                .entropy = entropy.data(),
+                .lse = lse.data(),
+                .dx = dx.data()});
   backend.head_backward({.rows = data.rows,
                          .x = x.data(),
                          .weight = &weight,
@@ -68,7 +77,7 @@ std::vector<float> head_backward(Backend& backend, const Weight& weight, const H
                          .lse = lse.data(),
                          .d_logp = d_logp.data(),
                          .dx = dx.data()});
-  return dx.read();
+  return {{logp.read(), entropy.read(), lse.read()}, dx.read()};
 }
 
 Sampled head_sample(Backend& backend, const Weight& weight, const HeadCase& data, const std::vector<SampleRow>& how,

@@ -22,10 +22,15 @@ struct HeadResult {
   std::vector<float> logp, entropy, lse;
 };
 
-/// Rows first .. first + rows - 1.
+/// Rows first .. first + rows - 1, scored alone.
 HeadResult head(Backend& backend, const Weight& weight, const HeadCase& data, int first, int rows);
-std::vector<float> head_backward(Backend& backend, const Weight& weight, const HeadCase& data,
-                                 const std::vector<float>& lse);
+
+struct HeadGradient {
+  HeadResult scores;
+  std::vector<float> dx;
+};
+/// All rows, scored and then passed back.
+HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data);
 
 struct Sampled {
   std::vector<std::int32_t> token;
