@@ -25,7 +25,8 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
       .slice(0, TOLD)
       .map((key) => `${show(key).replace(/^"|"$/g, "")} (nearest: ${nearest(key, keys)})`);
     const list = [...told, ...(unknown.length > TOLD ? [`${unknown.length - TOLD} more`] : [])].join(", ");
-    throw new TinyLoraError("ERR_CONFIG", `${source}: unknown ${unknown.length > 1 ? "keys" : "key"} ${list}`);
+    const hint = unknown.includes("grid") ? "; a file with a grid is one for sweep" : "";
+    throw new TinyLoraError("ERR_CONFIG", `${source}: unknown ${unknown.length > 1 ? "keys" : "key"} ${list}${hint}`);
   }
   const result = trainSchema.safeParse(options.model === EMBEDDED ? withDefaults(options, EMBEDDED_DEFAULTS) : options);
   if (result.success) return result.data;
@@ -114,10 +115,15 @@ function expectation(issue: z.core.$ZodIssue, found: unknown): string {
       return `expected ${issue.inclusive ? "at most" : "less than"} ${issue.maximum}`;
     case "invalid_value": {
       const values = issue.values.map(String);
-      const hint = typeof found === "string" ? ` (nearest: ${nearest(found, values)})` : "";
+      const hint = typeof found === "string" ? ` (${hintFor(issue, found, values)})` : "";
       return `expected one of ${values.join(", ")}${hint}`;
     }
     default:
       return issue.message;
   }
+}
+
+function hintFor(issue: z.core.$ZodIssue, found: string, values: readonly string[]): string {
+  const namesAdapter = issue.path.at(-1) === "adapter" && /[/\\]|^tl1-/.test(found);
+  return namesAdapter ? "start_from takes one to go on from" : `nearest: ${nearest(found, values)}`;
 }

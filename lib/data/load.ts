@@ -1,5 +1,6 @@
 /** From the name of a data set, a file or an address on the hub to examples. */
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { EMBEDDED } from "../config/embedded.js";
 import { environment } from "../config/env.js";
@@ -70,8 +71,16 @@ async function load(source: string, reader: Reader, options: DatasetOptions): Pr
   const names = [...Object.keys(datasets), EMBEDDED];
   throw new TinyLoraError(
     "ERR_DATA",
-    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")} (nearest: ${nearest(source, names)}), found "${source}"`,
+    `data: expected a file (${DATA_EXTENSIONS.join(", ")}), hf://datasets/owner/name or one of ${names.join(", ")} (nearest: ${nearest(source, names)}), found ${await described(source)}`,
   );
+}
+
+/** What a source that is no data set is. */
+async function described(source: string): Promise<string> {
+  const inside = await readdir(source).catch(() => undefined);
+  if (!inside) return `"${source}"`;
+  const files = inside.filter(isDataFile).sort().slice(0, 5);
+  return `the folder "${source}"${files.length > 0 ? `, which holds ${files.join(", ")}` : ""}`;
 }
 
 async function loadNamed(name: string, spec: DatasetSpec, reader: Reader, options: DatasetOptions): Promise<Parts> {

@@ -23,6 +23,11 @@ describe("resolveConfig", () => {
       [{ num_generations: 1 }, /num_generations: expected at least 2, found 1/],
       [{ num_generations: 2.5 }, /num_generations: expected a whole number, found 2.5/],
       [{ seed: "seven" }, /seed: expected a number, found "seven"/],
+      [{ base: {}, grid: {} }, /unknown keys base .*, grid .*; a file with a grid is one for sweep$/],
+      [
+        { adapter: "runs/first" },
+        /adapter: expected one of .* \(start_from takes one to go on from\), found "runs\/first"/,
+      ],
       [{ loss_type: "gpro" }, /loss_type: expected one of .* \(nearest: grpo\), found "gpro"/],
       [{ scale_rewards: "std" }, /scale_rewards: expected one of group, batch, none/],
       [{ rewards: [] }, /rewards: expected at least 1 in the list, found \[\]/],

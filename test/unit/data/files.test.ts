@@ -213,6 +213,8 @@ describe("local files", () => {
       /none\.jsonl: cannot be read \(no such file\)/,
     );
     await expect(loadDataset("gsm-8k")).rejects.toThrow(/nearest: gsm8k/);
-    await expect(loadDataset(folder)).rejects.toThrow(/expected a file \(\.jsonl/);
+    await expect(loadDataset(folder)).rejects.toThrow(
+      /expected a file \(\.jsonl.*, found the folder ".*", which holds a\.csv, a\.jsonl, allbad\.jsonl, /,
+    );
   });
 });
