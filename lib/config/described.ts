@@ -2,20 +2,29 @@
 import { Adapter } from "../adapter/adapter.js";
 import type { FullWeights } from "../adapter/full.js";
 import { TinyLoraError } from "../error.js";
+import { embeddedFolder } from "../find-model.js";
 import { adapterOptions, optionsOf } from "./adapter-options.js";
 import { resolveConfig } from "./config.js";
+import { EMBEDDED } from "./embedded.js";
 import type { TrainConfig, TrainOptions } from "./schema.js";
 
 type Description = Readonly<Record<string, unknown>>;
 
-/** The options of a run that trains `trained`, which says what they leave open of it. ERR_CONFIG where they say otherwise. */
-export function describedConfig(trained: Adapter | FullWeights, options: TrainOptions): TrainConfig {
+/**
+ * The options of a run that trains `trained` of the model in `path`: both say what the options leave open of them.
+ * ERR_CONFIG where options and `trained` say otherwise.
+ */
+export function describedConfig(
+  trained: Adapter | FullWeights,
+  path: string | undefined,
+  given: TrainOptions,
+): TrainConfig {
+  const options = path === embeddedFolder() ? { model: EMBEDDED, ...given } : given;
   const wanted = descriptionOf(trained);
   const { adapter, r } = resolveConfig({});
   const plain: Description = { ...ofConfig(resolveConfig(kindOf(wanted))), adapter, r };
-  const given = options as Description;
   const open = Object.entries(wanted).filter(
-    ([key, value]) => (given[key] ?? null) === null && !same(plain[key], value),
+    ([key, value]) => ((options as Description)[key] ?? null) === null && !same(plain[key], value),
   );
   const config = resolveConfig({ ...options, ...Object.fromEntries(open) });
   const different = differences(trained, config);

@@ -27,7 +27,7 @@ export interface ManyVectors {
 export interface Policy {
   /** Its name in full, the instruction set among it: "cpu (avx512-bf16, 2 threads)". */
   readonly device: string;
-  readonly model: { readonly config: { readonly context: number } };
+  readonly model: { readonly config: { readonly context: number }; readonly path?: string };
   readonly tokenizer: {
     encode(text: string, options?: { readonly addSpecialTokens?: boolean }): ArrayLike<number>;
     encodeChat(messages: readonly Message[], options?: { readonly addGenerationPrompt?: boolean }): ArrayLike<number>;

@@ -28,7 +28,7 @@ export class SftTrainer<T extends Trained = Adapter> {
   constructor(options: SftTrainerOptions<T>) {
     checkOptions(options);
     this.#options = options;
-    this.#config = describedConfig(options.adapter, options.config ?? {});
+    this.#config = describedConfig(options.adapter, options.engine.model.path, options.config ?? {});
   }
 
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */

@@ -55,7 +55,10 @@ export class GrpoTrainer<T extends Trained = Adapter> {
     checkRewardedOptions(options);
     const named = options.rewards && Object.keys(options.rewards);
     this.#options = options;
-    this.#config = describedConfig(options.adapter, { ...options.config, ...(named ? { rewards: named } : {}) });
+    this.#config = describedConfig(options.adapter, options.engine.model.path, {
+      ...options.config,
+      ...(named ? { rewards: named } : {}),
+    });
   }
 
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */

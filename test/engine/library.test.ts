@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Adapter, Engine, type ForwardBatch, GrpoTrainer, type Prompt, type TokenLogprobs } from "../../lib/index.js";
+import { Adapter, Engine, type ForwardBatch, findModel, GrpoTrainer, type Prompt, type TokenLogprobs } from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 
 let folder: string;
@@ -288,5 +288,24 @@ describe("callers that share an engine", () => {
     expect(String((await trainer().train({ onStep })).adapter)).toBe(alone);
     expect(refusals).toEqual(Array(3).fill(code("ERR_STATE")));
     await engine.attach(filled(0.5, 3));
+  });
+});
+
+describe("a trainer", () => {
+  it("on the embedded model needs to be told no data", async () => {
+    const embedded = await Engine.load(findModel("embedded"), { threads: 2 });
+    try {
+      const asked: string[] = [];
+      const trainer = new GrpoTrainer({
+        engine: embedded,
+        adapter: Adapter.create(embedded),
+        rewards: { none: (_, problem) => (asked.push(problem.id), 0) },
+        config: { max_steps: 1, num_prompts: 1, num_generations: 2, max_completion_length: 8, eval_steps: 0 },
+      });
+      await trainer.train();
+      expect(asked).toEqual([expect.stringMatching(/^embedded/), expect.stringMatching(/^embedded/)]);
+    } finally {
+      embedded.dispose();
+    }
   });
 });
