@@ -74,16 +74,21 @@ Napi::Promise Worker::run(Napi::Env env, const Napi::Object& owner, const Napi::
   waiting->abort = aborted;
   const Napi::Promise promise = waiting->deferred->Promise();
   const Key key = wait(std::move(waiting));
-  const auto work = [this, key, job = make_job(key)](const std::atomic<bool>& abort) {
-    try {
-      check(!abort, "ERR_ABORTED", "aborted before it began");
-      settle(key, job(abort));
-    } catch (...) {
-      settle(key, current_failure());
-    }
-  };
-  const auto drop = [this, key] { settle(key, Failure{"ERR_ABORTED", "the engine was disposed"}); };
-  push({work, drop, aborted});
+  try {
+    const auto work = [this, key, job = make_job(key)](const std::atomic<bool>& abort) {
+      try {
+        check(!abort, "ERR_ABORTED", "aborted before it began");
+        settle(key, job(abort));
+      } catch (...) {
+        settle(key, current_failure());
+      }
+    };
+    const auto drop = [this, key] { settle(key, Failure{"ERR_ABORTED", "the engine was disposed"}); };
+    push({work, drop, aborted});
+  } catch (...) {
+    forget(key);  // nobody would settle the promise
+    throw;
+  }
   return promise;
 }
 

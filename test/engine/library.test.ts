@@ -5,7 +5,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Adapter, Engine, type ForwardBatch, findModel, GrpoTrainer, type Prompt, type TokenLogprobs } from "../../lib/index.js";
+import {
+  Adapter,
+  Engine,
+  type ForwardBatch,
+  findModel,
+  GrpoTrainer,
+  type Prompt,
+  type TokenLogprobs,
+} from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 
 let folder: string;
