@@ -1,8 +1,8 @@
 /**
  * What thousands of adapters cost that share a base model, 13 numbers each: the time and memory of attaching them, tokens per
- * second with one adapter for all prompts and with another one for each (rounds in turns; medians), and the time until another
- * adapter is in a slot while other slots are being sampled from, alone and as one of many. Stops where a completion in the
- * company of others differs from the same one sampled alone.
+ * second, and per second of CPU time, with one adapter for all prompts and with another one for each (rounds in turns;
+ * medians), and the time until another adapter is in a slot while other slots are being sampled from, alone and as one of
+ * many. Stops where a completion in the company of others differs from the same one sampled alone.
  *
  *   npx tsx benchmarks/many-adapters.ts
  *
@@ -27,6 +27,12 @@ const { values: options } = readFlags({
     threads: { type: "string", default: "2" },
   },
 });
+/** Seconds of one round. */
+interface Took {
+  readonly wall: number;
+  readonly cpu: number;
+}
+
 const batch = Number(options.batch);
 const maxCompletionLength = Number(options["new-tokens"]);
 const settings = { model: options.model, batch, new_tokens: maxCompletionLength };
@@ -53,17 +59,21 @@ for (const count of options.slots.split(",").map(Number)) {
 
 await engine.attach(adapters(2 * batch));
 const completions: Completion[][] = [];
-const rates = { base: [] as number[], one: [] as number[], each: [] as number[] };
 const slotOf = { base: () => "base" as const, one: () => 0, each: (i: number) => i };
+const rounds = { base: [] as Took[], one: [] as Took[], each: [] as Took[] };
 await sample(slotOf.one); // warm-up
 for (let round = 0; round < Number(options.rounds); round++) {
   for (const who of ["base", "one", "each"] as const) {
-    const took = await seconds(async () => completions.push(await sample(slotOf[who])));
-    rates[who].push((batch * maxCompletionLength) / took);
+    const cpu = process.cpuUsage();
+    const wall = await seconds(async () => completions.push(await sample(slotOf[who])));
+    const { user, system } = process.cpuUsage(cpu);
+    rounds[who].push({ wall, cpu: (user + system) / 1e6 });
   }
 }
-for (const [who, values] of Object.entries(rates)) {
-  emit("many_adapters/sampling", "tokens/s", median(values), { ...settings, adapters: who });
+for (const [who, took] of Object.entries(rounds)) {
+  const rate = (clock: keyof Took) => (batch * maxCompletionLength) / median(took.map((one) => one[clock]));
+  emit("many_adapters/sampling", "tokens/s", rate("wall"), { ...settings, adapters: who });
+  emit("many_adapters/sampling_cpu", "tokens/CPU s", rate("cpu"), { ...settings, adapters: who });
 }
 for (const i of [0, Math.floor(batch / 2), batch - 1]) checkSame(await one(i, i), completions.at(-1)![i]!);
 
