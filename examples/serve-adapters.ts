@@ -63,17 +63,14 @@ async function readRequest(request: IncomingMessage): Promise<ChatRequest> {
     text += chunk;
     if (text.length > MOST_LETTERS) throw refusal(413, `body: expected at most ${MOST_LETTERS} letters`);
   }
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (error) {
-    throw refusal(400, `body: expected JSON: ${(error as Error).message}`);
-  }
+  const body: unknown = JSON.parse(text);
   if (typeof body !== "object" || body === null) throw refusal(400, "body: expected an object in JSON");
   const unknown = Object.keys(body).find((name) => !FIELDS.includes(name));
   if (unknown !== undefined) throw refusal(400, `${unknown}: expected one of ${FIELDS.join(", ")}`);
   const chat = body as ChatRequest;
   if (!Array.isArray(chat.messages)) throw refusal(400, "messages: expected a list of { role, content }");
+  if (typeof (chat.stream ?? false) !== "boolean")
+    throw refusal(400, `stream: expected true or false, found ${chat.stream}`);
   return chat;
 }
 
@@ -117,12 +114,10 @@ function send(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-/** The client's fault: a value, an adapter, or a conversation that the model's chat template refuses. */
-const CLIENTS = ["ERR_ARGUMENT", "ERR_ADAPTER", "ERR_MODEL", "ERR_NUMERIC"];
-
-/** The status of what was thrown. */
+/** Whose fault an error is: the client's are values, adapters, and conversations that the model's chat template refuses. */
 function statusOf(error: Error): number {
-  if (error instanceof TinyLoraError) return CLIENTS.includes(error.code) ? 400 : 500;
+  if (error instanceof TinyLoraError) return /ARGUMENT|ADAPTER|MODEL|NUMERIC/.test(error.code) ? 400 : 500;
+  if (error instanceof SyntaxError) return 400; // of JSON.parse
   return "status" in error ? Number(error.status) : 500;
 }
 
@@ -136,7 +131,7 @@ const server = createServer(async (request, response) => {
     send(response, statusOf(error as Error), { error: { message: (error as Error).message } });
   }
 });
-server.listen(Number(flags.port), () => {
+server.listen(Number(flags.port), "localhost", () => {
   const { port } = server.address() as AddressInfo;
   console.log(`${named.size} adapters in ${engine.slots} slots on http://localhost:${port}/v1`);
 });

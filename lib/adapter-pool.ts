@@ -38,6 +38,12 @@ export class AdapterPool {
     if (!Number.isInteger(slots) || slots < 1 || slots > 1 << 16) {
       throw new TinyLoraError("ERR_ARGUMENT", `slots: expected a whole number from 1 to ${1 << 16}, found ${slots}`);
     }
+    if (like.trainsMatrices) {
+      throw new TinyLoraError(
+        "ERR_ADAPTER",
+        `adapters of kind ${like.spec.kind} differ in A and B: none shares its basis`,
+      );
+    }
     await engine.attach(new Array<Adapter>(slots).fill(like));
     return new AdapterPool(engine);
   }

@@ -166,6 +166,7 @@ describe("serve-adapters.ts", () => {
     ["a message without content", { model: "base", messages: [{ role: "user" }] }, 400, "prompt 0: expected"],
     ["an unknown field", { model: "base", messages, n: 2 }, 400, "n: expected one of model, messages"],
     ["no number", { model: "base", messages, max_tokens: "ten" }, 400, 'but received \\"ten\\"'],
+    ["neither true nor false", { model: "base", messages, stream: 1 }, 400, "stream: expected true or false, found 1"],
     ["no such adapter", { model: "nobody", messages }, 404, "found nobody"],
     ["a damaged adapter", { model: "tl1-abc", messages }, 400, "the checksum does not match"],
   ])("refuses %s in one sentence", async (_, body, status, message) => {
@@ -176,7 +177,7 @@ describe("serve-adapters.ts", () => {
 
   it("refuses what is not JSON, and other addresses", async () => {
     const broken = await fetch(`${url}/chat/completions`, { method: "POST", body: "{" });
-    expect([broken.status, await broken.text()]).toEqual([400, expect.stringContaining("body: expected JSON: ")]);
+    expect([broken.status, await broken.text()]).toEqual([400, expect.stringContaining("in JSON at position 1")]);
     expect((await fetch(url)).status).toBe(404);
   });
 });

@@ -160,6 +160,8 @@ describe("a pool of adapters", () => {
       await expect(pool.use(adapter(1), (slot) => text(slot))).rejects.toThrow("in v only");
     }
     expect(await pool.use(adapter(1, { u: 2 }), (slot) => text(slot))).not.toBe("");
+    const lora = AdapterPool.open(engine, 1, Adapter.create(engine, { kind: "lora" }));
+    await expect(lora).rejects.toThrow("adapters of kind lora differ in A and B: none shares its basis");
     await expect(AdapterPool.open(engine, 0)).rejects.toThrow(
       "slots: expected a whole number from 1 to 65536, found 0",
     );
