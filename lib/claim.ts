@@ -40,12 +40,12 @@ export function claim(policy: Claimable): Claim {
 }
 
 /** ERR_STATE where a run is training what is attached. */
-export function checkMayAttach(engine: object): void {
+export function checkMayAttach(engine: object, call = "attach"): void {
   const runs = [...(runsOn.get(engine)?.values() ?? [])];
   if (runs.some(({ attached }) => attached)) {
     throw new TinyLoraError(
       "ERR_STATE",
-      "attach: a run is training on this engine: wait for it, or load a second engine",
+      `${call}: a run is training on this engine: wait for it, or load a second engine`,
     );
   }
 }

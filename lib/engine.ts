@@ -70,6 +70,14 @@ export interface PassOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+interface Attached {
+  /** Equal keys have equal bases. */
+  readonly key: string;
+  readonly first: Adapter;
+  readonly basis: AdapterBasis;
+  readonly projections: Projections;
+}
+
 /**
  * A language model in native memory: samples, scores and differentiates. Frees everything on `dispose`.
  *
@@ -84,7 +92,7 @@ export class Engine implements AsyncDisposable {
   /** How weights are kept. */
   readonly dtype: Dtype;
   #session: Session;
-  #attached: { key: string; basis: AdapterBasis; projections: Projections } | undefined;
+  #attached: Attached | undefined;
 
   private constructor(model: Model, dtype: Dtype, session: Session) {
     this.model = model;
@@ -155,10 +163,7 @@ export class Engine implements AsyncDisposable {
     const first = list[0];
     if (!first) throw new TinyLoraError("ERR_ARGUMENT", "attach: expected at least one adapter");
     for (const adapter of list) {
-      if (!(adapter instanceof Adapter)) {
-        throw new TinyLoraError("ERR_ARGUMENT", `attach: expected what Adapter.load gives, found ${show(adapter)}`);
-      }
-      adapter.checkBase(this);
+      checkAdapter("attach", adapter, this);
       if (list.length > 1 && !sharesBasis(adapter, first)) {
         throw new TinyLoraError(
           "ERR_ADAPTER",
@@ -177,7 +182,7 @@ export class Engine implements AsyncDisposable {
         checkMayAttach(this);
         if (basis) {
           this.#session.setBasis(basis);
-          this.#attached = { key, basis, projections };
+          this.#attached = { key, first, basis, projections };
         }
         if (!basis && !isAttached()) return; // another call came between
         this.setVectors(
@@ -187,6 +192,31 @@ export class Engine implements AsyncDisposable {
         done = true;
       }, options.signal);
     }
+  }
+
+  /**
+   * Puts an adapter into one slot in place of the one there. The others stay, and sampling from them goes on. It must differ
+   * from the one in v only. Refused while sequences of this slot are being sampled, and while a trainer runs on this engine.
+   */
+  async replace(
+    slot: number,
+    adapter: Adapter,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    checkOptionNames("replace", options, { signal: true });
+    checkAdapter("replace", adapter, this);
+    const vector = () => {
+      checkMayAttach(this, "replace");
+      const { first, projections } = this.#adapters(slot);
+      if (!sharesBasis(adapter, first) || !projections.has(slot, adapter.spec)) {
+        throw new TinyLoraError(
+          "ERR_ADAPTER",
+          `replace: expected an adapter that differs from the one in slot ${slot} in v only`,
+        );
+      }
+      return projections.widen(slot, adapter.v);
+    };
+    await this.#session.changeVector(slot, vector, options.signal);
   }
 
   /** A, B, P and tie groups of an attached adapter: `adapter.save(folder, engine.basis())` writes them too. */
@@ -290,7 +320,7 @@ export class Engine implements AsyncDisposable {
     this.dispose();
   }
 
-  #adapters(slot: number): { basis: AdapterBasis; projections: Projections } {
+  #adapters(slot: number): Attached {
     if (!this.#attached)
       throw new TinyLoraError("ERR_ADAPTER", "adapter slot: expected an attached adapter, found none");
     if (Number.isInteger(slot) && slot >= 0 && slot < this.slots) return this.#attached;
@@ -311,9 +341,17 @@ export class Engine implements AsyncDisposable {
   }
 }
 
+function checkAdapter(call: string, adapter: Adapter, engine: Engine): void {
+  if (!(adapter instanceof Adapter)) {
+    throw new TinyLoraError("ERR_ARGUMENT", `${call}: expected what Adapter.load gives, found ${show(adapter)}`);
+  }
+  adapter.checkBase(engine);
+}
+
 /** Whether two adapters can be used side by side. Where they brought their matrices, those of one serve both. */
 function sharesBasis(a: Adapter, b: Adapter): boolean {
   if (geometryKey(a.spec) !== geometryKey(b.spec)) return false;
+  if (a.trainsMatrices) return a.matrices === b.matrices;
   if (!a.matrices && !b.matrices) return true;
   return Boolean(a.matrices) === Boolean(b.matrices) && new Projections([a.spec, b.spec]).specs.length === 1;
 }

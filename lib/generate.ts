@@ -75,10 +75,12 @@ export interface Completion {
 }
 
 export interface StreamPiece {
-  /** Whole characters that became final since the last piece. */
+  /** Whole characters that became final since the last piece; at times none. */
   readonly text: string;
   readonly tokens: Int32Array;
   readonly logprobs: Float32Array;
+  /** Of the last piece: how the completion ended. */
+  readonly reason?: Completion["reason"];
 }
 
 /**
@@ -157,8 +159,7 @@ export async function* streamCompletion(
       yield { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs };
       continue;
     }
-    const rest = decoder.end();
-    if (rest) yield { text: rest, tokens: new Int32Array(0), logprobs: new Float32Array(0) };
+    yield { text: decoder.end(), tokens: new Int32Array(0), logprobs: new Float32Array(0), reason: event.reason };
     return;
   }
 }

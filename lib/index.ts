@@ -15,6 +15,7 @@ export {
 } from "./adapter/spec.js";
 export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
+export { AdapterPool } from "./adapter-pool.js";
 export { adapterOptions, optionsOf } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
 export { EMBEDDED } from "./config/embedded.js";

@@ -26,6 +26,11 @@ export class Projections {
     this.#u = slots[0]!.u;
   }
 
+  /** Whether a slot's adapter has the projection of `spec`. */
+  has(slot: number, spec: AdapterSpec): boolean {
+    return projectionKey(this.specs[this.#of[slot]!]!) === projectionKey(spec);
+  }
+
   /** A slot's v among the numbers of all projections: [groups * u] to [groups * projections * u]. */
   widen(slot: number, v: Float32Array): Float32Array {
     if (this.specs.length === 1) return v;

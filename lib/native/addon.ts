@@ -185,6 +185,8 @@ export interface NativeEngine {
   setVector(slot: number, v: Float32Array): number;
   /** v of slots first, first + 1, ..., [n, groups * u], at once. Refused while sequences are being sampled. Returns their versions. */
   setVectors(first: number, v: Float32Array): Int32Array;
+  /** As setVector, which waits for the step of sampling that is running; this makes its caller wait for nothing. */
+  changeVector(slot: number, v: Float32Array): Promise<number>;
 
   /** Queues one prompt and its completions. Events come in the order of sampling, on the JavaScript thread. */
   submit(request: SampleRequest, onEvent: (event: SampleEvent) => void): void;
@@ -288,7 +290,7 @@ export type SampleEvent =
       /** In nats, of the distribution that each token was drawn from, before top-k, top-p and min-p. */
       entropies: Float32Array;
       reason: "stop" | "length" | "aborted";
-      /** What `version(slot)` was when it was submitted. */
+      /** What `version(slot)` is all the time that it is sampled. */
       version: number;
     }
   | { type: "failed"; id: number; error: NativeError };

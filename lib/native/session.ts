@@ -68,11 +68,14 @@ function measured<T>(measure: (goOn: () => boolean) => Promise<T>, signal: Abort
 
 /**
  * A native engine with the manners of JavaScript: AbortSignals, errors with the caller's stack, one pass at a time.
- * Sampling goes on beside passes; passes (forward, backward, SVD) wait for one another.
+ * Sampling goes on beside passes; passes (forward, backward, SVD) wait for one another. Changes of single vectors wait for
+ * passes and passes for them, but they do not wait for one another.
  */
 export class Session {
   #native: NativeEngine;
+  /** What changes wait for, and what passes wait for. */
   #lastPass: Promise<unknown> = Promise.resolve();
+  #last: Promise<unknown> = Promise.resolve();
   #nextRequest = 1;
   #disposed = false;
 
@@ -118,6 +121,12 @@ export class Session {
 
   setVectors(first: number, v: Float32Array): Int32Array {
     return this.#call(() => this.#native.setVectors(first, v));
+  }
+  /** The v that `make` gives when the passes asked for before are over. The slot's new version. */
+  changeVector(slot: number, make: () => Float32Array, signal?: AbortSignal): Promise<number> {
+    const change = this.#after(this.#lastPass, async () => this.#native.changeVector(slot, make()), signal);
+    this.#last = bothEnded(this.#last, change);
+    return change;
   }
 
   forward(batch: ForwardBatch, signal?: AbortSignal): Promise<ForwardResult> {
@@ -191,10 +200,15 @@ export class Session {
     this.#native.dispose();
   }
 
-  /** Runs one pass after those before it. The signal ends the waiting at once, and the pass at the next layer. */
   #pass<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const before = this.#lastPass;
-    const pass = orAborted(before, signal).then(async () => {
+    const pass = this.#after(this.#last, run, signal);
+    this.#last = this.#lastPass = bothEnded(this.#last, pass);
+    return pass;
+  }
+
+  /** Runs a pass after what came before it. The signal ends the waiting at once, and the pass at the next layer. */
+  #after<T>(before: Promise<unknown>, run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return orAborted(before, signal).then(async () => {
       this.#check();
       signal?.throwIfAborted(); // it may have come since the waiting ended
       const ended = onAbort(signal, () => this.abort());
@@ -207,8 +221,6 @@ export class Session {
         ended();
       }
     });
-    this.#lastPass = Promise.allSettled([before, pass]).then(() => {}); // their results are not kept
-    return pass;
   }
 
   #call<T>(run: () => T): T {
@@ -223,6 +235,11 @@ export class Session {
   #check(): void {
     if (this.#disposed) throw new TinyLoraError("ERR_DISPOSED", "the engine was disposed");
   }
+}
+
+/** However they end; their results are not kept. */
+function bothEnded(first: Promise<unknown>, second: Promise<unknown>): Promise<void> {
+  return Promise.allSettled([first, second]).then(() => {});
 }
 
 type Tell = (done: number, total: number) => boolean;

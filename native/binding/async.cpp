@@ -65,7 +65,7 @@ void Worker::stop() {
 }
 
 Napi::Promise Worker::run(Napi::Env env, const Napi::Object& owner, const Napi::Function& callback,
-                          const std::function<Job(Key)>& make_job) {
+                          const std::function<Job(Key)>& make_job, bool brief) {
   auto waiting = std::make_unique<Waiting>();
   waiting->deferred = Napi::Promise::Deferred::New(env);
   if (!callback.IsEmpty()) waiting->callback = Napi::Persistent(callback);
@@ -84,7 +84,7 @@ Napi::Promise Worker::run(Napi::Env env, const Napi::Object& owner, const Napi::
       }
     };
     const auto drop = [this, key] { settle(key, Failure{"ERR_ABORTED", "the engine was disposed"}); };
-    push({work, drop, aborted});
+    push({work, drop, aborted, brief});
   } catch (...) {
     forget(key);  // nobody would settle the promise
     throw;
@@ -165,7 +165,7 @@ void Worker::abort(Key key) {
   if (found != waiting_.end() && found->second->abort != nullptr) *found->second->abort = true;
 }
 
-/// Jobs and steps of the background take turns.
+/// Jobs and steps of the background take turns; brief jobs leave theirs to the next.
 void Worker::loop() {
   const auto wanted = [this] { return background_.wanted && background_.wanted(); };
   while (true) {
@@ -180,7 +180,7 @@ void Worker::loop() {
         jobs_.pop_front();
         running_abort_ = job->abort;
       }
-      if (wanted()) step = background_.step;
+      if (wanted() && !(job && job->brief)) step = background_.step;
     }
     if (job) job->work(*job->abort);
     job.reset();

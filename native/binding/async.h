@@ -45,9 +45,10 @@ class Worker : public std::enable_shared_from_this<Worker> {
   // On the JavaScript thread:
 
   /// A promise of the job's value. `make_job` gets the key to give to `progress`, which calls `callback`. `owner` is
-  /// kept alive until the promise is settled.
+  /// kept alive until the promise is settled. After a `brief` job the next one follows without a step of the background
+  /// between them.
   Napi::Promise run(Napi::Env env, const Napi::Object& owner, const Napi::Function& callback,
-                    const std::function<Job(Key)>& make_job);
+                    const std::function<Job(Key)>& make_job, bool brief = false);
   /// Queues the job, blocks until it has run, and rethrows what it throws.
   void call(const std::function<void()>& job);
   /// Keeps a callback for `callback(key)`, and `owner` alive, until `forget`.
@@ -80,6 +81,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
     std::function<void(const std::atomic<bool>& abort)> work;
     std::function<void()> drop;  // called in place of `work` when the worker stops first
     std::shared_ptr<std::atomic<bool>> abort;
+    bool brief = false;
   };
   /// Something that JavaScript waits for: a promise to settle, or a callback to call.
   struct Waiting {

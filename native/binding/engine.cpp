@@ -11,6 +11,7 @@ Napi::Function Engine::define(Napi::Env env) {
                       InstanceMethod<&Engine::set_basis>("setBasis"),
                       InstanceMethod<&Engine::set_vector>("setVector"),
                       InstanceMethod<&Engine::set_vectors>("setVectors"),
+                      InstanceMethod<&Engine::change_vector>("changeVector"),
                       InstanceMethod<&Engine::submit>("submit"),
                       InstanceMethod<&Engine::cancel>("cancel"),
                       InstanceMethod<&Engine::forward>("forward"),
@@ -173,6 +174,26 @@ Napi::Value Engine::set_vectors(const Napi::CallbackInfo& info) {
     std::vector<std::int32_t> versions;
     change([&] { versions = engine.adapters().set_vectors(first, v); });
     return to_js(info.Env(), versions);
+  });
+}
+
+/// The slot is looked at on the worker's thread: a request that was submitted meanwhile is found there, and one that
+/// comes later sees the new vector.
+Napi::Value Engine::change_vector(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return promised(env, [&] {
+    EngineCore* engine = &core();
+    const int slot = Argument(info, 0, "slot").number_of(0, 1 << 16);
+    const auto v = std::make_shared<const std::vector<float>>(Argument(info, 1, "v").floats());
+    const auto job = [=, worker = worker_.get(), requests = requests_](const std::atomic<bool>&) -> MakeValue {
+      check(!engine->sampler().uses(slot), "ERR_ARGUMENT", "changeVector: expected no unfinished requests of slot ",
+            slot);
+      post_events(*worker, requests, engine->sampler().end_cancelled());
+      const int version = engine->adapters().set_vector(slot, *v);
+      return [=](Napi::Env js) -> Napi::Value { return Napi::Number::New(js, version); };
+    };
+    return worker_->run(
+        env, info.This().As<Napi::Object>(), {}, [&](Key) { return job; }, true);
   });
 }
 

@@ -34,6 +34,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
   void set_basis(const Napi::CallbackInfo& info);
   Napi::Value set_vector(const Napi::CallbackInfo& info);
   Napi::Value set_vectors(const Napi::CallbackInfo& info);
+  Napi::Value change_vector(const Napi::CallbackInfo& info);
   void submit(const Napi::CallbackInfo& info);
   void cancel(const Napi::CallbackInfo& info);
   Napi::Value forward(const Napi::CallbackInfo& info);

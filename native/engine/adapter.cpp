@@ -65,6 +65,24 @@ void check_finite(std::span<const float> v) {
   }
 }
 
+/// Of each tie group's u numbers of v those from the first to the last that is not zero. Adapters with other
+/// projections beside them have few: all P lie in one basis (lib/adapter/projections.ts), and a term 0 * P changes no
+/// sum.
+struct Range {
+  std::size_t first, last;
+};
+std::vector<Range> used_ranges(std::span<const float> v, std::size_t u) {
+  const auto used = [](float x) { return x != 0; };
+  std::vector<Range> ranges;
+  for (; !v.empty(); v = v.subspan(u)) {
+    const auto group = v.first(u);
+    const auto first = std::find_if(group.begin(), group.end(), used) - group.begin();
+    const auto after = group.rend() - std::find_if(group.rbegin(), group.rend(), used);
+    ranges.push_back({static_cast<std::size_t>(first), static_cast<std::size_t>(after)});
+  }
+  return ranges;
+}
+
 }  // namespace
 
 Adapters::Adapters(Model& model)
@@ -123,14 +141,15 @@ std::vector<std::int32_t> Adapters::set_vectors(int first, std::span<const float
 
 void Adapters::make_r(int slot, std::span<const float> v) {
   const auto u = static_cast<std::size_t>(basis_.u);
+  const std::vector<Range> used = used_ranges(v, u);
   for (std::size_t entry = 0; entry < basis_.modules.size(); ++entry) {
     const BasisModule& module = basis_.modules[entry];
+    const auto group = static_cast<std::size_t>(module.group);
     float* r = r_host_.data() + r_offset(entry) + static_cast<std::size_t>(slot) * square();
     for (std::size_t cell = 0; cell < square(); ++cell) {
       double sum = 0;
-      for (std::size_t i = 0; i < u; ++i) {
-        sum += static_cast<double>(v[static_cast<std::size_t>(module.group) * u + i]) *
-               static_cast<double>(module.p[i * square() + cell]);
+      for (std::size_t i = used[group].first; i < used[group].last; ++i) {
+        sum += static_cast<double>(v[group * u + i]) * static_cast<double>(module.p[i * square() + cell]);
       }
       r[cell] = static_cast<float>(sum);
     }

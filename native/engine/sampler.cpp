@@ -79,7 +79,6 @@ void Sampler::submit(SampleRequest request) {
   check_sample_request(request, state.model.config, state.adapters.slots(), state.pages,
                        !state.token_bytes.offsets.empty());
   auto group = std::make_unique<SampleGroup>();
-  group->version = state.adapters.version(request.slot);
   group->completions.resize(static_cast<std::size_t>(request.num_generations));
   group->request = std::move(request);
   const std::lock_guard lock(state.mutex);
@@ -165,7 +164,10 @@ void Sampler::State::receive(std::vector<SampleEvent>& events) {
   std::set<std::int64_t> ids;
   {
     const std::lock_guard lock(mutex);
-    std::move(inbox.begin(), inbox.end(), std::back_inserter(groups));
+    for (std::unique_ptr<SampleGroup>& group : inbox) {
+      group->version = adapters.version(group->request.slot);
+      groups.push_back(std::move(group));
+    }
     inbox.clear();
     ids = cancelled;
   }

@@ -99,6 +99,7 @@ it.each<[string, string, Call, number, number]>([
 
 it.each<[string, (slot: number) => unknown, number, number]>([
   ["slot", (slot) => engine.setVector(slot, new Float32Array(2)), 0, 2 ** 16],
+  ["slot", (slot) => engine.changeVector(slot, new Float32Array(2)), 0, 2 ** 16],
   ["first", (first) => engine.setVectors(first, new Float32Array(2)), 0, 2 ** 16],
   ["slot", (slot) => engine.gradient(slot), 0, 2 ** 16],
   ["slot", (slot) => engine.version(slot), -1, 2 ** 16],

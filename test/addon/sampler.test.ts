@@ -206,6 +206,32 @@ describe("sampler", () => {
     });
   });
 
+  it("changes vectors of free slots between two steps, and refuses those of slots in use", async () => {
+    await withEngine(addon, model.spec(), async (engine) => {
+      engine.setBasis(randomBasis(engine, 20));
+      const what = request({ id: 7, slot: 0, numGenerations: 30, maxCompletionLength: 300, stream: true });
+      const undisturbed = await sample(engine, what);
+      let steps = 0;
+      const sampling = sample(engine, what, (event) => {
+        if (event.type === "tokens" && event.completion === 0) steps++;
+      });
+      const pass = score(engine, what, undisturbed); // all changes are asked for while it runs
+      const refused = engine.changeVector(0, new Float32Array(2)).catch((error: unknown) => error);
+      const slots = Array.from({ length: 19 }, (_, i) => i + 1);
+      const changes = slots.map((slot) => engine.changeVector(slot, Float32Array.of(slot, 1)));
+      expect(await changes[0]).toBe(1);
+      const before = steps;
+      await Promise.all(changes);
+      expect(steps - before).toBeLessThan(10); // not one for each change
+      expect(await refused).toMatchObject({ message: "changeVector: expected no unfinished requests of slot 0" });
+      await pass;
+      expect(tokensOf(await sampling)).toEqual(tokensOf(undisturbed));
+      const changed = await sample(engine, { ...what, slot: 19 });
+      expect(changed[0]).toMatchObject({ version: 1 });
+      expect(tokensOf(changed)).not.toEqual(tokensOf(undisturbed));
+    });
+  });
+
   it("fails only the request whose logits are not finite, and leaves nothing of it behind", async () => {
     await withEngine(addon, model.spec(), async (engine) => {
       const before = tokensOf(await sample(engine, request({ numGenerations: 4, maxCompletionLength: 100 })));

@@ -1,10 +1,11 @@
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Adapter, Engine } from "../../lib/index.js";
+import { Adapter, Engine, findModel } from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { ROOT } from "./run.js";
 
@@ -18,8 +19,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 /** From a folder of its own: examples write their runs to where they are started. */
-function startExample(name: string, args: readonly string[]) {
-  const program = [
+function program(name: string, args: readonly string[]) {
+  const all = [
     "--import",
     join(ROOT, "node_modules", "tsx", "dist", "esm", "index.mjs"),
     join(ROOT, "examples", name),
@@ -30,7 +31,12 @@ function startExample(name: string, args: readonly string[]) {
     TINYLORA_CACHE: join(folder, "cache"),
     TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json"),
   };
-  return spawnSync(process.execPath, program, { cwd: folder, env, encoding: "utf8" });
+  return { args: all, options: { cwd: folder, env } };
+}
+
+function startExample(name: string, given: readonly string[]) {
+  const { args, options } = program(name, given);
+  return spawnSync(process.execPath, args, { ...options, encoding: "utf8" });
 }
 
 function runExample(name: string, args: readonly string[]): string {
@@ -65,10 +71,113 @@ describe("examples", () => {
     ["use-adapter.ts", [], "expected an adapter, a run folder or a string that begins with tl1-, found nothing"],
     ["use-adapter.ts", ["no-adapter"], "no-adapter: no such adapter: expected a folder with adapter.json"],
     ["use-adapter.ts", ["tl1-x"], "tl1-x"],
+    [
+      "serve-adapters.ts",
+      ["--model", "embedded", "--slots", "none"],
+      "slots: expected a whole number from 1 to 65536, found NaN",
+    ],
   ])("%s %j says in one sentence what is wrong", (name, args, message) => {
     const { status, stderr } = startExample(name, args);
     expect(stderr).toMatch(/^error: .*\n$/);
     expect(stderr).toContain(message);
     expect(status).toBeGreaterThan(0);
+  });
+});
+
+describe("serve-adapters.ts", () => {
+  let server: ChildProcess;
+  let url: string;
+  const adapters: Adapter[] = [];
+  const alone: string[] = [];
+  const max_tokens = 16;
+  const messages = [{ role: "user", content: "Tom has 3 apples and buys 4 more." }] as const;
+
+  beforeAll(async () => {
+    const engine = await Engine.load(findModel("embedded"), { threads: 2 });
+    for (let k = 0; k < 6; k++) {
+      const empty = Adapter.create(engine, { dtype: "bf16" });
+      const adapter = empty.withVector(empty.v.map((_, i) => 0.05 * Math.cos(i + 7 * k)));
+      adapters.push(adapter);
+      await engine.attach(adapter);
+      const [completion] = await engine.generate([messages], { maxCompletionLength: max_tokens, seed: k });
+      alone.push(completion!.text);
+      if (k < 3) await adapter.save(join(folder, "adapters", `number-${k}`));
+    }
+    engine.dispose();
+    const flags = ["--model", "embedded", "--adapters", join(folder, "adapters"), "--slots", "2", "--port", "0"];
+    const { args, options } = program("serve-adapters.ts", flags);
+    server = spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "inherit"] });
+    const [line] = await once(server.stdout!, "data");
+    expect(`${line}`).toMatch(/^3 adapters in 2 slots on http:\S+\n$/);
+    url = /http:\S+/.exec(`${line}`)![0];
+  }, 60_000);
+  afterAll(async () => {
+    server.kill("SIGINT");
+    expect(await once(server, "exit")).toEqual([0, null]);
+  });
+
+  const post = (body: unknown, signal: AbortSignal | null = null) =>
+    fetch(`${url}/chat/completions`, { method: "POST", body: JSON.stringify(body), signal });
+
+  it("answers with each adapter, by name and by string, as the engine alone does", async () => {
+    const models = adapters.map((adapter, k) => (k < 3 ? `number-${k}` : `${adapter}`));
+    const asked = [...models.keys(), ...models.keys(), ...models.keys()];
+    const answers = asked.map(async (k) => {
+      const answer = await post({ model: models[k], messages, max_tokens, seed: k });
+      const { choices, usage } = (await answer.json()) as {
+        choices: { message: { content: string } }[];
+        usage: { completion_tokens: number };
+      };
+      expect(usage.completion_tokens).toBeLessThanOrEqual(max_tokens);
+      return choices[0]!.message.content;
+    });
+    expect(await Promise.all(answers)).toEqual(asked.map((k) => alone[k]));
+    expect(new Set(alone).size).toBeGreaterThan(3);
+  });
+
+  it("streams", async () => {
+    const answer = await post({ model: "number-2", messages, max_tokens, seed: 2, stream: true });
+    expect(answer.headers.get("content-type")).toBe("text/event-stream");
+    const events = (await answer.text()).trimEnd().split("\n\n");
+    expect(events.pop()).toBe("data: [DONE]");
+    const choices = events.map((event) => JSON.parse(event.slice("data: ".length)).choices[0]);
+    expect(choices.map(({ delta }) => delta.content).join("")).toBe(alone[2]);
+    expect(choices.at(-1).finish_reason).toMatch(/^(stop|length)$/);
+  });
+
+  it("goes on when clients hang up", async () => {
+    const hungUp = Array.from({ length: 8 }, async (_, k) => {
+      const client = new AbortController();
+      const answer = await post(
+        { model: `${adapters[k % 6]}`, messages, max_tokens: 200, stream: true },
+        client.signal,
+      );
+      client.abort();
+      return answer.status;
+    });
+    expect(await Promise.all(hungUp)).toEqual(Array(8).fill(200));
+    const answer = await post({ model: `${adapters[5]}`, messages, max_tokens, seed: 5 });
+    expect(await answer.text()).toContain(JSON.stringify(alone[5]));
+  });
+
+  it.each<[string, unknown, number, string]>([
+    ["no object", 3, 400, "body: expected an object in JSON"],
+    ["no messages", { model: "base" }, 400, "messages: expected a list of { role, content }"],
+    ["a message without content", { model: "base", messages: [{ role: "user" }] }, 400, "prompt 0: expected"],
+    ["an unknown field", { model: "base", messages, n: 2 }, 400, "n: expected one of model, messages"],
+    ["no number", { model: "base", messages, max_tokens: "ten" }, 400, 'but received \\"ten\\"'],
+    ["neither true nor false", { model: "base", messages, stream: 1 }, 400, "stream: expected true or false, found 1"],
+    ["no such adapter", { model: "nobody", messages }, 404, "found nobody"],
+    ["a damaged adapter", { model: "tl1-abc", messages }, 400, "the checksum does not match"],
+  ])("refuses %s in one sentence", async (_, body, status, message) => {
+    const answer = await post(body);
+    expect(await answer.text()).toContain(message);
+    expect(answer.status).toBe(status);
+  });
+
+  it("refuses what is not JSON, and other addresses", async () => {
+    const broken = await fetch(`${url}/chat/completions`, { method: "POST", body: "{" });
+    expect([broken.status, await broken.text()]).toEqual([400, expect.stringContaining("in JSON at position 1")]);
+    expect((await fetch(url)).status).toBe(404);
   });
 });

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Adapter, type Completion, Engine } from "../../lib/index.js";
+import { Adapter, type Completion, Engine, type StreamPiece } from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 
 let folder: string;
@@ -108,9 +108,11 @@ describe("generate", () => {
 
   it("streams the text that it would give at once", async () => {
     const [whole] = await engine.generate("one", { maxCompletionLength: 30, temperature: 0 });
-    let text = "";
-    for await (const piece of engine.stream("one", { maxCompletionLength: 30, temperature: 0 })) text += piece.text;
-    expect(text).toBe(whole!.text);
+    const pieces: StreamPiece[] = [];
+    for await (const piece of engine.stream("one", { maxCompletionLength: 30, temperature: 0 })) pieces.push(piece);
+    expect(pieces.map(({ text }) => text).join("")).toBe(whole!.text);
+    expect(pieces.map(({ reason }) => reason).filter(Boolean)).toEqual([whole!.reason]);
+    expect(pieces.at(-1)!.reason).toBe(whole!.reason);
   });
 
   it("does not take a disposed engine's last piece for the end of the text", async () => {

@@ -1,0 +1,142 @@
+/**
+ * One base model in memory answers for any number of adapters: OpenAI's chat completions over HTTP, where `model` is "base",
+ * the name of an adapter in a folder, or an adapter itself, as the string that begins with tl1-.
+ *
+ *   npx tsx examples/serve-adapters.ts [--model MODEL] [--adapters FOLDER] [--slots 256] [--port 8080]
+ *   curl localhost:8080/v1/chat/completions -d '{"model": "base", "messages": [{"role": "user", "content": "Hello!"}]}'
+ */
+import { randomInt, randomUUID } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Adapter, AdapterPool, Engine, findModel, type Message, TinyLoraError } from "tinylora-native";
+
+// What this package and the system throw says in one sentence what was wrong.
+process.on("uncaughtException", (error) => {
+  console.error("code" in error ? `error: ${error.message}` : error);
+  process.exit(1);
+});
+
+const { values: flags } = parseArgs({
+  options: {
+    model: { type: "string" },
+    adapters: { type: "string" },
+    slots: { type: "string", default: "256" },
+    port: { type: "string", default: "8080" },
+  },
+});
+
+const engine = await Engine.load(findModel(flags.model));
+const named = new Map<string, Adapter>();
+for (const name of flags.adapters === undefined ? [] : await readdir(flags.adapters)) {
+  named.set(name, await Adapter.load(join(flags.adapters!, name)));
+}
+
+// Each adapter gets one of the engine's slots when it is asked for, and the one out of use for longest gives its slot up.
+const [first] = named.values();
+const pool = await AdapterPool.open(engine, Number(flags.slots), first);
+
+/** What can be asked for. The library checks the values and says in one sentence what is wrong with one. */
+interface ChatRequest {
+  readonly model: string;
+  readonly messages: readonly Message[];
+  readonly stream?: boolean;
+  readonly max_tokens?: number;
+  readonly temperature?: number;
+  readonly top_p?: number;
+  readonly seed?: number;
+  readonly stop?: string | readonly string[];
+}
+const FIELDS = ["model", "messages", "stream", "max_tokens", "temperature", "top_p", "seed", "stop"];
+const MOST_LETTERS = 1 << 20;
+
+const refusal = (status: number, message: string) => Object.assign(new Error(message), { status });
+
+async function readRequest(request: IncomingMessage): Promise<ChatRequest> {
+  if (request.method !== "POST" || request.url !== "/v1/chat/completions") {
+    throw refusal(404, `expected POST /v1/chat/completions, found ${request.method} ${request.url}`);
+  }
+  let text = "";
+  for await (const chunk of request.setEncoding("utf8")) {
+    text += chunk;
+    if (text.length > MOST_LETTERS) throw refusal(413, `body: expected at most ${MOST_LETTERS} letters`);
+  }
+  const body: unknown = JSON.parse(text);
+  if (typeof body !== "object" || body === null) throw refusal(400, "body: expected an object in JSON");
+  const unknown = Object.keys(body).find((name) => !FIELDS.includes(name));
+  if (unknown !== undefined) throw refusal(400, `${unknown}: expected one of ${FIELDS.join(", ")}`);
+  const chat = body as ChatRequest;
+  if (!Array.isArray(chat.messages)) throw refusal(400, "messages: expected a list of { role, content }");
+  if (typeof (chat.stream ?? false) !== "boolean")
+    throw refusal(400, `stream: expected true or false, found ${chat.stream}`);
+  return chat;
+}
+
+/** Answers with the adapter that `model` names in a slot, or without one. */
+async function answer(chat: ChatRequest, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const { model } = chat;
+  if (model === "base") return complete(chat, "base", response, signal);
+  const adapter = `${model}`.startsWith("tl1-") ? await Adapter.load(model) : named.get(model);
+  if (!adapter) {
+    throw refusal(404, `model: expected base, an adapter's name or a string that begins with tl1-, found ${model}`);
+  }
+  await pool.use(adapter, (slot) => complete(chat, slot, response, signal), { signal });
+}
+
+async function complete(chat: ChatRequest, adapter: number | "base", response: ServerResponse, signal: AbortSignal) {
+  const { model, messages, stream, max_tokens: maxCompletionLength, temperature, top_p: topP, stop } = chat;
+  const seed = chat.seed ?? randomInt(2 ** 47);
+  const stops = typeof stop === "string" ? [stop] : stop;
+  const options = { adapter, maxCompletionLength, temperature, topP, seed, stop: stops, signal };
+  const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model };
+  if (!stream) {
+    const [completion] = await engine.generate([messages], options);
+    const { text, tokens, reason } = completion!;
+    const [prompt_tokens, completion_tokens] = [engine.tokenizer.encodeChat(messages).length, tokens.length];
+    return send(response, 200, {
+      ...head,
+      object: "chat.completion",
+      choices: [{ index: 0, message: { role: "assistant", content: text }, finish_reason: reason }],
+      usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
+    });
+  }
+  for await (const { text, reason } of engine.stream(messages, options)) {
+    if (!response.headersSent) response.writeHead(200, { "content-type": "text/event-stream" });
+    const choice = { index: 0, delta: { content: text }, finish_reason: reason ?? null };
+    response.write(`data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", choices: [choice] })}\n\n`);
+  }
+  response.end("data: [DONE]\n\n");
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
+/** Whose fault an error is: the client's are values, adapters, and conversations that the model's chat template refuses. */
+function statusOf(error: Error): number {
+  if (error instanceof TinyLoraError) return /ARGUMENT|ADAPTER|MODEL|NUMERIC/.test(error.code) ? 400 : 500;
+  if (error instanceof SyntaxError) return 400; // of JSON.parse
+  return "status" in error ? Number(error.status) : 500;
+}
+
+const server = createServer(async (request, response) => {
+  const hungUp = new AbortController();
+  response.once("close", () => hungUp.abort());
+  try {
+    await answer(await readRequest(request), response, hungUp.signal);
+  } catch (error) {
+    if (hungUp.signal.aborted || response.headersSent) return void response.destroy();
+    send(response, statusOf(error as Error), { error: { message: (error as Error).message } });
+  }
+});
+server.listen(Number(flags.port), "localhost", () => {
+  const { port } = server.address() as AddressInfo;
+  console.log(`${named.size} adapters in ${engine.slots} slots on http://localhost:${port}/v1`);
+});
+process.once("SIGINT", () => {
+  server.close();
+  server.closeAllConnections();
+  engine.dispose();
+});
