@@ -1,12 +1,6 @@
 import { availableParallelism } from "node:os";
-import { Adapter } from "./adapter/adapter.js";
-import { buildBasis, matricesBasis } from "./adapter/basis.js";
-import { targetedModules } from "./adapter/modules.js";
-import { Projections } from "./adapter/projections.js";
-import { geometryKey } from "./adapter/spec.js";
-import { cachedSvd } from "./adapter/svd-cache.js";
-import { checkMayAttach } from "./claim.js";
-import { TinyLoraError } from "./error.js";
+import type { Adapter } from "./adapter/adapter.js";
+import { AdapterSlots, type AttachOptions } from "./adapter-slots.js";
 import {
   type GenerateOptions,
   Generation,
@@ -30,7 +24,6 @@ import type {
 import { nativeDevice } from "./native/device.js";
 import { Session } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
-import { show } from "./show.js";
 import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
@@ -63,21 +56,6 @@ const LOAD_OPTION_NAMES = {
   signal: true,
 } satisfies Record<keyof EngineOptions, true>;
 
-export interface PassOptions {
-  /** Modules whose SVD is made, of all of them. What it throws ends the work and is what the call rejects with. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  /** Ends the waiting for other passes at once, and the SVD at the next module: the call rejects with its reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-interface Attached {
-  /** Equal keys have equal bases. */
-  readonly key: string;
-  readonly first: Adapter;
-  readonly basis: AdapterBasis;
-  readonly projections: Projections;
-}
-
 /**
  * A language model in native memory: samples, scores and differentiates. Frees everything on `dispose`.
  *
@@ -92,12 +70,13 @@ export class Engine implements AsyncDisposable {
   /** How weights are kept. */
   readonly dtype: Dtype;
   #session: Session;
-  #attached: Attached | undefined;
+  #slots: AdapterSlots;
 
   private constructor(model: Model, dtype: Dtype, session: Session) {
     this.model = model;
     this.dtype = dtype;
     this.#session = session;
+    this.#slots = new AdapterSlots(this, session);
   }
 
   /**
@@ -144,7 +123,7 @@ export class Engine implements AsyncDisposable {
   }
   /** How many adapters are attached: slots 0 .. slots - 1. */
   get slots(): number {
-    return this.#attached?.basis.slots ?? 0;
+    return this.#slots.count;
   }
   /** Bytes: of the engine's weights, its key/value cache and its activations, and the most that this process has held. */
   memory(): { weights: number; cache: number; activations: number; peakRss: number } {
@@ -156,42 +135,9 @@ export class Engine implements AsyncDisposable {
    * they need is computed once for a model and rank, then kept on disk. Refused while sequences are being sampled, and
    * while a trainer runs on this engine.
    */
-  async attach(adapters: Adapter | readonly Adapter[], options: PassOptions = {}): Promise<void> {
+  async attach(adapters: Adapter | readonly Adapter[], options: AttachOptions = {}): Promise<void> {
     checkOptionNames("attach", options, { onProgress: true, signal: true });
-    checkMayAttach(this);
-    const list = Array.isArray(adapters) ? (adapters as readonly Adapter[]) : [adapters as Adapter];
-    const first = list[0];
-    if (!first) throw new TinyLoraError("ERR_ARGUMENT", "attach: expected at least one adapter");
-    for (const adapter of list) {
-      checkAdapter("attach", adapter, this);
-      if (list.length > 1 && !sharesBasis(adapter, first)) {
-        throw new TinyLoraError(
-          "ERR_ADAPTER",
-          "attach: adapters that are used side by side must differ in v and projection only",
-        );
-      }
-    }
-    const projections = new Projections(list.map(({ spec }) => spec));
-    const key = first.matrices
-      ? "own matrices"
-      : JSON.stringify(list.map(({ spec }) => [geometryKey(spec), spec.projection]));
-    const isAttached = () => this.#attached?.key === key && !first.matrices;
-    for (let done = false; !done; ) {
-      const basis = isAttached() ? undefined : await this.#buildBasis(first, projections, list.length, options);
-      await this.#session.between(() => {
-        checkMayAttach(this);
-        if (basis) {
-          this.#session.setBasis(basis);
-          this.#attached = { key, first, basis, projections };
-        }
-        if (!basis && !isAttached()) return; // another call came between
-        this.setVectors(
-          0,
-          list.map(({ v }) => v),
-        );
-        done = true;
-      }, options.signal);
-    }
+    return this.#slots.attach(Array.isArray(adapters) ? adapters : [adapters as Adapter], options);
   }
 
   /**
@@ -204,24 +150,12 @@ export class Engine implements AsyncDisposable {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
     checkOptionNames("replace", options, { signal: true });
-    checkAdapter("replace", adapter, this);
-    const vector = () => {
-      checkMayAttach(this, "replace");
-      const { first, projections } = this.#adapters(slot);
-      if (!sharesBasis(adapter, first) || !projections.has(slot, adapter.spec)) {
-        throw new TinyLoraError(
-          "ERR_ADAPTER",
-          `replace: expected an adapter that differs from the one in slot ${slot} in v only`,
-        );
-      }
-      return projections.widen(slot, adapter.v);
-    };
-    await this.#session.changeVector(slot, vector, options.signal);
+    return this.#slots.replace(slot, adapter, options.signal);
   }
 
   /** A, B, P and tie groups of an attached adapter: `adapter.save(folder, engine.basis())` writes them too. */
   basis(slot = 0): { modules: readonly LinearModule[]; basis: AdapterBasis } {
-    const { basis, projections } = this.#adapters(slot);
+    const { basis, projections } = this.#slots.at(slot);
     return { modules: this.modules, basis: projections.basisOf(slot, basis) };
   }
 
@@ -250,22 +184,11 @@ export class Engine implements AsyncDisposable {
 
   /** v of one slot, [groups * u]. Returns the slot's new version. */
   setVector(slot: number, v: Float32Array): number {
-    return this.#session.setVector(slot, this.#adapters(slot).projections.widen(slot, v));
+    return this.#session.setVector(slot, this.#slots.at(slot).projections.widen(slot, v));
   }
   /** Vectors of slots first, first + 1, ..., in one go. Returns the slots' new versions. */
   setVectors(first: number, vectors: readonly Float32Array[]): Int32Array {
-    const { basis, projections } = this.#adapters(first);
-    const size = basis.groups * basis.u;
-    const all = new Float32Array(vectors.length * size);
-    for (const [i, v] of vectors.entries()) {
-      const wide = projections.widen(first + i, v);
-      if (wide.length !== size) {
-        const expected = size / projections.specs.length;
-        throw new TinyLoraError("ERR_ADAPTER", `v: expected ${expected} numbers, found ${v.length}`);
-      }
-      all.set(wide, i * size);
-    }
-    return this.#session.setVectors(first, all);
+    return this.#slots.setVectors(first, vectors);
   }
   /** Queues one prompt; events come as it is sampled. Returns what ends its unfinished completions as "aborted". */
   submit(request: Omit<SampleRequest, "id">, onEvent: (event: SampleEvent) => void): () => void {
@@ -289,12 +212,12 @@ export class Engine implements AsyncDisposable {
     slot: number,
     signal?: AbortSignal,
   ): Promise<Float64Array> {
-    const { projections } = this.#adapters(slot);
+    const { projections } = this.#slots.at(slot);
     return projections.narrow(slot, await this.#session.backwardParts(dLogprobs, parts, signal));
   }
   /** d(loss)/dv of one slot, [groups * u]. */
   gradient(slot: number): Float64Array {
-    return this.#adapters(slot).projections.narrow(slot, this.#session.gradient(slot));
+    return this.#slots.at(slot).projections.narrow(slot, this.#session.gradient(slot));
   }
   zeroGradients(): void {
     this.#session.zeroGradients();
@@ -319,39 +242,4 @@ export class Engine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }
-
-  #adapters(slot: number): Attached {
-    if (!this.#attached)
-      throw new TinyLoraError("ERR_ADAPTER", "adapter slot: expected an attached adapter, found none");
-    if (Number.isInteger(slot) && slot >= 0 && slot < this.slots) return this.#attached;
-    throw new TinyLoraError("ERR_ARGUMENT", `adapter slot: expected 0 to ${this.slots - 1}, found ${slot}`);
-  }
-
-  async #buildBasis(
-    first: Adapter,
-    projections: Projections,
-    slots: number,
-    options: PassOptions,
-  ): Promise<AdapterBasis> {
-    const { spec, matrices } = first;
-    if (matrices) return matricesBasis(spec, this.modules, matrices, slots);
-    const adapted = targetedModules(this.modules, spec.targetModules);
-    const factors = await cachedSvd(this.#session, spec.r, adapted, options);
-    return buildBasis(projections.specs, this.modules, factors, slots);
-  }
-}
-
-function checkAdapter(call: string, adapter: Adapter, engine: Engine): void {
-  if (!(adapter instanceof Adapter)) {
-    throw new TinyLoraError("ERR_ARGUMENT", `${call}: expected what Adapter.load gives, found ${show(adapter)}`);
-  }
-  adapter.checkBase(engine);
-}
-
-/** Whether two adapters can be used side by side. Where they brought their matrices, those of one serve both. */
-function sharesBasis(a: Adapter, b: Adapter): boolean {
-  if (geometryKey(a.spec) !== geometryKey(b.spec)) return false;
-  if (a.trainsMatrices) return a.matrices === b.matrices;
-  if (!a.matrices && !b.matrices) return true;
-  return Boolean(a.matrices) === Boolean(b.matrices) && new Projections([a.spec, b.spec]).specs.length === 1;
 }

@@ -16,6 +16,7 @@ export {
 export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
 export { AdapterPool } from "./adapter-pool.js";
+export type { AttachOptions } from "./adapter-slots.js";
 export { adapterOptions, optionsOf } from "./config/adapter-options.js";
 export { readConfigFile, resolveConfig } from "./config/config.js";
 export { EMBEDDED } from "./config/embedded.js";
@@ -41,7 +42,7 @@ export { type Dataset, type DatasetOptions, loadDataset } from "./data/load.js";
 export { type Purpose, randomUniform } from "./data/philox.js";
 export type { PromptStyle } from "./data/prompt.js";
 export { heldOut } from "./data/split.js";
-export { Engine, type EngineOptions, type PassOptions } from "./engine.js";
+export { Engine, type EngineOptions } from "./engine.js";
 export { TinyLoraError } from "./error.js";
 export type { Breakdown, BreakdownRow } from "./eval/breakdown.js";
 export {

@@ -307,7 +307,7 @@ describe("a trainer", () => {
       const trainer = new GrpoTrainer({
         engine: embedded,
         adapter: Adapter.create(embedded),
-        rewards: { none: (_, problem) => (asked.push(problem.id), 0) },
+        rewards: { asks: (_, problem) => Number(asked.push(problem.id) > 0) },
         config: { max_steps: 1, num_prompts: 1, num_generations: 2, max_completion_length: 8, eval_steps: 0 },
       });
       await trainer.train();
