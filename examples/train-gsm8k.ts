@@ -50,6 +50,7 @@ const trainer = new GrpoTrainer({
     data: "gsm8k",
     num_prompts: 8,
     num_generations: 8,
+    shots: 2,
     max_completion_length: 192,
     learning_rate: 2e-3,
     max_steps: steps,
@@ -61,9 +62,9 @@ const { adapter: trained } = await trainer.train({
 });
 console.log(`the adapter, to paste anywhere: ${trained}`);
 
-// The trained vector is in slot 0; slot -1 is the base model. Both answer the same held-out problems.
+// The trained vector is in slot 0; slot -1 is the base model. Both answer the same held-out problems, asked as in training.
 const problems = (await loadDataset("gsm8k")).test.slice(0, 100);
-const options = { prompt_style: "chat", shots: 0, system: null, suffix: null, max_completion_length: 192 } as const;
+const options = { prompt_style: "chat", shots: 2, system: null, suffix: null, max_completion_length: 192 } as const;
 for (const slot of [-1, 0]) {
   const { lenient, seconds } = await evaluate(engine, problems, { ...greedy, ...options, stop: [], slot });
   console.log(`${slot < 0 ? "base model" : "13 numbers"}: ${(100 * lenient).toFixed(1)} % in ${seconds.toFixed(0)} s`);

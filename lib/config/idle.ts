@@ -24,6 +24,11 @@ const RULES: readonly Rule[] = [
   { keys: ["v_rounding"], by: "v_dtype", idle: ({ v_dtype }) => v_dtype === "fp32" },
   { keys: ["sigma"], by: "estimator", idle: ({ estimator }) => estimator !== "evolution_strategies" },
   { keys: LOSS, by: "estimator", idle: ({ estimator }) => estimator === "evolution_strategies" },
+  {
+    keys: ["scale_rewards"],
+    by: "multi_objective_aggregation",
+    idle: (config) => config.multi_objective_aggregation === "normalize_then_sum",
+  },
   { keys: CLIP, by: "loss_type", idle: ({ loss_type }) => loss_type === "sapo" },
   { keys: ["delta"], by: "loss_type", idle: ({ loss_type }) => loss_type === "cispo" },
   { keys: SAPO, by: "loss_type", idle: ({ loss_type }) => loss_type !== "sapo" },

@@ -1,6 +1,6 @@
 import { TinyLoraError } from "../error.js";
 import { type Field, fields } from "./fields.js";
-import { sections, type TrainConfig, type TrainOptions } from "./schema.js";
+import { sections, type TrainConfig, type TrainOptions, withEmbedded } from "./schema.js";
 
 /** How a run learns: from rewards, or from worked answers. */
 export const METHODS = ["grpo", "sft"] as const;
@@ -36,7 +36,9 @@ const SFT_FIELDS: Partial<Record<keyof SftOptions, Partial<Pick<Field, "descript
       "column of the worked answer, where a row has no completion, solution or rationale; a worked answer ends with the answer",
   },
   num_prompts: { description: "worked answers in a step" },
-  max_completion_length: { description: "how many tokens a completion has at most, when the model is evaluated" },
+  max_completion_length: {
+    description: `how many tokens a completion has at most, when the model is evaluated; ${withEmbedded("max_completion_length")}`,
+  },
   stop: { description: "texts that end a completion, besides the model's stop tokens, when the model is evaluated" },
   optim: { description: "optimiser", choices: ["adamw", "sgd"] },
   max_grad_norm: { description: "a gradient with a larger norm is scaled down to this one; 0 means never" },

@@ -24,7 +24,8 @@ const positive = z.number().positive();
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
 const name = z.string().min(1);
-const withEmbedded = (key: keyof typeof EMBEDDED_DEFAULTS) => `with model ${EMBEDDED} ${EMBEDDED_DEFAULTS[key]}`;
+/** What `--help` says of an option's other default. */
+export const withEmbedded = (key: keyof typeof EMBEDDED_DEFAULTS) => `with model ${EMBEDDED} ${EMBEDDED_DEFAULTS[key]}`;
 const optional = <T extends z.ZodType>(type: T) => type.nullable().default(null);
 
 export const sections = {
@@ -84,7 +85,7 @@ export const sections = {
       .min(0)
       .max(8)
       .default(2)
-      .describe(`worked examples before each problem; ${withEmbedded("shots")}`),
+      .describe(`worked examples before each problem, this package's own; ${withEmbedded("shots")}`),
     system: optional(z.string()).describe("system message (chat) or first paragraph (text)"),
     suffix: optional(z.string()).describe("instruction after each problem"),
   },

@@ -21,6 +21,8 @@ export interface Dataset {
   readonly name: string;
   readonly train: readonly Example[];
   readonly test: readonly Example[];
+  /** Whether the source has no split of its own, and {@link heldOut} chose what is in `test`. */
+  readonly cut?: boolean;
   /** What was wrong with the rows that `skip_bad` left out. */
   readonly skipped?: readonly string[];
 }
@@ -42,8 +44,8 @@ export async function loadDataset(source: string, options: DatasetOptions = {}):
   options.signal?.throwIfAborted();
   const skipped: string[] = [];
   const onBroken: OnBroken = options.skip_bad ? (error) => void skipped.push(error.message) : stop;
-  const { train, test } = await load(source, new Reader(options, onBroken), options);
-  if (train.length + test.length > 0) return { name: source, train, test, skipped };
+  const parts = await load(source, new Reader(options, onBroken), options);
+  if (parts.train.length + parts.test.length > 0) return { name: source, ...parts, skipped };
   const bad = skipped.length > 0 ? `${skipped.length} broken rows and no other: ${skipped[0]}` : "none";
   throw new TinyLoraError("ERR_DATA", `${source}: expected problems, found ${bad}`);
 }
@@ -60,7 +62,7 @@ export function isOnHub(source: string): boolean {
   return spec.hub !== undefined && !findFile(spec.files.train) && !findFile(spec.files.test);
 }
 
-type Parts = Record<Split, Example[]>;
+type Parts = Record<Split, Example[]> & { readonly cut?: boolean };
 
 async function load(source: string, reader: Reader, options: DatasetOptions): Promise<Parts> {
   if (source === EMBEDDED) return cut(await reader.read(source, [join(embeddedFolder(), "problems.jsonl")]));
@@ -163,7 +165,7 @@ class Reader {
 
 function cut(examples: Example[]): Parts {
   const held = examples.map((example) => heldOut(example.question));
-  return { train: examples.filter((_, i) => !held[i]), test: examples.filter((_, i) => held[i]) };
+  return { train: examples.filter((_, i) => !held[i]), test: examples.filter((_, i) => held[i]), cut: true };
 }
 
 /** A file of the data folder, under its own extension or another. */

@@ -123,7 +123,7 @@ export class ModelTokenizer {
     if (!this.#template) {
       throw new TinyLoraError(
         "ERR_MODEL",
-        `${this.#place}: the model has no chat template: expected a plain text as prompt`,
+        `${this.#place}: the model has no chat template: expected a plain text as prompt (prompt_style text; generate --text)`,
       );
     }
     return this.#template.render(messages, options);

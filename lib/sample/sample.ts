@@ -114,7 +114,7 @@ export function encodePrompt(
       "ERR_DATA",
       tokens.length >= context
         ? `${id}: ${found} fill the model's context of ${context}: give fewer shots, or leave the problem out (skip_bad)`
-        : `${id}: ${found} and ${maxCompletionLength} of the completion exceed the model's context of ${context}: lower max_completion_length`,
+        : `${id}: ${found} and ${maxCompletionLength} of the completion exceed the model's context of ${context}: lower max_completion_length, or give fewer shots`,
     );
   }
   return tokens;

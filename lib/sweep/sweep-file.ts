@@ -43,7 +43,7 @@ export interface SweepPlan {
   readonly members: readonly Member[];
 }
 
-/** Reads a sweep and checks every member of it. `changes` come over its base. ERR_CONFIG names file and key. */
+/** Reads a sweep and checks every member of it. `changes` come over its base. ERR_CONFIG names file and key, also of a change that the grid covers. */
 export async function planSweep(sweep: string | SweepSpec, changes: Settings = {}): Promise<SweepPlan> {
   const source = typeof sweep === "string" ? sweep : "sweep";
   const spec = parseSpec(typeof sweep === "string" ? await readConfigFile(sweep) : sweep, source);
@@ -52,6 +52,11 @@ export async function planSweep(sweep: string | SweepSpec, changes: Settings = {
   const grid = expandGrid(spec.grid, source);
   if (grid.some((settings) => "seed" in settings)) {
     throw new TinyLoraError("ERR_CONFIG", `${source}: grid: seed: expected the seeds in \`seeds\``);
+  }
+  const covered = Object.keys(changes).filter((key) => grid.every((settings) => key in settings));
+  if (covered.length > 0) {
+    const names = covered.join(", ");
+    throw new TinyLoraError("ERR_CONFIG", `${source}: ${names}: no effect, since grid gives every member its own`);
   }
   const runs = grid.flatMap((settings) =>
     (spec.seeds ?? [undefined]).map((seed) => ({

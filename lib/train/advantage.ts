@@ -60,9 +60,11 @@ function normaliseEach(
       weights,
     ),
   );
-  if (allEqual(sums)) return sums.map(() => 0);
   const [center, std] = [mean(sums), standardDeviation(sums)];
-  return sums.map((sum) => (sum - center) / (std + 1e-4));
+  // Every group's mean is 0, but for rounding: where its sums are equal, so is each of them.
+  return groupsOf(sums, groupSize).flatMap((group) =>
+    allEqual(group) ? group.map(() => 0) : group.map((sum) => (sum - center) / (std + 1e-4)),
+  );
 }
 
 /** NaN when no reward applies. */

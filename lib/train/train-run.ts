@@ -1,5 +1,5 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
-
+import { resolve } from "node:path";
 import { claim } from "../claim.js";
 import { resolveConfig } from "../config/config.js";
 import { differences } from "../config/described.js";
@@ -65,10 +65,12 @@ export async function trainingData(
     throw new TinyLoraError("ERR_DATA", `data: ${data.name} has no problems for training, only for evaluation`);
   }
   if (config.eval_data === null || options.data) return data;
-  const { train, test } = await load(config.eval_data, evalColumns(config), (problem) =>
+  const { train, test, cut } = await load(config.eval_data, evalColumns(config), (problem) =>
     checkAnswer(problem, "eval_answer_column"),
   );
-  const heldOut = test.length > 0 ? test : train;
+  // One's own problems are evaluated all of them, unless the run trains on some; a named set's are the part that others report.
+  const whole = cut && !isNamed(config.eval_data) && resolve(config.eval_data) !== resolve(config.data);
+  const heldOut = whole ? [...train, ...test] : test.length > 0 ? test : train;
   if (heldOut.length === 0) throw new TinyLoraError("ERR_DATA", `eval_data: ${config.eval_data} has no whole problems`);
   return { ...data, test: heldOut };
 }
@@ -126,6 +128,8 @@ async function claimedRun<T extends Trained>(
     );
   }
   try {
+    if (config.eval_steps > 0 && data.test.length === 0)
+      callbacks.onWarning?.(`eval_steps: nothing is evaluated, since ${data.name} has no held-out problems`);
     const heldOut = config.eval_steps > 0 ? await evaluableProblems(policy, data.test, config, callbacks) : data.test;
     const result = await runSteps({ policy, trainable, config, heldOut, step }, run, callbacks);
     return result as TrainResult<T>; // a trainable gives back the kind that it was made of

@@ -1,6 +1,8 @@
 """Log-probabilities that transformers and PEFT give with an exported adapter: ids as a JSON list in, a JSON list out.
 
-    python test/golden/make/peft_check.py test/golden/models/qwen2 exported < ids.json
+    python -P test/golden/make/peft_check.py test/golden/models/qwen2 exported < ids.json
+
+-P, since peft.py beside this file is not the package.
 """
 
 import json

@@ -97,6 +97,10 @@ describe("resolveConfig", () => {
       [{ ...evolution, epsilon: 0.1 }, "epsilon: expected 0.2, since estimator is evolution_strategies: it"],
       [{ loss_type: "sapo", epsilon_high: 0.3 }, "epsilon_high: expected nothing, since loss_type is sapo: it"],
       [{ loss_type: "cispo", epsilon_high: 5, delta: 9 }, "delta: expected nothing, since loss_type is cispo: it"],
+      [
+        { multi_objective_aggregation: "normalize_then_sum", scale_rewards: "none" },
+        "scale_rewards: expected group, since multi_objective_aggregation is normalize_then_sum: it",
+      ],
       [{ sapo_temperature_pos: 2 }, "sapo_temperature_pos: expected 1, since loss_type is dapo: it"],
       [{ use_bias_correction_kl: false }, "use_bias_correction_kl: expected true, since beta is 0: it"],
       [{ sigma: 0.1 }, "sigma: expected nothing, since estimator is policy_gradient: it"],

@@ -51,6 +51,13 @@ grid:
     ]);
   });
 
+  it("refuses flags that would change no member", async () => {
+    const file = await sweepFile("grid: { model: [here, there], u: [1, 2] }\n");
+    await expect(planSweep(file, { model: "elsewhere" })).rejects.toThrow(
+      /sweep\.yaml: model: no effect, since grid gives every member its own$/,
+    );
+  });
+
   it("runs other members for another TINYLORA_MODEL, under what it names itself", async () => {
     const names = async (base: Settings) => (await planSweep({ base, grid: { u: 1 } })).members.map(({ name }) => name);
     const shared = await names({});

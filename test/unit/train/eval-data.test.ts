@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
+import { loadDataset } from "../../../lib/data/load.js";
 import { trainingData } from "../../../lib/train/train-run.js";
 
 let folder: string;
@@ -53,6 +54,34 @@ describe("the columns of eval_data", () => {
     await expect(heldOut({ ...data, ...options })).rejects.toThrow(
       /no-answers\.jsonl\/1: expected an answer .*: eval_answer_column names another column/,
     );
+  });
+});
+
+describe("the problems of eval_data", () => {
+  const tasks = async (options: TrainOptions) => (await heldOut(options)).map(([question]) => question).sort();
+  const rows = (from: number) => Array.from({ length: 20 }, (_, i) => `task ${from + i}?`);
+
+  it("are all of another file's", async () => {
+    await writeFile(
+      other,
+      `task,result\n${rows(100)
+        .map((task) => `${task},1\n`)
+        .join("")}`,
+    );
+    expect(await tasks({ eval_data: other })).toEqual(rows(100).sort());
+  });
+
+  it("are held out where the file is the one that is trained on", async () => {
+    const { train } = await trainingData({}, resolveConfig({ data: own, ...columns }), {});
+    const questions = await tasks({ eval_data: own });
+    expect([...questions, ...train.map(({ question }) => question)].sort()).toEqual(rows(0).sort());
+    expect(train.length).toBeGreaterThan(0);
+    expect(questions).toEqual(await tasks({}));
+  });
+
+  it("are the part of a named set that is for testing", async () => {
+    const { test } = await loadDataset("embedded");
+    expect(await tasks({ eval_data: "embedded" })).toEqual(test.map(({ question }) => question).sort());
   });
 });
 

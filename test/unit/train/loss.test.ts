@@ -87,6 +87,14 @@ describe("advantages against TRL", () => {
     const { advantages } = advantagesOf(scores, [1], 8, options);
     expect(advantages.slice(0, 8)).toEqual(Array(8).fill(0));
   });
+
+  it("is exactly zero there beside groups that are normalised by themselves, whose mean over the batch is rounded", () => {
+    const options = { scale_rewards: "group", multi_objective_aggregation: "normalize_then_sum" } as const;
+    const others = Array.from({ length: 8 }, (_, i) => [Math.sin(i), Math.cos(3 * i)]);
+    const { advantages } = advantagesOf([...Array(4).fill([1, 0.3]), ...others], [1, 0.2], 4, options);
+    expect(advantages.slice(0, 4)).toEqual([0, 0, 0, 0]);
+    expect(advantages.slice(4)).not.toContain(0);
+  });
 });
 
 const logprob = fc.double({ min: -6, max: 0, noNaN: true });
