@@ -60,7 +60,8 @@ function tensorOf(source: TensorSource, trained: TrainedNumbers, dtype: Dtype): 
   const written = own ? kept : (PLAIN[type] ?? kept);
   const data = async () => {
     if (!own && type in PLAIN && permutedHeads === undefined) return readTensorBytes(source);
-    return encodeVector(roundVector(await (own?.() ?? readTensor(source)), written), written);
+    const numbers = await (own?.() ?? readTensor(source));
+    return encodeVector(written === "fp32" ? numbers : roundVector(numbers, written), written);
   };
   return { dtype: NAMES[written], shape, data };
 }
