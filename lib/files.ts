@@ -68,6 +68,20 @@ export function readingIfThere<T>(path: string, read: () => Promise<T>, missing:
   );
 }
 
+/** Node reads less than 2^31 bytes at once. */
+const LONGEST_READ = 2 ** 30;
+
+/** Bytes of an open file, however many. ERR_FILE where it ends before; `path` is for messages. */
+export async function readBytesAt(file: FileHandle, path: string, offset: number, bytes: number): Promise<Uint8Array> {
+  const data = new Uint8Array(bytes);
+  for (let done = 0; done < bytes; ) {
+    const { bytesRead } = await file.read(data, done, Math.min(bytes - done, LONGEST_READ), offset + done);
+    if (bytesRead === 0) throw new TinyLoraError("ERR_FILE", `${path}: ends before byte ${offset + bytes}`);
+    done += bytesRead;
+  }
+  return data;
+}
+
 /** Whether the system says that there is no such file or folder. */
 export function isMissing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
@@ -78,10 +92,15 @@ async function refusable<T>(what: string, access: () => Promise<T>): Promise<T> 
   try {
     return await access();
   } catch (cause) {
-    if (!(cause instanceof Error && "syscall" in cause)) throw cause;
+    if (!isRefusal(cause)) throw cause;
     const [reason] = cause.message.split(","); // "ENOSPC: no space left on device, write"
     throw new TinyLoraError("ERR_FILE", `${what} (${reason})`, { cause });
   }
+}
+
+/** Whether the system refused: a full disk, no right, a broken disk. */
+export function isRefusal(error: unknown): error is Error {
+  return error instanceof Error && "syscall" in error;
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -104,7 +104,7 @@ function fullTable(model: ModelDescription, { target_modules, dtype }: TrainConf
 
 function fullText({ tensors, trained, bytes, dtype }: ReturnType<typeof fullTable>): string {
   return `Full fine-tuning
-  ${grouped(trained)} trained numbers in ${tensors} tensors, ${grouped(bytes)} bytes when saved (matrices in ${dtype}, gains and biases in fp32); ${grouped(16 * trained)} bytes of masters, gradients and moments while training
+  ${grouped(trained)} trained numbers in ${tensors} tensors, ${grouped(bytes)} bytes when saved (matrices in ${dtype}, gains and biases in fp32); ${grouped(16 * trained)} bytes of masters, gradients and moments while training, and ${grouped(12 * trained)} on the host to take a step back
 `;
 }
 

@@ -1,7 +1,7 @@
 import type { Model } from "../model/open.js";
 import type { Dtype, ModuleType } from "../native/addon.js";
 import { isExtraTensor } from "./extra-tensors.js";
-import { saveModel } from "./save-model.js";
+import { saveModel, type TrainedNumbers } from "./save-model.js";
 
 /** Numbers of trained weights by Hugging Face's names. */
 export type NamedWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
@@ -50,7 +50,12 @@ export class FullWeights {
   /** Writes a Hugging Face folder: trained matrices in the engine's dtype, gains and biases in fp32, the rest as it was. */
   save(folder: string): Promise<void> {
     const trained = [...(this.#weights ?? [])].map(([name, { values }]) => [name, () => values] as const);
-    return saveModel(folder, this.#base.model, new Map(trained), this.#base.dtype);
+    return this.saveNumbers(folder, new Map(trained));
+  }
+
+  /** The same of weights that lie elsewhere: each is asked for when its turn comes. */
+  saveNumbers(folder: string, trained: TrainedNumbers): Promise<void> {
+    return saveModel(folder, this.#base.model, trained, this.#base.dtype);
   }
 
   toString(): string {

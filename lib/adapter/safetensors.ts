@@ -1,6 +1,5 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
 import { isObject } from "../is-object.js";
 
 /** The small safetensors files of this package: fp32 (and v's 2-byte types), read and written whole. */
@@ -33,34 +32,8 @@ export function encodeSafetensors(tensors: SmallTensors, metadata: Record<string
   return Buffer.concat([header, ...[...tensors.values()].map(({ data }) => data)]);
 }
 
-/** A tensor of a file too large to be made whole: its numbers are asked for when their turn comes. */
-export interface LargeTensor extends Omit<SmallTensor, "data"> {
-  data(): Promise<Uint8Array>;
-}
-
-/** The same file, tensor by tensor. */
-export async function writeSafetensors(
-  path: string,
-  tensors: ReadonlyMap<string, LargeTensor>,
-  metadata: Record<string, string> = {},
-): Promise<void> {
-  await writeFileAtomic(path, async (file) => {
-    const hash = createHash("sha256");
-    const header = (sha256: string) => encodeHeader(tensors, { ...metadata, sha256 });
-    await file.writeFile(header("0".repeat(64)));
-    for (const [name, tensor] of tensors) {
-      const data = await tensor.data();
-      if (data.length !== bytesOf(tensor))
-        throw new TinyLoraError("ERR_FILE", `${name}: expected ${bytesOf(tensor)} bytes, found ${data.length}`);
-      hash.update(data);
-      await file.writeFile(data);
-    }
-    const final = header(hash.digest("hex"));
-    await file.write(final, 0, final.length, 0);
-  });
-}
-
-function encodeHeader(
+/** What comes before the bytes of the tensors. */
+export function encodeHeader(
   tensors: ReadonlyMap<string, Omit<SmallTensor, "data">>,
   metadata: Record<string, string>,
 ): Buffer {
@@ -78,7 +51,7 @@ function encodeHeader(
   return header;
 }
 
-function bytesOf({ dtype, shape }: Omit<SmallTensor, "data">): number {
+export function bytesOf({ dtype, shape }: Omit<SmallTensor, "data">): number {
   return shape.reduce((product, size) => product * size, BYTES[dtype]);
 }
 
@@ -87,37 +60,68 @@ export function decodeSafetensors(
   bytes: Uint8Array,
   file: string,
 ): { tensors: SmallTensors; metadata: Record<string, string> } {
-  const damaged = (what: string) => new TinyLoraError("ERR_FILE", `${file}: ${what}`);
-  if (bytes.length < 8) throw damaged(`expected a safetensors file, found ${bytes.length} bytes`);
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const length = Number(view.readBigUInt64LE(0));
-  if (length > Math.min(LONGEST_HEADER, bytes.length - 8)) {
-    throw damaged(`expected a safetensors header within the file's ${bytes.length} bytes, found a length of ${length}`);
-  }
-  const header = parseHeader(view.toString("utf8", 8, 8 + length));
-  if (!header) throw damaged("the safetensors header is not a JSON object of tensors");
-  const { __metadata__: metadata = {}, ...entries } = header;
-  const body = bytes.subarray(8 + length);
+  const start = 8 + headerLength(bytes.subarray(0, 8), bytes.length, file);
+  const { places, metadata } = decodeHeader(bytes.subarray(8, start), bytes.length - start, file);
   const tensors: SmallTensors = new Map();
   const hash = createHash("sha256");
+  for (const [name, { dtype, shape, offset }] of places) {
+    const data = bytes.subarray(start + offset, start + offset + bytesOf({ dtype, shape }));
+    hash.update(data);
+    tensors.set(name, { dtype, shape, data });
+  }
+  checkHash(hash, metadata, file);
+  return { tensors, metadata };
+}
+
+/** Bytes of the header behind the file's first eight, of a file of `size` bytes. */
+export function headerLength(first: Uint8Array, size: number, file: string): number {
+  if (size < 8) throw damaged(file, `expected a safetensors file, found ${size} bytes`);
+  const length = Number(Buffer.from(first.buffer, first.byteOffset, first.byteLength).readBigUInt64LE(0));
+  if (length > Math.min(LONGEST_HEADER, size - 8)) {
+    throw damaged(file, `expected a safetensors header within the file's ${size} bytes, found a length of ${length}`);
+  }
+  return length;
+}
+
+/** A tensor of a file; `offset` is that of its bytes behind the header. */
+export interface Place extends Omit<SmallTensor, "data"> {
+  readonly offset: number;
+}
+
+/** `size`: bytes behind the header, which the tensors cover one after another. */
+export function decodeHeader(
+  json: Uint8Array,
+  size: number,
+  file: string,
+): { places: Map<string, Place>; metadata: Record<string, string> } {
+  const header = parseHeader(Buffer.from(json.buffer, json.byteOffset, json.byteLength).toString("utf8"));
+  if (!header) throw damaged(file, "the safetensors header is not a JSON object of tensors");
+  const { __metadata__: metadata = {}, ...entries } = header;
+  const places = new Map<string, Place>();
   let next = 0;
   for (const [name, entry] of Object.entries(entries)) {
     const { dtype, shape, start, end } = parseEntry(entry) ?? {};
-    if (!dtype || !shape || start !== next || end === undefined || end > body.length) {
-      throw damaged(`tensor ${name}: expected a known dtype and bytes that follow the tensor before it`);
+    if (!dtype || !shape || start !== next || end === undefined || end > size) {
+      throw damaged(file, `tensor ${name}: expected a known dtype and bytes that follow the tensor before it`);
     }
     const expected = bytesOf({ dtype, shape });
-    if (end - start !== expected) throw damaged(`tensor ${name}: expected ${expected} bytes, found ${end - start}`);
-    const data = body.subarray(start, end);
-    hash.update(data);
-    tensors.set(name, { dtype, shape, data });
+    if (end - start !== expected)
+      throw damaged(file, `tensor ${name}: expected ${expected} bytes, found ${end - start}`);
+    places.set(name, { dtype, shape, offset: start });
     next = end;
   }
-  if (next !== body.length) throw damaged(`expected ${next} bytes of tensors, found ${body.length}`);
-  const found = hash.digest("hex");
-  if ((metadata as Record<string, string>).sha256 !== found)
-    throw damaged("the checksum does not match: the file was damaged or edited");
-  return { tensors, metadata: metadata as Record<string, string> };
+  if (next !== size) throw damaged(file, `expected ${next} bytes of tensors, found ${size}`);
+  return { places, metadata: metadata as Record<string, string> };
+}
+
+/** `hash`: of the bytes of all tensors. */
+export function checkHash(hash: Hash, metadata: Record<string, string>, file: string): void {
+  if (metadata.sha256 !== hash.digest("hex"))
+    throw damaged(file, "the checksum does not match: the file was damaged or edited");
+}
+
+function damaged(file: string, what: string): TinyLoraError {
+  return new TinyLoraError("ERR_FILE", `${file}: ${what}`);
 }
 
 function parseHeader(text: string): Record<string, unknown> | undefined {

@@ -1,13 +1,12 @@
 /** A trained model as a Hugging Face folder: the base model's files, with other numbers in the weights that were trained. */
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { TinyLoraError } from "../error.js";
-import { makeFolder, reading, writeFileAtomic, writing } from "../files.js";
+import { makeFolder, readBytesAt, reading, writeFileAtomic, writing } from "../files.js";
 import type { Model } from "../model/open.js";
 import type { Dtype, TensorSource } from "../native/addon.js";
 import { readTensor } from "../native/session.js";
 import { isExtraTensor } from "./extra-tensors.js";
-import { type LargeTensor, writeSafetensors } from "./safetensors.js";
+import { type LargeTensor, writeSafetensors } from "./large-safetensors.js";
 import { encodeVector, roundVector } from "./vector-dtype.js";
 
 /** Numbers of the weights that were trained, by name, [shape]; made when their turn comes. */
@@ -61,7 +60,8 @@ function tensorOf(source: TensorSource, trained: TrainedNumbers, dtype: Dtype): 
   const written = own ? kept : (PLAIN[type] ?? kept);
   const data = async () => {
     if (!own && type in PLAIN && permutedHeads === undefined) return readTensorBytes(source);
-    return encodeVector(roundVector(await (own?.() ?? readTensor(source)), written), written);
+    const numbers = await (own?.() ?? readTensor(source));
+    return encodeVector(written === "fp32" ? numbers : roundVector(numbers, written), written);
   };
   return { dtype: NAMES[written], shape, data };
 }
@@ -86,20 +86,12 @@ function tellDtype(text: string, dtype: Dtype): string {
   return `${JSON.stringify(config, null, 2)}\n`;
 }
 
-const LONGEST_READ = 2 ** 30;
-
 /** A tensor as its file has it. ERR_FILE names that file, not the one that is being written. */
 function readTensorBytes({ file, offset, bytes }: TensorSource): Promise<Uint8Array> {
   return reading(file, async () => {
     const handle = await open(file, "r");
     try {
-      const data = new Uint8Array(bytes);
-      for (let done = 0; done < bytes; ) {
-        const { bytesRead } = await handle.read(data, done, Math.min(bytes - done, LONGEST_READ), offset + done);
-        if (bytesRead === 0) throw new TinyLoraError("ERR_FILE", `${file}: ends before byte ${offset + bytes}`);
-        done += bytesRead;
-      }
-      return data;
+      return await readBytesAt(handle, file, offset, bytes);
     } finally {
       await handle.close();
     }

@@ -9,24 +9,30 @@ import { decodeSafetensors, encodeSafetensors, floatTensor, type SmallTensors, t
 /** Raised whenever native/engine/svd.cpp gives other factors for the same weights: adapters and caches carry it. */
 export const SVD_RECIPE = 1;
 
-/** The factors of these modules: from the disk where they are, computed and kept for next time where not. */
+/**
+ * The factors of these modules: from the disk where they are, computed and kept for next time where not. Those of a large
+ * model take minutes: what was computed before an end by signal or error is kept, too.
+ */
 export async function cachedSvd(
   session: Session,
   rank: number,
   modules: readonly LinearModule[],
-  options: { onProgress?: ProgressListener | undefined; signal?: AbortSignal | undefined } = {},
+  { onProgress, signal }: { onProgress?: ProgressListener | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<SvdFactors[]> {
   const path = svdCachePath(session.fingerprint, rank);
-  const cached = await readCache(path, rank, session.modules);
-  const missing = modules.filter((module) => !cached.has(module.index));
-  if (missing.length > 0) {
-    const spec = { rank, modules: missing.map((module) => module.index) };
-    for (const factors of await session.computeSvd(spec, options.onProgress, options.signal)) {
-      cached.set(factors.module, factors);
+  const factors = await readCache(path, rank, session.modules);
+  const kept = factors.size;
+  const missing = modules.filter((module) => !factors.has(module.index));
+  try {
+    for (const [done, { index }] of missing.entries()) {
+      const tell = () => onProgress?.(done + 1, missing.length);
+      const [found] = await session.computeSvd({ rank, modules: [index] }, tell, signal);
+      factors.set(index, found!);
     }
-    await writeCache(path, rank, session.modules, cached);
+  } finally {
+    if (factors.size > kept) await writeCache(path, rank, session.modules, factors);
   }
-  return modules.map((module) => cached.get(module.index)!);
+  return modules.map((module) => factors.get(module.index)!);
 }
 
 export function svdCachePath(fingerprint: string, rank: number): string {

@@ -18,9 +18,26 @@ export function bytesOf(dtype: VectorDtype): number {
 /** v as its format holds it. Numbers beyond the format's range become infinite. */
 export function roundVector(v: ArrayLike<number>, dtype: VectorDtype): Float32Array {
   if (dtype === "fp32") return Float32Array.from(v);
+  if (dtype === "bf16" && v instanceof Float32Array) return floatsToBf16(v);
   const rounded = new Float32Array(v.length);
   for (let i = 0; i < v.length; i++) rounded[i] = roundTo(v[i]!, dtype);
   return rounded;
+}
+
+/** The same by whole numbers alone, several times as fast: what full fine-tuning saves are hundreds of millions. */
+function floatsToBf16(v: Float32Array): Float32Array {
+  const rounded = new Float32Array(v.length);
+  const [from, to] = [bitsOf(v), bitsOf(rounded)];
+  for (let i = 0; i < from.length; i++) {
+    const bits = from[i]!;
+    const number = (bits & 0x7fffffff) <= 0x7f800000;
+    to[i] = number ? (bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000 : bits | 0x00400000;
+  }
+  return rounded;
+}
+
+function bitsOf(v: Float32Array): Uint32Array {
+  return new Uint32Array(v.buffer, v.byteOffset, v.length);
 }
 
 /**
@@ -64,16 +81,13 @@ function exponentOf(value: number): number {
   return ((scratch.getUint16(0) >> 4) & 0x7ff) - 1023;
 }
 
-/** Little-endian bytes of a v that is already rounded. */
+/** Little-endian bytes of a v that is already rounded; those of fp32 are v's own. */
 export function encodeVector(v: Float32Array, dtype: VectorDtype): Uint8Array {
-  const size = bytesOf(dtype);
-  const bytes = new Uint8Array(v.length * size);
-  const view = new DataView(bytes.buffer);
-  v.forEach((value, i) => {
-    if (dtype === "fp32") view.setFloat32(4 * i, value, true);
-    else view.setUint16(2 * i, dtype === "bf16" ? bf16Bits(value) : fp16Bits(value), true);
-  });
-  return bytes;
+  if (dtype === "fp32") return new Uint8Array(v.buffer, v.byteOffset, v.byteLength);
+  const words = new Uint16Array(v.length);
+  const bits = bitsOf(v);
+  for (let i = 0; i < words.length; i++) words[i] = dtype === "bf16" ? bits[i]! >>> 16 : fp16Bits(v[i]!);
+  return new Uint8Array(words.buffer);
 }
 
 export function decodeVector(bytes: Uint8Array, dtype: VectorDtype): Float32Array {
@@ -84,11 +98,6 @@ export function decodeVector(bytes: Uint8Array, dtype: VectorDtype): Float32Arra
     const word = view.getUint16(2 * i, true);
     return dtype === "bf16" ? fromBf16(word) : fromFp16(word);
   });
-}
-
-function bf16Bits(value: number): number {
-  scratch.setFloat32(0, value);
-  return scratch.getUint16(0);
 }
 
 function fromBf16(word: number): number {

@@ -3,11 +3,20 @@
  * the adapter's files, or the weights' with their moments. It is written under another name, flushed, and renamed: it is there whole, or not at all.
  */
 import { createHash } from "node:crypto";
-import { readdir, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { TinyLoraError } from "../error.js";
-import { isMissing, makeFolder, reading, readingIfThere, syncPath, writeFileAtomic, writing } from "../files.js";
+import {
+  isMissing,
+  isRefusal,
+  makeFolder,
+  reading,
+  readingIfThere,
+  syncPath,
+  writeFileAtomic,
+  writing,
+} from "../files.js";
 import type { TrainState } from "../train/run.js";
 
 const stateSchema = z.strictObject({
@@ -87,22 +96,30 @@ function notLoaded(folder: string, step: number, cause: unknown): TinyLoraError 
   return new TinyLoraError(code, `${folder}: ${message}; ${kept}`, { cause });
 }
 
-/** Bytes of a file of a checkpoint. ERR_CHECKPOINT where it is not there: a checkpoint appears with all its files. */
-export async function readCheckpointFile(path: string): Promise<Buffer> {
-  return reading(path, () =>
-    readFile(path).catch((cause) => {
-      if (!isMissing(cause) && cause.code !== "EISDIR") throw cause;
-      throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: no such file`, { cause });
-    }),
-  );
+/** What `read` gives of a file of a checkpoint. ERR_CHECKPOINT where it is not there: a checkpoint appears with all its files. */
+export function readingCheckpoint<T>(path: string, read: (file: FileHandle) => Promise<T>): Promise<T> {
+  const missing = (cause?: unknown) =>
+    new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: no such file`, { cause });
+  return reading(path, async () => {
+    const file = await open(path, "r").catch((cause) => {
+      throw isMissing(cause) ? missing(cause) : cause;
+    });
+    try {
+      if (!(await file.stat()).isFile()) throw missing();
+      return await read(file);
+    } finally {
+      await file.close();
+    }
+  });
 }
 
 /** What `decode` makes of a checkpoint's file. ERR_CHECKPOINT where it refuses the bytes. */
-export function decodeCheckpoint<T>(path: string, decode: () => T): T {
+export async function decodeCheckpoint<T>(path: string, decode: () => T | Promise<T>): Promise<T> {
   try {
-    return decode();
+    return await decode();
   } catch (cause) {
-    if (cause instanceof RangeError) throw cause; // no room for it, which says nothing of the bytes
+    // No room for it, or a disk that refuses, which says nothing of the bytes.
+    if (cause instanceof RangeError || isRefusal(cause)) throw cause;
     throw new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: ${(cause as Error).message}`, {
       cause,
     });
@@ -138,7 +155,7 @@ async function removeCheckpoint(folder: string, step: number): Promise<void> {
 
 async function readCheckpoint(folder: string, step: number): Promise<TrainState> {
   const path = join(folder, `step-${step}`, "state.json");
-  const bytes = await readCheckpointFile(path);
+  const bytes = await readingCheckpoint(path, (file) => file.readFile());
   return decodeCheckpoint(path, () => {
     const state = decodeState(JSON.parse(bytes.toString("utf8")));
     if (state.step !== step) throw new Error(`expected step ${step}, found ${state.step}`);

@@ -2,18 +2,12 @@ import { join } from "node:path";
 import { Adapter } from "../adapter/adapter.js";
 import type { AdapterMatrices } from "../adapter/file.js";
 import type { NamedWeights } from "../adapter/full.js";
-import {
-  decodeSafetensors,
-  encodeSafetensors,
-  floatTensor,
-  type SmallTensors,
-  tensorFloats,
-} from "../adapter/safetensors.js";
+import { readSafetensors, writeSafetensors } from "../adapter/large-safetensors.js";
+import { floatTensor, tensorFloats } from "../adapter/safetensors.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
 import type { TensorPart, TrainedTensor } from "../native/addon.js";
-import { decodeCheckpoint, readCheckpointFile } from "../run/checkpoint.js";
+import { decodeCheckpoint, readingCheckpoint } from "../run/checkpoint.js";
 import { checkState, initialState, type OptimizerState } from "./optimizer.js";
 import type { WeightTraining } from "./policy.js";
 import type { Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
@@ -120,45 +114,51 @@ export class NativeTrainable implements Trainable {
 
   async save(state: OptimizerState, folder: string): Promise<void> {
     this.use(state);
-    const tensors: SmallTensors = new Map();
-    for (const [index, { name, shape }] of this.#tensors.entries()) {
-      for (const part of this.#parts()) {
-        tensors.set(`${name}.${part}`, floatTensor(this.#weights.readParameter(index, part), shape));
-      }
-    }
-    await writeFileAtomic(join(folder, WEIGHTS_FILE), encodeSafetensors(tensors, { updates: String(state.updates) }));
+    const tensors = this.#places().map(({ key, shape, index, part }) => {
+      const data = async () => floatTensor(this.#weights.readParameter(index, part), shape).data;
+      return [key, { dtype: "F32", shape, data }] as const;
+    });
+    await writeSafetensors(join(folder, WEIGHTS_FILE), new Map(tensors), { updates: String(state.updates) });
   }
 
   async load(state: OptimizerState, folder: string): Promise<void> {
     checkState(state, this.#config);
     const path = join(folder, WEIGHTS_FILE);
-    const { tensors, metadata } = await readWeights(path);
-    const refuse = (what: string) => new TinyLoraError("ERR_CHECKPOINT", `${path}: ${what}`);
-    if (metadata.updates !== String(state.updates)) throw refuse(`expected the weights after ${state.updates} updates`);
-    const found = this.#tensors.map(({ name, shape }) =>
-      this.#parts().map((part) => {
-        const tensor = tensors.get(`${name}.${part}`);
-        if (!tensor || tensor.shape.join() !== shape.join())
-          throw refuse(`expected ${name}.${part} of shape [${shape}]`);
-        return tensorFloats(tensor);
-      }),
-    );
-    for (const [index, values] of found.entries()) {
-      for (const [place, part] of this.#parts().entries()) {
-        this.#weights.writeParameter(index, part, values[place]!);
+    await readingCheckpoint(path, async (file) => {
+      const { tensors, metadata } = await decodeCheckpoint(path, () => readSafetensors(file, "its weights"));
+      const refuse = (what: string) => new TinyLoraError("ERR_CHECKPOINT", `${path}: ${what}`);
+      if (metadata.updates !== String(state.updates))
+        throw refuse(`expected the weights after ${state.updates} updates`);
+      const found = this.#places().map(({ key, shape, ...place }) => {
+        const tensor = tensors.get(key);
+        if (tensor?.shape.join() !== shape.join()) throw refuse(`expected ${key} of shape [${shape}]`);
+        return { ...place, tensor };
+      });
+      // One at a time: all of them are three times the weights in fp32.
+      for (const { index, part, tensor } of found) {
+        this.#weights.writeParameter(index, part, tensorFloats({ ...tensor, data: await tensor.data() }));
       }
-    }
+    });
     this.#newest = state.updates;
     this.#held = -1;
   }
 
   async publish(state: OptimizerState, run: string): Promise<void> {
-    const result = this.result(state);
-    await result.save(join(run, result instanceof Adapter ? "adapter" : "model"));
+    const trained = this.#trained;
+    if (trained instanceof Adapter) return this.result(state).save(join(run, "adapter"));
+    this.use(state);
+    const numbers = this.#tensors.map(({ name }, index) => {
+      return [name, () => this.#weights.readParameter(index, "master")] as const;
+    });
+    await trained.saveNumbers(join(run, "model"), new Map(numbers));
   }
 
-  #parts(): readonly TensorPart[] {
-    return this.#config.optim === "adamw" ? PARTS : PARTS.slice(0, 2);
+  /** What a checkpoint's file holds of every trained tensor. */
+  #places(): { key: string; shape: readonly number[]; index: number; part: TensorPart }[] {
+    const parts = this.#config.optim === "adamw" ? PARTS : PARTS.slice(0, 2);
+    return this.#tensors.flatMap(({ name, shape }, index) =>
+      parts.map((part) => ({ key: `${name}.${part}`, shape, index, part })),
+    );
   }
 
   #named(): NamedWeights {
@@ -179,11 +179,6 @@ export class NativeTrainable implements Trainable {
       }),
     );
   }
-}
-
-async function readWeights(path: string): Promise<ReturnType<typeof decodeSafetensors>> {
-  const bytes = await readCheckpointFile(path);
-  return decodeCheckpoint(path, () => decodeSafetensors(bytes, "its weights"));
 }
 
 /** [rows, columns] -> [columns, rows] */

@@ -58,7 +58,7 @@ void check_sample_request(SampleRequest& request, const ModelConfig& config, int
   const int needed = (length + request.max_completion_length - 1 + kPageSize - 1) / kPageSize;
   check(needed <= pages, "ERR_ARGUMENT", "request ", id, ": prompt and completion of ",
         length + request.max_completion_length, " tokens: expected at most ", pages * kPageSize + 1, ", the ",
-        pages * kPageSize, " positions of the cache and the last token, which is not stored");
+        pages * kPageSize, " positions of the cache (cache_tokens) and the last token, which is not stored");
 }
 
 }  // namespace tinylora

@@ -114,7 +114,7 @@ describe("an engine", () => {
     [
       "more than the cache holds",
       { prompt: prompt(60) },
-      /tokens: expected at most 65, the 64 positions of the cache and the last token/,
+      /tokens: expected at most 65, the 64 positions of the cache \(cache_tokens\) and the last token/,
     ],
     ["a slot without basis", { slot: 0 }, /slot: expected -1 to -1, found 0/],
     ["no completions", { numGenerations: 0 }, /for request.numGenerations but received 0/],

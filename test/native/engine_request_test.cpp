@@ -109,8 +109,10 @@ void bad_ones_are_refused() {
   }
   refused("top_k: expected 0 or more, found -1", [](SampleRequest& r) { r.top_k = -1; });
   refused("stop strings: expected none that is empty", [](SampleRequest& r) { r.stop_strings = {"a", ""}; });
-  refused("prompt and completion of 66 tokens: expected at most 65, the 64 positions of the cache and the last token",
-          [](SampleRequest& r) { r.max_completion_length = 61; });
+  refused(
+      "prompt and completion of 66 tokens: expected at most 65, the 64 positions of the cache (cache_tokens) and the "
+      "last token",
+      [](SampleRequest& r) { r.max_completion_length = 61; });
 
   Sampler without_bytes(*of.engine.model, *of.engine.adapters, 4, 64, {});
   SampleRequest with_stop = of.request(5);

@@ -23,8 +23,10 @@ class FakeSession {
   readonly fingerprint = "0123456789abcdef";
   readonly modules = modules;
   readonly asked: number[][] = [];
-  computeSvd = async ({ rank, modules: wanted }: { rank: number; modules: readonly number[] }) => {
+  computeSvd: Session["computeSvd"] = async ({ rank, modules: wanted }, onProgress, signal) => {
     this.asked.push([...wanted]);
+    onProgress?.(wanted.length, wanted.length);
+    signal?.throwIfAborted();
     return wanted.map((module) => {
       const { in: inputs, out } = modules[module]!;
       const filled = (length: number, value: number) => new Float32Array(length).fill(module + value);
@@ -45,11 +47,33 @@ it("computes what is not kept, and gives back the same", async () => {
   expect(await get([3, 0])).toEqual([first[1], first[0]]);
   expect(await get([0, 1])).toHaveLength(2);
   await get([0, 1, 3]);
-  expect(session.asked).toEqual([[0, 3], [1]]);
+  expect(session.asked).toEqual([[0], [3], [1]]);
   await get([0], 1);
   expect(session.asked.at(-1)).toEqual([0]);
   const path = svdCachePath(session.fingerprint, 2);
   await writeFile(path, (await readFile(path)).subarray(0, 100));
   expect(await get([0, 3])).toEqual(first);
-  expect(session.asked.at(-1)).toEqual([0, 3]);
+  expect(session.asked.slice(-2)).toEqual([[0], [3]]);
+});
+
+it("what was computed before it was stopped is kept, and progress is told of all modules", async () => {
+  const session = new FakeSession();
+  const stopped = new AbortController();
+  const told: [number, number][] = [];
+  const get = (signal?: AbortSignal) =>
+    cachedSvd(session as unknown as Session, 2, modules.slice(0, 4), {
+      signal,
+      onProgress: (done, total) => {
+        told.push([done, total]);
+        if (done === 2) stopped.abort(new Error("Ctrl-C"));
+      },
+    });
+  await expect(get(stopped.signal)).rejects.toThrow("Ctrl-C");
+  expect(told).toEqual([
+    [1, 4],
+    [2, 4],
+  ]);
+  session.asked.length = 0;
+  expect(await get()).toHaveLength(4);
+  expect(session.asked).toEqual([[1], [2], [3]]); // the one that was under way is made again
 });

@@ -45,6 +45,23 @@ describe("dtypes of v", () => {
     );
   });
 
+  it("rounds weights and the same numbers in a list alike", () => {
+    const bits = fc.uint32Array({ minLength: 1, maxLength: 64 });
+    fc.assert(
+      fc.property(fc.constantFrom(...VECTOR_DTYPES), bits, (dtype, patterns) => {
+        const values = new Float32Array(patterns.buffer, patterns.byteOffset, patterns.length);
+        expect(roundVector(values, dtype)).toEqual(roundVector([...values], dtype));
+      }),
+    );
+    expect([...roundVector(Float32Array.of(Infinity, -Infinity, Number.NaN, -0, 3.4e38), "bf16")]).toEqual([
+      Infinity,
+      -Infinity,
+      Number.NaN,
+      -0,
+      Infinity,
+    ]);
+  });
+
   it("knows the edges of fp16", () => {
     expect([...roundVector([65504, 65519, 65520, -1e9, 2 ** -24, 2 ** -25, 2 ** -25 * 1.001], "fp16")]).toEqual([
       65504,
