@@ -6,10 +6,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { decodeVector, roundVector } from "../../lib/adapter/vector-dtype.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
-import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim, kernelDevice } from "../cudasim/build.js";
 import { metricsOf, productOf, trainGolden } from "./golden-run.js";
 
-const fp16 = { dtype: "fp16", device: "cudasim" } as const;
+const fp16 = { dtype: "fp16", device: kernelDevice } as const;
 const short: TrainOptions = { num_prompts: 2, num_generations: 2, max_steps: 2, eval_steps: 0, num_iterations: 1 };
 const kinds: [name: string, options: TrainOptions][] = [
   ["lora", { ...short, adapter: "lora", lora_alpha: 4 }],
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-describe.skipIf(!hasCudasim)(cudasimTitle("fp16 on cudasim"), () => {
+describe.skipIf(!hasCudasim)(cudasimTitle(`fp16 on ${kernelDevice}`), () => {
   it.each(kinds)(
     "%s by GRPO: a run that is stopped and goes on ends with the same bits",
     async (name, options) => {
