@@ -1,5 +1,5 @@
 // LoRA and full fine-tuning, by GRPO and by SFT, through the command line on the CUDA kernels, which the stand-in for the
-// driver interprets, and the same on the CPU. Left out without nvcc.
+// driver interprets, or a GPU runs that TINYLORA_CUDA_DRIVER names, and the same on the CPU. Left out without nvcc.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,5 +1,5 @@
-// GRPO from JavaScript down to the CUDA kernels, which the stand-in for the driver interprets, or a GPU runs
-// that TINYLORA_CUDA_DRIVER names. Needs nvcc for the kernels.
+// GRPO from JavaScript down to the CUDA kernels, which the stand-in for the driver interprets, or a GPU runs that
+// TINYLORA_CUDA_DRIVER names. Needs nvcc for the kernels.
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,5 @@
-// Weights trained by fp16 engines on the CUDA kernels, which the stand-in for the driver interprets. Needs nvcc for them.
+// Weights trained by fp16 engines on the CUDA kernels, which the stand-in for the driver interprets, or a GPU runs that
+// TINYLORA_CUDA_DRIVER names. Needs nvcc for them.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
