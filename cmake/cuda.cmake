@@ -16,7 +16,8 @@ if(TINYLORA_CUDA)
   endif()
 endif()
 
-# A driver takes what any nvcc of its own major version makes, and nothing of a later one.
+# A driver takes machine code that any nvcc of its own major version makes, and nothing of a later one; PTX it takes of
+# its own minor version at most.
 set(OLDEST_DRIVER 0)
 if(NVCC)
   execute_process(COMMAND ${NVCC} --version OUTPUT_VARIABLE NVCC_VERSION COMMAND_ERROR_IS_FATAL ANY)
@@ -24,6 +25,17 @@ if(NVCC)
     message(FATAL_ERROR "${NVCC} --version: expected its release, found ${NVCC_VERSION}")
   endif()
   set(OLDEST_DRIVER ${CMAKE_MATCH_1}000)
+  if(CMAKE_MATCH_1 LESS 12)
+    message(FATAL_ERROR "${NVCC} is of CUDA ${CMAKE_MATCH_1}: expected 12 or newer; without kernels, TINYLORA_CUDA=OFF")
+  endif()
+  # What this nvcc does not know yet, as sm_100 before 12.8, has the PTX.
+  execute_process(COMMAND ${NVCC} --list-gpu-code OUTPUT_VARIABLE NVCC_KNOWS COMMAND_ERROR_IS_FATAL ANY)
+  foreach(ARCHITECTURE ${TINYLORA_CUDA_MACHINE_CODE})
+    string(REGEX REPLACE "a$" "" PLAIN ${ARCHITECTURE})
+    if(NOT NVCC_KNOWS MATCHES "${PLAIN}[^0-9]")
+      list(REMOVE_ITEM TINYLORA_CUDA_MACHINE_CODE ${ARCHITECTURE})
+    endif()
+  endforeach()
 endif()
 
 # Nothing is contracted behind our back (--fmad=false), as in the C++ code: a fused multiply-add is written as fmaf.

@@ -131,6 +131,7 @@ std::shared_ptr<void> Device::scratch(std::size_t bytes) { return take(bytes, fa
 
 std::shared_ptr<void> Device::take(std::size_t bytes, bool zeros) {
   bind();
+  if (bytes > info_.memory) fail_out_of_memory(bytes);  // what drivers say of absurd sizes differs
   const std::size_t size = std::max<std::size_t>(bytes, 1);
   Address address = 0;
   const Result result = pooled_ ? api_.memory_new_async(&address, size, stream_) : api_.memory_new(&address, size);
@@ -154,7 +155,7 @@ void Device::release(Address address) noexcept {
 void Device::fail_out_of_memory(std::size_t bytes) const {
   std::size_t free = 0, total = 0;
   api_.memory_info(&free, &total);
-  const std::size_t asked = (bytes + (1 << 20) - 1) >> 20;
+  const std::size_t asked = (bytes >> 20) + (bytes % (1 << 20) != 0);
   tinylora::fail("ERR_MEMORY", "cuda: ", info_.name, " has no room for ", asked, " MiB more (", free >> 20, " of ",
                  total >> 20, " MiB free)");
 }

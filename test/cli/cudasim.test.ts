@@ -1,5 +1,5 @@
 // LoRA and full fine-tuning, by GRPO and by SFT, through the command line on the CUDA kernels, which the stand-in for the
-// driver interprets, and the same on the CPU. Left out without nvcc.
+// driver interprets, or a GPU runs that TINYLORA_CUDA_DRIVER names, and the same on the CPU. Left out without nvcc.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { readMetrics } from "../../lib/run/metrics-file.js";
-import { cudasimLibrary, cudasimTitle, hasCudasim } from "../cudasim/build.js";
+import { cudasimLibrary, cudasimTitle, hasCudasim, kernelDevice } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { BIN, runCli } from "./run.js";
 
@@ -69,7 +69,7 @@ function difference(a: Map<string, Float32Array>, b: Map<string, Float32Array>, 
   return Math.sqrt(apart / moved);
 }
 
-describe.skipIf(!hasCudasim)(cudasimTitle("train on cudasim"), () => {
+describe.skipIf(!hasCudasim)(cudasimTitle(`train on ${kernelDevice}`), () => {
   it.each([
     ["sft", "lora", "fp32", 1e-5],
     ["sft", "full", "fp32", 1e-5],
@@ -81,7 +81,7 @@ describe.skipIf(!hasCudasim)(cudasimTitle("train on cudasim"), () => {
   ] as const)(
     "%s, %s, %s: two steps come to the CPU's weights within %s",
     async (method, adapter, dtype, tolerance) => {
-      const [cuda, cpu] = [await run(method, adapter, dtype, "cudasim"), await run(method, adapter, dtype, "cpu")];
+      const [cuda, cpu] = [await run(method, adapter, dtype, kernelDevice), await run(method, adapter, dtype, "cpu")];
       expect(cuda.metrics).toHaveLength(STEPS);
       for (const [i, { grad_norm }] of cuda.metrics.entries()) {
         expect(grad_norm).toBeGreaterThan(0);

@@ -17,6 +17,9 @@ export const cudasimFolder = join(root, ".cache/cudasim/test/cudasim");
 /** What TINYLORA_CUDA_DRIVER has to name. */
 export const cudasimLibrary = join(cudasimFolder, "libcudasim.so");
 
+/** What whole runs name that are to use the kernels: a GPU where its driver is named, else the stand-in. */
+export const kernelDevice = process.env.TINYLORA_CUDA_DRIVER === undefined ? "cudasim" : "cuda";
+
 /** What tests of the engine run on. The kernels: on the stand-in, unless a GPU's driver is named. */
 export const devices = [
   { name: "cpu", on: { device: "cpu" }, leftOut: false },

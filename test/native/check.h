@@ -1,8 +1,11 @@
 // The harness of the native tests: named tests, a filter, one line a test.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <functional>
@@ -25,6 +28,12 @@ void expect(bool condition, const Parts&... parts) {
   throw std::runtime_error(reason.str());
 }
 
+/// What the process prints if the running test does not end: a kernel that waits for ever would be waited for.
+inline std::string& epitaph() {
+  static std::string line;
+  return line;
+}
+
 /// The largest share of a tolerance that a comparison of the running test has used; reported beside its name.
 inline double& share_used() {
   static double share = 0;
@@ -40,15 +49,20 @@ class Tests {
   }
 
   /// Runs the tests whose name contains every filter; prints `ok NAME` or `FAILED NAME: reason`. Returns the exit code.
+  /// A test that takes more than kMostSeconds ends the process.
   int run(std::span<const char* const> filters) const {
     int passed = 0, failed = 0;
+    std::signal(SIGALRM, end_of_patience);
     for (const auto& test : tests_) {
       const auto holds = [&](const char* filter) { return test.name.find(filter) != std::string::npos; };
       if (!std::all_of(filters.begin(), filters.end(), holds)) continue;
       const auto start = std::chrono::steady_clock::now();
       const auto cpu = std::clock();
       share_used() = 0;
+      epitaph() = "FAILED " + test.name + ":\tnot done after " + std::to_string(kMostSeconds) + " s\n";
+      alarm(kMostSeconds);
       const std::string reason = outcome(test);
+      alarm(0);
       if (reason.empty()) {
         ++passed;
         std::printf("ok %s\t%.0f ms, %.0f of CPU", test.name.c_str(), milliseconds_since(start),
@@ -66,6 +80,8 @@ class Tests {
   }
 
  private:
+  static constexpr unsigned kMostSeconds = 600;
+
   struct Test {
     std::string name;
     std::function<void()> body;
@@ -78,6 +94,11 @@ class Tests {
     } catch (const std::exception& error) {
       return std::string(error.what()).empty() ? "failed without a reason" : error.what();
     }
+  }
+
+  static void end_of_patience(int) {
+    if (write(STDOUT_FILENO, epitaph().data(), epitaph().size()) < 0) _exit(2);
+    _exit(1);
   }
 
   static double milliseconds_since(std::chrono::steady_clock::time_point start) {

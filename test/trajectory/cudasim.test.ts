@@ -1,15 +1,16 @@
-// GRPO from JavaScript down to the CUDA kernels, which the stand-in for the driver interprets. Needs nvcc for the kernels.
+// GRPO from JavaScript down to the CUDA kernels, which the stand-in for the driver interprets, or a GPU runs that
+// TINYLORA_CUDA_DRIVER names. Needs nvcc for the kernels.
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SampleEvent } from "../../lib/native/addon.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
-import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim, kernelDevice } from "../cudasim/build.js";
 import { type Hooks, runTiny, type TinyOptions, type TinyPolicy } from "./tiny-policy.js";
 
 const base = {
-  ...{ dtype: "bf16", threads: 2, device: "cudasim", optim: "sgd", max_grad_norm: 0, learning_rate: 0.05 },
+  ...{ dtype: "bf16", threads: 2, device: kernelDevice, optim: "sgd", max_grad_norm: 0, learning_rate: 0.05 },
   ...{ num_prompts: 2, num_generations: 4, max_completion_length: 56, max_steps: 2, eval_steps: 0 },
 } as const satisfies TinyOptions;
 let folder: string;
@@ -73,7 +74,7 @@ class Recording {
   }
 }
 
-describe.skipIf(!hasCudasim)(cudasimTitle("GRPO on cudasim"), () => {
+describe.skipIf(!hasCudasim)(cudasimTitle(`GRPO on ${kernelDevice}`), () => {
   // Gradients of activations are rounded on the way, by each device at places of its own, which the steps after the first
   // multiply: for six seeds v was 0.02 to 0.04 apart after two steps, 0.08 to 0.38 of what rounding to bf16 costs the cpu.
   it("in bf16 samples and trains with the same bits, and comes to the v of the cpu", async () => {
@@ -104,8 +105,8 @@ describe.skipIf(!hasCudasim)(cudasimTitle("GRPO on cudasim"), () => {
   );
 
   it.each([
-    ["cudasim", "cpu"],
-    ["cpu", "cudasim"],
+    [kernelDevice, "cpu"],
+    ["cpu", kernelDevice],
   ])(
     "goes on with a checkpoint of %s on %s, to the v of a run that stays",
     async (from, to) => {

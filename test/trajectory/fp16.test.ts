@@ -1,4 +1,5 @@
-// Weights trained by fp16 engines on the CUDA kernels, which the stand-in for the driver interprets. Needs nvcc for them.
+// Weights trained by fp16 engines on the CUDA kernels, which the stand-in for the driver interprets, or a GPU runs that
+// TINYLORA_CUDA_DRIVER names. Needs nvcc for them.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.js";
 import { decodeVector, roundVector } from "../../lib/adapter/vector-dtype.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
-import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
+import { cudasimTitle, hasCudasim, kernelDevice } from "../cudasim/build.js";
 import { metricsOf, productOf, trainGolden } from "./golden-run.js";
 
-const fp16 = { dtype: "fp16", device: "cudasim" } as const;
+const fp16 = { dtype: "fp16", device: kernelDevice } as const;
 const short: TrainOptions = { num_prompts: 2, num_generations: 2, max_steps: 2, eval_steps: 0, num_iterations: 1 };
 const kinds: [name: string, options: TrainOptions][] = [
   ["lora", { ...short, adapter: "lora", lora_alpha: 4 }],
@@ -23,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-describe.skipIf(!hasCudasim)(cudasimTitle("fp16 on cudasim"), () => {
+describe.skipIf(!hasCudasim)(cudasimTitle(`fp16 on ${kernelDevice}`), () => {
   it.each(kinds)(
     "%s by GRPO: a run that is stopped and goes on ends with the same bits",
     async (name, options) => {

@@ -2,7 +2,8 @@
 //
 //   limit_mma_bf16  kLimitMmas independent mma.sync.m16n8k16 a warp and round; 32 warps a multiprocessor hide latency
 //   limit_fma_f32   kLimitFmas fmaf a thread and round, in 16 chains
-//   limit_read      all of `bytes`, far more than the L2 cache holds, once a round, 16 bytes a thread
+//   limit_read      all of `bytes`, far more than the L2 cache holds, once a round, four times 16 bytes a thread at
+//   once
 //
 // Every result could be written, under a condition that never holds, so that no loop is left out. The limit of wgmma is
 // higher than that of mma.sync on sm_90.
@@ -40,14 +41,17 @@ extern "C" __global__ void __launch_bounds__(kLimitThreads) limit_fma_f32(float*
 }
 
 extern "C" __global__ void __launch_bounds__(kLimitThreads) limit_read(float* memory, int rounds, std::size_t bytes) {
+  constexpr int kAtOnce = 4;  // 64 KiB a multiprocessor: with a quarter of it latency would be the limit, not memory
   const auto* from = reinterpret_cast<const float4*>(memory);
-  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x, count = bytes / 16;
   float sum = 0;
   for (int round = 0; round < rounds; ++round) {
-#pragma unroll 4
-    for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < bytes / 16; i += step) {
-      const float4 v = __ldcg(from + i);
-      sum += v.x + v.y + v.z + v.w;
+    for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += kAtOnce * step) {
+      float4 v[kAtOnce];
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) v[j] = __ldcg(from + min(i + j * step, count - 1));
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) sum += v[j].x + v[j].y + v[j].z + v[j].w;
     }
   }
   if (sum < 0) memory[threadIdx.x] = sum;

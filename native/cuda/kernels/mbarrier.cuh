@@ -20,13 +20,15 @@ __device__ inline void publish_barriers() { asm volatile("fence.mbarrier_init.re
 __device__ inline void arrive(std::uint64_t* barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(shared_address(barrier)) : "memory");
 }
-/// At the barrier in the same place of another block of the cluster, or of this one.
+/// At the barrier in the same place of another block of the cluster, or of this one. It orders nothing but within the
+/// block: whoever waits may write what copies and products have read, and reads nothing. `.release.cluster` would have
+/// every arrival wait for a fence of the whole device.
 __device__ inline void arrive_in_block(std::uint64_t* barrier, int rank) {
   asm volatile(
       "{\n"
       ".reg .b32 there;\n"
       "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
       "}\n" ::"r"(shared_address(barrier)),
       "r"(rank)
       : "memory");

@@ -1,8 +1,8 @@
 // product_half.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
-//   64 x 16    small   1           16                8 x 10 KiB       48                M <= 64: W streams by once
-//   64 x 128   mid     1           128               4 x 24 KiB       120               few tiles; two blocks an SM
+//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 64: W streams by once
+//   64 x 128   mid     1           128               4 x 24 KiB       121               few tiles; two blocks an SM
 //   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM,
 //                                                                                       in clusters of two blocks
 //
