@@ -28,7 +28,8 @@ constexpr Sm90Product kF16Backward[] = {{"product_mid_backward_f16_sm90", 64, 12
                                         {"product_mid_backward_f16_sm90", 64, 128, 160, 99392, 1},
                                         {"product_large_backward_f16_sm90", 128, 256, 384, 197696, 2}};
 
-constexpr int kSmallRows = 64;
+/// Rows of a small tile, and how many of them make its x, read once for every 16 columns, no more than its W.
+constexpr int kSmallRows = 64, kFewRows = 16;
 /// Blocks of a multiprocessor, by shared memory.
 constexpr unsigned resident(const Sm90Product& kernel) { return kernel.threads > 256 ? 1 : 2; }
 
@@ -53,11 +54,15 @@ std::int64_t column_tiles(const ProductKernelArgs& args, const Sm90Product& kern
   return tiles;
 }
 
-/// The biggest tile of which there are enough to keep every multiprocessor busy.
+/// The biggest tile of which there are enough to keep every multiprocessor busy; but the one that streams W by once
+/// where rows are few.
 const Sm90Product& choose(std::span<const Sm90Product> kernels, const ProductKernelArgs& args, int multiprocessors) {
-  if (args.rows <= kSmallRows) return kernels[0];
-  return column_tiles(args, kernels[2]) * ceil_div(args.rows, kernels[2].rows) >= multiprocessors ? kernels[2]
-                                                                                                  : kernels[1];
+  const auto enough = [&](const Sm90Product& kernel) {
+    return column_tiles(args, kernel) * ceil_div(args.rows, kernel.rows) >= multiprocessors;
+  };
+  if (args.rows <= kFewRows) return kernels[0];
+  if (args.rows <= kSmallRows) return enough(kernels[1]) ? kernels[1] : kernels[0];
+  return enough(kernels[2]) ? kernels[2] : kernels[1];
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // product_half.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
-//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 64: W streams by once
-//   64 x 128   mid     1           128               4 x 24 KiB       121               few tiles; two blocks an SM
-//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM,
+//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 16, or M <= 64 and few
+//   tiles 64 x 128   mid     1           128               4 x 24 KiB       121               few tiles; two blocks an
+//   SM 128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM,
 //                                                                                       in clusters of two blocks
 //
 // One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
@@ -28,7 +28,7 @@
 // Bytes of a tile: (rows + columns) K 2 in, rows columns 2 or 4 out, straight from registers, 32 bytes of a row at a
 // time. Limit expected (benchmarks/cuda/estimate.ts): for large M, tensor cores, L2 and shared memory alike. A stage of
 // the large tiling is 1,024 cycles of tensor cores; it asks L2 for 32 KiB, 32 bytes a cycle and SM (48 without
-// multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <= 64, memory: the
+// multicast), and moves 128 KiB in shared memory: A and B of each consumer, and the copies. For M <= 16, memory: the
 // two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block; what
 // the update needs of L2 is: the factors of a tile's rows and columns come behind the ring while its products run
 // (product_update.cuh).
