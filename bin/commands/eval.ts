@@ -46,7 +46,7 @@ interface Options {
   adapter?: string;
   compare?: string;
   benchmark?: string[];
-  split: "train" | "test";
+  split: "train" | "test" | "all";
   limit?: number;
   samples: number;
   temperature?: number;
@@ -71,7 +71,14 @@ export function evalCommand(program: Command): void {
       `data sets by name, in place of --data; any of ${Object.keys(datasets).join(", ")}`,
       parseNames,
     )
-    .addOption(new Option("--split <name>", "which part of the data set").choices(["train", "test"]).default("test"))
+    .addOption(
+      new Option(
+        "--split <name>",
+        "which part of the data set; of a file without parts, test is a fifth that is held out",
+      )
+        .choices(["train", "test", "all"])
+        .default("test"),
+    )
     .option("--limit <n>", "only the first n problems", parseCount)
     .option("--samples <n>", "completions of each problem", countTo(65536), 1)
     .option(
@@ -178,7 +185,8 @@ async function loadParts(
     const dataset = await loadDataset(data, options).finally(() => progress.stop());
     const skipped = [...(dataset.skipped ?? [])];
     const onBroken = config.skip_bad ? (error: Error) => void skipped.push(error.message) : stop;
-    const examples = dataset[split].filter((one) => guarded(onBroken, () => checkAnswer(one)).length > 0);
+    const part = split === "all" ? [...dataset.train, ...dataset.test] : dataset[split];
+    const examples = part.filter((one) => guarded(onBroken, () => checkAnswer(one)).length > 0);
     if (skipped.length > 0)
       console.error(`warning: ${data}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
     if (examples.length === 0) throw new TinyLoraError("ERR_DATA", `${data}: it has no ${split} part`);

@@ -134,6 +134,18 @@ describe("eval", () => {
     expect(text).toMatch(new RegExp(`^adapter +base +${adapter.slice(0, 27)}\\.\\.\\.$`, "m"));
   });
 
+  it("takes a fifth of a file of problems, the rest, or all of them", async () => {
+    const file = join(folder, "own.jsonl");
+    const rows = Array.from({ length: 20 }, (_, i) => ({ question: `${i} + 1?`, answer: `${i + 1}` }));
+    await writeFile(file, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const problems = async (...split: string[]) =>
+      JSON.parse(await ok(evalCommand, "--data", file, ...split, "--json", ...short)).problems as number;
+    const [test, train] = [await problems(), await problems("--split", "train")];
+    expect(test).toBeGreaterThan(0);
+    expect(test).toBeLessThan(train);
+    expect([test + train, await problems("--split", "all")]).toEqual([20, 20]);
+  });
+
   it("refuses a part that is empty, and leaves out problems without an answer that can be read", async () => {
     const file = join(folder, "broken.jsonl");
     const rows = ["1 + 1?", "2 + 2?"].map((question) => ({ question, answer: "4" }));

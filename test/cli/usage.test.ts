@@ -55,7 +55,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["sft", "--optim", "natural"], /optim: expected adamw or sgd, since the method is sft, found natural/],
     [["eval", "--top-p", "0.9"], /--top-p has no effect with greedy decoding \(temperature 0\)/],
     [["generate", "--temperature", "0", "--seed", "1", "hi"], /--seed has no effect with greedy decoding/],
-    [["eval", "--split", "dev"], /'dev' is invalid. Allowed choices are train, test/],
+    [["eval", "--split", "dev"], /'dev' is invalid. Allowed choices are train, test, all/],
     [["generate", " "], /^error: prompt: expected a text, found none$/m],
     [["train", "--threads", "1e9"], /^error: flags: threads: expected at most 1024, found 1000000000$/m],
     [
