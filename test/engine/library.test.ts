@@ -150,7 +150,7 @@ describe("a signal", () => {
     });
     const controller = new AbortController();
     const waiting = engine.logprobs(["one"], { signal: controller.signal });
-    setTimeout(() => controller.abort(reason), 10);
+    setImmediate(() => controller.abort(reason));
     await expect(waiting).rejects.toBe(reason);
     expect(over).toBe(false);
     await others;
@@ -189,9 +189,9 @@ describe("a signal", () => {
     const { signal } = controller;
     const calls = [
       ...Array.from({ length: 12 }, () => engine.generate("one", { ...long, signal }).then()),
-      ...Array.from({ length: 12 }, () => engine.logprobs(ids(100), { signal })),
+      ...Array.from({ length: 12 }, () => engine.logprobs(ids(1000), { signal })),
     ];
-    setTimeout(() => controller.abort(reason), 20);
+    setTimeout(() => controller.abort(reason), 5); // the first logprobs takes some 60 passes
     const results = await Promise.allSettled(calls);
     expect(results.map((result) => (result as PromiseRejectedResult).reason)).toEqual(Array(24).fill(reason));
   });
@@ -213,8 +213,8 @@ describe("a listener of progress that throws", () => {
 describe("dispose", () => {
   it("ends what runs and what waits", async () => {
     const short = await Engine.load(model, { threads: 1 });
-    const calls = [short.generate("one", long).then(), short.logprobs(ids(200)), short.logprobs(ids(200))];
-    setTimeout(() => short.dispose(), 10);
+    const calls = [short.generate("one", long).then(), short.logprobs(ids(1000)), short.logprobs(ids(1000))];
+    setTimeout(() => short.dispose(), 5);
     const results = await Promise.allSettled(calls);
     for (const { reason } of results as PromiseRejectedResult[])
       expect(reason.code).toMatch(/^ERR_(ABORTED|DISPOSED)$/);
