@@ -37,47 +37,57 @@ HeadCase make_distribution(const std::vector<double>& probabilities, int rows) {
   return data;
 }
 
+namespace {
+
+/// Some rows in the backend's memory, and room for what head says of them.
+struct Scoring {
+  Scoring(Backend& backend, const HeadCase& data, int first, int count)
+      : rows(count),
+        x(backend, rows_of(data.x, first, rows, data.width)),
+        target(backend, rows_of(data.target, first, rows, 1)),
+        inv_temperature(backend, rows_of(data.inv_temperature, first, rows, 1)),
+        logp(backend, static_cast<std::size_t>(rows)),
+        entropy(backend, static_cast<std::size_t>(rows)),
+        lse(backend, static_cast<std::size_t>(rows)) {}
+
+  HeadResult run(Backend& backend, const Weight& weight, float* dx = nullptr) const {
+    backend.head({.rows = rows,
+                  .x = x.data(),
+                  .weight = &weight,
+                  .target = target.data(),
+                  .inv_temperature = inv_temperature.data(),
+                  .logp = logp.data(),
+                  .entropy = entropy.data(),
+                  .lse = lse.data(),
+                  .dx = dx});
+    return {logp.read(), entropy.read(), lse.read()};
+  }
+
+  const int rows;
+  const ActBuffer x;
+  const Buffer<std::int32_t> target;
+  const Buffer<float> inv_temperature, logp, entropy, lse;
+};
+
+}  // namespace
+
 HeadResult head(Backend& backend, const Weight& weight, const HeadCase& data, int first, int rows) {
-  const ActBuffer x(backend, rows_of(data.x, first, rows, data.width));
-  const Buffer<std::int32_t> target(backend, rows_of(data.target, first, rows, 1));
-  const Buffer<float> inv_temperature(backend, rows_of(data.inv_temperature, first, rows, 1));
-  const auto count = static_cast<std::size_t>(rows);
-  const Buffer<float> logp(backend, count), entropy(backend, count), lse(backend, count);
-  backend.head({.rows = rows,
-                .x = x.data(),
-                .weight = &weight,
-                .target = target.data(),
-                .inv_temperature = inv_temperature.data(),
-                .logp = logp.data(),
-                .entropy = entropy.data(),
-                .lse = lse.data()});
-  return {logp.read(), entropy.read(), lse.read()};
+  return Scoring(backend, data, first, rows).run(backend, weight);
 }
 
 HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data) {
-  const ActBuffer x(backend, data.x);
-  const Buffer<std::int32_t> target(backend, data.target);
-  const auto count = static_cast<std::size_t>(data.rows);
-  const Buffer<float> inv_temperature(backend, data.inv_temperature), d_logp(backend, data.d_logp);
-  const Buffer<float> logp(backend, count), entropy(backend, count), lse(backend, count), dx(backend, data.x.size());
-  backend.head({.rows = data.rows,
-                .x = x.data(),
-                .weight = &weight,
-                .target = target.data(),
-                .inv_temperature = inv_temperature.data(),
-                .logp = logp.data(),
-                .entropy = entropy.data(),
-                .lse = lse.data(),
-                .dx = dx.data()});
+  const Scoring scoring(backend, data, 0, data.rows);
+  const Buffer<float> d_logp(backend, data.d_logp), dx(backend, data.x.size());
+  const HeadResult scores = scoring.run(backend, weight, dx.data());
   backend.head_backward({.rows = data.rows,
-                         .x = x.data(),
+                         .x = scoring.x.data(),
                          .weight = &weight,
-                         .target = target.data(),
-                         .inv_temperature = inv_temperature.data(),
-                         .lse = lse.data(),
+                         .target = scoring.target.data(),
+                         .inv_temperature = scoring.inv_temperature.data(),
+                         .lse = scoring.lse.data(),
                          .d_logp = d_logp.data(),
                          .dx = dx.data()});
-  return {{logp.read(), entropy.read(), lse.read()}, dx.read()};
+  return {scores, dx.read()};
 }
 
 Sampled head_sample(Backend& backend, const Weight& weight, const HeadCase& data, const std::vector<SampleRow>& how,
