@@ -21,7 +21,7 @@ import {
 } from "../../lib/index.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { checkNoRun } from "../../lib/run/folder.js";
+import { CHANGEABLE, checkNoRun } from "../../lib/run/folder.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import { trainingData } from "../../lib/train/train-run.js";
 import { parseName } from "../arguments.js";
@@ -168,7 +168,7 @@ async function methodOf(method: Method, { resume }: TrainingFlags): Promise<Meth
   return resume === undefined ? method : (await readRunInfo(resume)).method;
 }
 
-/** Of a new run: file, then flags. Of a resumed one: its own, but for max_steps and what belongs to the machine. */
+/** Of a new run: file, then flags. Of a resumed one: its own, but for what may change and what belongs to the machine. */
 async function trainConfig(
   flags: Record<string, unknown>,
   method: Method,
@@ -183,7 +183,7 @@ async function trainConfig(
     checkMethod(method, config);
     return config;
   }
-  const mayChange = ["model", "device", "threads", "max_steps"];
+  const mayChange: string[] = ["model", "device", "threads", "max_sequences", "cache_tokens", ...CHANGEABLE];
   const fixed = [
     ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
     ...(file === undefined ? [] : ["config"]),

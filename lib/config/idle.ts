@@ -23,7 +23,11 @@ const RULES: readonly Rule[] = [
   { keys: ["r"], by: "adapter", idle: ({ adapter }) => adapter === "full" },
   { keys: ["v_rounding"], by: "v_dtype", idle: ({ v_dtype }) => v_dtype === "fp32" },
   { keys: ["sigma"], by: "estimator", idle: ({ estimator }) => estimator !== "evolution_strategies" },
-  { keys: LOSS, by: "estimator", idle: ({ estimator }) => estimator === "evolution_strategies" },
+  {
+    keys: [...LOSS, "gradient_checkpointing"],
+    by: "estimator",
+    idle: ({ estimator }) => estimator === "evolution_strategies",
+  },
   {
     keys: ["scale_rewards"],
     by: "multi_objective_aggregation",

@@ -243,6 +243,12 @@ export const sections = {
         "a gradient with a larger norm (natural: in the metric of the inverse Fisher matrix) is scaled down to this one; 0 means never",
       ),
     token_budget: count.default(2048).describe("rows (prompt and completion tokens) of one forward and backward pass"),
+    gradient_checkpointing: z
+      .boolean()
+      .default(false)
+      .describe(
+        "keep only the input of each layer for the backward pass and compute the rest again: less memory, more time, the same bits",
+      ),
   },
   Run: {
     max_steps: count.default(150).describe("steps of the run"),

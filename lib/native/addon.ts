@@ -312,6 +312,11 @@ export interface ForwardBatch {
   /** [n]: log-probabilities are those of logits / temperature */
   readonly temperatures: Float32Array;
   readonly keep: boolean;
+  /**
+   * With `keep`: holds the input of each layer only, and `backward` computes the rest again, to the same bits. Less
+   * memory, more time; false by default.
+   */
+  readonly gradientCheckpointing?: boolean;
 }
 
 export interface ForwardResult {

@@ -31,7 +31,7 @@ const quiet: ProgressListener = () => {};
 
 /** What to do where memory runs out: with an engine, and with a measurement of products. */
 const LESS_MEMORY =
-  "lower token_budget, cache_tokens or max_sequences, attach fewer adapters, or use dtype bf16 or a smaller model";
+  "lower token_budget, cache_tokens or max_sequences, train with gradient_checkpointing, attach fewer adapters, or use dtype bf16 or a smaller model";
 export const LESS_TO_MEASURE = "measure fewer rows, a smaller rank or smaller shapes, with fewer threads";
 
 /** This machine, as far as the engine cares. */

@@ -64,6 +64,10 @@ const infoSchema = z.object({
   config: z.record(z.string(), z.unknown()),
 });
 
+/** Options that may differ from then on where a run goes on: how far, and what changes no bit. */
+export const CHANGEABLE = ["max_steps", "gradient_checkpointing"] as const;
+export type RunChanges = Partial<Pick<TrainConfig, (typeof CHANGEABLE)[number]>>;
+
 /** What a run trains, as far as files go. */
 type Kept = Pick<Trainable, "save" | "load" | "publish">;
 
@@ -95,8 +99,8 @@ export class RunFolder {
     }
   }
 
-  /** A run to go on with. `changes` are the few options that may differ from then on. */
-  static async open(path: string, changes: Partial<Pick<TrainConfig, "max_steps">> = {}): Promise<RunFolder> {
+  /** A run to go on with. */
+  static async open(path: string, changes: RunChanges = {}): Promise<RunFolder> {
     const info = await readRunInfo(path);
     const [made = 0] = await checkpointSteps(join(path, "checkpoints"));
     const { max_steps = info.config.max_steps } = changes;

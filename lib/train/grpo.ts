@@ -110,11 +110,13 @@ async function addGradients(
   parts: GradientParts,
   signal: AbortSignal | undefined,
 ): Promise<number> {
+  const { gradient_checkpointing: gradientCheckpointing } = config;
   let rows = 0;
   policy.zeroGradients();
   for (const [index, pass] of passes.entries()) {
     onProgress({ phase: "training", done: index, total: passes.length });
-    const made = parts.wants(learns(pass)) && (await policy.forward({ ...pass.batch, keep: true }, signal));
+    const made =
+      parts.wants(learns(pass)) && (await policy.forward({ ...pass.batch, keep: true, gradientCheckpointing }, signal));
     const seen = pass.sequences.map(({ completion }, i) => ({
       logprobs: made ? valuesOf(pass, i, made.logprobs) : completion.logprobs,
       entropies: made ? valuesOf(pass, i, made.entropies) : completion.entropies,

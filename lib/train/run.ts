@@ -7,7 +7,7 @@ import type { Example } from "../data/example.js";
 import { spread } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
 import { evaluate, greedy } from "../eval/evaluate.js";
-import { RunFolder, type RunInfo } from "../run/folder.js";
+import { type RunChanges, RunFolder, type RunInfo } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
@@ -79,7 +79,7 @@ export async function openRun(
   resume: boolean,
   config: TrainConfig,
   trainable: Trainable,
-  changes: { max_steps?: number },
+  changes: RunChanges,
   { device, ...begun }: Pick<RunInfo, "method" | "ownRewards" | "problems"> & { readonly device: string },
 ): Promise<RunFolder | null> {
   if (path === undefined) return null;

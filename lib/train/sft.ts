@@ -37,6 +37,7 @@ interface Lesson {
 
 export async function sftStep(context: SftContext, state: TrainState, signal?: AbortSignal): Promise<StepOutcome> {
   const { policy, trainable, config, examples, onProgress } = context;
+  const { gradient_checkpointing: gradientCheckpointing } = config;
   const clock = new Clock();
   const step = state.step + 1;
   const places = examplesOfStep(state.step, config.num_prompts, examples.length, config.seed);
@@ -51,7 +52,8 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   await clock.time("training", async () => {
     for (const [index, pass] of passes.entries()) {
       onProgress({ phase: "training", done: index, total: passes.length });
-      const { logprobs, entropies } = await policy.forward(toBatch(pass, trainable.slot), signal);
+      const batch = { ...toBatch(pass, trainable.slot), keep: true, gradientCheckpointing };
+      const { logprobs, entropies } = await policy.forward(batch, signal);
       const dLogprobs = new Float32Array(logprobs.length);
       let start = 0;
       for (const { tokens, prompt } of pass) {
@@ -164,7 +166,7 @@ function packLessons(lessons: readonly Lesson[], budget: number): Lesson[][] {
 }
 
 /** Prompt and answer are two sequences, so that only the answer's tokens go through the head. */
-function toBatch(pass: readonly Lesson[], slot: number): ForwardBatch {
+function toBatch(pass: readonly Lesson[], slot: number): Omit<ForwardBatch, "keep"> {
   const starts = [0];
   for (const { tokens, prompt } of pass) starts.push(starts.at(-1)! + prompt, starts.at(-1)! + tokens.length);
   const count = 2 * pass.length;
@@ -175,6 +177,5 @@ function toBatch(pass: readonly Lesson[], slot: number): ForwardBatch {
     slots: new Int32Array(count).fill(slot),
     scored: Uint8Array.from({ length: count }, (_, i) => i % 2),
     temperatures: new Float32Array(count).fill(1),
-    keep: true,
   };
 }

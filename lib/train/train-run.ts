@@ -4,14 +4,14 @@ import { claim } from "../claim.js";
 import { resolveConfig } from "../config/config.js";
 import { differences } from "../config/described.js";
 import { checkMethod, type Method } from "../config/method.js";
-import type { TrainConfig } from "../config/schema.js";
+import type { TrainConfig, TrainOptions } from "../config/schema.js";
 import { type Columns, checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import { fingerprintOf } from "../data/fingerprint.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
-import { readRunInfo } from "../run/folder.js";
+import { CHANGEABLE, type RunChanges, readRunInfo } from "../run/folder.js";
 import { checkOwnRewards, ownRewards } from "./own-rewards.js";
 import {
   arithmeticOf,
@@ -28,7 +28,7 @@ import { evaluableProblems } from "./usable.js";
 
 export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 
-/** A run that is resumed has its own options, but for max_steps. */
+/** A run that is resumed has its own options, but for those that may change. */
 export async function runConfig(
   { run, resume, config, adapter, rewards }: GrpoTrainerOptions<Trained>,
   given: TrainConfig,
@@ -41,8 +41,12 @@ export async function runConfig(
   const different = differences(adapter, info.config);
   if (different !== null)
     throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
-  if (config?.max_steps === undefined) return info.config;
-  return resolveConfig({ ...info.config, max_steps: given.max_steps }, run);
+  return resolveConfig({ ...info.config, ...changesOf(config, given) }, run);
+}
+
+/** What a resumed run is given anew, of `given` with all defaults in `config`. */
+function changesOf(given: TrainOptions = {}, config: TrainConfig): RunChanges {
+  return Object.fromEntries(CHANGEABLE.filter((key) => given[key] !== undefined).map((key) => [key, config[key]]));
 }
 
 export async function trainingData(
@@ -114,8 +118,7 @@ async function claimedRun<T extends Trained>(
   step: Step,
 ): Promise<TrainResult<T>> {
   const { engine: policy, run: path, resume = false } = options;
-  const changes = options.config?.max_steps === undefined ? {} : { max_steps: config.max_steps };
-  const run = await openRun(path, resume, config, trainable, changes, {
+  const run = await openRun(path, resume, config, trainable, changesOf(options.config, config), {
     method,
     device: policy.device,
     ownRewards: ownRewards(options.rewards),

@@ -169,13 +169,15 @@ Parameters::Part read_part(const Argument& part) {
 }
 
 ScoreBatch read_score_batch(const Argument& batch) {
+  const Argument checkpointing = batch["gradientCheckpointing"];
   return {.tokens = batch["tokens"].int32s(),
           .starts = batch["starts"].int32s(),
           .parents = batch["parents"].int32s(),
           .slots = batch["slots"].int32s(),
           .scored = batch["scored"].bytes(),
           .temperatures = batch["temperatures"].floats(),
-          .keep = batch["keep"].boolean()};
+          .keep = batch["keep"].boolean(),
+          .gradient_checkpointing = checkpointing.given() && checkpointing.boolean()};
 }
 
 SampleRequest read_sample_request(const Argument& request) {

@@ -51,13 +51,21 @@ class Plan {
     LayerActivations shared{};
     arena_.take(shared.x, rows_ * size_.hidden);
     shared.x_mid = shared.x;
-    if (!keeps() || activations_.first_kept > 0) take_layer(shared);
+    const bool checkpoints = activations_.gradient_checkpointing;
+    if (!keeps() || activations_.first_kept > 0 || checkpoints) take_layer(shared);
     take_raw(shared);
+    float* shared_x_mid = nullptr;
+    if (checkpoints) arena_.take(shared_x_mid, rows_ * size_.hidden);
     for (std::size_t layer = 0; layer < activations_.layers.size(); ++layer) {
       LayerActivations& own = activations_.layers[layer];
       own = shared;
       if (!keeps() || static_cast<int>(layer) < activations_.first_kept) continue;
       if (static_cast<int>(layer) > activations_.first_kept) arena_.take(own.x, rows_ * size_.hidden);
+      if (checkpoints) {
+        own.x_mid = shared_x_mid;
+        take_z(own);
+        continue;
+      }
       arena_.take(own.x_mid, rows_ * size_.hidden);
       take_layer(own);
       if (head_norms_) take_raw(own);
@@ -82,6 +90,10 @@ class Plan {
     arena_.take(layer.mid_inv_rms, rows_ * sizeof(float));
     arena_.take(layer.gate, rows_ * size_.act(size_.intermediate));
     arena_.take(layer.up, rows_ * size_.act(size_.intermediate));
+    take_z(layer);
+  }
+
+  void take_z(LayerActivations& layer) {
     for (float*& z : layer.z) arena_.take(z, rows_ * z_);
   }
 
@@ -125,12 +137,10 @@ class Plan {
   Arena arena_;
 };
 
-Activations planned(const Adapters& adapters, int rows, int kept_pages, int first_module) {
-  Activations activations;
-  activations.rows = rows;
-  activations.pages = kept_pages;
-  activations.basis_version = adapters.basis_version();
-  activations.first_kept = std::max(0, first_module) / module_types;
+ActivationsPtr allocated(const Model& model, const Adapters& adapters, ActivationsPtr activations) {
+  activations->bytes = Plan(model, adapters, *activations, Arena()).bytes();
+  activations->memory = model.backend->allocate(activations->bytes);
+  Plan(model, adapters, *activations, Arena(activations->memory.get()));
   return activations;
 }
 
@@ -138,13 +148,20 @@ Activations planned(const Adapters& adapters, int rows, int kept_pages, int firs
 
 void ActivationsDeleter::operator()(Activations* activations) const { delete activations; }
 
-ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages,
-                                int first_module) {
-  ActivationsPtr activations(new Activations(planned(adapters, rows, kept_pages, first_module)));
-  activations->bytes = Plan(model, adapters, *activations, Arena()).bytes();
-  activations->memory = model.backend->allocate(activations->bytes);
-  Plan(model, adapters, *activations, Arena(activations->memory.get()));
-  return activations;
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows) {
+  ActivationsPtr activations(new Activations);
+  activations->rows = rows;
+  return allocated(model, adapters, std::move(activations));
+}
+
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, const Keeping& keeping) {
+  ActivationsPtr activations(new Activations);
+  activations->rows = rows;
+  activations->pages = keeping.pages;
+  activations->basis_version = adapters.basis_version();
+  activations->first_kept = std::max(0, keeping.first_module) / module_types;
+  activations->gradient_checkpointing = keeping.gradient_checkpointing;
+  return allocated(model, adapters, std::move(activations));
 }
 
 }  // namespace tinylora

@@ -1,7 +1,7 @@
 // The backward pass of the layers of forward.cpp, from the last layer to the one of the first module that needs a
 // gradient; nothing before that module is computed. d_x [M, C] is the gradient of the residual stream, in float; inputs
 // of products are rounded to the engine's dtype. The inputs of modules whose weights are trained are computed again
-// from what was kept.
+// from what was kept; with gradient checkpointing that, too, is computed again, a layer at a time.
 #include <array>
 
 #include "core/error.h"
@@ -231,8 +231,13 @@ void run_layers_backward(const Model& model, Adapters& adapters, const ModelGrad
                          Activations& activations, float* d_x, const std::atomic<bool>& abort) {
   const Pass pass{model, adapters, gradient, parts, batch, cache, activations, d_x};
   const int first_module = gradient.first_module;
-  for (int layer = model.config.layers - 1; layer >= 0 && layer * module_types + down_proj >= first_module; --layer) {
+  const int last = model.config.layers - 1;
+  for (int layer = last; layer >= 0 && layer * module_types + down_proj >= first_module; --layer) {
     check(!abort, "ERR_ABORTED", "backward: aborted before layer ", layer);
+    // The forward pass ended with the last layer: what it left is still there.
+    if (activations.gradient_checkpointing && layer < last) {
+      run_layer_again(model, adapters, batch, cache, activations, layer);
+    }
     const int first = first_module - layer * module_types;
     mlp_backward(pass, layer, first);
     if (first < gate_proj) attention_backward(pass, layer, first);

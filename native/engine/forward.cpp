@@ -65,6 +65,7 @@ void norm(const Pass& pass, const std::shared_ptr<void>& gain, const float* x, f
                            .readers = {readers.data(), static_cast<int>(readers.size())}});
 }
 
+/// x_mid.
 void attention_block(const Pass& pass, int index) {
   const ModelConfig& config = pass.config();
   const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
@@ -102,7 +103,8 @@ void attention_block(const Pass& pass, int index) {
   pass.backend().linear(o);
 }
 
-void mlp_block(const Pass& pass, int index, float* x_next) {
+/// The product that gives x', with its input computed.
+LinearArgs before_down_proj(const Pass& pass, int index, float* x_next) {
   const Layer& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const LayerActivations& kept = pass.activations.layers[static_cast<std::size_t>(index)];
   const ForwardScratch& scratch = pass.activations.forward;
@@ -117,7 +119,7 @@ void mlp_block(const Pass& pass, int index, float* x_next) {
                          .up = kept.up,
                          .h = scratch.h,
                          .readers = {&down, 1}});
-  pass.backend().linear(down);
+  return down;
 }
 
 }  // namespace
@@ -134,10 +136,18 @@ const float* run_layers(const Model& model, const Adapters& adapters, const Devi
   for (int layer = 0; layer < model.config.layers; ++layer) {
     check(!abort, "ERR_ABORTED", "forward: aborted before layer ", layer);
     const bool last = layer + 1 == model.config.layers;
+    float* x_next = last ? activations.x_last : activations.layers[static_cast<std::size_t>(layer) + 1].x;
     attention_block(pass, layer);
-    mlp_block(pass, layer, last ? activations.x_last : activations.layers[static_cast<std::size_t>(layer) + 1].x);
+    pass.backend().linear(before_down_proj(pass, layer, x_next));
   }
   return activations.x_last;
+}
+
+void run_layer_again(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
+                     Activations& activations, int layer) {
+  const Pass pass{model, adapters, batch, cache, activations};
+  attention_block(pass, layer);
+  before_down_proj(pass, layer, nullptr);
 }
 
 }  // namespace tinylora

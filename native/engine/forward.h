@@ -21,16 +21,26 @@ struct ActivationsDeleter {
   void operator()(Activations*) const;
 };
 using ActivationsPtr = std::unique_ptr<Activations, ActivationsDeleter>;
-/// `kept_pages`: most pages of the cache that a pass with a backward pass after it uses. With 0 there is room for one
-/// layer at a time and no backward pass. Otherwise the buffers fit the present basis of the adapters only, and
-/// gradients from the last module back to `first_module` (ModelGradient::first_module).
-ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, int kept_pages,
-                                int first_module = 0);
+/// Room for one layer at a time, and no backward pass.
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows);
+
+/// What a forward pass with a backward pass after it keeps. It fits the present basis of the adapters only.
+struct Keeping {
+  int pages;                    // of the cache, at most
+  int first_module;             // gradients are made from the last module back to it (ModelGradient)
+  bool gradient_checkpointing;  // of a layer its input and z only: the backward pass computes the rest again
+};
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, const Keeping& keeping);
 
 /// Runs the layers; returns the residual stream after the last one, [M, C] float on the backend (owned by activations).
 /// Throws ERR_ABORTED between layers once `abort` is set.
 const float* run_layers(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
                         Activations& activations, const std::atomic<bool>& abort);
+
+/// Computes again what run_layers left of this layer, from its input and to the same bits: all but its output, and z of
+/// down_proj, which are not made without it.
+void run_layer_again(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
+                     Activations& activations, int layer);
 
 /// The backward pass, from d_x [M, C] (gradient of the residual stream after the last layer; overwritten) to the
 /// adapters' dR, to dR of each part where `parts` is not null, and to the weights in `gradient`. `activations` must

@@ -38,7 +38,7 @@ SamplePass::SamplePass(const Model& model, const Adapters& adapters, int rows, i
       adapters_(adapters),
       most_draws_(draws),
       cache_(model, pages + (model.backend->replays() ? 1 : 0)),
-      activations_(make_activations(model, adapters, rows, 0)) {
+      activations_(make_activations(model, adapters, rows)) {
   Arena count;
   lay_out(count);
   bytes_ = count.used();

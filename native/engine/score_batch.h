@@ -21,6 +21,7 @@ struct ScoreBatch {
   std::vector<std::uint8_t> scored;   // [n]
   std::vector<float> temperatures;    // [n]
   bool keep = false;
+  bool gradient_checkpointing = false;
 };
 
 /// The tokens whose log-probability is wanted, each with the row that predicts it: the row before it, or the last row

@@ -22,7 +22,10 @@ struct Workspace {
   std::shared_ptr<void> d_x;  // [M, C], kept passes only
   int parameters_version = 0;
 
-  void fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages, bool keep);
+  void fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages,
+           const ScoreBatch& batch);
+  /// Whether what there is of a kept pass can keep this one.
+  bool keeps(const Adapters& adapters, const Parameters& parameters, bool gradient_checkpointing) const;
   void clear() { *this = {}; }
   std::size_t bytes() const {
     return (activations ? activations->bytes : 0) + (cache ? cache->bytes() : 0) + (head ? head->bytes() : 0);
@@ -30,21 +33,31 @@ struct Workspace {
 };
 
 void Workspace::fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages,
-                    bool keep) {
+                    const ScoreBatch& batch) {
+  const bool keep = batch.keep;
   if (cache && (cache->pages() < pages || activations->rows < rows)) {
     rows = std::max(rows, activations->rows);
     pages = std::max(pages, cache->pages());
-  } else if (cache && (!keep || (activations->basis_version == adapters.basis_version() &&
-                                 parameters_version == parameters.version()))) {
+  } else if (cache && (!keep || keeps(adapters, parameters, batch.gradient_checkpointing))) {
     return;
   }
   clear();  // before the new memory is asked for
-  activations = make_activations(model, adapters, rows, keep ? pages : 0, parameters.gradients().first_module);
+  if (keep) {
+    const Keeping keeping{pages, parameters.gradients().first_module, batch.gradient_checkpointing};
+    activations = make_activations(model, adapters, rows, keeping);
+  } else {
+    activations = make_activations(model, adapters, rows);
+  }
   parameters_version = parameters.version();
   head = std::make_unique<HeadPass>(model, rows, keep);
   const std::size_t row_bytes = static_cast<std::size_t>(model.config.hidden) * sizeof(float);
   if (keep) d_x = model.backend->allocate(static_cast<std::size_t>(rows) * row_bytes);
-  cache = std::make_unique<KvCache>(model, pages, keep);
+  cache = std::make_unique<KvCache>(model, pages, keep && !batch.gradient_checkpointing);
+}
+
+bool Workspace::keeps(const Adapters& adapters, const Parameters& parameters, bool gradient_checkpointing) const {
+  return activations->basis_version == adapters.basis_version() && parameters_version == parameters.version() &&
+         activations->gradient_checkpointing == gradient_checkpointing;
 }
 
 /// A forward pass whose backward pass may follow.
@@ -143,7 +156,7 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   DeviceBatch device;
   HeadPass::Result result;
   try {
-    work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch.keep);
+    work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch);
     device.upload(*state.model.backend, packed.batch);
     const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
     result = work.head->forward(x, packed.scored);
