@@ -11,7 +11,6 @@ import {
   makeTrained,
   Population,
   type Replay,
-  readRunInfo,
   replayStep,
   resolveConfig,
   SftTrainer,
@@ -48,22 +47,11 @@ const estimators: [string, TrainOptions][] = [
   ["evolution strategies", { estimator: "evolution_strategies", sigma: 0.05 }],
 ];
 
-interface Made {
-  readonly metrics: Awaited<ReturnType<typeof readMetrics>>;
-  readonly adapter: string;
-  readonly activations: number;
-}
-
-async function train(
-  name: string,
-  options: TrainOptions,
-  { resume = false, on = engine, method }: { resume?: boolean; on?: Engine; method?: "sft" | undefined } = {},
-): Promise<string> {
+async function train(name: string, options: TrainOptions, { resume = false, on = engine } = {}): Promise<string> {
   const run = join(folder, name);
   const config = { ...base, ...options };
   const adapter = (await makeTrained(on, resolveConfig(config))) as Adapter;
-  const Trainer = method === "sft" ? SftTrainer : GrpoTrainer;
-  await new Trainer({ engine: on, adapter, config, run, resume }).train();
+  await new GrpoTrainer({ engine: on, adapter, config, run, resume }).train();
   return run;
 }
 
@@ -125,47 +113,6 @@ it("tells how noisy the gradient is of up to 128 numbers, of which that costs no
     const [line] = await readMetrics(await train(`noise-${u}`, { ...few, u }));
     expect("gradient/variance" in line!).toBe(u === 128);
   }
-});
-
-describe("gradient checkpointing", () => {
-  const few: TrainOptions = { max_steps: 2, eval_steps: 0 };
-  const methods: [string, TrainOptions, "sft"?][] = [
-    ["policy gradient", few],
-    ["natural gradient", { ...few, optim: "natural", learning_rate: 0.5 }],
-    ["sft", few, "sft"],
-  ];
-
-  it.each(methods)("changes nothing but the memory: %s", async (name, options, method) => {
-    const made = [];
-    for (const gradient_checkpointing of [false, true]) {
-      const on = await Engine.load(model, { threads: 2, maxSequences: 7, cacheTokens: 2048 });
-      const run = await train(
-        `${name}-${gradient_checkpointing}`,
-        { ...options, gradient_checkpointing },
-        { on, method },
-      );
-      made.push({
-        metrics: await readMetrics(run),
-        adapter: await readFile(join(run, "adapter", "adapter.safetensors"), "base64"),
-        activations: on.memory().activations,
-      });
-      on.dispose();
-    }
-    const [{ activations: all, ...plain }, { activations: inputs, ...checkpointed }] = made as [Made, Made];
-    expect(checkpointed).toEqual(plain);
-    expect(inputs).toBeLessThan(all);
-  });
-
-  it("may begin in the middle of a run", async () => {
-    await train("in-the-middle", { ...few, max_steps: 1 });
-    const run = await train("in-the-middle", { max_steps: 2, gradient_checkpointing: true }, { resume: true });
-    expect((await readRunInfo(run)).config).toMatchObject({
-      max_steps: 2,
-      eval_steps: 0,
-      gradient_checkpointing: true,
-    });
-    expect(await readMetrics(run)).toEqual(await readMetrics(join(folder, "policy gradient-false")));
-  });
 });
 
 describe("the gradient of v by completion", () => {
