@@ -4,6 +4,7 @@ import type { AdapterMatrices } from "../adapter/file.js";
 import type { NamedWeights } from "../adapter/full.js";
 import { readSafetensors, writeSafetensors } from "../adapter/large-safetensors.js";
 import { floatTensor, tensorFloats } from "../adapter/safetensors.js";
+import type { AttachOptions } from "../adapter-slots.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import type { TensorPart, TrainedTensor } from "../native/addon.js";
@@ -48,9 +49,9 @@ export class NativeTrainable implements Trainable {
     return this.#trained.fingerprint;
   }
 
-  async attach(signal?: AbortSignal): Promise<void> {
+  async attach(options?: AttachOptions): Promise<void> {
     if (this.#trained instanceof Adapter) {
-      await this.#policy.attach(this.#trained, { signal });
+      await this.#policy.attach(this.#trained, options);
       this.#tensors = this.#weights.trainBasis();
     } else {
       this.#tensors = this.#weights.trainWeights([...this.#trained.names]);

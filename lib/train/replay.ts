@@ -78,7 +78,7 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const own = claim(engine);
   let outcome: StepOutcome;
   try {
-    await trainable.attach(options.signal);
+    await trainable.attach({ signal: options.signal });
     own.fixAdapters();
     const again = { ...info, config: atRecordedRate(info.config, recorded) };
     outcome = await makeAgain(options, again, data, trainable, before);

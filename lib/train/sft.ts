@@ -105,7 +105,7 @@ async function lessonsOf(
   return places.map((place) => at.get(place)!);
 }
 
-/** ERR_DATA where there is nothing to learn, or more than fits in the model or a pass. */
+/** ERR_DATA where there is nothing to learn, or more than fits in the model. */
 export function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
   const solution = solutionOf(example, config.answer_column);
   if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
@@ -113,10 +113,12 @@ export function toLesson(policy: Policy, example: Example, config: TrainConfig):
   const prompt = encodePrompt(policy, question, example.id, 1);
   const answer = answerTokens(policy.tokenizer, question, prompt, solution);
   const length = prompt.length + answer.length;
-  const limit = Math.min(policy.model.config.context, config.token_budget);
-  if (length > limit) {
-    const name = limit === config.token_budget ? "token_budget" : "the model's context";
-    throw new TinyLoraError("ERR_DATA", `${example.id}: expected at most ${limit} tokens (${name}), found ${length}`);
+  const { context } = policy.model.config;
+  if (length > context) {
+    throw new TinyLoraError(
+      "ERR_DATA",
+      `${example.id}: expected at most ${context} tokens (the model's context), found ${length}`,
+    );
   }
   return { tokens: [...prompt, ...answer], prompt: prompt.length };
 }

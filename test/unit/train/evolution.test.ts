@@ -116,7 +116,7 @@ describe("evolution strategies", () => {
   it("are given up while they are attached", async () => {
     const policy = new SlotPolicy();
     const trainable = makeTrainable(policy, policy.adapter(), resolveConfig(options));
-    await expect(trainable.attach(AbortSignal.abort())).rejects.toThrow(/abort/);
+    await expect(trainable.attach({ signal: AbortSignal.abort() })).rejects.toThrow(/abort/);
     expect(policy.attached).toBe(0);
   });
 
