@@ -23,7 +23,7 @@ const RULES: readonly Rule[] = [
   { keys: ["r"], by: "adapter", idle: ({ adapter }) => adapter === "full" },
   { keys: ["v_rounding"], by: "v_dtype", idle: ({ v_dtype }) => v_dtype === "fp32" },
   { keys: ["sigma"], by: "estimator", idle: ({ estimator }) => estimator !== "evolution_strategies" },
-  { keys: LOSS, by: "estimator", idle: ({ estimator }) => estimator === "evolution_strategies" },
+  { keys: [...LOSS, "token_budget"], by: "estimator", idle: ({ estimator }) => estimator === "evolution_strategies" },
   {
     keys: ["scale_rewards"],
     by: "multi_objective_aggregation",
@@ -35,6 +35,7 @@ const RULES: readonly Rule[] = [
   { keys: ["use_bias_correction_kl"], by: "beta", idle: ({ beta }) => beta === 0 },
   { keys: ["fisher_damping", "fisher_decay"], by: "optim", idle: ({ optim }) => optim !== "natural" },
   { keys: ["adam_beta1", "adam_beta2", "adam_epsilon"], by: "optim", idle: ({ optim }) => optim !== "adamw" },
+  { keys: ["eval_data"], by: "eval_steps", idle: ({ eval_steps }) => eval_steps === 0 },
   {
     keys: ["eval_question_column", "eval_answer_column"],
     by: "eval_data",
