@@ -36,6 +36,9 @@ export interface Update {
   readonly gradient: Float64Array | null;
 }
 
+/** Told of tensors written, of all of a file, where there may be gigabytes. */
+export type OnSaved = (done: number, total: number) => void;
+
 export interface Trainable<T extends Trained = Trained> {
   /** Numbers that are trained. */
   readonly parameters: number;
@@ -60,10 +63,10 @@ export interface Trainable<T extends Trained = Trained> {
   /** What the training of `state` made. */
   result(state: OptimizerState): T;
   /** Into a checkpoint's folder: all that `state` itself does not hold; `load` reads it back, whole or with an error. */
-  save(state: OptimizerState, folder: string): Promise<void>;
+  save(state: OptimizerState, folder: string, onSaved?: OnSaved): Promise<void>;
   load(state: OptimizerState, folder: string): Promise<void>;
   /** Into the run's folder: what commands and other programs take. */
-  publish(state: OptimizerState, run: string): Promise<void>;
+  publish(state: OptimizerState, run: string, onSaved?: OnSaved): Promise<void>;
 }
 
 export function makeTrainable(policy: TrainablePolicy, trained: Trained, config: TrainConfig): Trainable {
