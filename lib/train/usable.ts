@@ -5,7 +5,7 @@
 import type { TrainConfig } from "../config/schema.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
-import { examplesOfStep } from "../data/order.js";
+import { Epochs } from "../data/order.js";
 import { type ProblemPrompt, type PromptStyle, toPrompt } from "../data/prompt.js";
 import { guarded, type OnBroken } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
@@ -61,7 +61,7 @@ export async function usableProblems(
   };
   const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error) : refuse;
   const fits = (problem: Example) => guarded(onBroken, () => CHECKS[need](policy, problem, config)).length > 0;
-  const looked = config.skip_bad ? problems : placesUsed(problems.length, config).map((place) => problems[place]!);
+  const looked = config.skip_bad ? problems : problemsUsed(problems, config);
   const fit = await inTurn(looked, fits, { signal });
   if (longest) throw longest;
   const usable = config.skip_bad ? problems.filter((_, place) => fit[place]) : problems;
@@ -99,9 +99,9 @@ function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxComplet
     encodePrompt(policy, prompt, id, maxCompletionLength);
 }
 
-function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): number[] {
-  if (max_steps * num_prompts >= length) return [...Array(length).keys()];
-  return examplesOfStep(0, max_steps * num_prompts, length, seed);
+function problemsUsed(problems: readonly Example[], { max_steps, num_prompts, seed }: TrainConfig): readonly Example[] {
+  const used = max_steps * num_prompts;
+  return used >= problems.length ? problems : new Epochs(problems, seed).ofStep(0, used);
 }
 
 /** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass. */
