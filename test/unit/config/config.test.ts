@@ -240,7 +240,6 @@ describe("fields", () => {
     expect(parseFlag(field("learning_rate"), "fast")).toBe("fast");
     expect(parseFlag(field("rewards"), "answer, format")).toEqual(["answer", "format"]);
     expect(parseFlag(field("reward_weights"), "1,0.5")).toEqual([1, 0.5]);
-    expect(parseFlag(field("stop"), "\n\n, END")).toEqual(["\n\n", " END"]);
     expect(parseFlag(field("use_bias_correction_kl"), "false")).toBe(false);
     expect(parseFlag(field("model"), "7")).toBe("7");
   });
