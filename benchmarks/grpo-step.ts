@@ -44,6 +44,7 @@ const unstopped: TrainablePolicy = {
   device: engine.device,
   model: engine.model,
   tokenizer: engine.tokenizer,
+  cacheTokens: engine.cacheTokens,
   memory: () => engine.memory(),
   attach: (attached, passOptions) => engine.attach(attached, passOptions),
   setVector: (slot, v) => engine.setVector(slot, v),

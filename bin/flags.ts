@@ -54,7 +54,7 @@ export function givenFields(command: Command): Record<string, unknown> {
     const name = optionOf(field).attributeName();
     if (command.getOptionValueSource(name) !== "cli") continue;
     const value = command.getOptionValue(name);
-    given[field.key] = value === true ? true : parseFlag(field, String(value));
+    given[field.key] = value === true || Array.isArray(value) ? value : parseFlag(field, String(value));
   }
   return given;
 }
@@ -68,11 +68,19 @@ function optionOf(field: Field): Option {
   const value = field.type === "boolean" ? "[true|false]" : `<${placeholder(field)}>`;
   const standard = shownDefault(field.default);
   const choices = field.choices ? `; ${field.type === "list" ? "any" : "one"} of ${field.choices.join(", ")}` : "";
-  const description = `${field.description}${choices}${standard ? ` (default: ${standard})` : ""}`;
-  return new Option(`${field.flag} ${value}`, description).helpGroup(`${field.section}:`);
+  const each = field.repeated ? "; a flag for each" : "";
+  const description = `${field.description}${choices}${each}${standard ? ` (default: ${standard})` : ""}`;
+  const option = new Option(`${field.flag} ${value}`, description).helpGroup(`${field.section}:`);
+  return field.repeated ? option.argParser(collect) : option;
+}
+
+/** The texts of a flag that may be given again. An empty one takes back those before: the list is empty. */
+function collect(text: string, before: readonly string[] = []): string[] {
+  return text === "" ? [] : [...before, text];
 }
 
 function placeholder(field: Field): string {
+  if (field.repeated) return "text";
   return { number: "number", integer: "n", list: "a,b,...", string: "text", choice: "name", boolean: "" }[field.type];
 }
 

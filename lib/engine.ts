@@ -69,12 +69,15 @@ export class Engine implements AsyncDisposable {
   readonly model: Model;
   /** How weights are kept. */
   readonly dtype: Dtype;
+  /** Positions of the sampler's cache: a prompt and its completion have to fit, but for the last token. */
+  readonly cacheTokens: number;
   #session: Session;
   #slots: AdapterSlots;
 
-  private constructor(model: Model, dtype: Dtype, session: Session) {
+  private constructor(model: Model, dtype: Dtype, cacheTokens: number, session: Session) {
     this.model = model;
     this.dtype = dtype;
+    this.cacheTokens = cacheTokens;
     this.#session = session;
     this.#slots = new AdapterSlots(this, session);
   }
@@ -88,6 +91,7 @@ export class Engine implements AsyncDisposable {
     options.signal?.throwIfAborted();
     const model = await openModel(path);
     const dtype = options.dtype ?? "bf16";
+    const cacheTokens = options.cacheTokens ?? 16384;
     const session = await Session.open(
       {
         config: model.config,
@@ -97,13 +101,13 @@ export class Engine implements AsyncDisposable {
         threads: options.threads ?? availableParallelism(),
         ...(options.cpuPath ? { path: options.cpuPath } : {}),
         maxSequences: options.maxSequences ?? 64,
-        cacheTokens: options.cacheTokens ?? 16384,
+        cacheTokens,
         tokenBytes: model.tokenizer.tokenBytes(),
       },
       options.onProgress,
       options.signal,
     );
-    return new Engine(model, dtype, session);
+    return new Engine(model, dtype, cacheTokens, session);
   }
 
   get tokenizer(): Model["tokenizer"] {

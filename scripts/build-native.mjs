@@ -6,29 +6,37 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { oneBuild } from "./one-build.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const tree = join(root, ".cache", "cmake");
 const wanted = { major: 3, minor: 20 };
 
 export function buildNative(target = join(root, "build", "Release")) {
-  const built = buildTarget("tinylora", join("Release", "tinylora.node"));
-  mkdirSync(target, { recursive: true });
-  // Through a rename: a process that has the old file mapped keeps it.
-  const file = join(target, "tinylora.node");
-  copyFileSync(built, `${file}.new`);
-  renameSync(`${file}.new`, file);
+  return buildTarget("tinylora", (built) => {
+    mkdirSync(target, { recursive: true });
+    // Through a rename: a process that has the old file mapped keeps it.
+    const file = join(target, "tinylora.node");
+    copyFileSync(join(built, "Release", "tinylora.node"), `${file}.new`);
+    renameSync(`${file}.new`, file);
+  });
 }
 
-/** Builds one target of CMakeLists.txt; the path of the `file` it makes in the tree. */
-export function buildTarget(target, file) {
+/** Builds one target of CMakeLists.txt; what `use` makes of the tree then, before others may build in it. */
+export function buildTarget(target, use) {
   const generator = requireTools();
-  forgetOtherTree(generator);
+  return oneBuild(tree, () => {
+    build(target, generator);
+    return use(tree);
+  });
+}
+
+function build(target, generator) {
+  forgetOtherTree(tree, generator);
   const where = ["--directory", root, "--out", tree, "--config", "Release", "--generator", generator];
   run(process.execPath, [cmakeJs(), "configure", ...where, `--CDTINYLORA_CUDA=${process.env.TINYLORA_CUDA ?? "AUTO"}`]);
   const parallel = ["--parallel", `${availableParallelism()}`];
   run(process.execPath, [cmakeJs(), "build", ...where, "--target", target, ...parallel]);
-  return join(tree, file);
 }
 
 /** The generator to use; ends with one line where a tool is missing. */
@@ -57,7 +65,7 @@ function cmakeJs() {
 }
 
 /** CMake refuses a tree that another generator or another checkout made. */
-function forgetOtherTree(generator) {
+export function forgetOtherTree(tree, generator) {
   const cache = join(tree, "CMakeCache.txt");
   if (!existsSync(cache)) return;
   const text = readFileSync(cache, "utf8");
@@ -93,5 +101,5 @@ export function fail(message) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  buildNative(process.argv[2] && resolve(process.argv[2]));
+  await buildNative(process.argv[2] && resolve(process.argv[2]));
 }

@@ -11,7 +11,7 @@ const load = createRequire(import.meta.url)("node-gyp-build");
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 if (process.env.npm_config_build_from_source === "true" || !loads()) {
-  buildNative();
+  await buildNative();
   // Objects are of use where sources change: in a checkout, which has tests.
   if (!existsSync(join(root, "test"))) rmSync(join(root, ".cache"), { recursive: true });
 }

@@ -12,15 +12,15 @@ const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 20 || (major === 20 && minor < 19)) fail(`needs Node 20.19 or newer, found ${process.versions.node}`);
 
 if (!packagesFit()) {
-  step("installing packages", () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));
+  await step("installing packages", () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));
 }
 if (!process.argv.includes("--packages")) {
   if (modified(at("build", "Release", "tinylora.node")) < newest(["CMakeLists.txt", "cmake", "native"])) {
-    step("building the native addon (about a minute the first time)", () => buildNative());
+    await step("building the native addon (about a minute the first time)", () => buildNative());
   }
   const built = at("dist", ".built");
   if (modified(built) < newest(["lib", "bin", "tsconfig.json", "tsconfig.build.json", "package-lock.json"])) {
-    step("compiling TypeScript", compile);
+    await step("compiling TypeScript", compile);
     writeFileSync(built, "");
   }
   chmodSync(at("dist", "bin", "tinylora-native.js"), 0o755); // npx does so only when it first meets the package
@@ -61,9 +61,9 @@ function modified(path) {
   return existsSync(path) ? statSync(path).mtimeMs : 0;
 }
 
-function step(what, work) {
+async function step(what, work) {
   const start = Date.now();
   console.error(`tinylora-native: ${what} ...`);
-  work();
+  await work();
   console.error(`tinylora-native: ${what}: done in ${((Date.now() - start) / 1000).toFixed(1)} s`);
 }

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { buildCudasim, hasCudasim } from "./cudasim/build.js";
 
 /**
- * Builds what is missing or out of date before the tests, whose files run two at a time: builds in one tree would disturb
- * each other. TINYLORA_SETUP=off: take the build as it is.
+ * Builds what is missing or out of date before the tests, whose files run two at a time: builds in one tree would wait
+ * for each other. TINYLORA_SETUP=off: take the build as it is.
  */
 export default function setup(): void {
   if (process.env.TINYLORA_SETUP === "off") return;

@@ -25,7 +25,7 @@ import { CHANGEABLE, checkNoRun } from "../../lib/run/folder.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import { trainingData } from "../../lib/train/train-run.js";
 import { parseName } from "../arguments.js";
-import { attachAdapter, loadEngine } from "../engine.js";
+import { loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addMethodFields, checkUsed, givenFields } from "../flags.js";
 import { quoted } from "../io.js";
@@ -111,14 +111,16 @@ export async function runTraining(command: Command, method: Method, options: Tra
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
-      if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
       const Trainer = named === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
       const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
       const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
       const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} of ${config.model} on ${config.data}: ${path}`);
       let [stepped, finished] = [false, made];
-      trains = true;
+      const begin = () => {
+        if (!trains) progress.restart(); // the time of the SVD is not that of steps
+        trains = true;
+      };
       const {
         stopped,
         adapter: trained,
@@ -127,12 +129,14 @@ export async function runTraining(command: Command, method: Method, options: Tra
         .train({
           signal,
           onStep: (report) => {
+            begin();
             progress.stop();
             [stepped, finished] = [true, report.step];
             console.log(stepLine(report));
             progress.update(report.step, report.steps);
           },
           onProgress: ({ phase, done, total }) => {
+            if (phase !== "SVD") begin();
             progress.update(finished, config.max_steps, `${phase} ${done}/${total}`);
           },
           onWarning,

@@ -6,7 +6,7 @@ import { checkRank } from "./basis.js";
 import { type AdapterMatrices, readAdapterFile, writeAdapterFile } from "./file.js";
 import { ADAPTER_KINDS } from "./kinds.js";
 import { targetedModules } from "./modules.js";
-import { parameterTable } from "./parameters.js";
+import { vectorLength } from "./parameters.js";
 import { type AdapterFacts, decodeShort, encodeShort, SHORT_PREFIX } from "./short-string.js";
 import { type AdapterOptions, type AdapterSpec, adapterSpec } from "./spec.js";
 import { SVD_RECIPE } from "./svd-cache.js";
@@ -75,7 +75,7 @@ export class Adapter {
     checkRank(spec, base.modules);
     const facts = { spec, fingerprint: base.fingerprint, svdRecipe: SVD_RECIPE };
     const { matrices } = ADAPTER_KINDS[spec.kind];
-    if (!matrices) return new Adapter({ ...facts, v: new Float32Array(parameterTable(spec, base.modules).vector) });
+    if (!matrices) return new Adapter({ ...facts, v: new Float32Array(vectorLength(spec, base.modules)) });
     const v = Float32Array.of((loraAlpha ?? spec.r) / spec.r);
     return new Adapter({ ...facts, v }, matrices(spec, targetedModules(base.modules, spec.targetModules)));
   }
@@ -120,7 +120,7 @@ export class Adapter {
         `the adapter needs version ${this.svdRecipe} of the SVD, this package has ${SVD_RECIPE}: save it self-contained with the package that made it`,
       );
     }
-    const expected = parameterTable(this.spec, base.modules).vector;
+    const expected = vectorLength(this.spec, base.modules);
     if (this.v.length !== expected) {
       throw new TinyLoraError("ERR_ADAPTER", `v: expected ${expected} numbers for this model, found ${this.v.length}`);
     }

@@ -1,7 +1,7 @@
 import type { Model } from "../model/open.js";
 import type { Dtype, ModuleType } from "../native/addon.js";
 import { isExtraTensor } from "./extra-tensors.js";
-import { saveModel, type TrainedNumbers } from "./save-model.js";
+import { type SaveOptions, saveModel, type TrainedNumbers } from "./save-model.js";
 
 /** Numbers of trained weights by Hugging Face's names. */
 export type NamedWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
@@ -54,8 +54,8 @@ export class FullWeights {
   }
 
   /** The same of weights that lie elsewhere: each is asked for when its turn comes. */
-  saveNumbers(folder: string, trained: TrainedNumbers): Promise<void> {
-    return saveModel(folder, this.#base.model, trained, this.#base.dtype);
+  saveNumbers(folder: string, trained: TrainedNumbers, options?: SaveOptions): Promise<void> {
+    return saveModel(folder, this.#base.model, trained, this.#base.dtype, options);
   }
 
   toString(): string {

@@ -32,6 +32,11 @@ export interface ParameterRow {
   readonly frozen: number;
 }
 
+/** Numbers in v: those of a group, for each group. */
+export function vectorLength(spec: AdapterSpec, modules: readonly LinearModule[]): number {
+  return tieGroups(spec.tying, targetedModules(modules, spec.targetModules)).count * spec.u;
+}
+
 /** Needs the shapes only (`linearModules`), no weights. */
 export function parameterTable(spec: AdapterSpec, modules: readonly LinearModule[]): ParameterTable {
   const adapted = targetedModules(modules, spec.targetModules);

@@ -24,15 +24,22 @@ export async function cachedSvd(
   const kept = factors.size;
   const missing = modules.filter((module) => !factors.has(module.index));
   try {
-    for (const [done, { index }] of missing.entries()) {
+    for (const [done, { index, name }] of missing.entries()) {
       const tell = () => onProgress?.(done + 1, missing.length);
       const [found] = await session.computeSvd({ rank, modules: [index] }, tell, signal);
-      factors.set(index, found!);
+      const { angle, ...computed } = found!;
+      factors.set(index, computed);
+      if (angle > 0) process.emitWarning(notConverged(name, rank, angle));
     }
   } finally {
     if (factors.size > kept) await writeCache(path, rank, session.modules, factors);
   }
   return modules.map((module) => factors.get(module.index)!);
+}
+
+function notConverged(name: string, rank: number, angle: number): string {
+  const off = `its directions may be off by ${Number(angle.toPrecision(2))} radians, and are usually known to 1e-7`;
+  return `${name}: its SVD of rank ${rank} has not converged: ${off}; adapters work with them, another r has others`;
 }
 
 export function svdCachePath(fingerprint: string, rank: number): string {

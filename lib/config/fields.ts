@@ -14,17 +14,18 @@ export interface Field {
   readonly choices?: readonly string[];
   /** Of each item of a list. */
   readonly items?: "number" | "string";
+  /** A list with a flag for each item, which is taken as it is: it may hold commas and white space. */
+  readonly repeated: boolean;
   readonly default: unknown;
 }
+
+const REPEATED = ["stop"];
 
 export const fields: readonly Field[] = Object.entries(sections).flatMap(([section, shape]) =>
   Object.entries(shape).map(([key, type]) => toField(section, key, type)),
 );
 
-/** Lists of texts in which white space counts. */
-const AS_THEY_ARE = ["stop"];
-
-/** The value of a flag's text. What it cannot read it returns as it is, for the schema to refuse by name. */
+/** The value of the text of a flag that is given once. What it cannot read it returns as it is, for the schema to refuse by name. */
 export function parseFlag(field: Field, text: string): unknown {
   switch (field.type) {
     case "number":
@@ -34,7 +35,6 @@ export function parseFlag(field: Field, text: string): unknown {
       return text === "true" ? true : text === "false" ? false : text;
     case "list": {
       const items = text === "" ? [] : text.split(",");
-      if (AS_THEY_ARE.includes(field.key)) return items;
       return items.map((item) => (field.items === "number" ? toNumber(item.trim()) : item.trim()));
     }
     default:
@@ -55,6 +55,7 @@ function toField(section: string, key: string, type: z.ZodType): Field {
     section,
     description: type.description ?? "",
     ...kind(inner),
+    repeated: REPEATED.includes(key),
     default: type.parse(undefined),
   };
 }

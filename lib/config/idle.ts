@@ -13,6 +13,7 @@ interface Rule {
 const CLIP = ["epsilon", "epsilon_high", "delta"] as const;
 const SAPO = ["sapo_temperature_pos", "sapo_temperature_neg"] as const;
 const LOSS = ["loss_type", "use_bias_correction_kl", "importance_sampling_level", ...CLIP, ...SAPO] as const;
+const PASSES = [...LOSS, "token_budget", "gradient_checkpointing"] as const;
 
 /** Of a key that more than one leaves idle, the first is told. */
 const RULES: readonly Rule[] = [
@@ -23,11 +24,7 @@ const RULES: readonly Rule[] = [
   { keys: ["r"], by: "adapter", idle: ({ adapter }) => adapter === "full" },
   { keys: ["v_rounding"], by: "v_dtype", idle: ({ v_dtype }) => v_dtype === "fp32" },
   { keys: ["sigma"], by: "estimator", idle: ({ estimator }) => estimator !== "evolution_strategies" },
-  {
-    keys: [...LOSS, "gradient_checkpointing"],
-    by: "estimator",
-    idle: ({ estimator }) => estimator === "evolution_strategies",
-  },
+  { keys: PASSES, by: "estimator", idle: ({ estimator }) => estimator === "evolution_strategies" },
   {
     keys: ["scale_rewards"],
     by: "multi_objective_aggregation",
@@ -39,6 +36,7 @@ const RULES: readonly Rule[] = [
   { keys: ["use_bias_correction_kl"], by: "beta", idle: ({ beta }) => beta === 0 },
   { keys: ["fisher_damping", "fisher_decay"], by: "optim", idle: ({ optim }) => optim !== "natural" },
   { keys: ["adam_beta1", "adam_beta2", "adam_epsilon"], by: "optim", idle: ({ optim }) => optim !== "adamw" },
+  { keys: ["eval_data"], by: "eval_steps", idle: ({ eval_steps }) => eval_steps === 0 },
   {
     keys: ["eval_question_column", "eval_answer_column"],
     by: "eval_data",

@@ -146,6 +146,12 @@ export interface SvdFactors {
   readonly vt: Float32Array;
 }
 
+/** As it was computed just now. */
+export interface ComputedSvd extends SvdFactors {
+  /** 0 where it converged; else how far, in radians, the least known right vector may be off. */
+  readonly angle: number;
+}
+
 /** What all adapters of an engine share: W' = W + B (sum_i v_i P_i) A for each adapted module. */
 export interface AdapterBasis {
   readonly rank: number;
@@ -178,7 +184,7 @@ export interface NativeEngine {
   computeSvd(
     spec: { rank: number; modules: number[] },
     onProgress: (done: number, total: number) => unknown,
-  ): Promise<SvdFactors[]>;
+  ): Promise<ComputedSvd[]>;
   /** Replaces the basis and sets all vectors to zero. Refused while sequences are being sampled. */
   setBasis(basis: AdapterBasis): void;
   /** v of one slot, [groups * u]. Refused while sequences of this slot are being sampled. Returns the slot's new version. */

@@ -4,6 +4,7 @@ import type {
   BenchDevice,
   BenchProductResult,
   BenchProductSpec,
+  ComputedSvd,
   EngineSpec,
   ForwardBatch,
   ForwardResult,
@@ -15,7 +16,6 @@ import type {
   ProjectionSpec,
   SampleEvent,
   SampleRequest,
-  SvdFactors,
   TensorPart,
   TensorSource,
   TrainedTensor,
@@ -105,7 +105,7 @@ export class Session {
     spec: { rank: number; modules: number[] },
     onProgress = quiet,
     signal?: AbortSignal,
-  ): Promise<SvdFactors[]> {
+  ): Promise<ComputedSvd[]> {
     return this.#pass(() => toldOf((tell) => this.#native.computeSvd(spec, tell), onProgress, signal), signal);
   }
   /** Makes a change when the passes asked for before are over: those asked for later see it, and nobody waits for one. */

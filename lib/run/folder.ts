@@ -18,7 +18,7 @@ import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, readingIfThere, removeTemporaries, syncPath, writeFileAtomic, writing } from "../files.js";
 import type { TrainState } from "../train/run.js";
-import type { Trainable } from "../train/trainable.js";
+import type { OnSaved, Trainable } from "../train/trainable.js";
 import { packageVersion } from "../version.js";
 import {
   checkpointSteps,
@@ -168,11 +168,11 @@ export class RunFolder {
     await writeFileAtomic(join(this.path, "completions", `step-${step}.jsonl`), text);
   }
 
-  async saveCheckpoint(state: TrainState, kept: Kept): Promise<void> {
+  async saveCheckpoint(state: TrainState, kept: Kept, onSaved?: OnSaved): Promise<void> {
     const { save_total_limit } = this.info.config;
-    const save = (folder: string) => kept.save(state.optimizer, folder);
+    const save = (folder: string) => kept.save(state.optimizer, folder, onSaved);
     // The checkpoint last: a run whose last step has one is finished, and nobody would write what it lacks.
-    await kept.publish(state.optimizer, this.path);
+    await kept.publish(state.optimizer, this.path, onSaved);
     await writing(this.path, () => this.#syncStates());
     await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
   }

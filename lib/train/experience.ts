@@ -1,5 +1,4 @@
 import type { TrainConfig } from "../config/schema.js";
-import { examplesOfStep } from "../data/order.js";
 import { type Advantages, advantagesOf } from "./advantage.js";
 import type { Clock } from "./clock.js";
 import type { Sequence } from "./pass.js";
@@ -26,8 +25,7 @@ export async function gather(
   signal?: AbortSignal,
 ): Promise<Experience> {
   const { config, rewards } = context;
-  const places = examplesOfStep(state.step, config.num_prompts, context.examples.length, config.seed);
-  const examples = places.map((place) => context.examples[place]!);
+  const examples = context.examples.ofStep(state.step, config.num_prompts);
   const groups = await clock.time("sampling", () => rollout(context, examples, state.step + 1, samplers, signal));
   const scores = groups.flatMap(({ completions }) => completions.map((completion) => completion.rewards));
   const weights = config.reward_weights ?? rewards.map(() => 1);

@@ -4,13 +4,14 @@ import type { AdapterMatrices } from "../adapter/file.js";
 import type { NamedWeights } from "../adapter/full.js";
 import { readSafetensors, writeSafetensors } from "../adapter/large-safetensors.js";
 import { floatTensor, tensorFloats } from "../adapter/safetensors.js";
+import type { AttachOptions } from "../adapter-slots.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import type { TensorPart, TrainedTensor } from "../native/addon.js";
 import { decodeCheckpoint, readingCheckpoint } from "../run/checkpoint.js";
 import { checkState, initialState, type OptimizerState } from "./optimizer.js";
 import type { WeightTraining } from "./policy.js";
-import type { Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
+import type { OnSaved, Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
 
 const PARTS = ["master", "first", "second"] as const satisfies readonly TensorPart[];
 /** Beside a checkpoint's state.json. */
@@ -48,9 +49,9 @@ export class NativeTrainable implements Trainable {
     return this.#trained.fingerprint;
   }
 
-  async attach(signal?: AbortSignal): Promise<void> {
+  async attach(options?: AttachOptions): Promise<void> {
     if (this.#trained instanceof Adapter) {
-      await this.#policy.attach(this.#trained, { signal });
+      await this.#policy.attach(this.#trained, options);
       this.#tensors = this.#weights.trainBasis();
     } else {
       this.#tensors = this.#weights.trainWeights([...this.#trained.names]);
@@ -112,10 +113,13 @@ export class NativeTrainable implements Trainable {
     return this.#trained.withWeights(this.#named());
   }
 
-  async save(state: OptimizerState, folder: string): Promise<void> {
+  async save(state: OptimizerState, folder: string, onSaved: OnSaved = () => {}): Promise<void> {
     this.use(state);
-    const tensors = this.#places().map(({ key, shape, index, part }) => {
-      const data = async () => floatTensor(this.#weights.readParameter(index, part), shape).data;
+    const tensors = this.#places().map(({ key, shape, index, part }, done, { length }) => {
+      const data = async () => {
+        onSaved(done, length);
+        return floatTensor(this.#weights.readParameter(index, part), shape).data;
+      };
       return [key, { dtype: "F32", shape, data }] as const;
     });
     await writeSafetensors(join(folder, WEIGHTS_FILE), new Map(tensors), { updates: String(state.updates) });
@@ -143,14 +147,14 @@ export class NativeTrainable implements Trainable {
     this.#held = -1;
   }
 
-  async publish(state: OptimizerState, run: string): Promise<void> {
+  async publish(state: OptimizerState, run: string, onSaved?: OnSaved): Promise<void> {
     const trained = this.#trained;
     if (trained instanceof Adapter) return this.result(state).save(join(run, "adapter"));
     this.use(state);
     const numbers = this.#tensors.map(({ name }, index) => {
       return [name, () => this.#weights.readParameter(index, "master")] as const;
     });
-    await trained.saveNumbers(join(run, "model"), new Map(numbers));
+    await trained.saveNumbers(join(run, "model"), new Map(numbers), { onProgress: onSaved });
   }
 
   /** What a checkpoint's file holds of every trained tensor. */

@@ -3,7 +3,9 @@
  * vector is v + sigma e (s even) or v - sigma e (s odd) with the e of its pair, n normal numbers. They come from the
  * Philox that makes P, keyed by (seed, step) and the pair: the same bits on every platform, and nothing to store.
  */
+
 import type { Adapter } from "../adapter/adapter.js";
+import type { AttachOptions } from "../adapter-slots.js";
 import { DEFAULT_SIGMA, type TrainConfig } from "../config/schema.js";
 import { randomInteger } from "../data/philox.js";
 import { TinyLoraError } from "../error.js";
@@ -22,10 +24,10 @@ export function attachMembers(
   policy: Policy,
   adapter: Adapter,
   { num_prompts, num_generations }: TrainConfig,
-  signal?: AbortSignal,
+  options?: AttachOptions,
 ): Promise<void> {
   const slots = 1 + num_prompts * num_generations;
-  return manyVectors(policy).attach(Array<Adapter>(slots).fill(adapter), { signal });
+  return manyVectors(policy).attach(Array<Adapter>(slots).fill(adapter), options);
 }
 
 /** Of step `step`, for v of n numbers. */

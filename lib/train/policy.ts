@@ -1,4 +1,5 @@
 import type { Adapter } from "../adapter/adapter.js";
+import type { AttachOptions } from "../adapter-slots.js";
 import type { Message } from "../model/chat-template.js";
 import type { ForwardBatch, ForwardResult, NativeEngine, SampleEvent, SampleRequest } from "../native/addon.js";
 
@@ -18,7 +19,7 @@ export type WeightTraining = Pick<
 /** Adapters that differ in v alone, used side by side in one sampling batch. */
 export interface ManyVectors {
   /** Into slots 0, 1, ... */
-  attach(adapters: readonly Adapter[], options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  attach(adapters: readonly Adapter[], options?: AttachOptions): Promise<void>;
   /** v of slots first, first + 1, ... Returns their versions. */
   setVectors(first: number, vectors: readonly Float32Array[]): ArrayLike<number>;
 }
@@ -36,6 +37,8 @@ export interface Policy {
     /** The model's own end, of those. */
     readonly eos?: number | undefined;
   };
+  /** Positions of the sampler's cache: a prompt and its completion have to fit, but for the last token. */
+  readonly cacheTokens: number;
   memory(): { readonly peakRss: number };
   setVector(slot: number, v: Float32Array): number;
   /** Queues one prompt; returns what cancels it. */

@@ -89,6 +89,9 @@ export class PopulationMember implements TrainablePolicy {
   get tokenizer(): Policy["tokenizer"] {
     return this.#engine.tokenizer;
   }
+  get cacheTokens(): number {
+    return this.#engine.cacheTokens;
+  }
   memory(): ReturnType<Policy["memory"]> {
     return this.#engine.memory();
   }

@@ -8,6 +8,7 @@ import { claim } from "../claim.js";
 import type { TrainConfig } from "../config/schema.js";
 import { fingerprintOf } from "../data/fingerprint.js";
 import type { Dataset } from "../data/load.js";
+import { Epochs } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
 import { readingIfThere } from "../files.js";
 import type { Reward } from "../reward/reward.js";
@@ -78,7 +79,7 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const own = claim(engine);
   let outcome: StepOutcome;
   try {
-    await trainable.attach(options.signal);
+    await trainable.attach({ signal: options.signal });
     own.fixAdapters();
     const again = { ...info, config: atRecordedRate(info.config, recorded) };
     outcome = await makeAgain(options, again, data, trainable, before);
@@ -121,7 +122,8 @@ async function makeAgain(
 ): Promise<StepOutcome> {
   const { engine: policy, signal, onProgress = () => {} } = options;
   const context = { policy, trainable, config, onProgress };
-  const usable = (need: Need) => usableProblems(policy, data.train, config, need, { signal });
+  const usable = async (need: Need) =>
+    new Epochs(await usableProblems(policy, data.train, config, need, { signal }), config.seed);
   if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
   const rewards = await namedRewards(options.rewards, config, signal);
   return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);

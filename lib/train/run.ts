@@ -11,7 +11,7 @@ import { type RunChanges, RunFolder, type RunInfo } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
-import type { Trainable, TrainablePolicy, Trained } from "./trainable.js";
+import type { OnSaved, Trainable, TrainablePolicy, Trained } from "./trainable.js";
 
 /** What a run goes on from: a step makes the next one from it and changes nothing else. */
 export interface TrainState {
@@ -138,7 +138,8 @@ export async function runSteps(
 ): Promise<TrainResult> {
   const { trainable, config } = options;
   const { signal, onStep, onProgress = () => {}, onWarning = () => {} } = callbacks;
-  const save = async (state: TrainState) => run?.saveCheckpoint(state, trainable);
+  const save = async (state: TrainState, onSaved?: OnSaved) => run?.saveCheckpoint(state, trainable, onSaved);
+  const onSaved: OnSaved = (done, total) => onProgress({ phase: "saving", done, total });
   const report = async (step: number, metrics: Metrics, measured: Metrics) => {
     await run?.appendMetrics({ step, ...metrics, measured });
     await onStep?.({ step, steps: config.max_steps, metrics, measured });
@@ -151,7 +152,7 @@ export async function runSteps(
       const held = await evaluateStep(options, first, onProgress, signal);
       if (held) await report(0, held.metrics, held.measured);
       await run?.appendState(first);
-      await save(first);
+      await save(first, onSaved);
       state = first;
     }
     while (state.step < config.max_steps) {
@@ -163,7 +164,7 @@ export async function runSteps(
       trainable.use(next.optimizer); // onStep may sample from it
       await report(next.step, { ...metrics, ...held?.metrics }, { ...measured, ...held?.measured });
       state = next;
-      if (state.step % config.save_steps === 0 || state.step === config.max_steps) await save(state);
+      if (state.step % config.save_steps === 0 || state.step === config.max_steps) await save(state, onSaved);
     }
     trainable.use(state.optimizer);
     return { stopped: "finished", step: state.step, adapter: trainable.result(state.optimizer) };

@@ -2,6 +2,7 @@ import type { Adapter } from "../adapter/adapter.js";
 import { describedConfig } from "../config/described.js";
 import type { SftOptions } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
+import { Epochs } from "../data/order.js";
 import { checkOptions } from "./check-options.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { sftStep } from "./sft.js";
@@ -36,7 +37,8 @@ export class SftTrainer<T extends Trained = Adapter> {
     const { engine: policy } = this.#options;
     const config = await runConfig(this.#options, this.#config, "sft");
     const data = await trainingData(this.#options, config, callbacks);
-    const examples = await usableProblems(policy, data.train, config, "solution", callbacks);
+    const usable = await usableProblems(policy, data.train, config, "solution", callbacks);
+    const examples = new Epochs(usable, config.seed);
     const onProgress = callbacks.onProgress ?? (() => {});
     return trainRun(this.#options, config, data, callbacks, "sft", (trainable) => (state, signal) => {
       return sftStep({ policy, trainable, examples, config, onProgress }, state, signal);

@@ -6,7 +6,7 @@
  */
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
-import { examplesOfStep } from "../data/order.js";
+import type { Epochs } from "../data/order.js";
 import { type ProblemPrompt, toPrompt } from "../data/prompt.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
@@ -23,7 +23,7 @@ import { checkFinite, type Trainable } from "./trainable.js";
 export interface SftContext {
   readonly policy: Policy;
   readonly trainable: Trainable;
-  readonly examples: readonly Example[];
+  readonly examples: Epochs<Example>;
   readonly config: TrainConfig;
   readonly onProgress: ProgressListener;
 }
@@ -40,8 +40,7 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   const { gradient_checkpointing: gradientCheckpointing } = config;
   const clock = new Clock();
   const step = state.step + 1;
-  const places = examplesOfStep(state.step, config.num_prompts, examples.length, config.seed);
-  const lessons = await lessonsOf(context, places, signal);
+  const lessons = await lessonsOf(context, examples.ofStep(state.step, config.num_prompts), signal);
   const learned = lessons.reduce((sum, { tokens, prompt }) => sum + tokens.length - prompt, 0);
 
   trainable.use(state.optimizer);
@@ -92,22 +91,22 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   };
 }
 
-/** Those of the places; one that comes up more than once is tokenized once. */
+/** One that comes up more than once is tokenized once. */
 async function lessonsOf(
-  { policy, examples, config, onProgress }: SftContext,
-  places: readonly number[],
+  { policy, config, onProgress }: SftContext,
+  examples: readonly Example[],
   signal?: AbortSignal,
 ): Promise<Lesson[]> {
-  const different = [...new Set(places)];
-  const lessons = await inTurn(different, (place) => toLesson(policy, examples[place]!, config), {
+  const different = [...new Set(examples)];
+  const lessons = await inTurn(different, (example) => toLesson(policy, example, config), {
     signal,
     onProgress: (done, total) => onProgress({ phase: "tokenizing", done, total }),
   });
-  const at = new Map(different.map((place, i) => [place, lessons[i]!]));
-  return places.map((place) => at.get(place)!);
+  const of = new Map(different.map((example, i) => [example, lessons[i]!]));
+  return examples.map((example) => of.get(example)!);
 }
 
-/** ERR_DATA where there is nothing to learn, or more than fits in the model or a pass. */
+/** ERR_DATA where there is nothing to learn, or more than fits in the model. */
 export function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
   const solution = solutionOf(example, config.answer_column);
   if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
@@ -115,10 +114,12 @@ export function toLesson(policy: Policy, example: Example, config: TrainConfig):
   const prompt = encodePrompt(policy, question, example.id, 1);
   const answer = answerTokens(policy.tokenizer, question, prompt, solution);
   const length = prompt.length + answer.length;
-  const limit = Math.min(policy.model.config.context, config.token_budget);
-  if (length > limit) {
-    const name = limit === config.token_budget ? "token_budget" : "the model's context";
-    throw new TinyLoraError("ERR_DATA", `${example.id}: expected at most ${limit} tokens (${name}), found ${length}`);
+  const { context } = policy.model.config;
+  if (length > context) {
+    throw new TinyLoraError(
+      "ERR_DATA",
+      `${example.id}: expected at most ${context} tokens (the model's context), found ${length}`,
+    );
   }
   return { tokens: [...prompt, ...answer], prompt: prompt.length };
 }

@@ -1,5 +1,6 @@
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
+import type { Epochs } from "../data/order.js";
 import type { NamedReward } from "../reward/reward.js";
 import type { Clock } from "./clock.js";
 import type { Metrics } from "./metrics.js";
@@ -13,7 +14,7 @@ import type { Trainable } from "./trainable.js";
 export interface StepContext {
   readonly policy: Policy;
   readonly trainable: Trainable;
-  readonly examples: readonly Example[];
+  readonly examples: Epochs<Example>;
   readonly rewards: readonly NamedReward[];
   readonly config: TrainConfig;
   readonly onProgress: ProgressListener;

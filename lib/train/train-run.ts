@@ -100,7 +100,8 @@ export async function trainRun<T extends Trained>(
   const trainable = makeTrainable(options.engine, options.adapter, config);
   const own = claim(options.engine);
   try {
-    await trainable.attach(callbacks.signal);
+    const { signal, onProgress: listener = () => {} } = callbacks;
+    await trainable.attach({ signal, onProgress: (done, total) => listener({ phase: "SVD", done, total }) });
     own.fixAdapters();
     return await claimedRun(options, config, data, callbacks, method, trainable, makeStep(trainable));
   } finally {

@@ -2,9 +2,11 @@
  * What a run trains, behind one interface: v of an adapter, whose few numbers and moments are kept here, or A and B of
  * an adapter and weights of the model, which stay in native memory with theirs.
  */
+
 import type { Adapter } from "../adapter/adapter.js";
 import { FullWeights } from "../adapter/full.js";
 import { roundStochastically, roundVector } from "../adapter/vector-dtype.js";
+import type { AttachOptions } from "../adapter-slots.js";
 import type { TrainConfig } from "../config/schema.js";
 import { randomUniform } from "../data/philox.js";
 import { TinyLoraError } from "../error.js";
@@ -23,7 +25,7 @@ export type Trained = Adapter | FullWeights;
 export interface TrainablePolicy extends Policy {
   /** The engine behind it, where others train on that as well. */
   readonly engine?: object;
-  attach(adapter: Adapter, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  attach(adapter: Adapter, options?: AttachOptions): Promise<void>;
 }
 
 export interface Update {
@@ -33,6 +35,9 @@ export interface Update {
   /** As it was used, where it is known here. */
   readonly gradient: Float64Array | null;
 }
+
+/** Told of tensors written, of all of a file, where there may be gigabytes. */
+export type OnSaved = (done: number, total: number) => void;
 
 export interface Trainable<T extends Trained = Trained> {
   /** Numbers that are trained. */
@@ -45,7 +50,7 @@ export interface Trainable<T extends Trained = Trained> {
   readonly inState: boolean;
   /** How far its gradient is to be told apart in the passes of a step. */
   readonly parts: Parts;
-  attach(signal?: AbortSignal): Promise<void>;
+  attach(options?: AttachOptions): Promise<void>;
   firstState(): OptimizerState;
   /** Makes the model the one of this state: the newest, or the one that `hold` was called with. Returns its version. */
   use(state: OptimizerState): number;
@@ -58,10 +63,10 @@ export interface Trainable<T extends Trained = Trained> {
   /** What the training of `state` made. */
   result(state: OptimizerState): T;
   /** Into a checkpoint's folder: all that `state` itself does not hold; `load` reads it back, whole or with an error. */
-  save(state: OptimizerState, folder: string): Promise<void>;
+  save(state: OptimizerState, folder: string, onSaved?: OnSaved): Promise<void>;
   load(state: OptimizerState, folder: string): Promise<void>;
   /** Into the run's folder: what commands and other programs take. */
-  publish(state: OptimizerState, run: string): Promise<void>;
+  publish(state: OptimizerState, run: string, onSaved?: OnSaved): Promise<void>;
 }
 
 export function makeTrainable(policy: TrainablePolicy, trained: Trained, config: TrainConfig): Trainable {
@@ -101,10 +106,10 @@ class VectorTrainable implements Trainable<Adapter> {
   get fingerprint(): string {
     return this.#adapter.fingerprint;
   }
-  attach(signal?: AbortSignal): Promise<void> {
+  attach(options?: AttachOptions): Promise<void> {
     if (this.#config.estimator === "evolution_strategies")
-      return attachMembers(this.#policy, this.#adapter, this.#config, signal);
-    return this.#policy.attach(this.#adapter, { signal });
+      return attachMembers(this.#policy, this.#adapter, this.#config, options);
+    return this.#policy.attach(this.#adapter, options);
   }
   firstState(): OptimizerState {
     const { v } = this.#adapter;

@@ -2,6 +2,7 @@ import type { Adapter } from "../adapter/adapter.js";
 import { describedConfig } from "../config/described.js";
 import type { TrainConfig, TrainOptions } from "../config/schema.js";
 import type { Dataset } from "../data/load.js";
+import { Epochs } from "../data/order.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { checkRewardedOptions } from "./check-options.js";
@@ -68,7 +69,8 @@ export class GrpoTrainer<T extends Trained = Adapter> {
     const config = await runConfig(this.#options, this.#config, "grpo");
     const data = await trainingData(this.#options, config, callbacks);
     const rewards = await namedRewards(this.#options.rewards, config, callbacks.signal);
-    const examples = await usableProblems(engine, data.train, config, needOf(rewards), callbacks);
+    const usable = await usableProblems(engine, data.train, config, needOf(rewards), callbacks);
+    const examples = new Epochs(usable, config.seed);
     const watch = new Watch(rewards, callbacks.onWarning ?? (() => {}));
     const onProgress = callbacks.onProgress ?? (() => {});
     return trainRun(this.#options, config, data, callbacks, "grpo", (trainable) => {

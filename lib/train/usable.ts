@@ -5,9 +5,9 @@
 import type { TrainConfig } from "../config/schema.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
-import { examplesOfStep } from "../data/order.js";
+import { Epochs } from "../data/order.js";
 import { type ProblemPrompt, type PromptStyle, toPrompt } from "../data/prompt.js";
-import { guarded, type OnBroken, stop } from "../data/rows.js";
+import { guarded, type OnBroken } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "../reward/answer-reward.js";
@@ -23,6 +23,16 @@ export type Need = "solution" | "answer" | "nothing";
 
 export function needOf(rewards: readonly NamedReward[]): Need {
   return rewards.some(({ reward }) => reward === answerReward || reward === strictReward) ? "answer" : "nothing";
+}
+
+/** A problem for which an option is too small. Of several the longest is told, so that one change suffices. */
+class TooLong extends TinyLoraError {
+  constructor(
+    readonly tokens: number,
+    message: string,
+  ) {
+    super("ERR_CONFIG", message);
+  }
 }
 
 type Check = (policy: Policy, problem: Example, config: TrainConfig) => void;
@@ -44,10 +54,16 @@ export async function usableProblems(
   { signal, onWarning = () => {} }: Pick<TrainCallbacks, "signal" | "onWarning"> = {},
 ): Promise<readonly Example[]> {
   const skipped: TinyLoraError[] = [];
-  const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error) : stop;
+  let longest: TooLong | undefined;
+  const refuse: OnBroken = (error) => {
+    if (!(error instanceof TooLong)) throw error;
+    if (error.tokens > (longest?.tokens ?? 0)) longest = error;
+  };
+  const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error) : refuse;
   const fits = (problem: Example) => guarded(onBroken, () => CHECKS[need](policy, problem, config)).length > 0;
-  const looked = config.skip_bad ? problems : placesUsed(problems.length, config).map((place) => problems[place]!);
+  const looked = config.skip_bad ? problems : problemsUsed(problems, config);
   const fit = await inTurn(looked, fits, { signal });
+  if (longest) throw longest;
   const usable = config.skip_bad ? problems.filter((_, place) => fit[place]) : problems;
   if (usable.length === 0) throw skipped[0]!;
   if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
@@ -83,31 +99,41 @@ function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxComplet
     encodePrompt(policy, prompt, id, maxCompletionLength);
 }
 
-function placesUsed(length: number, { max_steps, num_prompts, seed }: TrainConfig): number[] {
-  if (max_steps * num_prompts >= length) return [...Array(length).keys()];
-  return examplesOfStep(0, max_steps * num_prompts, length, seed);
+function problemsUsed(problems: readonly Example[], { max_steps, num_prompts, seed }: TrainConfig): readonly Example[] {
+  const used = max_steps * num_prompts;
+  return used >= problems.length ? problems : new Epochs(problems, seed).ofStep(0, used);
 }
 
-/** The prompt must leave room for the longest completion, in the model's context and in a pass. */
+/** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass. */
 function checkPrompt(policy: Policy, { id, question }: Example, config: TrainConfig): void {
   const { max_completion_length, estimator } = config;
   const budget = estimator === "policy_gradient" ? config.token_budget : Number.POSITIVE_INFINITY;
-  const room = Math.min(policy.model.config.context, budget) - max_completion_length;
+  const cache = policy.cacheTokens;
+  const room = Math.min(policy.model.config.context, budget, cache + 1) - max_completion_length;
   const prompt = toPrompt(question, config);
   if (mostTokens(prompt) <= room) return;
-  const longest = encodePrompt(policy, prompt, id, max_completion_length).length + max_completion_length;
-  if (longest <= budget) return;
-  throw new TinyLoraError(
-    "ERR_CONFIG",
-    `token_budget: expected at least ${longest} for the prompt and a completion of ${id}, found ${budget}`,
-  );
+  const tokens = encodePrompt(policy, prompt, id, max_completion_length).length + max_completion_length;
+  const what = `the prompt and a completion of ${id}`;
+  const short = [
+    ...(tokens > budget ? [tooSmall("token_budget", tokens, what, budget)] : []),
+    ...(tokens - 1 > cache ? [tooSmall("cache_tokens", tokens - 1, what, cache)] : []), // the last token is not stored
+  ];
+  if (short.length > 0) throw new TooLong(tokens, short.join("; "));
 }
 
 function checkLesson(policy: Policy, example: Example, config: TrainConfig): void {
   const solution = solutionOf(example, config.answer_column);
-  const room = Math.min(policy.model.config.context, config.token_budget);
+  const { token_budget: budget } = config;
+  const room = Math.min(policy.model.config.context, budget);
   const most = mostTokens(toPrompt(example.question, config)) + mostTokens(solution);
-  if (solution === "" || most > room) toLesson(policy, example, config);
+  if (solution !== "" && most <= room) return;
+  const tokens = toLesson(policy, example, config).tokens.length;
+  const what = `the prompt and the answer of ${example.id}`;
+  if (tokens > budget) throw new TooLong(tokens, tooSmall("token_budget", tokens, what, budget));
+}
+
+function tooSmall(option: string, needed: number, what: string, found: number): string {
+  return `${option}: expected at least ${needed} for ${what}, found ${found}`;
 }
 
 /** What a chat template adds to its messages, a system message of its own among it, and to each of them. */

@@ -47,6 +47,7 @@ Napi::Object to_js(Napi::Env env, int module, const Svd& svd) {
   object.Set("u", to_js(env, svd.u));
   object.Set("s", to_js(env, svd.s));
   object.Set("vt", to_js(env, svd.vt));
+  object.Set("angle", svd.angle);
   return object;
 }
 

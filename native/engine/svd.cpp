@@ -23,7 +23,7 @@ namespace {
 constexpr double kAngle = 1e-7;      // to which a wanted vector must be known, in radians
 constexpr double kFloor = 1e-13;     // residual that rounding leaves, as a share of the largest eigenvalue
 constexpr double kVanished = 1e-12;  // a new vector shorter than this share of the largest eigenvalue is only rounding
-constexpr int kMaxPasses = 1000;     // over W; the best vectors found by then are the result
+constexpr int kMaxPasses = 1000;     // over W; the best vectors found by then are the result, and `angle` tells of it
 constexpr int kGrowth = 8;           // blocks by which the basis grows before convergence is checked
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -61,6 +61,7 @@ class LanczosBasis {
   bool settle() {
     eigen_ = projected_eigen();
     const bool known = fresh_ == 0 || converged();
+    angle_ = known ? 0 : widest_angle();
     restart(known ? rank_ : kept_);
     return known;
   }
@@ -68,6 +69,9 @@ class LanczosBasis {
   /// Eigenvectors after `settle`, largest eigenvalue first, [rank, width].
   const double* vectors() const { return q_.data(); }
   int passes() const { return passes_; }
+  /// 0 after a `settle` that returned true; else the largest angle between a wanted eigenvector and what is known of
+  /// it.
+  double angle() const { return angle_; }
 
  private:
   std::size_t width() const { return static_cast<std::size_t>(width_); }
@@ -180,15 +184,26 @@ class LanczosBasis {
     return std::sqrt(sum);
   }
 
-  bool converged() const {
+  /// From eigenvalue `i` to the nearest other one.
+  double gap(int i) const {
     const std::vector<double>& values = eigen_.values;
+    const auto index = static_cast<std::size_t>(i);
+    const double below = index + 1 < values.size() ? values[index] - values[index + 1] : values[index];
+    return i > 0 ? std::min(below, values[index - 1] - values[index]) : below;
+  }
+
+  bool converged() const {
     for (int i = 0; i < rank_; ++i) {
-      const auto index = static_cast<std::size_t>(i);
-      double gap = index + 1 < values.size() ? values[index] - values[index + 1] : values[index];
-      if (i > 0) gap = std::min(gap, values[index - 1] - values[index]);
-      if (residual(i) > std::max(kAngle * gap, kFloor * values[0])) return false;
+      if (residual(i) > std::max(kAngle * gap(i), kFloor * eigen_.values[0])) return false;
     }
     return true;
+  }
+
+  /// An eigenvector is off by its residual over the gap at most; a right angle is all there is.
+  double widest_angle() const {
+    double widest = 0;
+    for (int i = 0; i < rank_; ++i) widest = std::max(widest, std::atan2(residual(i), gap(i)));
+    return widest;
   }
 
   /// The basis becomes its `count` best eigenvectors, with the fresh block behind them.
@@ -215,6 +230,7 @@ class LanczosBasis {
   int fresh_ = 0;       // vectors after them whose images are not
   int last_block_ = 0;  // number of vectors that the last pass took into the basis
   int passes_ = 0;
+  double angle_ = 0;
   double largest_ = 0;            // a lower bound of the largest eigenvalue
   std::vector<double> q_;         // [capacity + block + kGramVectors, width]: `multiply` reads whole groups
   std::vector<double> t_;         // [capacity, capacity] = Q^T W^T W Q
@@ -229,7 +245,8 @@ double sign_of_largest(const double* values, int count) {
 
 /// U, S and V from the right vectors v [rank, width], which are orthonormal.
 Svd factors(GramMatrix& matrix, const double* v, int out, int in, int rank) {
-  Svd svd{.u = std::vector<float>(static_cast<std::size_t>(out * rank)), .s = {}, .vt = {}};
+  Svd svd;
+  svd.u.resize(static_cast<std::size_t>(out * rank));
   const std::int64_t width = matrix.width;
   std::vector<double> x(static_cast<std::size_t>(kGramVectors * width)), z(x.size());
   const double* images = nullptr;
@@ -265,7 +282,9 @@ Svd truncated_svd(Backend& backend, int out, int in, const RowReader& rows, int 
   do {
     basis.grow(abort);
   } while (!basis.settle() && basis.passes() < kMaxPasses);
-  return factors(*matrix, basis.vectors(), out, in, rank);
+  Svd svd = factors(*matrix, basis.vectors(), out, in, rank);
+  svd.angle = basis.angle();
+  return svd;
 }
 
 }  // namespace tinylora

@@ -11,7 +11,7 @@ import {
   parseNumber,
   parseTemperature,
 } from "../../bin/arguments.js";
-import { addFields, checkSampled } from "../../bin/flags.js";
+import { addFields, checkSampled, givenFields } from "../../bin/flags.js";
 
 type Parse = (text: string) => unknown;
 
@@ -59,5 +59,22 @@ describe("flags that choose by chance", () => {
   it("are taken by any other temperature", () => {
     checkSampled(given("--seed", "1", "--top-p", "0.9"), 0.1);
     checkSampled(given("--threads", "1"), 0);
+  });
+});
+
+it.each<[flags: readonly string[], stop: readonly string[] | undefined]>([
+  [[], undefined],
+  [["--stop", "\n\n"], ["\n\n"]],
+  [
+    ["--stop", "Well, no", "--stop", " END"],
+    ["Well, no", " END"],
+  ],
+  [["--stop", ""], []],
+])("%j are the texts %j that end a completion", (flags, stop) => {
+  const command = new Command("generate");
+  addFields(command, ["stop", "seed"]);
+  expect(givenFields(command.parse([...flags, "--seed", "1"], { from: "user" }))).toEqual({
+    seed: 1,
+    ...(stop && { stop }),
   });
 });

@@ -41,7 +41,8 @@ describe("installed without the addon", () => {
   let installed: string;
   beforeAll(async () => {
     installed = join(folder, "other", "node_modules", "tinylora-native");
-    for (const part of ["dist", "models", "package.json", "scripts/install.mjs", "scripts/build-native.mjs"]) {
+    const scripts = ["install", "build-native", "one-build"].map((name) => `scripts/${name}.mjs`);
+    for (const part of ["dist", "models", "package.json", ...scripts]) {
       await cp(join(ROOT, part), join(installed, part), { recursive: true });
     }
     await symlink(join(ROOT, "node_modules"), join(installed, "node_modules"));
@@ -82,7 +83,7 @@ it("is packed with all that an installation builds from, and with nothing of the
   });
   const files = (JSON.parse(stdout) as { files: { path: string }[] }[])[0]!.files.map(({ path }) => path);
   const manifest = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { scripts: { install: string } };
-  const scripts = ["scripts/build-native.mjs", "scripts/install.mjs"];
+  const scripts = ["scripts/build-native.mjs", "scripts/install.mjs", "scripts/one-build.mjs"];
   expect(manifest.scripts.install).toBe("node scripts/install.mjs");
   expect(files.filter((path) => path.startsWith("scripts/"))).toEqual(scripts);
   expect(files).toEqual(expect.arrayContaining(["CMakeLists.txt", "cmake/cuda.cmake", "native/binding/engine.cpp"]));

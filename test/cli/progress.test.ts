@@ -143,7 +143,7 @@ describe("commands without a terminal", () => {
     const flags = ["--num-prompts", "64", "--max-steps", "1", "--eval-steps", "0", "--run", join(folder, "run")];
     const { code, stderr } = await run("train", "--data", "embedded", ...flags);
     expect(code, stderr).toBe(0);
-    expect(stderr).toMatch(/^SVD: \d+ of \d+ modules, \d+ %/m);
+    expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, SVD \d+\/\d+, 0:0\d so far$/m);
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, sampling \d+\/512, 0:0\d so far$/m);
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, training \d+\/\d+, /m);
     for (const line of lines(stderr))

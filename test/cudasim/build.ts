@@ -31,7 +31,7 @@ export const devices = [
   },
 ];
 
-/** Called once, before the tests: two builds in one tree would disturb each other. Throws what the build printed. */
+/** Called once, before the tests. Throws what the build printed. */
 export function buildCudasim(): void {
   const script = join(root, "scripts/build-cudasim.mjs");
   const { status, stderr } = spawnSync(process.execPath, [script, "--tests"], { encoding: "utf8" });

@@ -41,10 +41,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+const evolution: TrainOptions = { estimator: "evolution_strategies", token_budget: undefined };
 const estimators: [string, TrainOptions][] = [
   ["policy gradient", {}],
   ["natural gradient", { optim: "natural", learning_rate: 0.5 }],
-  ["evolution strategies", { estimator: "evolution_strategies", sigma: 0.05 }],
+  ["evolution strategies", { ...evolution, sigma: 0.05 }],
 ];
 
 async function train(name: string, options: TrainOptions, { resume = false, on = engine } = {}): Promise<string> {
@@ -180,13 +181,13 @@ describe("the gradient of v by completion", () => {
 describe("evolution strategies", () => {
   it("samples every completion from a slot of its own, in one batch", async () => {
     const submit = vi.spyOn(engine, "submit");
-    await train("slots", { estimator: "evolution_strategies", max_steps: 1, eval_steps: 0 });
+    await train("slots", { ...evolution, max_steps: 1, eval_steps: 0 });
     expect(submit.mock.calls.map(([request]) => request.slot)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
     submit.mockRestore();
   });
 
   it("is refused to a member of a population", async () => {
-    const config = { ...base, estimator: "evolution_strategies" as const };
+    const config = { ...base, ...evolution };
     const adapter = (await makeTrained(engine, resolveConfig(config))) as Adapter;
     const [member] = await Population.attach(engine, [adapter]);
     await expect(new GrpoTrainer({ engine: member!, adapter, config }).train()).rejects.toThrow(

@@ -87,6 +87,7 @@ void finds_the_largest_triplets(const Candidate& candidate, DType dtype) {
     for (const int rank : {1, 2, 5, 16}) {
       if (rank > std::min(out, in)) continue;
       const Svd svd = svd_of(*backend, matrix, rank);
+      expect(svd.angle == 0, "angle of a converged SVD: expected 0, found ", svd.angle);
       for (int i = 0; i < rank; ++i) {
         const double error = std::abs(at(svd.s, i) - all[static_cast<std::size_t>(i)]);
         expect(error < 1e-6 * all[0], out, " x ", in, ": value ", i, " of ", rank, " is off by ", error);
@@ -157,6 +158,20 @@ void bits_of_the_recipe(const Candidate& candidate, DType dtype) {
   expect_bits(70, 700, 16, 0xda18252abb945542);
 }
 
+/// A hundred singular values that lie too close together for as many vectors as the basis holds.
+void tells_that_it_has_not_converged(const Candidate& candidate, DType dtype) {
+  constexpr int kSize = 200;
+  Plain matrix{kSize, kSize, std::vector<float>(kSize * kSize)};
+  for (int i = 0; i < kSize; ++i) {
+    const double value = i < kSize / 2 ? 1 - std::ldexp(i, -22) : 0.7 * (kSize - i) / (kSize / 2.0);
+    matrix.values[static_cast<std::size_t>(i * kSize + i)] = static_cast<float>(value);
+  }
+  const auto backend = candidate.make(dtype, 2);
+  const Svd svd = svd_of(*backend, matrix, 2);
+  expect(svd.angle > 1e-6 && svd.angle < 1.6, "angle: expected more than 1e-6 and less than 1.6, found ", svd.angle);
+  expect(std::abs(svd.s[0] - 1) < 1e-4, "s[0]: expected 1, found ", svd.s[0]);
+}
+
 void refuses_and_aborts(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2);
   for (const int rank : {0, 4}) {
@@ -185,6 +200,7 @@ void add_engine_svd_tests(Tests& tests) {
   add("svd: degenerate matrices", degenerate_matrices);
   add("svd: same bits everywhere", same_bits_everywhere);
   add("svd: bits of the recipe", bits_of_the_recipe);
+  add_for_all_but_cuda(tests, "svd: tells that it has not converged", tells_that_it_has_not_converged);
   add("svd: refuses and aborts", refuses_and_aborts);
 }
 

@@ -7,6 +7,7 @@ import type { TrainOptions } from "../../lib/config/schema.js";
 import type { Dataset } from "../../lib/data/load.js";
 import { Engine, type EngineOptions } from "../../lib/engine.js";
 import { makeTrained } from "../../lib/train/make-trained.js";
+import type { ProgressListener } from "../../lib/train/progress.js";
 import { SftTrainer } from "../../lib/train/sft-trainer.js";
 import type { Trained } from "../../lib/train/trainable.js";
 import { GrpoTrainer } from "../../lib/train/trainer.js";
@@ -40,13 +41,14 @@ export interface Train extends Pick<EngineOptions, "dtype" | "device" | "threads
   /** Ctrl-C after this step, or in the evaluation or the second update of a batch that comes next. */
   readonly stop?: number;
   readonly stopIn?: "evaluation" | "second update";
+  readonly onProgress?: ProgressListener;
 }
 
 /** In bf16 on the cpu with two threads, if nothing else is said. */
 export async function trainGolden(
   method: Method,
   options: TrainOptions,
-  { run, resume = false, stop, stopIn, dtype = "bf16", device = "cpu", threads = 2 }: Train,
+  { run, resume = false, stop, stopIn, onProgress, dtype = "bf16", device = "cpu", threads = 2 }: Train,
 ) {
   await using engine = await Engine.load(MODEL, { dtype, device, threads, cacheTokens: 1024 });
   const config = { ...common, ...options };
@@ -63,7 +65,8 @@ export async function trainGolden(
       [made, updates] = [step, 0];
       if (step === stop && !stopIn) controller.abort();
     },
-    onProgress: ({ phase, done }) => {
+    onProgress: ({ phase, done, total }) => {
+      onProgress?.({ phase, done, total });
       if (phase === "training" && done === 0) updates++;
       const now = phase === "training" && updates === 2 ? "second update" : phase;
       if (made === stop && now === stopIn) controller.abort();

@@ -8,6 +8,7 @@ import { Adapter } from "../../lib/adapter/adapter.js";
 import { decodeSafetensors, encodeSafetensors, floatTensor } from "../../lib/adapter/safetensors.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
 import { Engine } from "../../lib/engine.js";
+import type { ProgressListener } from "../../lib/train/progress.js";
 import { type Method, MODEL, metricsOf, productOf, type Train, trainGolden } from "./golden-run.js";
 
 const kinds: [name: string, options: TrainOptions][] = [
@@ -97,7 +98,13 @@ it.each<Method>(["GRPO", "SFT"])(
 );
 
 it("what full fine-tuning leaves is a model of the trained weights", async () => {
-  await train("SFT", { adapter: "full", dtype: "bf16" }, { run: "full" });
+  const told: string[] = [];
+  const onProgress: ProgressListener = ({ phase, done, total }) => void told.push(`${phase} ${done}/${total}`);
+  await train("SFT", { adapter: "full", dtype: "bf16" }, { run: "full", onProgress });
+  // After the last step's evaluation it tells of its two files, the model and what goes on from it.
+  const last = told.slice(told.findLastIndex((line) => line.startsWith("evaluation")) + 1);
+  expect(last[0]).toMatch(/^saving 0\/\d+$/);
+  expect(new Set(last.map((line) => line.replace(/\d+\//, "of ")))).toHaveProperty("size", 2);
   await using base = await Engine.load(MODEL, { dtype: "bf16" });
   await using made = await Engine.load(join(folder, "full", "model"), { dtype: "bf16" });
   expect(made.fingerprint).not.toBe(base.fingerprint);

@@ -61,6 +61,9 @@ async function writeWeights(folder: string): Promise<TensorSource[]> {
   return tensors;
 }
 
+/** Positions of the sampler's cache. */
+const CACHE = 1024;
+
 interface PolicyOptions {
   readonly dtype: Dtype;
   readonly threads: number;
@@ -75,6 +78,7 @@ export class TinyPolicy implements TrainablePolicy {
     decode: (tokens: Int32Array) => [...tokens].map((token) => (token === END ? "" : letters[token])).join(""),
     stopTokens: [END],
   };
+  readonly cacheTokens = CACHE;
   /** Of the last v that was set. */
   version = 0;
   readonly #session: Session;
@@ -85,7 +89,7 @@ export class TinyPolicy implements TrainablePolicy {
 
   static async open(folder: string, { device = "cpu", ...options }: PolicyOptions): Promise<TinyPolicy> {
     const tensors = await writeWeights(folder);
-    const spec = { config, tensors, ...options, ...nativeDevice(device), maxSequences: 8, cacheTokens: 1024 };
+    const spec = { config, tensors, ...options, ...nativeDevice(device), maxSequences: 8, cacheTokens: CACHE };
     return new TinyPolicy(await Session.open(spec));
   }
 

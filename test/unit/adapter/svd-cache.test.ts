@@ -23,6 +23,7 @@ class FakeSession {
   readonly fingerprint = "0123456789abcdef";
   readonly modules = modules;
   readonly asked: number[][] = [];
+  angle = 0;
   computeSvd: Session["computeSvd"] = async ({ rank, modules: wanted }, onProgress, signal) => {
     this.asked.push([...wanted]);
     onProgress?.(wanted.length, wanted.length);
@@ -30,7 +31,13 @@ class FakeSession {
     return wanted.map((module) => {
       const { in: inputs, out } = modules[module]!;
       const filled = (length: number, value: number) => new Float32Array(length).fill(module + value);
-      return { module, u: filled(out * rank, 0.25), s: filled(rank, 0.5), vt: filled(rank * inputs, 0.75) };
+      return {
+        module,
+        u: filled(out * rank, 0.25),
+        s: filled(rank, 0.5),
+        vt: filled(rank * inputs, 0.75),
+        angle: this.angle,
+      };
     });
   };
 }
@@ -76,4 +83,13 @@ it("what was computed before it was stopped is kept, and progress is told of all
   session.asked.length = 0;
   expect(await get()).toHaveLength(4);
   expect(session.asked).toEqual([[1], [2], [3]]); // the one that was under way is made again
+});
+
+it("tells of a module whose SVD has not converged", async () => {
+  const session = Object.assign(new FakeSession(), { angle: 0.0123 });
+  const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+  await cachedSvd(session as unknown as Session, 2, modules.slice(4, 5));
+  expect((await warned).message).toMatch(
+    /^model\.layers\.0\.mlp\.gate_proj: its SVD of rank 2 has not converged: its directions may be off by 0\.012 radians/,
+  );
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { linearModules } from "../../../lib/adapter/modules.js";
-import { parameterTable } from "../../../lib/adapter/parameters.js";
+import { parameterTable, vectorLength } from "../../../lib/adapter/parameters.js";
 import { adapterSpec } from "../../../lib/adapter/spec.js";
 import { makeTying, tieGroups } from "../../../lib/adapter/tying.js";
 import { anyTying, CONFIG, MODULES } from "./arbitrary.js";
@@ -64,7 +64,12 @@ describe("parameters", () => {
       kvHeads: 3,
       headDim: 64,
     });
-    const count = (tying: Parameters<typeof adapterSpec>[0]) => parameterTable(adapterSpec(tying), smol).trained;
+    const count = (options: Parameters<typeof adapterSpec>[0]) => {
+      const spec = adapterSpec(options);
+      const { vector, trained } = parameterTable(spec, smol);
+      expect([vectorLength(spec, smol), trained]).toEqual([vector, vector]);
+      return trained;
+    };
     expect(count({})).toBe(13);
     expect(count({ tying: { kind: "none" } })).toBe(30 * 7 * 13);
     expect(count({ tying: { kind: "tiled", nTie: 14 } })).toBe((30 * 7 * 13) / 14);

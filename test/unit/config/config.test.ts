@@ -95,6 +95,7 @@ describe("resolveConfig", () => {
       [{ v_rounding: "stochastic" }, "v_rounding: expected nearest, since v_dtype is fp32: it"],
       [{ ...evolution, loss_type: "grpo" }, "loss_type: expected dapo, since estimator is evolution_strategies: it"],
       [{ ...evolution, epsilon: 0.1 }, "epsilon: expected 0.2, since estimator is evolution_strategies: it"],
+      [{ ...evolution, token_budget: 9 }, "token_budget: expected 2048, since estimator is evolution_strategies: it"],
       [{ loss_type: "sapo", epsilon_high: 0.3 }, "epsilon_high: expected nothing, since loss_type is sapo: it"],
       [{ loss_type: "cispo", epsilon_high: 5, delta: 9 }, "delta: expected nothing, since loss_type is cispo: it"],
       [
@@ -107,6 +108,7 @@ describe("resolveConfig", () => {
       [{ fisher_damping: 0.1 }, "fisher_damping: expected nothing, since optim is adamw: it"],
       [{ optim: "sgd", fisher_decay: 0.1 }, "fisher_decay: expected nothing, since optim is sgd: it"],
       [{ eval_answer_column: "a" }, "eval_answer_column: expected nothing, since eval_data is not given: it"],
+      [{ eval_data: "mawps", eval_steps: 0 }, "eval_data: expected nothing, since eval_steps is 0: it"],
       [{ momentum: 0.9 }, "momentum: expected 0, since optim is adamw: it"],
       [{ optim: "sgd", adam_beta2: 0.99 }, "adam_beta2: expected 0.999, since optim is sgd: it"],
     ];
@@ -238,7 +240,6 @@ describe("fields", () => {
     expect(parseFlag(field("learning_rate"), "fast")).toBe("fast");
     expect(parseFlag(field("rewards"), "answer, format")).toEqual(["answer", "format"]);
     expect(parseFlag(field("reward_weights"), "1,0.5")).toEqual([1, 0.5]);
-    expect(parseFlag(field("stop"), "\n\n, END")).toEqual(["\n\n", " END"]);
     expect(parseFlag(field("use_bias_correction_kl"), "false")).toBe(false);
     expect(parseFlag(field("model"), "7")).toBe("7");
   });

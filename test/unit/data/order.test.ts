@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { examplesOfStep, permutation, spread } from "../../../lib/data/order.js";
+import { Epochs, permutation, spread } from "../../../lib/data/order.js";
 import { philox, randomInteger, randomUniform } from "../../../lib/data/philox.js";
 
 describe("philox", () => {
@@ -34,7 +34,8 @@ describe("order", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 9 }), fc.nat(), (length, count, seed) => {
         const steps = Math.ceil((3 * length) / count);
-        const all = Array.from({ length: steps }, (_, step) => examplesOfStep(step, count, length, seed)).flat();
+        const epochs = new Epochs([...Array(length).keys()], seed);
+        const all = Array.from({ length: steps }, (_, step) => epochs.ofStep(step, count)).flat();
         for (let epoch = 0; epoch < 3; epoch++) {
           const seen = all.slice(epoch * length, (epoch + 1) * length);
           expect(seen).toEqual([...permutation(length, seed, epoch)]);
@@ -44,9 +45,19 @@ describe("order", () => {
       { numRuns: 50 },
     );
     expect([...permutation(8, 42, 0)]).toEqual([1, 0, 4, 6, 5, 3, 7, 2]); // runs of older versions go on by it
-    expect(examplesOfStep(2, 3, 8, 42)).toEqual([7, 2, 3]);
+    const resumed = new Epochs([...Array(8).keys()], 42);
+    expect(resumed.ofStep(2, 3)).toEqual([7, 2, 3]);
     expect(permutation(50, 1, 0)).not.toEqual(permutation(50, 1, 1));
     expect(permutation(50, 1, 0)).not.toEqual(permutation(50, 2, 0));
+  });
+
+  it("is made once an epoch, so that steps over many examples are quick", () => {
+    const epochs = new Epochs(new Array<number>(2 ** 18).fill(0), 1);
+    const started = performance.now();
+    epochs.ofStep(0, 8);
+    const first = performance.now() - started;
+    for (let step = 1; step < 50; step++) epochs.ofStep(step, 8);
+    expect(performance.now() - started).toBeLessThan(5 * first);
   });
 
   it("spreads a choice evenly", () => {

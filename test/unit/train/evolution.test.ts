@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Adapter } from "../../../lib/adapter/adapter.js";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainConfig, TrainOptions } from "../../../lib/config/schema.js";
+import { Epochs } from "../../../lib/data/order.js";
 import type { SampleEvent, SampleRequest } from "../../../lib/native/addon.js";
 import { evolutionStep } from "../../../lib/train/evolution.js";
 import { perturbation } from "../../../lib/train/perturbation.js";
@@ -69,7 +70,7 @@ async function step(config: TrainConfig, value: (v: Float32Array) => number, cut
   const context = { policy, trainable, config, onProgress: () => {} };
   const rewards = [{ name: "of v", reward }];
   const state: TrainState = { step: 0, tokens: 0, optimizer: trainable.firstState(), lastGradient: null };
-  const result = await evolutionStep({ ...context, examples: [problem], rewards }, state);
+  const result = await evolutionStep({ ...context, examples: new Epochs([problem], config.seed), rewards }, state);
   return { policy, result, v: (trainable.result(result.state.optimizer) as Adapter).v };
 }
 
@@ -116,7 +117,7 @@ describe("evolution strategies", () => {
   it("are given up while they are attached", async () => {
     const policy = new SlotPolicy();
     const trainable = makeTrainable(policy, policy.adapter(), resolveConfig(options));
-    await expect(trainable.attach(AbortSignal.abort())).rejects.toThrow(/abort/);
+    await expect(trainable.attach({ signal: AbortSignal.abort() })).rejects.toThrow(/abort/);
     expect(policy.attached).toBe(0);
   });
 

@@ -18,6 +18,7 @@ export class FakePolicy implements TrainablePolicy {
   readonly model = { config: { context: 256 } };
   readonly device = "fake (1 thread)";
   readonly fingerprint = "0123456789abcdef";
+  cacheTokens = 16384;
   readonly modules = linearModules({
     family: "llama",
     vocab: letters.length,

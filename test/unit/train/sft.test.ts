@@ -92,6 +92,15 @@ describe("a step of supervised fine-tuning", () => {
     expect(Math.hypot(...whole)).toBeGreaterThan(0);
   });
 
+  it("refuses a budget that an answer does not fit in, naming the longest, or leaves out those that do not", async () => {
+    await expect(train({ token_budget: 6 })).rejects.toThrow(
+      "token_budget: expected at least 9 for the prompt and the answer of p/2, found 6",
+    );
+    const policy = new FakePolicy();
+    await train({ token_budget: 8, skip_bad: true, num_prompts: 2 }, policy);
+    expect(policy.rows).toBe(7 + 8);
+  });
+
   it("packs lessons into passes that keep to the budget", async () => {
     const rows: number[][] = [];
     for (const token_budget of [24, 16, 15]) {
@@ -137,9 +146,7 @@ describe("a lesson", () => {
     expect(solutionOf({ id: "a", question: "3 + 4?", answer: "seven", row }, column)).toBe(solution);
   });
 
-  it("fits in a pass and in the model, or says in which it does not", () => {
-    expect(lesson("7", { token_budget: 7 }).tokens).toHaveLength(7);
-    expect(() => lesson("7", { token_budget: 6 })).toThrow("p/0: expected at most 6 tokens (token_budget), found 7");
+  it("fits in the model, or says that it does not", () => {
     const narrow = new FakePolicy();
     Object.assign(narrow.model.config, { context: 6 });
     expect(() => toLesson(narrow, problem(0, "7"), resolveConfig(small))).toThrow(

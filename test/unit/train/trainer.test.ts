@@ -270,11 +270,22 @@ describe("GrpoTrainer", () => {
     await expect(makeTrainer({ run: folder }).train()).rejects.toThrow(/holds a run already/);
   });
 
-  it("refuses a token budget that a completion does not fit in, naming the example", async () => {
+  it("refuses a token budget or a cache that a completion does not fit in, naming the longest one", async () => {
+    const policy = new FakePolicy();
+    policy.attach = async () => expect.fail("an SVD was made first");
+    policy.tokenizer.encode = (text) => Array(text.endsWith("/5") ? 40 : text.endsWith("/2") ? 30 : 4).fill(1);
+    const train = (token_budget: number, cache: number, estimator: TrainOptions["estimator"] = "policy_gradient") => {
+      Object.assign(policy, { cacheTokens: cache });
+      return makeTrainer({ policy, config: { token_budget, estimator, max_steps: 4 } }).train();
+    };
+    const of = "for the prompt and a completion of fake/train/5, found";
+    await expect(train(47, 47)).rejects.toThrow(`token_budget: expected at least 48 ${of} 47`);
+    await expect(train(48, 46)).rejects.toThrow(`cache_tokens: expected at least 47 ${of} 46`);
+    await expect(train(20, 32)).rejects.toThrow(
+      `token_budget: expected at least 48 ${of} 20; cache_tokens: expected at least 47 ${of} 32`,
+    );
+    await expect(train(48, 47)).rejects.toThrow("an SVD was made first");
     const fits = { token_budget: 4 + 8, max_steps: 1 };
     expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
-    await expect(makeTrainer({ config: { token_budget: 4 + 7 } }).train()).rejects.toThrow(
-      /^token_budget: expected at least 12 .*fake\/train\/\d+, found 11$/,
-    );
   });
 });
