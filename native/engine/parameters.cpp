@@ -264,10 +264,7 @@ Parameters::Entry Parameters::make_entry(const Tensor& tensor, std::shared_ptr<v
 
 std::shared_ptr<void> Parameters::read_source(const TensorShape& shape,
                                               const std::vector<TensorSource>& sources) const {
-  const auto source = std::find_if(sources.begin(), sources.end(),
-                                   [&](const TensorSource& tensor) { return tensor.name == shape.name; });
-  check(source != sources.end(), "ERR_MODEL", "tensor ", shape.name, ": missing from the model's files");
-  const TensorRows rows(std::make_shared<MappedFile>(source->file), *source, shape);
+  const TensorRows rows = open_tensor(sources, shape);
   std::vector<float> values(static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.columns));
   for (int row = 0; row < shape.rows; ++row) {
     rows.read(row, values.data() + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.columns));
