@@ -5,6 +5,6 @@ export const LARGEST = {
   intermediate: 2 ** 20,
   layers: 1024,
   heads: 1024,
-  headDim: 512,
+  headDim: 256,
   context: 2 ** 30,
 } as const;

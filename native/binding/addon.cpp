@@ -2,7 +2,9 @@
 #include <napi.h>
 
 #include "binding/engine.h"
+#include "binding/machine.h"
 #include "binding/measure.h"
+#include "binding/projection.h"
 #include "binding/read_tensor.h"
 
 namespace tinylora::binding {

@@ -59,7 +59,7 @@ void Argument::refuse(const std::string& expected) const {
 
 Argument Argument::operator[](const char* key) const {
   if (!value_.IsObject()) refuse("an object");
-  return {value_.As<Napi::Object>().Get(key), name_.empty() ? key : name_ + "." + key};
+  return {value_.As<Napi::Object>().Get(key), name_ + "." + key};
 }
 
 std::vector<Argument> Argument::list(std::size_t most) const {

@@ -177,8 +177,8 @@ Napi::Value Engine::set_vectors(const Napi::CallbackInfo& info) {
   });
 }
 
-/// The slot is looked at on the worker's thread: a request that was submitted meanwhile is found there, and one that
-/// comes later sees the new vector.
+/// The slot is looked at on the worker's thread, after the last look at what was submitted: a request that has come by
+/// then is found, and one that comes later sees the new vector.
 Napi::Value Engine::change_vector(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return promised(env, [&] {
@@ -186,9 +186,9 @@ Napi::Value Engine::change_vector(const Napi::CallbackInfo& info) {
     const int slot = Argument(info, 0, "slot").number_of(0, 1 << 16);
     const auto v = std::make_shared<const std::vector<float>>(Argument(info, 1, "v").floats());
     const auto job = [=, worker = worker_.get(), requests = requests_](const std::atomic<bool>&) -> MakeValue {
+      post_events(*worker, requests, engine->sampler().end_cancelled());
       check(!engine->sampler().uses(slot), "ERR_ARGUMENT", "changeVector: expected no unfinished requests of slot ",
             slot);
-      post_events(*worker, requests, engine->sampler().end_cancelled());
       const int version = engine->adapters().set_vector(slot, *v);
       return [=](Napi::Env js) -> Napi::Value { return Napi::Number::New(js, version); };
     };

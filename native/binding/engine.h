@@ -3,8 +3,10 @@
 
 #include <napi.h>
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "binding/async.h"
 #include "binding/engine_core.h"

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "binding/specs.h"

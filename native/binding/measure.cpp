@@ -1,47 +1,25 @@
 #include "binding/measure.h"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <string>
-#include <string_view>
-#include <thread>
 
 #include "binding/async.h"
 #include "binding/specs.h"
 #include "core/error.h"
 #include "cpu/bench.h"
 #include "cuda/bench.h"
-#include "cuda/device.h"
-#include "engine/projection.h"
 
 namespace tinylora::binding {
 namespace {
 
 constexpr double kMaxSeconds = 3600;
 
-Distribution read_distribution(const Argument& argument) {
-  const std::string name = argument.text();
-  if (name == "normal") return Distribution::normal;
-  if (name == "uniform") return Distribution::uniform;
-  if (name == "orthogonal") return Distribution::orthogonal;
-  if (name == "unit") return Distribution::unit;
-  argument.refuse("\"normal\", \"uniform\", \"orthogonal\" or \"unit\"");
-}
-
 double read_seconds(const Argument& argument) {
   const double seconds = argument.number();
   if (!(seconds >= 0 && seconds <= kMaxSeconds)) argument.refuse("a number from 0 to 3600");
   return seconds;
-}
-
-CpuPath read_usable_path(const Argument& argument) {
-  const CpuPath path = read_path(argument);
-  const std::vector<CpuPath>& usable = usable_paths();
-  check(std::find(usable.begin(), usable.end(), path) != usable.end(), "ERR_DEVICE", "cpu: path ", name_of(path),
-        ": this machine does not have it");
-  return path;
 }
 
 ProductBenchSpec read_product_spec(const Argument& spec) {
@@ -63,7 +41,7 @@ struct BenchDevice {
   explicit BenchDevice(const Argument& spec) : device(read_device(spec)) {
     if (device.kind == DeviceKind::reference) spec["device"].refuse("\"cpu\", \"cuda\", \"cuda:N\" or \"cudasim\"");
     if (device.kind == DeviceKind::cuda) return;
-    path = read_usable_path(spec["path"]);
+    path = read_path(spec["path"]);
     threads = spec["threads"].number_of(1, kMaxThreads);
   }
 
@@ -77,37 +55,6 @@ Napi::Object to_js(Napi::Env env, const Timing& timing) {
   object.Set("median", timing.median);
   object.Set("least", timing.least);
   return object;
-}
-
-/// A device by the name that specs take, with the reason where it cannot be used.
-Napi::Object device_to_js(Napi::Env env, const std::string& name, const std::string& reason) {
-  Napi::Object device = Napi::Object::New(env);
-  device.Set("name", name);
-  device.Set("usable", reason.empty());
-  if (!reason.empty()) device.Set("reason", reason);
-  return device;
-}
-
-/// The GPUs of this machine, or one entry that says why there is none.
-void add_gpus(Napi::Env env, Napi::Array& devices) {
-  std::vector<cuda::DeviceInfo> list;
-  try {
-    list = cuda::list_devices();
-  } catch (const Error& error) {
-    std::string reason = error.what();
-    constexpr std::string_view kPrefix = "cuda: ";
-    if (reason.starts_with(kPrefix)) reason.erase(0, kPrefix.size());
-    devices.Set(devices.Length(), device_to_js(env, "cuda", reason));
-  }
-  for (const cuda::DeviceInfo& info : list) {
-    Napi::Object device = device_to_js(env, "cuda:" + std::to_string(info.ordinal), info.reason);
-    Napi::Object gpu = Napi::Object::New(env);
-    gpu.Set("name", info.name);
-    gpu.Set("capability", std::to_string(info.major) + "." + std::to_string(info.minor));
-    gpu.Set("memory", static_cast<double>(info.memory));
-    device.Set("gpu", gpu);
-    devices.Set(devices.Length(), device);
-  }
 }
 
 /// Asks argument 1 some times a second whether the measurement is to go on. More often would disturb it.
@@ -147,36 +94,6 @@ Napi::Value on_a_thread(const Napi::CallbackInfo& info, const std::function<Make
 }
 
 }  // namespace
-
-Napi::Value machine(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    const std::vector<CpuPath>& usable = usable_paths();
-    Napi::Array paths = Napi::Array::New(env);
-    for (const CpuPath path : usable) paths.Set(paths.Length(), name_of(path));
-    Napi::Array devices = Napi::Array::New(env);
-    devices.Set(0U, device_to_js(env, "cpu", usable.empty() ? "this processor has no AVX2 with FMA" : ""));
-    add_gpus(env, devices);
-    devices.Set(devices.Length(), device_to_js(env, "reference", ""));
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("cpu", cpu_name());
-    result.Set("cores", std::max(1U, std::thread::hardware_concurrency()));
-    result.Set("paths", paths);
-    result.Set("devices", devices);
-    return result;
-  });
-}
-
-Napi::Value projection(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const Argument spec(info, 0, "spec");
-    const auto seed = static_cast<std::uint64_t>(spec["seed"].integer(0, kMaxSafeInteger));
-    const auto module = static_cast<std::uint32_t>(spec["module"].integer(0, 0xffffffffLL));
-    const int u = spec["u"].number_of(1, 1 << 16);
-    const int rank = spec["rank"].number_of(1, kMaxRank);
-    return to_js(info.Env(), tinylora::projection(seed, module, u, rank, read_distribution(spec["distribution"])));
-  });
-}
 
 Napi::Value bench_product(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {

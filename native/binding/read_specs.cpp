@@ -1,12 +1,8 @@
-#include <algorithm>
-#include <array>
 #include <charconv>
 #include <limits>
 #include <string_view>
 
 #include "binding/specs.h"
-#include "core/error.h"
-#include "engine/model_shape.h"
 
 namespace tinylora::binding {
 namespace {

@@ -1,7 +1,6 @@
 // A file mapped into memory for reading, with checked views.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>

@@ -22,7 +22,6 @@
 
 namespace tinylora {
 
-inline constexpr int kMaxHeadDim = 256;
 inline constexpr int kQueryChunk = 32;
 
 /// Queries first .. first + count - 1 of a span, for one kv head.

@@ -4,6 +4,7 @@
 
 #include "cpu/product_kernels.h"
 #include "cpu/simd.h"
+#include "ops/linear.h"
 
 namespace tinylora::TINYLORA_ISA {
 
@@ -42,7 +43,7 @@ template <int kRank, int kVectors, int kStride, class Write>
 TINYLORA_INLINE void finish_columns(const ProductTask& task, int row, int rows, int column, int count,
                                     const float* sums, const Write& write) {
   using Part = Columns<kVectors>;
-  constexpr int kMost = kRank < 0 ? 16 : kRank;
+  constexpr int kMost = kRank < 0 ? kMaxRank : kRank;
   const int rank = kRank < 0 ? task.rank : kRank;
   Part right[kMost == 0 ? 1 : kMost];
   for (int j = 0; j < rank; ++j) right[j] = Part::load(task.right + std::ptrdiff_t{j} * task.out + column, count);

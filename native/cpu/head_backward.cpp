@@ -8,7 +8,6 @@
 #include <cmath>
 #include <limits>
 
-#include "core/error.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/head.h"
 

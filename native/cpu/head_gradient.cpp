@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/error.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/head.h"
 #include "cpu/outer_product.h"

@@ -12,7 +12,7 @@ struct LimitKernels {
   /// Runs `rounds` rounds of independent multiply-adds on registers; returns the number of floating-point operations.
   double (*fp32)(std::int64_t rounds);
   double (*bf16)(std::int64_t rounds);
-  /// Reads `count` floats (a multiple of 256); the sum keeps the loads from being left out.
+  /// Reads `count` floats (a multiple of 256); the result keeps the loads from being left out.
   float (*read)(const float* p, std::size_t count);
 };
 

@@ -11,7 +11,8 @@ namespace tinylora {
 namespace {
 
 void check_update(const char* op, const LoraArgs& lora, const void* z) {
-  check(lora.rank >= 0 && lora.rank <= 16, "ERR_ARGUMENT", op, ": rank: expected 0 to 16, found ", lora.rank);
+  check(lora.rank >= 0 && lora.rank <= kMaxRank, "ERR_ARGUMENT", op, ": rank: expected 0 to ", kMaxRank, ", found ",
+        lora.rank);
   check(lora.rank == 0 || (lora.a && lora.b && lora.r && lora.adapter && z), "ERR_ARGUMENT", op, ": update of rank ",
         lora.rank, ": expected A, B, R, adapter and z, found a null pointer");
 }

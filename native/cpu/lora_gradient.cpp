@@ -10,13 +10,12 @@ namespace tinylora {
 namespace {
 
 constexpr int kColumns = 64;
-constexpr int kMostRanks = 16;
 
 /// d[j, column] += sum over rows of low[m, j] x[m, column], columns first .. first + kColumns.
 template <class T>
 void add_columns(int rows, int width, int rank, int first, const float* low, const T* x, float* d) {
   const int count = std::min(kColumns, width - first);
-  float sums[kMostRanks][kColumns] = {};
+  float sums[kMaxRank][kColumns] = {};
   float values[kColumns];
   for (int m = 0; m < rows; ++m, low += rank) {
     const T* row = x + std::ptrdiff_t{m} * width + first;
@@ -46,7 +45,7 @@ void turn_forward(const LoraArgs& lora, int row, int rows, const float* z, float
 
 void CpuBackend::lora_gradient(const LoraGradientArgs& args) {
   const LoraArgs& lora = args.lora;
-  check(lora.rank >= 1 && lora.rank <= kMostRanks, "ERR_ARGUMENT", "lora_gradient: rank: expected 1 to ", kMostRanks,
+  check(lora.rank >= 1 && lora.rank <= kMaxRank, "ERR_ARGUMENT", "lora_gradient: rank: expected 1 to ", kMaxRank,
         ", found ", lora.rank);
   const auto add = [&](int rows, int width, int first, const float* low, const std::byte* x, float* d) {
     if (dtype_ == DType::bf16) {

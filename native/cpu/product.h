@@ -31,9 +31,8 @@ inline constexpr int kLinearRows = 4096;
 ///   tiles       sums of an item: its rows * panel floats, and a tile
 ///   panel       head with dx: a panel of W^T of three chunks. Outer products: packed g^T
 ///   logits      of 128 rows and a chunk; head with dx: of 64 rows and three chunks, twice; head_sample also V floats
-///   rows        packed exponentials: head with dx, of up to 256 rows and three chunks. head_gradient: gradients of
-///   logits
-///               of R rows and one; head_sample: one packed row
+///   rows        head with dx: packed exponentials of up to 256 rows and three chunks. head_gradient: gradients of the
+///               logits of R rows and one chunk. head_sample: one packed row
 ///   sums        head with dx: of up to 256 rows, in tiles. Outer products: sums. head_sample: chunks floats
 struct ProductScratch {
   explicit ProductScratch(int count) : threads(static_cast<std::size_t>(count)) {}

@@ -8,7 +8,7 @@
 
 namespace tinylora::cuda {
 
-inline constexpr int kMaxHeadDim = 256;
+using tinylora::kMaxHeadDim;
 
 inline void check_heads(const char* op, int heads, int kv_heads, int head_dim) {
   check(head_dim >= 2 && head_dim <= kMaxHeadDim && head_dim % 2 == 0, "ERR_ARGUMENT", op,

@@ -4,7 +4,6 @@
 #include <bit>
 #include <cstdio>
 #include <cstring>
-#include <sstream>
 
 namespace tinylora {
 namespace {

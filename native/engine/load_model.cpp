@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
-#include <span>
 
 #include "core/error.h"
 #include "engine/fingerprint.h"
@@ -202,11 +201,7 @@ RowReader module_rows(const std::vector<TensorSource>& tensors, const ModelConfi
   check(module >= 0 && module < config.layers * module_types, "ERR_ARGUMENT", "module: expected 0 to ",
         config.layers * module_types - 1, ", found ", module);
   const TensorShape shape = weight_shape(config, module / module_types, module % module_types);
-  const auto source = std::find_if(tensors.begin(), tensors.end(),
-                                   [&](const TensorSource& tensor) { return tensor.name == shape.name; });
-  check(source != tensors.end(), "ERR_MODEL", "tensor ", shape.name, ": missing from the model's files");
-  const auto rows = std::make_shared<TensorRows>(std::make_shared<MappedFile>(source->file), *source, shape);
-  return [rows](int row, float* values) { rows->read(row, values); };
+  return [rows = open_tensor(tensors, shape)](int row, float* values) { rows.read(row, values); };
 }
 
 }  // namespace tinylora

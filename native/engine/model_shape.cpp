@@ -62,7 +62,7 @@ void check_config(const ModelConfig& config) {
   check(config.heads % config.kv_heads == 0, "ERR_MODEL",
         "config: num_attention_heads: expected a multiple of num_key_value_heads (", config.kv_heads, "), found ",
         config.heads);
-  check_range("head_dim", config.head_dim, 2, 512);
+  check_range("head_dim", config.head_dim, 2, kMaxHeadDim);
   check(config.head_dim % 2 == 0, "ERR_MODEL", "config: head_dim: expected an even number, found ", config.head_dim);
   check_range("max_position_embeddings", config.context, 1, 1 << 30);
   check_number("rms_norm_eps", static_cast<double>(config.rms_norm_epsilon), 1e-12, 1);

@@ -73,12 +73,14 @@ void check_options(const UpdateOptions& options) {
   };
   check_finite("rate", options.rate);
   check_finite("decay", options.decay);
-  check_finite("epsilon", options.epsilon);
   check_share("momentum", options.momentum);
   check_share("beta1", options.beta1);
   check_share("beta2", options.beta2);
   check(options.max_norm >= 0, "ERR_ARGUMENT", "update: max_norm: expected 0 or more, found ", options.max_norm);
   check(options.updates >= 1, "ERR_ARGUMENT", "update: updates: expected 1 or more, found ", options.updates);
+  if (!options.adamw) return;
+  const bool divides = options.epsilon <= kLargestFloat && static_cast<float>(options.epsilon) > 0;  // a moment of 0
+  check_number("epsilon", options.epsilon, divides, "a finite number that float does not round to 0");
 }
 
 /// What a part of a tensor holds is this factor times the number that it stands for.
@@ -262,10 +264,7 @@ Parameters::Entry Parameters::make_entry(const Tensor& tensor, std::shared_ptr<v
 
 std::shared_ptr<void> Parameters::read_source(const TensorShape& shape,
                                               const std::vector<TensorSource>& sources) const {
-  const auto source = std::find_if(sources.begin(), sources.end(),
-                                   [&](const TensorSource& tensor) { return tensor.name == shape.name; });
-  check(source != sources.end(), "ERR_MODEL", "tensor ", shape.name, ": missing from the model's files");
-  const TensorRows rows(std::make_shared<MappedFile>(source->file), *source, shape);
+  const TensorRows rows = open_tensor(sources, shape);
   std::vector<float> values(static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.columns));
   for (int row = 0; row < shape.rows; ++row) {
     rows.read(row, values.data() + static_cast<std::size_t>(row) * static_cast<std::size_t>(shape.columns));

@@ -74,20 +74,20 @@ void add_prefill(SamplePlan& plan, SampleGroup& group, const PrefixPages& prefix
 
 }  // namespace
 
-SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups, const PrefixPages& prefixes) {
+SamplePlan plan_pass(std::list<SampleGroup>& groups, const PrefixPages& prefixes) {
   SamplePlan plan;
-  for (const auto& group : groups) {
-    for (int index = 0; index < static_cast<int>(group->completions.size()); ++index) {
-      if (group->completions[static_cast<std::size_t>(index)].state == Completion::running)
-        add_decode(plan, *group, index);
+  for (SampleGroup& group : groups) {
+    for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
+      if (group.completions[static_cast<std::size_t>(index)].state == Completion::running)
+        add_decode(plan, group, index);
     }
   }
   int left = kPrefillRows;
-  for (const auto& group : groups) {
+  for (SampleGroup& group : groups) {
     const auto starting = [](const Completion& completion) { return completion.state == Completion::starting; };
-    if (std::none_of(group->completions.begin(), group->completions.end(), starting)) continue;
+    if (std::none_of(group.completions.begin(), group.completions.end(), starting)) continue;
     const int before = plan.batch.rows();
-    add_prefill(plan, *group, prefixes, left);
+    add_prefill(plan, group, prefixes, left);
     left -= plan.batch.rows() - before;
   }
   return plan;

@@ -1,7 +1,7 @@
 // What the next pass of the sampler computes, and for whom.
 #pragma once
 
-#include <memory>
+#include <list>
 #include <vector>
 
 #include "engine/prefix_pages.h"
@@ -25,6 +25,6 @@ struct SamplePlan {
 };
 
 /// One row for every running completion, then as much of the prompts of the starting ones as fits.
-SamplePlan plan_pass(const std::vector<std::unique_ptr<SampleGroup>>& groups, const PrefixPages& prefixes);
+SamplePlan plan_pass(std::list<SampleGroup>& groups, const PrefixPages& prefixes);
 
 }  // namespace tinylora

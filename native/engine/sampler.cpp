@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <list>
 #include <map>
 #include <mutex>
 #include <set>
@@ -34,13 +35,13 @@ struct Sampler::State {
   PagePool pool{pages};
   PrefixPages prefixes{pool, pages};
   std::unique_ptr<SamplePass> pass{};
-  std::vector<std::unique_ptr<SampleGroup>> groups{};  // unfinished, in the order they came
-  int active = 0;                                      // number of starting and running completions
-  std::vector<std::int32_t> spoiled{};                 // pages that may hold NaN: zeroed before the next pass
+  std::list<SampleGroup> groups{};      // unfinished, in the order they came
+  int active = 0;                       // number of starting and running completions
+  std::vector<std::int32_t> spoiled{};  // pages that may hold NaN: zeroed before the next pass
 
   // Shared with the thread that submits.
   mutable std::mutex mutex{};
-  std::vector<std::unique_ptr<SampleGroup>> inbox{};
+  std::list<SampleGroup> inbox{};
   std::map<std::int64_t, int> slot_of{};  // of every unfinished request
   std::set<std::int64_t> cancelled{};     // those of them that are to end
   std::size_t cache_bytes = 0, activation_bytes = 0;
@@ -78,14 +79,16 @@ void Sampler::submit(SampleRequest request) {
   State& state = *state_;
   check_sample_request(request, state.model.config, state.adapters.slots(), state.pages,
                        !state.token_bytes.offsets.empty());
-  auto group = std::make_unique<SampleGroup>();
-  group->completions.resize(static_cast<std::size_t>(request.num_generations));
-  group->request = std::move(request);
+  std::list<SampleGroup> entry(
+      1);  // to be moved from list to list, for which no memory is needed that might be missing
+  SampleGroup& group = entry.front();
+  group.completions.resize(static_cast<std::size_t>(request.num_generations));
+  group.request = std::move(request);
+  const std::int64_t id = group.request.id;
   const std::lock_guard lock(state.mutex);
-  const std::int64_t id = group->request.id;
-  check(state.slot_of.emplace(id, group->request.slot).second, "ERR_ARGUMENT", "request ", id,
+  check(state.slot_of.emplace(id, group.request.slot).second, "ERR_ARGUMENT", "request ", id,
         ": expected an id that no unfinished request has");
-  state.inbox.push_back(std::move(group));
+  state.inbox.splice(state.inbox.end(), entry);
 }
 
 void Sampler::cancel(std::int64_t id) {
@@ -145,7 +148,7 @@ std::vector<SampleEvent> Sampler::end_all() {
   State& state = *state_;
   std::vector<SampleEvent> events;
   state.receive(events);
-  for (const auto& group : state.groups) state.end_group(*group, events);
+  for (SampleGroup& group : state.groups) state.end_group(group, events);
   state.remove_done();
   return events;
 }
@@ -154,7 +157,7 @@ std::vector<SampleEvent> Sampler::fail_all(const std::string& code, const std::s
   State& state = *state_;
   std::vector<SampleEvent> events;
   state.receive(events);
-  for (const auto& group : state.groups) state.fail_group(*group, code, message, events);
+  for (SampleGroup& group : state.groups) state.fail_group(group, code, message, events);
   state.remove_done();
   return events;
 }
@@ -164,17 +167,14 @@ void Sampler::State::receive(std::vector<SampleEvent>& events) {
   std::set<std::int64_t> ids;
   {
     const std::lock_guard lock(mutex);
-    for (std::unique_ptr<SampleGroup>& group : inbox) {
-      group->version = adapters.version(group->request.slot);
-      groups.push_back(std::move(group));
-    }
-    inbox.clear();
+    for (SampleGroup& group : inbox) group.version = adapters.version(group.request.slot);
+    groups.splice(groups.end(), inbox);
     ids = cancelled;
   }
   for (const std::int64_t id : ids) {
     const auto found =
-        std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group->request.id == id; });
-    if (found != groups.end()) end_group(**found, events);
+        std::find_if(groups.begin(), groups.end(), [&](const SampleGroup& group) { return group.request.id == id; });
+    if (found != groups.end()) end_group(*found, events);
   }
   remove_done();
 }
@@ -190,15 +190,15 @@ void Sampler::State::prepare() {
 /// In strict order: no request may overtake one that does not fit, which could then wait for ever. When nothing is
 /// active, only pages of the first group's prompt are in use, so its next completion fits.
 void Sampler::State::admit() {
-  for (const auto& group : groups) {
-    for (Completion& completion : group->completions) {
+  for (SampleGroup& group : groups) {
+    for (Completion& completion : group.completions) {
       if (completion.state != Completion::waiting) continue;
-      const bool first = group->prompt_pages.empty();
-      const SampleRequest& request = group->request;
-      const int needed = group->own_pages() + (first ? prefixes.missing(request.slot, request.prompt) : 0);
+      const bool first = group.prompt_pages.empty();
+      const SampleRequest& request = group.request;
+      const int needed = group.own_pages() + (first ? prefixes.missing(request.slot, request.prompt) : 0);
       if (active == max_sequences || needed > pool.available()) return;
-      if (first) group->prompt_pages = prefixes.take(request.slot, request.prompt);
-      completion.pages = pool.take(group->own_pages());
+      if (first) group.prompt_pages = prefixes.take(request.slot, request.prompt);
+      completion.pages = pool.take(group.own_pages());
       completion.state = Completion::starting;
       ++active;
     }
@@ -301,10 +301,10 @@ void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
 
 void Sampler::State::remove_done() {
   const std::lock_guard lock(mutex);
-  std::erase_if(groups, [&](const std::unique_ptr<SampleGroup>& group) {
-    if (!group->done()) return false;
-    slot_of.erase(group->request.id);
-    cancelled.erase(group->request.id);
+  std::erase_if(groups, [&](const SampleGroup& group) {
+    if (!group.done()) return false;
+    slot_of.erase(group.request.id);
+    cancelled.erase(group.request.id);
     return true;
   });
 }

@@ -3,13 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "engine/forward.h"
+#include "engine/adapter.h"
 
 namespace tinylora {
 

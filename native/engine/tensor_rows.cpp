@@ -86,4 +86,11 @@ int TensorRows::source_row(int row) const {
   return row - within + within % (head_rows / 2) * 2 + half;
 }
 
+TensorRows open_tensor(const std::vector<TensorSource>& tensors, const TensorShape& shape) {
+  const auto source = std::find_if(tensors.begin(), tensors.end(),
+                                   [&](const TensorSource& tensor) { return tensor.name == shape.name; });
+  check(source != tensors.end(), "ERR_MODEL", "tensor ", shape.name, ": missing from the model's files");
+  return {std::make_shared<MappedFile>(source->file), *source, shape};
+}
+
 }  // namespace tinylora

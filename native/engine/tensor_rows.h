@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "core/dtype.h"
 #include "core/mapped_file.h"
@@ -35,5 +36,9 @@ class TensorRows {
   int permuted_heads_;
   std::size_t row_bytes_;
 };
+
+/// The tensor of the shape's name, in a mapping of its file of its own. Fails with ERR_MODEL where none of `tensors`
+/// has that name, and as TensorRows does.
+TensorRows open_tensor(const std::vector<TensorSource>& tensors, const TensorShape& shape);
 
 }  // namespace tinylora

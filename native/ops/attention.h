@@ -12,6 +12,9 @@ namespace tinylora {
 /// adds them up in this order: page by page on the CPU, in splits of four pages on CUDA.
 inline constexpr int kPageSize = 32;
 
+/// Largest head_dim that backends must take; kernels keep a head on their stacks and in their registers.
+inline constexpr int kMaxHeadDim = 256;
+
 /// Where the rows of a batch stand, shared by every layer. A slot is page * kPageSize + offset in the KV cache.
 /// A page that a prompt fills is in the page tables of the prompt and of all its completions. The last tokens of a
 /// prompt, which do not fill a page, are stored in the first own page of each completion as well: so a row may be

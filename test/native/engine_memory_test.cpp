@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <new>
+#include <utility>
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
@@ -109,23 +110,29 @@ void sampling(const Failing& failing) {
   TinyModel tiny(small_config());
   Engine engine(failing.make(), tiny);
   set_random_adapters(engine, 2);
-  Sampler sampler(*engine.model, *engine.adapters, 2, 128, {});
   const std::atomic<bool> abort = false;
   at_every_place(failing, [&] {
-    SampleRequest request;
-    request.prompt = random_tokens(33, 40, 3);
-    request.slot = 0;
-    request.num_generations = 3;
-    request.max_completion_length = 4;
-    request.top_k = 5;
-    sampler.submit(request);
-    std::map<int, Numbers> found;
+    Sampler sampler(*engine.model, *engine.adapters, 2, 128, {});
+    std::map<std::pair<std::int64_t, int>, Numbers> found;
     try {
+      for (const std::int64_t id : {1, 2}) {
+        SampleRequest request;
+        request.id = id;
+        request.prompt = random_tokens(33, 40, 3);
+        request.slot = 0;
+        request.num_generations = 3;
+        request.max_completion_length = 4;
+        request.top_k = 5;
+        sampler.submit(request);
+      }
       while (!sampler.idle()) {
-        for (SampleEvent& event : sampler.step(abort)) found[event.completion] = std::move(event.logprobs);
+        for (SampleEvent& event : sampler.step(abort)) {
+          found[{event.id, event.completion}] = std::move(event.logprobs);
+        }
       }
     } catch (const std::exception&) {
       sampler.fail_all("ERR_MEMORY", "memory ran out");
+      expect(sampler.idle(), "a request is left over");
       throw;
     }
     Numbers values;

@@ -30,7 +30,7 @@ void bad_configurations_are_refused() {
   refused("num_attention_heads", [](ModelConfig& config) { config.heads = huge; });
   refused("num_key_value_heads", [](ModelConfig& config) { config.kv_heads = 5; });
   refused("expected a multiple of num_key_value_heads (3)", [](ModelConfig& config) { config.kv_heads = 3; });
-  refused("head_dim", [](ModelConfig& config) { config.head_dim = 1 << 20; });
+  refused("head_dim: expected 2 to 256, found 258", [](ModelConfig& config) { config.head_dim = 258; });
   refused("expected an even number, found 13", [](ModelConfig& config) { config.head_dim = 13; });
   refused("max_position_embeddings", [](ModelConfig& config) { config.context = 0; });
   refused("rms_norm_eps", [](ModelConfig& config) { config.rms_norm_epsilon = std::nanf(""); });
