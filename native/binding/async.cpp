@@ -20,7 +20,7 @@ std::shared_ptr<Worker> Worker::start(Napi::Env env) {
   // After the thread-safe function's own hook, so that it runs before it: hooks run last in, first out.
   worker->hooked_ = napi_add_env_cleanup_hook(env, on_cleanup, worker.get()) == napi_ok;
   try {
-    worker->thread_ = std::thread([raw = worker.get()] { raw->loop(); });
+    worker->thread_ = Thread([raw = worker.get()] { raw->loop(); });
   } catch (const std::system_error& error) {
     fail("ERR_DEVICE", "the system starts no more threads (", error.what(), ')');
   }

@@ -19,10 +19,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "binding/errors.h"
+#include "core/thread.h"
 
 namespace tinylora::binding {
 
@@ -120,7 +120,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   std::shared_ptr<std::atomic<bool>> running_abort_;
   Background background_;
   std::atomic<bool> stopping_ = false;
-  std::thread thread_;
+  Thread thread_;
 };
 
 }  // namespace tinylora::binding

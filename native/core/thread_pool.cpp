@@ -6,11 +6,11 @@
 #include <exception>
 #include <mutex>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/thread.h"
 
 namespace tinylora {
 namespace {
@@ -66,7 +66,7 @@ struct ThreadPool::State {
   std::condition_variable finished;
   std::atomic<int> sleepers{0};
   std::atomic<bool> caller_sleeps{false};
-  std::vector<std::thread> workers;
+  std::vector<Thread> workers;
 
   void take_items(int thread) {
     std::uint64_t seen = next.load();
@@ -114,7 +114,7 @@ struct ThreadPool::State {
       const std::lock_guard lock(mutex);
       wake.notify_all();
     }
-    for (std::thread& worker : workers) worker.join();
+    for (Thread& worker : workers) worker.join();
   }
 };
 

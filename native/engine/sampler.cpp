@@ -79,8 +79,8 @@ void Sampler::submit(SampleRequest request) {
   State& state = *state_;
   check_sample_request(request, state.model.config, state.adapters.slots(), state.pages,
                        !state.token_bytes.offsets.empty());
-  std::list<SampleGroup> entry(
-      1);  // to be moved from list to list, for which no memory is needed that might be missing
+  // To be moved from list to list, for which no memory is needed that might be missing.
+  std::list<SampleGroup> entry(1);
   SampleGroup& group = entry.front();
   group.completions.resize(static_cast<std::size_t>(request.num_generations));
   group.request = std::move(request);

@@ -1,10 +1,13 @@
-// Philox, bf16 rounding, the thread pool.
+// Philox, bf16 rounding, threads and their pool.
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
 #include <thread>
 
+#include "core/thread.h"
 #include "core/thread_pool.h"
 #include "engine_case.h"
 #include "suites.h"
@@ -150,6 +153,21 @@ void memory_holds_zeros(const Candidate& candidate, DType dtype) {
   }
 }
 
+void stack_of_a_thread() {
+  std::size_t bytes = 0;
+  Thread([&] {
+#if defined(__linux__)
+    pthread_attr_t attributes;
+    pthread_getattr_np(pthread_self(), &attributes);
+    pthread_attr_getstacksize(&attributes, &bytes);
+    pthread_attr_destroy(&attributes);
+#else
+    bytes = pthread_get_stacksize_np(pthread_self());
+#endif
+  }).join();
+  expect(bytes >= kThreadStack, "expected ", kThreadStack, " bytes at least, found ", bytes);
+}
+
 void every_item_once() {
   for (const int threads : {1, 2, 3, 5}) {
     ThreadPool pool(threads);
@@ -207,6 +225,7 @@ void add_core_tests(Tests& tests) {
   tests.add("fp16: nearest even", f16_rounds_to_nearest_even);
   add_for_each_backend(tests, "cast: rounds as the host does", cast_rounds_as_the_host);
   add_for_each_backend(tests, "memory: holds zeros", memory_holds_zeros);
+  tests.add("threads: their stack has room for kernels on every system", stack_of_a_thread);
   tests.add("thread pool: every item once", every_item_once);
   tests.add("thread pool: many small loops", many_small_loops);
   tests.add("thread pool: exceptions", exception_reaches_the_caller);
