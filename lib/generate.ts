@@ -101,7 +101,8 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Completion> {
     checkOptionNames("generate", this.#options, OPTION_NAMES);
-    const { numGenerations = 1, signal } = this.#options;
+    const { signal } = this.#options;
+    const numGenerations = this.#options.numGenerations ?? 1;
     const prompts = isPrompt(this.#prompts) ? [this.#prompts] : this.#prompts;
     const toRequest = (prompt: Prompt, i: number) =>
       sampleRequest(this.#engine, prompt, i, this.#options, i * numGenerations, false);
@@ -177,7 +178,7 @@ export function promptTokens(engine: Engine, prompt: Prompt, place: number): Int
 
 /** The slot of an `adapter` option; -1 is the base model. */
 export function adapterSlot(engine: Engine, adapter: number | "base" | undefined): number {
-  if (adapter === "base" || (adapter === undefined && engine.slots === 0)) return -1;
+  if (adapter === "base" || (adapter == null && engine.slots === 0)) return -1;
   const slot = adapter ?? 0;
   if (engine.slots === 0) throw new TinyLoraError("ERR_ARGUMENT", `adapter: none is attached, found ${show(slot)}`);
   if (!Number.isInteger(slot) || slot < 0 || slot >= engine.slots) {
@@ -208,6 +209,13 @@ function textsOf(option: string, value: readonly string[]): string[] {
   throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of texts, found ${show(value)}`);
 }
 
+/** The ids of an `option`: what is none would be rounded, or wrapped, to another one. */
+function idsOf(option: string, value: ArrayLike<number>): Int32Array {
+  const ids = Int32Array.from(value);
+  if (typeof value !== "string" && ids.every((id, i) => id === value[i])) return ids;
+  throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of token ids, found ${show(value)}`);
+}
+
 type Request = Omit<SampleRequest, "id">;
 
 function sampleRequest(
@@ -229,7 +237,7 @@ function sampleRequest(
     minP: options.minP ?? 0,
     seed: options.seed ?? 0,
     firstSequence,
-    stopTokens: Int32Array.from(options.stopTokens ?? engine.tokenizer.stopTokens),
+    stopTokens: idsOf("stopTokens", options.stopTokens ?? engine.tokenizer.stopTokens),
     stopStrings: textsOf("stop", options.stop ?? []),
     stream,
   };

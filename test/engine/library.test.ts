@@ -112,8 +112,18 @@ describe("prompts that are none", () => {
   it("and other arguments", async () => {
     const stop = { maxCompletionLength: 2, stop: "ab" as unknown as string[] };
     await expect(engine.generate("one", stop)).rejects.toThrow('stop: expected a list of texts, found "ab"');
+    for (const stopTokens of [[1.5], [2 ** 32 + 1], "12"] as number[][]) {
+      const one = engine.generate("one", { maxCompletionLength: 2, stopTokens });
+      await expect(one).rejects.toThrow(/^stopTokens: expected a list of token ids, found /);
+    }
     const attach = engine.attach("tl1-abc" as unknown as Adapter);
     await expect(attach).rejects.toThrow('attach: expected what Adapter.load gives, found "tl1-abc"');
+    const standard = await engine.generate("one", { maxCompletionLength: 2 });
+    for (const none of [undefined, null as never]) {
+      const options = { numGenerations: none, temperature: none, topP: none, topK: none, minP: none, seed: none };
+      const more = { stop: none, stopTokens: none, adapter: none, signal: none };
+      expect(await engine.generate("one", { maxCompletionLength: 2, ...options, ...more })).toEqual(standard);
+    }
     expect(Adapter.create(engine, { r: undefined, u: undefined, dtype: undefined }).spec).toEqual(
       Adapter.create(engine).spec,
     );
