@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { wholeLines } from "../../../lib/run/lines.js";
+import { wholeLines, writeLines } from "../../../lib/run/lines.js";
 
 let path: string;
 let folder: string;
@@ -19,6 +19,20 @@ async function linesOf(text: string): Promise<string[]> {
   for await (const line of wholeLines(path)) lines.push(line);
   return lines;
 }
+
+describe("lines that are written", () => {
+  it("are those of the objects", async () => {
+    await writeLines(path, [{ a: "\n" }, {}, { b: [1, null] }]);
+    expect(await readFile(path, "utf8")).toBe('{"a":"\\n"}\n{}\n{"b":[1,null]}\n');
+    await writeLines(path, []);
+    expect(await readFile(path, "utf8")).toBe("");
+  });
+
+  it("may be longer together than the longest string", async () => {
+    const line = { text: "x".repeat(2 ** 24) };
+    await writeLines("/dev/null", Array(33).fill(line));
+  });
+});
 
 describe("whole lines of a file", () => {
   it.each([
