@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, removeTemporaries, writing } from "../files.js";
 import { follower } from "../native/on-abort.js";
+import { checkOptionNames } from "../option-names.js";
 import { checkNoRun, RunFolder } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
@@ -42,6 +43,19 @@ export interface SweepOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
+const OPTION_NAMES = {
+  sweep: true,
+  folder: true,
+  changes: true,
+  population: true,
+  signal: true,
+  onPlan: true,
+  onMember: true,
+  onPopulation: true,
+  onStep: true,
+  onWarning: true,
+} satisfies Record<keyof SweepOptions, true>;
+
 /** Enough to fill the engine's batch with small steps (4 prompts x 4 completions). */
 export const DEFAULT_POPULATION = 16;
 
@@ -67,6 +81,7 @@ export interface SweepOutcome {
  * @example await runSweep({ sweep: "sweep.yaml", folder: "runs/sweep", onMember: ({ member, event }) => console.log(member.name, event) })
  */
 export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
+  checkOptionNames("runSweep", options, OPTION_NAMES);
   const { population = DEFAULT_POPULATION } = options;
   if (!Number.isSafeInteger(population) || population < 1) {
     throw new TinyLoraError("ERR_ARGUMENT", `population: expected a whole number from 1, found ${population}`);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -147,6 +147,21 @@ describe("a module's reward", () => {
     await expect(load(waiting)).rejects.toThrow(
       /^rewards: .*waiting\.mjs cannot be loaded: an await outside of its functions never ends$/,
     );
+  });
+
+  it("does nothing more once its loading was given up", async () => {
+    const path = await moduleOf(
+      "busy",
+      `import { appendFileSync } from "node:fs";
+       for (;;) { await new Promise((resolve) => setTimeout(resolve, 5)); appendFileSync(import.meta.filename + ".log", "."); }
+       export default () => 1;`,
+    );
+    await expect(load(path, 1.5)).rejects.toThrow(/not loaded within 1\.5 s/);
+    await sleep(100); // the thread is being ended
+    const done = await readFile(`${path}.log`, "utf8");
+    expect(done).not.toBe("");
+    await sleep(200);
+    expect(await readFile(`${path}.log`, "utf8")).toBe(done);
   });
 
   it("leaves no timer behind, which would hold the process", async () => {
