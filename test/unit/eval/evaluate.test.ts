@@ -86,6 +86,12 @@ describe("evaluate", () => {
     expect([result.strict, result.lenient, result.format]).toEqual(
       [share("strict"), share("lenient"), share("format")].map((x) => expect.closeTo(x, 10)),
     );
+    const tokens = result.completions.reduce((sum, one) => sum + one.tokens, 0);
+    expect(result).toMatchObject({ tokens, meanLength: expect.closeTo(tokens / 48, 10) });
+    const cut = result.completions.filter(({ truncated }) => truncated);
+    expect(result.truncated).toBeCloseTo(cut.length / 48, 10);
+    expect(cut.map((one) => one.tokens)).toEqual(cut.map(() => 12));
+    expect([0, 48]).not.toContain(cut.length);
     expect(result.passAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
     expect(result.passAtK[1]!.lenient).toBeGreaterThan(result.lenient);
     expect(result.majAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
