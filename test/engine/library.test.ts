@@ -270,6 +270,18 @@ describe("callers that share an engine", () => {
     expect(expected).toContain(found);
   });
 
+  it("attach what was attached when they asked, though another call has replaced it meanwhile", async () => {
+    const [two, three] = [filled(0.2, 2), filled(0.3, 3)];
+    await engine.attach(three);
+    await engine.attach(two);
+    const expected = digest(await engine.logprobs(["some text"]));
+    const long = engine.logprobs(ids(480));
+    const other = engine.attach(three);
+    await pause(100); // its SVD is read, and it waits for its turn
+    await Promise.all([long, other, engine.attach(two)]);
+    expect(digest(await engine.logprobs(["some text"]))).toBe(expected);
+  });
+
   const problems = Array.from({ length: 4 }, (_, i) => ({ id: `${i}`, question: `ask ${i}`, answer: "7", row: {} }));
   const trainer = () =>
     new GrpoTrainer({

@@ -90,6 +90,19 @@ describe("local files", () => {
     expect([...b.train, ...b.test]).toMatchObject([{ question: "how many?", answer: "3" }]);
   });
 
+  it("takes what a user says last for the question of a chat", async () => {
+    const said = [
+      { role: "user", content: "hello" },
+      { role: "assistant", content: "ask" },
+      { role: "user", content: "how many?" },
+      { role: "assistant", content: "so many" },
+    ];
+    const { train, test } = await load("chat.json", JSON.stringify([{ prompt: said, answer: 1 }]));
+    expect([...train, ...test].map(({ question }) => question)).toEqual(["how many?"]);
+    const nobody = JSON.stringify([{ prompt: said.slice(1, 2), answer: 1 }]);
+    await expect(load("nobody.json", nobody)).rejects.toThrow(/expected a text or number named "prompt", found \[/);
+  });
+
   it("reads a .csv whose lines end in more than one way, each as it ends", async () => {
     const { train, test } = await load("ends.csv", 'question,answer\r\nhow many?,1\n"and\r\nthen?",2\rwhat?,3\r\n');
     const rows = [...train, ...test].map(({ row }) => row).sort((a, b) => (a.answer! < b.answer! ? -1 : 1));

@@ -56,6 +56,16 @@ describe("whole lines of a file", () => {
     await expect(lines.next()).rejects.toThrow("expected lines of at most 67108864 bytes, found a longer one");
   });
 
+  it("may be more together than one may have, and longer than what is read at once", async () => {
+    const [lines, length] = [40, 2 ** 21];
+    const file = await open(path, "w");
+    for (let i = 1; i <= lines; i++) await file.write("\n", i * length - 1); // zeros before, which take no room
+    await file.close();
+    let read = 0;
+    for await (const line of wholeLines(path)) read += Number(line.length === length - 1);
+    expect(read).toBe(lines);
+  });
+
   it("are none where there is no file", async () => {
     expect(await wholeLines(path).next()).toEqual({ value: undefined, done: true });
   });
