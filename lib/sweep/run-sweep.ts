@@ -16,7 +16,7 @@ import type { Settings } from "./grid.js";
 import { KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
 import { collectResults } from "./results.js";
-import { type SweepResults, writeResults } from "./results-file.js";
+import { type MemberResult, type SweepResults, writeResults } from "./results-file.js";
 import { isFinished, membersOf, type RunMember } from "./run-member.js";
 import { sideBySide } from "./side-by-side.js";
 import { checkSources } from "./sources.js";
@@ -109,6 +109,8 @@ class RunningSweep {
   readonly #options: SweepOptions;
   readonly #engines = new KeptEngine();
   readonly #failures = new Map<string, Error>();
+  /** Of members, by name. */
+  readonly #finished = new Map<string, MemberResult>();
   /** Aborted at the caller's signal, and where something else than a member fails. */
   readonly #stop: AbortController;
   #broken: { readonly error: unknown } | undefined;
@@ -208,7 +210,7 @@ class RunningSweep {
   /** One after another: members end at any time. */
   #save(): Promise<SweepResults> {
     const saved = this.#saved.then(async () => {
-      const results = await collectResults(this.#plan, this.#options.folder, this.#failures);
+      const results = await collectResults(this.#plan, this.#options.folder, this.#failures, this.#finished);
       await writeResults(this.#options.folder, results);
       return results;
     });

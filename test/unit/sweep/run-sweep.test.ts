@@ -1,3 +1,4 @@
+import { truncateSync } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -87,6 +88,19 @@ import { existsSync } from "node:fs";
     const second = await runSweep({ sweep, folder: join(folder, "out"), onMember: ({ event }) => events.push(event) });
     expect(events).toEqual(["skipped", "starts", "finished"]);
     expect(second.results.members.map(({ status }) => status)).toEqual(["finished", "finished"]);
+  });
+
+  it("reads a finished member once, however many come after it", async () => {
+    const sweep: SweepSpec = { base, grid: { u: [1, 2] } };
+    const [first] = (await planSweep(sweep)).members;
+    const out = join(folder, "out");
+    const { results } = await runSweep({
+      ...{ sweep, folder: out, population: 1 },
+      onMember: ({ event, place }) => {
+        if (event === "starts" && place === 2) truncateSync(join(out, "members", first!.name, "metrics.jsonl"));
+      },
+    });
+    expect(results.members.map(({ accuracy }) => accuracy)).toEqual([expect.any(Number), expect.any(Number)]);
   });
 
   it("runs the others where a member's folder cannot be read", async () => {
