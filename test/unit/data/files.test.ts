@@ -90,6 +90,11 @@ describe("local files", () => {
     expect([...b.train, ...b.test]).toMatchObject([{ question: "how many?", answer: "3" }]);
   });
 
+  it("takes what stands behind the last #### for the answer of a solution", async () => {
+    const { train, test } = await load("steps.json", '[{"question": "1?", "answer": "#### 3 is wrong\\n#### 4"}]');
+    expect([...train, ...test].map(({ answer }) => answer)).toEqual(["4"]);
+  });
+
   it("takes what a user says last for the question of a chat", async () => {
     const said = [
       { role: "user", content: "hello" },
