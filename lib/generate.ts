@@ -107,12 +107,10 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
     const toRequest = (prompt: Prompt, i: number) =>
       sampleRequest(this.#engine, prompt, i, this.#options, i * numGenerations, false);
     const requests = await inTurn(prompts, toRequest, { signal });
-    let open = requests.length * numGenerations;
     for await (const [prompt, event] of sampleEvents(this.#engine, requests, signal)) {
       if (event.type !== "finished") continue;
       const { completion: index, tokens, logprobs, reason, version } = event;
       yield { prompt, index, text: this.#engine.tokenizer.decode(tokens), tokens, logprobs, reason, version };
-      if (--open === 0) return;
     }
   }
 
@@ -156,12 +154,9 @@ export async function* streamCompletion(
   const request = sampleRequest(engine, prompt, 0, options, 0, true);
   const decoder = engine.tokenizer.streamDecoder();
   for await (const [, event] of sampleEvents(engine, [request], options.signal)) {
-    if (event.type === "tokens") {
-      yield { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs };
-      continue;
-    }
-    yield { text: decoder.end(), tokens: new Int32Array(0), logprobs: new Float32Array(0), reason: event.reason };
-    return;
+    yield event.type === "tokens"
+      ? { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs }
+      : { text: decoder.end(), tokens: new Int32Array(0), logprobs: new Float32Array(0), reason: event.reason };
   }
 }
 
@@ -271,7 +266,8 @@ async function* sampleEvents(
         throw ofPrompt(i, error);
       }
     }
-    for (let open = requests.length; open > 0; ) {
+    let open = requests.reduce((sum, { numGenerations }) => sum + numGenerations, 0);
+    while (open > 0) {
       signal?.throwIfAborted();
       const next = queue.shift();
       if (!next) {
@@ -288,6 +284,7 @@ async function* sampleEvents(
       }
       const { reason } = event;
       if (reason === "aborted") throw new TinyLoraError("ERR_ABORTED", "sampling: the engine was disposed");
+      open--;
       yield [i, { ...event, reason }];
     }
   } finally {

@@ -61,6 +61,8 @@ describe("running a sweep", () => {
       folder: join(folder, "one"),
     });
     expect(results.members.map(({ status }) => status)).toEqual(["finished", "finished", "finished"]);
+    // Of the model's weights, which are kept in bf16, and of fp32 numbers.
+    expect(results.members.map(({ bytes, parameters }) => bytes! / parameters!)).toEqual([2, 4, 4]);
     const metrics = (out: string, name: string) => readMetrics(join(folder, out, "members", name));
     expect(await metrics("all", results.members[2]!.name)).toEqual(
       await metrics("one", alone.results.members[0]!.name),
