@@ -101,17 +101,16 @@ export class Generation implements AsyncIterable<Completion>, PromiseLike<Comple
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Completion> {
     checkOptionNames("generate", this.#options, OPTION_NAMES);
-    const { numGenerations = 1, signal } = this.#options;
+    const { signal } = this.#options;
+    const numGenerations = this.#options.numGenerations ?? 1;
     const prompts = isPrompt(this.#prompts) ? [this.#prompts] : this.#prompts;
     const toRequest = (prompt: Prompt, i: number) =>
       sampleRequest(this.#engine, prompt, i, this.#options, i * numGenerations, false);
     const requests = await inTurn(prompts, toRequest, { signal });
-    let open = requests.length * numGenerations;
     for await (const [prompt, event] of sampleEvents(this.#engine, requests, signal)) {
       if (event.type !== "finished") continue;
       const { completion: index, tokens, logprobs, reason, version } = event;
       yield { prompt, index, text: this.#engine.tokenizer.decode(tokens), tokens, logprobs, reason, version };
-      if (--open === 0) return;
     }
   }
 
@@ -155,12 +154,9 @@ export async function* streamCompletion(
   const request = sampleRequest(engine, prompt, 0, options, 0, true);
   const decoder = engine.tokenizer.streamDecoder();
   for await (const [, event] of sampleEvents(engine, [request], options.signal)) {
-    if (event.type === "tokens") {
-      yield { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs };
-      continue;
-    }
-    yield { text: decoder.end(), tokens: new Int32Array(0), logprobs: new Float32Array(0), reason: event.reason };
-    return;
+    yield event.type === "tokens"
+      ? { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs }
+      : { text: decoder.end(), tokens: new Int32Array(0), logprobs: new Float32Array(0), reason: event.reason };
   }
 }
 
@@ -177,7 +173,7 @@ export function promptTokens(engine: Engine, prompt: Prompt, place: number): Int
 
 /** The slot of an `adapter` option; -1 is the base model. */
 export function adapterSlot(engine: Engine, adapter: number | "base" | undefined): number {
-  if (adapter === "base" || (adapter === undefined && engine.slots === 0)) return -1;
+  if (adapter === "base" || (adapter == null && engine.slots === 0)) return -1;
   const slot = adapter ?? 0;
   if (engine.slots === 0) throw new TinyLoraError("ERR_ARGUMENT", `adapter: none is attached, found ${show(slot)}`);
   if (!Number.isInteger(slot) || slot < 0 || slot >= engine.slots) {
@@ -208,6 +204,13 @@ function textsOf(option: string, value: readonly string[]): string[] {
   throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of texts, found ${show(value)}`);
 }
 
+/** The ids of an `option`: what is none would be rounded, or wrapped, to another one. */
+function idsOf(option: string, value: ArrayLike<number>): Int32Array {
+  const ids = Int32Array.from(value);
+  if (typeof value !== "string" && ids.every((id, i) => id === value[i])) return ids;
+  throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of token ids, found ${show(value)}`);
+}
+
 type Request = Omit<SampleRequest, "id">;
 
 function sampleRequest(
@@ -229,7 +232,7 @@ function sampleRequest(
     minP: options.minP ?? 0,
     seed: options.seed ?? 0,
     firstSequence,
-    stopTokens: Int32Array.from(options.stopTokens ?? engine.tokenizer.stopTokens),
+    stopTokens: idsOf("stopTokens", options.stopTokens ?? engine.tokenizer.stopTokens),
     stopStrings: textsOf("stop", options.stop ?? []),
     stream,
   };
@@ -263,7 +266,8 @@ async function* sampleEvents(
         throw ofPrompt(i, error);
       }
     }
-    for (let open = requests.length; open > 0; ) {
+    let open = requests.reduce((sum, { numGenerations }) => sum + numGenerations, 0);
+    while (open > 0) {
       signal?.throwIfAborted();
       const next = queue.shift();
       if (!next) {
@@ -280,6 +284,7 @@ async function* sampleEvents(
       }
       const { reason } = event;
       if (reason === "aborted") throw new TinyLoraError("ERR_ABORTED", "sampling: the engine was disposed");
+      open--;
       yield [i, { ...event, reason }];
     }
   } finally {

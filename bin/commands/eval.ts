@@ -23,6 +23,7 @@ import {
   type TrainConfig,
   writeFileAtomic,
 } from "../../lib/index.js";
+import { writeLines } from "../../lib/run/lines.js";
 import { evaluableProblems } from "../../lib/train/usable.js";
 import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAMPLER_KEYS } from "../engine.js";
@@ -134,7 +135,7 @@ async function run(command: Command, options: Options): Promise<void> {
       engine.dispose();
     }
   });
-  if (options.output) await writeFileAtomic(options.output, completionLines(result));
+  if (options.output) await writeLines(options.output, completionLines(result));
   if (options.report) await writeFileAtomic(options.report, evaluationReport(result));
   if (options.json) console.log(JSON.stringify(options.benchmark ? jsonOf(result) : jsonOf(result)[0], null, 2));
   else print(result);
@@ -246,13 +247,12 @@ function sampling(config: TrainConfig, options: Options): Record<string, unknown
   return { ...chosen, ...Object.fromEntries(keys.map((key) => [key, config[key]])) };
 }
 
-/** A line for each completion; of two adapters, the first one's come first. */
-function completionLines({ adapter, compare, results }: EvaluationRun): string {
-  const lines = (name: string | null, { completions }: Evaluation) =>
-    completions.map((one) => `${JSON.stringify({ adapter: name, ...one })}\n`).join("");
-  const firsts = results.map(({ evaluation }) => lines(adapter, evaluation));
-  const seconds = results.map(({ compared }) => (compared ? lines(compare, compared.evaluation) : ""));
-  return [...firsts, ...seconds].join("");
+/** Of each completion; of two adapters, the first one's come first. */
+function* completionLines({ adapter, compare, results }: EvaluationRun): Generator<object> {
+  for (const { evaluation } of results) for (const one of evaluation.completions) yield { adapter, ...one };
+  for (const { compared } of results) {
+    for (const one of compared?.evaluation.completions ?? []) yield { adapter: compare, ...one };
+  }
 }
 
 function jsonOf({ model, adapter, compare, sampling, results }: EvaluationRun): object[] {

@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import { checkNewFolder } from "../../lib/export/merged.js";
 import { checkFolder, prepareFile } from "../../lib/files.js";
 import {
+  Adapter,
   bf16Error,
   findModel,
   type MergeError,
@@ -13,7 +14,7 @@ import {
   writePeftTinyLora,
 } from "../../lib/index.js";
 import { parseName } from "../arguments.js";
-import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
+import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, resolvedFields } from "../flags.js";
 import { Progress } from "../progress.js";
@@ -56,8 +57,7 @@ async function run(command: Command, { adapter: source, format, output }: Option
   const config = resolvedFields(command);
   // What is wrong with the output is told before the model is loaded, which can take minutes.
   if (format === "merged") checkNewFolder(output);
-  const adapter = await loadAdapter(source);
-  if (!adapter) throw new TinyLoraError("ERR_USAGE", "--adapter: expected an adapter");
+  const adapter = await Adapter.load(source);
   if (format === "gguf" && !output.endsWith(".gguf")) {
     throw new TinyLoraError("ERR_USAGE", `--output: expected a .gguf file for --format gguf, found "${output}"`);
   }

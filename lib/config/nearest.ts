@@ -1,6 +1,9 @@
+/** Letters of a word that count: more than a name has, and few enough for a word of a million. */
+const LONGEST = 100;
+
 /** The candidate with the fewest edits to `word` (insert, delete, replace); hyphens and case do not count. */
 export function nearest(word: string, candidates: readonly string[]): string {
-  const normal = (text: string) => text.toLowerCase().replaceAll("-", "_");
+  const normal = (text: string) => text.slice(0, LONGEST).toLowerCase().replaceAll("-", "_");
   const distances = candidates.map((candidate) => editDistance(normal(word), normal(candidate)));
   return candidates[distances.indexOf(Math.min(...distances))] ?? "";
 }

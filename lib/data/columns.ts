@@ -69,11 +69,19 @@ export function field(row: Record<string, unknown>, name: string): string {
 function textAt(row: Record<string, unknown>, name: string): string {
   const value = valueAt(row, name);
   if (typeof value === "string" && value.trim() !== "") return value.trim();
-  if (typeof value === "number" && Number.isFinite(value)) return String(value);
+  if (typeof value === "number" && Number.isFinite(value)) return textOfNumber(name, value);
   const said = Array.isArray(value) ? lastOfUser(value) : undefined;
   if (said) return said;
   const found = value === undefined ? `only ${namesIn(row)}` : show(value);
   throw new Error(`expected a text or number named "${name}", found ${found}`);
+}
+
+/** JSON.parse rounds a longer whole number to a double: what the file says is lost. */
+function textOfNumber(name: string, value: number): string {
+  if (!Number.isInteger(value) || Number.isSafeInteger(value)) return String(value);
+  throw new Error(
+    `expected a whole number within 2^53 in "${name}", found about ${value}: write it as a text, in quotes`,
+  );
 }
 
 function namesIn(row: Record<string, unknown>): string {

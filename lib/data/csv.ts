@@ -1,32 +1,57 @@
-import { CsvError, parse } from "csv-parse/sync";
+import { Readable } from "node:stream";
+import { CsvError, parse } from "csv-parse";
 import { TinyLoraError } from "../error.js";
+import { turn } from "../sample/in-turn.js";
 import type { OnBroken, Row } from "./rows.js";
 
 /** Letters of a record. */
 const LONGEST = 2 ** 24;
+/** Letters of the text, which are parsed at once, and records, between two turns for others. */
+const [LETTERS_AT_ONCE, RECORDS_A_TURN] = [2 ** 16, 1000];
 
 /** The records of a CSV file whose first line names the columns. */
-export function csvRows(path: string, text: string, delimiter: string, onBroken: OnBroken): Row[] {
+export async function csvRows(
+  path: string,
+  text: string,
+  delimiter: string,
+  onBroken: OnBroken,
+  signal: AbortSignal | undefined,
+): Promise<Row[]> {
   const broken = (error: CsvError) =>
     new TinyLoraError("ERR_DATA", `${path}:${lineOf(error)}: broken CSV (${oneLine(error.message)})`, { cause: error });
-  try {
-    const records = parse(text, {
-      columns: true,
-      delimiter,
-      info: true,
-      max_record_size: LONGEST, // of a quote that is not closed, too
-      skip_empty_lines: true,
-      // Without this the first wrong record throws; with it every wrong one comes here.
-      skip_records_with_error: true,
-      on_skip: (error) => {
+  const parser = parse({
+    columns: true,
+    delimiter,
+    // Each line may have another: what is appended to a file comes from another system.
+    record_delimiter: ["\r\n", "\n", "\r"],
+    info: true,
+    max_record_size: LONGEST, // of a quote that is not closed, too
+    skip_empty_lines: true,
+    // Without this the first wrong record throws; with it every wrong one comes here.
+    skip_records_with_error: true,
+    on_skip: (error) => {
+      try {
         if (error) onBroken(broken(error));
-        return undefined;
-      },
-    }) as unknown as { info: { lines: number }; record: Record<string, unknown> }[];
-    return records.map(({ info, record }) => ({ place: `${path}:${info.lines}`, value: record }));
+      } catch (refusal) {
+        parser.destroy(refusal as Error);
+      }
+      return undefined;
+    },
+  });
+  const rows: Row[] = [];
+  try {
+    for await (const { info, record } of Readable.from(pieces(text)).pipe(parser)) {
+      rows.push({ place: `${path}:${info.lines}`, value: record });
+      if (rows.length % RECORDS_A_TURN === 0) await turn(signal);
+    }
   } catch (error) {
     throw error instanceof CsvError ? broken(error) : error;
   }
+  return rows;
+}
+
+function* pieces(text: string): Generator<string> {
+  for (let start = 0; start < text.length; start += LETTERS_AT_ONCE) yield text.slice(start, start + LETTERS_AT_ONCE);
 }
 
 /** A message that quotes the file. */

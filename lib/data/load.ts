@@ -7,6 +7,7 @@ import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
 import { embeddedFolder } from "../find-model.js";
+import { inTurn } from "../sample/in-turn.js";
 import { packageRoot } from "../version.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
@@ -65,11 +66,11 @@ export function isOnHub(source: string): boolean {
 type Parts = Record<Split, Example[]> & { readonly cut?: boolean };
 
 async function load(source: string, reader: Reader, options: DatasetOptions): Promise<Parts> {
-  if (source === EMBEDDED) return cut(await reader.read(source, [join(embeddedFolder(), "problems.jsonl")]));
+  if (source === EMBEDDED) return reader.readCut(source, [join(embeddedFolder(), "problems.jsonl")]);
   const spec = Object.hasOwn(datasets, source) ? datasets[source] : undefined;
   if (spec) return loadNamed(source, spec, reader, options);
   if (isHubSource(source)) return loadFromHub(source, reader, options);
-  if (isDataFile(source)) return cut(await reader.read(source, [source]));
+  if (isDataFile(source)) return reader.readCut(source, [source]);
   const names = [...Object.keys(datasets), EMBEDDED];
   throw new TinyLoraError(
     "ERR_DATA",
@@ -89,7 +90,7 @@ async function loadNamed(name: string, spec: DatasetSpec, reader: Reader, option
   const toProblem = spec.toProblem.bind(spec);
   const local = { train: findFile(spec.files.train), test: findFile(spec.files.test) };
   if (local.train !== undefined && local.train === local.test) {
-    return cut(await reader.read(name, [local.train], toProblem));
+    return reader.readCut(name, [local.train], toProblem);
   }
   if (local.train ?? local.test) {
     const read = (split: Split) => (local[split] ? reader.read(`${name}/${split}`, [local[split]], toProblem) : []);
@@ -130,7 +131,7 @@ async function loadFromHub(source: string, reader: Reader, options: DatasetOptio
   if (files.length === 0)
     throw new TinyLoraError("ERR_DATA", `${source}: expected files (${DATA_EXTENSIONS.join(", ")}), found none`);
   const [train, test] = [locals(false), locals(true)];
-  if (test.length === 0) return cut(await reader.read(source, train));
+  if (test.length === 0) return reader.readCut(source, train);
   return { train: await reader.read(`${source}/train`, train), test: await reader.read(`${source}/test`, test) };
 }
 
@@ -151,21 +152,23 @@ class Reader {
     const rowToProblem = toProblem && !mapped ? toProblem : (row: Row["value"]) => anyProblem(row, this.#columns);
     const rows: Row[] = [];
     for (const path of paths) for (const row of await readRows(path, this.#onBroken, this.#signal)) rows.push(row);
-    return rows.flatMap(({ place, value }, index) =>
+    const toExample = ({ place, value }: Row, index: number) =>
       guarded(this.#onBroken, (): Example => {
         try {
           return { id: `${prefix}/${index + 1}`, ...rowToProblem(value), row: value };
         } catch (cause) {
           throw new TinyLoraError("ERR_DATA", `${place}: ${(cause as Error).message}`, { cause });
         }
-      }),
-    );
+      });
+    return (await inTurn(rows, toExample, { signal: this.#signal })).flat();
   }
-}
 
-function cut(examples: Example[]): Parts {
-  const held = examples.map((example) => heldOut(example.question));
-  return { train: examples.filter((_, i) => !held[i]), test: examples.filter((_, i) => held[i]), cut: true };
+  /** Both parts of a source without a split of its own. */
+  async readCut(prefix: string, paths: readonly string[], toProblem?: (row: Row["value"]) => Problem): Promise<Parts> {
+    const examples = await this.read(prefix, paths, toProblem);
+    const held = await inTurn(examples, ({ question }) => heldOut(question), { signal: this.#signal });
+    return { train: examples.filter((_, i) => !held[i]), test: examples.filter((_, i) => held[i]), cut: true };
+  }
 }
 
 /** A file of the data folder, under its own extension or another. */

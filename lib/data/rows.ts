@@ -3,6 +3,7 @@ import { access, constants, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { TinyLoraError, whyNot } from "../error.js";
 import { isObject } from "../is-object.js";
+import { turn } from "../sample/in-turn.js";
 import { show } from "../show.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";
@@ -43,8 +44,8 @@ async function parse(path: string, onBroken: OnBroken, signal: AbortSignal | und
   const extension = extname(path).toLowerCase();
   if (extension === ".parquet") return parquetRows(path, signal);
   const text = decode(path, await readable(path, () => readFile(path)));
-  if (extension === ".csv") return csvRows(path, text, ",", onBroken);
-  if (extension === ".tsv") return csvRows(path, text, "\t", onBroken);
+  if (extension === ".csv") return csvRows(path, text, ",", onBroken, signal);
+  if (extension === ".tsv") return csvRows(path, text, "\t", onBroken, signal);
   return extension === ".json" ? listRows(path, text, onBroken) : lineRows(path, text, onBroken, signal);
 }
 
@@ -85,10 +86,7 @@ async function lineRows(
   for (let [start, number] = [0, 1]; start < text.length; number++) {
     const found = text.indexOf("\n", start);
     const end = found < 0 ? text.length : found;
-    if (number % LINES_A_TURN === 0) {
-      await new Promise((resolve) => setImmediate(resolve));
-      signal?.throwIfAborted();
-    }
+    if (number % LINES_A_TURN === 0) await turn(signal);
     const line = end > start ? text.slice(start, end) : "";
     if (line.trim() !== "") {
       const place = `${path}:${number}`;

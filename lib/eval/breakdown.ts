@@ -1,3 +1,4 @@
+import { groupBy } from "../group-by.js";
 import { estimate } from "./statistics.js";
 
 /** Columns that data sets use for how hard a problem is, and what it is about. */
@@ -31,13 +32,10 @@ export function breakdown(problems: readonly Solved[]): Breakdown {
   for (const [kind, columns] of Object.entries(COLUMNS) as [keyof typeof COLUMNS, readonly string[]][]) {
     const column = columns.find((name) => problems.some(({ row }) => valueIn(row, name) !== null));
     if (column === undefined) continue;
-    const groups = new Map<string, Solved[]>();
-    for (const problem of problems) {
-      const value = valueIn(problem.row, column) ?? "(none)";
-      groups.set(value, [...(groups.get(value) ?? []), problem]);
-    }
-    if (groups.size < 2 || groups.size > MAX_VALUES) continue;
-    tables[kind] = [...groups].map(([value, members]) => toRow(value, members)).sort(byValue);
+    const groupOf = ({ row }: Solved) => valueIn(row, column) ?? "(none)";
+    const groups = groupBy(problems, groupOf);
+    if (groups.length < 2 || groups.length > MAX_VALUES) continue;
+    tables[kind] = groups.map((members) => toRow(groupOf(members[0]!), members)).sort(byValue);
   }
   return tables;
 }

@@ -6,17 +6,27 @@ export interface Vote {
   readonly lenient: boolean;
 }
 
+/** Completions whose answers say the same; the first of them speaks for all. */
+interface Party {
+  readonly answer: string;
+  readonly right: boolean;
+  size: number;
+}
+
 /**
  * Whether the answer that most completions give is right (maj@k). Answers that say the same count together; of equally
  * frequent ones the first counts; completions without an answer do not vote.
  */
 export function majorityIsRight(votes: readonly Vote[]): boolean {
-  const parties: { answer: string; right: boolean; size: number }[] = [];
+  const parties: Party[] = [];
+  const partyOf = new Map<string, Party>(); // to compare takes time: each text is compared once
   for (const { answer, lenient } of votes) {
     if (answer === null) continue;
-    const party = parties.find((other) => other.answer === answer || sameAnswer(answer, other.answer));
-    if (party) party.size++;
-    else parties.push({ answer, right: lenient, size: 1 });
+    const known = partyOf.get(answer) ?? parties.find((other) => sameAnswer(answer, other.answer));
+    const party = known ?? { answer, right: lenient, size: 0 };
+    if (!known) parties.push(party);
+    partyOf.set(answer, party);
+    party.size++;
   }
   const most = Math.max(...parties.map(({ size }) => size));
   return parties.find(({ size }) => size === most)?.right ?? false;

@@ -4,7 +4,7 @@
  * model and full fine-tuning are horizontal lines. Models, data sets and ways of asking have lines of their own.
  */
 
-import { groupBy } from "../sweep/group.js";
+import { groupBy } from "../group-by.js";
 import type { SettingResult } from "../sweep/results-file.js";
 import { mean } from "../train/advantage.js";
 import type { Figure, Layers, Row } from "./figure.js";

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { writeFileAtomic } from "../files.js";
+import { checkOptionNames } from "../option-names.js";
 import { ABLATED, ablationFigure } from "./ablation.js";
 import { accuracyFigure } from "./accuracy.js";
 import { CURVES, curveFigure, readSeries } from "./curves.js";
@@ -23,7 +24,9 @@ export interface PlotOptions {
  *
  * @example await plotFolders({ folders: ["runs/sweep"], output: "runs/sweep/plots" })
  */
-export async function plotFolders({ folders, output, by, onWarning = () => {} }: PlotOptions): Promise<string[]> {
+export async function plotFolders(options: PlotOptions): Promise<string[]> {
+  checkOptionNames("plotFolders", options, { folders: true, output: true, by: true, onWarning: true });
+  const { folders, output, by, onWarning = () => {} } = options;
   const sources: Source[] = [];
   for (const folder of folders) sources.push(await openSource(folder));
   const figures = await figuresOf(apart(sources), by, onWarning);

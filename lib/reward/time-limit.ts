@@ -18,16 +18,16 @@ export async function inTime<T>(call: () => T | PromiseLike<T>, limit: Limit): P
 
 /** What comes of a promise within the limit. What it stands for is not stopped. */
 export async function settled<T>(value: PromiseLike<T>, { seconds, late, signal }: Limit): Promise<T> {
-  signal?.throwIfAborted();
   let timer: NodeJS.Timeout | undefined;
   let giveUp = () => {};
   const limit = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(late()), 1000 * seconds);
     giveUp = () => reject(signal!.reason);
+    if (signal?.aborted) giveUp(); // below, so that somebody takes what `value` may reject with
   });
   signal?.addEventListener("abort", giveUp);
   try {
-    return await Promise.race([value, limit]);
+    return await Promise.race([limit, value]);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", giveUp);

@@ -29,7 +29,7 @@ import {
   writeCheckpoint,
 } from "./checkpoint.js";
 import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
-import { wholeLines } from "./lines.js";
+import { wholeLines, writeLines } from "./lines.js";
 import { lockFolder } from "./lock.js";
 
 const METRICS_FILE = "metrics.jsonl";
@@ -164,8 +164,7 @@ export class RunFolder {
   }
 
   async writeCompletions(step: number, lines: readonly object[]): Promise<void> {
-    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-    await writeFileAtomic(join(this.path, "completions", `step-${step}.jsonl`), text);
+    await writeLines(join(this.path, "completions", `step-${step}.jsonl`), lines);
   }
 
   async saveCheckpoint(state: TrainState, kept: Kept, onSaved?: OnSaved): Promise<void> {

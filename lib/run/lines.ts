@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { TinyLoraError } from "../error.js";
-import { reading, readingIfThere } from "../files.js";
+import { reading, readingIfThere, writeFileAtomic } from "../files.js";
 
 const LINE_BREAK = 10;
 /** Bytes of a line. */
@@ -37,4 +37,21 @@ export async function* wholeLines(path: string): AsyncGenerator<string> {
   } finally {
     await file.close();
   }
+}
+
+/** Letters that are written at once. */
+const AT_ONCE = 2 ** 20;
+
+/** A file of JSON lines, whole or not at all. Together they may be longer than the longest string. */
+export function writeLines(path: string, lines: Iterable<object>): Promise<void> {
+  return writeFileAtomic(path, async (file) => {
+    let text = "";
+    for (const line of lines) {
+      text += `${JSON.stringify(line)}\n`;
+      if (text.length < AT_ONCE) continue;
+      await file.writeFile(text);
+      text = "";
+    }
+    await file.writeFile(text);
+  });
 }

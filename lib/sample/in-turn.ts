@@ -20,11 +20,16 @@ export async function inTurn<A, B>(
   for (const [place, item] of items.entries()) {
     if (performance.now() - breath > BREATH) {
       onProgress?.(place, items.length);
-      await new Promise((resolve) => setImmediate(resolve));
-      signal?.throwIfAborted();
+      await turn(signal);
       breath = performance.now();
     }
     made.push(make(item, place));
   }
   return made;
+}
+
+/** Lets timers and the signal have their turn in the midst of long work. Rejects with the signal's reason. */
+export async function turn(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  signal?.throwIfAborted();
 }

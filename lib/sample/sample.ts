@@ -37,7 +37,8 @@ export async function sampleAll(
   setMaxListeners(0, stopper.signal); // one for each reward that is under way
   let failure: { error: unknown } | undefined;
   const stop = (error: unknown) => {
-    failure ??= { error };
+    if (failure) return; // each completion that was cancelled says so
+    failure = { error };
     for (const cancel of cancels) cancel();
     stopper.abort(error);
   };

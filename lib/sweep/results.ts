@@ -17,22 +17,26 @@ import type { SweepPlan } from "./sweep-file.js";
 /** Told of every member, whether the grid varies them or not: tables and plots need them. */
 const ALWAYS = ["adapter", "r", "u", "tying", "n_tie", "v_dtype", "learning_rate"];
 
+/** `finished`: those that were read before, by name, which nothing changes any more; what is finished now is added. */
 export async function collectResults(
   plan: SweepPlan,
   folder: string,
   failures: ReadonlyMap<string, Error>,
+  finished: Map<string, MemberResult>,
 ): Promise<SweepResults> {
   const varied = [...new Set(plan.members.flatMap(({ settings }) => Object.keys(settings)))];
   const members: MemberResult[] = [];
   for (const member of plan.members) {
     const run = join(folder, "members", member.name);
     const failure = failures.get(member.name);
-    members.push(
-      await memberResult(member, run, plan.metric, varied, failure).catch((error) => {
+    const read = () =>
+      memberResult(member, run, plan.metric, varied, failure).catch((error) => {
         if (error instanceof TinyLoraError) return unreadable(member, varied, failure ?? error);
         throw error;
-      }),
-    );
+      });
+    const result = finished.get(member.name) ?? (await read());
+    if (result.status === "finished") finished.set(member.name, result);
+    members.push(result);
   }
   const groups = plan.members.map(({ method, config }) => settingKey(method, config, plan.bestOf));
   return {

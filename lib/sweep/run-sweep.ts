@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, removeTemporaries, writing } from "../files.js";
 import { follower } from "../native/on-abort.js";
+import { checkOptionNames } from "../option-names.js";
 import { checkNoRun, RunFolder } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
 import type { StepReport } from "../train/run.js";
@@ -15,7 +16,7 @@ import type { Settings } from "./grid.js";
 import { KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
 import { collectResults } from "./results.js";
-import { type SweepResults, writeResults } from "./results-file.js";
+import { type MemberResult, type SweepResults, writeResults } from "./results-file.js";
 import { isFinished, membersOf, type RunMember } from "./run-member.js";
 import { sideBySide } from "./side-by-side.js";
 import { checkSources } from "./sources.js";
@@ -42,6 +43,19 @@ export interface SweepOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
+const OPTION_NAMES = {
+  sweep: true,
+  folder: true,
+  changes: true,
+  population: true,
+  signal: true,
+  onPlan: true,
+  onMember: true,
+  onPopulation: true,
+  onStep: true,
+  onWarning: true,
+} satisfies Record<keyof SweepOptions, true>;
+
 /** Enough to fill the engine's batch with small steps (4 prompts x 4 completions). */
 export const DEFAULT_POPULATION = 16;
 
@@ -67,6 +81,7 @@ export interface SweepOutcome {
  * @example await runSweep({ sweep: "sweep.yaml", folder: "runs/sweep", onMember: ({ member, event }) => console.log(member.name, event) })
  */
 export async function runSweep(options: SweepOptions): Promise<SweepOutcome> {
+  checkOptionNames("runSweep", options, OPTION_NAMES);
   const { population = DEFAULT_POPULATION } = options;
   if (!Number.isSafeInteger(population) || population < 1) {
     throw new TinyLoraError("ERR_ARGUMENT", `population: expected a whole number from 1, found ${population}`);
@@ -94,6 +109,8 @@ class RunningSweep {
   readonly #options: SweepOptions;
   readonly #engines = new KeptEngine();
   readonly #failures = new Map<string, Error>();
+  /** Of members, by name. */
+  readonly #finished = new Map<string, MemberResult>();
   /** Aborted at the caller's signal, and where something else than a member fails. */
   readonly #stop: AbortController;
   #broken: { readonly error: unknown } | undefined;
@@ -193,7 +210,7 @@ class RunningSweep {
   /** One after another: members end at any time. */
   #save(): Promise<SweepResults> {
     const saved = this.#saved.then(async () => {
-      const results = await collectResults(this.#plan, this.#options.folder, this.#failures);
+      const results = await collectResults(this.#plan, this.#options.folder, this.#failures, this.#finished);
       await writeResults(this.#options.folder, results);
       return results;
     });

@@ -1,7 +1,7 @@
 /** The paper's comparison: of each setting the rate with the best held-out accuracy, averaged over seeds. */
 import { estimate } from "../eval/statistics.js";
+import { groupBy } from "../group-by.js";
 import type { Settings } from "./grid.js";
-import { groupBy } from "./group.js";
 import type { Candidate, MemberResult, SettingResult } from "./results-file.js";
 
 /** `groups[i]` names the setting that member i belongs to. */

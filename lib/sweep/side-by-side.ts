@@ -1,7 +1,7 @@
 import { MOST_NUMBERS } from "../adapter/projections.js";
 import { geometryKey } from "../adapter/spec.js";
 import { adapterOptions } from "../config/adapter-options.js";
-import { groupBy } from "./group.js";
+import { groupBy } from "../group-by.js";
 import { engineKey } from "./kept-engine.js";
 import type { Member } from "./member.js";
 

@@ -7,12 +7,12 @@ import type { TrainConfig } from "../config/schema.js";
 import { isOnHub } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
 import { findModel } from "../find-model.js";
+import { groupBy } from "../group-by.js";
 import { type Model, openModel } from "../model/open.js";
 import { checkDevice } from "../native/device.js";
 import { namedRewards } from "../reward/rewards.js";
 import { makeTrained } from "../train/make-trained.js";
 import { trainingData } from "../train/train-run.js";
-import { groupBy } from "./group.js";
 import type { Member } from "./member.js";
 import type { SweepPlan } from "./sweep-file.js";
 

@@ -11,6 +11,7 @@ import type { Dataset } from "../data/load.js";
 import { Epochs } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
 import { readingIfThere } from "../files.js";
+import { checkOptionNames } from "../option-names.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
 import { type RunInfo, readRunInfo } from "../run/folder.js";
@@ -42,6 +43,17 @@ export interface ReplayOptions {
   readonly onProgress?: ProgressListener | undefined;
 }
 
+const OPTION_NAMES = {
+  engine: true,
+  adapter: true,
+  run: true,
+  step: true,
+  data: true,
+  rewards: true,
+  signal: true,
+  onProgress: true,
+} satisfies Record<keyof ReplayOptions, true>;
+
 /** What was compared, and what of it differs, in words. */
 export interface Comparison {
   readonly compared: number;
@@ -61,6 +73,7 @@ export interface Replay {
 
 /** ERR_RUN where the run cannot be replayed here: it has no such step, or had another model, other hardware. */
 export async function replayStep(options: ReplayOptions): Promise<Replay> {
+  checkOptionNames("replayStep", options, OPTION_NAMES);
   const { engine, adapter, run, step } = options;
   const info = await readRunInfo(run);
   checkOwnRewards(run, info, options.rewards);

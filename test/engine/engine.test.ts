@@ -2,7 +2,15 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Adapter, type Completion, Engine, type StreamPiece } from "../../lib/index.js";
+import {
+  Adapter,
+  type Completion,
+  Engine,
+  plotFolders,
+  replayStep,
+  runSweep,
+  type StreamPiece,
+} from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 
 let folder: string;
@@ -69,6 +77,9 @@ describe("errors", () => {
       [() => engine.logprobs(["x"], misspelt), "logprobs"],
       [() => engine.attach([], misspelt), "attach"],
       [() => Engine.load(model, misspelt), "Engine.load"],
+      [() => runSweep(misspelt as never), "runSweep"],
+      [() => replayStep(misspelt as never), "replayStep"],
+      [() => plotFolders(misspelt as never), "plotFolders"],
     ] as const) {
       await expect(call()).rejects.toThrow(`${name}: unknown option max_new_tokens, expected some of `);
     }

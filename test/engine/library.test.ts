@@ -112,8 +112,18 @@ describe("prompts that are none", () => {
   it("and other arguments", async () => {
     const stop = { maxCompletionLength: 2, stop: "ab" as unknown as string[] };
     await expect(engine.generate("one", stop)).rejects.toThrow('stop: expected a list of texts, found "ab"');
+    for (const stopTokens of [[1.5], [2 ** 32 + 1], "12"] as number[][]) {
+      const one = engine.generate("one", { maxCompletionLength: 2, stopTokens });
+      await expect(one).rejects.toThrow(/^stopTokens: expected a list of token ids, found /);
+    }
     const attach = engine.attach("tl1-abc" as unknown as Adapter);
     await expect(attach).rejects.toThrow('attach: expected what Adapter.load gives, found "tl1-abc"');
+    const standard = await engine.generate("one", { maxCompletionLength: 2 });
+    for (const none of [undefined, null as never]) {
+      const options = { numGenerations: none, temperature: none, topP: none, topK: none, minP: none, seed: none };
+      const more = { stop: none, stopTokens: none, adapter: none, signal: none };
+      expect(await engine.generate("one", { maxCompletionLength: 2, ...options, ...more })).toEqual(standard);
+    }
     expect(Adapter.create(engine, { r: undefined, u: undefined, dtype: undefined }).spec).toEqual(
       Adapter.create(engine).spec,
     );
@@ -258,6 +268,18 @@ describe("callers that share an engine", () => {
       expected.push(digest(await engine.logprobs(["some text"])));
     }
     expect(expected).toContain(found);
+  });
+
+  it("attach what was attached when they asked, though another call has replaced it meanwhile", async () => {
+    const [two, three] = [filled(0.2, 2), filled(0.3, 3)];
+    await engine.attach(three);
+    await engine.attach(two);
+    const expected = digest(await engine.logprobs(["some text"]));
+    const long = engine.logprobs(ids(480));
+    const other = engine.attach(three);
+    await pause(100); // its SVD is read, and it waits for its turn
+    await Promise.all([long, other, engine.attach(two)]);
+    expect(digest(await engine.logprobs(["some text"]))).toBe(expected);
   });
 
   const problems = Array.from({ length: 4 }, (_, i) => ({ id: `${i}`, question: `ask ${i}`, answer: "7", row: {} }));

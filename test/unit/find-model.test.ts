@@ -30,3 +30,13 @@ it("takes the first model beside this package, past what is none: notes, a link 
 it("says how to name one where there is none", () => {
   expect(() => findModel()).toThrow(/^no model: pass --model FOLDER .* or set TINYLORA_MODEL\.$/);
 });
+
+it("takes a folder's only .gguf file for the model, unless the folder is one itself", async () => {
+  await writeFile(join(folder, "one.gguf"), "");
+  expect(findModel(folder)).toBe(join(folder, "one.gguf"));
+  await writeFile(join(folder, "config.json"), "{}");
+  expect(findModel(folder)).toBe(folder);
+  await rm(join(folder, "config.json"));
+  await writeFile(join(folder, "two.gguf"), "");
+  expect(findModel(folder)).toBe(folder);
+});

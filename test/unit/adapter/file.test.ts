@@ -77,6 +77,7 @@ describe("adapter files", () => {
     ["tying", "some", "tying:"],
     ["tying", "tiled", "n_tie: expected"],
     ["u", 5, "v: expected"],
+    ["trained", 6, "v: expected BF16 [2,3], found BF16 [1,3]"],
   ])("refuses adapter.json with %s = %s", async (key, value, message) => {
     const path = await saved("facts");
     const file = join(path, "adapter.json");
@@ -117,6 +118,20 @@ describe("adapter files", () => {
     expect(() => adapter.withVector([1])).toThrow("v: expected 3 numbers, found 1");
     expect(() => adapter.withVector([1, Number.NaN, 0])).toThrow("finite");
     expect(() => Adapter.create(base, { r: 9 })).toThrow("r: expected at most 8, the smaller side of");
+  });
+
+  it("needs the SVD that it was made with, unless it has brought its matrices", async () => {
+    const facts = await readAdapterFile(await saved("recipe"));
+    const matrices = new Map([["m", { a: Float32Array.of(1, 2), b: Float32Array.of(1, 2), p: new Float32Array(12) }]]);
+    const load = async (name: string, file: typeof facts) => {
+      await writeAdapterFile(join(folder, name), { ...file, svdRecipe: 999 }, "1.2.3");
+      return Adapter.load(join(folder, name));
+    };
+    const bare = await load("bare", facts);
+    expect(() => bare.checkBase(base)).toThrow(
+      /^the adapter needs version 999 of the SVD, this package has \d+: save it/,
+    );
+    (await load("whole", { ...facts, matrices })).checkBase(base);
   });
 
   it("comes back the same, and leaves nothing else in the folder", async () => {

@@ -28,6 +28,14 @@ describe("dtypes of v", () => {
     }
   });
 
+  it("no number stays none, whatever its bits", () => {
+    const bits = Uint32Array.of(0x7f800001, 0xff800001, 0x7fffffff);
+    for (const dtype of VECTOR_DTYPES) {
+      const kept = encodeVector(roundVector(new Float32Array(bits.buffer), dtype), dtype);
+      expect([...decodeVector(kept, dtype)]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
+    }
+  });
+
   it("fp32 is Math.fround", () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true }), (value) => {

@@ -255,5 +255,12 @@ describe("nearest", () => {
   it("finds the word that was meant", () => {
     expect(nearest("adam", ["sgd", "adamw"])).toBe("adamw");
     expect(nearest("x", [])).toBe("");
+    const long = `adamx${"w".repeat(2 ** 20)}`; // as long as a file of options may be
+    expect(
+      nearest(
+        long,
+        Array.from({ length: 100 }, (_, i) => `${"adam".repeat(9)}${i}`),
+      ),
+    ).toMatch(/^adam/);
   });
 });

@@ -45,6 +45,11 @@ describe("local files", () => {
       '{"question": "a", "answer": null}\n',
       /null\.jsonl:1: expected a text or number named "answer", found null/,
     ],
+    [
+      "long-number.jsonl",
+      '{"question": "a", "answer": 12345678901234567891}\n',
+      /long-number\.jsonl:1: expected a whole number within 2\^53 in "answer", found about 12345678901234567000: write it/,
+    ],
     ["blank.jsonl", '{"question": "  ", "answer": 1}\n', /blank\.jsonl:1: .*"question", found " {2}"/],
     ["empty.jsonl", "\n\n", /empty\.jsonl: expected problems, found none/],
     ["empty.json", "[]", /empty\.json: expected problems, found none/],
@@ -84,6 +89,55 @@ describe("local files", () => {
     await expect(loadDataset(join(folder, "c.csv"))).rejects.toThrow(/c\.csv: cannot be read \(no such file\)/);
     expect([...b.train, ...b.test]).toMatchObject([{ question: "how many?", answer: "3" }]);
   });
+
+  it("takes what stands behind the last #### for the answer of a solution", async () => {
+    const { train, test } = await load("steps.json", '[{"question": "1?", "answer": "#### 3 is wrong\\n#### 4"}]');
+    expect([...train, ...test].map(({ answer }) => answer)).toEqual(["4"]);
+  });
+
+  it("takes what a user says last for the question of a chat", async () => {
+    const said = [
+      { role: "user", content: "hello" },
+      { role: "assistant", content: "ask" },
+      { role: "user", content: "how many?" },
+      { role: "assistant", content: "so many" },
+    ];
+    const { train, test } = await load("chat.json", JSON.stringify([{ prompt: said, answer: 1 }]));
+    expect([...train, ...test].map(({ question }) => question)).toEqual(["how many?"]);
+    const nobody = JSON.stringify([{ prompt: said.slice(1, 2), answer: 1 }]);
+    await expect(load("nobody.json", nobody)).rejects.toThrow(/expected a text or number named "prompt", found \[/);
+  });
+
+  it("reads a .csv whose lines end in more than one way, each as it ends", async () => {
+    const { train, test } = await load("ends.csv", 'question,answer\r\nhow many?,1\n"and\r\nthen?",2\rwhat?,3\r\n');
+    const rows = [...train, ...test].map(({ row }) => row).sort((a, b) => (a.answer! < b.answer! ? -1 : 1));
+    expect(rows).toEqual([
+      { question: "how many?", answer: "1" },
+      { question: "and\r\nthen?", answer: "2" },
+      { question: "what?", answer: "3" },
+    ]);
+  });
+
+  it.each(["jsonl", "csv"])(
+    "lets others have their turn while it reads a long .%s, and stops at the signal",
+    async (kind) => {
+      const lines = Array.from({ length: 40_000 }, (_, i) =>
+        kind === "csv" ? `how many are ${i}?,${i}\n` : `{"question": "how many are ${i}?", "answer": ${i}}\n`,
+      );
+      const path = join(folder, `long.${kind}`);
+      await writeFile(path, (kind === "csv" ? "question,answer\n" : "") + lines.join(""));
+      let turns = 0;
+      const timer = setInterval(() => turns++);
+      const { train, test } = await loadDataset(path);
+      clearInterval(timer);
+      expect(train.length + test.length).toBe(40_000);
+      expect(turns).toBeGreaterThan(5);
+      const controller = new AbortController();
+      const loading = loadDataset(path, { signal: controller.signal });
+      setTimeout(() => controller.abort(), 20);
+      await expect(loading).rejects.toThrow(/abort/i);
+    },
+  );
 
   it("reads Parquet files, nested and compressed", async () => {
     const all = async (name: string, options = {}) => {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compare, evaluate, greedy, sharesOf } from "../../../lib/eval/evaluate.js";
 import { passAtK } from "../../../lib/eval/pass-at-k.js";
-import { evaluationReport } from "../../../lib/eval/report.js";
+import { differenceText, evaluationReport } from "../../../lib/eval/report.js";
 import { FakePolicy } from "../train/fake-policy.js";
 
 describe("passAtK", () => {
@@ -86,6 +86,12 @@ describe("evaluate", () => {
     expect([result.strict, result.lenient, result.format]).toEqual(
       [share("strict"), share("lenient"), share("format")].map((x) => expect.closeTo(x, 10)),
     );
+    const tokens = result.completions.reduce((sum, one) => sum + one.tokens, 0);
+    expect(result).toMatchObject({ tokens, meanLength: expect.closeTo(tokens / 48, 10) });
+    const cut = result.completions.filter(({ truncated }) => truncated);
+    expect(result.truncated).toBeCloseTo(cut.length / 48, 10);
+    expect(cut.map((one) => one.tokens)).toEqual(cut.map(() => 12));
+    expect([0, 48]).not.toContain(cut.length);
     expect(result.passAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
     expect(result.passAtK[1]!.lenient).toBeGreaterThan(result.lenient);
     expect(result.majAtK[0]!.lenient).toBeCloseTo(result.lenient, 10);
@@ -123,6 +129,16 @@ describe("evaluate", () => {
     );
     expect(report).toMatch(/\| k \| pass@k \| pass@k strict \| maj@k \|\n(?:.*\n){2}\| 4 \|/);
     expect(report).toMatch(/\| level \| problems \| lenient \| strict \|\n.*\n\| 0 \| 3 \|/);
+  });
+
+  it("tells a difference by its sign", () => {
+    const counts = { problems: 200, better: 5, worse: 12, standardError: 0.1 };
+    expect(differenceText({ mean: -0.031, interval: [-0.0568, 0.0052], ...counts })).toBe(
+      "-3.10 % (95 % between -5.68 % and +0.52 %; 5 problems better, 12 worse, of 200)",
+    );
+    expect(differenceText({ mean: 0.031, interval: null, ...counts })).toBe(
+      "+3.10 % (5 problems better, 12 worse, of 200)",
+    );
   });
 
   it("is the same twice", async () => {

@@ -86,6 +86,12 @@ describe("majority", () => {
     expect(majorityIsRight([vote(null)])).toBe(false);
   });
 
+  it("takes no longer for answers that come again", { timeout: 10_000 }, () => {
+    const answers = Array.from({ length: 40 }, (_, i) => `\\frac{${i}}{${i + 41}} + x`);
+    const votes = Array.from({ length: 20_000 }, (_, i) => vote(answers[i % 40]!, i % 40 === 7));
+    expect(majorityIsRight([...votes, vote(answers[7]!, true)])).toBe(true);
+  });
+
   it("is the mean over groups of k", () => {
     const votes = [vote("8", true), vote("7"), vote("8", true), vote("8", true), vote("7")];
     expect(majorityAtK(votes, 1)).toBeCloseTo(3 / 5, 12);
@@ -130,6 +136,11 @@ describe("breakdown", () => {
       ["Algebra", 3],
       ["Geometry", 1],
     ]);
+  });
+
+  it("makes tables of many problems in no time", { timeout: 10_000 }, () => {
+    const many = Array.from({ length: 200_000 }, (_, i) => solved({ level: i % 2 }, 0));
+    expect(breakdown(many).level!.map(({ problems }) => problems)).toEqual([100_000, 100_000]);
   });
 
   it("makes none where rows say nothing, all the same, or each something else", () => {

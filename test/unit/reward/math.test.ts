@@ -270,12 +270,13 @@ describe("sameAnswer", () => {
     ),
   }));
 
-  it("knows the laws of arithmetic, and that one more is not the same", () => {
+  it("knows the laws of arithmetic, and that more is not the same", () => {
     fc.assert(
       fc.property(formula, formula, formula, (a, b, c) => {
         expect(sameAnswer(`(${a})(${b}+${c})`, `${c}\\cdot(${a})+(${b})(${a})`)).toBe(true);
         expect(sameAnswer(`(${a}) - (${b})`, `-((${b}) - (${a}))`)).toBe(true);
-        expect(sameAnswer(`(${a})+1`, a)).toBe(false);
+        // One more would be lost in the digits of a number of milliards that is no fraction.
+        expect(sameAnswer(`(${a})+(1+(${a})^{2})`, a)).toBe(false);
       }),
     );
   });

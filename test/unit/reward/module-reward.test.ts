@@ -1,10 +1,12 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Example } from "../../../lib/data/example.js";
 import type { Dataset } from "../../../lib/data/load.js";
+import type { Reward } from "../../../lib/reward/reward.js";
 import { namedRewards } from "../../../lib/reward/rewards.js";
 import { score } from "../../../lib/reward/score.js";
 import { GrpoTrainer } from "../../../lib/train/trainer.js";
@@ -147,6 +149,21 @@ describe("a module's reward", () => {
     );
   });
 
+  it("does nothing more once its loading was given up", async () => {
+    const path = await moduleOf(
+      "busy",
+      `import { appendFileSync } from "node:fs";
+       for (;;) { await new Promise((resolve) => setTimeout(resolve, 5)); appendFileSync(import.meta.filename + ".log", "."); }
+       export default () => 1;`,
+    );
+    await expect(load(path, 1.5)).rejects.toThrow(/not loaded within 1\.5 s/);
+    await sleep(100); // the thread is being ended
+    const done = await readFile(`${path}.log`, "utf8");
+    expect(done).not.toBe("");
+    await sleep(200);
+    expect(await readFile(`${path}.log`, "utf8")).toBe(done);
+  });
+
   it("leaves no timer behind, which would hold the process", async () => {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
     const own = await load(await moduleOf("quick", "export default () => 1;"));
@@ -167,4 +184,23 @@ describe("a module's reward", () => {
     );
     await expect(load(join(folder, "none.mjs"))).rejects.toThrow(/none\.mjs cannot be loaded: no such file$/);
   });
+});
+
+it("a function that fails after the signal leaves no rejection that ends the process", async () => {
+  const left: unknown[] = [];
+  const listener = (reason: unknown) => void left.push(reason);
+  process.on("unhandledRejection", listener);
+  const controller = new AbortController();
+  const late: Reward = async () => {
+    controller.abort();
+    await sleep(5);
+    throw new Error("late");
+  };
+  for (let call = 0; call < 2; call++) {
+    const scored = score([{ name: "late", reward: late }], "text", problem("a"), 5, controller.signal);
+    await expect(scored).rejects.toThrow(/abort/i);
+  }
+  await sleep(30);
+  process.off("unhandledRejection", listener);
+  expect(left).toEqual([]);
 });

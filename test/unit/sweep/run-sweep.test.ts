@@ -1,3 +1,4 @@
+import { truncateSync } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -60,6 +61,8 @@ describe("running a sweep", () => {
       folder: join(folder, "one"),
     });
     expect(results.members.map(({ status }) => status)).toEqual(["finished", "finished", "finished"]);
+    // Of the model's weights, which are kept in bf16, and of fp32 numbers.
+    expect(results.members.map(({ bytes, parameters }) => bytes! / parameters!)).toEqual([2, 4, 4]);
     const metrics = (out: string, name: string) => readMetrics(join(folder, out, "members", name));
     expect(await metrics("all", results.members[2]!.name)).toEqual(
       await metrics("one", alone.results.members[0]!.name),
@@ -87,6 +90,19 @@ import { existsSync } from "node:fs";
     const second = await runSweep({ sweep, folder: join(folder, "out"), onMember: ({ event }) => events.push(event) });
     expect(events).toEqual(["skipped", "starts", "finished"]);
     expect(second.results.members.map(({ status }) => status)).toEqual(["finished", "finished"]);
+  });
+
+  it("reads a finished member once, however many come after it", async () => {
+    const sweep: SweepSpec = { base, grid: { u: [1, 2] } };
+    const [first] = (await planSweep(sweep)).members;
+    const out = join(folder, "out");
+    const { results } = await runSweep({
+      ...{ sweep, folder: out, population: 1 },
+      onMember: ({ event, place }) => {
+        if (event === "starts" && place === 2) truncateSync(join(out, "members", first!.name, "metrics.jsonl"));
+      },
+    });
+    expect(results.members.map(({ accuracy }) => accuracy)).toEqual([expect.any(Number), expect.any(Number)]);
   });
 
   it("runs the others where a member's folder cannot be read", async () => {

@@ -21,6 +21,7 @@ describe("members of a sweep", () => {
       { u: [1, 2], projection_seed: [0, 1] },
       { adapter: ["lora", "full"], learning_rate: [0.1, 0.2] },
       { adapter: "lora_xs", r: 2, method: "sft" },
+      { estimator: "evolution_strategies", sigma: 0.1 },
     ];
     const { members } = await planSweep({ base, grid, seeds: [1, 2] });
     const names = sideBySide(members).map((group) => group.map(({ settings }) => Object.values(settings).join(" ")));
@@ -30,12 +31,14 @@ describe("members of a sweep", () => {
       ...["lora 0.1", "lora 0.1", "lora 0.2", "lora 0.2"].map((name) => [name]),
       ...["full 0.1", "full 0.1", "full 0.2", "full 0.2"].map((name) => [name]),
       ["lora_xs 2 sft", "lora_xs 2 sft"],
+      ...Array(2).fill(["evolution_strategies 0.1"]),
     ]);
     const wide = await planSweep({
       base,
       grid: { r: 16, u: 4096, projection_seed: Array.from({ length: 18 }, (_, i) => i) },
+      seeds: [1, 2],
     });
-    expect(sideBySide(wide.members).map((group) => group.length)).toEqual([16, 2]);
+    expect(sideBySide(wide.members).map((group) => group.length)).toEqual([32, 4]);
     await expect(runSweep({ sweep: { base }, folder, population: 0 })).rejects.toThrow(
       /population: expected .* found 0/,
     );

@@ -76,6 +76,12 @@ grid:
     );
   });
 
+  it("names members as earlier versions did, so that a sweep that was begun then goes on", async () => {
+    const base = { model: "there", data: "svamp", max_steps: 10 };
+    const { members } = await planSweep({ base, grid: { u: 1 }, seeds: [1] });
+    expect(members.map(({ name }) => name)).toEqual(["seed=1_u=1-093cea48"]);
+  });
+
   it("names members alike whatever else it holds, so that one that grows goes on", async () => {
     const grid = { u: [1] };
     const small = await planSweep({ grid, seeds: [1] });

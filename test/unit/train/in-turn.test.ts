@@ -58,12 +58,14 @@ describe("a step of thousands of problems", () => {
     const engine = new SlowPolicy();
     const config = { shots: 0, num_prompts: 1000, max_steps: 1, eval_steps: 0 };
     const warnings: string[] = [];
-    await new SftTrainer({ engine, adapter: engine.adapter(), data: dataOf(30), config }).train({
-      onWarning: (message) => warnings.push(message),
-    });
+    const onWarning = (message: string) => void warnings.push(message);
+    await new SftTrainer({ engine, adapter: engine.adapter(), data: dataOf(30), config }).train({ onWarning });
     expect(engine.encoded).toBe(3 * 30); // prompt, both, and the answer, since the fake's "both" does not begin with the prompt
     expect(warnings).toEqual([
       "num_prompts: a step takes 1000 problems, of 30 there are: each comes up to 34 times in it",
     ]);
+    const enough = { engine, adapter: engine.adapter(), data: dataOf(30), config: { ...config, num_prompts: 30 } };
+    await new SftTrainer(enough).train({ onWarning });
+    expect(warnings).toHaveLength(1);
   });
 });

@@ -57,3 +57,28 @@ it("refuses a completion of another v than the step's", async () => {
   const failed = makeTrainer({ policy, config: { eval_steps: 0 } }).train();
   await expect(failed).rejects.toThrow(/^sampling: expected version \d+ of v, found \d+$/);
 });
+
+it.each(["fails", "comes to the signal"])("cancels what is still being sampled where a reward %s", async (how) => {
+  const policy = new FakePolicy();
+  const controller = new AbortController();
+  const submit = policy.submit.bind(policy);
+  let cancelled = 0;
+  policy.submit = (request, onEvent) => {
+    const cancel = submit(request, onEvent);
+    return () => {
+      cancelled++;
+      cancel();
+    };
+  };
+  const bad = () => {
+    if (how === "fails") throw new Error("bad");
+    controller.abort();
+    return 1;
+  };
+  const training = makeTrainer({ policy, rewards: { bad }, config: { eval_steps: 0 } }).train({
+    signal: controller.signal,
+  });
+  if (how === "fails") await expect(training).rejects.toThrow(/threw Error: bad/);
+  else expect(await training).toMatchObject({ stopped: "aborted", step: 0 });
+  expect(cancelled).toBe(3);
+});

@@ -10,6 +10,7 @@ import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Example } from "../../../lib/data/example.js";
 import type { Model } from "../../../lib/model/open.js";
 import type { Reward } from "../../../lib/reward/reward.js";
+import { checkpointSteps } from "../../../lib/run/checkpoint.js";
 import { readRunInfo } from "../../../lib/run/folder.js";
 import { makeTrained } from "../../../lib/train/make-trained.js";
 import { cosine } from "../../../lib/train/norm.js";
@@ -205,6 +206,16 @@ describe("GrpoTrainer", () => {
       [...step, "seconds/evaluation"],
       [...step, "seconds/evaluation"],
     ]);
+  });
+
+  it("makes a checkpoint before the first step, of every save_steps-th and of the last, and keeps the newest", async () => {
+    const made = async (save_total_limit: number) => {
+      const run = join(folder, String(save_total_limit));
+      await makeTrainer({ run, config: { max_steps: 5, eval_steps: 0, save_steps: 2, save_total_limit } }).train();
+      return checkpointSteps(join(run, "checkpoints"));
+    };
+    expect(await made(9)).toEqual([5, 4, 2, 0]);
+    expect(await made(2)).toEqual([5, 4]);
   });
 
   it("evaluates and reports the v that a step made, and the first one before", async () => {
