@@ -6,7 +6,6 @@ import { TinyLoraError } from "../error.js";
 import { packageRoot } from "../version.js";
 import type { Addon } from "./addon.js";
 
-const require = createRequire(import.meta.url);
 let loaded: Addon | undefined;
 
 /** The native addon: the one of TINYLORA_ADDON, of this checkout (build/Release), or prebuilt for this platform. */
@@ -16,7 +15,7 @@ export function loadAddon(): Addon {
 }
 
 function find(root: string): string {
-  const nodeGypBuild = require("node-gyp-build") as { path(root: string): string };
+  const nodeGypBuild = requireInstalled("node-gyp-build") as { path(root: string): string };
   try {
     return nodeGypBuild.path(root);
   } catch (error) {
@@ -32,7 +31,7 @@ function find(root: string): string {
 
 function load(file: string): Addon {
   try {
-    return require(file) as Addon;
+    return requireInstalled(file) as Addon;
   } catch (error) {
     throw new TinyLoraError(
       "ERR_ADDON",
@@ -40,6 +39,10 @@ function load(file: string): Addon {
       { cause: error },
     );
   }
+}
+
+function requireInstalled(name: string): unknown {
+  return createRequire(join(packageRoot(), "package.json"))(name);
 }
 
 /** As a dependency it is built by its own script: what npm, pnpm and yarn do about a package's scripts differs. */
