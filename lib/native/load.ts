@@ -48,7 +48,7 @@ function requireInstalled(name: string): unknown {
 /** As a dependency it is built by its own script: what npm, pnpm and yarn do about a package's scripts differs. */
 function buildCommand(root: string): string {
   const scripts = join(root, "scripts");
-  return existsSync(join(scripts, "setup.mjs")) ? "npm run build" : `node "${join(scripts, "build-native.mjs")}"`;
+  return existsSync(join(scripts, "setup.mjs")) ? "npm run build" : `node "${join(scripts, "install.mjs")}"`;
 }
 
 function state(folder: string): string {

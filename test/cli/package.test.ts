@@ -74,7 +74,7 @@ await Engine.load(findModel("embedded")).catch((error) => console.log(error.code
     const { TINYLORA_ADDON: _, ...env } = process.env;
     const { status, output } = run([join("other", "program.mjs")], env);
     expect(status).toBe(0);
-    expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `node ".*\/scripts\/build-native\.mjs"`;/);
+    expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `node ".*\/scripts\/install\.mjs"`;/);
   });
 
   it("is built, or says in one line what that takes", () => {
