@@ -45,7 +45,7 @@ function requireInstalled(name: string): unknown {
   return createRequire(join(packageRoot(), "package.json"))(name);
 }
 
-/** As a dependency it is built by its own script: what npm, pnpm and yarn do about a package's scripts differs. */
+/** As a dependency it is built by its own script: package managers differ in whether they run a package's scripts. */
 function buildCommand(root: string): string {
   const scripts = join(root, "scripts");
   return existsSync(join(scripts, "setup.mjs")) ? "npm run build" : `node "${join(scripts, "install.mjs")}"`;
