@@ -33,11 +33,13 @@ function load(file: string): Addon {
   try {
     return requireInstalled(file) as Addon;
   } catch (error) {
-    throw new TinyLoraError(
-      "ERR_ADDON",
-      `${file} does not load: ${(error as Error).message.split("\n")[0]}.\nBuild it for this machine with \`${buildCommand(packageRoot())}\`.`,
-      { cause: error },
-    );
+    const { message, code } = error as NodeJS.ErrnoException;
+    const cure =
+      code === "ERR_DLOPEN_DISABLED"
+        ? "Run Node with --allow-addons beside --permission, and without --no-addons."
+        : `Build it for this machine with \`${buildCommand(packageRoot())}\`.`;
+    const reason = message.split("\n")[0]!.replace(/\.$/, "");
+    throw new TinyLoraError("ERR_ADDON", `${file} does not load: ${reason}.\n${cure}`, { cause: error });
   }
 }
 

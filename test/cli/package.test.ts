@@ -56,6 +56,13 @@ try { packageRoot(); } catch (error) { console.log(error.code, error.message); }
   expect(output).toMatch(/^ERR_ADDON tinylora-native is part of a bundle \(file:.*\).*\n.*--external:tinylora-native/);
 });
 
+it("tells to allow addons, where Node is not to load any", () => {
+  const program = `import { machine } from "tinylora-native"; machine();`;
+  const { status, output } = run(["--no-addons", "--input-type=module", "--eval", program]);
+  expect(status).toBe(1);
+  expect(output).toMatch(/does not load: [^\n]*disabled\.\nRun Node with --allow-addons /);
+});
+
 describe("installed without the addon", () => {
   let installed: string;
   beforeAll(async () => {
