@@ -39,9 +39,14 @@ function build(target, generator) {
   run(process.execPath, [cmakeJs(), "build", ...where, "--target", target, ...parallel]);
 }
 
+/** Ends with one line where the addon is for other systems. */
+export function requirePlatform() {
+  if (process.platform === "win32") fail("the native addon is for Linux and macOS: on Windows it runs in WSL 2");
+}
+
 /** The generator to use; ends with one line where a tool is missing. */
 export function requireTools() {
-  if (process.platform === "win32") fail("the native addon is for Linux and macOS: on Windows it runs in WSL 2");
+  requirePlatform();
   const version = /version (\d+)\.(\d+)/.exec(output("cmake", ["--version"]) ?? "");
   if (!version || Number(version[1]) * 100 + Number(version[2]) < wanted.major * 100 + wanted.minor) {
     const found = version ? `found ${version[1]}.${version[2]}` : "found none";

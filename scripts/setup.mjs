@@ -3,13 +3,16 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildNative, fail, run } from "./build-native.mjs";
+import { buildNative, fail, requirePlatform, run } from "./build-native.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
 
+requirePlatform();
 const [major, minor] = process.versions.node.split(".").map(Number);
-if (major < 20 || (major === 20 && minor < 19)) fail(`needs Node 20.19 or newer, found ${process.versions.node}`);
+if (major < 20 || major === 21 || (major === 20 && minor < 19) || (major === 22 && minor < 12)) {
+  fail(`needs Node 20.19, 22.12 or newer, found ${process.versions.node}`);
+}
 
 if (!packagesFit()) {
   await step("installing packages", () => run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]));

@@ -9,7 +9,7 @@ import type { Row } from "./rows.js";
 const MEMORY = 2048;
 
 /**
- * The rows of a Parquet file, read in a process of its own: a few bytes of a file may say a milliard values, and JavaScript
+ * The rows of a Parquet file, read in a process of its own: a few bytes of a file may say a milliard values, and Node 20
  * ends a process, not a thread, where an array becomes too long. It also leaves the event loop free, and ends with the
  * signal.
  */

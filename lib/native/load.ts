@@ -6,7 +6,6 @@ import { TinyLoraError } from "../error.js";
 import { packageRoot } from "../version.js";
 import type { Addon } from "./addon.js";
 
-const require = createRequire(import.meta.url);
 let loaded: Addon | undefined;
 
 /** The native addon: the one of TINYLORA_ADDON, of this checkout (build/Release), or prebuilt for this platform. */
@@ -16,7 +15,7 @@ export function loadAddon(): Addon {
 }
 
 function find(root: string): string {
-  const nodeGypBuild = require("node-gyp-build") as { path(root: string): string };
+  const nodeGypBuild = requireInstalled("node-gyp-build") as { path(root: string): string };
   try {
     return nodeGypBuild.path(root);
   } catch (error) {
@@ -32,20 +31,26 @@ function find(root: string): string {
 
 function load(file: string): Addon {
   try {
-    return require(file) as Addon;
+    return requireInstalled(file) as Addon;
   } catch (error) {
-    throw new TinyLoraError(
-      "ERR_ADDON",
-      `${file} does not load: ${(error as Error).message.split("\n")[0]}.\nBuild it for this machine with \`${buildCommand(packageRoot())}\`.`,
-      { cause: error },
-    );
+    const { message, code } = error as NodeJS.ErrnoException;
+    const cure =
+      code === "ERR_DLOPEN_DISABLED"
+        ? "Run Node with --allow-addons beside --permission, and without --no-addons."
+        : `Build it for this machine with \`${buildCommand(packageRoot())}\`.`;
+    const reason = message.split("\n")[0]!.replace(/\.$/, "");
+    throw new TinyLoraError("ERR_ADDON", `${file} does not load: ${reason}.\n${cure}`, { cause: error });
   }
 }
 
-/** As a dependency it is built by its own script: what npm, pnpm and yarn do about a package's scripts differs. */
+function requireInstalled(name: string): unknown {
+  return createRequire(join(packageRoot(), "package.json"))(name);
+}
+
+/** As a dependency it is built by its own script: package managers differ in whether they run a package's scripts. */
 function buildCommand(root: string): string {
   const scripts = join(root, "scripts");
-  return existsSync(join(scripts, "setup.mjs")) ? "npm run build" : `node "${join(scripts, "build-native.mjs")}"`;
+  return existsSync(join(scripts, "setup.mjs")) ? "npm run build" : `node "${join(scripts, "install.mjs")}"`;
 }
 
 function state(folder: string): string {

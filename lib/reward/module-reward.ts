@@ -107,9 +107,10 @@ class RewardThread {
 
   /** Whatever its thread does. */
   end(): void {
-    void this.#worker?.terminate();
+    const worker = this.#worker;
     this.#worker = undefined;
     this.#loading = undefined;
+    void worker?.terminate(); // last: Deno tells of the end before it returns
   }
 
   #load(): Promise<void> {

@@ -37,6 +37,32 @@ engine.dispose();
   expect(run(["plain.mjs"])).toEqual({ status: 0, output: "tl1-\n" });
 });
 
+it("is required by a CommonJS program", async () => {
+  await writeFile(join(folder, "plain.cjs"), 'console.log(typeof require("tinylora-native").Engine.load);\n');
+  expect(run(["plain.cjs"])).toEqual({ status: 0, output: "function\n" });
+});
+
+it("tells to leave it out of a bundle, where it has neither addon nor models", async () => {
+  await mkdir(join(folder, "bundle"));
+  for (const file of ["version.js", "error.js"]) {
+    await copyFile(join(ROOT, "dist", "lib", file), join(folder, "bundle", file));
+  }
+  const program = `import { packageRoot } from "./version.js";
+try { packageRoot(); } catch (error) { console.log(error.code, error.message); }
+`;
+  await writeFile(join(folder, "bundle", "program.js"), program);
+  const { status, output } = run([join("bundle", "program.js")]);
+  expect(status).toBe(0);
+  expect(output).toMatch(/^ERR_ADDON tinylora-native is part of a bundle \(file:.*\).*\n.*--external:tinylora-native/);
+});
+
+it("tells to allow addons, where Node is not to load any", () => {
+  const program = `import { machine } from "tinylora-native"; machine();`;
+  const { status, output } = run(["--no-addons", "--input-type=module", "--eval", program]);
+  expect(status).toBe(1);
+  expect(output).toMatch(/does not load: [^\n]*disabled\.\nRun Node with --allow-addons /);
+});
+
 describe("installed without the addon", () => {
   let installed: string;
   beforeAll(async () => {
@@ -56,7 +82,7 @@ await Engine.load(findModel("embedded")).catch((error) => console.log(error.code
     const { TINYLORA_ADDON: _, ...env } = process.env;
     const { status, output } = run([join("other", "program.mjs")], env);
     expect(status).toBe(0);
-    expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `node ".*\/scripts\/build-native\.mjs"`;/);
+    expect(output).toMatch(/^ERR_ADDON no native addon for .*\nBuild it with `node ".*\/scripts\/install\.mjs"`;/);
   });
 
   it("is built, or says in one line what that takes", () => {

@@ -170,9 +170,11 @@ describe("local files", () => {
     await expect(load("rows.parquet", Buffer.concat([verl.subarray(0, rows), footer, end]))).rejects.toThrow(
       "rows.parquet: broken Parquet file (expected at most 10000000 rows, found 1000000000)",
     );
-    // 621 bytes with a run of 2^30 values, which would end this process.
+    // 621 bytes with a run of 2^30 values, which would end this process, or throw: that depends on Node's version.
     const run = loadDataset(join(files, "run-of-milliard.parquet"));
-    await expect(run).rejects.toThrow("broken Parquet file (its reader ended: expected rows that fit in 2048 MiB)");
+    await expect(run).rejects.toThrow(
+      /broken Parquet file \((its reader ended: expected rows that fit in 2048 MiB|Invalid array length)\)/,
+    );
     const signal = AbortSignal.timeout(500);
     await expect(loadDataset(join(files, "run-of-milliard.parquet"), { signal })).rejects.toThrow("aborted");
   }, 60_000);

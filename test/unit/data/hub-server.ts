@@ -47,7 +47,7 @@ export class HubServer {
     const bytes = commit === this.commit && file ? this.files[file] : undefined;
     if (this.silent?.test(path)) return;
     if (this.endless?.test(path) && request.headers.range !== "bytes=0-0") {
-      const more = () => void (response.writable && response.write("[".repeat(2 ** 16), more));
+      const more = (error?: Error | null) => void (error || response.write("[".repeat(2 ** 16), more));
       response.writeHead(200, { "content-type": "application/json" });
       more();
       return;
