@@ -80,6 +80,8 @@ grid:
     const base = { model: "there", data: "svamp", max_steps: 10 };
     const { members } = await planSweep({ base, grid: { u: 1 }, seeds: [1] });
     expect(members.map(({ name }) => name)).toEqual(["seed=1_u=1-093cea48"]);
+    const sparing = await planSweep({ base: { ...base, gradient_checkpointing: true }, grid: { u: 1 }, seeds: [1] });
+    expect(sparing.members[0]!.name).toBe(members[0]!.name);
   });
 
   it("names members alike whatever else it holds, so that one that grows goes on", async () => {
