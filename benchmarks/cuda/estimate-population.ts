@@ -48,6 +48,8 @@ const LAYERS: Readonly<Record<string, number>> = {
   "llama-3.1-8b": 32,
 };
 const PAGE = 32;
+/** Tokens of a block of head_stats. */
+const VOCAB_CHUNK = 128;
 const STEP_SECONDS = 30e-6;
 const ROW_SECONDS = 0.25e-6;
 const WARP_CLOCKS = 2;
@@ -71,7 +73,7 @@ export interface PopulationEstimate {
   readonly decodeRatio: number;
 }
 
-/** `learning`: the share of completions whose group has a gradient; the others get no backward pass. */
+/** `learning`: the share of completions whose group has a gradient; the others get no training pass. */
 export function estimatePopulation(
   gpu: Gpu,
   counts: StepCounts,
@@ -121,7 +123,7 @@ class StepModel {
     return {
       prefill: members * this.#prefill(),
       decode: this.#newTokens * this.#decodeStep(members),
-      forward: members * forward,
+      forward: members * learning * forward,
       backward: members * learning * backward,
     };
   }
@@ -158,10 +160,11 @@ class StepModel {
     });
   }
 
-  /** The statistics read all weights of the head. */
+  /** The statistics read all weights of their chunks; a product with e^l finds those of its group in L2. */
   #head(launches: readonly Launch[]): number {
-    const weights = 2 * this.#shape.vocab * this.#shape.hidden;
-    return this.#sum(launches, (one) => this.#launch(one, one.kernel.startsWith("head_stats") ? weights : 0));
+    const { vocab, hidden } = this.#shape;
+    const weights = (one: Launch) => 2 * hidden * Math.min(vocab, VOCAB_CHUNK * one.grid[1]);
+    return this.#sum(launches, (one) => this.#launch(one, one.kernel.startsWith("head_stats") ? weights(one) : 0));
   }
 
   /** Of one layer and a whole training batch, made of what one group and head of keys takes. */

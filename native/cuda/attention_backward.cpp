@@ -1,6 +1,7 @@
 // attention_backward in two launches, over queries (dq) and over pages (d_keys, d_values): on tensor cores in bf16 and
 // fp16 for the head sizes that have such kernels, else on the ordinary units.
 #include "cuda/cuda_backend.h"
+#include "cuda/grids.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/launch.h"
 #include "cuda/shapes.h"
@@ -35,8 +36,7 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
   cuda::check_heads("attention_backward", args.heads, args.kv_heads, args.head_dim);
   const SequenceLayout& layout = *args.layout;
   const auto kv_heads = static_cast<unsigned>(args.kv_heads);
-  const auto pages = static_cast<unsigned>(layout.rows > 0 ? layout.max_position / kPageSize + 1 : 0);
-  const cuda::Dim3 page_grid = {pages, static_cast<unsigned>(layout.spans), kv_heads};
+  const cuda::Dim3 page_grid = cuda::page_grid(layout, args.kv_heads);
   const auto tile_grid = [&](int queries) {
     return cuda::Dim3{cuda::most_tiles(layout, args.heads / args.kv_heads, queries), kv_heads};
   };

@@ -24,6 +24,7 @@ struct LowRankArgs;        // kernels/low_rank.h
 struct AttentionTask;      // kernels/attention.h
 struct AttentionUpdate;    // kernels/attention.h
 struct AttentionKernels;   // attention.cpp
+struct HeadStatsTask;      // kernels/head.h
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
 inline constexpr int kPadOut = 64;
@@ -118,6 +119,10 @@ class CudaBackend : public Backend {
   // attention.cpp
   void attention_decode(const cuda::AttentionTask&, const cuda::AttentionKernels&);
   void attention_many(const cuda::AttentionTask&, const cuda::AttentionKernels&);
+
+  // head.cpp
+  /// Statistics of all chunks, and sums of e^l W in dx as HeadTotalTask wants them.
+  void head_with_sums(const cuda::HeadStatsTask& scan, float* dx);
 
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);

@@ -1,7 +1,10 @@
-// The head op: statistics of all chunks of the vocabulary, then of each row, some rows at a time.
+// The head op, some rows at a time: statistics of all chunks of the vocabulary, then of each row. With dx the chunks
+// come in groups, and of each group dx += e^l W follows (kernels/head_product.cu); e^l is [kHeadRows, kGroupChunks *
+// kVocabChunk]: a matrix of tokens by vocabulary never exists.
 #include "cuda/kernels/head.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cuda/cuda_backend.h"
 #include "cuda/head_stats.h"
@@ -10,13 +13,15 @@
 namespace tinylora {
 
 void CudaBackend::head(const HeadArgs& args) {
-  const cuda::CudaWeight& weight = packed(args.weight, "head");
-  const int chunks = cuda::vocab_chunks(weight.out);
+  using namespace cuda;
+  const CudaWeight& weight = packed(args.weight, "head");
+  const int chunks = vocab_chunks(weight.out);
   const std::size_t row_bytes = std::size_t(weight.in) * size_of(dtype_);
-  const auto stats = device_->scratch(cuda::stats_bytes(std::min(args.rows, cuda::kHeadRows), chunks));
-  for (int row = 0; row < args.rows; row += cuda::kHeadRows) {
-    const int rows = std::min(cuda::kHeadRows, args.rows - row);
-    cuda::HeadStatsTask task{};
+  const int most_rows = std::min(args.rows, kHeadRows);
+  const auto stats = device_->scratch(stats_bytes(most_rows, chunks));
+  for (int row = 0; row < args.rows; row += kHeadRows) {
+    const int rows = std::min(kHeadRows, args.rows - row);
+    HeadStatsTask task{};
     task.product = {static_cast<const std::byte*>(args.x) + std::size_t(row) * row_bytes,
                     weight.data(),
                     rows,
@@ -24,14 +29,64 @@ void CudaBackend::head(const HeadArgs& args) {
                     weight.stride,
                     weight.out};
     task.inv_temperature = args.inv_temperature + row;
-    task.stats = static_cast<cuda::ChunkStats*>(stats.get());
+    task.stats = static_cast<ChunkStats*>(stats.get());
+    task.chunks = chunks;
     task.target = args.target + row;
     task.target_l = args.logp + row;
-    cuda::launch_head_stats(*device_, dtype_, task);
-    cuda::launch(*device_, "head", "head_total",
-                 {.grid = {static_cast<unsigned>(rows)}, .block = static_cast<unsigned>(cuda::kTotalRuns)},
-                 cuda::HeadTotalTask{task.stats, chunks, args.logp + row, args.entropy + row, args.lse + row});
+    float* dx = args.dx ? args.dx + std::ptrdiff_t{row} * weight.in : nullptr;
+    if (dx) {
+      head_with_sums(task, dx);
+    } else {
+      launch_head_stats(*device_, dtype_, task, chunks);
+    }
+    launch(*device_, "head", pick("head_total_bf16", "head_total_f16", "head_total_f32"),
+           {.grid = {static_cast<unsigned>(rows)}, .block = static_cast<unsigned>(kTotalRuns)},
+           HeadTotalTask{task.product, task.stats, chunks, task.target, task.inv_temperature, args.logp + row,
+                         args.entropy + row, args.lse + row, dx});
   }
+}
+
+void CudaBackend::head_with_sums(const cuda::HeadStatsTask& scan, float* dx) {
+  using namespace cuda;
+  HeadStatsTask task = scan;
+  const int rows = task.product.rows, chunks = task.chunks, vocab = task.product.vocab;
+  task.stride = std::min(chunks, kGroupChunks) * kVocabChunk;
+  const auto exponentials = device_->scratch(std::size_t(rows) * std::size_t(task.stride) * size_of(dtype_));
+  const auto units = device_->scratch(std::size_t(rows) * (kGroupChunks + 2) * sizeof(float));
+  task.exponentials = exponentials.get();
+  task.units = static_cast<float*>(units.get());
+
+  HeadProductTask product{};
+  product.exponentials = task.exponentials;
+  product.weight = task.product.weight;
+  product.dx = dx;
+  product.rows = rows;
+  product.width = task.product.width;
+  product.weight_stride = task.product.weight_stride;
+  product.stride = task.stride;
+  product.units = task.units;
+  float* unit = task.units + std::ptrdiff_t{kGroupChunks} * rows;
+  float* next_unit = unit + rows;
+  const int tile_rows = half() ? kProductTile : kFloatRows.rows;
+  const Shape shape{.grid = {ceil_div(product.width, kProductTile), ceil_div(rows, tile_rows)},
+                    .block = half() ? 128U : 256U,
+                    .shared_bytes = half() ? kProductBytes : 0U};
+  for (int chunk = 0; chunk < chunks; chunk += kGroupChunks) {
+    task.first_chunk = chunk;
+    const int count = std::min(kGroupChunks, chunks - chunk);
+    launch_head_stats(*device_, dtype_, task, count);
+    product.unit_before = unit;
+    product.unit_after = next_unit;
+    product.first_token = chunk * kVocabChunk;
+    product.tokens = std::min(count * kVocabChunk, vocab - product.first_token);
+    launch(*device_, "head_product", pick("head_product_bf16", "head_product_f16", "head_product_f32"), shape, product);
+    std::swap(unit, next_unit);
+  }
+}
+
+void CudaBackend::head_backward(const HeadBackwardArgs& args) {
+  cuda::launch(*device_, "head", "head_scale", {.grid = {static_cast<unsigned>(args.rows)}, .block = 256},
+               cuda::HeadScaleTask{args.dx, args.d_logp, args.weight->in});
 }
 
 }  // namespace tinylora

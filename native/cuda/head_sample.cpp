@@ -28,6 +28,7 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
   auto* inv_temperature = sample_rows_.get<float>(*device_, std::size_t(pass_rows) * 2);
   auto* kept = reinterpret_cast<std::int32_t*>(inv_temperature + pass_rows);
   scan.stats = stats;
+  scan.chunks = vocab_chunks(weight.out);
   scan.inv_temperature = inv_temperature;
   scan.kept = kept;
   if (places > 0) scan.logits = logits_.get<float>(*device_, std::size_t(places) * std::size_t(weight.out));
@@ -41,7 +42,7 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
     scan.product = {x, weight.data(), rows, weight.in, weight.stride, weight.out};
     launch(*device_, "head_sample", "sample_rows", {.grid = {}, .block = 32 * ceil_div(rows, 32)},
            SampleRowsTask{args.how + row, rows, inv_temperature, kept});
-    launch_head_stats(*device_, dtype_, scan);
+    launch_head_stats(*device_, dtype_, scan, scan.chunks);
     const HeadSampleTask draw{scan.product, inv_temperature,  stats,           args.how + row,    kept,
                               scan.logits,  args.token + row, args.logp + row, args.entropy + row};
     launch(*device_, "head_sample", pick("head_sample_bf16", "head_sample_f16", "head_sample_f32"), by_row, draw);

@@ -4,6 +4,8 @@
 #include <sstream>
 #include <vector>
 
+#include "core/error.h"
+
 namespace tinylora::cuda {
 namespace {
 
@@ -46,6 +48,9 @@ std::string describe(const char* kernel, const Shape& shape, std::span<const Arg
 void launch_packed(Device& device, const char* file, const char* kernel, const Shape& shape,
                    std::span<const Argument> arguments) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+  check(shape.grid.y <= kMostAside && shape.grid.z <= kMostAside, "ERR_ARGUMENT", "kernel ", kernel,
+        ": expected at most ", kMostAside, " blocks along y and z, found a grid of ", shape.grid.x, " x ", shape.grid.y,
+        " x ", shape.grid.z);
   device.bind();
   std::vector<void*> values;
   for (const Argument& argument : arguments) values.push_back(const_cast<void*>(argument.data));

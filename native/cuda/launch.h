@@ -23,12 +23,16 @@ struct Shape {
   unsigned shared_bytes = 0;  // dynamic
 };
 
+/// Blocks along y and z that every device takes; along x it is 2^31 - 1.
+inline constexpr unsigned kMostAside = 65'535;
+
 struct Argument {
   const void* data;
   std::size_t bytes;
 };
 
-/// Nothing is launched where a side of the grid is 0. An error names the kernel, the shape and the arguments.
+/// Nothing is launched where a side of the grid is 0. ERR_ARGUMENT where one is too long. An error of the driver names
+/// the kernel, the shape and the arguments.
 void launch_packed(Device& device, const char* file, const char* kernel, const Shape& shape,
                    std::span<const Argument> arguments);
 

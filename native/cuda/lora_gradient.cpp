@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "cuda/alignment.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/grids.h"
 #include "cuda/kernels/low_rank.h"
 #include "cuda/launch.h"
 
@@ -53,8 +54,8 @@ void CudaBackend::lora_gradient(const LoraGradientArgs& args) {
                                               lora.rank, pairs};
     const char* name = lora.rank <= 8 ? pick("lora_gradient_8_bf16", "lora_gradient_8_f16", "lora_gradient_8_f32")
                                       : pick("lora_gradient_16_bf16", "lora_gradient_16_f16", "lora_gradient_16_f32");
-    launch(*device_, "lora_gradient", name,
-           {.grid = {ceil_div(width, cuda::kLoraColumns), runs}, .block = cuda::kLoraThreads}, kernel);
+    launch(*device_, "lora_gradient", name, {.grid = cuda::lora_grid(args.rows, width), .block = cuda::kLoraThreads},
+           kernel);
     launch(*device_, "lora_gradient", "lora_gradient_sum", {.grid = {ceil_div(numbers, kBlock)}, .block = kBlock},
            kernel);
   };

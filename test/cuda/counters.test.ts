@@ -6,7 +6,7 @@ import { countAs } from "../../benchmarks/cuda/layer-counts.js";
 // @ts-expect-error plain JavaScript
 import { launchShapes } from "../../benchmarks/cuda/registers.mjs";
 import { MODELS } from "../../bin/shapes.js";
-import { fusionCost, type LayerCounts, type ProductCounts } from "../../lib/index.js";
+import { fusionCost, type Launch, type LayerCounts, type ProductCounts } from "../../lib/index.js";
 import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
 
 const tiles: Map<string, { rows: number; columns: number; cluster: number }> = launchShapes();
@@ -112,6 +112,17 @@ describe.skipIf(!hasCudasim)(cudasimTitle("products of Qwen2.5-1.5B"), () => {
           }
         }
       });
+    });
+
+    it("the head multiplies twice in the forward pass and not at all on the way back", () => {
+      const { head, headBackward } = of(512, RANK);
+      const mma = (launches: readonly Launch[]) => launches.reduce((sum, { mma }) => sum + mma, 0);
+      const scored = 512; // 508, of whole tiles
+      expect(mma(head)).toBe((2 * scored * shape.vocab * shape.hidden) / 2048);
+      expect(mma(headBackward)).toBe(0);
+      for (const { kernel, wavefronts, idealWavefronts } of head) {
+        expect(wavefronts ?? 0, kernel).toBeLessThanOrEqual(1.001 * (idealWavefronts ?? 0));
+      }
     });
 
     it.each(ROWS)("no kernel of a layer has conflicts of shared memory or keeps local memory, %s rows", (rows) => {

@@ -49,6 +49,9 @@ async function launchedShared(): Promise<Map<string, number>> {
       }
     }
   }
+  // Launched where the head's own weights are trained, with the tiles of the statistics.
+  bytes.set("head_gradient_f32", bytes.get("head_stats_f32")!);
+  for (const type of ["bf16", "f16"]) bytes.set(`head_gradient_${type}`, bytes.get(`head_stats_many_${type}`)!);
   return bytes;
 }
 

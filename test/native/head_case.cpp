@@ -75,11 +75,12 @@ HeadResult head(Backend& backend, const Weight& weight, const HeadCase& data, in
   return Scoring(backend, data, first, rows).run(backend, weight);
 }
 
-HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data) {
-  const Scoring scoring(backend, data, 0, data.rows);
-  const Buffer<float> d_logp(backend, data.d_logp), dx(backend, data.x.size());
+HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data, int first, int rows) {
+  const Scoring scoring(backend, data, first, rows);
+  const Buffer<float> d_logp(backend, rows_of(data.d_logp, first, rows, 1));
+  const Buffer<float> dx(backend, static_cast<std::size_t>(rows * data.width));
   const HeadResult scores = scoring.run(backend, weight, dx.data());
-  backend.head_backward({.rows = data.rows,
+  backend.head_backward({.rows = rows,
                          .x = scoring.x.data(),
                          .weight = &weight,
                          .target = scoring.target.data(),

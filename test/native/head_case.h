@@ -29,8 +29,11 @@ struct HeadGradient {
   HeadResult scores;
   std::vector<float> dx;
 };
-/// All rows, scored and then passed back.
-HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data);
+/// Rows first .. first + rows - 1, scored and then passed back.
+HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data, int first, int rows);
+inline HeadGradient head_backward(Backend& backend, const Weight& weight, const HeadCase& data) {
+  return head_backward(backend, weight, data, 0, data.rows);
+}
 
 struct Sampled {
   std::vector<std::int32_t> token;

@@ -15,6 +15,7 @@ void add_lora_tests(Tests&);
 void add_reader_tests(Tests&);
 void add_weight_gradient_tests(Tests&);
 void add_gram_tests(Tests&);
+void add_cuda_grid_tests(Tests&);
 void add_cuda_low_rank_tests(Tests&);
 void add_cuda_product_tests(Tests&);
 void add_cuda_weight_gradient_tests(Tests&);
@@ -55,6 +56,7 @@ inline void add_all(Tests& tests) {
   add_reader_tests(tests);
   add_weight_gradient_tests(tests);
   add_gram_tests(tests);
+  add_cuda_grid_tests(tests);
   add_cuda_low_rank_tests(tests);
   add_cuda_product_tests(tests);
   add_cuda_weight_gradient_tests(tests);

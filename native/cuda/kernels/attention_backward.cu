@@ -4,7 +4,7 @@
 // in two passes, so that every sum has one owner and needs no atomics.
 //
 // attention_dq_*   grid (tiles of 32 queries, kv heads): delta, then the pages from position 0, keys ascending.
-// attention_dkv_*  grid (page of the sequence, span, kv head): the first span that reads a page owns it and sums over
+// attention_dkv_*  grid (span, page of the sequence, kv head): the first span that reads a page owns it and sums over
 //                  the queries of all spans that do, spans ascending, queries ascending; a shared page stands at the
 //                  same place in every page table. Every slot of the page is written, unread ones with 0.
 // A block keeps a slab of up to 128 columns of 32 queries and 32 keys (q, d_out, k, v: 4 * 32 * 129 floats of shared
@@ -158,7 +158,7 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   __shared__ Products own;
   __shared__ unsigned readers[kGradientThreads / 32];
   const Heads heads{task, static_cast<int>(blockIdx.z)};
-  const int number = static_cast<int>(blockIdx.x), owner = static_cast<int>(blockIdx.y);
+  const int number = static_cast<int>(blockIdx.y), owner = static_cast<int>(blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x);
   if (!owns<kGradientThreads>(heads, owner, number)) return;
   const int page = heads.page(owner, number);

@@ -5,7 +5,7 @@
 //                  registers of a warp, pages from position 0 through a ring of three. s = q k^T and dp = d_out v^T,
 //                  then dq += ds k. Leaves delta and d_out in two terms of 16 bits for the second pass. Bytes: each
 //                  page once a tile.
-// attention_dkv_*  grid (page of the sequence, span, kv head), 4 warps: the page stays in shared memory, tiles of 32
+// attention_dkv_*  grid (span, page of the sequence, kv head), 4 warps: the page stays in shared memory, tiles of 32
 //                  queries and their d_out pass it through two stages, but for the second term of d_out, which
 //                  comes while s is made. A warp takes 16 keys and 16 queries of each tile, s^T = k q^T and
 //                  dp^T = v d_out^T, then d_values += p^T d_out and d_keys += ds^T q, in registers, 2 * 16 D sums.
@@ -232,7 +232,7 @@ __device__ void attention_dkv(const AttentionBackwardTask& task) {
   __shared__ QueryNumbers numbers[kQueryStages];
   __shared__ unsigned readers[kQueryThreads / 32];
   const Heads heads{task, static_cast<int>(blockIdx.z)};
-  const int number = static_cast<int>(blockIdx.x), owner = static_cast<int>(blockIdx.y);
+  const int number = static_cast<int>(blockIdx.y), owner = static_cast<int>(blockIdx.x);
   if (!owns<kQueryThreads>(heads, owner, number)) return;
 
   constexpr int kChunks = kDim / 8;

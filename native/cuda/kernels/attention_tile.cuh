@@ -20,21 +20,11 @@
 #include "attention.h"
 #include "attention_update.cuh"
 #include "mma.cuh"
+#include "powers.cuh"
 #include "span_tile.cuh"
 #include "warp.cuh"
 
 namespace tinylora::cuda {
-
-inline constexpr float kMinusInfinity = -__builtin_huge_valf();
-
-inline constexpr float kLog2E = 1.44269504F, kLn2 = 0.693147181F;
-
-/// 2^x to 2 units in the last place; 0 where that is less than 2^-126.
-__device__ inline float power_of_two(float x) {
-  float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
-  return power;
-}
 
 /// What totals hold before the first split is added: it keeps all of the split's bits, also those of -0.
 inline constexpr float kNothing = -0.0F;

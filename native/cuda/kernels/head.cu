@@ -4,15 +4,20 @@
 //                  a tile of logits (head_tile.cuh) in shared memory, then a warp a row: largest l, sum e^(l -
 //                  largest), sum e^(l - largest) (l - largest), 16 bytes a row and chunk; logits are never kept, except
 //                  those of the few rows that the sampler cuts. 2 rows vocab width flops: tensor cores limit many rows,
-//                  the 2 vocab width bytes of W limit few.
-// head_total       a block a row: chunks to lse, logp, entropy; sums in double, in the order of head_total.cuh.
-// head_gradient_*  the same tile, then g = d_logp inv_temperature (1[target] - e^(l - lse)) rounded to act, for a group
-//                  of chunks; the product with W is head_product.cu.
+//                  the 2 vocab width bytes of W limit few. With dx it leaves e^l of a group of chunks, the target's
+//                  as 0: beside a likely one, rounding would hide the others. The product with W is head_product.cu.
+// head_total_*     a block a row: chunks to lse, logp, entropy; sums in double, in the order of head_total.cuh. Then
+//                  dx = inv_temperature ((1 - p) W[target] - sum e^l W / sum e^l).
+// head_scale       the backward pass: dx d_logp.
+// head_gradient_*  for dW: the tile again, then g = d_logp inv_temperature (1[target] - e^(l - lse)) rounded to act,
+// for
+//                  a group of chunks; the product with x is that of weight_gradient.cu.
 // A row's statistics: lane l takes tokens l, l + 32, l + 64, l + 96 ascending, then a butterfly: the same for any tile.
 #include "act.cuh"
 #include "head.h"
 #include "head_tile.cuh"
 #include "head_total.cuh"
+#include "head_unit.cuh"
 #include "warp.cuh"
 
 namespace tinylora::cuda {
@@ -41,34 +46,43 @@ __device__ void for_each_row(const HeadProduct& product, const float* inv_temper
 
 template <class Tile>
 __device__ void head_stats(const HeadStatsTask& task) {
-  const int chunk = static_cast<int>(blockIdx.y), first = chunk * kVocabChunk;
-  const int chunks = static_cast<int>(gridDim.y);
+  const int group_chunk = static_cast<int>(blockIdx.y), chunk = task.first_chunk + group_chunk;
+  const int first = chunk * kVocabChunk;
   const int lane = static_cast<int>(threadIdx.x % 32);
   for_each_row<Tile>(task.product, task.inv_temperature, chunk, [&](int row, const float(&l)[kLaneTokens], int count) {
-    float largest = -__builtin_huge_valf();
+    float largest = kMinusInfinity;
 #pragma unroll
     for (int j = 0; j < kLaneTokens; ++j) {
       if (lane + 32 * j < count) largest = fmaxf(largest, l[j]);
     }
     largest = warp_max(largest);
     float sum = 0, weighted = 0;
+    float e[kLaneTokens] = {};
 #pragma unroll
     for (int j = 0; j < kLaneTokens; ++j) {
       if (lane + 32 * j >= count) continue;
       const float below = l[j] - largest;
-      const float e = expf(below);
-      sum += e;
-      weighted = fmaf(e, below, weighted);
+      e[j] = expf(below);
+      sum += e[j];
+      weighted = fmaf(e[j], below, weighted);
     }
     sum = warp_sum(sum);
     weighted = warp_sum(weighted);
-    if (lane == 0) task.stats[static_cast<long long>(row) * chunks + chunk] = {largest, sum, weighted, 0};
+    if (lane == 0) task.stats[static_cast<long long>(row) * task.chunks + chunk] = {largest, sum, weighted, 0};
 
-    if (task.target != nullptr) {
-      const int target = task.target[row] - first;
+    const int target = task.target != nullptr ? task.target[row] - first : -1;
+#pragma unroll
+    for (int j = 0; j < kLaneTokens; ++j) {
+      if (lane + 32 * j == target) task.target_l[row] = l[j];
+    }
+    if (task.exponentials != nullptr) {
+      const float unit = unit_of(largest), scale = in_unit(largest, unit);
+      if (lane == 0) task.units[group_chunk * task.product.rows + row] = unit;
+      auto* to = static_cast<typename Tile::Act*>(task.exponentials) + static_cast<long long>(row) * task.stride +
+                 group_chunk * kVocabChunk;
 #pragma unroll
       for (int j = 0; j < kLaneTokens; ++j) {
-        if (lane + 32 * j == target) task.target_l[row] = l[j];
+        store(to + lane + 32 * j, lane + 32 * j == target ? 0.0F : e[j] * scale);
       }
     }
     const int kept = task.kept != nullptr ? task.kept[row] : -1;
@@ -80,6 +94,30 @@ __device__ void head_stats(const HeadStatsTask& task) {
       }
     }
   });
+}
+
+template <typename Act>
+__device__ void head_total(const HeadTotalTask& task) {
+  __shared__ TotalScratch scratch;
+  const auto row = static_cast<long long>(blockIdx.x);
+  const float l = task.logp[row];  // before one thread writes over it
+  const RowTotal total = row_total(task.stats + row * task.chunks, task.chunks, scratch);
+  const float logp = total.logp(l);
+  if (threadIdx.x == 0) {
+    task.logp[row] = logp;
+    task.entropy[row] = total.entropy();
+    task.lse[row] = total.lse();
+  }
+  if (task.dx == nullptr) return;
+  const float of_target = task.inv_temperature[row] * -expm1f(logp);  // 1 - p of the target
+  const auto all = in_unit(total.largest, unit_of(total.largest)) * static_cast<float>(total.sum);
+  const float of_sum = -task.inv_temperature[row] / all;
+  const auto* weight = static_cast<const Act*>(task.product.weight) +
+                       static_cast<long long>(task.target[row]) * task.product.weight_stride;
+  float* dx = task.dx + row * task.product.width;
+  for (int i = static_cast<int>(threadIdx.x); i < task.product.width; i += kTotalRuns) {
+    dx[i] = fmaf(of_sum, dx[i], of_target * load(weight + i));
+  }
 }
 
 template <class Tile>
@@ -118,14 +156,20 @@ extern "C" __global__ __launch_bounds__(128) void head_stats_few_f16(HeadStatsTa
 }
 extern "C" __global__ __launch_bounds__(256) void head_stats_f32(HeadStatsTask task) { head_stats<FloatTile>(task); }
 
-extern "C" __global__ __launch_bounds__(kTotalRuns) void head_total(HeadTotalTask task) {
-  __shared__ TotalScratch scratch;
-  const auto row = static_cast<long long>(blockIdx.x);
-  const RowTotal total = row_total(task.stats + row * task.chunks, task.chunks, scratch);
-  if (threadIdx.x != 0) return;
-  task.logp[row] = total.logp(task.logp[row]);
-  task.entropy[row] = total.entropy();
-  task.lse[row] = total.lse();
+extern "C" __global__ __launch_bounds__(kTotalRuns, 1) void head_total_bf16(HeadTotalTask task) {
+  head_total<__nv_bfloat16>(task);
+}
+extern "C" __global__ __launch_bounds__(kTotalRuns, 1) void head_total_f16(HeadTotalTask task) {
+  head_total<__half>(task);
+}
+extern "C" __global__ __launch_bounds__(kTotalRuns, 1) void head_total_f32(HeadTotalTask task) {
+  head_total<float>(task);
+}
+
+extern "C" __global__ __launch_bounds__(256) void head_scale(HeadScaleTask task) {
+  const float factor = task.d_logp[blockIdx.x];
+  float* dx = task.dx + static_cast<long long>(blockIdx.x) * task.width;
+  for (int i = static_cast<int>(threadIdx.x); i < task.width; i += 256) dx[i] *= factor;
 }
 
 extern "C" __global__ __launch_bounds__(128) void head_gradient_bf16(HeadGradientTask task) {

@@ -10,6 +10,7 @@ namespace tinylora::cuda {
 
 inline constexpr int kVocabChunk = 128;  // tokens of a tile, and of one set of statistics
 inline constexpr int kHeadRows = 1024;   // rows of a pass: their statistics are 16 bytes a row and chunk
+inline constexpr int kGroupChunks = 32;  // chunks whose e^l, or gradients of l, are in memory at once
 inline constexpr int kTotalRuns = 128;   // a row's chunks are summed in this many runs, then the runs in order
 inline constexpr int kLogitStride = kVocabChunk + 8;  // of a tile in shared memory: rows start 8 banks apart
 
@@ -49,25 +50,43 @@ struct alignas(16) ChunkStats {
   float unused;
 };
 
-/// stats [rows, chunks]; with targets also l of each row's target; with kept, all logits of the rows whose kept is a
-/// place in `logits` (not -1).
+/// Of the launch's chunks, first_chunk and on: stats [rows, chunks]; with targets also l of each row's target; with
+/// kept, all logits of the rows whose kept is a place in `logits` (not -1); with exponentials, e^l of all tokens but
+/// the target, rounded to act, in a unit of the row and chunk (head_unit.cuh), zeros past the vocabulary.
 struct HeadStatsTask {
   HeadProduct product;
   const float* inv_temperature;
   ChunkStats* stats;
+  int first_chunk;
+  int chunks;                  // of the vocabulary
   const std::int32_t* target;  // or none
   float* target_l;
   const std::int32_t* kept;  // [rows] or none
   float* logits;             // [kept rows, vocab]
+  void* exponentials;        // [rows, stride] act, or none
+  int stride;
+  float* units;  // [chunks of the launch, rows]
 };
 
-/// From the statistics to the results of the head op; logp holds l of the target.
+/// From the statistics to the results of the head op; logp holds l of the target. dx, where there is one, holds
+/// sum e^l W over all tokens but the target, in the unit of the row's largest l.
 struct HeadTotalTask {
+  HeadProduct product;
   const ChunkStats* stats;
   int chunks;
+  const std::int32_t* target;
+  const float* inv_temperature;
   float* logp;
   float* entropy;
   float* lse;
+  float* dx;  // [rows, width] or none
+};
+
+/// dx [rows, width] *= d_logp.
+struct HeadScaleTask {
+  float* dx;
+  const float* d_logp;
+  int width;
 };
 
 /// g = d_logp inv_temperature (1[target] - softmax(l)) of tokens first_chunk * kVocabChunk .. of the group,
@@ -83,18 +102,24 @@ struct HeadGradientTask {
   int first_chunk;
 };
 
-/// dx = or += g W[first_token .. first_token + tokens).
-struct HeadGradientProduct {
-  const void* gradient;
+inline constexpr int kProductTile = 128;  // columns of dx, in 16 bits rows too: head_product.cu
+inline constexpr unsigned kProductBytes = kHeadStages * 2 * kProductTile * 32 * 2;
+
+/// dx = or += e^l W[first_token .. first_token + tokens), of a group: dx comes in the unit before, and is left in the
+/// larger of that and the units of the group's chunks.
+struct HeadProductTask {
+  const void* exponentials;  // [rows, stride] act
   const void* weight;
   float* dx;  // [rows, width]
   int rows;
   int width;
   int weight_stride;
-  int gradient_stride;
-  int first_token;
-  int tokens;  // the rest of the vocabulary at most
-  bool add;
+  int stride;
+  int first_token;           // 0: nothing is in dx yet
+  int tokens;                // the rest of the vocabulary at most
+  const float* units;        // [chunks of the group, rows]
+  const float* unit_before;  // [rows]
+  float* unit_after;         // [rows]
 };
 
 /// Of the rows of one pass: 1 / temperature (1 for greedy rows), and a place for the logits of each row that top_k,

@@ -1,36 +1,91 @@
-// dx = or += g W over a group of tokens: the second half of the head's backward pass; the first,
-// head_gradient, wrote g.
+// dx = or += e^l W over a group of chunks: the derivative of logp, begun where its logits are (head_stats wrote e^l;
+// the target, and the division by the sum, come in head_total). It is attention over the vocabulary, with W as keys and
+// values. Each chunk of e^l is in a unit of its own (head_unit.cuh): a tile finds the largest so far of each row, takes
+// dx to it when it reads it, and e^l as it goes into the tensor cores.
 //
 // head_product_bf16, _f16: tiles of 128 rows x 128 columns of dx, 4 warps of 64 x 64; 32 tokens a stage, 4 stages of
-// cp.async of 8 KB of g and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans
+// cp.async of 8 KB of e^l and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans
 // makes it the B operand (k = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma
-// k16 after the other: the same chain whatever the number of rows. Flops 2 rows tokens width: limited by tensor cores;
-// dx is read and written once a group. head_product_f32: fmaf, tokens ascending; 8 warps of 4 rows x 128 columns.
+// k16 after the other: the same chain whatever the number of rows. head_product_f32: fmaf, tokens ascending; 8 warps of
+// 4 rows x 128 columns.
+//
+// Flops 2 rows tokens width: limited by tensor cores, or by latency where tiles are few. 4,096 tokens a group make 1,024
+// flops a byte of dx, which is read and written once a group; 16 pairs are multiplied by their units beside 32 mma. Of n
+// rows in passes of 1,024, with logits made once in place of twice (a group's W comes from L2 here, as far as L2 holds
+// what head_stats has read):
+//   flops                  6 n V C -> 4 n V C
+//   W from memory          n / 1024 * 2 V C bytes, twice -> once
+//   dx                     n C V / 4096 * 8 bytes, before as after;  e^l as g before it: 4 n V
+// The head there and back at 2,048 rows, ms by benchmarks/cuda/estimate.ts: Qwen2.5-1.5B 19 -> 15 on an A100, 12 -> 9.0
+// on an H100; 7B 39 -> 30 and 17 -> 12.
 #include "act.cuh"
 #include "head.h"
+#include "head_unit.cuh"
 #include "mma.cuh"
 
 namespace tinylora::cuda {
 namespace {
 
-constexpr int kTile = 128;  // rows and columns of dx
-constexpr int kStep = 32;   // tokens
-constexpr int kGradientChunks = kStep / 8, kWeightChunks = kTile / 8;
-constexpr int kStage = kTile * kGradientChunks + kStep * kWeightChunks;  // of 16 bytes
+constexpr int kStep = 32;  // tokens, all of one chunk
+constexpr int kExponentialChunks = kStep / 8, kWeightChunks = kProductTile / 8;
+constexpr int kStage = kProductTile * kExponentialChunks + kStep * kWeightChunks;  // of 16 bytes
+
+/// What takes the numbers of a tile's rows to the unit that the group leaves dx in.
+template <typename Act, int kRows>
+struct UnitRatios {
+  Act of_chunk[kGroupChunks][kRows];  // e^l
+  float of_sums[kRows];               // dx as it comes
+
+  /// By all threads of the block; the first kRows take a row each.
+  __device__ void fill(const HeadProductTask& task, int first_row) {
+    const int i = static_cast<int>(threadIdx.x), row = first_row + i;
+    if (i < kRows) {
+      const bool valid = row < task.rows;
+      const int chunks = (task.tokens + kVocabChunk - 1) / kVocabChunk;
+      const float before = valid && task.first_token > 0 ? task.unit_before[row] : kMinusInfinity;
+      float own[kGroupChunks];
+      float unit = before;
+#pragma unroll
+      for (int c = 0; c < kGroupChunks; ++c) {
+        own[c] = valid && c < chunks ? task.units[c * task.rows + row] : kMinusInfinity;
+        unit = fmaxf(unit, own[c]);
+      }
+#pragma unroll
+      for (int c = 0; c < kGroupChunks; ++c) store(&of_chunk[c][i], unit_ratio(own[c], unit));
+      of_sums[i] = unit_ratio(before, unit);
+      if (valid && blockIdx.x == 0) task.unit_after[row] = unit;
+    }
+    __syncthreads();
+  }
+};
+
+/// A pair of numbers in a word times one number, in all bits but where they are too small for Half.
+template <typename Half>
+__device__ std::uint32_t times(std::uint32_t pair, Half factor) {
+  if constexpr (std::is_same_v<Half, __half>) {
+    const __half2 product = __hmul2(*reinterpret_cast<const __half2*>(&pair), __half2half2(factor));
+    return *reinterpret_cast<const std::uint32_t*>(&product);
+  } else {
+    const __nv_bfloat162 product =
+        __hmul2(*reinterpret_cast<const __nv_bfloat162*>(&pair), __bfloat162bfloat162(factor));
+    return *reinterpret_cast<const std::uint32_t*>(&product);
+  }
+}
 
 template <typename Half>
-__device__ void request(const HeadGradientProduct& task, int token, uint4* stage) {
-  const int first_row = static_cast<int>(blockIdx.y) * kTile, first_column = static_cast<int>(blockIdx.x) * kTile;
-  const auto* g = static_cast<const Half*>(task.gradient);
+__device__ void request(const HeadProductTask& task, int token, uint4* stage) {
+  const int first_row = static_cast<int>(blockIdx.y) * kProductTile;
+  const int first_column = static_cast<int>(blockIdx.x) * kProductTile;
+  const auto* e = static_cast<const Half*>(task.exponentials);
   const auto* w = static_cast<const Half*>(task.weight);
 #pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kGradientChunks; i += 128) {
-    const int row = i / kGradientChunks, chunk = i % kGradientChunks;
+  for (int i = static_cast<int>(threadIdx.x); i < kProductTile * kExponentialChunks; i += 128) {
+    const int row = i / kExponentialChunks, chunk = i % kExponentialChunks;
     const bool valid = first_row + row < task.rows;
-    const long long from = static_cast<long long>(first_row + row) * task.gradient_stride + token + chunk * 8;
-    copy_async(stage + swizzled<kGradientChunks>(row, chunk), g + (valid ? from : 0), valid);
+    const long long from = static_cast<long long>(first_row + row) * task.stride + token + chunk * 8;
+    copy_async(stage + swizzled<kExponentialChunks>(row, chunk), e + (valid ? from : 0), valid);
   }
-  uint4* weights = stage + kTile * kGradientChunks;
+  uint4* weights = stage + kProductTile * kExponentialChunks;
 #pragma unroll
   for (int i = static_cast<int>(threadIdx.x); i < kStep * kWeightChunks; i += 128) {
     const int row = i / kWeightChunks, chunk = i % kWeightChunks, column = first_column + chunk * 8;
@@ -42,7 +97,7 @@ __device__ void request(const HeadGradientProduct& task, int token, uint4* stage
 
 /// Calls body(sum, element of dx) for this lane's sums inside dx.
 template <class Body>
-__device__ void for_each_sum(const HeadGradientProduct& task, int row, int column, float (&sums)[4][8][4],
+__device__ void for_each_sum(const HeadProductTask& task, int row, int column, float (&sums)[4][8][4],
                              const Body& body) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
@@ -59,34 +114,48 @@ __device__ void for_each_sum(const HeadGradientProduct& task, int row, int colum
 }
 
 template <typename Half>
-__device__ void head_product(const HeadGradientProduct& task) {
+__device__ void head_product(const HeadProductTask& task) {
   extern __shared__ uint4 ring[];
+  __shared__ UnitRatios<Half, kProductTile> ratios;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const int row = warp / 2 * 64, column = warp % 2 * 64;
-  const int first_row = static_cast<int>(blockIdx.y) * kTile, first_column = static_cast<int>(blockIdx.x) * kTile;
+  const int first_row = static_cast<int>(blockIdx.y) * kProductTile;
+  const int first_column = static_cast<int>(blockIdx.x) * kProductTile;
   const int steps = (task.tokens + kStep - 1) / kStep;
   const auto request_step = [&](int step) {
     if (step < steps) request<Half>(task, step * kStep, ring + step % kHeadStages * kStage);
     commit_copies();
   };
   for (int step = 0; step < kHeadStages - 1; ++step) request_step(step);
-
   float sums[4][8][4] = {};
-  if (task.add) {
+  if (task.first_token > 0) {
     for_each_sum(task, first_row + row, first_column + column, sums, [](float& sum, float& dx) { sum = dx; });
+  }
+  // Not on the way: ptxas spills to ask for all of dx before the first product.
+  ratios.fill(task, first_row);
+#pragma unroll
+  for (int m = 0; m < 4; ++m) {
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[m][n][i] *= ratios.of_sums[row + 16 * m + lane / 4 + 8 * (i >> 1)];
+    }
   }
   for (int step = 0; step < steps; ++step) {
     wait_for_copies<kHeadStages - 2>();
     __syncthreads();
     request_step(step + kHeadStages - 1);
-    const uint4* g = ring + step % kHeadStages * kStage;
-    const uint4* w = g + kTile * kGradientChunks;
+    const uint4* e = ring + step % kHeadStages * kStage;
+    const uint4* w = e + kProductTile * kExponentialChunks;
+    const Half* ratio = ratios.of_chunk[step * kStep / kVocabChunk] + row + lane / 4;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       std::uint32_t a[4][4];
 #pragma unroll
       for (int m = 0; m < 4; ++m) {
-        load_matrices(a[m], g + swizzled<kGradientChunks>(row + 16 * m + (lane & 15), 2 * k + (lane >> 4)));
+        load_matrices(a[m], e + swizzled<kExponentialChunks>(row + 16 * m + (lane & 15), 2 * k + (lane >> 4)));
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[m][i] = times<Half>(a[m][i], ratio[16 * m + 8 * (i & 1)]);
       }
 #pragma unroll
       for (int n = 0; n < 8; n += 2) {
@@ -106,41 +175,42 @@ __device__ void head_product(const HeadGradientProduct& task) {
 
 }  // namespace
 
-extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadGradientProduct task) {
+extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadProductTask task) {
   head_product<__nv_bfloat16>(task);
 }
-extern "C" __global__ __launch_bounds__(128) void head_product_f16(HeadGradientProduct task) {
-  head_product<__half>(task);
-}
+extern "C" __global__ __launch_bounds__(128) void head_product_f16(HeadProductTask task) { head_product<__half>(task); }
 
-extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadGradientProduct task) {
-  __shared__ float g[kFloatRows.rows][kStep + 1];
-  __shared__ float w[kStep][kTile];
+extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadProductTask task) {
+  __shared__ float e[kFloatRows.rows][kStep + 1];
+  __shared__ float w[kStep][kProductTile];
+  __shared__ UnitRatios<float, kFloatRows.rows> ratios;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const int first_row = static_cast<int>(blockIdx.y) * kFloatRows.rows;
-  const int first_column = static_cast<int>(blockIdx.x) * kTile;
+  const int first_column = static_cast<int>(blockIdx.x) * kProductTile;
   float sums[4][4] = {};  // rows 4 warp + i, columns lane + 32 j
   const auto for_each = [&](const auto& body) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const int r = first_row + 4 * warp + i, c = first_column + lane + 32 * j;
-        if (r < task.rows && c < task.width) body(sums[i][j], task.dx[static_cast<long long>(r) * task.width + c]);
+        const int own = 4 * warp + i, r = first_row + own, c = first_column + lane + 32 * j;
+        if (r < task.rows && c < task.width) body(sums[i][j], own, task.dx[static_cast<long long>(r) * task.width + c]);
       }
     }
   };
-  if (task.add) for_each([](float& sum, float& dx) { sum = dx; });
+  ratios.fill(task, first_row);
+  if (task.first_token > 0) for_each([&](float& sum, int own, float& dx) { sum = dx * ratios.of_sums[own]; });
   for (int token = 0; token < task.tokens; token += kStep) {
     const int count = min(kStep, task.tokens - token);
     for (int i = warp; i < kFloatRows.rows; i += 8) {
-      const long long from = static_cast<long long>(first_row + i) * task.gradient_stride + token + lane;
+      const long long from = static_cast<long long>(first_row + i) * task.stride + token + lane;
       const bool valid = first_row + i < task.rows && lane < count;
-      g[i][lane] = valid ? static_cast<const float*>(task.gradient)[from] : 0.0F;
+      const float ratio = ratios.of_chunk[token / kVocabChunk][i];
+      e[i][lane] = valid ? static_cast<const float*>(task.exponentials)[from] * ratio : 0.0F;
     }
     for (int i = warp; i < count; i += 8) {
       const long long from = static_cast<long long>(task.first_token + token + i) * task.weight_stride;
-      for (int c = lane; c < kTile; c += 32) {
+      for (int c = lane; c < kProductTile; c += 32) {
         const bool valid = first_column + c < task.weight_stride;
         w[i][c] = valid ? static_cast<const float*>(task.weight)[from + first_column + c] : 0.0F;
       }
@@ -152,14 +222,14 @@ extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadGradientP
       for (int j = 0; j < 4; ++j) columns[j] = w[k][lane + 32 * j];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const float row = g[4 * warp + i][k];
+        const float row = e[4 * warp + i][k];
 #pragma unroll
         for (int j = 0; j < 4; ++j) sums[i][j] = fmaf(row, columns[j], sums[i][j]);
       }
     }
     __syncthreads();
   }
-  for_each([](float& sum, float& dx) { dx = sum; });
+  for_each([](float& sum, int, float& dx) { dx = sum; });
 }
 
 }  // namespace tinylora::cuda

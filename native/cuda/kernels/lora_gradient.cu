@@ -24,7 +24,7 @@ __device__ float2 load_pair(const __half* p) { return __half22float2(*reinterpre
 template <typename Act, int kRanks>
 __device__ void sum_run(const LoraGradientKernelArgs& args) {
   __shared__ __align__(16) float left[kLoraRun][kRanks];
-  const int first = static_cast<int>(blockIdx.y) * kLoraRun;
+  const int first = static_cast<int>(blockIdx.x) * kLoraRun;
   const int rows = min(kLoraRun, args.rows - first);
   for (int i = static_cast<int>(threadIdx.x); i < rows * kRanks; i += kLoraThreads) {
     const int row = i / kRanks, j = i % kRanks;
@@ -32,7 +32,7 @@ __device__ void sum_run(const LoraGradientKernelArgs& args) {
   }
   __syncthreads();
 
-  const int column = static_cast<int>(blockIdx.x) * kLoraColumns + 2 * static_cast<int>(threadIdx.x);
+  const int column = static_cast<int>(blockIdx.y) * kLoraColumns + 2 * static_cast<int>(threadIdx.x);
   if (column >= args.width) return;
   const Act* x = static_cast<const Act*>(args.x) + int64_t{first} * args.width + column;
   const bool second = column + 1 < args.width;
@@ -52,7 +52,7 @@ __device__ void sum_run(const LoraGradientKernelArgs& args) {
 #pragma unroll
   for (int j = 0; j < kRanks; ++j) {
     if (j >= args.rank) break;
-    float* to = args.runs + (int64_t{blockIdx.y} * args.rank + j) * args.width + column;
+    float* to = args.runs + (int64_t{blockIdx.x} * args.rank + j) * args.width + column;
     to[0] = sum[j][0];
     if (second) to[1] = sum[j][1];
   }
