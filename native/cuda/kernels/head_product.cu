@@ -9,15 +9,16 @@
 // k16 after the other: the same chain whatever the number of rows. head_product_f32: fmaf, tokens ascending; 8 warps of
 // 4 rows x 128 columns.
 //
-// Flops 2 rows tokens width: limited by tensor cores, or by latency where tiles are few. 4,096 tokens a group make 1,024
-// flops a byte of dx, which is read and written once a group; 16 pairs are multiplied by their units beside 32 mma. Of n
-// rows in passes of 1,024, with logits made once in place of twice (a group's W comes from L2 here, as far as L2 holds
-// what head_stats has read):
+// Flops 2 rows tokens width: limited by tensor cores, or by latency where tiles are few. 4,096 tokens a group make
+// 1,024 flops a byte of dx, which is read and written once a group; 16 pairs are multiplied by their units beside 32
+// mma. Of n rows in passes of 1,024, with logits made once in place of twice (a group's W comes from L2 here, as far as
+// L2 holds what head_stats has read):
 //   flops                  6 n V C -> 4 n V C
 //   W from memory          n / 1024 * 2 V C bytes, twice -> once
 //   dx                     n C V / 4096 * 8 bytes, before as after;  e^l as g before it: 4 n V
-// The head there and back at 2,048 rows, ms by benchmarks/cuda/estimate.ts: Qwen2.5-1.5B 19 -> 15 on an A100, 12 -> 9.0
-// on an H100; 7B 39 -> 30 and 17 -> 12.
+// The head there and back at 2,048 rows, ms by benchmarks/cuda/estimate.ts: Qwen2.5-1.5B 17 -> 15 on an A100, 10 -> 9
+// on an H100; 7B 34 -> 30 and 16 -> 12; below 1.5B about as before. What the units add to this loop, as PTX has it,
+// takes back a part of what is saved, most where tiles are few and one warp's instructions decide.
 #include "act.cuh"
 #include "head.h"
 #include "head_unit.cuh"
