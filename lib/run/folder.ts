@@ -50,6 +50,8 @@ export interface RunInfo {
   readonly ownRewards: readonly string[];
   /** Of the problems to train on (data/fingerprint.ts); null in runs that did not write it down yet. */
   readonly problems: string | null;
+  /** Of its prompts (train/prompt-fingerprint.ts); null likewise. */
+  readonly prompt: string | null;
 }
 
 const infoSchema = z.object({
@@ -61,6 +63,7 @@ const infoSchema = z.object({
   parameters: z.int(),
   own_rewards: z.array(z.string()).default([]),
   problems: z.string().nullable().default(null),
+  prompt: z.string().nullable().default(null),
   config: z.record(z.string(), z.unknown()),
 });
 
@@ -203,16 +206,12 @@ export class RunFolder {
   }
 
   async #writeInfo(): Promise<void> {
-    const { method, arithmetic, config, fingerprint, parameters, ownRewards, problems } = this.info;
+    const { ownRewards, config, ...others } = this.info;
     const info: z.infer<typeof infoSchema> = {
       format: FORMAT,
       package_version: packageVersion(),
-      method,
-      arithmetic,
-      fingerprint,
-      parameters,
+      ...others,
       own_rewards: [...ownRewards],
-      problems,
       config,
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
@@ -266,9 +265,8 @@ export async function readRunInfo(path: string): Promise<RunInfo> {
   if (parsed.format !== FORMAT) {
     throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
   }
-  const { method, arithmetic, fingerprint, parameters, own_rewards: ownRewards, problems } = parsed;
-  const config = resolveConfig(parsed.config, file);
-  return { method, arithmetic, config, fingerprint, parameters, ownRewards, problems };
+  const { format: _, package_version: __, own_rewards: ownRewards, ...others } = parsed;
+  return { ...others, ownRewards, config: resolveConfig(parsed.config, file) };
 }
 
 function stepOf(line: string): number {

@@ -22,6 +22,7 @@ import type { Metrics } from "./metrics.js";
 import { checkState } from "./optimizer.js";
 import { checkOwnRewards } from "./own-rewards.js";
 import type { ProgressListener } from "./progress.js";
+import { otherPrompts } from "./prompt-fingerprint.js";
 import { arithmeticOf, checkSameProblems, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
 import { sftStep } from "./sft.js";
 import { trainingData } from "./train-run.js";
@@ -85,6 +86,8 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
     parameters: trainable.parameters,
   });
   checkArithmetic(run, info, engine);
+  const others = otherPrompts(info, engine);
+  if (others) throw new TinyLoraError("ERR_RUN", `${run}: ${others}`);
   checkState(before.optimizer, info.config);
   const recorded = await recordedMetrics(run, step);
   const data = await trainingData(options, info.config, { signal: options.signal });

@@ -80,7 +80,7 @@ export async function openRun(
   config: TrainConfig,
   trainable: Trainable,
   changes: RunChanges,
-  { device, ...begun }: Pick<RunInfo, "method" | "ownRewards" | "problems"> & { readonly device: string },
+  { device, ...begun }: Pick<RunInfo, "method" | "ownRewards" | "problems" | "prompt"> & { readonly device: string },
 ): Promise<RunFolder | null> {
   if (path === undefined) return null;
   const { fingerprint, parameters } = trainable;

@@ -13,6 +13,7 @@ import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import { CHANGEABLE, type RunChanges, readRunInfo } from "../run/folder.js";
 import { checkOwnRewards, ownRewards } from "./own-rewards.js";
+import { otherPrompts, promptFingerprint } from "./prompt-fingerprint.js";
 import {
   arithmeticOf,
   openRun,
@@ -124,6 +125,7 @@ async function claimedRun<T extends Trained>(
     device: policy.device,
     ownRewards: ownRewards(options.rewards),
     problems: path === undefined ? null : fingerprintOf(data.train),
+    prompt: promptFingerprint(policy, config),
   });
   const arithmetic = arithmeticOf(policy.device);
   if (run && run.info.arithmetic !== arithmetic) {
@@ -131,6 +133,8 @@ async function claimedRun<T extends Trained>(
       `${path}: begun with the arithmetic of ${run.info.arithmetic}, goes on with that of ${arithmetic}: not with the same bits`,
     );
   }
+  const others = run && otherPrompts(run.info, policy);
+  if (others) callbacks.onWarning?.(`${path}: ${others}: not with the same bits`);
   try {
     if (config.eval_steps > 0 && data.test.length === 0)
       callbacks.onWarning?.(`eval_steps: nothing is evaluated, since ${data.name} has no held-out problems`);

@@ -240,6 +240,14 @@ describe("replay", () => {
     await expect(train("other-problems", { max_steps: 4 }, { resume: true })).rejects.toThrow(refused);
   });
 
+  it("is refused where the prompts are others", async () => {
+    const run = join(folder, "other-prompts");
+    await cp(join(folder, "policy gradient-whole"), run, { recursive: true });
+    const path = join(run, "config.json");
+    await writeFile(path, (await readFile(path, "utf8")).replace(/"prompt": "\w{16}"/, '"prompt": "0123456789abcdef"'));
+    await expect(again("other-prompts", 1)).rejects.toThrow(/other-prompts: its prompts are others than those that it/);
+  });
+
   it("says what differs", async () => {
     await cp(join(folder, "policy gradient-whole"), join(folder, "changed"), { recursive: true });
     const path = join(folder, "changed", "completions", "step-2.jsonl");

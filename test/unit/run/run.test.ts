@@ -57,6 +57,7 @@ describe("run folder", () => {
     parameters: 4,
     ownRewards: ["mine"],
     problems: "0123456789abcdef",
+    prompt: "0123456789abcdef",
   };
   const kept = {
     save: async (_: unknown, path: string) => void (await mkdir(path, { recursive: true })),

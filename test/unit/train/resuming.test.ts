@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -104,6 +105,25 @@ describe("resuming", () => {
       /optim: expected the moments of sgd \(5 numbers\), found those of another \(5 and 5\); .*all is kept/,
     );
     expect(await readdir(join(run, "checkpoints"))).toContain("step-4");
+  });
+
+  it("warns where the prompts are others, as those of a chat template with a date are on another day", async () => {
+    const dated = (day: number) => {
+      const policy = new FakePolicy();
+      const { encodeChat } = policy.tokenizer;
+      policy.tokenizer.encodeChat = (messages) => [day, ...encodeChat(messages)];
+      return policy;
+    };
+    const warnings: string[] = [];
+    for (const [day, prompt_style] of [[1], [1], [2], [1, "text"], [2, "text"]] as [number, "text"?][]) {
+      const run = join(folder, prompt_style ?? "chat");
+      const resume = existsSync(run);
+      const trainer = makeTrainer({ policy: dated(day), run, resume, config: resume ? {} : { prompt_style } });
+      await trainer.train({ onWarning: (message) => void warnings.push(message) });
+    }
+    expect(warnings).toEqual([
+      expect.stringMatching(/chat: its prompts are others than those that it began with, .*: not with the same bits$/),
+    ]);
   });
 
   it("goes on for longer than was planned", async () => {
