@@ -99,16 +99,22 @@ function submit(
   });
 }
 
-/** The ids of a prompt, checked to leave room for a completion. */
+/** The ids of a prompt: of a text as it is, of a chat by the model's template. */
+export function tokenizePrompt({ tokenizer }: Policy, prompt: TokenizablePrompt): Int32Array {
+  return Int32Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt));
+}
+
+type TokenizablePrompt = string | Parameters<Policy["tokenizer"]["encodeChat"]>[0];
+
+/** The same, checked to leave room for a completion. */
 export function encodePrompt(
   policy: Policy,
-  prompt: string | Parameters<Policy["tokenizer"]["encodeChat"]>[0],
+  prompt: TokenizablePrompt,
   id: string,
   maxCompletionLength: number,
 ): Int32Array {
-  const { tokenizer, model } = policy;
-  const tokens = Int32Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt));
-  const { context } = model.config;
+  const tokens = tokenizePrompt(policy, prompt);
+  const { context } = policy.model.config;
   if (tokens.length + maxCompletionLength > context) {
     const found = `the prompt's ${tokens.length} tokens`;
     throw new TinyLoraError(

@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import type { TrainConfig } from "../config/schema.js";
 import { toPrompt } from "../data/prompt.js";
 import type { RunInfo } from "../run/folder.js";
+import { tokenizePrompt } from "../sample/sample.js";
 import type { Policy } from "./policy.js";
 
 /** Of a run's prompts: 16 hex digits of how the model reads one. */
-export function promptFingerprint({ tokenizer }: Policy, config: TrainConfig): string {
-  const prompt = toPrompt("1 + 1 = ?", config);
-  const tokens = typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt);
-  return createHash("sha256").update(Int32Array.from(tokens)).digest("hex").slice(0, 16);
+export function promptFingerprint(policy: Policy, config: TrainConfig): string {
+  const tokens = tokenizePrompt(policy, toPrompt("1 + 1 = ?", config));
+  return createHash("sha256").update(tokens).digest("hex").slice(0, 16);
 }
 
 /**

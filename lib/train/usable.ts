@@ -6,14 +6,14 @@ import type { TrainConfig } from "../config/schema.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import { Epochs } from "../data/order.js";
-import { type ProblemPrompt, type PromptStyle, toPrompt } from "../data/prompt.js";
+import { type PromptStyle, toPrompt } from "../data/prompt.js";
 import { guarded, type OnBroken } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "../reward/answer-reward.js";
 import type { NamedReward } from "../reward/reward.js";
 import { inTurn } from "../sample/in-turn.js";
-import { encodePrompt } from "../sample/sample.js";
+import { encodePrompt, tokenizePrompt } from "../sample/sample.js";
 import type { Policy } from "./policy.js";
 import type { TrainCallbacks } from "./run.js";
 import { toLesson } from "./sft.js";
@@ -35,12 +35,12 @@ class TooLong extends TinyLoraError {
   }
 }
 
-type Check = (policy: Policy, problem: Example, config: TrainConfig) => void;
+type Check = (policy: Policy, problem: Example, config: TrainConfig, mostTokens: MostTokens) => void;
 const CHECKS: Record<Need, Check> = {
   solution: checkLesson,
-  answer(policy, problem, config) {
+  answer(policy, problem, config, mostTokens) {
     checkAnswer(problem);
-    checkPrompt(policy, problem, config);
+    checkPrompt(policy, problem, config, mostTokens);
   },
   nothing: checkPrompt,
 };
@@ -60,7 +60,9 @@ export async function usableProblems(
     if (error.tokens > (longest?.tokens ?? 0)) longest = error;
   };
   const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error) : refuse;
-  const fits = (problem: Example) => guarded(onBroken, () => CHECKS[need](policy, problem, config)).length > 0;
+  const mostTokens = mostTokensOf(policy, config);
+  const check = (problem: Example) => CHECKS[need](policy, problem, config, mostTokens);
+  const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
   const looked = config.skip_bad ? problems : problemsUsed(problems, config);
   const fit = await inTurn(looked, fits, { signal });
   if (longest) throw longest;
@@ -84,19 +86,16 @@ export async function evaluableProblems(
 ): Promise<readonly Example[]> {
   if (!config.skip_bad) return problems;
   const skipped: TinyLoraError[] = [];
-  const fits = ({ id, question }: Example) =>
-    guarded(
-      (error) => void skipped.push(error),
-      () => checkRoom(policy, id, toPrompt(question, config), config.max_completion_length),
-    ).length > 0;
+  const mostTokens = mostTokensOf(policy, config);
+  const check = ({ id, question }: Example) => {
+    if (mostTokens(question) + config.max_completion_length > policy.model.config.context)
+      encodePrompt(policy, toPrompt(question, config), id, config.max_completion_length);
+  };
+  const onBroken: OnBroken = (error) => void skipped.push(error);
+  const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
   const fit = await inTurn(problems, fits, { signal });
   if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
   return problems.filter((_, place) => fit[place]);
-}
-
-function checkRoom(policy: Policy, id: string, prompt: ProblemPrompt, maxCompletionLength: number): void {
-  if (mostTokens(prompt) + maxCompletionLength > policy.model.config.context)
-    encodePrompt(policy, prompt, id, maxCompletionLength);
 }
 
 function problemsUsed(problems: readonly Example[], { max_steps, num_prompts, seed }: TrainConfig): readonly Example[] {
@@ -105,14 +104,14 @@ function problemsUsed(problems: readonly Example[], { max_steps, num_prompts, se
 }
 
 /** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass. */
-function checkPrompt(policy: Policy, { id, question }: Example, config: TrainConfig): void {
+function checkPrompt(policy: Policy, { id, question }: Example, config: TrainConfig, mostTokens: MostTokens): void {
   const { max_completion_length, estimator } = config;
   const budget = estimator === "policy_gradient" ? config.token_budget : Number.POSITIVE_INFINITY;
   const cache = policy.cacheTokens;
   const room = Math.min(policy.model.config.context, budget, cache + 1) - max_completion_length;
-  const prompt = toPrompt(question, config);
-  if (mostTokens(prompt) <= room) return;
-  const tokens = encodePrompt(policy, prompt, id, max_completion_length).length + max_completion_length;
+  if (mostTokens(question) <= room) return;
+  const prompt = encodePrompt(policy, toPrompt(question, config), id, max_completion_length);
+  const tokens = prompt.length + max_completion_length;
   const what = `the prompt and a completion of ${id}`;
   const short = [
     ...(tokens > budget ? [tooSmall("token_budget", tokens, what, budget)] : []),
@@ -121,12 +120,11 @@ function checkPrompt(policy: Policy, { id, question }: Example, config: TrainCon
   if (short.length > 0) throw new TooLong(tokens, short.join("; "));
 }
 
-function checkLesson(policy: Policy, example: Example, config: TrainConfig): void {
+function checkLesson(policy: Policy, example: Example, config: TrainConfig, mostTokens: MostTokens): void {
   const solution = solutionOf(example, config.answer_column);
   const { token_budget: budget } = config;
   const room = Math.min(policy.model.config.context, budget);
-  const most = mostTokens(toPrompt(example.question, config)) + mostTokens(solution);
-  if (solution !== "" && most <= room) return;
+  if (solution !== "" && mostTokens(example.question, solution) <= room) return;
   const tokens = toLesson(policy, example, config).tokens.length;
   const what = `the prompt and the answer of ${example.id}`;
   if (tokens > budget) throw new TooLong(tokens, tooSmall("token_budget", tokens, what, budget));
@@ -136,13 +134,14 @@ function tooSmall(option: string, needed: number, what: string, found: number): 
   return `${option}: expected at least ${needed} for ${what}, found ${found}`;
 }
 
-/** What a chat template adds to its messages, a system message of its own among it, and to each of them. */
-const TEMPLATE_TOKENS = 48;
-const MESSAGE_TOKENS = 8;
+/** No fewer tokens than a prompt has, and an answer after it, at a fraction of the time that counting them takes. */
+type MostTokens = (question: string, answer?: string) => number;
 
-/** No fewer tokens than it has, at a fraction of the time that counting them takes: each holds a byte or more. */
-function mostTokens(prompt: ProblemPrompt): number {
-  if (typeof prompt === "string") return Buffer.byteLength(prompt) + MESSAGE_TOKENS;
-  const messages = prompt.map(({ content }) => Buffer.byteLength(content) + MESSAGE_TOKENS);
-  return messages.reduce((sum, tokens) => sum + tokens, TEMPLATE_TOKENS);
+/** What a template writes around an answer, and tokens that are cut otherwise where texts meet. */
+const MARGIN = 16;
+
+/** What stands around a question is counted once. A token of the rest holds a byte or more. */
+function mostTokensOf(policy: Policy, style: PromptStyle): MostTokens {
+  const around = tokenizePrompt(policy, toPrompt("?", style)).length;
+  return (question, answer = "") => around + Buffer.byteLength(question) + Buffer.byteLength(answer) + MARGIN;
 }

@@ -60,7 +60,7 @@ describe("a step of thousands of problems", () => {
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
     await new SftTrainer({ engine, adapter: engine.adapter(), data: dataOf(30), config }).train({ onWarning });
-    expect(engine.encoded).toBe(3 * 30); // prompt, both, and the answer, since the fake's "both" does not begin with the prompt
+    expect(engine.encoded).toBe(2 + 3 * 30); // what stands around a question, the fingerprint of prompts; prompt, both, and the answer, since the fake's "both" does not begin with the prompt
     expect(warnings).toEqual([
       "num_prompts: a step takes 1000 problems, of 30 there are: each comes up to 34 times in it",
     ]);

@@ -299,4 +299,13 @@ describe("GrpoTrainer", () => {
     const fits = { token_budget: 4 + 8, max_steps: 1 };
     expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
   });
+
+  it("counts what a chat template says by itself, too, before the first step", async () => {
+    const policy = new FakePolicy();
+    const { encodeChat } = policy.tokenizer;
+    policy.tokenizer.encodeChat = (messages) => [...Array(100).fill(1), ...encodeChat(messages)];
+    policy.attach = async () => expect.fail("an SVD was made first");
+    const config = { prompt_style: "chat", token_budget: 100 + 4 + 7, max_steps: 1 } as const;
+    await expect(makeTrainer({ policy, config }).train()).rejects.toThrow("token_budget: expected at least 112 for");
+  });
 });
