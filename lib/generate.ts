@@ -1,12 +1,12 @@
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
+import { inTurn } from "./in-turn.js";
 import { isObject } from "./is-object.js";
 import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
 import { onAbort } from "./native/on-abort.js";
 import { own } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
-import { inTurn } from "./sample/in-turn.js";
 import { show } from "./show.js";
 
 /** Plain text, a conversation (the model's chat template makes text of it), or token ids as they are. */

@@ -1,9 +1,9 @@
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { adapterSlot, type Prompt, promptTokens } from "./generate.js";
+import { inTurn } from "./in-turn.js";
 import type { ForwardBatch, ForwardResult } from "./native/addon.js";
 import { checkOptionNames } from "./option-names.js";
-import { inTurn } from "./sample/in-turn.js";
 import { show } from "./show.js";
 
 export interface LogprobOptions {

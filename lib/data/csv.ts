@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { TinyLoraError } from "../error.js";
-import { turn } from "../sample/in-turn.js";
+import { turn } from "../in-turn.js";
 import type { OnBroken, Row } from "./rows.js";
 
 /** Letters of a record. */

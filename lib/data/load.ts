@@ -7,7 +7,7 @@ import { environment } from "../config/env.js";
 import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
 import { embeddedFolder } from "../find-model.js";
-import { inTurn } from "../sample/in-turn.js";
+import { inTurn } from "../in-turn.js";
 import { packageRoot } from "../version.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";

@@ -2,8 +2,8 @@
 import { access, constants, readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { TinyLoraError, whyNot } from "../error.js";
+import { turn } from "../in-turn.js";
 import { isObject } from "../is-object.js";
-import { turn } from "../sample/in-turn.js";
 import { show } from "../show.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";

@@ -3,9 +3,9 @@ import type { Example } from "../data/example.js";
 import { randomInteger } from "../data/philox.js";
 import { stopStrings, toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
+import { inTurn } from "../in-turn.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { score } from "../reward/score.js";
-import { inTurn } from "../sample/in-turn.js";
 import { encodePrompt, type Sampled, sampleAll } from "../sample/sample.js";
 import type { StepContext } from "./step.js";
 
