@@ -9,6 +9,8 @@
  *   --peers DIR      folder of the peers' scripts, which print measurements as measurement.ts does (../shared/peers)
  *   --python FILE    the peers' interpreter (DIR/.cache/venv/bin/python)
  *   --batch N        sampling: how many prompts at a time (64)
+ *   --new-tokens N   sampling, grpo: tokens of each completion (128)
+ *   --gradient-checkpointing  grpo: ours and theirs with it
  *   --rounds N       how often each is run (3)
  *   --json           print every measurement, too
  */
@@ -25,14 +27,19 @@ const { values: options, positionals } = readFlags({
     peers: { type: "string", default: "../shared/peers" },
     python: { type: "string" },
     batch: { type: "string", default: "64" },
+    "new-tokens": { type: "string", default: "128" },
+    "gradient-checkpointing": { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
     json: { type: "boolean", default: false },
   },
 });
 const python = options.python ?? join(options.peers, ".cache/venv/bin/python");
 const peer = (script: string) => join(options.peers, script);
-const llamaCpp = ["node", peer("generate_llamacpp.mjs"), "--batches", options.batch];
-const transformers = [python, peer("generate_hf.py"), "--dtypes", "bfloat16", "--batches", options.batch, "--adapters"];
+const length = ["--new-tokens", options["new-tokens"]];
+const work = [...length, ...(options["gradient-checkpointing"] ? ["--gradient-checkpointing"] : [])];
+const batches = ["--batches", options.batch, ...length];
+const llamaCpp = ["node", peer("generate_llamacpp.mjs"), ...batches];
+const transformers = [python, peer("generate_hf.py"), "--dtypes", "bfloat16", ...batches, "--adapters"];
 const bf16Gguf = peer(".cache/SmolLM2-135M-Instruct.BF16.gguf");
 
 interface Contestant {
@@ -49,7 +56,7 @@ const ours = (script: string, ...flags: string[]) => ["npx", "tsx", `benchmarks/
 const comparisons: Record<string, Comparison> = {
   sampling: {
     contestants: [
-      { name: "ours", command: ours("sampling.ts", "--batches", options.batch) },
+      { name: "ours", command: ours("sampling.ts", ...batches) },
       {
         name: "transformers",
         command: [...transformers, "none"],
@@ -65,8 +72,8 @@ const comparisons: Record<string, Comparison> = {
   },
   grpo: {
     contestants: [
-      { name: "ours", command: ours("grpo-step.ts") },
-      { name: "TRL + PEFT", command: [python, peer("grpo_trl.py"), "--dtypes", "bfloat16"] },
+      { name: "ours", command: ours("grpo-step.ts", ...work) },
+      { name: "TRL + PEFT", command: [python, peer("grpo_trl.py"), "--dtypes", "bfloat16", ...work] },
     ],
     figures: {
       step: "less",

@@ -10,6 +10,7 @@
  *   --prompts N        problems in a step (4)
  *   --generations N    completions of each (8)
  *   --new-tokens N     tokens of each completion (128)
+ *   --gradient-checkpointing  less memory, more time
  *   --steps N          steps; the first warms up, and the median of the others is printed (3)
  *   --dtype bf16|fp32  number type of the weights (bf16)
  *   --threads N        compute threads (2)
@@ -26,6 +27,7 @@ const { values: options } = readFlags({
     prompts: { type: "string", default: "4" },
     generations: { type: "string", default: "8" },
     "new-tokens": { type: "string", default: "128" },
+    "gradient-checkpointing": { type: "boolean", default: false },
     steps: { type: "string", default: "3" },
   },
 });
@@ -65,6 +67,8 @@ const trainer = new GrpoTrainer({
     num_prompts: Number(options.prompts),
     num_generations: Number(options.generations),
     max_completion_length: newTokens,
+    token_budget: Math.max(2048, newTokens + 512),
+    gradient_checkpointing: options["gradient-checkpointing"],
     learning_rate: 1e-3,
     max_steps: Number(options.steps),
     eval_steps: 0,
