@@ -17,7 +17,6 @@
  *     take longest
  *   - JavaScript (packing, loss, rewards, AdamW) takes nothing
  */
-
 import { MODELS } from "../../bin/shapes.js";
 import type { Launch, ProductCounts } from "../../lib/index.js";
 import { CHAIN_CLOCKS, estimate, type Gpu, SECTOR } from "./estimate.js";

@@ -3,7 +3,6 @@
  * a setting, its bar runs from the worst seed to the best, and the line follows the best setting of each size. The base
  * model and full fine-tuning are horizontal lines. Models, data sets and ways of asking have lines of their own.
  */
-
 import { groupBy } from "../group-by.js";
 import type { SettingResult } from "../sweep/results-file.js";
 import { mean } from "../train/advantage.js";

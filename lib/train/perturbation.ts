@@ -3,7 +3,6 @@
  * vector is v + sigma e (s even) or v - sigma e (s odd) with the e of its pair, n normal numbers. They come from the
  * Philox that makes P, keyed by (seed, step) and the pair: the same bits on every platform, and nothing to store.
  */
-
 import type { Adapter } from "../adapter/adapter.js";
 import type { AttachOptions } from "../adapter-slots.js";
 import { DEFAULT_SIGMA, type TrainConfig } from "../config/schema.js";

@@ -2,7 +2,6 @@
  * What a run trains, behind one interface: v of an adapter, whose few numbers and moments are kept here, or A and B of
  * an adapter and weights of the model, which stay in native memory with theirs.
  */
-
 import type { Adapter } from "../adapter/adapter.js";
 import { FullWeights } from "../adapter/full.js";
 import { roundStochastically, roundVector } from "../adapter/vector-dtype.js";

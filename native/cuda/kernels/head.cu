@@ -10,8 +10,7 @@
 //                  dx = inv_temperature ((1 - p) W[target] - sum e^l W / sum e^l).
 // head_scale       the backward pass: dx d_logp.
 // head_gradient_*  for dW: the tile again, then g = d_logp inv_temperature (1[target] - e^(l - lse)) rounded to act,
-// for
-//                  a group of chunks; the product with x is that of weight_gradient.cu.
+//                  for a group of chunks; the product with x is that of weight_gradient.cu.
 // A row's statistics: lane l takes tokens l, l + 32, l + 64, l + 96 ascending, then a butterfly: the same for any tile.
 #include "act.cuh"
 #include "head.h"
