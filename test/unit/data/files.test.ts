@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { loadDataset } from "../../../lib/data/load.js";
 
 describe("local files", () => {
@@ -10,6 +10,7 @@ describe("local files", () => {
     folder = await mkdtemp(join(tmpdir(), "tinylora-"));
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
+  afterEach(() => vi.restoreAllMocks());
   const load = async (name: string, text: string | Uint8Array) => {
     await writeFile(join(folder, name), text);
     return loadDataset(join(folder, name));
@@ -126,16 +127,17 @@ describe("local files", () => {
       );
       const path = join(folder, `long.${kind}`);
       await writeFile(path, (kind === "csv" ? "question,answer\n" : "") + lines.join(""));
-      let turns = 0;
-      const timer = setInterval(() => turns++);
-      const { train, test } = await loadDataset(path);
-      clearInterval(timer);
-      expect(train.length + test.length).toBe(40_000);
-      expect(turns).toBeGreaterThan(5);
       const controller = new AbortController();
-      const loading = loadDataset(path, { signal: controller.signal });
-      setTimeout(() => controller.abort(), 20);
-      await expect(loading).rejects.toThrow(/abort/i);
+      vi.spyOn(performance, "now").mockReturnValue(0); // no turn because of the time that has gone by
+      const turns = vi.spyOn(globalThis, "setImmediate");
+      const { train, test } = await loadDataset(path);
+      expect(train.length + test.length).toBe(40_000);
+      expect(turns).toHaveBeenCalledTimes(kind === "csv" ? 40 : 4);
+      turns.mockImplementationOnce((call) => {
+        controller.abort();
+        return setTimeout(call) as never;
+      });
+      await expect(loadDataset(path, { signal: controller.signal })).rejects.toThrow(/abort/i);
     },
   );
 
