@@ -24,6 +24,7 @@ struct LowRankArgs;        // kernels/low_rank.h
 struct AttentionTask;      // kernels/attention.h
 struct AttentionUpdate;    // kernels/attention.h
 struct AttentionKernels;   // attention.cpp
+struct ExponentialSum;     // kernels/head.h
 struct HeadStatsTask;      // kernels/head.h
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
@@ -121,8 +122,8 @@ class CudaBackend : public Backend {
   void attention_many(const cuda::AttentionTask&, const cuda::AttentionKernels&);
 
   // head.cpp
-  /// Statistics of all chunks, and sums of e^l W in dx as HeadTotalTask wants them.
-  void head_with_sums(const cuda::HeadStatsTask& scan, float* dx);
+  /// Statistics of all chunks, and sums of e^l W in dx; returns the sums of e^l, which lie in sums [2, rows].
+  const cuda::ExponentialSum* head_with_sums(const cuda::HeadStatsTask& scan, float* dx, cuda::ExponentialSum* sums);
 
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);

@@ -19,6 +19,8 @@ void CudaBackend::head(const HeadArgs& args) {
   const std::size_t row_bytes = std::size_t(weight.in) * size_of(dtype_);
   const int most_rows = std::min(args.rows, kHeadRows);
   const auto stats = device_->scratch(stats_bytes(most_rows, chunks));
+  const std::size_t sums_bytes = std::size_t(most_rows) * 2 * sizeof(ExponentialSum);
+  const auto sums = args.dx ? device_->scratch(sums_bytes) : nullptr;
   for (int row = 0; row < args.rows; row += kHeadRows) {
     const int rows = std::min(kHeadRows, args.rows - row);
     HeadStatsTask task{};
@@ -34,27 +36,29 @@ void CudaBackend::head(const HeadArgs& args) {
     task.target = args.target + row;
     task.target_l = args.logp + row;
     float* dx = args.dx ? args.dx + std::ptrdiff_t{row} * weight.in : nullptr;
+    const ExponentialSum* others = nullptr;
     if (dx) {
-      head_with_sums(task, dx);
+      others = head_with_sums(task, dx, static_cast<ExponentialSum*>(sums.get()));
     } else {
       launch_head_stats(*device_, dtype_, task, chunks);
     }
     launch(*device_, "head", pick("head_total_bf16", "head_total_f16", "head_total_f32"),
            {.grid = {static_cast<unsigned>(rows)}, .block = static_cast<unsigned>(kTotalRuns)},
            HeadTotalTask{task.product, task.stats, chunks, task.target, task.inv_temperature, args.logp + row,
-                         args.entropy + row, args.lse + row, dx});
+                         args.entropy + row, args.lse + row, dx, others});
   }
 }
 
-void CudaBackend::head_with_sums(const cuda::HeadStatsTask& scan, float* dx) {
+const cuda::ExponentialSum* CudaBackend::head_with_sums(const cuda::HeadStatsTask& scan, float* dx,
+                                                        cuda::ExponentialSum* sums) {
   using namespace cuda;
   HeadStatsTask task = scan;
   const int rows = task.product.rows, chunks = task.chunks, vocab = task.product.vocab;
   task.stride = std::min(chunks, kGroupChunks) * kVocabChunk;
   const auto exponentials = device_->scratch(std::size_t(rows) * std::size_t(task.stride) * size_of(dtype_));
-  const auto units = device_->scratch(std::size_t(rows) * (kGroupChunks + 2) * sizeof(float));
+  const auto made = device_->scratch(std::size_t(rows) * kGroupChunks * sizeof(ExponentialSum));
   task.exponentials = exponentials.get();
-  task.units = static_cast<float*>(units.get());
+  task.made = static_cast<ExponentialSum*>(made.get());
 
   HeadProductTask product{};
   product.exponentials = task.exponentials;
@@ -64,24 +68,25 @@ void CudaBackend::head_with_sums(const cuda::HeadStatsTask& scan, float* dx) {
   product.width = task.product.width;
   product.weight_stride = task.product.weight_stride;
   product.stride = task.stride;
-  product.units = task.units;
-  float* unit = task.units + std::ptrdiff_t{kGroupChunks} * rows;
-  float* next_unit = unit + rows;
+  product.made = task.made;
+  ExponentialSum *before = sums, *after = sums + rows;
   const int tile_rows = half() ? kProductTile : kFloatRows.rows;
   const Shape shape{.grid = {ceil_div(product.width, kProductTile), ceil_div(rows, tile_rows)},
                     .block = half() ? 128U : 256U,
                     .shared_bytes = half() ? kProductBytes : 0U};
   for (int chunk = 0; chunk < chunks; chunk += kGroupChunks) {
     task.first_chunk = chunk;
+    task.before = chunk > 0 ? before : nullptr;
     const int count = std::min(kGroupChunks, chunks - chunk);
     launch_head_stats(*device_, dtype_, task, count);
-    product.unit_before = unit;
-    product.unit_after = next_unit;
+    product.before = before;
+    product.after = after;
     product.first_token = chunk * kVocabChunk;
     product.tokens = std::min(count * kVocabChunk, vocab - product.first_token);
     launch(*device_, "head_product", pick("head_product_bf16", "head_product_f16", "head_product_f32"), shape, product);
-    std::swap(unit, next_unit);
+    std::swap(before, after);
   }
+  return before;
 }
 
 void CudaBackend::head_backward(const HeadBackwardArgs& args) {

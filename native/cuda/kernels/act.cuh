@@ -17,6 +17,16 @@ __device__ inline Half to_half(float value) {
   }
 }
 
+/// A float as `store` leaves it in Act.
+template <typename Act>
+__device__ inline float rounded(float value) {
+  if constexpr (std::is_same_v<Act, float>) {
+    return value;
+  } else {
+    return static_cast<float>(to_half<Act>(value));
+  }
+}
+
 __device__ inline float load(const float* p) { return *p; }
 __device__ inline float load(const __nv_bfloat16* p) { return __bfloat162float(*p); }
 __device__ inline float load(const __half* p) { return __half2float(*p); }

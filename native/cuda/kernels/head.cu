@@ -7,7 +7,8 @@
 //                  the 2 vocab width bytes of W limit few. With dx it leaves e^l of a group of chunks, the target's
 //                  as 0: beside a likely one, rounding would hide the others. The product with W is head_product.cu.
 // head_total_*     a block a row: chunks to lse, logp, entropy; sums in double, in the order of head_total.cuh. Then
-//                  dx = inv_temperature ((1 - p) W[target] - sum e^l W / sum e^l).
+//                  dx = inv_temperature (1 - p) (W[target] - sum e^l W / sum e^l), both sums without the target and of
+//                  the same rounded e^l, so that weights that do not differ give 0 whatever rounding did.
 // head_scale       the backward pass: dx d_logp.
 // head_gradient_*  for dW: the tile again, then g = d_logp inv_temperature (1[target] - e^(l - lse)) rounded to act,
 //                  for a group of chunks; the product with x is that of weight_gradient.cu.
@@ -69,20 +70,30 @@ __device__ void head_stats(const HeadStatsTask& task) {
     weighted = warp_sum(weighted);
     if (lane == 0) task.stats[static_cast<long long>(row) * task.chunks + chunk] = {largest, sum, weighted, 0};
 
-    const int target = task.target != nullptr ? task.target[row] - first : -1;
-#pragma unroll
-    for (int j = 0; j < kLaneTokens; ++j) {
-      if (lane + 32 * j == target) task.target_l[row] = l[j];
-    }
-    if (task.exponentials != nullptr) {
-      const float unit = unit_of(largest), scale = in_unit(largest, unit);
-      if (lane == 0) task.units[group_chunk * task.product.rows + row] = unit;
-      auto* to = static_cast<typename Tile::Act*>(task.exponentials) + static_cast<long long>(row) * task.stride +
-                 group_chunk * kVocabChunk;
+    if (task.target != nullptr) {
+      const int target = task.target[row] - first - lane;
 #pragma unroll
       for (int j = 0; j < kLaneTokens; ++j) {
-        store(to + lane + 32 * j, lane + 32 * j == target ? 0.0F : e[j] * scale);
+        if (32 * j != target) continue;
+        task.target_l[row] = l[j];
+        e[j] = 0;
       }
+    }
+    if (task.exponentials != nullptr) {
+      using Act = typename Tile::Act;
+      const float own = unit_of(largest);
+      const float unit = task.before != nullptr ? unit_after<Act>(task.before[row].next_unit, own) : own;
+      const float scale = in_unit(largest, unit);
+      auto* to =
+          static_cast<Act*>(task.exponentials) + static_cast<long long>(row) * task.stride + group_chunk * kVocabChunk;
+      float made = 0;
+#pragma unroll
+      for (int j = 0; j < kLaneTokens; ++j) {
+        store(to + lane + 32 * j, e[j] * scale);
+        made += rounded<Act>(e[j] * scale);
+      }
+      made = warp_sum(made);
+      if (lane == 0) task.made[group_chunk * task.product.rows + row] = {unit, made, own};
     }
     const int kept = task.kept != nullptr ? task.kept[row] : -1;
     if (kept >= 0) {
@@ -108,9 +119,10 @@ __device__ void head_total(const HeadTotalTask& task) {
     task.lse[row] = total.lse();
   }
   if (task.dx == nullptr) return;
-  const float of_target = task.inv_temperature[row] * -expm1f(logp);  // 1 - p of the target
-  const auto all = in_unit(total.largest, unit_of(total.largest)) * static_cast<float>(total.sum);
-  const float of_sum = -task.inv_temperature[row] / all;
+  const float of_target = task.inv_temperature[row] * -expm1f(logp);  // 1 - p
+  const float others = task.others[row].sum;
+  // Nothing is left of the others where the target leads by more than e^l has room for.
+  const float of_sum = others > kLeastSum ? -of_target / others : 0.0F;
   const auto* weight = static_cast<const Act*>(task.product.weight) +
                        static_cast<long long>(task.target[row]) * task.product.weight_stride;
   float* dx = task.dx + row * task.product.width;

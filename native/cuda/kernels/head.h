@@ -50,9 +50,17 @@ struct alignas(16) ChunkStats {
   float unused;
 };
 
+/// What a row's e^l were made with, in one chunk or up to a group of chunks: their unit (head_unit.cuh), their sum in
+/// it, all as rounded to act and without the target, and the unit for what follows, which no l so far exceeds.
+struct ExponentialSum {
+  float unit;
+  float sum;
+  float next_unit;
+};
+
 /// Of the launch's chunks, first_chunk and on: stats [rows, chunks]; with targets also l of each row's target; with
 /// kept, all logits of the rows whose kept is a place in `logits` (not -1); with exponentials, e^l of all tokens but
-/// the target, rounded to act, in a unit of the row and chunk (head_unit.cuh), zeros past the vocabulary.
+/// the target, rounded to act, zeros past the vocabulary, and what they were made with.
 struct HeadStatsTask {
   HeadProduct product;
   const float* inv_temperature;
@@ -65,11 +73,12 @@ struct HeadStatsTask {
   float* logits;             // [kept rows, vocab]
   void* exponentials;        // [rows, stride] act, or none
   int stride;
-  float* units;  // [chunks of the launch, rows]
+  const ExponentialSum* before;  // [rows], or none: of all chunks before first_chunk
+  ExponentialSum* made;          // [chunks of the launch, rows]
 };
 
 /// From the statistics to the results of the head op; logp holds l of the target. dx, where there is one, holds
-/// sum e^l W over all tokens but the target, in the unit of the row's largest l.
+/// sum e^l W over all tokens but the target.
 struct HeadTotalTask {
   HeadProduct product;
   const ChunkStats* stats;
@@ -79,7 +88,8 @@ struct HeadTotalTask {
   float* logp;
   float* entropy;
   float* lse;
-  float* dx;  // [rows, width] or none
+  float* dx;                     // [rows, width] or none
+  const ExponentialSum* others;  // [rows], as dx is
 };
 
 /// dx [rows, width] *= d_logp.
@@ -105,8 +115,8 @@ struct HeadGradientTask {
 inline constexpr int kProductTile = 128;  // columns of dx, in 16 bits rows too: head_product.cu
 inline constexpr unsigned kProductBytes = kHeadStages * 2 * kProductTile * 32 * 2;
 
-/// dx = or += e^l W[first_token .. first_token + tokens), of a group: dx comes in the unit before, and is left in the
-/// larger of that and the units of the group's chunks.
+/// dx = or += e^l W[first_token .. first_token + tokens), of a group: dx comes in the unit of `before`, and is left in
+/// that of `after`, the largest of the group's chunks.
 struct HeadProductTask {
   const void* exponentials;  // [rows, stride] act
   const void* weight;
@@ -115,11 +125,11 @@ struct HeadProductTask {
   int width;
   int weight_stride;
   int stride;
-  int first_token;           // 0: nothing is in dx yet
-  int tokens;                // the rest of the vocabulary at most
-  const float* units;        // [chunks of the group, rows]
-  const float* unit_before;  // [rows]
-  float* unit_after;         // [rows]
+  int first_token;               // 0: nothing is in dx yet
+  int tokens;                    // the rest of the vocabulary at most
+  const ExponentialSum* made;    // [chunks of the group, rows]
+  const ExponentialSum* before;  // [rows]
+  ExponentialSum* after;         // [rows]
 };
 
 /// Of the rows of one pass: 1 / temperature (1 for greedy rows), and a place for the logits of each row that top_k,

@@ -1,7 +1,8 @@
 // dx = or += e^l W over a group of chunks: the derivative of logp, begun where its logits are (head_stats wrote e^l;
 // the target, and the division by the sum, come in head_total). It is attention over the vocabulary, with W as keys and
-// values. Each chunk of e^l is in a unit of its own (head_unit.cuh): a tile finds the largest so far of each row, takes
-// dx to it when it reads it, and e^l as it goes into the tensor cores.
+// values. e^l is in units (head_unit.cuh): a row of a group in that of the largest l before the group, unless it has a
+// chunk without room in it; in the first group each chunk in its own. A tile finds the largest of each row, takes dx to
+// it when it reads it, and e^l as it goes into the tensor cores where a warp's rows are not all in it already.
 //
 // head_product_bf16, _f16: tiles of 128 rows x 128 columns of dx, 4 warps of 64 x 64; 32 tokens a stage, 4 stages of
 // cp.async of 8 KB of e^l and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans
@@ -10,9 +11,8 @@
 // 4 rows x 128 columns.
 //
 // Flops 2 rows tokens width: limited by tensor cores, or by latency where tiles are few. 4,096 tokens a group make
-// 1,024 flops a byte of dx, which is read and written once a group; 16 pairs are multiplied by their units beside 32
-// mma. Of n rows in passes of 1,024, with logits made once in place of twice (a group's W comes from L2 here, as far as
-// L2 holds what head_stats has read):
+// 1,024 flops a byte of dx, which is read and written once a group. Of n rows in passes of 1,024, with logits made once
+// in place of twice (a group's W comes from L2 here, as far as L2 holds what head_stats has read):
 //   flops                  6 n V C -> 4 n V C
 //   W from memory          n / 1024 * 2 V C bytes, twice -> once
 //   dx                     n C V / 4096 * 8 bytes, before as after;  e^l as g before it: 4 n V
@@ -23,6 +23,7 @@
 #include "head.h"
 #include "head_unit.cuh"
 #include "mma.cuh"
+#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {
@@ -36,6 +37,7 @@ template <typename Act, int kRows>
 struct UnitRatios {
   Act of_chunk[kGroupChunks][kRows];  // e^l
   float of_sums[kRows];               // dx as it comes
+  unsigned not_one[kRows / 32];       // chunks with another number than 1 for one of 32 rows: a bit each
 
   /// By all threads of the block; the first kRows take a row each.
   __device__ void fill(const HeadProductTask& task, int first_row) {
@@ -43,20 +45,40 @@ struct UnitRatios {
     if (i < kRows) {
       const bool valid = row < task.rows;
       const int chunks = (task.tokens + kVocabChunk - 1) / kVocabChunk;
-      const float before = valid && task.first_token > 0 ? task.unit_before[row] : kMinusInfinity;
-      float own[kGroupChunks];
-      float unit = before;
+      ExponentialSum sum = {kMinusInfinity, 0, kMinusInfinity};
+      if (valid && task.first_token > 0) sum = task.before[row];
+      float units[kGroupChunks];
+      float unit = kMinusInfinity;  // of a group after others it is at least what those have for the next
 #pragma unroll
       for (int c = 0; c < kGroupChunks; ++c) {
-        own[c] = valid && c < chunks ? task.units[c * task.rows + row] : kMinusInfinity;
-        unit = fmaxf(unit, own[c]);
+        units[c] = valid && c < chunks ? task.made[c * task.rows + row].unit : kMinusInfinity;
+        unit = fmaxf(unit, units[c]);
       }
+      unsigned changed = 0;
 #pragma unroll
-      for (int c = 0; c < kGroupChunks; ++c) store(&of_chunk[c][i], unit_ratio(own[c], unit));
-      of_sums[i] = unit_ratio(before, unit);
-      if (valid && blockIdx.x == 0) task.unit_after[row] = unit;
+      for (int c = 0; c < kGroupChunks; ++c) {
+        store(&of_chunk[c][i], unit_ratio(units[c], unit));
+        if (valid && c < chunks && units[c] != unit) changed |= 1U << c;
+      }
+      changed = __reduce_or_sync(kWholeWarp, changed);
+      if (i % 32 == 0) not_one[i / 32] = changed;
+      of_sums[i] = unit_ratio(sum.unit, unit);
+      if (valid && blockIdx.x == 0) task.after[row] = total(task, row, chunks, sum, unit);
     }
     __syncthreads();
+  }
+
+  /// Of the chunks before and those of the group.
+  static __device__ ExponentialSum total(const HeadProductTask& task, int row, int chunks, ExponentialSum sum,
+                                         float unit) {
+    sum.sum *= unit_ratio(sum.unit, unit);
+    for (int c = 0; c < chunks; ++c) {
+      const ExponentialSum& made = task.made[c * task.rows + row];
+      sum.sum = fmaf(made.sum, unit_ratio(made.unit, unit), sum.sum);
+      sum.next_unit = fmaxf(sum.next_unit, made.next_unit);
+    }
+    sum.unit = unit;
+    return sum;
   }
 };
 
@@ -148,15 +170,22 @@ __device__ void head_product(const HeadProductTask& task) {
     request_step(step + kHeadStages - 1);
     const uint4* e = ring + step % kHeadStages * kStage;
     const uint4* w = e + kProductTile * kExponentialChunks;
-    const Half* ratio = ratios.of_chunk[step * kStep / kVocabChunk] + row + lane / 4;
+    const int chunk = step * kStep / kVocabChunk;
+    const bool changed = ((ratios.not_one[row / 32] | ratios.not_one[row / 32 + 1]) >> chunk & 1) != 0;
+    const Half* ratio = ratios.of_chunk[chunk] + row + lane / 4;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       std::uint32_t a[4][4];
 #pragma unroll
       for (int m = 0; m < 4; ++m) {
         load_matrices(a[m], e + swizzled<kExponentialChunks>(row + 16 * m + (lane & 15), 2 * k + (lane >> 4)));
+      }
+      if (changed) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) a[m][i] = times<Half>(a[m][i], ratio[16 * m + 8 * (i & 1)]);
+        for (int m = 0; m < 4; ++m) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) a[m][i] = times<Half>(a[m][i], ratio[16 * m + 8 * (i & 1)]);
+        }
       }
 #pragma unroll
       for (int n = 0; n < 8; n += 2) {
