@@ -16,8 +16,8 @@ export const MEMBERS = 16;
 export const RANK = 2;
 /** Rows of the training pass that is counted: all of a run with 256 new tokens. */
 export const TRAINING_ROWS = PROMPTS * (PROMPT + SAMPLES * 256);
-/** Of its sequences, as many as one pass of the head (1,024 rows) holds; a sequence's first token is not scored. */
-const SCORED_SEQUENCES = 8;
+/** Of its sequences, as many as one pass of the head (2,048 rows) holds; a sequence's first token is not scored. */
+const SCORED_SEQUENCES = 16;
 export const SCORED_ROWS = SCORED_SEQUENCES * (PROMPT - 1);
 /** Tokens before the decode step that is counted: less than a split of attention's keys, so that no sequence reads another's. */
 export const CONTEXT = 96;

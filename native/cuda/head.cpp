@@ -70,10 +70,14 @@ const cuda::ExponentialSum* CudaBackend::head_with_sums(const cuda::HeadStatsTas
   product.stride = task.stride;
   product.made = task.made;
   ExponentialSum *before = sums, *after = sums + rows;
-  const int tile_rows = half() ? kProductTile : kFloatRows.rows;
-  const Shape shape{.grid = {ceil_div(product.width, kProductTile), ceil_div(rows, tile_rows)},
-                    .block = half() ? 128U : 256U,
-                    .shared_bytes = half() ? kProductBytes : 0U};
+  const unsigned columns = ceil_div(product.width, kProductColumns);
+  const bool many = columns * ceil_div(rows, kManyProductRows.rows) >= static_cast<unsigned>(device_->multiprocessors());
+  const TileShape tile = half() ? many ? kManyProductRows : kFewProductRows : kFloatRows;
+  const char* kernel = many ? pick("head_product_many_bf16", "head_product_many_f16", "head_product_f32")
+                            : pick("head_product_few_bf16", "head_product_few_f16", "head_product_f32");
+  const Shape shape{.grid = {columns, ceil_div(rows, tile.rows)},
+                    .block = static_cast<unsigned>(tile.threads),
+                    .shared_bytes = half() ? tile.shared_bytes : 0U};
   for (int chunk = 0; chunk < chunks; chunk += kGroupChunks) {
     task.first_chunk = chunk;
     task.before = chunk > 0 ? before : nullptr;
@@ -83,7 +87,7 @@ const cuda::ExponentialSum* CudaBackend::head_with_sums(const cuda::HeadStatsTas
     product.after = after;
     product.first_token = chunk * kVocabChunk;
     product.tokens = std::min(count * kVocabChunk, vocab - product.first_token);
-    launch(*device_, "head_product", pick("head_product_bf16", "head_product_f16", "head_product_f32"), shape, product);
+    launch(*device_, "head_product", kernel, shape, product);
     std::swap(before, after);
   }
   return before;

@@ -1,4 +1,4 @@
-// Sampling: one pass over the vocabulary for the statistics of up to kHeadRows rows, then a draw of each row from them.
+// Sampling: one pass over the vocabulary for the statistics of up to kSampleRows rows, then a draw of each row from them.
 // Rows that top_k, top_p or min_p cut keep all their logits meanwhile, so there are at most kCutRows of them in a pass.
 // Everything is queued from memory of the device, whatever it holds: a graph can repeat it.
 #include <algorithm>
@@ -20,7 +20,7 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
   const CudaWeight& weight = packed(args.weight, "head_sample");
   const std::size_t row_bytes = std::size_t(weight.in) * size_of(dtype_);
   const TileShape tile = half() ? kFewRows : kFloatRows;
-  const int pass_rows = std::min(args.rows, args.cut > kCutRows ? kCutRows : kHeadRows);
+  const int pass_rows = std::min(args.rows, args.cut > kCutRows ? kCutRows : kSampleRows);
   const int places = std::min(args.cut, kCutRows);
 
   HeadStatsTask scan{};

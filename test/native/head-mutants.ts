@@ -36,7 +36,7 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
         "if (valid && blockIdx.x == 0) task.after[row] =",
         "if (row < 0) task.after[row] =",
       ],
-      "barrier behind the units removed": ["    __syncthreads();\n  }\n\n  /// Of", "  }\n\n  /// Of"],
+      "barrier behind the units removed": ["    __syncthreads();\n  }\n\n  /// Bits", "  }\n\n  /// Bits"],
       "wait off by one": ["wait_for_copies<kHeadStages - 2>();", "wait_for_copies<kHeadStages - 1>();"],
       "barrier removed": ["    __syncthreads();\n    request_step", "    request_step"],
     },
@@ -49,8 +49,16 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
       "the sum left in the unit before": ["    sum.sum *= unit_ratio(sum.unit, unit);\n", ""],
       "chunks added in their own units": ["fmaf(made.sum, unit_ratio(made.unit, unit), sum.sum)", "made.sum + sum.sum"],
       "the largest of the group not handed on": ["fmaxf(sum.next_unit, made.next_unit)", "sum.next_unit"],
-      "half of a warp's rows not asked": [" | ratios.not_one[row / 32 + 1]", ""],
       "rows of another warp asked": ["i / 32] = changed", "0] = changed"],
+    },
+  },
+  {
+    file: "head_product",
+    test: ["head: jumps", "cuda bf16"],
+    multiprocessors: 3,
+    mistakes: {
+      "half of a warp's rows not asked": ["if constexpr (kRows == 128) bits |= not_one[row / 32 + 1];", ""],
+      "rows of the lower warps misplaced": ["warp / 2 * (kRows / 2)", "warp / 2 * 32"],
     },
   },
   ...["bf16", "fp16"].map((dtype) => ({
@@ -70,6 +78,11 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
   {
     file: "head_product",
     test: ["head: slopes", "cuda fp16"],
-    mistakes: { "multiplied as bf16": ["head_product<__half>", "head_product<__nv_bfloat16>"] },
+    mistakes: {
+      "multiplied as bf16": [
+        "head_product<__half, kFewProductRows.rows>",
+        "head_product<__nv_bfloat16, kFewProductRows.rows>",
+      ],
+    },
   },
 ];

@@ -95,7 +95,7 @@ void slopes(const Candidate& candidate, DType dtype) {
 /// the first: beside rows whose logits do not, and again in the middle of a chunk.
 void jumps(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
-  HeadCase data = make_head(70, 8, 9300, 0.25);
+  HeadCase data = make_head(260, 8, 9300, 0.25);
   constexpr float kJumps[][2] = {{90, 0}, {-90, 0}, {9, 9}, {50, -50}, {-9, 14}, {30, 30}, {-20, 90}};
   for (int token = 0; token < data.vocab; ++token) {
     data.w[token * data.width] = token >= 5000 ? 1.0F : 0.0F;
@@ -103,7 +103,7 @@ void jumps(const Candidate& candidate, DType dtype) {
   }
   for (int m = 0; m < data.rows; ++m) {
     for (int i = 0; i < 2; ++i) data.x[m * data.width + i] = m < 40 ? 0 : kJumps[m % 7][i];
-    data.target[m] = 131 * m;
+    data.target[m] = 131 * m % data.vocab;
     data.inv_temperature[m] = 1;
   }
   const HeadGradient got = head_backward(*backend, *pack(*backend, data), data);
@@ -150,8 +150,8 @@ void invariance(const Candidate& candidate, DType dtype) {
 /// More rows than a backend takes through the head at once: the last ones are as they are alone.
 void many_rows(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2);
-  const HeadCase data = make_head(1100, 5, 7);
-  const int start = 1000, rows = data.rows - start;
+  const HeadCase data = make_head(2100, 900, 7);
+  const int start = 2000, rows = data.rows - start;
   const auto weight = pack(*backend, data);
   const HeadGradient all = head_backward(*backend, *weight, data);
   const HeadGradient alone = head_backward(*backend, *weight, data, start, rows);

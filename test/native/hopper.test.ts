@@ -1,4 +1,4 @@
-// The products of sm_90a and dW, on the stand-in as such a device: with three multiprocessors, so that a block makes many
+// The products of sm_90a, dW and the head, on the stand-in as such a device: with three multiprocessors, so that a block makes many
 // tiles and the largest tiling is chosen, and with blocks in several orders.
 import { describe, expect, it } from "vitest";
 import { linesOf, nativeTests, onStandIn, standInTitle } from "./native-tests.js";
@@ -18,7 +18,7 @@ describe.skipIf(!onStandIn)(standInTitle("native, on sm_90"), () => {
 
   // Each of them runs in two orders, 1 and 2, of itself.
   describe.each(["bf16", "fp16"])("in %s", (dtype) => {
-    it.each(["linear: ", "lora: ", "weight gradient: "])("%s", { timeout: 300_000 }, (name) =>
+    it.each(["linear: ", "lora: ", "weight gradient: ", "head: "])("%s", { timeout: 300_000 }, (name) =>
       passAll([name, `cuda ${dtype}`]),
     );
   });

@@ -11,6 +11,8 @@ export interface KernelMutants {
   readonly header?: string;
   /** What a native test's name must contain, all of it. */
   readonly test: readonly string[];
+  /** Of the stand-in, where the number decides which tiling is taken: as many as its GPU has when not given. */
+  readonly multiprocessors?: number;
   /** Text of the file or header, which is there once, and what it becomes. */
   readonly mistakes: Readonly<Record<string, Mistake>>;
 }

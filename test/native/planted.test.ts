@@ -29,12 +29,14 @@ describe.skipIf(!onStandIn)(standInTitle("planted in a kernel"), () => {
 
   describe.each(groups)("%s", (_, mutants) => {
     const { file, test, mistakes } = mutants;
+    // Three multiprocessors: a block makes several tiles.
+    const multiprocessors = mutants.multiprocessors ?? (isForHopper(file) ? 3 : "");
     it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", { timeout: 300_000 }, async (_, mistake) => {
       const ptx = compileMutant(mutants, mistake, folder);
       const { stdout } = await nativeTests(test, {
         CUDASIM_PTX: ptx,
-        // Three multiprocessors: a block makes several tiles.
-        ...(isForHopper(file) && { CUDASIM_ARCH: "90", CUDASIM_MULTIPROCESSORS: "3" }),
+        CUDASIM_MULTIPROCESSORS: String(multiprocessors),
+        ...(isForHopper(file) && { CUDASIM_ARCH: "90" }),
       });
       expect(linesOf(stdout).at(-1)).toBe(mistake ? "0 passed, 1 failed" : "1 passed, 0 failed");
     });

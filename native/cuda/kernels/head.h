@@ -9,7 +9,8 @@
 namespace tinylora::cuda {
 
 inline constexpr int kVocabChunk = 128;  // tokens of a tile, and of one set of statistics
-inline constexpr int kHeadRows = 1024;   // rows of a pass: their statistics are 16 bytes a row and chunk
+inline constexpr int kHeadRows = 2048;    // scored in a pass: their statistics are 16 bytes a row and chunk
+inline constexpr int kSampleRows = 1024;  // sampled in a pass
 inline constexpr int kGroupChunks = 32;  // chunks whose e^l, or gradients of l, are in memory at once
 inline constexpr int kTotalRuns = 128;   // a row's chunks are summed in this many runs, then the runs in order
 inline constexpr int kLogitStride = kVocabChunk + 8;  // of a tile in shared memory: rows start 8 banks apart
@@ -112,8 +113,12 @@ struct HeadGradientTask {
   int first_chunk;
 };
 
-inline constexpr int kProductTile = 128;  // columns of dx, in 16 bits rows too: head_product.cu
-inline constexpr unsigned kProductBytes = kHeadStages * 2 * kProductTile * 32 * 2;
+inline constexpr int kProductColumns = 128;  // of dx, a tile: head_product.cu
+constexpr unsigned product_bytes(int rows) {
+  return static_cast<unsigned>(kHeadStages * (rows + kProductColumns) * 32 * 2);
+}
+inline constexpr TileShape kManyProductRows = {128, 128, product_bytes(128)};  // bf16 and fp16
+inline constexpr TileShape kFewProductRows = {64, 128, product_bytes(64)};     // bf16 and fp16
 
 /// dx = or += e^l W[first_token .. first_token + tokens), of a group: dx comes in the unit of `before`, and is left in
 /// that of `after`, the largest of the group's chunks.
@@ -136,7 +141,7 @@ struct HeadProductTask {
 /// top_p or min_p cut, in order of the rows; -1 for the others.
 struct SampleRowsTask {
   const SampleRow* how;
-  int rows;  // kHeadRows at most
+  int rows;  // kSampleRows at most
   float* inv_temperature;
   std::int32_t* kept;
 };

@@ -4,17 +4,17 @@
 // chunk without room in it; in the first group each chunk in its own. A tile finds the largest of each row, takes dx to
 // it when it reads it, and e^l as it goes into the tensor cores where a warp's rows are not all in it already.
 //
-// head_product_bf16, _f16: tiles of 128 rows x 128 columns of dx, 4 warps of 64 x 64; 32 tokens a stage, 4 stages of
-// cp.async of 8 KB of e^l and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans
-// makes it the B operand (k = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma
-// k16 after the other: the same chain whatever the number of rows. head_product_f32: fmaf, tokens ascending; 8 warps of
-// 4 rows x 128 columns.
+// head_product_*_bf16, _f16: tiles of 128 rows (many) or 64 (few, where that many tiles would leave multiprocessors
+// idle) x 128 columns of dx, 4 warps of 64 or 32 x 64; 32 tokens a stage, 4 stages of cp.async of 64 bytes of e^l a row
+// and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans makes it the B operand (k
+// = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma k16 after the other: the same
+// chain in every tile. head_product_f32: fmaf, tokens ascending; 8 warps of 4 rows x 128 columns.
 //
 // Flops 2 rows tokens width: limited by tensor cores, or by latency where tiles are few. 4,096 tokens a group make
 // 1,024 flops a byte of dx, which is read and written once a group. Of n rows in passes of 1,024, with logits made once
 // in place of twice (a group's W comes from L2 here, as far as L2 holds what head_stats has read):
 //   flops                  6 n V C -> 4 n V C
-//   W from memory          n / 1024 * 2 V C bytes, twice -> once
+//   W from memory          n / 2048 * 2 V C bytes, twice -> once
 //   dx                     n C V / 4096 * 8 bytes, before as after;  e^l as g before it: 4 n V
 // The head there and back at 2,048 rows, ms by benchmarks/cuda/estimate.ts: Qwen2.5-1.5B 17 -> 15 on an A100, 10 -> 9
 // on an H100; 7B 34 -> 30 and 16 -> 12; below 1.5B about as before. What the units add to this loop, as PTX has it,
@@ -29,8 +29,7 @@ namespace tinylora::cuda {
 namespace {
 
 constexpr int kStep = 32;  // tokens, all of one chunk
-constexpr int kExponentialChunks = kStep / 8, kWeightChunks = kProductTile / 8;
-constexpr int kStage = kProductTile * kExponentialChunks + kStep * kWeightChunks;  // of 16 bytes
+constexpr int kExponentialPieces = kStep / 8, kWeightPieces = kProductColumns / 8;  // of 16 bytes
 
 /// What takes the numbers of a tile's rows to the unit that the group leaves dx in.
 template <typename Act, int kRows>
@@ -68,6 +67,13 @@ struct UnitRatios {
     __syncthreads();
   }
 
+  /// Bits of not_one, of a warp's rows from `row` on.
+  __device__ unsigned changed(int row) const {
+    unsigned bits = not_one[row / 32];
+    if constexpr (kRows == 128) bits |= not_one[row / 32 + 1];
+    return bits;
+  }
+
   /// Of the chunks before and those of the group.
   static __device__ ExponentialSum total(const HeadProductTask& task, int row, int chunks, ExponentialSum sum,
                                          float unit) {
@@ -95,36 +101,36 @@ __device__ std::uint32_t times(std::uint32_t pair, Half factor) {
   }
 }
 
-template <typename Half>
+template <typename Half, int kRows>
 __device__ void request(const HeadProductTask& task, int token, uint4* stage) {
-  const int first_row = static_cast<int>(blockIdx.y) * kProductTile;
-  const int first_column = static_cast<int>(blockIdx.x) * kProductTile;
+  const int first_row = static_cast<int>(blockIdx.y) * kRows;
+  const int first_column = static_cast<int>(blockIdx.x) * kProductColumns;
   const auto* e = static_cast<const Half*>(task.exponentials);
   const auto* w = static_cast<const Half*>(task.weight);
 #pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < kProductTile * kExponentialChunks; i += 128) {
-    const int row = i / kExponentialChunks, chunk = i % kExponentialChunks;
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * kExponentialPieces; i += 128) {
+    const int row = i / kExponentialPieces, piece = i % kExponentialPieces;
     const bool valid = first_row + row < task.rows;
-    const long long from = static_cast<long long>(first_row + row) * task.stride + token + chunk * 8;
-    copy_async(stage + swizzled<kExponentialChunks>(row, chunk), e + (valid ? from : 0), valid);
+    const long long from = static_cast<long long>(first_row + row) * task.stride + token + piece * 8;
+    copy_async(stage + swizzled<kExponentialPieces>(row, piece), e + (valid ? from : 0), valid);
   }
-  uint4* weights = stage + kProductTile * kExponentialChunks;
+  uint4* weights = stage + kRows * kExponentialPieces;
 #pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < kStep * kWeightChunks; i += 128) {
-    const int row = i / kWeightChunks, chunk = i % kWeightChunks, column = first_column + chunk * 8;
+  for (int i = static_cast<int>(threadIdx.x); i < kStep * kWeightPieces; i += 128) {
+    const int row = i / kWeightPieces, piece = i % kWeightPieces, column = first_column + piece * 8;
     const bool valid = token + row < task.tokens && column < task.weight_stride;
     const long long from = static_cast<long long>(task.first_token + token + row) * task.weight_stride + column;
-    copy_async(weights + swizzled<kWeightChunks>(row, chunk), w + (valid ? from : 0), valid);
+    copy_async(weights + swizzled<kWeightPieces>(row, piece), w + (valid ? from : 0), valid);
   }
 }
 
 /// Calls body(sum, element of dx) for this lane's sums inside dx.
-template <class Body>
-__device__ void for_each_sum(const HeadProductTask& task, int row, int column, float (&sums)[4][8][4],
+template <int kTiles, class Body>
+__device__ void for_each_sum(const HeadProductTask& task, int row, int column, float (&sums)[kTiles][8][4],
                              const Body& body) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
-  for (int m = 0; m < 4; ++m) {
+  for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
@@ -136,28 +142,30 @@ __device__ void for_each_sum(const HeadProductTask& task, int row, int column, f
   }
 }
 
-template <typename Half>
+template <typename Half, int kRows>
 __device__ void head_product(const HeadProductTask& task) {
+  constexpr int kTiles = kRows / 32;  // of 16 rows in each of two warps
+  constexpr int kStage = kRows * kExponentialPieces + kStep * kWeightPieces;
   extern __shared__ uint4 ring[];
-  __shared__ UnitRatios<Half, kProductTile> ratios;
+  __shared__ UnitRatios<Half, kRows> ratios;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  const int row = warp / 2 * 64, column = warp % 2 * 64;
-  const int first_row = static_cast<int>(blockIdx.y) * kProductTile;
-  const int first_column = static_cast<int>(blockIdx.x) * kProductTile;
+  const int row = warp / 2 * (kRows / 2), column = warp % 2 * 64;
+  const int first_row = static_cast<int>(blockIdx.y) * kRows;
+  const int first_column = static_cast<int>(blockIdx.x) * kProductColumns;
   const int steps = (task.tokens + kStep - 1) / kStep;
   const auto request_step = [&](int step) {
-    if (step < steps) request<Half>(task, step * kStep, ring + step % kHeadStages * kStage);
+    if (step < steps) request<Half, kRows>(task, step * kStep, ring + step % kHeadStages * kStage);
     commit_copies();
   };
   for (int step = 0; step < kHeadStages - 1; ++step) request_step(step);
-  float sums[4][8][4] = {};
+  float sums[kTiles][8][4] = {};
   if (task.first_token > 0) {
     for_each_sum(task, first_row + row, first_column + column, sums, [](float& sum, float& dx) { sum = dx; });
   }
   // Not on the way: ptxas spills to ask for all of dx before the first product.
   ratios.fill(task, first_row);
 #pragma unroll
-  for (int m = 0; m < 4; ++m) {
+  for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
@@ -169,20 +177,20 @@ __device__ void head_product(const HeadProductTask& task) {
     __syncthreads();
     request_step(step + kHeadStages - 1);
     const uint4* e = ring + step % kHeadStages * kStage;
-    const uint4* w = e + kProductTile * kExponentialChunks;
+    const uint4* w = e + kRows * kExponentialPieces;
     const int chunk = step * kStep / kVocabChunk;
-    const bool changed = ((ratios.not_one[row / 32] | ratios.not_one[row / 32 + 1]) >> chunk & 1) != 0;
+    const bool changed = (ratios.changed(row) >> chunk & 1) != 0;
     const Half* ratio = ratios.of_chunk[chunk] + row + lane / 4;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      std::uint32_t a[4][4];
+      std::uint32_t a[kTiles][4];
 #pragma unroll
-      for (int m = 0; m < 4; ++m) {
-        load_matrices(a[m], e + swizzled<kExponentialChunks>(row + 16 * m + (lane & 15), 2 * k + (lane >> 4)));
+      for (int m = 0; m < kTiles; ++m) {
+        load_matrices(a[m], e + swizzled<kExponentialPieces>(row + 16 * m + (lane & 15), 2 * k + (lane >> 4)));
       }
       if (changed) {
 #pragma unroll
-        for (int m = 0; m < 4; ++m) {
+        for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
           for (int i = 0; i < 4; ++i) a[m][i] = times<Half>(a[m][i], ratio[16 * m + 8 * (i & 1)]);
         }
@@ -190,9 +198,9 @@ __device__ void head_product(const HeadProductTask& task) {
 #pragma unroll
       for (int n = 0; n < 8; n += 2) {
         std::uint32_t b[4];
-        load_matrices_transposed(b, w + swizzled<kWeightChunks>(16 * k + (lane & 15), column / 8 + n + (lane >> 4)));
+        load_matrices_transposed(b, w + swizzled<kWeightPieces>(16 * k + (lane & 15), column / 8 + n + (lane >> 4)));
 #pragma unroll
-        for (int m = 0; m < 4; ++m) {
+        for (int m = 0; m < kTiles; ++m) {
           multiply_add<Half>(sums[m][n], a[m], b[0], b[1]);
           multiply_add<Half>(sums[m][n + 1], a[m], b[2], b[3]);
         }
@@ -205,18 +213,26 @@ __device__ void head_product(const HeadProductTask& task) {
 
 }  // namespace
 
-extern "C" __global__ __launch_bounds__(128) void head_product_bf16(HeadProductTask task) {
-  head_product<__nv_bfloat16>(task);
+extern "C" __global__ __launch_bounds__(128) void head_product_many_bf16(HeadProductTask task) {
+  head_product<__nv_bfloat16, kManyProductRows.rows>(task);
 }
-extern "C" __global__ __launch_bounds__(128) void head_product_f16(HeadProductTask task) { head_product<__half>(task); }
+extern "C" __global__ __launch_bounds__(128) void head_product_many_f16(HeadProductTask task) {
+  head_product<__half, kManyProductRows.rows>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_product_few_bf16(HeadProductTask task) {
+  head_product<__nv_bfloat16, kFewProductRows.rows>(task);
+}
+extern "C" __global__ __launch_bounds__(128) void head_product_few_f16(HeadProductTask task) {
+  head_product<__half, kFewProductRows.rows>(task);
+}
 
 extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadProductTask task) {
   __shared__ float e[kFloatRows.rows][kStep + 1];
-  __shared__ float w[kStep][kProductTile];
+  __shared__ float w[kStep][kProductColumns];
   __shared__ UnitRatios<float, kFloatRows.rows> ratios;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const int first_row = static_cast<int>(blockIdx.y) * kFloatRows.rows;
-  const int first_column = static_cast<int>(blockIdx.x) * kProductTile;
+  const int first_column = static_cast<int>(blockIdx.x) * kProductColumns;
   float sums[4][4] = {};  // rows 4 warp + i, columns lane + 32 j
   const auto for_each = [&](const auto& body) {
 #pragma unroll
@@ -240,7 +256,7 @@ extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadProductTa
     }
     for (int i = warp; i < count; i += 8) {
       const long long from = static_cast<long long>(task.first_token + token + i) * task.weight_stride;
-      for (int c = lane; c < kProductTile; c += 32) {
+      for (int c = lane; c < kProductColumns; c += 32) {
         const bool valid = first_column + c < task.weight_stride;
         w[i][c] = valid ? static_cast<const float*>(task.weight)[from + first_column + c] : 0.0F;
       }

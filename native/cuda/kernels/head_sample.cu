@@ -140,8 +140,8 @@ __device__ void head_sample(const HeadSampleTask& task) {
 
 }  // namespace
 
-extern "C" __global__ __launch_bounds__(kHeadRows) void sample_rows(SampleRowsTask task) {
-  __shared__ int of_warp[kHeadRows / 32];
+extern "C" __global__ __launch_bounds__(kSampleRows) void sample_rows(SampleRowsTask task) {
+  __shared__ int of_warp[kSampleRows / 32];
   const int row = static_cast<int>(threadIdx.x), lane = row % 32;
   const SampleRow how = row < task.rows ? task.how[row] : SampleRow{};
   const bool greedy = !(how.temperature > 0);
