@@ -71,7 +71,8 @@ const cuda::ExponentialSum* CudaBackend::head_with_sums(const cuda::HeadStatsTas
   product.made = task.made;
   ExponentialSum *before = sums, *after = sums + rows;
   const unsigned columns = ceil_div(product.width, kProductColumns);
-  const bool many = columns * ceil_div(rows, kManyProductRows.rows) >= static_cast<unsigned>(device_->multiprocessors());
+  const bool many =
+      columns * ceil_div(rows, kManyProductRows.rows) >= static_cast<unsigned>(device_->multiprocessors());
   const TileShape tile = half() ? many ? kManyProductRows : kFewProductRows : kFloatRows;
   const char* kernel = many ? pick("head_product_many_bf16", "head_product_many_f16", "head_product_f32")
                             : pick("head_product_few_bf16", "head_product_few_f16", "head_product_f32");

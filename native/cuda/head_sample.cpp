@@ -1,6 +1,6 @@
-// Sampling: one pass over the vocabulary for the statistics of up to kSampleRows rows, then a draw of each row from them.
-// Rows that top_k, top_p or min_p cut keep all their logits meanwhile, so there are at most kCutRows of them in a pass.
-// Everything is queued from memory of the device, whatever it holds: a graph can repeat it.
+// Sampling: one pass over the vocabulary for the statistics of up to kSampleRows rows, then a draw of each row from
+// them. Rows that top_k, top_p or min_p cut keep all their logits meanwhile, so there are at most kCutRows of them in a
+// pass. Everything is queued from memory of the device, whatever it holds: a graph can repeat it.
 #include <algorithm>
 
 #include "cuda/cuda_backend.h"

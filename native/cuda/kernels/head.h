@@ -8,11 +8,11 @@
 
 namespace tinylora::cuda {
 
-inline constexpr int kVocabChunk = 128;  // tokens of a tile, and of one set of statistics
+inline constexpr int kVocabChunk = 128;   // tokens of a tile, and of one set of statistics
 inline constexpr int kHeadRows = 2048;    // scored in a pass: their statistics are 16 bytes a row and chunk
 inline constexpr int kSampleRows = 1024;  // sampled in a pass
-inline constexpr int kGroupChunks = 32;  // chunks whose e^l, or gradients of l, are in memory at once
-inline constexpr int kTotalRuns = 128;   // a row's chunks are summed in this many runs, then the runs in order
+inline constexpr int kGroupChunks = 32;   // chunks whose e^l, or gradients of l, are in memory at once
+inline constexpr int kTotalRuns = 128;    // a row's chunks are summed in this many runs, then the runs in order
 inline constexpr int kLogitStride = kVocabChunk + 8;  // of a tile in shared memory: rows start 8 banks apart
 
 constexpr int vocab_chunks(int vocab) { return (vocab + kVocabChunk - 1) / kVocabChunk; }

@@ -7,18 +7,18 @@
 // head_product_*_bf16, _f16: tiles of 128 rows (many) or 64 (few, where that many tiles would leave multiprocessors
 // idle) x 128 columns of dx, 4 warps of 64 or 32 x 64; 32 tokens a stage, 4 stages of cp.async of 64 bytes of e^l a row
 // and 8 KB of W, swizzled. W is read as it lies, tokens down, columns across: ldmatrix .trans makes it the B operand (k
-// = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma k16 after the other: the same
-// chain in every tile. head_product_f32: fmaf, tokens ascending; 8 warps of 4 rows x 128 columns.
+// = token), so no transposed copy is needed. Sums start from dx, tokens ascending, one mma k16 after the other: the
+// same chain in every tile. head_product_f32: fmaf, tokens ascending; 8 warps of 4 rows x 128 columns.
 //
 // Flops 2 rows tokens width: limited by tensor cores, or by latency where tiles are few. 4,096 tokens a group make
-// 1,024 flops a byte of dx, which is read and written once a group. Of n rows in passes of 1,024, with logits made once
+// 1,024 flops a byte of dx, which is read and written once a group. Of n rows in passes of 2,048, with logits made once
 // in place of twice (a group's W comes from L2 here, as far as L2 holds what head_stats has read):
 //   flops                  6 n V C -> 4 n V C
 //   W from memory          n / 2048 * 2 V C bytes, twice -> once
 //   dx                     n C V / 4096 * 8 bytes, before as after;  e^l as g before it: 4 n V
-// The head there and back at 2,048 rows, ms by benchmarks/cuda/estimate.ts: Qwen2.5-1.5B 17 -> 15 on an A100, 10 -> 9
-// on an H100; 7B 34 -> 30 and 16 -> 12; below 1.5B about as before. What the units add to this loop, as PTX has it,
-// takes back a part of what is saved, most where tiles are few and one warp's instructions decide.
+// The head at 2,048 rows, ms by benchmarks/cuda/estimate.ts on an A100 and an H100: SmolLM2-135M 1.8 and 1.1,
+// Qwen2.5-0.5B 7.6 and 4.1, 1.5B 9.4 and 5.7, 7B 21 and 11; half of it here. One warp's chain of instructions decides
+// where tiles are few.
 #include "act.cuh"
 #include "head.h"
 #include "head_unit.cuh"
@@ -28,7 +28,7 @@
 namespace tinylora::cuda {
 namespace {
 
-constexpr int kStep = 32;  // tokens, all of one chunk
+constexpr int kStep = 32;                                                           // tokens, all of one chunk
 constexpr int kExponentialPieces = kStep / 8, kWeightPieces = kProductColumns / 8;  // of 16 bytes
 
 /// What takes the numbers of a tile's rows to the unit that the group leaves dx in.
