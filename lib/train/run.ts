@@ -4,7 +4,6 @@
  */
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
-import { spread } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
 import { evaluate, greedy } from "../eval/evaluate.js";
 import { type RunChanges, RunFolder, type RunInfo } from "../run/folder.js";
@@ -69,6 +68,7 @@ export interface RunOptions {
   readonly policy: TrainablePolicy;
   readonly trainable: Trainable;
   readonly config: TrainConfig;
+  /** What each evaluation takes. */
   readonly heldOut: readonly Example[];
   readonly step: (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 }
@@ -203,7 +203,7 @@ async function evaluateStep(
   const due = config.eval_steps > 0 && (state.step % config.eval_steps === 0 || state.step === config.max_steps);
   if (!due || heldOut.length === 0) return null;
   trainable.use(state.optimizer);
-  const result = await evaluate(policy, spread(heldOut, config.eval_examples), {
+  const result = await evaluate(policy, heldOut, {
     ...config,
     ...greedy,
     slot: trainable.slot,

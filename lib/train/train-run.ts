@@ -25,7 +25,7 @@ import {
 } from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
 import type { GrpoTrainerOptions, TrainerOptions } from "./trainer.js";
-import { evaluableProblems } from "./usable.js";
+import { heldOutProblems } from "./usable.js";
 
 export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 
@@ -99,12 +99,13 @@ export async function trainRun<T extends Trained>(
   makeStep: (trainable: Trainable) => Step,
 ): Promise<TrainResult<T>> {
   const trainable = makeTrainable(options.engine, options.adapter, config);
+  const heldOut = await heldOutProblems(options.engine, data, config, callbacks);
   const own = claim(options.engine);
   try {
     const { signal, onProgress: listener = () => {} } = callbacks;
     await trainable.attach({ signal, onProgress: (done, total) => listener({ phase: "SVD", done, total }) });
     own.fixAdapters();
-    return await claimedRun(options, config, data, callbacks, method, trainable, makeStep(trainable));
+    return await claimedRun(options, config, data, heldOut, callbacks, method, trainable, makeStep(trainable));
   } finally {
     own.release();
   }
@@ -114,6 +115,7 @@ async function claimedRun<T extends Trained>(
   options: GrpoTrainerOptions<T>,
   config: TrainConfig,
   data: Dataset,
+  heldOut: readonly Example[],
   callbacks: TrainCallbacks,
   method: Method,
   trainable: Trainable,
@@ -136,9 +138,6 @@ async function claimedRun<T extends Trained>(
   const others = run && otherPrompts(run.info, policy);
   if (others) callbacks.onWarning?.(`${path}: ${others}: not with the same bits`);
   try {
-    if (config.eval_steps > 0 && data.test.length === 0)
-      callbacks.onWarning?.(`eval_steps: nothing is evaluated, since ${data.name} has no held-out problems`);
-    const heldOut = config.eval_steps > 0 ? await evaluableProblems(policy, data.test, config, callbacks) : data.test;
     const result = await runSteps({ policy, trainable, config, heldOut, step }, run, callbacks);
     return result as TrainResult<T>; // a trainable gives back the kind that it was made of
   } finally {

@@ -159,6 +159,32 @@ describe("eval", () => {
     const empty = await run(evalCommand, "--data", "amc23", "--split", "train", ...short);
     expect([empty.code, empty.stderr]).toEqual([1, "error: amc23: it has no train part\n"]);
   });
+
+  it("refuses a cache that a problem does not fit in before the first is asked, or leaves such problems out", async () => {
+    const file = join(folder, "long.jsonl");
+    const rows = [1, 30, 20].map((words) => ({ question: "apple ".repeat(words), answer: "4" }));
+    await writeFile(file, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const args = [
+      "--data",
+      file,
+      "--split",
+      "all",
+      "--json",
+      "--cache-tokens",
+      "32",
+      ...short,
+      "--prompt-style",
+      "text",
+    ];
+    const { code, stderr } = await run(evalCommand, ...args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^error: cache_tokens: expected at least \d+ for the prompt and a completion of .*long\.jsonl\/2, found 32\n$/,
+    );
+    const left = await run(evalCommand, ...args, "--skip-bad");
+    expect(left.stderr).toMatch(/^warning: .*long\.jsonl: 2 problems left out, the first: cache_tokens: /);
+    expect(JSON.parse(left.stdout).problems).toBe(1);
+  });
 });
 
 describe("export", () => {

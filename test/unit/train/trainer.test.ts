@@ -300,6 +300,21 @@ describe("GrpoTrainer", () => {
     expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
   });
 
+  it("refuses a cache that an evaluation does not fit in, naming the longest of its problems", async () => {
+    const policy = new FakePolicy();
+    policy.attach = async () => expect.fail("an SVD was made first");
+    policy.tokenizer.encode = (text) => Array(/test\/[23]$/.test(text) ? Number(text.at(-1)) * 10 : 4).fill(1);
+    const train = (cacheTokens: number, config: TrainOptions) => {
+      Object.assign(policy, { cacheTokens });
+      return makeTrainer({ policy, config }).train();
+    };
+    const told = "cache_tokens: expected at least 37 for the prompt and a completion of fake/test/3, found";
+    await expect(train(20, {})).rejects.toThrow(`${told} 20`);
+    await expect(train(36, {})).rejects.toThrow(`${told} 36`);
+    await expect(train(37, {})).rejects.toThrow("an SVD was made first");
+    await expect(train(20, { eval_examples: 1 })).rejects.toThrow("an SVD was made first"); // fake/test/1
+  });
+
   it("counts what a chat template says by itself, too, before the first step", async () => {
     const policy = new FakePolicy();
     const { encodeChat } = policy.tokenizer;
