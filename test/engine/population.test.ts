@@ -8,6 +8,7 @@ import {
   GrpoTrainer,
   makeTrained,
   Population,
+  type PopulationEngine,
   type PopulationMember,
   type Reward,
   resolveConfig,
@@ -209,8 +210,23 @@ describe("adapters with projections of their own, side by side", () => {
   });
 });
 
+it("makes the SVD when the first run that may begin asks for it, not before", async () => {
+  let attached = 0;
+  const counting: PopulationEngine = Object.assign(Object.create(engine) as Engine, {
+    attach: async () => void attached++,
+  });
+  const adapters = [Adapter.create(engine), Adapter.create(engine)];
+  const { members } = new Population(counting, adapters);
+  const run = (member: PopulationMember, data: string) =>
+    new GrpoTrainer({ engine: member, adapter: member.adapter, config: { ...base, data } }).train();
+  await expect(run(members[0]!, "nowhere.jsonl")).rejects.toThrow(/^nowhere\.jsonl/);
+  expect(attached).toBe(0);
+  await Promise.all(members.map((member) => member.attach(member.adapter)));
+  expect(attached).toBe(1);
+});
+
 it("a member that waits for its turn gives up at its signal, and the others keep theirs", async () => {
-  const population = new Population();
+  const population = new Population(engine, []);
   const end = await population.takeTurn();
   const controller = new AbortController();
   const waiting = population.takeTurn(controller.signal);
