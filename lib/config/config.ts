@@ -7,6 +7,7 @@ import { TinyLoraError, whyNot } from "../error.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
 import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
+import { idleOptions } from "./idle.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
 
@@ -41,6 +42,13 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
 function withDefaults(options: object, defaults: TrainOptions): TrainOptions {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return { ...defaults, ...Object.fromEntries(given) };
+}
+
+const defaults = trainSchema.parse({});
+
+/** The keys that options change to no effect; the options need not have been checked. */
+export function idleKeys(options: Readonly<Record<string, unknown>>): string[] {
+  return idleOptions({ ...defaults, ...options }, defaults).map(([key]) => key);
 }
 
 /** Unknown keys that a message names. */

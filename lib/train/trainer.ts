@@ -21,7 +21,8 @@ export interface TrainerOptions<T extends Trained = Adapter> {
   readonly config?: TrainOptions | undefined;
   /**
    * Problems; by default the data set that `config.data` names, and for evaluation `config.eval_data`. Each of one's own
-   * has `id`, `question`, `answer` ("" where rewards need none) and `row`, whatever else rewards may look at.
+   * has `id`, `question`, `answer` ("" where rewards need none) and `row`, whatever else rewards may look at; `test` is
+   * what is evaluated, and `config.eval_data` is refused beside it.
    */
   readonly data?: Dataset | undefined;
   /** Folder for config, metrics, completions and checkpoints. Nothing is written when it is left out. */

@@ -33,7 +33,7 @@ beforeAll(async () => {
   await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   base = {
     ...{ data, shots: 0, prompt_style: "text", num_prompts: 3, num_generations: 4, max_completion_length: 8, u: 5 },
-    ...{ max_steps: 3, eval_steps: 2, eval_examples: 3, rewards: ["digits"], learning_rate: 0.05, token_budget: 60 },
+    ...{ max_steps: 3, eval_steps: 2, rewards: ["digits"], learning_rate: 0.05, token_budget: 60 },
   };
 });
 afterAll(async () => {

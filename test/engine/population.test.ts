@@ -36,7 +36,7 @@ beforeAll(async () => {
   await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   base = {
     ...{ data, shots: 0, prompt_style: "text", num_prompts: 3, num_generations: 4, max_completion_length: 8 },
-    ...{ max_steps: 3, eval_steps: 2, eval_examples: 3, rewards: ["digits"], learning_rate: 0.05 },
+    ...{ max_steps: 3, eval_steps: 2, rewards: ["digits"], learning_rate: 0.05 },
     token_budget: 48, // so small that a step takes several passes, and groups are parted
   };
 });

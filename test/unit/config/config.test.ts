@@ -109,6 +109,7 @@ describe("resolveConfig", () => {
       [{ optim: "sgd", fisher_decay: 0.1 }, "fisher_decay: expected nothing, since optim is sgd: it"],
       [{ eval_answer_column: "a" }, "eval_answer_column: expected nothing, since eval_data is not given: it"],
       [{ eval_data: "mawps", eval_steps: 0 }, "eval_data: expected nothing, since eval_steps is 0: it"],
+      [{ eval_examples: 9, eval_steps: 0 }, "eval_examples: expected 100, since eval_steps is 0: it"],
       [{ momentum: 0.9 }, "momentum: expected 0, since optim is adamw: it"],
       [{ optim: "sgd", adam_beta2: 0.99 }, "adam_beta2: expected 0.999, since optim is sgd: it"],
     ];
