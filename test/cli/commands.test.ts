@@ -12,7 +12,7 @@ import { plotCommand } from "../../bin/commands/plot.js";
 import { scoreCommand } from "../../bin/commands/score.js";
 import { sweepCommand } from "../../bin/commands/sweep.js";
 import { sftCommand, trainCommand } from "../../bin/commands/train.js";
-import { Adapter, describeModel, Engine } from "../../lib/index.js";
+import { Adapter, describeModel, Engine, planSweep } from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { ok, run } from "./in-process.js";
 import { lines, ROOT } from "./run.js";
@@ -330,11 +330,15 @@ describe("sweep", () => {
   });
 
   it("tells what its members came to, and which failed", async () => {
-    const file = await write("some.yaml", "token_budget: [9, 4096], learning_rate: [0.01]");
+    const file = await write("some.yaml", "token_budget: [2048, 4096], learning_rate: [0.01]");
     const to = join(folder, "some");
+    const [first] = (await planSweep(file)).members;
+    const damaged = join(to, "members", first!.name);
+    await mkdir(damaged, { recursive: true });
+    await writeFile(join(damaged, "config.json"), "{");
     const { code, stdout, stderr } = await run(sweepCommand, file, "--folder", to, "--population", "1");
     expect(lines(stderr)[0]).toBe(`2 members of ${model} on gsm8k, max_steps 1: ${to}`);
-    expect(stderr).toMatch(/^1\/2 failed \S*token_budget=9\b.*: token_budget: expected at least \d+ /m);
+    expect(stderr).toMatch(/^1\/2 failed \S*token_budget=2048\b.*: .*config\.json: not the config of a run$/m);
     expect(stderr).toContain(
       `error: 1 of 2 members failed: ${to}/results.md tells why; the same command tries them again`,
     );
@@ -342,7 +346,7 @@ describe("sweep", () => {
     expect(stdout).toMatch(/^2\/2 finished /m);
     expect(stdout).not.toContain("side by side");
     expect(stdout).toMatch(
-      /^token_budget +parameters +base +learning_rate +accuracy\n +9( +-){4}\n +4096 +13 +0\.0 % +0\.01 +0\.0 %\n/m,
+      /^token_budget +parameters +base +learning_rate +accuracy\n +2048( +-){4}\n +4096 +13 +0\.0 % +0\.01 +0\.0 %\n/m,
     );
     expect(stdout).toContain(`\n${to}/results.md\nplots: npx tinylora-native plot ${to}\n`);
     const plot = await run(plotCommand, to, "--by", "token_budget");
