@@ -95,6 +95,28 @@ function checkWhole(what: string, value: unknown, least: number, most: number): 
   }
 }
 
+/** In what `found` is another than `wanted`, but for the type of v, in words: "r 4, not 2". */
+export function specDifferences(found: AdapterSpec, wanted: AdapterSpec): string[] {
+  const described = Object.entries(describe(wanted));
+  return Object.entries(describe(found)).flatMap(([name, value], i) => {
+    const other = described[i]![1];
+    return value === other ? [] : [`${name} ${value}, not ${other}`];
+  });
+}
+
+function describe({ kind, r, u, tying, split, projection, targetModules }: AdapterSpec) {
+  return {
+    kind,
+    r: String(r),
+    u: String(u),
+    tying: tyingText(tying),
+    split,
+    "target modules": targetModules.join(" "),
+    projection: projection.distribution,
+    "projection seed": String(projection.seed),
+  };
+}
+
 /** Adapters with equal keys share A, B and the tie groups: they can be used side by side in one batch. */
 export function geometryKey({ kind, r, u, tying, split, targetModules }: AdapterSpec): string {
   return [kind, r, u, tyingText(tying), split, ...targetModules].join(" ");
