@@ -268,6 +268,14 @@ it("score reads one file and writes another, and names the place of what is wron
   expect(wrong.code).toBe(2);
 });
 
+it("info refuses flags that describe an adapter beside one that is there", async () => {
+  const adapter = String(Adapter.create(engine, { u: 2 }).withVector(Float32Array.of(0.5, -0.25)));
+  const { code, stderr } = await run(infoCommand, "--adapter", adapter, "--u", "3", "--n-tie", "2", "--tying", "tiled");
+  expect(code).toBe(2);
+  expect(stderr).toBe(`error: --u, --tying, --n-tie: no effect beside --adapter ${adapter}, which has its own\n`);
+  expect(await ok(infoCommand, "--adapter", "lora_xs", "--r", "3")).toMatch(/^Adapter {2}lora_xs, r 3/m);
+});
+
 it("bench refuses the reference, which nobody waits for", async () => {
   const { code, stderr } = await run(benchCommand, "--device", "reference");
   expect([code, stderr]).toEqual([1, "error: --device: the reference is not timed\n"]);
