@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from "node:util";
 import { Adapter } from "../adapter/adapter.js";
 import { FullWeights } from "../adapter/full.js";
+import { resolveConfig } from "../config/config.js";
 import type { TrainOptions } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
@@ -27,8 +29,8 @@ export function checkOptions(options: TrainerOptions<Trained>): void {
 /** The same of those that have rewards. */
 export function checkRewardedOptions(options: GrpoTrainerOptions<Trained>): void {
   checkOptionNames("options", options, { ...OPTION_NAMES, rewards: true });
-  if (options.rewards !== undefined) checkRewards(options.rewards);
   checkShared(options);
+  if (options.rewards !== undefined) checkRewards(options.rewards, options.config);
 }
 
 function checkShared(options: TrainerOptions<Trained>): void {
@@ -69,11 +71,17 @@ function checkExample(place: string, example: unknown): void {
   if (!isObject(example.row)) throw wrong(`${place}.row`, "an object, {} where there is nothing more", example.row);
 }
 
-function checkRewards(rewards: unknown): void {
+function checkRewards(rewards: unknown, config: TrainOptions = {}): void {
   if (!isObject(rewards)) throw wrong("rewards", "functions by name", rewards);
   for (const [name, reward] of Object.entries(rewards)) {
     if (typeof reward !== "function") throw wrong(`rewards.${name}`, "a function", reward);
   }
+  const kept = [resolveConfig({}).rewards, Object.keys(rewards)];
+  if (config.rewards === undefined || kept.some((names) => isDeepStrictEqual(names, config.rewards))) return;
+  throw new TinyLoraError(
+    "ERR_CONFIG",
+    `config.rewards: expected nothing beside \`rewards\`, whose functions are used, found ${show(config.rewards)}`,
+  );
 }
 
 function wrong(key: string, expected: string, found: unknown): TinyLoraError {

@@ -142,7 +142,7 @@ describe("a member that fails", () => {
     [
       "by its reward",
       {
-        options: { u: 3, seed: 7 },
+        options: { u: 3, seed: 7, rewards: undefined },
         reward: () => {
           throw new Error("in a mood");
         },

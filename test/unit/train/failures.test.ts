@@ -247,6 +247,14 @@ describe("options of callers without types", () => {
     expect(() => new SftTrainer({ ...base(), data, config: { eval_data: "embedded" } })).toThrow(error);
   });
 
+  it("rewards by name beside functions, which are used", () => {
+    const make = (rewards: string[]) => () => makeTrainer({ config: { rewards } });
+    expect(make(["strict"])).toThrow(
+      'config.rewards: expected nothing beside `rewards`, whose functions are used, found ["strict"]',
+    );
+    for (const same of [["sevens"], ["answer"]]) expect(make(same)).not.toThrow();
+  });
+
   it("rewards for what learns from worked answers", () => {
     const options: object = { ...base(), data, rewards: { sevens } };
     expect(() => new SftTrainer(options as SftTrainerOptions)).toThrow("options: unknown option rewards");
