@@ -21,7 +21,7 @@ import {
 } from "../../lib/index.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { CHANGEABLE, checkNoRun } from "../../lib/run/folder.js";
+import { CHANGEABLE, checkNoRun, OF_MACHINE } from "../../lib/run/folder.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import { trainingData } from "../../lib/train/train-run.js";
 import { parseName } from "../arguments.js";
@@ -187,7 +187,7 @@ async function trainConfig(
     checkMethod(method, config);
     return config;
   }
-  const mayChange: string[] = ["model", "device", "threads", "max_sequences", "cache_tokens", ...CHANGEABLE];
+  const mayChange: string[] = [...OF_MACHINE, ...CHANGEABLE];
   const fixed = [
     ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
     ...(file === undefined ? [] : ["config"]),

@@ -6,7 +6,8 @@ import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
 import { evaluate, greedy } from "../eval/evaluate.js";
-import { type RunChanges, RunFolder, type RunInfo } from "../run/folder.js";
+import { checkFolder } from "../files.js";
+import { checkNoRun, type RunChanges, RunFolder, type RunInfo, readRunInfo } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
@@ -73,6 +74,17 @@ export interface RunOptions {
   readonly step: (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 }
 
+/** What can be told of a run's folder before it is opened, which is after the SVD: ERR_RUN, ERR_FILE. */
+export async function checkRun(path: string, resume: boolean, found: Found & Pick<RunInfo, "problems">): Promise<void> {
+  if (!resume) {
+    await checkFolder(path);
+    return checkNoRun(path);
+  }
+  const info = await readRunInfo(path);
+  checkSameRun(path, info, found);
+  checkSameProblems(path, info, found.problems);
+}
+
 /** Opens the folder of a new run, or of one to go on with; null when nothing is to be written. */
 export async function openRun(
   path: string | undefined,
@@ -85,24 +97,14 @@ export async function openRun(
   if (path === undefined) return null;
   const { fingerprint, parameters } = trainable;
   const info: RunInfo = { ...begun, arithmetic: arithmeticOf(device), config, fingerprint, parameters };
-  if (!resume) return RunFolder.create(path, info);
-  const run = await RunFolder.open(path, changes);
-  try {
-    checkSameRun(path, run.info, info);
-    checkSameProblems(path, run.info, info.problems);
-  } catch (error) {
-    await run.close();
-    throw error;
-  }
-  return run;
+  return resume ? RunFolder.open(path, changes) : RunFolder.create(path, info);
 }
 
+/** What a run goes on as. */
+type Found = Pick<RunInfo, "method" | "fingerprint" | "parameters">;
+
 /** Whether a run goes on as what it was: ERR_RUN. */
-export function checkSameRun(
-  path: string,
-  recorded: RunInfo,
-  found: Pick<RunInfo, "method" | "fingerprint" | "parameters">,
-): void {
+export function checkSameRun(path: string, recorded: RunInfo, found: Found): void {
   const { method, fingerprint, parameters } = found;
   if (recorded.method !== method) {
     throw new TinyLoraError("ERR_RUN", `${path}: expected to go on by ${recorded.method}, found ${method}`);

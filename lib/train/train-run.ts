@@ -1,5 +1,6 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
 import { resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { claim } from "../claim.js";
 import { resolveConfig } from "../config/config.js";
 import { differences } from "../config/described.js";
@@ -11,11 +12,13 @@ import { fingerprintOf } from "../data/fingerprint.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
-import { CHANGEABLE, type RunChanges, readRunInfo } from "../run/folder.js";
+import { CHANGEABLE, OF_MACHINE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
+import { show } from "../show.js";
 import { checkOwnRewards, ownRewards } from "./own-rewards.js";
 import { otherPrompts, promptFingerprint } from "./prompt-fingerprint.js";
 import {
   arithmeticOf,
+  checkRun,
   openRun,
   runSteps,
   type StepOutcome,
@@ -42,7 +45,18 @@ export async function runConfig(
   const different = differences(adapter, info.config);
   if (different !== null)
     throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
+  checkUnchanged(run, info.config, config, given);
   return resolveConfig({ ...info.config, ...changesOf(config, given) }, run);
+}
+
+/** Of a resumed run, options that are given as others than it began with would have no effect. `config`: as given. */
+function checkUnchanged(run: string, begun: TrainConfig, given: TrainOptions = {}, config: TrainConfig): void {
+  const mayChange: readonly string[] = [...OF_MACHINE, ...CHANGEABLE];
+  const keys = (Object.keys(given) as (keyof TrainConfig)[]).filter((key) => !mayChange.includes(key));
+  const changed = keys.filter((key) => given[key] !== undefined && !isDeepStrictEqual(config[key], begun[key]));
+  if (changed.length === 0) return;
+  const told = changed.map((key) => `${key}: expected ${show(begun[key])}, found ${show(config[key])}`);
+  throw new TinyLoraError("ERR_RUN", `${run}: a run goes on with the options that it began with: ${told.join("; ")}`);
 }
 
 /** What a resumed run is given anew, of `given` with all defaults in `config`. */
@@ -110,35 +124,39 @@ export async function trainRun<T extends Trained>(
 ): Promise<TrainResult<T>> {
   const trainable = makeTrainable(options.engine, options.adapter, config);
   const heldOut = await heldOutProblems(options.engine, data, config, callbacks);
+  const { run: path, resume = false } = options;
+  const problems = path === undefined ? null : fingerprintOf(data.train);
+  const { fingerprint, parameters } = trainable;
+  if (path !== undefined) await checkRun(path, resume, { method, fingerprint, parameters, problems });
   const own = claim(options.engine);
   try {
     const { signal, onProgress: listener = () => {} } = callbacks;
     await trainable.attach({ signal, onProgress: (done, total) => listener({ phase: "SVD", done, total }) });
     own.fixAdapters();
-    return await claimedRun(options, config, data, heldOut, callbacks, method, trainable, makeStep(trainable));
+    const run = await openRun(path, resume, config, trainable, changesOf(options.config, config), {
+      method,
+      device: options.engine.device,
+      ownRewards: ownRewards(options.rewards),
+      problems,
+      prompt: promptFingerprint(options.engine, config),
+    });
+    return await openedRun(options, config, heldOut, run, callbacks, trainable, makeStep(trainable));
   } finally {
     own.release();
   }
 }
 
-async function claimedRun<T extends Trained>(
-  options: GrpoTrainerOptions<T>,
+/** The run in its open folder, which it closes. */
+async function openedRun<T extends Trained>(
+  { engine: policy }: GrpoTrainerOptions<T>,
   config: TrainConfig,
-  data: Dataset,
   heldOut: readonly Example[],
+  run: RunFolder | null,
   callbacks: TrainCallbacks,
-  method: Method,
   trainable: Trainable,
   step: Step,
 ): Promise<TrainResult<T>> {
-  const { engine: policy, run: path, resume = false } = options;
-  const run = await openRun(path, resume, config, trainable, changesOf(options.config, config), {
-    method,
-    device: policy.device,
-    ownRewards: ownRewards(options.rewards),
-    problems: path === undefined ? null : fingerprintOf(data.train),
-    prompt: promptFingerprint(policy, config),
-  });
+  const path = run?.path;
   const arithmetic = arithmeticOf(policy.device);
   if (run && run.info.arithmetic !== arithmetic) {
     callbacks.onWarning?.(

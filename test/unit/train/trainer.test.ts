@@ -17,7 +17,7 @@ import { cosine } from "../../../lib/train/norm.js";
 import type { StepReport } from "../../../lib/train/run.js";
 import { statesOf } from "../run/states-of.js";
 import { FakePolicy } from "./fake-policy.js";
-import { makeTrainer, metricsOf } from "./small-run.js";
+import { data, makeTrainer, metricsOf } from "./small-run.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -276,9 +276,17 @@ describe("GrpoTrainer", () => {
     await expect(makeTrained(base, resolveConfig({ start_from: folder }))).rejects.toThrow(/another adapter than/);
   });
 
-  it("refuses to start over a run that is there", async () => {
+  it("refuses to start over a run that is there, or in a file, before the SVD", async () => {
     await makeTrainer({ run: folder }).train();
-    await expect(makeTrainer({ run: folder }).train()).rejects.toThrow(/holds a run already/);
+    const policy = new FakePolicy();
+    policy.attach = async () => expect.fail("an SVD was made first");
+    await expect(makeTrainer({ policy, run: folder }).train()).rejects.toThrow(/holds a run already/);
+    const file = join(folder, "config.json");
+    await expect(makeTrainer({ policy, run: file }).train()).rejects.toThrow(
+      `${file}: expected a folder, found a file`,
+    );
+    const resumed = makeTrainer({ policy, run: folder, data: { ...data, train: data.test }, resume: true });
+    await expect(resumed.train()).rejects.toThrow(/expected the problems that it began with, found others/);
   });
 
   it("refuses a token budget or a cache that a completion does not fit in, naming the longest one", async () => {
