@@ -1,7 +1,3 @@
-import { Adapter } from "../adapter/adapter.js";
-import { checkRank } from "../adapter/basis.js";
-import { FullWeights } from "../adapter/full.js";
-import { linearModules } from "../adapter/modules.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { type Dataset, isOnHub } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
@@ -10,9 +6,9 @@ import { groupBy } from "../group-by.js";
 import { type Model, openModel } from "../model/open.js";
 import { checkDevice } from "../native/device.js";
 import { namedRewards } from "../reward/rewards.js";
-import { makeTrained } from "../train/make-trained.js";
+import { checkProblems, checkTrained } from "../train/check-files.js";
 import { trainingData } from "../train/train-run.js";
-import { heldOutProblems, type Need, needOf, usableProblems } from "../train/usable.js";
+import { type Need, needOf } from "../train/usable.js";
 import type { Member } from "./member.js";
 import type { SweepPlan } from "./sweep-file.js";
 
@@ -63,14 +59,14 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
   await check(
     members,
     ({ config }) => [config.model, adapterOptions(config), config.target_modules, config.start_from],
-    (member) => checkTrained(member, modelOf(member)),
+    (member) => checkTrained(member.config, modelOf(member)),
   );
   await check(
     local,
     (member) => [dataKey(member), rewardsKey(member), PROBLEM_OPTIONS.map((key) => member.config[key])],
     (member) => {
       const need = needs.get(rewardsKey(member))!;
-      return checkProblems(member, modelOf(member), datasets.get(dataKey(member))!, need, signal);
+      return checkProblems(member.config, modelOf(member), datasets.get(dataKey(member))!, need, signal);
     },
   );
 }
@@ -91,30 +87,3 @@ const PROBLEM_OPTIONS = [
   ...(["prompt_style", "shots", "system", "suffix"] as const),
   ...(["seed", "max_steps", "num_prompts", "eval_examples"] as const),
 ];
-
-/** Whether the problems that a member uses fit it, in training and in evaluations. */
-async function checkProblems(
-  { config }: Member,
-  model: Model,
-  data: Dataset,
-  need: Need,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const reader = { model, tokenizer: model.tokenizer, cacheTokens: config.cache_tokens };
-  await usableProblems(reader, data.train, config, need, { signal });
-  await heldOutProblems(reader, data, config, { signal });
-}
-
-/** Whether what is to be trained is there and fits the model, as far as can be told without its weights. */
-async function checkTrained({ config }: Member, model: Model): Promise<void> {
-  const modules = linearModules(model.config);
-  const options = adapterOptions(config);
-  if (!options) {
-    FullWeights.of({ model, fingerprint: "", dtype: config.dtype }, config.target_modules ?? undefined);
-  } else if (config.start_from === null) {
-    checkRank(options, modules);
-  } else {
-    const { fingerprint } = await Adapter.load(config.start_from);
-    await makeTrained({ model, modules, fingerprint, dtype: config.dtype }, config);
-  }
-}

@@ -9,6 +9,7 @@ import { exportCommand } from "../../bin/commands/export.js";
 import { generateCommand } from "../../bin/commands/generate.js";
 import { infoCommand } from "../../bin/commands/info.js";
 import { plotCommand } from "../../bin/commands/plot.js";
+import { replayCommand } from "../../bin/commands/replay.js";
 import { scoreCommand } from "../../bin/commands/score.js";
 import { sweepCommand } from "../../bin/commands/sweep.js";
 import { sftCommand, trainCommand } from "../../bin/commands/train.js";
@@ -302,6 +303,30 @@ describe("train", () => {
     const many = ["--u", "200", "--max-steps", "10", "--run", join(folder, "many"), "--threads", "1"];
     const text = await ok(sftCommand, ...common, ...many);
     expect(text).toMatch(/^step {2}1\/10 {2}loss [\s\S]*\nstep 10\/10 {2}loss .*\nadapter .*many\/adapter\n$/);
+  });
+
+  it("replays a step that was made, and tells of others before a model is loaded", async () => {
+    const to = join(folder, "few-steps");
+    const common = ["--data", "gsm8k", "--shots", "0", "--num-prompts", "1", "--max-steps", "1", "--eval-steps", "0"];
+    await ok(sftCommand, ...common, "--run", to, "--threads", "1");
+    expect(await ok(replayCommand, to, "--step", "1", "--threads", "1")).toMatch(/^the same bits$/m);
+    const later = await run(replayCommand, to, "--step", "2", "--model", "nowhere");
+    expect([later.code, later.stderr]).toEqual([1, `error: ${to}: step: expected 1 to 1, found 2\n`]);
+  });
+
+  it("tells what does not fit the model's files before its weights are read", async () => {
+    const refused = async (...args: string[]) =>
+      (await run(trainCommand, "--model", model, "--data", "gsm8k", ...args)).stderr;
+    vi.spyOn(Engine, "load").mockRejectedValue(new Error("the weights were read first"));
+    try {
+      expect(await refused("--start-from", "nowhere")).toMatch(/^error: nowhere: no such adapter/);
+      expect(await refused("--cache-tokens", "32")).toMatch(
+        /^error: cache_tokens: expected at least \d+ for the prompt/,
+      );
+      expect(await refused("--shots", "0", "--max-completion-length", "4")).toMatch(/the weights were read first/);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   it("names the folder of a run after its data and the time, where none is given", async () => {
