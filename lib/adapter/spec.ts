@@ -58,6 +58,9 @@ export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   checkWhole("r", asked.r, 1, LARGEST_RANK);
   const spec = { ...asked, u: kind.numbersPerGroup(asked) };
   checkWhole("u", spec.u, 1, 4096);
+  if (asked.u !== DEFAULT_SPEC.u && asked.u !== spec.u) {
+    throw new TinyLoraError("ERR_ADAPTER", `u: expected ${spec.u} for ${name}, found ${asked.u}`);
+  }
   checkOneOf("split", spec.split, SPLITS);
   checkWhole("projection seed", spec.projection.seed, 0, Number.MAX_SAFE_INTEGER);
   checkOneOf("projection distribution", spec.projection.distribution, DISTRIBUTIONS);
