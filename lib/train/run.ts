@@ -75,14 +75,18 @@ export interface RunOptions {
 }
 
 /** What can be told of a run's folder before it is opened, which is after the SVD: ERR_RUN, ERR_FILE. */
-export async function checkRun(path: string, resume: boolean, found: Found & Pick<RunInfo, "problems">): Promise<void> {
+export async function checkRun(
+  path: string,
+  resume: boolean,
+  { problems, ...found }: Pick<RunInfo, "method" | "fingerprint" | "problems">,
+): Promise<void> {
   if (!resume) {
     await checkFolder(path);
     return checkNoRun(path);
   }
   const info = await readRunInfo(path);
-  checkSameRun(path, info, found);
-  checkSameProblems(path, info, found.problems);
+  checkSameRun(path, info, { ...found, parameters: info.parameters }); // of weights they are counted when attached
+  checkSameProblems(path, info, problems);
 }
 
 /** Opens the folder of a new run, or of one to go on with; null when nothing is to be written. */
@@ -97,14 +101,23 @@ export async function openRun(
   if (path === undefined) return null;
   const { fingerprint, parameters } = trainable;
   const info: RunInfo = { ...begun, arithmetic: arithmeticOf(device), config, fingerprint, parameters };
-  return resume ? RunFolder.open(path, changes) : RunFolder.create(path, info);
+  if (!resume) return RunFolder.create(path, info);
+  const run = await RunFolder.open(path, changes);
+  try {
+    checkSameRun(path, run.info, info);
+  } catch (error) {
+    await run.close();
+    throw error;
+  }
+  return run;
 }
 
-/** What a run goes on as. */
-type Found = Pick<RunInfo, "method" | "fingerprint" | "parameters">;
-
 /** Whether a run goes on as what it was: ERR_RUN. */
-export function checkSameRun(path: string, recorded: RunInfo, found: Found): void {
+export function checkSameRun(
+  path: string,
+  recorded: RunInfo,
+  found: Pick<RunInfo, "method" | "fingerprint" | "parameters">,
+): void {
   const { method, fingerprint, parameters } = found;
   if (recorded.method !== method) {
     throw new TinyLoraError("ERR_RUN", `${path}: expected to go on by ${recorded.method}, found ${method}`);

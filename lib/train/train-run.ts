@@ -126,8 +126,8 @@ export async function trainRun<T extends Trained>(
   const heldOut = await heldOutProblems(options.engine, data, config, callbacks);
   const { run: path, resume = false } = options;
   const problems = path === undefined ? null : fingerprintOf(data.train);
-  const { fingerprint, parameters } = trainable;
-  if (path !== undefined) await checkRun(path, resume, { method, fingerprint, parameters, problems });
+  const { fingerprint } = trainable;
+  if (path !== undefined) await checkRun(path, resume, { method, fingerprint, problems });
   const own = claim(options.engine);
   try {
     const { signal, onProgress: listener = () => {} } = callbacks;
