@@ -10,7 +10,8 @@
  *   --dtype bf16|fp32    number type of the weights (bf16)
  *   --threads N          compute threads (2)
  */
-import { benchProduct, machine } from "../lib/native/session.js";
+import { benchProduct } from "../lib/native/bench.js";
+import { machine } from "../lib/native/session.js";
 import { readFlags, refuse } from "./flags.js";
 import { emit } from "./measurement.js";
 

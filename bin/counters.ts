@@ -9,7 +9,8 @@ import {
   startCounting,
   total,
 } from "../lib/index.js";
-import { LESS_TO_MEASURE, own } from "../lib/native/session.js";
+import { LESS_TO_MEASURE } from "../lib/native/bench.js";
+import { own } from "../lib/native/session.js";
 import { interruptible } from "./exit.js";
 import { table } from "./io.js";
 import { Progress } from "./progress.js";

@@ -2,7 +2,7 @@ import { Adapter, type AdapterBase } from "./adapter/adapter.js";
 import { buildBasis, matricesBasis } from "./adapter/basis.js";
 import { targetedModules } from "./adapter/modules.js";
 import { Projections } from "./adapter/projections.js";
-import { geometryKey } from "./adapter/spec.js";
+import { type AdapterSpec, geometryKey, specDifferences } from "./adapter/spec.js";
 import { cachedSvd } from "./adapter/svd-cache.js";
 import { checkMayAttach } from "./claim.js";
 import { TinyLoraError } from "./error.js";
@@ -56,9 +56,10 @@ export class AdapterSlots {
     for (const adapter of adapters) {
       this.#check("attach", adapter);
       if (adapters.length > 1 && !sharesBasis(adapter, first)) {
+        const { projection } = first.matrices ? first.spec : adapter.spec;
         throw new TinyLoraError(
           "ERR_ADAPTER",
-          "attach: adapters that are used side by side must differ in v and projection only",
+          `attach: adapters that are used side by side must differ in v and projection only, ${unlike(adapter.spec, { ...first.spec, projection })}`,
         );
       }
     }
@@ -94,7 +95,7 @@ export class AdapterSlots {
       if (!sharesBasis(adapter, first) || !projections.has(slot, adapter.spec)) {
         throw new TinyLoraError(
           "ERR_ADAPTER",
-          `replace: expected an adapter that differs from the one in slot ${slot} in v only`,
+          `replace: expected an adapter that differs from the one in slot ${slot} in v only, ${unlike(adapter.spec, projections.specOf(slot))}`,
         );
       }
       return projections.widen(slot, adapter.v);
@@ -136,6 +137,17 @@ export class AdapterSlots {
     const factors = await cachedSvd(this.#session, spec.r, targetedModules(modules, spec.targetModules), options);
     return buildBasis(projections.specs, modules, factors, slots);
   }
+}
+
+/** What of an adapter is not as it should be, and what helps. */
+function unlike(found: AdapterSpec, wanted: AdapterSpec): string {
+  const told = specDifferences(found, wanted);
+  const projection = told.every((name) => name.startsWith("projection"));
+  if (told.length === 0) return "found another A and B: it takes an engine of its own";
+  const cure = projection
+    ? "one call of attach takes adapters of several projections"
+    : "it takes an engine of its own";
+  return `found ${told.join(", ")}: ${cure}`;
 }
 
 /** Whether two adapters can be used side by side. Where they brought their matrices, those of one serve both. */

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { Adapter } from "./adapter/adapter.js";
 import { AdapterSlots, type AttachOptions } from "./adapter-slots.js";
+import { TinyLoraError } from "./error.js";
 import {
   type GenerateOptions,
   Generation,
@@ -33,7 +34,7 @@ export interface EngineOptions {
   readonly device?: string | undefined;
   /** Compute threads; all cores by default. Results do not depend on it. */
   readonly threads?: number | undefined;
-  /** The instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
+  /** Of device cpu: the instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
   readonly cpuPath?: CpuPath | undefined;
   /** Sequences that are sampled side by side at most, 64 by default; more wait. */
   readonly maxSequences?: number | undefined;
@@ -89,6 +90,13 @@ export class Engine implements AsyncDisposable {
   static async load(path: string, options: EngineOptions = {}): Promise<Engine> {
     checkOptionNames("Engine.load", options, LOAD_OPTION_NAMES);
     options.signal?.throwIfAborted();
+    const device = options.device ?? "cpu";
+    if (options.cpuPath !== undefined && device !== "cpu") {
+      throw new TinyLoraError(
+        "ERR_ARGUMENT",
+        `cpuPath: expected nothing, since device is ${device}, found ${options.cpuPath}`,
+      );
+    }
     const model = await openModel(path);
     const dtype = options.dtype ?? "bf16";
     const cacheTokens = options.cacheTokens ?? 16384;
@@ -97,7 +105,7 @@ export class Engine implements AsyncDisposable {
         config: model.config,
         tensors: model.tensors,
         dtype,
-        ...nativeDevice(options.device ?? "cpu"),
+        ...nativeDevice(device),
         threads: options.threads ?? availableParallelism(),
         ...(options.cpuPath ? { path: options.cpuPath } : {}),
         maxSequences: options.maxSequences ?? 64,

@@ -1,6 +1,18 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import {
+  access,
+  constants,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { TinyLoraError } from "./error.js";
 
 /** The bytes of a file, or what writes them. */
@@ -8,7 +20,8 @@ export type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>
 
 /**
  * Writes a file so that a reader, or a machine that loses power, finds either the old bytes or the new ones: temporary
- * file, fsync, rename, fsync of the folder. Creates the folder. A link stays one, and a pipe or a device (/dev/null,
+ * file, fsync, rename, fsync of the folder. Creates the folder. A link stays one: what it names is written, also where that
+ * is not there yet, but no folder beyond it is made (its disk may not be mounted). A pipe or a device (/dev/null,
  * /dev/stdout) takes the bytes as they come. ERR_FILE where the disk refuses.
  */
 export async function writeFileAtomic(path: string, data: Content): Promise<void> {
@@ -20,14 +33,14 @@ export async function prepareFile(path: string): Promise<void> {
   await writing(path, async () => {
     await makeFolder(dirname(path));
     if (await isFolder(path)) throw new TinyLoraError("ERR_FILE", `${path}: expected a file, found a folder`);
-    await access((await isStream(path)) ? path : dirname(path), constants.W_OK);
+    await access((await isStream(path)) ? path : dirname(await targetOf(path)), constants.W_OK);
   });
 }
 
 /** Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no files. */
 export async function checkFolder(path: string): Promise<void> {
-  if (!(await isThere(path))) return checkFolder(dirname(path));
-  if (!(await isFolder(path))) throw new TinyLoraError("ERR_FILE", `${path}: expected a folder, found a file`);
+  if (!(await isThere(path)) && (await linkAt(path)) === undefined) return checkFolder(dirname(path));
+  if (!(await isFolder(path))) throw await noFolder(path);
   await writing(path, () => access(path, constants.W_OK));
 }
 
@@ -41,8 +54,14 @@ export async function makeFolder(path: string): Promise<void> {
   await mkdir(path).catch(async (error) => {
     if (await isFolder(path)) return;
     if (error.code !== "EEXIST") throw error;
-    throw new TinyLoraError("ERR_FILE", `${path}: expected a folder, found a file`, { cause: error });
+    throw await noFolder(path, error);
   });
+}
+
+async function noFolder(path: string, cause?: unknown): Promise<TinyLoraError> {
+  const link = (await isThere(path)) ? undefined : await linkAt(path);
+  const found = link === undefined ? "a file" : `a link to ${link}, which is not there`;
+  return new TinyLoraError("ERR_FILE", `${path}: expected a folder, found ${found}`, { cause });
 }
 
 /** What `write` does to `path`; a refusal of the system's (no space, no right) becomes an ERR_FILE that names the path. */
@@ -125,10 +144,29 @@ async function isFolder(path: string): Promise<boolean> {
   );
 }
 
+/** What a link at this place says, undefined where there is none. */
+function linkAt(path: string): Promise<string | undefined> {
+  return readlink(path).catch(() => undefined);
+}
+
+/** What a path names through links, also where nothing is there yet. Its folder is. */
+async function targetOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  const link = await linkAt(path);
+  if (link === undefined) return path;
+  const target = await targetOf(resolve(await realpath(dirname(path)), link));
+  if (await isThere(dirname(target))) return target;
+  throw new TinyLoraError("ERR_FILE", `${path}: expected a folder for ${target}, which the link names, found none`);
+}
+
 async function replaceFile(path: string, data: Content): Promise<void> {
   if (await isStream(path)) return fill(await open(path, "w"), data, false);
   await makeFolder(dirname(path));
-  const target = await realpath(path).catch(() => path);
+  const target = await targetOf(path);
   const folder = dirname(target);
   const temporary = join(folder, `.${basename(target)}.${process.pid}.${randomBytes(4).toString("hex")}`);
   try {

@@ -1,7 +1,7 @@
 // Builds the native addon through cmake-js (Ninja where it is installed) in a tree of its own and copies tinylora.node to
 // the given folder, build/Release by default. The tree is not build/: `node-gyp rebuild` wipes that.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -12,12 +12,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const tree = join(root, ".cache", "cmake");
 const wanted = { major: 3, minor: 20 };
 
+/** The file is dated to when its build began: a source that was edited meanwhile is newer, and setup.mjs builds again. */
 export function buildNative(target = join(root, "build", "Release")) {
+  const begun = new Date();
   return buildTarget("tinylora", (built) => {
     mkdirSync(target, { recursive: true });
     // Through a rename: a process that has the old file mapped keeps it.
     const file = join(target, "tinylora.node");
     copyFileSync(join(built, "Release", "tinylora.node"), `${file}.new`);
+    utimesSync(`${file}.new`, begun, begun);
     renameSync(`${file}.new`, file);
   });
 }

@@ -1,6 +1,6 @@
 // Makes a checkout ready to run: packages, native addon, TypeScript. Does only what is missing or out of date, and says
 // nothing where nothing is. `--packages` stops after the first. Plain Node: it runs before anything is installed.
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildNative, fail, requirePlatform, run } from "./build-native.mjs";
@@ -23,8 +23,10 @@ if (!process.argv.includes("--packages")) {
   }
   const built = at("dist", ".built");
   if (modified(built) < newest(["lib", "bin", "tsconfig.json", "tsconfig.build.json", "package-lock.json"])) {
+    const begun = new Date(); // what is edited while it compiles is newer
     await step("compiling TypeScript", compile);
     writeFileSync(built, "");
+    utimesSync(built, begun, begun);
   }
   chmodSync(at("dist", "bin", "tinylora-native.js"), 0o755); // npx does so only when it first meets the package
 }

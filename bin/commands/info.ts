@@ -14,6 +14,7 @@ import {
   type ParameterTable,
   parameterTable,
   resolveConfig,
+  TinyLoraError,
   type TrainConfig,
   trainableNames,
   tyingText,
@@ -64,8 +65,16 @@ export function infoCommand(program: Command): void {
 
 async function run(command: Command, options: Options): Promise<void> {
   const kind = KINDS.find((name) => name === options.adapter);
-  const config = resolveConfig({ ...givenFields(command), adapter: kind }, "flags");
+  const given = givenFields(command);
+  const config = resolveConfig({ ...given, adapter: kind }, "flags");
   const adapter = kind ? undefined : await loadAdapter(options.adapter);
+  const idle = ADAPTER_KEYS.filter((key) => key in given).map((key) => `--${key.replaceAll("_", "-")}`);
+  if (adapter && idle.length > 0) {
+    throw new TinyLoraError(
+      "ERR_USAGE",
+      `${idle.join(", ")}: no effect beside --adapter ${options.adapter}, which has its own`,
+    );
+  }
   const model = await describeModel(findModel(config.model));
   const spec = adapter?.spec ?? adapterOptions(config);
   const parameters = spec ? parameterTable(spec, linearModules(model.config)) : fullTable(model, config);

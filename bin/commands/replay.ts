@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import {
-  Adapter,
   type Comparison,
   findModel,
   makeTrained,
@@ -12,8 +11,9 @@ import {
 } from "../../lib/index.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import type { Progress as StepProgress } from "../../lib/train/progress.js";
+import { statesAround } from "../../lib/train/replay.js";
 import { parseCount } from "../arguments.js";
-import { attachAdapter, loadEngine } from "../engine.js";
+import { loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
 import { Progress } from "../progress.js";
@@ -42,13 +42,13 @@ export function replayCommand(program: Command): void {
 async function replay(command: Command, run: string, step: number): Promise<void> {
   const info = await readRunInfo(run);
   checkOwnRewards(run, info, undefined);
+  await statesAround(run, step); // before the model is loaded, which can take minutes
   const config = resolveConfig({ ...info.config, ...givenFields(command) }, run);
   config.model = findModel(config.model);
   const result = await interruptible(async (signal) => {
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
-      if (adapter instanceof Adapter) await attachAdapter(engine, adapter, signal);
       const progress = new Progress(`step ${step}`);
       const onProgress = ({ phase, done, total }: StepProgress) => progress.update(done, total, phase);
       return await replayStep({ engine, adapter, run, step, signal, onProgress }).finally(() => progress.stop());

@@ -19,11 +19,14 @@ import {
   type TrainConfig,
   type Trained,
 } from "../../lib/index.js";
+import { openModel } from "../../lib/model/open.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { CHANGEABLE, checkNoRun } from "../../lib/run/folder.js";
+import { CHANGEABLE, checkNoRun, OF_MACHINE } from "../../lib/run/folder.js";
+import { checkProblems, checkTrained } from "../../lib/train/check-files.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import { trainingData } from "../../lib/train/train-run.js";
+import { needOf } from "../../lib/train/usable.js";
 import { parseName } from "../arguments.js";
 import { loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
@@ -107,7 +110,10 @@ export async function runTraining(command: Command, method: Method, options: Tra
     const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
     const callbacks = { signal, onWarning, onProgress: onFetched };
     const data = await trainingData({}, config, callbacks).finally(() => fetching.stop());
-    if (named === "grpo") await namedRewards(undefined, config, signal);
+    const need = named === "grpo" ? needOf(await namedRewards(undefined, config, signal)) : "solution";
+    const model = await openModel(config.model!);
+    await checkTrained(config, model);
+    await checkProblems(config, model, data, need, signal);
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
@@ -187,7 +193,7 @@ async function trainConfig(
     checkMethod(method, config);
     return config;
   }
-  const mayChange: string[] = ["model", "device", "threads", "max_sequences", "cache_tokens", ...CHANGEABLE];
+  const mayChange: string[] = [...OF_MACHINE, ...CHANGEABLE];
   const fixed = [
     ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
     ...(file === undefined ? [] : ["config"]),

@@ -26,9 +26,14 @@ export class Projections {
     this.#u = slots[0]!.u;
   }
 
+  /** Of a slot's adapter. */
+  specOf(slot: number): AdapterSpec {
+    return this.specs[this.#of[slot]!]!;
+  }
+
   /** Whether a slot's adapter has the projection of `spec`. */
   has(slot: number, spec: AdapterSpec): boolean {
-    return projectionKey(this.specs[this.#of[slot]!]!) === projectionKey(spec);
+    return projectionKey(this.specOf(slot)) === projectionKey(spec);
   }
 
   /** A slot's v among the numbers of all projections: [groups * u] to [groups * projections * u]. */

@@ -58,6 +58,9 @@ export function adapterSpec(options: AdapterOptions = {}): AdapterSpec {
   checkWhole("r", asked.r, 1, LARGEST_RANK);
   const spec = { ...asked, u: kind.numbersPerGroup(asked) };
   checkWhole("u", spec.u, 1, 4096);
+  if (asked.u !== DEFAULT_SPEC.u && asked.u !== spec.u) {
+    throw new TinyLoraError("ERR_ADAPTER", `u: expected ${spec.u} for ${name}, found ${asked.u}`);
+  }
   checkOneOf("split", spec.split, SPLITS);
   checkWhole("projection seed", spec.projection.seed, 0, Number.MAX_SAFE_INTEGER);
   checkOneOf("projection distribution", spec.projection.distribution, DISTRIBUTIONS);
@@ -93,6 +96,28 @@ function checkWhole(what: string, value: unknown, least: number, most: number): 
   if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
     throw new TinyLoraError("ERR_ADAPTER", `${what}: expected a whole number from ${least} to ${most}, found ${value}`);
   }
+}
+
+/** In what `found` is another than `wanted`, but for the type of v, in words: "r 4, not 2". */
+export function specDifferences(found: AdapterSpec, wanted: AdapterSpec): string[] {
+  const described = Object.entries(describe(wanted));
+  return Object.entries(describe(found)).flatMap(([name, value], i) => {
+    const other = described[i]![1];
+    return value === other ? [] : [`${name} ${value}, not ${other}`];
+  });
+}
+
+function describe({ kind, r, u, tying, split, projection, targetModules }: AdapterSpec) {
+  return {
+    kind,
+    r: String(r),
+    u: String(u),
+    tying: tyingText(tying),
+    split,
+    "target modules": targetModules.join(" "),
+    projection: projection.distribution,
+    "projection seed": String(projection.seed),
+  };
 }
 
 /** Adapters with equal keys share A, B and the tie groups: they can be used side by side in one batch. */

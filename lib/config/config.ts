@@ -1,12 +1,10 @@
-/** From a config file and flags to resolved options, or one message that names every wrong key. */
-import { readFile, stat } from "node:fs/promises";
-import { extname } from "node:path";
-import { parse, YAMLParseError } from "yaml";
+/** From options as they were written to resolved ones, or one message that names every wrong key. */
 import type { z } from "zod";
-import { TinyLoraError, whyNot } from "../error.js";
+import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
 import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
+import { idleOptions } from "./idle.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
 
@@ -43,53 +41,17 @@ function withDefaults(options: object, defaults: TrainOptions): TrainOptions {
   return { ...defaults, ...Object.fromEntries(given) };
 }
 
+const defaults = trainSchema.parse({});
+
+/** The keys that options change to no effect; the options need not have been checked. */
+export function idleKeys(options: Readonly<Record<string, unknown>>): string[] {
+  return idleOptions({ ...defaults, ...options }, defaults).map(([key]) => key);
+}
+
 /** Unknown keys that a message names. */
 const TOLD = 20;
-/** Bytes of a config file, and lists and mappings that it may begin. */
-const [LARGEST, MOST_BEGUN] = [2 ** 20, 1000];
 
-/** The options in a YAML or JSON file, as written: not yet validated. */
-export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
-  const kind = extname(path).toLowerCase();
-  if (![".yaml", ".yml", ".json"].includes(kind)) {
-    throw new TinyLoraError("ERR_CONFIG", `${path}: expected a .yaml, .yml or .json file`);
-  }
-  let text: string;
-  try {
-    const { size } = await stat(path);
-    if (size > LARGEST) {
-      throw new TinyLoraError("ERR_CONFIG", `${path}: expected at most ${LARGEST} bytes, found ${size}`);
-    }
-    text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
-  } catch (cause) {
-    if (cause instanceof TinyLoraError) throw cause;
-    throw new TinyLoraError("ERR_FILE", `${path}: cannot be read (${whyNot(cause)})`, { cause });
-  }
-  if (kind !== ".json") checkNesting(path, text);
-  let value: unknown;
-  try {
-    value = kind === ".json" ? JSON.parse(text) : parse(text);
-  } catch (cause) {
-    const where = cause instanceof YAMLParseError ? `line ${cause.linePos?.[0].line}: ` : "";
-    const reason = (cause as Error).message.split("\n")[0]?.replace(/ at line \d+, column \d+:?$/, "");
-    throw new TinyLoraError("ERR_CONFIG", `${path}: ${where}${reason}`, { cause });
-  }
-  if (value === null || value === undefined) return {};
-  checkObject(value, path);
-  return value;
-}
-
-/** The parser of YAML takes a piece of stack for each list in a list, and ends the process where there is none left. */
-function checkNesting(path: string, text: string): void {
-  const begun = text.match(/[[{]/g)?.length ?? 0;
-  if (begun <= MOST_BEGUN && !/^[ \t]*(?:[-?:][ \t]+){100}/m.test(text)) return;
-  throw new TinyLoraError(
-    "ERR_CONFIG",
-    `${path}: expected at most ${MOST_BEGUN} lists and mappings, and 100 in one another, found more`,
-  );
-}
-
-function checkObject(value: unknown, source: string): asserts value is Record<string, unknown> {
+export function checkObject(value: unknown, source: string): asserts value is Record<string, unknown> {
   if (isObject(value)) return;
   throw new TinyLoraError("ERR_CONFIG", `${source}: expected keys and values, found ${show(value)}`);
 }

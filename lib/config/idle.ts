@@ -36,7 +36,7 @@ const RULES: readonly Rule[] = [
   { keys: ["use_bias_correction_kl"], by: "beta", idle: ({ beta }) => beta === 0 },
   { keys: ["fisher_damping", "fisher_decay"], by: "optim", idle: ({ optim }) => optim !== "natural" },
   { keys: ["adam_beta1", "adam_beta2", "adam_epsilon"], by: "optim", idle: ({ optim }) => optim !== "adamw" },
-  { keys: ["eval_data"], by: "eval_steps", idle: ({ eval_steps }) => eval_steps === 0 },
+  { keys: ["eval_data", "eval_examples"], by: "eval_steps", idle: ({ eval_steps }) => eval_steps === 0 },
   {
     keys: ["eval_question_column", "eval_answer_column"],
     by: "eval_data",

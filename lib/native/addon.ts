@@ -358,7 +358,7 @@ export interface BenchProductSpec extends BenchDevice {
   readonly rank: number;
   /** Least seconds spent. */
   readonly seconds: number;
-  /** Weight memory to cycle through, in bytes: 0 keeps one matrix, warm in cache. */
+  /** Weight memory to cycle through, in bytes, within what the device has: 0 keeps one matrix, warm in cache. */
   readonly footprint: number;
 }
 export interface BenchProductResult {

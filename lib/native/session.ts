@@ -1,16 +1,12 @@
 import { TinyLoraError } from "../error.js";
 import type {
   AdapterBasis,
-  BenchDevice,
-  BenchProductResult,
-  BenchProductSpec,
   ComputedSvd,
   EngineSpec,
   ForwardBatch,
   ForwardResult,
   LinearModule,
   MachineInfo,
-  MachineLimits,
   NativeEngine,
   NativeError,
   ProjectionSpec,
@@ -29,10 +25,9 @@ export type ProgressListener = (done: number, total: number) => void;
 
 const quiet: ProgressListener = () => {};
 
-/** What to do where memory runs out: with an engine, and with a measurement of products. */
+/** What to do where an engine's memory runs out. */
 const LESS_MEMORY =
   "lower token_budget, cache_tokens or max_sequences, train with gradient_checkpointing, attach fewer adapters, or use dtype bf16 or a smaller model";
-export const LESS_TO_MEASURE = "measure fewer rows, a smaller rank or smaller shapes, with fewer threads";
 
 /** This machine, as far as the engine cares. */
 export function machine(): MachineInfo {
@@ -45,25 +40,6 @@ export function projection(spec: ProjectionSpec): Float32Array {
 /** The numbers of one tensor of a model's files, widened. */
 export function readTensor(source: TensorSource): Promise<Float32Array> {
   return withStack(() => loadAddon().readTensor(source));
-}
-/** Seconds of one product, plain and with the update fused in. ERR_DEVICE where the device cannot be used. */
-export function benchProduct(spec: BenchProductSpec, { signal }: Stoppable = {}): Promise<BenchProductResult> {
-  return measured((goOn) => loadAddon().benchProduct(spec, goOn), signal);
-}
-/** Gflop/s and GB/s that this machine reaches at best, measured for `seconds` each. */
-export function benchLimits(
-  spec: BenchDevice & { seconds: number },
-  { signal }: Stoppable = {},
-): Promise<MachineLimits> {
-  return measured((goOn) => loadAddon().benchLimits(spec, goOn), signal);
-}
-
-interface Stoppable {
-  readonly signal?: AbortSignal | undefined;
-}
-
-function measured<T>(measure: (goOn: () => boolean) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  return toldOf((tell) => withStack(() => measure(() => tell(0, 0)), LESS_TO_MEASURE), quiet, signal);
 }
 
 /**
@@ -245,7 +221,7 @@ function bothEnded(first: Promise<unknown>, second: Promise<unknown>): Promise<v
 type Tell = (done: number, total: number) => boolean;
 
 /** What `run` gives, told of its progress: the signal, and what the listener throws, end it. `drop` takes what comes too late. */
-async function toldOf<T>(
+export async function toldOf<T>(
   run: (tell: Tell) => Promise<T>,
   onProgress: ProgressListener,
   signal: AbortSignal | undefined,
@@ -282,7 +258,7 @@ async function toldOf<T>(
 }
 
 /** Native errors have no JavaScript stack: the caller's is worth more. */
-async function withStack<T>(run: () => Promise<T>, lessMemory?: string): Promise<T> {
+export async function withStack<T>(run: () => Promise<T>, lessMemory?: string): Promise<T> {
   try {
     return await run();
   } catch (error) {

@@ -12,7 +12,7 @@ import { existsSync } from "node:fs";
 import { appendFile, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { resolveConfig } from "../config/config.js";
+import { idleKeys, resolveConfig } from "../config/config.js";
 import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
@@ -69,6 +69,8 @@ const infoSchema = z.object({
 
 /** Options that may differ from then on where a run goes on: how far, and what changes no bit. */
 export const CHANGEABLE = ["max_steps", "gradient_checkpointing"] as const;
+/** Options that belong to the machine that a run goes on with, and what it finds there. */
+export const OF_MACHINE = ["model", "device", "threads", "max_sequences", "cache_tokens"] as const;
 export type RunChanges = Partial<Pick<TrainConfig, (typeof CHANGEABLE)[number]>>;
 
 /** What a run trains, as far as files go. */
@@ -266,7 +268,10 @@ export async function readRunInfo(path: string): Promise<RunInfo> {
     throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
   }
   const { format: _, package_version: __, own_rewards: ownRewards, ...others } = parsed;
-  return { ...others, ownRewards, config: resolveConfig(parsed.config, file) };
+  // Of an older run these may be options that were not refused when it began.
+  const idle = idleKeys(parsed.config);
+  const config = Object.fromEntries(Object.entries(parsed.config).filter(([key]) => !idle.includes(key)));
+  return { ...others, ownRewards, config: resolveConfig(config, file) };
 }
 
 function stepOf(line: string): number {

@@ -100,7 +100,7 @@ function submit(
 }
 
 /** The ids of a prompt: of a text as it is, of a chat by the model's template. */
-export function tokenizePrompt({ tokenizer }: Policy, prompt: TokenizablePrompt): Int32Array {
+export function tokenizePrompt({ tokenizer }: Pick<Policy, "tokenizer">, prompt: TokenizablePrompt): Int32Array {
   return Int32Array.from(typeof prompt === "string" ? tokenizer.encode(prompt) : tokenizer.encodeChat(prompt));
 }
 
@@ -108,7 +108,7 @@ type TokenizablePrompt = string | Parameters<Policy["tokenizer"]["encodeChat"]>[
 
 /** The same, checked to leave room for a completion. */
 export function encodePrompt(
-  policy: Policy,
+  policy: Pick<Policy, "tokenizer" | "model">,
   prompt: TokenizablePrompt,
   id: string,
   maxCompletionLength: number,

@@ -30,8 +30,8 @@ export async function membersOf(
   const engine = await engines.get(group[0]!.config, signal);
   const trained = await Promise.all(group.map(({ config }) => makeTrained(engine, config)));
   if (group.length === 1) return [(run, callbacks) => train(group[0]!, engine, trained[0]!, run, callbacks)];
-  const policies = await Population.attach(engine, trained as Adapter[], { signal });
-  return policies.map((policy, i) => (run, callbacks) => trainBeside(group[i]!, policy, run, callbacks));
+  const { members } = new Population(engine, trained as Adapter[], { signal });
+  return members.map((policy, i) => (run, callbacks) => trainBeside(group[i]!, policy, run, callbacks));
 }
 
 async function trainBeside(member: Member, policy: PopulationMember, run: string, callbacks: TrainCallbacks) {

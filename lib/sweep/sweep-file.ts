@@ -9,10 +9,10 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { adapterOptions } from "../config/adapter-options.js";
-import { describeIssue, readConfigFile, resolveConfig } from "../config/config.js";
+import { describeIssue, idleKeys, resolveConfig } from "../config/config.js";
+import { readConfigFile } from "../config/config-file.js";
 import { environmentOptions } from "../config/env.js";
 import { fields } from "../config/fields.js";
-import { idleOptions } from "../config/idle.js";
 import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config/method.js";
 import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
@@ -142,11 +142,6 @@ function checkedMembers(runs: readonly Run[], base: Settings, source: string): M
 }
 
 const defaults = resolveConfig({});
-
-/** Of options that are not yet checked. */
-function idleKeys(options: Settings): string[] {
-  return idleOptions({ ...defaults, ...options }, defaults).map(([key]) => key);
-}
 
 function checkedMethod(method: unknown): Method {
   const found = METHODS.find((name) => name === method);

@@ -24,6 +24,9 @@ export interface ManyVectors {
   setVectors(first: number, vectors: readonly Float32Array[]): ArrayLike<number>;
 }
 
+/** What prompts are measured by, before anything is sampled. */
+export type PromptReader = Pick<Policy, "model" | "tokenizer" | "cacheTokens">;
+
 /** What training and evaluation need of a model. Engine is one; tests use another. */
 export interface Policy {
   /** Its name in full, the instruction set among it: "cpu (avx512-bf16, 2 threads)". */

@@ -20,6 +20,11 @@ export interface PopulationEngine extends Policy {
   attach(adapters: readonly Adapter[], options?: { signal?: AbortSignal | undefined }): Promise<void>;
 }
 
+interface PopulationOptions {
+  /** Ends the SVD at the next module. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * While members train, the engine attaches no other adapters and trains nothing else.
  *
@@ -28,18 +33,36 @@ export interface PopulationEngine extends Policy {
  * await Promise.all(members.map((policy, i) => new GrpoTrainer({ engine: policy, adapter: policy.adapter, run: `runs/${i}` }).train()));
  */
 export class Population {
+  readonly members: readonly PopulationMember[];
+  readonly #attachAll: () => Promise<void>;
+  #attached: Promise<void> | undefined;
   /** Whose gradients the engine is adding up; the others wait in the order they came. */
   #turn: Promise<void> = Promise.resolve();
 
-  /** Adapters that differ in v and projection alone; slot k is that of member k. */
+  /**
+   * Adapters that differ in v and projection alone; slot k is that of member k. The first member that attaches its own
+   * attaches all, so that what runs check before comes before the SVD.
+   */
+  constructor(engine: PopulationEngine, adapters: readonly Adapter[], options: PopulationOptions = {}) {
+    this.members = adapters.map((adapter, slot) => new PopulationMember(engine, this, adapter, slot));
+    this.#attachAll = () => engine.attach(adapters, options);
+  }
+
+  /** The members of a new population, attached. */
   static async attach(
     engine: PopulationEngine,
     adapters: readonly Adapter[],
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<PopulationMember[]> {
-    await engine.attach(adapters, options);
-    const population = new Population();
-    return adapters.map((adapter, slot) => new PopulationMember(engine, population, adapter, slot));
+    options: PopulationOptions = {},
+  ): Promise<readonly PopulationMember[]> {
+    const population = new Population(engine, adapters, options);
+    await population.attach();
+    return population.members;
+  }
+
+  /** Of all members, once. */
+  attach(): Promise<void> {
+    this.#attached ??= this.#attachAll();
+    return this.#attached;
   }
 
   /** Resolves with what ends the turn. At the signal it rejects at once with its reason, and the others keep their order. */
@@ -96,11 +119,12 @@ export class PopulationMember implements TrainablePolicy {
     return this.#engine.memory();
   }
 
-  /** The population did it; what it was attached with can be nothing else. */
+  /** With those of the others; it can be nothing else than what the population was made with. */
   async attach(adapter: Adapter): Promise<void> {
     if (adapter !== this.adapter) {
       throw new TinyLoraError("ERR_ADAPTER", "attach: expected the adapter that the population was made with");
     }
+    await this.#population.attach();
   }
   setVector(slot: number, v: Float32Array): number {
     this.leave();

@@ -92,13 +92,15 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   const recorded = await recordedMetrics(run, step);
   const data = await trainingData(options, info.config, { signal: options.signal });
   checkSameProblems(run, info, fingerprintOf(data.train));
+  const again = { ...info, config: atRecordedRate(info.config, recorded) };
+  const makeAgain = await stepAgain(options, again, data, trainable);
   const own = claim(engine);
   let outcome: StepOutcome;
   try {
-    await trainable.attach({ signal: options.signal });
+    const onProgress = (done: number, total: number) => options.onProgress?.({ phase: "SVD", done, total });
+    await trainable.attach({ signal: options.signal, onProgress });
     own.fixAdapters();
-    const again = { ...info, config: atRecordedRate(info.config, recorded) };
-    outcome = await makeAgain(options, again, data, trainable, before);
+    outcome = await makeAgain(before);
   } finally {
     own.release();
   }
@@ -109,8 +111,8 @@ export async function replayStep(options: ReplayOptions): Promise<Replay> {
   return { method: info.method, completions, metrics, state, same };
 }
 
-/** The states that a step of a run began and ended with. */
-async function statesAround(run: string, step: number): Promise<{ before: TrainState; after: TrainState }> {
+/** The states that a step of a run began and ended with. ERR_RUN where the run does not have them. */
+export async function statesAround(run: string, step: number): Promise<{ before: TrainState; after: TrainState }> {
   let [before, after, last]: (TrainState | undefined)[] = [];
   for await (const state of readHistory(run)) {
     if (state.step === step - 1) before = state;
@@ -129,20 +131,24 @@ async function statesAround(run: string, step: number): Promise<{ before: TrainS
   throw new TinyLoraError("ERR_RUN", `${run}: step: expected 1 to ${last!.step}, found ${step}`);
 }
 
-async function makeAgain(
+/** What makes the step again from the state before it. Problems and rewards are there when it is called. */
+async function stepAgain(
   options: ReplayOptions,
   { method, config }: RunInfo,
   data: Dataset,
   trainable: Trainable,
-  state: TrainState,
-): Promise<StepOutcome> {
+): Promise<(state: TrainState) => Promise<StepOutcome>> {
   const { engine: policy, signal, onProgress = () => {} } = options;
   const context = { policy, trainable, config, onProgress };
   const usable = async (need: Need) =>
     new Epochs(await usableProblems(policy, data.train, config, need, { signal }), config.seed);
-  if (method === "sft") return sftStep({ ...context, examples: await usable("solution") }, state, signal);
+  if (method === "sft") {
+    const examples = await usable("solution");
+    return (state) => sftStep({ ...context, examples }, state, signal);
+  }
   const rewards = await namedRewards(options.rewards, config, signal);
-  return grpoOutcome({ ...context, examples: await usable(needOf(rewards)), rewards }, state, signal);
+  const examples = await usable(needOf(rewards));
+  return (state) => grpoOutcome({ ...context, examples, rewards }, state, signal);
 }
 
 /** A schedule leads to max_steps, which may have been raised since the step: its rate is what the run wrote down. */

@@ -4,10 +4,10 @@
  */
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
-import { spread } from "../data/order.js";
 import { TinyLoraError } from "../error.js";
 import { evaluate, greedy } from "../eval/evaluate.js";
-import { type RunChanges, RunFolder, type RunInfo } from "../run/folder.js";
+import { checkFolder } from "../files.js";
+import { checkNoRun, type RunChanges, RunFolder, type RunInfo, readRunInfo } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
@@ -69,8 +69,24 @@ export interface RunOptions {
   readonly policy: TrainablePolicy;
   readonly trainable: Trainable;
   readonly config: TrainConfig;
+  /** What each evaluation takes. */
   readonly heldOut: readonly Example[];
   readonly step: (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
+}
+
+/** What can be told of a run's folder before it is opened, which is after the SVD: ERR_RUN, ERR_FILE. */
+export async function checkRun(
+  path: string,
+  resume: boolean,
+  { problems, ...found }: Pick<RunInfo, "method" | "fingerprint" | "problems">,
+): Promise<void> {
+  if (!resume) {
+    await checkFolder(path);
+    return checkNoRun(path);
+  }
+  const info = await readRunInfo(path);
+  checkSameRun(path, info, { ...found, parameters: info.parameters }); // of weights they are counted when attached
+  checkSameProblems(path, info, problems);
 }
 
 /** Opens the folder of a new run, or of one to go on with; null when nothing is to be written. */
@@ -89,7 +105,6 @@ export async function openRun(
   const run = await RunFolder.open(path, changes);
   try {
     checkSameRun(path, run.info, info);
-    checkSameProblems(path, run.info, info.problems);
   } catch (error) {
     await run.close();
     throw error;
@@ -203,7 +218,7 @@ async function evaluateStep(
   const due = config.eval_steps > 0 && (state.step % config.eval_steps === 0 || state.step === config.max_steps);
   if (!due || heldOut.length === 0) return null;
   trainable.use(state.optimizer);
-  const result = await evaluate(policy, spread(heldOut, config.eval_examples), {
+  const result = await evaluate(policy, heldOut, {
     ...config,
     ...greedy,
     slot: trainable.slot,

@@ -14,7 +14,7 @@ import { inTurn } from "../in-turn.js";
 import type { ForwardBatch } from "../native/addon.js";
 import { encodePrompt } from "../sample/sample.js";
 import { Clock } from "./clock.js";
-import type { Policy } from "./policy.js";
+import type { Policy, PromptReader } from "./policy.js";
 import type { ProgressListener } from "./progress.js";
 import type { StepOutcome, TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
@@ -107,7 +107,7 @@ async function lessonsOf(
 }
 
 /** ERR_DATA where there is nothing to learn, or more than fits in the model. */
-export function toLesson(policy: Policy, example: Example, config: TrainConfig): Lesson {
+export function toLesson(policy: PromptReader, example: Example, config: TrainConfig): Lesson {
   const solution = solutionOf(example, config.answer_column);
   if (solution === "") throw new TinyLoraError("ERR_DATA", `${example.id}: expected an answer to learn, found none`);
   const question = toPrompt(example.question, config);

@@ -1,5 +1,6 @@
 /** From a trainer's options to a running loop: what GRPO and SFT share before their first step. */
 import { resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { claim } from "../claim.js";
 import { resolveConfig } from "../config/config.js";
 import { differences } from "../config/described.js";
@@ -11,11 +12,13 @@ import { fingerprintOf } from "../data/fingerprint.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
-import { CHANGEABLE, type RunChanges, readRunInfo } from "../run/folder.js";
+import { CHANGEABLE, OF_MACHINE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
+import { show } from "../show.js";
 import { checkOwnRewards, ownRewards } from "./own-rewards.js";
 import { otherPrompts, promptFingerprint } from "./prompt-fingerprint.js";
 import {
   arithmeticOf,
+  checkRun,
   openRun,
   runSteps,
   type StepOutcome,
@@ -25,7 +28,7 @@ import {
 } from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
 import type { GrpoTrainerOptions, TrainerOptions } from "./trainer.js";
-import { evaluableProblems } from "./usable.js";
+import { heldOutProblems } from "./usable.js";
 
 export type Step = (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 
@@ -42,7 +45,18 @@ export async function runConfig(
   const different = differences(adapter, info.config);
   if (different !== null)
     throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
+  checkUnchanged(run, info.config, config, given);
   return resolveConfig({ ...info.config, ...changesOf(config, given) }, run);
+}
+
+/** Of a resumed run, options that are given as others than it began with would have no effect. `config`: as given. */
+function checkUnchanged(run: string, begun: TrainConfig, given: TrainOptions = {}, config: TrainConfig): void {
+  const mayChange: readonly string[] = [...OF_MACHINE, ...CHANGEABLE];
+  const keys = (Object.keys(given) as (keyof TrainConfig)[]).filter((key) => !mayChange.includes(key));
+  const changed = keys.filter((key) => given[key] !== undefined && !isDeepStrictEqual(config[key], begun[key]));
+  if (changed.length === 0) return;
+  const told = changed.map((key) => `${key}: expected ${show(begun[key])}, found ${show(config[key])}`);
+  throw new TinyLoraError("ERR_RUN", `${run}: a run goes on with the options that it began with: ${told.join("; ")}`);
 }
 
 /** What a resumed run is given anew, of `given` with all defaults in `config`. */
@@ -50,6 +64,14 @@ function changesOf(given: TrainOptions = {}, config: TrainConfig): RunChanges {
   return Object.fromEntries(CHANGEABLE.filter((key) => given[key] !== undefined).map((key) => [key, config[key]]));
 }
 
+/** Data whose held-out problems are those of `eval_data`. */
+const withEvalData = new WeakSet<object>();
+
+export function holdsEvalData(data: object): boolean {
+  return withEvalData.has(data);
+}
+
+/** The problems that a trainer was given, or else those that the options name. */
 export async function trainingData(
   options: Pick<TrainerOptions<Trained>, "data">,
   config: TrainConfig,
@@ -77,7 +99,9 @@ export async function trainingData(
   const whole = cut && !isNamed(config.eval_data) && resolve(config.eval_data) !== resolve(config.data);
   const heldOut = whole ? [...train, ...test] : test.length > 0 ? test : train;
   if (heldOut.length === 0) throw new TinyLoraError("ERR_DATA", `eval_data: ${config.eval_data} has no whole problems`);
-  return { ...data, test: heldOut };
+  const evaluated = { ...data, test: heldOut };
+  withEvalData.add(evaluated);
+  return evaluated;
 }
 
 /** A named set has columns of its own; another one those of the training data, unless it is given others. */
@@ -99,34 +123,40 @@ export async function trainRun<T extends Trained>(
   makeStep: (trainable: Trainable) => Step,
 ): Promise<TrainResult<T>> {
   const trainable = makeTrainable(options.engine, options.adapter, config);
+  const heldOut = await heldOutProblems(options.engine, data, config, callbacks);
+  const { run: path, resume = false } = options;
+  const problems = path === undefined ? null : fingerprintOf(data.train);
+  const { fingerprint } = trainable;
+  if (path !== undefined) await checkRun(path, resume, { method, fingerprint, problems });
   const own = claim(options.engine);
   try {
     const { signal, onProgress: listener = () => {} } = callbacks;
     await trainable.attach({ signal, onProgress: (done, total) => listener({ phase: "SVD", done, total }) });
     own.fixAdapters();
-    return await claimedRun(options, config, data, callbacks, method, trainable, makeStep(trainable));
+    const run = await openRun(path, resume, config, trainable, changesOf(options.config, config), {
+      method,
+      device: options.engine.device,
+      ownRewards: ownRewards(options.rewards),
+      problems,
+      prompt: promptFingerprint(options.engine, config),
+    });
+    return await openedRun(options, config, heldOut, run, callbacks, trainable, makeStep(trainable));
   } finally {
     own.release();
   }
 }
 
-async function claimedRun<T extends Trained>(
-  options: GrpoTrainerOptions<T>,
+/** The run in its open folder, which it closes. */
+async function openedRun<T extends Trained>(
+  { engine: policy }: GrpoTrainerOptions<T>,
   config: TrainConfig,
-  data: Dataset,
+  heldOut: readonly Example[],
+  run: RunFolder | null,
   callbacks: TrainCallbacks,
-  method: Method,
   trainable: Trainable,
   step: Step,
 ): Promise<TrainResult<T>> {
-  const { engine: policy, run: path, resume = false } = options;
-  const run = await openRun(path, resume, config, trainable, changesOf(options.config, config), {
-    method,
-    device: policy.device,
-    ownRewards: ownRewards(options.rewards),
-    problems: path === undefined ? null : fingerprintOf(data.train),
-    prompt: promptFingerprint(policy, config),
-  });
+  const path = run?.path;
   const arithmetic = arithmeticOf(policy.device);
   if (run && run.info.arithmetic !== arithmetic) {
     callbacks.onWarning?.(
@@ -136,9 +166,6 @@ async function claimedRun<T extends Trained>(
   const others = run && otherPrompts(run.info, policy);
   if (others) callbacks.onWarning?.(`${path}: ${others}: not with the same bits`);
   try {
-    if (config.eval_steps > 0 && data.test.length === 0)
-      callbacks.onWarning?.(`eval_steps: nothing is evaluated, since ${data.name} has no held-out problems`);
-    const heldOut = config.eval_steps > 0 ? await evaluableProblems(policy, data.test, config, callbacks) : data.test;
     const result = await runSteps({ policy, trainable, config, heldOut, step }, run, callbacks);
     return result as TrainResult<T>; // a trainable gives back the kind that it was made of
   } finally {

@@ -17,11 +17,15 @@ export interface TrainerOptions<T extends Trained = Adapter> {
   readonly engine: TrainablePolicy;
   /** What to train, from its numbers on: an adapter, or the model's own weights. */
   readonly adapter: T;
-  /** Options of the run; what is left out has the default of the schema, or is what `adapter` is. A run that is resumed has its own. */
+  /**
+   * Options of the run; what is left out has the default of the schema, or is what `adapter` is. A run that is resumed has
+   * its own: others are refused, but for `max_steps`, `gradient_checkpointing` and what belongs to the machine.
+   */
   readonly config?: TrainOptions | undefined;
   /**
    * Problems; by default the data set that `config.data` names, and for evaluation `config.eval_data`. Each of one's own
-   * has `id`, `question`, `answer` ("" where rewards need none) and `row`, whatever else rewards may look at.
+   * has `id`, `question`, `answer` ("" where rewards need none) and `row`, whatever else rewards may look at; `test` is
+   * what is evaluated, and `config.eval_data` is refused beside it.
    */
   readonly data?: Dataset | undefined;
   /** Folder for config, metrics, completions and checkpoints. Nothing is written when it is left out. */

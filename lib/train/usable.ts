@@ -5,7 +5,8 @@
 import type { TrainConfig } from "../config/schema.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
-import { Epochs } from "../data/order.js";
+import type { Dataset } from "../data/load.js";
+import { Epochs, spread } from "../data/order.js";
 import { type PromptStyle, toPrompt } from "../data/prompt.js";
 import { guarded, type OnBroken } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
@@ -14,7 +15,7 @@ import { inTurn } from "../in-turn.js";
 import { answerReward, strictReward } from "../reward/answer-reward.js";
 import type { NamedReward } from "../reward/reward.js";
 import { encodePrompt, tokenizePrompt } from "../sample/sample.js";
-import type { Policy } from "./policy.js";
+import type { PromptReader } from "./policy.js";
 import type { TrainCallbacks } from "./run.js";
 import { toLesson } from "./sft.js";
 
@@ -35,40 +36,33 @@ class TooLong extends TinyLoraError {
   }
 }
 
-type Check = (policy: Policy, problem: Example, config: TrainConfig, mostTokens: MostTokens) => void;
+type Check = (policy: PromptReader, problem: Example, config: TrainConfig, mostTokens: MostTokens) => void;
 const CHECKS: Record<Need, Check> = {
   solution: checkLesson,
   answer(policy, problem, config, mostTokens) {
     checkAnswer(problem);
-    checkPrompt(policy, problem, config, mostTokens);
+    checkRollout(policy, problem, config, mostTokens);
   },
-  nothing: checkPrompt,
+  nothing: checkRollout,
 };
+
+type Told = Pick<TrainCallbacks, "signal" | "onWarning">;
 
 /** Without `skip_bad` an unfit problem that the run's steps will use is an error, with it all unfit ones are left out. */
 export async function usableProblems(
-  policy: Policy,
+  policy: PromptReader,
   problems: readonly Example[],
   config: TrainConfig,
   need: Need,
-  { signal, onWarning = () => {} }: Pick<TrainCallbacks, "signal" | "onWarning"> = {},
+  { signal, onWarning = () => {} }: Told = {},
 ): Promise<readonly Example[]> {
-  const skipped: TinyLoraError[] = [];
-  let longest: TooLong | undefined;
-  const refuse: OnBroken = (error) => {
-    if (!(error instanceof TooLong)) throw error;
-    if (error.tokens > (longest?.tokens ?? 0)) longest = error;
-  };
-  const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error) : refuse;
   const mostTokens = mostTokensOf(policy, config);
   const check = (problem: Example) => CHECKS[need](policy, problem, config, mostTokens);
-  const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
   const looked = config.skip_bad ? problems : problemsUsed(problems, config);
-  const fit = await inTurn(looked, fits, { signal });
-  if (longest) throw longest;
-  const usable = config.skip_bad ? problems.filter((_, place) => fit[place]) : problems;
+  const { fit, skipped } = await fitting(looked, check, config, signal);
+  const usable = config.skip_bad ? fit : problems;
   if (usable.length === 0) throw skipped[0]!;
-  if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
+  tellSkipped(skipped, onWarning);
   if (config.num_prompts > usable.length) {
     onWarning(
       `num_prompts: a step takes ${config.num_prompts} problems, of ${usable.length} there are: each comes up to ${Math.ceil(config.num_prompts / usable.length)} times in it`,
@@ -77,25 +71,61 @@ export async function usableProblems(
   return usable;
 }
 
-/** What is evaluated: with `skip_bad` without the problems that leave no room for a completion in the model's context. */
+type EvaluationOptions = PromptStyle & Pick<TrainConfig, "max_completion_length" | "skip_bad">;
+
+/**
+ * What is evaluated. Without `skip_bad` a problem that leaves no room for a completion, in the model's context or the
+ * sampler's cache, is an error, with it such ones are left out.
+ */
 export async function evaluableProblems(
-  policy: Policy,
+  policy: PromptReader,
   problems: readonly Example[],
-  config: PromptStyle & Pick<TrainConfig, "max_completion_length" | "skip_bad">,
-  { signal, onWarning = () => {} }: Pick<TrainCallbacks, "signal" | "onWarning"> = {},
+  config: EvaluationOptions,
+  { signal, onWarning = () => {} }: Told = {},
 ): Promise<readonly Example[]> {
-  if (!config.skip_bad) return problems;
-  const skipped: TinyLoraError[] = [];
   const mostTokens = mostTokensOf(policy, config);
-  const check = ({ id, question }: Example) => {
-    if (mostTokens(question) + config.max_completion_length > policy.model.config.context)
-      encodePrompt(policy, toPrompt(question, config), id, config.max_completion_length);
+  const check = (problem: Example) => checkPrompt(policy, problem, config, mostTokens);
+  const { fit, skipped } = await fitting(problems, check, config, signal);
+  tellSkipped(skipped, onWarning);
+  return fit;
+}
+
+/** The held-out problems that a run's evaluations take, none where it has no evaluations. */
+export async function heldOutProblems(
+  policy: PromptReader,
+  { name, test }: Dataset,
+  config: TrainConfig,
+  told: Told = {},
+): Promise<readonly Example[]> {
+  const { eval_steps, eval_examples, skip_bad } = config;
+  if (eval_steps === 0) return [];
+  if (test.length === 0) told.onWarning?.(`eval_steps: nothing is evaluated, since ${name} has no held-out problems`);
+  const looked = skip_bad ? test : spread(test, eval_examples);
+  return spread(await evaluableProblems(policy, looked, config, told), eval_examples);
+}
+
+/** The problems that pass a check, and the errors of those that `skip_bad` leaves out; without that they are thrown. */
+async function fitting(
+  problems: readonly Example[],
+  check: (problem: Example) => void,
+  { skip_bad }: Pick<TrainConfig, "skip_bad">,
+  signal: AbortSignal | undefined,
+): Promise<{ fit: readonly Example[]; skipped: readonly TinyLoraError[] }> {
+  const skipped: TinyLoraError[] = [];
+  let longest: TooLong | undefined;
+  const refuse: OnBroken = (error) => {
+    if (!(error instanceof TooLong)) throw error;
+    if (error.tokens > (longest?.tokens ?? 0)) longest = error;
   };
-  const onBroken: OnBroken = (error) => void skipped.push(error);
+  const onBroken: OnBroken = skip_bad ? (error) => void skipped.push(error) : refuse;
   const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
   const fit = await inTurn(problems, fits, { signal });
+  if (longest) throw longest;
+  return { fit: problems.filter((_, place) => fit[place]), skipped };
+}
+
+function tellSkipped(skipped: readonly TinyLoraError[], onWarning: (message: string) => void): void {
   if (skipped.length > 0) onWarning(`${skipped.length} problems left out, the first: ${skipped[0]!.message}`);
-  return problems.filter((_, place) => fit[place]);
 }
 
 function problemsUsed(problems: readonly Example[], { max_steps, num_prompts, seed }: TrainConfig): readonly Example[] {
@@ -103,10 +133,21 @@ function problemsUsed(problems: readonly Example[], { max_steps, num_prompts, se
   return used >= problems.length ? problems : new Epochs(problems, seed).ofStep(0, used);
 }
 
-/** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass. */
-function checkPrompt(policy: Policy, { id, question }: Example, config: TrainConfig, mostTokens: MostTokens): void {
-  const { max_completion_length, estimator } = config;
-  const budget = estimator === "policy_gradient" ? config.token_budget : Number.POSITIVE_INFINITY;
+/** Of a step, whose passes hold at most `token_budget` rows. */
+function checkRollout(policy: PromptReader, problem: Example, config: TrainConfig, mostTokens: MostTokens): void {
+  const passes = config.estimator === "policy_gradient";
+  checkPrompt(policy, problem, config, mostTokens, passes ? config.token_budget : Number.POSITIVE_INFINITY);
+}
+
+/** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass of `budget` rows. */
+function checkPrompt(
+  policy: PromptReader,
+  { id, question }: Example,
+  config: EvaluationOptions,
+  mostTokens: MostTokens,
+  budget = Number.POSITIVE_INFINITY,
+): void {
+  const { max_completion_length } = config;
   const cache = policy.cacheTokens;
   const room = Math.min(policy.model.config.context, budget, cache + 1) - max_completion_length;
   if (mostTokens(question) <= room) return;
@@ -120,7 +161,7 @@ function checkPrompt(policy: Policy, { id, question }: Example, config: TrainCon
   if (short.length > 0) throw new TooLong(tokens, short.join("; "));
 }
 
-function checkLesson(policy: Policy, example: Example, config: TrainConfig, mostTokens: MostTokens): void {
+function checkLesson(policy: PromptReader, example: Example, config: TrainConfig, mostTokens: MostTokens): void {
   const solution = solutionOf(example, config.answer_column);
   const { token_budget: budget } = config;
   const room = Math.min(policy.model.config.context, budget);
@@ -141,7 +182,7 @@ type MostTokens = (question: string, answer?: string) => number;
 const MARGIN = 16;
 
 /** What stands around a question is counted once. A token of the rest holds a byte or more. */
-function mostTokensOf(policy: Policy, style: PromptStyle): MostTokens {
+function mostTokensOf(policy: PromptReader, style: PromptStyle): MostTokens {
   const around = tokenizePrompt(policy, toPrompt("?", style)).length;
   return (question, answer = "") => around + Buffer.byteLength(question) + Buffer.byteLength(answer) + MARGIN;
 }

@@ -9,10 +9,11 @@ import { exportCommand } from "../../bin/commands/export.js";
 import { generateCommand } from "../../bin/commands/generate.js";
 import { infoCommand } from "../../bin/commands/info.js";
 import { plotCommand } from "../../bin/commands/plot.js";
+import { replayCommand } from "../../bin/commands/replay.js";
 import { scoreCommand } from "../../bin/commands/score.js";
 import { sweepCommand } from "../../bin/commands/sweep.js";
 import { sftCommand, trainCommand } from "../../bin/commands/train.js";
-import { Adapter, describeModel, Engine } from "../../lib/index.js";
+import { Adapter, describeModel, Engine, planSweep } from "../../lib/index.js";
 import { writeTinyModel } from "../tiny-model.js";
 import { ok, run } from "./in-process.js";
 import { lines, ROOT } from "./run.js";
@@ -159,6 +160,32 @@ describe("eval", () => {
     const empty = await run(evalCommand, "--data", "amc23", "--split", "train", ...short);
     expect([empty.code, empty.stderr]).toEqual([1, "error: amc23: it has no train part\n"]);
   });
+
+  it("refuses a cache that a problem does not fit in before the first is asked, or leaves such problems out", async () => {
+    const file = join(folder, "long.jsonl");
+    const rows = [1, 30, 20].map((words) => ({ question: "apple ".repeat(words), answer: "4" }));
+    await writeFile(file, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const args = [
+      "--data",
+      file,
+      "--split",
+      "all",
+      "--json",
+      "--cache-tokens",
+      "32",
+      ...short,
+      "--prompt-style",
+      "text",
+    ];
+    const { code, stderr } = await run(evalCommand, ...args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^error: cache_tokens: expected at least \d+ for the prompt and a completion of .*long\.jsonl\/2, found 32\n$/,
+    );
+    const left = await run(evalCommand, ...args, "--skip-bad");
+    expect(left.stderr).toMatch(/^warning: .*long\.jsonl: 2 problems left out, the first: cache_tokens: /);
+    expect(JSON.parse(left.stdout).problems).toBe(1);
+  });
 });
 
 describe("export", () => {
@@ -242,6 +269,14 @@ it("score reads one file and writes another, and names the place of what is wron
   expect(wrong.code).toBe(2);
 });
 
+it("info refuses flags that describe an adapter beside one that is there", async () => {
+  const adapter = String(Adapter.create(engine, { u: 2 }).withVector(Float32Array.of(0.5, -0.25)));
+  const { code, stderr } = await run(infoCommand, "--adapter", adapter, "--u", "3", "--n-tie", "2", "--tying", "tiled");
+  expect(code).toBe(2);
+  expect(stderr).toBe(`error: --u, --tying, --n-tie: no effect beside --adapter ${adapter}, which has its own\n`);
+  expect(await ok(infoCommand, "--adapter", "lora_xs", "--r", "3")).toMatch(/^Adapter {2}lora_xs, r 3/m);
+});
+
 it("bench refuses the reference, which nobody waits for", async () => {
   const { code, stderr } = await run(benchCommand, "--device", "reference");
   expect([code, stderr]).toEqual([1, "error: --device: the reference is not timed\n"]);
@@ -268,6 +303,30 @@ describe("train", () => {
     const many = ["--u", "200", "--max-steps", "10", "--run", join(folder, "many"), "--threads", "1"];
     const text = await ok(sftCommand, ...common, ...many);
     expect(text).toMatch(/^step {2}1\/10 {2}loss [\s\S]*\nstep 10\/10 {2}loss .*\nadapter .*many\/adapter\n$/);
+  });
+
+  it("replays a step that was made, and tells of others before a model is loaded", async () => {
+    const to = join(folder, "few-steps");
+    const common = ["--data", "gsm8k", "--shots", "0", "--num-prompts", "1", "--max-steps", "1", "--eval-steps", "0"];
+    await ok(sftCommand, ...common, "--run", to, "--threads", "1");
+    expect(await ok(replayCommand, to, "--step", "1", "--threads", "1")).toMatch(/^the same bits$/m);
+    const later = await run(replayCommand, to, "--step", "2", "--model", "nowhere");
+    expect([later.code, later.stderr]).toEqual([1, `error: ${to}: step: expected 1 to 1, found 2\n`]);
+  });
+
+  it("tells what does not fit the model's files before its weights are read", async () => {
+    const refused = async (...args: string[]) =>
+      (await run(trainCommand, "--model", model, "--data", "gsm8k", ...args)).stderr;
+    vi.spyOn(Engine, "load").mockRejectedValue(new Error("the weights were read first"));
+    try {
+      expect(await refused("--start-from", "nowhere")).toMatch(/^error: nowhere: no such adapter/);
+      expect(await refused("--cache-tokens", "32")).toMatch(
+        /^error: cache_tokens: expected at least \d+ for the prompt/,
+      );
+      expect(await refused("--shots", "0", "--max-completion-length", "4")).toMatch(/the weights were read first/);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   it("names the folder of a run after its data and the time, where none is given", async () => {
@@ -304,11 +363,15 @@ describe("sweep", () => {
   });
 
   it("tells what its members came to, and which failed", async () => {
-    const file = await write("some.yaml", "token_budget: [9, 4096], learning_rate: [0.01]");
+    const file = await write("some.yaml", "token_budget: [2048, 4096], learning_rate: [0.01]");
     const to = join(folder, "some");
+    const [first] = (await planSweep(file)).members;
+    const damaged = join(to, "members", first!.name);
+    await mkdir(damaged, { recursive: true });
+    await writeFile(join(damaged, "config.json"), "{");
     const { code, stdout, stderr } = await run(sweepCommand, file, "--folder", to, "--population", "1");
     expect(lines(stderr)[0]).toBe(`2 members of ${model} on gsm8k, max_steps 1: ${to}`);
-    expect(stderr).toMatch(/^1\/2 failed \S*token_budget=9\b.*: token_budget: expected at least \d+ /m);
+    expect(stderr).toMatch(/^1\/2 failed \S*token_budget=2048\b.*: .*config\.json: not the config of a run$/m);
     expect(stderr).toContain(
       `error: 1 of 2 members failed: ${to}/results.md tells why; the same command tries them again`,
     );
@@ -316,7 +379,7 @@ describe("sweep", () => {
     expect(stdout).toMatch(/^2\/2 finished /m);
     expect(stdout).not.toContain("side by side");
     expect(stdout).toMatch(
-      /^token_budget +parameters +base +learning_rate +accuracy\n +9( +-){4}\n +4096 +13 +0\.0 % +0\.01 +0\.0 %\n/m,
+      /^token_budget +parameters +base +learning_rate +accuracy\n +2048( +-){4}\n +4096 +13 +0\.0 % +0\.01 +0\.0 %\n/m,
     );
     expect(stdout).toContain(`\n${to}/results.md\nplots: npx tinylora-native plot ${to}\n`);
     const plot = await run(plotCommand, to, "--by", "token_budget");

@@ -87,9 +87,17 @@ describe("replace", () => {
   it("refuses what is no adapter, no slot, or differs in more than v", async () => {
     await engine.attach([adapter(1), adapter(2)]);
     const inMore = "replace: expected an adapter that differs from the one in slot 1 in v only";
-    await expect(engine.replace(1, adapter(1, { r: 1 }))).rejects.toThrow(inMore);
+    await expect(engine.replace(1, adapter(1, { r: 1 }))).rejects.toThrow(
+      `${inMore}, found r 1, not 2: it takes an engine of its own`,
+    );
     const otherProjection = adapter(1, { projection: { seed: 1, distribution: "normal" } });
-    await expect(engine.replace(1, otherProjection)).rejects.toThrow(inMore);
+    await expect(engine.replace(1, otherProjection)).rejects.toThrow(
+      `${inMore}, found projection seed 1, not 0: one call of attach takes adapters of several projections`,
+    );
+    await engine.attach([adapter(1), otherProjection]);
+    await expect(engine.attach([adapter(1), adapter(2, { ...otherProjection.spec, r: 1, u: 2 })])).rejects.toThrow(
+      "must differ in v and projection only, found r 1, not 2, u 2, not 13: it takes an engine of its own",
+    );
     await expect(engine.replace(2, adapter(1))).rejects.toThrow("adapter slot: expected 0 to 1, found 2");
     const misused = engine.replace(1, "tl1-abc" as unknown as Adapter);
     await expect(misused).rejects.toThrow('replace: expected what Adapter.load gives, found "tl1-abc"');
@@ -114,7 +122,9 @@ describe("replace", () => {
 
 it("adapters with trained A and B are not attached side by side: each has a basis of its own", async () => {
   const [one, other] = [Adapter.create(engine, { kind: "lora" }), Adapter.create(engine, { kind: "lora" })];
-  await expect(engine.attach([one, other])).rejects.toThrow("must differ in v and projection only");
+  await expect(engine.attach([one, other])).rejects.toThrow(
+    "must differ in v and projection only, found another A and B: it takes an engine of its own",
+  );
 });
 
 describe("a pool of adapters", () => {

@@ -49,6 +49,11 @@ describe("errors", () => {
     );
   });
 
+  it("an instruction set of the CPU for another device", async () => {
+    const loaded = Engine.load(model, { device: "reference", cpuPath: "avx2" });
+    await expect(loaded).rejects.toThrow("cpuPath: expected nothing, since device is reference, found avx2");
+  });
+
   it("a slot that is not there, a prompt that is too long, an aborted signal", async () => {
     await engine.attach(await shifted());
     await expect(engine.generate("x", { adapter: 1 })).rejects.toThrow(

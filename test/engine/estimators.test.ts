@@ -33,7 +33,7 @@ beforeAll(async () => {
   await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   base = {
     ...{ data, shots: 0, prompt_style: "text", num_prompts: 3, num_generations: 4, max_completion_length: 8, u: 5 },
-    ...{ max_steps: 3, eval_steps: 2, eval_examples: 3, rewards: ["digits"], learning_rate: 0.05, token_budget: 60 },
+    ...{ max_steps: 3, eval_steps: 2, rewards: ["digits"], learning_rate: 0.05, token_budget: 60 },
   };
 });
 afterAll(async () => {
@@ -237,7 +237,7 @@ describe("replay", () => {
     const refused =
       /other-problems: expected the problems that it began with, found others: its data \(.*grows.jsonl\) was/;
     await expect(again("other-problems", 2)).rejects.toThrow(refused);
-    await expect(train("other-problems", { max_steps: 4 }, { resume: true })).rejects.toThrow(refused);
+    await expect(train("other-problems", { data, max_steps: 4 }, { resume: true })).rejects.toThrow(refused);
   });
 
   it("is refused where the prompts are others", async () => {
@@ -284,7 +284,7 @@ describe("replay", () => {
     await expect(again(name, 1, reference)).rejects.toThrow(/expected the arithmetic of cpu \(.*\), found reference/);
     await cp(join(folder, name), join(folder, "moved"), { recursive: true });
     const warnings: string[] = [];
-    const config: TrainOptions = { ...base, max_steps: 4, eval_steps: 0 };
+    const config: TrainOptions = { ...base, max_steps: 4 };
     const moved = {
       engine: reference,
       adapter: (await makeTrained(reference, resolveConfig(base))) as Adapter,

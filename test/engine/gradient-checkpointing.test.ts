@@ -75,7 +75,7 @@ it.each(methods)("changes nothing but the memory: %s", async (name, options, Tra
 it("may begin in the middle of a run", async () => {
   const whole = await train("whole", {});
   await train("parts", { max_steps: 1 });
-  const parts = await train("parts", { max_steps: 2, gradient_checkpointing: true, seed: 7 }, { resume: true });
+  const parts = await train("parts", { max_steps: 2, gradient_checkpointing: true }, { resume: true });
   expect(parts.results).toEqual(whole.results);
-  expect((await readRunInfo(parts.run)).config).toMatchObject({ max_steps: 2, gradient_checkpointing: true, seed: 42 });
+  expect((await readRunInfo(parts.run)).config).toMatchObject({ max_steps: 2, gradient_checkpointing: true });
 });

@@ -8,6 +8,7 @@ import {
   GrpoTrainer,
   makeTrained,
   Population,
+  type PopulationEngine,
   type PopulationMember,
   type Reward,
   resolveConfig,
@@ -35,7 +36,7 @@ beforeAll(async () => {
   await writeFile(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   base = {
     ...{ data, shots: 0, prompt_style: "text", num_prompts: 3, num_generations: 4, max_completion_length: 8 },
-    ...{ max_steps: 3, eval_steps: 2, eval_examples: 3, rewards: ["digits"], learning_rate: 0.05 },
+    ...{ max_steps: 3, eval_steps: 2, rewards: ["digits"], learning_rate: 0.05 },
     token_budget: 48, // so small that a step takes several passes, and groups are parted
   };
 });
@@ -141,7 +142,7 @@ describe("a member that fails", () => {
     [
       "by its reward",
       {
-        options: { u: 3, seed: 7 },
+        options: { u: 3, seed: 7, rewards: undefined },
         reward: () => {
           throw new Error("in a mood");
         },
@@ -209,8 +210,23 @@ describe("adapters with projections of their own, side by side", () => {
   });
 });
 
+it("makes the SVD when the first run that may begin asks for it, not before", async () => {
+  let attached = 0;
+  const counting: PopulationEngine = Object.assign(Object.create(engine) as Engine, {
+    attach: async () => void attached++,
+  });
+  const adapters = [Adapter.create(engine), Adapter.create(engine)];
+  const { members } = new Population(counting, adapters);
+  const run = (member: PopulationMember, data: string) =>
+    new GrpoTrainer({ engine: member, adapter: member.adapter, config: { ...base, data } }).train();
+  await expect(run(members[0]!, "nowhere.jsonl")).rejects.toThrow(/^nowhere\.jsonl/);
+  expect(attached).toBe(0);
+  await Promise.all(members.map((member) => member.attach(member.adapter)));
+  expect(attached).toBe(1);
+});
+
 it("a member that waits for its turn gives up at its signal, and the others keep theirs", async () => {
-  const population = new Population();
+  const population = new Population(engine, []);
   const end = await population.takeTurn();
   const controller = new AbortController();
   const waiting = population.takeTurn(controller.signal);

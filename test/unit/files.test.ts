@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { lstat, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -52,5 +52,40 @@ describe("writeFileAtomic", () => {
     await writeFileAtomic(join(folder, "link"), "new");
     expect((await lstat(join(folder, "link"))).isSymbolicLink()).toBe(true);
     expect(await readFile(join(folder, "target"), "utf8")).toBe("new");
+  });
+
+  it("makes what a link names that is not there yet, and no folder for it", async () => {
+    await mkdir(join(folder, "disk"));
+    await mkdir(join(folder, "links"));
+    await symlink("links", join(folder, "way"));
+    await symlink("../disk/one", join(folder, "links", "first"));
+    await symlink("first", join(folder, "links", "second"));
+    const path = join(folder, "way", "second");
+    await prepareFile(path);
+    await writeFileAtomic(path, "through two links");
+    expect(await readFile(join(folder, "disk", "one"), "utf8")).toBe("through two links");
+    expect(await readdir(join(folder, "links"))).toEqual(["first", "second"]);
+    expect((await lstat(path)).isSymbolicLink()).toBe(true);
+
+    const lost = join(folder, "lost");
+    await symlink("unmounted/two", lost);
+    const message = `${lost}: expected a folder for ${join(await realpath(folder), "unmounted/two")}, which the link names, found none`;
+    for (const write of [prepareFile, (path: string) => writeFileAtomic(path, "")]) {
+      await expect(write(lost)).rejects.toMatchObject({ code: "ERR_FILE", message });
+    }
+    await symlink("around", join(folder, "around"));
+    await expect(writeFileAtomic(join(folder, "around"), "")).rejects.toThrow(/around: cannot be written \(ELOOP/);
+  });
+
+  it("says that a link to nothing is where a folder would be, before anything is made", async () => {
+    await symlink("nowhere", join(folder, "link"));
+    const path = join(folder, "link");
+    const refused = {
+      code: "ERR_FILE",
+      message: `${path}: expected a folder, found a link to nowhere, which is not there`,
+    };
+    await expect(checkFolder(path)).rejects.toMatchObject(refused);
+    await expect(checkFolder(join(path, "run"))).rejects.toMatchObject(refused);
+    await expect(writeFileAtomic(join(path, "x"), "")).rejects.toMatchObject(refused);
   });
 });

@@ -54,6 +54,8 @@ describe("kinds", () => {
       [{ adapter: "dora" }, /adapter: expected one of tinylora, lora_xs, lora, full/],
     ];
     for (const [options, message] of refused) expect(() => resolveConfig(options)).toThrow(message);
+    expect(() => Adapter.create(base, { kind: "lora", u: 5 })).toThrow("u: expected 1 for lora, found 5");
+    expect(() => adapterSpec({ kind: "lora_xs", r: 3, u: 4 })).toThrow("u: expected 9 for lora_xs, found 4");
   });
 });
 

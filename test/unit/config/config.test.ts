@@ -3,12 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { adapterOptions } from "../../../lib/config/adapter-options.js";
-import { readConfigFile, resolveConfig } from "../../../lib/config/config.js";
+import { resolveConfig } from "../../../lib/config/config.js";
+import { readConfigFile } from "../../../lib/config/config-file.js";
 import { environment } from "../../../lib/config/env.js";
 import { fields, parseFlag } from "../../../lib/config/fields.js";
 import { checkMethod, fieldsOf, noEffect, unusedBy } from "../../../lib/config/method.js";
 import { nearest } from "../../../lib/config/nearest.js";
 import type { TrainConfig, TrainOptions } from "../../../lib/config/schema.js";
+import { TinyLoraError } from "../../../lib/error.js";
 
 describe("resolveConfig", () => {
   it("refuses what is wrong, naming the key, what was expected and what was found", () => {
@@ -109,6 +111,7 @@ describe("resolveConfig", () => {
       [{ optim: "sgd", fisher_decay: 0.1 }, "fisher_decay: expected nothing, since optim is sgd: it"],
       [{ eval_answer_column: "a" }, "eval_answer_column: expected nothing, since eval_data is not given: it"],
       [{ eval_data: "mawps", eval_steps: 0 }, "eval_data: expected nothing, since eval_steps is 0: it"],
+      [{ eval_examples: 9, eval_steps: 0 }, "eval_examples: expected 100, since eval_steps is 0: it"],
       [{ momentum: 0.9 }, "momentum: expected 0, since optim is adamw: it"],
       [{ optim: "sgd", adam_beta2: 0.99 }, "adam_beta2: expected 0.999, since optim is sgd: it"],
     ];
@@ -167,17 +170,17 @@ describe("resolveConfig", () => {
   });
 });
 
-describe("readConfigFile", () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "tinylora-"));
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-  const file = async (name: string, text: string) => {
-    await writeFile(join(folder, name), text);
-    return readConfigFile(join(folder, name));
-  };
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tinylora-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+const file = async (name: string, text: string) => {
+  await writeFile(join(folder, name), text);
+  return readConfigFile(join(folder, name));
+};
 
+describe("readConfigFile", () => {
   it("reads YAML and JSON", async () => {
     const expected = { learning_rate: 0.001, rewards: ["answer", "format"], system: null };
     expect(await file("a.yaml", "learning_rate: 1e-3 # high\nrewards: [answer, format]\nsystem: null\n")).toEqual(
@@ -196,12 +199,34 @@ describe("readConfigFile", () => {
     const deep = /expected at most 1000 lists and mappings, and 100 in one another/;
     await expect(file("d.yaml", `${"- ".repeat(1e5)}a`)).rejects.toThrow(deep);
     await expect(file("e.yaml", `r: ${"[".repeat(1e5)}`)).rejects.toThrow(deep);
+    await expect(file("e.json", `{"r": ${"[".repeat(1e4)}${"]".repeat(1e4)}}`)).rejects.toThrow(deep);
     await expect(file("f.yaml", `u: ${"1".repeat(2e6)}`)).rejects.toThrow("at most 1048576 bytes, found 2000003");
     await expect(readConfigFile(join(folder, "none.yaml"))).rejects.toThrow(
       /none\.yaml: cannot be read \(no such file\)/,
     );
     await mkdir(join(folder, "folder.yaml"));
     await expect(readConfigFile(join(folder, "folder.yaml"))).rejects.toThrow("cannot be read (it is a folder)");
+  });
+});
+
+describe("a key that comes twice in a config file", () => {
+  it.each([
+    ["twice.json", '{\n\t"u": 1,\n\t"r": 2,\n\t"\\u0075": 3\n}', "line 4: u is there already, in line 2"],
+    ["within.json", '{"base": {},\n"grid": {"u": [1],\n\n"u": [2]}}', "line 4: u is there already, in line 2"],
+    ["listed.json", '{"grid": [{"u": 1}, {"u": 2,\r\n"u": 3}]}', "line 2: u is there already, in line 1"],
+    ["twice.yaml", "u: 1\nr: 2\n'u': 3\n", "line 3: u is there already, in line 1"],
+    ["number.yaml", "1: 1\n'1': 2\n", "line 2: 1 is there already, in line 1"],
+  ])("is refused: %s", async (name, text, message) => {
+    await expect(file(name, text)).rejects.toThrow(
+      new TinyLoraError("ERR_CONFIG", `${join(folder, name)}: ${message}`),
+    );
+  });
+
+  it("is looked for in a moment, however many there are", async () => {
+    const many = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, i]));
+    const start = performance.now();
+    expect(await file("many.json", JSON.stringify(many))).toEqual(many);
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 });
 

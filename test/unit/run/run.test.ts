@@ -115,6 +115,12 @@ describe("run folder", () => {
     expect(await statesOf(folder)).toEqual([0, 1, 2, 3].map(state));
   });
 
+  it("reads an older run whose options had no effect and were not refused yet", async () => {
+    const config = { ...info.config, eval_steps: 0, eval_examples: 9 };
+    await (await RunFolder.create(folder, { ...info, config })).close();
+    expect((await readRunInfo(folder)).config).toEqual({ ...config, eval_examples: 100 });
+  });
+
   it("stays open to others where it cannot be opened", async () => {
     const run = await RunFolder.create(folder, info);
     await run.close();

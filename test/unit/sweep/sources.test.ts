@@ -32,6 +32,18 @@ describe("what a sweep names", () => {
       [{ data: ["nowhere.jsonl"] }, /^sweep: nowhere\.jsonl/],
       [{ data: [await write("bad.jsonl", '{"question": "1+1?", "answer": "2"}\n{"qu\n')] }, /bad\.jsonl:2/],
       [{ eval_data: [null, "nowhere.csv"] }, /^sweep: nowhere\.csv.* \(in 1 of 2 members\)$/],
+      [
+        { cache_tokens: [32, 64], max_completion_length: [8, 60] },
+        /^sweep: cache_tokens: expected at least 8\d for the prompt and a completion of .*sums\.jsonl\/\d+, found 32 \(in 1 of 4 members\)$/,
+      ],
+      [{ token_budget: [16, 2048] }, /^sweep: token_budget: expected at least .* found 16 \(in 1 of 2 members\)$/],
+      [
+        {
+          eval_data: await write("long.jsonl", `{"question": "${"1+".repeat(40)}1?", "answer": "41"}\n`),
+          cache_tokens: 64,
+        },
+        /^sweep: cache_tokens: expected at least .* for the prompt and a completion of .*long\.jsonl\/1, found 64$/,
+      ],
       [{ start_from: [null, "nowhere"] }, /^sweep: nowhere: no such adapter.* \(in 1 of 2 members\)$/],
       [{ start_from: start, u: [3, 4] }, /^sweep: start_from: .* expected u: 3 \(found 4\) \(in 1 of 2 members\)$/],
     ];

@@ -239,6 +239,22 @@ describe("options of callers without types", () => {
     expect(make).toThrow(expect.objectContaining({ code: "ERR_ARGUMENT" }));
   });
 
+  it("a data set for evaluation beside problems of one's own, which bring theirs", () => {
+    const config = { ...small, eval_data: "embedded" };
+    const message = "eval_data: expected nothing beside data of one's own, whose `test` is evaluated, found";
+    const error = expect.objectContaining({ code: "ERR_CONFIG", message: `${message} "embedded"` });
+    expect(() => makeTrainer({ config })).toThrow(error);
+    expect(() => new SftTrainer({ ...base(), data, config: { eval_data: "embedded" } })).toThrow(error);
+  });
+
+  it("rewards by name beside functions, which are used", () => {
+    const make = (rewards: string[]) => () => makeTrainer({ config: { rewards } });
+    expect(make(["strict"])).toThrow(
+      'config.rewards: expected nothing beside `rewards`, whose functions are used, found ["strict"]',
+    );
+    for (const same of [["sevens"], ["answer"]]) expect(make(same)).not.toThrow();
+  });
+
   it("rewards for what learns from worked answers", () => {
     const options: object = { ...base(), data, rewards: { sevens } };
     expect(() => new SftTrainer(options as SftTrainerOptions)).toThrow("options: unknown option rewards");

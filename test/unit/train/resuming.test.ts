@@ -144,6 +144,15 @@ describe("resuming", () => {
     expect(after.vector).toEqual(policy.vector);
   });
 
+  it("refuses options that it did not begin with, which would have no effect", async () => {
+    await makeTrainer({ run: folder }).train();
+    const go = (config: TrainOptions) => makeTrainer({ run: folder, resume: true, config }).train();
+    await expect(go({ learning_rate: 0.2, temperature: 0.5 })).rejects.toThrow(
+      `${folder}: a run goes on with the options that it began with: learning_rate: expected 0.1, found 0.2; temperature: expected 1, found 0.5`,
+    );
+    expect((await go({ temperature: 1, threads: 2, cache_tokens: 64, gradient_checkpointing: true })).step).toBe(4);
+  });
+
   it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {
     const config = { warmup_steps: 3 };
     await makeTrainer({ run: folder, config })

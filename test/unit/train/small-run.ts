@@ -12,7 +12,7 @@ export const problem = (id: string) => ({ id, question: `question ${id}`, answer
 export const data: Dataset = {
   name: "fake",
   train: Array.from({ length: 10 }, (_, i) => problem(`fake/train/${i + 1}`)),
-  test: Array.from({ length: 4 }, (_, i) => problem(`fake/test/${i + 1}`)),
+  test: Array.from({ length: 3 }, (_, i) => problem(`fake/test/${i + 1}`)),
 };
 export const sevens: Reward = async (completion) => {
   await new Promise((resolve) => setTimeout(resolve, completion.length % 3));
@@ -24,7 +24,6 @@ export const small: TrainOptions = {
   max_completion_length: 8,
   max_steps: 4,
   eval_steps: 2,
-  eval_examples: 3,
   learning_rate: 0.1,
   save_steps: 1,
   save_total_limit: 2,

@@ -17,7 +17,7 @@ import { cosine } from "../../../lib/train/norm.js";
 import type { StepReport } from "../../../lib/train/run.js";
 import { statesOf } from "../run/states-of.js";
 import { FakePolicy } from "./fake-policy.js";
-import { makeTrainer, metricsOf } from "./small-run.js";
+import { data, makeTrainer, metricsOf } from "./small-run.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -276,9 +276,17 @@ describe("GrpoTrainer", () => {
     await expect(makeTrained(base, resolveConfig({ start_from: folder }))).rejects.toThrow(/another adapter than/);
   });
 
-  it("refuses to start over a run that is there", async () => {
+  it("refuses to start over a run that is there, or in a file, before the SVD", async () => {
     await makeTrainer({ run: folder }).train();
-    await expect(makeTrainer({ run: folder }).train()).rejects.toThrow(/holds a run already/);
+    const policy = new FakePolicy();
+    policy.attach = async () => expect.fail("an SVD was made first");
+    await expect(makeTrainer({ policy, run: folder }).train()).rejects.toThrow(/holds a run already/);
+    const file = join(folder, "config.json");
+    await expect(makeTrainer({ policy, run: file }).train()).rejects.toThrow(
+      `${file}: expected a folder, found a file`,
+    );
+    const resumed = makeTrainer({ policy, run: folder, data: { ...data, train: data.test }, resume: true });
+    await expect(resumed.train()).rejects.toThrow(/expected the problems that it began with, found others/);
   });
 
   it("refuses a token budget or a cache that a completion does not fit in, naming the longest one", async () => {
@@ -298,6 +306,21 @@ describe("GrpoTrainer", () => {
     await expect(train(48, 47)).rejects.toThrow("an SVD was made first");
     const fits = { token_budget: 4 + 8, max_steps: 1 };
     expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
+  });
+
+  it("refuses a cache that an evaluation does not fit in, naming the longest of its problems", async () => {
+    const policy = new FakePolicy();
+    policy.attach = async () => expect.fail("an SVD was made first");
+    policy.tokenizer.encode = (text) => Array(/test\/[23]$/.test(text) ? Number(text.at(-1)) * 10 : 4).fill(1);
+    const train = (cacheTokens: number, config: TrainOptions) => {
+      Object.assign(policy, { cacheTokens });
+      return makeTrainer({ policy, config }).train();
+    };
+    const told = "cache_tokens: expected at least 37 for the prompt and a completion of fake/test/3, found";
+    await expect(train(20, {})).rejects.toThrow(`${told} 20`);
+    await expect(train(36, {})).rejects.toThrow(`${told} 36`);
+    await expect(train(37, {})).rejects.toThrow("an SVD was made first");
+    await expect(train(20, { eval_examples: 1 })).rejects.toThrow("an SVD was made first"); // fake/test/1
   });
 
   it("counts what a chat template says by itself, too, before the first step", async () => {
