@@ -24,6 +24,8 @@ export interface Dataset {
   readonly test: readonly Example[];
   /** Whether the source has no split of its own, and {@link heldOut} chose what is in `test`. */
   readonly cut?: boolean;
+  /** The source of `test`, where that is another one. */
+  readonly testOf?: string;
   /** What was wrong with the rows that `skip_bad` left out. */
   readonly skipped?: readonly string[];
 }

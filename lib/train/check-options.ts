@@ -7,7 +7,6 @@ import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
 import { checkOptionNames } from "../option-names.js";
 import { show } from "../show.js";
-import { holdsEvalData } from "./train-run.js";
 import type { Trained } from "./trainable.js";
 import type { GrpoTrainerOptions, TrainerOptions } from "./trainer.js";
 
@@ -56,7 +55,7 @@ function checkData(data: unknown, config: TrainOptions = {}): void {
     for (const [i, example] of examples.entries()) checkExample(`data.${part}[${i}]`, example);
   }
   const { eval_data = null } = config;
-  if (eval_data === null || holdsEvalData(data)) return;
+  if (eval_data === null || eval_data === data.testOf) return;
   throw new TinyLoraError(
     "ERR_CONFIG",
     `eval_data: expected nothing beside data of one's own, whose \`test\` is evaluated, found ${show(eval_data)}`,

@@ -64,13 +64,6 @@ function changesOf(given: TrainOptions = {}, config: TrainConfig): RunChanges {
   return Object.fromEntries(CHANGEABLE.filter((key) => given[key] !== undefined).map((key) => [key, config[key]]));
 }
 
-/** Data whose held-out problems are those of `eval_data`. */
-const withEvalData = new WeakSet<object>();
-
-export function holdsEvalData(data: object): boolean {
-  return withEvalData.has(data);
-}
-
 /** The problems that a trainer was given, or else those that the options name. */
 export async function trainingData(
   options: Pick<TrainerOptions<Trained>, "data">,
@@ -99,9 +92,7 @@ export async function trainingData(
   const whole = cut && !isNamed(config.eval_data) && resolve(config.eval_data) !== resolve(config.data);
   const heldOut = whole ? [...train, ...test] : test.length > 0 ? test : train;
   if (heldOut.length === 0) throw new TinyLoraError("ERR_DATA", `eval_data: ${config.eval_data} has no whole problems`);
-  const evaluated = { ...data, test: heldOut };
-  withEvalData.add(evaluated);
-  return evaluated;
+  return { ...data, test: heldOut, testOf: config.eval_data };
 }
 
 /** A named set has columns of its own; another one those of the training data, unless it is given others. */
