@@ -66,7 +66,10 @@ export interface Completion {
   readonly text: string;
   /** The stop token, where there was one, is the last. */
   readonly tokens: Int32Array;
-  /** [tokens], natural logarithms: of each token under the distribution that the temperature gives. */
+  /**
+   * [tokens], natural logarithms: of each token under the distribution that the temperature gives (1 where it is 0), over
+   * the whole vocabulary also where topP, topK or minP narrow the draw.
+   */
   readonly logprobs: Float32Array;
   /** Ended by a stop token or text, or cut at maxCompletionLength or the model's context. */
   readonly reason: "stop" | "length";

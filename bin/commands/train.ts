@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { environmentOptions } from "../../lib/config/env.js";
+import { flagOf } from "../../lib/config/fields.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import { checkFolder } from "../../lib/files.js";
 import {
@@ -55,6 +56,9 @@ ${AFTER}`;
 /** Letters of an adapter's string; that of 64 numbers in fp32 has some 380. */
 const MOST_PASTED = 500;
 
+/** Options of a run that goes on which flags may change: what belongs to the machine, and CHANGEABLE. */
+const RESUMABLE: readonly string[] = ["model", "device", "threads", "max_sequences", "cache_tokens", ...CHANGEABLE];
+
 export interface TrainingFlags {
   config?: string;
   run?: string;
@@ -82,7 +86,7 @@ export function addTrainingFlags(command: Command, method: Method): void {
     .option("--run <folder>", "folder of the run (default: runs/DATA-TIME)", parseName)
     .option(
       "--resume <run>",
-      "go on with the run in this folder; of the flags, only --max-steps, --model, --device and --threads apply",
+      `go on with the run in this folder by its own options; of the flags, only ${RESUMABLE.map(flagOf).join(", ")} apply`,
       parseName,
     );
   addMethodFields(command, method);
@@ -187,16 +191,15 @@ async function trainConfig(
     checkMethod(method, config);
     return config;
   }
-  const mayChange: string[] = ["model", "device", "threads", "max_sequences", "cache_tokens", ...CHANGEABLE];
   const fixed = [
-    ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
+    ...Object.keys(flags).filter((key) => !RESUMABLE.includes(key)),
     ...(file === undefined ? [] : ["config"]),
     ...(run === undefined ? [] : ["folder"]),
   ];
   if (fixed.length > 0) {
     throw new TinyLoraError(
       "ERR_USAGE",
-      `--resume: the run has its own ${fixed.join(", ")}; only ${mayChange.join(", ")} can be given`,
+      `--resume: the run has its own ${fixed.join(", ")}; only ${RESUMABLE.join(", ")} can be given`,
     );
   }
   const info = await readRunInfo(resume);
