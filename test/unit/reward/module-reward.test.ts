@@ -56,7 +56,8 @@ describe("a module's reward", () => {
     const path = join(folder, "typed.mts");
     await writeFile(path, "export default (text: string): number => text.length;");
     const loaded = load(path);
-    if (process.features.typescript) expect(await loaded).toMatchObject([{ name: "typed" }]);
+    if ("typescript" in process.features && process.features.typescript)
+      expect(await loaded).toMatchObject([{ name: "typed" }]);
     else
       await expect(loaded).rejects.toThrow(/typed\.mts cannot be loaded: Node runs TypeScript from 22\.18 on, found 2/);
   });
