@@ -194,10 +194,13 @@ function isMessage(value: unknown): value is Message {
   return isObject(value) && typeof value.role === "string" && typeof value.content === "string";
 }
 
-/** Native code tells of a request by its id, which the caller has not seen. */
+/** Native code tells of a request, by its id or by the argument's name: the caller has seen neither. */
 function ofPrompt(place: number, error: unknown): unknown {
-  if (!(error instanceof TinyLoraError) || !/^request \d+: /.test(error.message)) return error;
-  const message = error.message.replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `);
+  if (!(error instanceof TinyLoraError)) return error;
+  const message = error.message
+    .replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `)
+    .replace(/^(Expected .*) for request\.(?=\w+ but received )/, "$1 for ");
+  if (message === error.message) return error;
   return new TinyLoraError(error.code, message, { cause: error });
 }
 
