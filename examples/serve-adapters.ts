@@ -88,12 +88,13 @@ async function answer(chat: ChatRequest, response: ServerResponse, signal: Abort
 async function complete(chat: ChatRequest, adapter: number | "base", response: ServerResponse, signal: AbortSignal) {
   const { model, messages, stream, max_tokens: maxCompletionLength, temperature, top_p: topP, stop } = chat;
   const seed = chat.seed ?? randomInt(2 ** 47);
-  const stops = typeof stop === "string" ? [stop] : stop;
+  const stops = typeof stop === "string" ? [stop] : (stop ?? []);
   const options = { adapter, maxCompletionLength, temperature, topP, seed, stop: stops, signal };
   const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model };
   if (!stream) {
     const [completion] = await engine.generate([messages], options);
-    const { text, tokens, reason } = completion!;
+    const { tokens, reason } = completion!;
+    const text = completion!.text.slice(0, stopIn(completion!.text, stops));
     const [prompt_tokens, completion_tokens] = [engine.tokenizer.encodeChat(messages).length, tokens.length];
     return send(response, 200, {
       ...head,
@@ -102,12 +103,23 @@ async function complete(chat: ChatRequest, adapter: number | "base", response: S
       usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
     });
   }
-  for await (const { text, reason } of engine.stream(messages, options)) {
+  let [text, sent] = ["", 0];
+  for await (const { text: more, reason } of engine.stream(messages, options)) {
     if (!response.headersSent) response.writeHead(200, { "content-type": "text/event-stream" });
-    const choice = { index: 0, delta: { content: text }, finish_reason: reason ?? null };
+    text += more;
+    const mayBegin = Math.max(0, ...stops.map(({ length }) => length - 1)); // letters of a stop text that is to come
+    const sure = reason === undefined ? text.length - mayBegin : text.length;
+    const content = text.slice(sent, Math.min(sure, stopIn(text, stops)));
+    sent += content.length;
+    const choice = { index: 0, delta: { content }, finish_reason: reason ?? null };
     response.write(`data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", choices: [choice] })}\n\n`);
   }
   response.end("data: [DONE]\n\n");
+}
+
+/** Where a text that ends the answer begins: OpenAI's answers end before it, those of the engine behind it. */
+function stopIn(text: string, stops: readonly string[]): number {
+  return Math.min(text.length, ...stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0));
 }
 
 function send(response: ServerResponse, status: number, body: object): void {
@@ -135,8 +147,10 @@ server.listen(Number(flags.port), "localhost", () => {
   const { port } = server.address() as AddressInfo;
   console.log(`${named.size} adapters in ${engine.slots} slots on http://localhost:${port}/v1`);
 });
-process.once("SIGINT", () => {
-  server.close();
-  server.closeAllConnections();
-  engine.dispose();
-});
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    server.close();
+    server.closeAllConnections();
+    engine.dispose();
+  });
+}

@@ -70,7 +70,7 @@ export class AdapterSlots {
     const isAttached = () => this.#attached?.key === key && !first.matrices;
     for (let done = false; !done; ) {
       const basis = isAttached() ? undefined : await this.#buildBasis(first, projections, adapters.length, options);
-      await this.#session.between(() => {
+      const put = () => {
         checkMayAttach(this.#engine);
         if (basis) {
           this.#session.setBasis(basis);
@@ -82,7 +82,8 @@ export class AdapterSlots {
           adapters.map(({ v }) => v),
         );
         done = true;
-      }, options.signal);
+      };
+      await this.#session.between(put, options.signal).catch(named("attach"));
     }
   }
 
@@ -100,7 +101,7 @@ export class AdapterSlots {
       }
       return projections.widen(slot, adapter.v);
     };
-    await this.#session.changeVector(slot, vector, signal);
+    await this.#session.changeVector(slot, vector, signal).catch(named("replace"));
   }
 
   /** Vectors of slots first, first + 1, ..., in one go. Returns the slots' new versions. */
@@ -156,4 +157,13 @@ function sharesBasis(a: Adapter, b: Adapter): boolean {
   if (a.trainsMatrices) return a.matrices === b.matrices;
   if (!a.matrices && !b.matrices) return true;
   return Boolean(a.matrices) === Boolean(b.matrices) && new Projections([a.spec, b.spec]).specs.length === 1;
+}
+
+/** Native code, which refuses while sequences are sampled, names its own method. */
+function named(call: string): (error: unknown) => never {
+  return (error) => {
+    const found = error instanceof TinyLoraError && /: expected no unfinished requests.*$/.exec(error.message);
+    if (!found) throw error;
+    throw new TinyLoraError(error.code, `${call}${found[0]}`, { cause: error });
+  };
 }

@@ -66,7 +66,10 @@ export interface Completion {
   readonly text: string;
   /** The stop token, where there was one, is the last. */
   readonly tokens: Int32Array;
-  /** [tokens], natural logarithms: of each token under the distribution that the temperature gives. */
+  /**
+   * [tokens], natural logarithms: of each token under the distribution that the temperature gives (1 where it is 0), over
+   * the whole vocabulary also where topP, topK or minP narrow the draw.
+   */
   readonly logprobs: Float32Array;
   /** Ended by a stop token or text, or cut at maxCompletionLength or the model's context. */
   readonly reason: "stop" | "length";
@@ -191,10 +194,13 @@ function isMessage(value: unknown): value is Message {
   return isObject(value) && typeof value.role === "string" && typeof value.content === "string";
 }
 
-/** Native code tells of a request by its id, which the caller has not seen. */
+/** Native code tells of a request, by its id or by the argument's name: the caller has seen neither. */
 function ofPrompt(place: number, error: unknown): unknown {
-  if (!(error instanceof TinyLoraError) || !/^request \d+: /.test(error.message)) return error;
-  const message = error.message.replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `);
+  if (!(error instanceof TinyLoraError)) return error;
+  const message = error.message
+    .replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `)
+    .replace(/^(Expected .*) for request\.(?=\w+ but received )/, "$1 for ");
+  if (message === error.message) return error;
   return new TinyLoraError(error.code, message, { cause: error });
 }
 

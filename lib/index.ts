@@ -44,7 +44,7 @@ export { type Purpose, randomUniform } from "./data/philox.js";
 export type { PromptStyle } from "./data/prompt.js";
 export { heldOut } from "./data/split.js";
 export { Engine, type EngineOptions } from "./engine.js";
-export { TinyLoraError } from "./error.js";
+export { type ErrorCode, TinyLoraError } from "./error.js";
 export type { Breakdown, BreakdownRow } from "./eval/breakdown.js";
 export {
   compare,

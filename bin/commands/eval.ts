@@ -31,6 +31,7 @@ import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
 import { table } from "../io.js";
 import { Progress } from "../progress.js";
+import { PROMPT_KEYS, warnOfOtherPrompts } from "../prompt-keys.js";
 
 const EXAMPLES = `
 Examples:
@@ -39,7 +40,6 @@ Examples:
   $ npx tinylora-native eval --data svamp --samples 8 --k 1,4,8 --temperature 0.8
   $ npx tinylora-native eval --benchmark gsm8k,math500,amc23 --adapter runs/a --compare base --report report.md`;
 
-const PROMPT_KEYS = ["prompt_style", "shots", "system", "suffix"];
 const SAMPLING_KEYS = ["max_completion_length", "top_p", "top_k", "min_p", "stop", "seed"];
 const DATA_KEYS = ["data", "question_column", "answer_column", "skip_bad"];
 
@@ -114,6 +114,7 @@ async function run(command: Command, options: Options): Promise<void> {
   const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
   const result = await interruptible(async (signal): Promise<EvaluationRun> => {
     const loaded = await loadParts(options, config, signal);
+    for (const source of [options.adapter, options.compare]) if (source) await warnOfOtherPrompts(source, config);
     const engine = await loadEngine(config, signal);
     try {
       const parts = await evaluableParts(engine, loaded, config, signal);

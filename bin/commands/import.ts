@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { flagOf } from "../../lib/config/fields.js";
 import { readPeftConfig } from "../../lib/export/peft-files.js";
 import { checkFolder } from "../../lib/files.js";
 import { Adapter, importPeft, optionsOf } from "../../lib/index.js";
@@ -35,7 +36,7 @@ async function run(command: Command, folder: string, output: string): Promise<vo
       await importPeft(folder, engine, output);
       const adapter = await Adapter.load(output);
       adapter.checkBase(engine);
-      const flags = Object.entries(optionsOf(adapter)).map(([key, value]) => `--${key.replaceAll("_", "-")} ${value}`);
+      const flags = Object.entries(optionsOf(adapter)).map(([key, value]) => `${flagOf(key)} ${value}`);
       console.error(`to train it: --start-from ${quoted(output)} ${flags.join(" ")}`);
     }),
   );

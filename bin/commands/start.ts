@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { environment } from "../../lib/config/env.js";
+import { flagOf } from "../../lib/config/fields.js";
 import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
@@ -77,7 +78,7 @@ export function startCommand(program: Command): void {
 }
 
 async function demonstrate(given: Record<string, unknown>, run: string | undefined): Promise<void> {
-  const fixed = FIXED.filter((key) => key in given).map((key) => `--${key.replaceAll("_", "-")}`);
+  const fixed = FIXED.filter((key) => key in given).map(flagOf);
   if (fixed.length > 0) {
     throw new TinyLoraError(
       "ERR_USAGE",

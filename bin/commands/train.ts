@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { environmentOptions } from "../../lib/config/env.js";
+import { flagOf } from "../../lib/config/fields.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import { checkFolder } from "../../lib/files.js";
 import {
@@ -22,7 +23,7 @@ import {
 import { openModel } from "../../lib/model/open.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { CHANGEABLE, checkNoRun, OF_MACHINE } from "../../lib/run/folder.js";
+import { checkNoRun, RESUMABLE } from "../../lib/run/folder.js";
 import { checkProblems, checkTrained } from "../../lib/train/check-files.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
 import { trainingData } from "../../lib/train/train-run.js";
@@ -85,7 +86,7 @@ export function addTrainingFlags(command: Command, method: Method): void {
     .option("--run <folder>", "folder of the run (default: runs/DATA-TIME)", parseName)
     .option(
       "--resume <run>",
-      "go on with the run in this folder; of the flags, only --max-steps, --model, --device and --threads apply",
+      `go on with the run in this folder by its own options; of the flags, only ${RESUMABLE.map(flagOf).join(", ")} apply`,
       parseName,
     );
   addMethodFields(command, method);
@@ -193,16 +194,15 @@ async function trainConfig(
     checkMethod(method, config);
     return config;
   }
-  const mayChange: string[] = [...OF_MACHINE, ...CHANGEABLE];
   const fixed = [
-    ...Object.keys(flags).filter((key) => !mayChange.includes(key)),
+    ...Object.keys(flags).filter((key) => !RESUMABLE.includes(key)),
     ...(file === undefined ? [] : ["config"]),
     ...(run === undefined ? [] : ["folder"]),
   ];
   if (fixed.length > 0) {
     throw new TinyLoraError(
       "ERR_USAGE",
-      `--resume: the run has its own ${fixed.join(", ")}; only ${mayChange.join(", ")} can be given`,
+      `--resume: the run has its own ${fixed.join(", ")}; only ${RESUMABLE.join(", ")} can be given`,
     );
   }
   const info = await readRunInfo(resume);

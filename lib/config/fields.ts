@@ -25,6 +25,11 @@ export const fields: readonly Field[] = Object.entries(sections).flatMap(([secti
   Object.entries(shape).map(([key, type]) => toField(section, key, type)),
 );
 
+/** num_generations as it is on the command line: `--num-generations`. */
+export function flagOf(key: string): string {
+  return `--${key.replaceAll("_", "-")}`;
+}
+
 /** The value of the text of a flag that is given once. What it cannot read it returns as it is, for the schema to refuse by name. */
 export function parseFlag(field: Field, text: string): unknown {
   switch (field.type) {
@@ -51,7 +56,7 @@ function toField(section: string, key: string, type: z.ZodType): Field {
   const inner = unwrap(type);
   return {
     key,
-    flag: `--${key.replaceAll("_", "-")}`,
+    flag: flagOf(key),
     section,
     description: type.description ?? "",
     ...kind(inner),

@@ -157,7 +157,8 @@ export const sections = {
     max_completion_length: count
       .default(256)
       .describe(`how many tokens a completion has at most; ${withEmbedded("max_completion_length")}`),
-    temperature: positive
+    temperature: z
+      .number()
       .min(LEAST_TEMPERATURE)
       .max(MOST_TEMPERATURE)
       .default(1)

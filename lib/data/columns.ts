@@ -30,7 +30,7 @@ export function anyProblem(row: Record<string, unknown>, columns: Columns): Prob
   const question = columns.question_column ?? QUESTIONS.find((name) => Object.hasOwn(row, name));
   if (question === undefined) {
     throw new Error(
-      `expected a question in ${QUESTIONS.join(", ")}, found only ${namesIn(row)}: question_column names another column, of eval_data eval_question_column`,
+      `expected a question in ${QUESTIONS.join(", ")}, found only ${namesIn(row)}: question_column (of eval_data eval_question_column) names another column`,
     );
   }
   const answer = columns.answer_column ?? ANSWERS.find((name) => valueAt(row, name) !== undefined);

@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { TinyLoraError } from "../error.js";
 import { turn } from "../in-turn.js";
+import { show } from "../show.js";
 import type { OnBroken, Row } from "./rows.js";
 
 /** Letters of a record. */
@@ -20,7 +21,10 @@ export async function csvRows(
   const broken = (error: CsvError) =>
     new TinyLoraError("ERR_DATA", `${path}:${lineOf(error)}: broken CSV (${oneLine(error.message)})`, { cause: error });
   const parser = parse({
-    columns: true,
+    columns: (names: string[]) => {
+      checkDelimiter(path, names, delimiter);
+      return names;
+    },
     delimiter,
     // Each line may have another: what is appended to a file comes from another system.
     record_delimiter: ["\r\n", "\n", "\r"],
@@ -48,6 +52,14 @@ export async function csvRows(
     throw error instanceof CsvError ? broken(error) : error;
   }
   return rows;
+}
+
+/** Spreadsheets of many countries write semicolons in a .csv: then all names are one. */
+function checkDelimiter(path: string, names: readonly string[], delimiter: string): void {
+  const [only = ""] = names;
+  if (names.length > 1 || !/[,;\t]/.test(only)) return;
+  const expected = delimiter === "," ? "commas" : "tabs";
+  throw new TinyLoraError("ERR_DATA", `${path}:1: expected ${expected} between the columns, found ${show(only)}`);
 }
 
 function* pieces(text: string): Generator<string> {

@@ -83,11 +83,11 @@ export function breakdownCells({ value, problems, lenient, strict, standardError
   return [value, String(problems), percentWithError(lenient, standardError), percent(strict)];
 }
 
-/** +3.10 % (95 % between +0.52 % and +5.68 %; 12 problems better, 5 worse, of 200) */
+/** +3.10 % (95 % between +0.52 % and +5.68 %; better on 12, worse on 5 of 200 problems) */
 export function differenceText({ mean, interval, better, worse, problems }: PairedDifference): string {
   const signed = (share: number) => `${share < 0 ? "-" : "+"}${percent(Math.abs(share))}`;
   const between = interval ? `95 % between ${signed(interval[0])} and ${signed(interval[1])}; ` : "";
-  return `${signed(mean)} (${between}${better} problems better, ${worse} worse, of ${problems})`;
+  return `${signed(mean)} (${between}better on ${better}, worse on ${worse} of ${problems} problems)`;
 }
 
 /** 0.0123 as "1.23 %". */

@@ -6,9 +6,11 @@
  * before the call returns; those that come out belong to the caller.
  */
 
+import type { ErrorCode } from "../error.js";
+
 /** An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY, ERR_ABORTED, ERR_NUMERIC, ERR_DEVICE, ERR_DISPOSED). */
 export interface NativeError extends Error {
-  readonly code: string;
+  readonly code: ErrorCode;
 }
 
 export interface Addon {

@@ -1,4 +1,4 @@
-import { TinyLoraError } from "../error.js";
+import { isErrorCode, TinyLoraError } from "../error.js";
 import type {
   AdapterBasis,
   ComputedSvd,
@@ -269,7 +269,7 @@ export async function withStack<T>(run: () => Promise<T>, lessMemory?: string): 
 /** A native error as this package's, with what to do where memory ran out. */
 export function own(error: unknown, lessMemory = LESS_MEMORY): unknown {
   const code = (error as Partial<NativeError>)?.code;
-  if (error instanceof TinyLoraError || !(error instanceof Error) || typeof code !== "string") return error;
+  if (error instanceof TinyLoraError || !(error instanceof Error) || !isErrorCode(code)) return error;
   const message = code === "ERR_MEMORY" ? `${error.message}: ${lessMemory}` : error.message;
   return new TinyLoraError(code, message, { cause: error });
 }

@@ -24,6 +24,9 @@ export function isBuiltIn(reward: NamedReward["reward"]): reward is Reward {
   return Object.values(rewards).some((own) => own === reward);
 }
 
+/** Ends of a module's name. */
+const MODULE = /\.[cm]?[jt]s$/;
+
 /** Those that were given, else what `config.rewards` stand for, each under a name of its own; `reward_timeout` holds for loading too. */
 export async function namedRewards(
   given: Readonly<Record<string, Reward>> | undefined,
@@ -44,11 +47,11 @@ export async function namedRewards(
   return named;
 }
 
-/** A built-in reward by name, or the default export of a module by path (it must contain a / or end in .js or .mjs). */
+/** A built-in reward by name, or the default export of a module by path (it must contain a / or end as modules do). */
 async function loadReward(source: string, limit: Limit): Promise<NamedReward> {
   const builtIn = Object.hasOwn(rewards, source) ? rewards[source] : undefined;
   if (builtIn) return { name: source, reward: builtIn };
-  if (!/[\\/]|\.m?js$/.test(source)) {
+  if (!/[\\/]/.test(source) && !MODULE.test(source)) {
     const names = Object.keys(rewards);
     throw new TinyLoraError(
       "ERR_CONFIG",
@@ -57,7 +60,7 @@ async function loadReward(source: string, limit: Limit): Promise<NamedReward> {
   }
   const path = resolve(source);
   if (!existsSync(path)) throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: no such file`);
-  const name = source.replace(/^.*[\\/]/, "").replace(/\.m?js$/, "");
+  const name = source.replace(/^.*[\\/]/, "").replace(MODULE, "");
   try {
     return { name, reward: await ModuleReward.load(pathToFileURL(path).href, limit) };
   } catch (cause) {
@@ -65,6 +68,10 @@ async function loadReward(source: string, limit: Limit): Promise<NamedReward> {
     if (cause instanceof TinyLoraError) {
       throw new TinyLoraError(cause.code, `rewards: ${source}: ${cause.message}`, { cause });
     }
-    throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: ${(cause as Error).message}`, { cause });
+    const { message } = cause as Error;
+    const why = /^Unknown file extension "\.[cm]?ts"/.test(message)
+      ? `Node runs TypeScript from 22.18 on, found ${process.versions.node}`
+      : message;
+    throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: ${why}`, { cause });
   }
 }

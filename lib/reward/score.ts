@@ -3,7 +3,7 @@ import { TinyLoraError } from "../error.js";
 import { ModuleReward, ThrownThere } from "./module-reward.js";
 import type { NamedReward } from "./reward.js";
 import { isBuiltIn } from "./rewards.js";
-import { textOf } from "./text.js";
+import { givenText, textOf } from "./text.js";
 import { inTime, type Limit } from "./time-limit.js";
 
 /**
@@ -41,7 +41,8 @@ async function scoreOne(
     throw fail(`threw ${textOf(cause)}`, cause);
   }
   if (value === null || (typeof value === "number" && Number.isFinite(value))) return value;
-  throw fail(`expected a finite number or null, found ${textOf(value)}`);
+  const found = reward instanceof ModuleReward ? textOf(value) : givenText(value);
+  throw fail(`expected a finite number or null, found ${found}`);
 }
 
 function called(reward: NamedReward["reward"], completion: string, example: Example, limit: Limit): unknown {

@@ -1,7 +1,7 @@
 /** The thread that a module's reward is called in: see module-reward.ts, which starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Example } from "../data/example.js";
-import { textOf } from "./text.js";
+import { givenText, textOf } from "./text.js";
 
 export interface Call {
   readonly id: number;
@@ -35,7 +35,7 @@ async function answer(reward: (...given: unknown[]) => unknown, { id, completion
   tell({ type: "begun", id });
   try {
     const value = await reward(completion, example);
-    tell({ type: "value", id, value: typeof value === "number" || value === null ? value : textOf(value) });
+    tell({ type: "value", id, value: typeof value === "number" || value === null ? value : givenText(value) });
   } catch (cause) {
     tell({ type: "threw", id, message: textOf(cause) });
   }

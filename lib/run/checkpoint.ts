@@ -91,7 +91,8 @@ export async function latestCheckpoint(
 }
 
 function notLoaded(folder: string, step: number, cause: unknown): TinyLoraError {
-  const { code = "ERR_RUN", message } = cause as TinyLoraError;
+  const { message } = cause as Error;
+  const code = cause instanceof TinyLoraError ? cause.code : "ERR_RUN";
   const kept = `checkpoint step-${step} is not proven bad and all is kept: resume again when this is mended`;
   return new TinyLoraError(code, `${folder}: ${message}; ${kept}`, { cause });
 }

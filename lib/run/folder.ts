@@ -70,7 +70,9 @@ const infoSchema = z.object({
 /** Options that may differ from then on where a run goes on: how far, and what changes no bit. */
 export const CHANGEABLE = ["max_steps", "gradient_checkpointing"] as const;
 /** Options that belong to the machine that a run goes on with, and what it finds there. */
-export const OF_MACHINE = ["model", "device", "threads", "max_sequences", "cache_tokens"] as const;
+const OF_MACHINE = ["model", "device", "threads", "max_sequences", "cache_tokens"] as const;
+/** Both. */
+export const RESUMABLE: readonly string[] = [...OF_MACHINE, ...CHANGEABLE];
 export type RunChanges = Partial<Pick<TrainConfig, (typeof CHANGEABLE)[number]>>;
 
 /** What a run trains, as far as files go. */

@@ -12,7 +12,7 @@ import { fingerprintOf } from "../data/fingerprint.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
-import { CHANGEABLE, OF_MACHINE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
+import { CHANGEABLE, RESUMABLE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
 import { show } from "../show.js";
 import { checkOwnRewards, ownRewards } from "./own-rewards.js";
 import { otherPrompts, promptFingerprint } from "./prompt-fingerprint.js";
@@ -51,8 +51,7 @@ export async function runConfig(
 
 /** Of a resumed run, options that are given as others than it began with would have no effect. `config`: as given. */
 function checkUnchanged(run: string, begun: TrainConfig, given: TrainOptions = {}, config: TrainConfig): void {
-  const mayChange: readonly string[] = [...OF_MACHINE, ...CHANGEABLE];
-  const keys = (Object.keys(given) as (keyof TrainConfig)[]).filter((key) => !mayChange.includes(key));
+  const keys = (Object.keys(given) as (keyof TrainConfig)[]).filter((key) => !RESUMABLE.includes(key));
   const changed = keys.filter((key) => given[key] !== undefined && !isDeepStrictEqual(config[key], begun[key]));
   if (changed.length === 0) return;
   const told = changed.map((key) => `${key}: expected ${show(begun[key])}, found ${show(config[key])}`);

@@ -145,6 +145,18 @@ describe("serve-adapters.ts", () => {
     expect(choices.at(-1).finish_reason).toMatch(/^(stop|length)$/);
   });
 
+  it("ends before a stop text, as OpenAI does, streaming or not", async () => {
+    const whole = alone.findIndex((text) => text.length > 8);
+    const stop = alone[whole]!.slice(4, 8);
+    const body = { model: `${adapters[whole]}`, messages, max_tokens, seed: whole, stop: ["never there", stop] };
+    const before = alone[whole]!.slice(0, alone[whole]!.indexOf(stop));
+    const { choices } = (await (await post(body)).json()) as { choices: unknown[] };
+    expect(choices).toMatchObject([{ message: { content: before }, finish_reason: "stop" }]);
+    const events = (await (await post({ ...body, stream: true })).text()).split("\n\n").slice(0, -2);
+    const deltas = events.map((event) => JSON.parse(event.slice("data: ".length)).choices[0].delta.content);
+    expect(deltas.join("")).toBe(before);
+  });
+
   it("goes on when clients hang up", async () => {
     const hungUp = Array.from({ length: 8 }, async (_, k) => {
       const client = new AbortController();
@@ -166,6 +178,7 @@ describe("serve-adapters.ts", () => {
     ["a message without content", { model: "base", messages: [{ role: "user" }] }, 400, "prompt 0: expected"],
     ["an unknown field", { model: "base", messages, n: 2 }, 400, "n: expected one of model, messages"],
     ["no number", { model: "base", messages, max_tokens: "ten" }, 400, 'but received \\"ten\\"'],
+    ["stop texts that are none", { model: "base", messages, stream: true, stop: 3 }, 400, "stop: expected a list"],
     ["neither true nor false", { model: "base", messages, stream: 1 }, 400, "stream: expected true or false, found 1"],
     ["no such adapter", { model: "nobody", messages }, 404, "found nobody"],
     ["a damaged adapter", { model: "tl1-abc", messages }, 400, "the checksum does not match"],

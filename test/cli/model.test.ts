@@ -176,6 +176,7 @@ describe("with a model", () => {
     expect(refused.code).toBe(1);
     const { code, stdout, stderr } = await runCli([...args, "--skip-bad", "--json", ...files], { env });
     expect(stderr).toMatch(/^warning: .*levels\.jsonl: 1 broken rows left out, the first: .*levels\.jsonl:6/);
+    expect(stderr).toContain(`\nwarning: ${run} was trained with shots 2, here 0\n`);
     expect(code).toBe(0);
     const result = JSON.parse(stdout);
     expect(result).toMatchObject({

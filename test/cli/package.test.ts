@@ -135,6 +135,7 @@ const CAREFUL = `import {
   type DatasetSpec,
   type Distribution,
   Engine,
+  type ErrorCode,
   type FullBase,
   findModel,
   GrpoTrainer,
@@ -153,6 +154,7 @@ const CAREFUL = `import {
   type RunInfo,
   type Settings,
   type Split,
+  TinyLoraError,
   type WeightTraining,
 } from "tinylora-native";
 export type Names = [AdapterKindName, AdapterMatrices, Breakdown, BreakdownRow, Columns, Counters, DatasetSpec,
@@ -172,6 +174,10 @@ await trainer.train({ signal, onProgress, onStep: ({ metrics }) => void first(me
 await runSweep({ sweep: "sweep.yaml", folder: "sweep", signal, population: undefined });
 await plotFolders({ folders: ["sweep"], output: "plots", by: undefined });
 const none = await engine.generate("1 + 1 =", { signal }).catch((error: unknown) => String(error));
+const statuses: Partial<Record<ErrorCode, number>> = { ERR_ARGUMENT: 400, ERR_ADAPTER: 404 };
+export const status = (error: unknown): number => (error instanceof TinyLoraError && statuses[error.code]) || 500;
+// @ts-expect-error: there is no such code
+export const misspelt = (error: TinyLoraError): boolean => error.code === "ERR_ARGUMENTS";
 console.log(typeof none);
 engine.dispose();
 `;

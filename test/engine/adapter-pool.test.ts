@@ -64,7 +64,11 @@ describe("replace", () => {
     await text(0);
     await expect(engine.replace(1, adapter(3))).rejects.toMatchObject({
       code: "ERR_ARGUMENT",
-      message: expect.stringMatching(/expected no unfinished requests of slot 1$/),
+      message: "replace: expected no unfinished requests of slot 1",
+    });
+    await expect(engine.attach([adapter(3), adapter(4)])).rejects.toMatchObject({
+      code: "ERR_ARGUMENT",
+      message: "attach: expected no unfinished requests",
     });
     controller.abort();
     expect(await sampling).toBe("cancelled");

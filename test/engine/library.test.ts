@@ -10,6 +10,7 @@ import {
   Engine,
   type ForwardBatch,
   findModel,
+  type GenerateOptions,
   GrpoTrainer,
   type Prompt,
   type TokenLogprobs,
@@ -70,6 +71,13 @@ describe("a generation", () => {
     });
     expect(await generation).toHaveLength(1);
     expect(ended).toBe(1);
+  });
+
+  it.each<[GenerateOptions, string]>([
+    [{ temperature: "0" as never }, 'Expected a number for temperature but received "0"'],
+    [{ seed: 1.5 }, "Expected a whole number from 0 to 9007199254740991 for seed but received 1.5"],
+  ])("refuses %j by the option's own name", async (options, message) => {
+    await expect(engine.generate("one", options)).rejects.toMatchObject({ code: "ERR_ARGUMENT", message });
   });
 
   it("leaves the program its turns while thousands of prompts are tokenized", async () => {

@@ -18,6 +18,11 @@ describe("resolveConfig", () => {
     cyclic.self = cyclic;
     const cases: [Record<string, unknown>, RegExp][] = [
       [{ lerning_rate: 1 }, /^flags: unknown key lerning_rate \(nearest: learning_rate\)$/],
+      [{ output_dir: "out" }, /unknown key output_dir \(here --run, or run of a trainer, is the folder\)$/],
+      [
+        { per_device_train_batch_size: 8, bf16: true },
+        /^flags: unknown keys .* \(here a step has .*, bf16 \(here dtype\)$/,
+      ],
       [{ "num-generation": 1 }, /nearest: num_generations/],
       [{ learning_rate: -1 }, /^flags: learning_rate: expected more than 0, found -1$/],
       [{ learning_rate: Number.NaN }, /learning_rate: expected a number, found NaN/],
@@ -45,7 +50,7 @@ describe("resolveConfig", () => {
       [{ target_modules: ["q_proj", "x_proj"] }, /target_modules\.1: expected one of .*found "x_proj"/],
       [{ top_p: 0 }, /top_p: expected more than 0, found 0/],
       [{ top_p: 1.5 }, /top_p: expected at most 1, found 1.5/],
-      [{ temperature: 0 }, /temperature: expected more than 0/],
+      [{ temperature: 0 }, /^flags: temperature: expected at least 1e-30, found 0$/],
       [{ tying: "tiled" }, /n_tie: expected a number of modules, since tying is tiled/],
       [{ n_tie: 3 }, /n_tie: expected nothing, since tying is all, found 3/],
       [{ tying: "ratio" }, /weight_tying: expected a share/],

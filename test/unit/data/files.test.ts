@@ -33,13 +33,15 @@ describe("local files", () => {
   });
 
   it.each<[string, string | Uint8Array, RegExp]>([
+    ["semicolons.csv", "question;answer\na;1\n", /semicolons\.csv:1: expected commas .*, found "question;answer"$/],
+    ["commas.tsv", "question,answer\na,1\n", /commas\.tsv:1: expected tabs .*, found "question,answer"$/],
     ["quote.csv", 'question,answer\n"a,1\n', /quote\.csv:\d+: broken CSV \(.*quote/i],
     ["broken.jsonl", '{"question": "a", "answer": 1}\n{"question": \n', /broken\.jsonl:2: broken JSON/],
     ["list.jsonl", "[1]\n", /list\.jsonl:1: expected an object, found \[1\]/],
     [
       "field.jsonl",
       '{"question": "a", "answer": 1}\n\n{"text": "a"}\n',
-      /field\.jsonl:3: expected a question in question, prompt, problem, input, found only text: question_column names/,
+      /field\.jsonl:3: expected a question in question, prompt, problem, input, found only text: question_column \(of/,
     ],
     [
       "null.jsonl",

@@ -125,7 +125,7 @@ describe("evaluate", () => {
     expect(lines).toContain('| stop | `["\\n"]` |');
     expect(lines.some((line) => line.startsWith("| sums test | `runs/a` | 6 x 8 | "))).toBe(true);
     expect(report).toMatch(
-      /Paired difference: [+-]\d+\.\d\d % \(95 % between .*; \d problems better, \d worse, of 6\)\./,
+      /Paired difference: [+-]\d+\.\d\d % \(95 % between .*; better on \d, worse on \d of 6 problems\)\./,
     );
     expect(report).toMatch(/\| k \| pass@k \| pass@k strict \| maj@k \|\n(?:.*\n){2}\| 4 \|/);
     expect(report).toMatch(/\| level \| problems \| lenient \| strict \|\n.*\n\| 0 \| 3 \|/);
@@ -134,10 +134,10 @@ describe("evaluate", () => {
   it("tells a difference by its sign", () => {
     const counts = { problems: 200, better: 5, worse: 12, standardError: 0.1 };
     expect(differenceText({ mean: -0.031, interval: [-0.0568, 0.0052], ...counts })).toBe(
-      "-3.10 % (95 % between -5.68 % and +0.52 %; 5 problems better, 12 worse, of 200)",
+      "-3.10 % (95 % between -5.68 % and +0.52 %; better on 5, worse on 12 of 200 problems)",
     );
     expect(differenceText({ mean: 0.031, interval: null, ...counts })).toBe(
-      "+3.10 % (5 problems better, 12 worse, of 200)",
+      "+3.10 % (better on 5, worse on 12 of 200 problems)",
     );
   });
 

@@ -52,6 +52,16 @@ const flaky = (bad: string) => `
   };`;
 
 describe("a module's reward", () => {
+  it("is TypeScript where Node runs that, and else says from which on it does", async () => {
+    const path = join(folder, "typed.mts");
+    await writeFile(path, "export default (text: string): number => text.length;");
+    const loaded = load(path);
+    if ("typescript" in process.features && process.features.typescript)
+      expect(await loaded).toMatchObject([{ name: "typed" }]);
+    else
+      await expect(loaded).rejects.toThrow(/typed\.mts cannot be loaded: Node runs TypeScript from 22\.18 on, found 2/);
+  });
+
   it.each<[string, string, RegExp, number?]>([
     ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 3 s$/, 3],
     ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 3 s$/, 3],
@@ -60,7 +70,7 @@ describe("a module's reward", () => {
     ["throws", "null.key", /^reward "bad" on fake\/train\/\d+: threw TypeError: Cannot read properties of null/],
     ["gives NaN", "return NaN", /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found NaN$/],
     ["gives what has no text", "return Object.create(null)", /^reward "bad" on \S+: expected .*, found something that/],
-    ["gives a text", 'return "1"', /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found 1$/],
+    ["gives a text", 'return "1"', /^reward "bad" on fake\/train\/\d+: expected a finite number or null, found "1"$/],
     [
       "ends its thread",
       "process.exit(3)",

@@ -31,7 +31,7 @@ describe("failures", () => {
       () => Object.create(null),
       /reward "bad" on \S+: expected .*, found something that has no/,
     ],
-    ["gives a text", () => "1" as unknown as number, /expected a finite number or null, found 1/],
+    ["gives a text", () => "1" as unknown as number, /expected a finite number or null, found "1"/],
     ["never ends", () => new Promise(() => {}), /no value within 1 s/],
     // biome-ignore lint/suspicious/noThenProperty: as promises of other libraries are
     ["never ends, with a promise of its own", () => ({ then: () => {} }) as never, /no value within 1 s/],
