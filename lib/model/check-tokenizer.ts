@@ -1,4 +1,4 @@
-// What @huggingface/tokenizers takes as it is and then loops on, or fills memory with.
+// What @huggingface/tokenizers takes as it is and then loops on, fills memory with or does not do.
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
@@ -15,6 +15,12 @@ export function checkTokenizer(source: TokenizerSource): void {
       refuse(source, `added_tokens: expected objects with a content, found ${show(token)}`);
     }
     checkId(source, `added token ${show(token.content)}`, token.id);
+    if (token.single_word) {
+      refuse(
+        source,
+        `added token ${show(token.content)}: single_word: expected false, found ${show(token.single_word)}`,
+      );
+    }
   }
   checkStep(source, step);
 }

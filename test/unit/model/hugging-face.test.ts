@@ -116,6 +116,11 @@ describe("a Hugging Face folder", () => {
     ["a fraction as id", { model: { type: "BPE", vocab: { a: 1.5 }, merges: [] } }, "below 300, found 1.5"],
     ["a negative id", { added_tokens: [{ id: -1, content: "a" }] }, "below 300, found -1"],
     ["a token without text", { added_tokens: [{ id: 1 }] }, "added_tokens: expected objects with a content"],
+    [
+      "a token for whole words",
+      { added_tokens: [{ id: 1, content: "a", single_word: true }] },
+      "single_word: expected false",
+    ],
     ["pieces of no length", { pre_tokenizer: { type: "FixedLength", length: 0 } }, "length: expected a whole number"],
     [
       "pieces of no length among others",
