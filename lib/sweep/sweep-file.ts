@@ -9,7 +9,8 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { adapterOptions } from "../config/adapter-options.js";
-import { describeIssue, readConfigFile, resolveConfig } from "../config/config.js";
+import { readConfigFile, resolveConfig } from "../config/config.js";
+import { describeIssue } from "../config/describe-issue.js";
 import { environmentOptions } from "../config/env.js";
 import { fields } from "../config/fields.js";
 import { idleOptions } from "../config/idle.js";

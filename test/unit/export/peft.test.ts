@@ -178,6 +178,8 @@ describe("files", () => {
     expect(await refusal({ alora_invocation_tokens: [1, 2] })).toMatch(/alora_invocation_tokens: expected null/);
     expect(await refusal({ r: 32 })).toMatch(/r: expected at most 16, found 32$/);
     expect(await refusal({ rank_pattern: { q_proj: 4 } })).toMatch(/rank_pattern\.q_proj: expected no rank/);
+    expect(await refusal({ r: undefined })).toMatch(/adapter_config\.json: r: expected a number$/);
+    expect(await refusal({ r: 0 })).toMatch(/adapter_config\.json: r: expected at least 1, found 0$/);
     expect(await refusal({ r: 3 })).toMatch(/q_proj\.lora_A\.weight: expected \[3,8\], found \[2,8\]$/);
     const smaller = { ...base, modules: linearModules({ ...config, layers: 1 }) };
     expect(await refusal({}, smaller)).toMatch(/layers\.1\..*no such module/);
