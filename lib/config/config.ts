@@ -1,7 +1,7 @@
 /** From a config file and flags to resolved options, or one message that names every wrong key. */
 import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
-import { parse, YAMLParseError } from "yaml";
+import { parseDocument, YAMLError } from "yaml";
 import { TinyLoraError, whyNot } from "../error.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
@@ -68,15 +68,24 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   if (kind !== ".json") checkNesting(path, text);
   let value: unknown;
   try {
-    value = kind === ".json" ? JSON.parse(text) : parse(text);
+    value = kind === ".json" ? JSON.parse(text) : parseYaml(text);
   } catch (cause) {
-    const where = cause instanceof YAMLParseError ? `line ${cause.linePos?.[0].line}: ` : "";
+    const where = cause instanceof YAMLError ? `line ${cause.linePos?.[0].line}: ` : "";
     const reason = (cause as Error).message.split("\n")[0]?.replace(/ at line \d+, column \d+:?$/, "");
     throw new TinyLoraError("ERR_CONFIG", `${path}: ${where}${reason}`, { cause });
   }
   if (value === null || value === undefined) return {};
   checkObject(value, path);
   return value;
+}
+
+/** What the parser only warns of, such as a tag that it does not know, is an error. */
+function parseYaml(text: string): unknown {
+  // Without a warning of keys that are lists: nobody who reads a config knows such a key.
+  const document = parseDocument(text, { logLevel: "error" });
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem) throw problem;
+  return document.toJS();
 }
 
 /** The parser of YAML takes a piece of stack for each list in a list, and ends the process where there is none left. */
