@@ -52,8 +52,7 @@ function portable(step: unknown): unknown {
       if (!isObject(step.pattern)) return step;
       const { Regex: regex, String: text } = step.pattern;
       const behavior = step.invert ? (INVERTED.get(step.behavior) ?? step.behavior) : step.behavior;
-      const pattern = typeof regex === "string" ? unicodeSpaces(regex) : typeof text === "string" && literal(text);
-      if (pattern === false) return step;
+      const pattern = typeof regex === "string" ? unicodeSpaces(regex) : literal(String(text));
       return { ...split(pattern, behavior), invert: behavior === "Removed" && step.invert };
     }
     default:

@@ -127,13 +127,26 @@ describe("a Hugging Face folder", () => {
       { pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "FixedLength" }] } },
       "length: expected a whole number from 1, found undefined",
     ],
+    [
+      "no pattern to split at",
+      { pre_tokenizer: { type: "Split", pattern: {} } },
+      "pre_tokenizer: pattern of Split: expected a text",
+    ],
+    [
+      "no pattern to replace",
+      { normalizer: { type: "Sequence", normalizers: [{ type: "Replace", pattern: { Regex: 2 }, content: "" }] } },
+      'normalizer: pattern of Replace: expected a text under Regex or String, found {"Regex":2}',
+    ],
     ["a decoder in 100000 lists", { decoder: "deep" }, "not a tokenizer that can be used"],
+    ["steps in 100000 sequences", { pre_tokenizer: "steps" }, "not a tokenizer that can be used"],
   ];
   it.each(spoilt)("whose tokenizer has %s is refused at once", (_, changes, found) => {
     const folder = copyOf("llama3");
     const file = join(folder, "tokenizer.json");
     const text = JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...changes });
-    write(folder, "tokenizer.json", text.replace('"deep"', `${"[".repeat(1e5)}${"]".repeat(1e5)}`));
+    const nested = (open: string, close: string) => `${open.repeat(1e5)}${close.repeat(1e5)}`;
+    const spelt = text.replace('"deep"', nested("[", "]")).replace('"steps"', nested('{"pretokenizers":[', "]}"));
+    write(folder, "tokenizer.json", spelt);
     return expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json", found);
   });
   it("whose template does not end is refused", async () => {
