@@ -2,8 +2,11 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
+import { describeIssue } from "../config/describe-issue.js";
 import { TinyLoraError, whyNot } from "../error.js";
 import { writeFileAtomic } from "../files.js";
+import { isObject } from "../is-object.js";
+import { show } from "../show.js";
 import { MODULE_TYPES } from "./modules.js";
 import {
   decodeSafetensors,
@@ -45,7 +48,7 @@ const factsSchema = z.strictObject({
   target_modules: z.array(z.enum(MODULE_TYPES)),
   v_dtype: z.enum(VECTOR_DTYPES),
   trained: z.int(),
-  base_fingerprint: z.string().regex(/^[0-9a-f]{16}$/),
+  base_fingerprint: z.string().regex(/^[0-9a-f]{16}$/, "expected 16 hex digits"),
   svd_recipe: z.int(),
   self_contained: z.boolean(),
   sha256: z.string(),
@@ -153,7 +156,8 @@ function parseFacts(bytes: Buffer, path: string): Facts {
   const parsed = factsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  throw new TinyLoraError("ERR_ADAPTER", `${path}: ${issue.path.join(".") || "facts"}: ${issue.message}`);
+  const told = isObject(value) ? describeIssue(issue, value) : `expected an object, found ${show(value)}`;
+  throw new TinyLoraError("ERR_ADAPTER", `${path}: ${told}`);
 }
 
 function specOf(facts: Facts, path: string): AdapterFacts["spec"] {

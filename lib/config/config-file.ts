@@ -35,7 +35,8 @@ function parse(path: string, text: string, isJson: boolean): unknown {
     const value: unknown = isJson ? JSON.parse(text) : undefined;
     checkNesting(path, text);
     const lines = new LineCounter();
-    const document = parseDocument(text, { uniqueKeys: false, lineCounter: lines }); // its own check is quadratic
+    // Its own check of keys is quadratic, and its warnings are errors here; else it would print some by itself.
+    const document = parseDocument(text, { uniqueKeys: false, logLevel: "error", lineCounter: lines });
     const [fault] = [...document.errors, ...document.warnings];
     if (fault && !isJson) throw fault;
     checkKeys(path, document, lines);

@@ -1,8 +1,8 @@
 /** From options as they were written to resolved ones, or one message that names every wrong key. */
-import type { z } from "zod";
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
+import { describeIssue } from "./describe-issue.js";
 import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
 import { idleOptions } from "./idle.js";
 import { nearest } from "./nearest.js";
@@ -57,38 +57,4 @@ const TOLD = 20;
 export function checkObject(value: unknown, source: string): asserts value is Record<string, unknown> {
   if (isObject(value)) return;
   throw new TinyLoraError("ERR_CONFIG", `${source}: expected keys and values, found ${show(value)}`);
-}
-
-/** What was expected of a key of `options`, and what was found there. */
-export function describeIssue(issue: z.core.$ZodIssue, options: object): string {
-  const path = issue.path.map(String);
-  const found = path.reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], options);
-  const suffix = found === undefined ? "" : `, found ${show(found)}`;
-  return `${path.join(".")}: ${expectation(issue, found)}${suffix}`;
-}
-
-function expectation(issue: z.core.$ZodIssue, found: unknown): string {
-  switch (issue.code) {
-    case "invalid_type":
-      return `expected ${{ int: "a whole number", number: "a number", string: "a text", boolean: "true or false", array: "a list" }[issue.expected as string] ?? issue.expected}`;
-    case "too_small": {
-      if (Array.isArray(found)) return `expected at least ${issue.minimum} in the list`;
-      if (typeof found === "string") return `expected at least ${issue.minimum} letter`;
-      return `expected ${issue.inclusive ? "at least" : "more than"} ${issue.minimum}`;
-    }
-    case "too_big":
-      return `expected ${issue.inclusive ? "at most" : "less than"} ${issue.maximum}`;
-    case "invalid_value": {
-      const values = issue.values.map(String);
-      const hint = typeof found === "string" ? ` (${hintFor(issue, found, values)})` : "";
-      return `expected one of ${values.join(", ")}${hint}`;
-    }
-    default:
-      return issue.message;
-  }
-}
-
-function hintFor(issue: z.core.$ZodIssue, found: string, values: readonly string[]): string {
-  const namesAdapter = issue.path.at(-1) === "adapter" && /[/\\]|^tl1-/.test(found);
-  return namesAdapter ? "start_from takes one to go on from" : `nearest: ${nearest(found, values)}`;
 }

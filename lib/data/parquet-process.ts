@@ -68,7 +68,7 @@ function checkPages({ num_rows: rows, row_groups: groups }: ReturnType<typeof pa
 }
 
 function notNegative(count: number): number {
-  if (!(count >= 0)) throw new Error(`a page of ${count}`);
+  if (!(count >= 0)) throw new Error(`a page of ${JSON.stringify(count)} values`);
   return count;
 }
 

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
+import { describeIssue } from "../config/describe-issue.js";
 import { TinyLoraError, whyNot } from "../error.js";
 import { isObject } from "../is-object.js";
 import { firstLine } from "../model/files.js";
@@ -47,15 +48,11 @@ export async function readPeftConfig(source: string): Promise<Readonly<Record<st
   throw refusePeft(path, `expected an object, found ${show(value)}`);
 }
 
-export function checkPeftConfig<T extends z.ZodType>(source: string, config: unknown, schema: T): z.output<T> {
+export function checkPeftConfig<T extends z.ZodType>(source: string, config: object, schema: T): z.output<T> {
   const parsed = schema.safeParse(config);
   if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0]!;
-  const found = path.reduce<unknown>(
-    (value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key],
-    config,
-  );
-  throw refusePeft(join(source, PEFT_CONFIG), `${path.join(".")}: ${message}, found ${show(found)}`);
+  const issue = parsed.error.issues[0]!;
+  throw refusePeft(join(source, PEFT_CONFIG), describeIssue(issue, config));
 }
 
 export async function readPeftTensors(source: string): Promise<Map<string, PeftTensor>> {

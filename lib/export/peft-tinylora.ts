@@ -46,13 +46,13 @@ export async function writePeftTinyLora(
   }
   const tensors: SmallTensors = new Map();
   for (let group = 0; group < groups; group++) {
-    tensors.set(`base_model.tinylora_v.${group}`, floatTensor(adapter.v.slice(group * u, (group + 1) * u), [u]));
+    tensors.set(vectorName(group), floatTensor(adapter.v.slice(group * u, (group + 1) * u), [u]));
   }
   for (const { module, a, b, p } of basis.modules) {
     const { name, in: inputs, out: outputs } = modules[module]!;
-    tensors.set(`${PEFT_PREFIX}${name}.tinylora_A`, floatTensor(a, [rank, inputs]));
-    tensors.set(`${PEFT_PREFIX}${name}.tinylora_B`, floatTensor(b, [outputs, rank]));
-    tensors.set(`${PEFT_PREFIX}${name}.tinylora_P`, floatTensor(p, [u, rank, rank]));
+    tensors.set(matrixName(name, "A"), floatTensor(a, [rank, inputs]));
+    tensors.set(matrixName(name, "B"), floatTensor(b, [outputs, rank]));
+    tensors.set(matrixName(name, "P"), floatTensor(p, [u, rank, rank]));
   }
   const config = {
     peft_type: "TINYLORA",
@@ -74,6 +74,9 @@ export async function writePeftTinyLora(
   await writeFileAtomic(join(folder, PEFT_TENSORS), encodeSafetensors(tensors, { format: "pt" }));
   await writeFileAtomic(join(folder, PEFT_CONFIG), `${JSON.stringify(config, null, 2)}\n`);
 }
+
+const vectorName = (group: number | "") => `base_model.tinylora_v.${group}`;
+const matrixName = (module: string, part: string) => `${PEFT_PREFIX}${module}.tinylora_${part}`;
 
 const configSchema = z.looseObject({
   peft_type: z.literal("TINYLORA", "expected TINYLORA"),
@@ -101,29 +104,32 @@ export async function importPeftTinyLora(source: string, base: AdapterBase, fold
     [...tensors.keys()].some((name) => name.endsWith(`.${type}.tinylora_A`)),
   );
   const adapted = base.modules.filter(({ type }) => targetModules.includes(type));
-  const known = new Set(adapted.map(({ name }) => `${PEFT_PREFIX}${name}.tinylora_A`));
-  const foreign = [...tensors.keys()].find((name) => name.endsWith(".tinylora_A") && !known.has(name));
-  if (foreign !== undefined)
-    throw refusePeft(file, `${foreign}: the base model has no such module, or it cannot be adapted`);
+  const tying = { kind: "ratio", ratio: config.weight_tying } as const;
+  const vectorNames = Array.from({ length: tieGroups(tying, adapted).count }, (_, group) => vectorName(group));
+  const matrixNames = adapted.flatMap(({ name }) => ["A", "B", "P"].map((part) => matrixName(name, part)));
+  const known = new Set([...matrixNames, ...vectorNames]);
+  const foreign = [...tensors.keys()].find((name) => !known.has(name));
+  if (foreign !== undefined) {
+    const reason = foreign.startsWith(vectorName(""))
+      ? `weight_tying ${config.weight_tying} makes ${vectorNames.length} vectors of ${adapted.length} modules`
+      : "the base model has no such module, or it cannot be adapted";
+    throw refusePeft(file, `${foreign}: ${reason}`);
+  }
   if (targetModules.length === 0) throw refusePeft(file, "expected tensors named tinylora_A, found none");
 
   const matrices: AdapterMatrices = new Map(
     adapted.map(({ name, in: inputs, out }) => {
-      if (!tensors.has(`${PEFT_PREFIX}${name}.tinylora_P`)) {
+      if (tensors.has(matrixName(name, "A")) && !tensors.has(matrixName(name, "P"))) {
         throw refusePeft(
           file,
           `${name}: it was saved without its projections (save_projection: false), which only torch can make`,
         );
       }
-      const part = (letter: string, shape: readonly number[]) =>
-        take(`${PEFT_PREFIX}${name}.tinylora_${letter}`, shape).values;
+      const part = (letter: string, shape: readonly number[]) => take(matrixName(name, letter), shape).values;
       return [name, { a: part("A", [r, inputs]), b: part("B", [out, r]), p: part("P", [u, r, r]) }];
     }),
   );
-  const tying = { kind: "ratio", ratio: config.weight_tying } as const;
-  const vectors = Array.from({ length: tieGroups(tying, adapted).count }, (_, group) =>
-    take(`base_model.tinylora_v.${group}`, [u]),
-  );
+  const vectors = vectorNames.map((name) => take(name, [u]));
   const v = Float32Array.from(vectors.flatMap(({ values }) => [...values]));
   const spec = adapterSpec({
     r,

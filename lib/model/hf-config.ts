@@ -17,8 +17,8 @@ interface Architecture {
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   LlamaForCausalLM: { family: "llama", modelType: "llama", context: 2048 },
   MistralForCausalLM: { family: "llama", modelType: "mistral", context: 131072, kvHeads: 8, window: 4096 },
-  Qwen2ForCausalLM: { family: "qwen2", modelType: "qwen2", context: 32768 },
-  Qwen3ForCausalLM: { family: "qwen3", modelType: "qwen3", context: 32768 },
+  Qwen2ForCausalLM: { family: "qwen2", modelType: "qwen2", context: 32768, kvHeads: 32 },
+  Qwen3ForCausalLM: { family: "qwen3", modelType: "qwen3", context: 32768, kvHeads: 32 },
 };
 
 export function huggingFaceConfig(config: Fields): ModelConfig {
@@ -37,13 +37,18 @@ export function huggingFaceConfig(config: Fields): ModelConfig {
     intermediate: config.count("intermediate_size", undefined, LARGEST.intermediate),
     layers,
     heads,
-    kvHeads: config.count("num_key_value_heads", architecture.kvHeads ?? heads),
+    kvHeads: config.count("num_key_value_heads", defaultKvHeads(config, architecture, heads)),
     headDim: config.count("head_dim", family === "qwen3" ? 128 : Math.floor(hidden / heads), LARGEST.headDim),
     context,
     rmsNormEpsilon: config.positive("rms_norm_eps", 1e-6),
     tiedEmbeddings: config.flag("tie_word_embeddings", false),
     ...huggingFaceRope(config, context),
   };
+}
+
+/** null, other than silence, means as many as there are query heads. */
+function defaultKvHeads(config: Fields, { kvHeads }: Architecture, heads: number): number {
+  return config.mentions("num_key_value_heads") ? heads : (kvHeads ?? heads);
 }
 
 /** Of `architectures`; of `model_type` where a config has no architectures. */
@@ -72,11 +77,16 @@ function refuseSlidingWindow(config: Fields, { window }: Architecture, layers: n
   if (types?.some((type) => type !== "full_attention" && type !== "sliding_attention")) {
     config.fail("layer_types", '"full_attention" for every layer');
   }
-  const some = types
-    ? types.includes("sliding_attention")
-    : config.flag("use_sliding_window", false) && config.notNegative("max_window_layers", 28) < layers;
+  const named = types?.includes("sliding_attention");
+  const some =
+    named ?? (config.flag("use_sliding_window", false) && config.notNegative("max_window_layers", 28) < layers);
   const used = some || window !== undefined;
-  if (!used || (config.mentions("sliding_window") && !config.has("sliding_window"))) return;
+  if (!used) return;
+  if (config.mentions("sliding_window") && !config.has("sliding_window")) {
+    // Mistral does not look at layer_types.
+    if (named && window === undefined) config.fail("sliding_window", "a number beside layers of sliding_attention");
+    return;
+  }
   if (config.count("sliding_window", window ?? 4096) < context) {
     config.fail("sliding_window", `null or at least the context, ${context}`);
   }

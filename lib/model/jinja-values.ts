@@ -1,6 +1,6 @@
 // The values, scopes and syntax trees of @huggingface/jinja, and what Python does with them.
 import { Environment } from "@huggingface/jinja";
-import { capitalize } from "./python-text.js";
+import { quoted } from "./python-text.js";
 
 /** What is asked of the package's classes: their own types do not resolve under `nodenext`. */
 export interface Value {
@@ -41,9 +41,25 @@ const WRITE_NOTHING = ["Set", "Macro", "Comment"];
 
 /** What a statement that gave this value writes. */
 export function shown(value: Value, statement: Node): string {
-  if (isUndefined(value) || WRITE_NOTHING.includes(statement.type)) return "";
+  return WRITE_NOTHING.includes(statement.type) ? "" : written(value);
+}
+
+/** str: a text as it is, all else as `repr` has it; nothing of what is not defined. */
+export function written(value: Value): string {
+  if (isUndefined(value)) return "";
+  return isText(value) ? value.value : repr(value);
+}
+
+function repr(value: Value): string {
+  if (isText(value)) return quoted(value.value);
+  if (isMapping(value)) return `{${[...value.value].map(([key, item]) => `${quoted(key)}: ${repr(item)}`).join(", ")}}`;
+  if (isList(value)) {
+    const items = value.value.map(repr).join(", ");
+    return value.type === "TupleValue" ? `(${items})` : `[${items}]`;
+  }
   if (value.type === "NullValue") return "None";
-  return value.type === "BooleanValue" ? capitalize(String(value)) : String(value);
+  if (value.type === "BooleanValue") return value.value ? "True" : "False";
+  return isUndefined(value) ? "Undefined" : String(value);
 }
 
 export function constant(value: Value): Node {
@@ -109,6 +125,14 @@ export function equal(left: Value, right: Value, step: () => void): boolean {
     return [...left.value].every(([key, item]) => other.has(key) && equal(item, other.get(key)!, step));
   }
   return left.type === right.type && left.value === right.value;
+}
+
+export const isWhole = (value: Value): value is Value & { value: number } => value.type === "IntegerValue";
+
+/** Of the sign of the divisor, as in Python. */
+export function modulo(value: number, by: number): number {
+  if (by === 0) throw new Error("expected another divisor than 0");
+  return ((value % by) + by) % by;
 }
 
 function isNumber({ type }: Value): boolean {

@@ -3,13 +3,14 @@
 //  - loops: what one turn sets is gone in the next; `continue` and `break` keep what the turn has written; texts and
 //    what is not defined can be gone through;
 //  - ==, != and `in`: by value and type, as in Python ("" is not false, 1 is true, lists and mappings by what they hold);
-//  - what is written of none, true and false; a text + something else, an error;
+//  - what is written of none, true, false, lists and mappings; a text + something else, an error; % of whole numbers;
 //  - strip, lstrip and rstrip, which take characters, trim, split, title, capitalize and length: see python-text.ts;
 //  - selectattr and rejectattr, which also test what an item lacks; filters of what is not defined;
 //  - an attribute of what is not defined, an error;
-//  - strftime_now: English names whatever the system's language.
+//  - what every template is given: see jinja-globals.ts.
 // What it may take of time and memory is limited: see jinja-limits.ts.
 import { Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { GLOBALS } from "./jinja-globals.js";
 import { JinjaLimits } from "./jinja-limits.js";
 import {
   assign,
@@ -20,9 +21,11 @@ import {
   isMapping,
   isText,
   isUndefined,
+  isWhole,
   items,
   listOf,
   mappingOf,
+  modulo,
   type Node,
   name,
   newScope,
@@ -30,8 +33,9 @@ import {
   shown,
   toValue,
   type Value,
+  written,
 } from "./jinja-values.js";
-import { capitalize, lengthOf, strftime, strip, title, words } from "./python-text.js";
+import { capitalize, lengthOf, strip, title, words } from "./python-text.js";
 
 const Base = Interpreter as unknown as new (scope: Scope) => Evaluator;
 
@@ -53,28 +57,6 @@ export function compileTemplate(source: string): (variables: Readonly<Record<str
     for (const [name, value] of Object.entries({ ...GLOBALS, ...variables })) scope.set(name, value);
     return String(new PythonInterpreter(scope).run(program).value);
   };
-}
-
-const GLOBALS: Readonly<Record<string, unknown>> = {
-  true: true,
-  false: false,
-  none: null,
-  True: true,
-  False: false,
-  None: null,
-  range,
-  raise_exception: (message: string) => {
-    throw new Error(message);
-  },
-  strftime_now: (format: string) => strftime(new Date(), format),
-};
-
-/** Of at most as many numbers as Jinja's sandbox allows. */
-function range(first: number, end?: number, step = 1): number[] {
-  const [start, stop] = end === undefined ? [0, first] : [first, end];
-  const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (!(length <= 100_000)) throw new Error(`range: expected at most 100000 numbers, found ${length}`);
-  return Array.from({ length }, (_, i) => start + i * step);
 }
 
 /** `break` or `continue` on its way to its loop, with what the turn has written so far. */
@@ -202,12 +184,16 @@ class PythonInterpreter extends Base {
 
   #binary(node: Node, scope: Scope): Value {
     const operator = (node.operator as { value: string }).value;
-    if (!["+", "~", "==", "!=", "in", "not in"].includes(operator)) return super.evaluate(node, scope);
+    if (!["+", "~", "%", "==", "!=", "in", "not in"].includes(operator)) return super.evaluate(node, scope);
     const [left, right] = [this.#of(node.left, scope), this.#of(node.right, scope)];
     if (operator === "+" && isText(left) !== isText(right)) throw new Error("expected texts on both sides of +");
     if (operator === "==" || operator === "!=") return toValue(this.#equal(left, right) === (operator === "=="));
-    if (operator === "~") for (const side of [left, right]) this.#limits.through(side);
-    if (["+", "~"].includes(operator) || !isList(right)) {
+    if (operator === "~") {
+      for (const side of [left, right]) this.#limits.through(side);
+      return toValue(written(left) + written(right));
+    }
+    if (operator === "%" && isWhole(left) && isWhole(right)) return toValue(modulo(left.value, right.value));
+    if (["+", "%"].includes(operator) || !isList(right)) {
       return super.evaluate({ ...node, left: constant(left), right: constant(right) }, scope);
     }
     return toValue(right.value.some((item) => this.#equal(item, left)) === (operator === "in"));
@@ -237,13 +223,14 @@ class PythonInterpreter extends Base {
     const called = (node.filter as Node).type === "CallExpression";
     const which = name(called ? (node.filter as Node).callee : node.filter);
     if (isUndefined(operand)) {
-      if (["trim", "upper", "lower", "title", "capitalize", "string", "join"].includes(which)) return toValue("");
+      if (["trim", "upper", "lower", "title", "capitalize", "join"].includes(which)) return toValue("");
       if (["list", "items"].includes(which)) return toValue([]);
       if (which === "length") return toValue(0);
     }
     if (["selectattr", "rejectattr", "map"].includes(which) && !operand.__bool__().value) return toValue([]);
     const args = this.#given(called ? (node.filter as Node).args : [], scope);
     this.#limits.before(which, operand, args);
+    if (which === "string") return toValue(written(operand));
     if (which === "selectattr" || which === "rejectattr") {
       const test = this.#attributeTest(byPlace(args), scope);
       return listOf(items(operand, this.#limits).filter((item) => test(item) === (which === "selectattr")));

@@ -2,7 +2,8 @@
 //  - its Digits splits ASCII digits only; the Rust library splits every numeric character;
 //  - its \s is JavaScript's, which has U+FEFF and lacks U+0085; Rust's is the Unicode property White_Space;
 //  - its Metaspace never splits; Rust's begins a piece at every ▁ unless told not to;
-//  - its Split knows of two behaviors, Isolated and Removed; Rust has five;
+//  - its Split knows of two behaviors, Isolated and Removed; Rust has five, and `invert` is for each;
+//  - its Punctuation knows of none, and keeps neighbours together; its Whitespace takes ASCII letters for words;
 //  - an added token that the vocabulary also has keeps the id of the vocabulary in Rust.
 import { isObject } from "../is-object.js";
 
@@ -41,17 +42,32 @@ function portable(step: unknown): unknown {
       const space = typeof step.replacement === "string" ? step.replacement : "▁";
       return step.split === false ? step : sequence(step, split(`${literal(space)}[^${literal(space)}]*`));
     }
+    case "Whitespace":
+      return { ...split(`[${WORD_LETTERS}]+|[^${WORD_LETTERS}\\p{White_Space}]+`, "Removed"), invert: true };
+    case "WhitespaceSplit":
+      return split("\\p{White_Space}+", "Removed");
+    case "Punctuation":
+      return split("[\\p{P}$+<=>^`|~]", step.behavior);
     case "Split": {
       if (!isObject(step.pattern)) return step;
       const { Regex: regex, String: text } = step.pattern;
-      if (typeof regex === "string")
-        return { ...step, pattern: { Regex: pieces(unicodeSpaces(regex), step.behavior) } };
-      return typeof text === "string" ? { ...step, pattern: { Regex: pieces(literal(text), step.behavior) } } : step;
+      const behavior = step.invert ? (INVERTED.get(step.behavior) ?? step.behavior) : step.behavior;
+      const pattern = typeof regex === "string" ? unicodeSpaces(regex) : literal(String(text));
+      return { ...split(pattern, behavior), invert: behavior === "Removed" && step.invert };
     }
     default:
       return step;
   }
 }
+
+/** \w of Rust's regular expressions. */
+const WORD_LETTERS = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
+
+/** What a behavior is where the pieces between the matches are meant. */
+const INVERTED: ReadonlyMap<unknown, string> = new Map([
+  ["MergedWithPrevious", "MergedWithNext"],
+  ["MergedWithNext", "MergedWithPrevious"],
+]);
 
 /** A space before a text that does not begin with one. */
 const SPACE_BEFORE = { type: "Metaspace", replacement: " ", prepend_scheme: "always", split: false };
@@ -79,9 +95,9 @@ function pieces(pattern: string, behavior: unknown): string {
   }
 }
 
-/** A step that cuts the text into what matches and what lies between. */
-export function split(regex: string): Record<string, unknown> {
-  return { type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false };
+/** A step that cuts the text into what matches and what lies between, or as `behavior` says. */
+export function split(regex: string, behavior: unknown = "Isolated"): Record<string, unknown> {
+  return { type: "Split", pattern: { Regex: pieces(regex, behavior) }, behavior, invert: false };
 }
 
 function unicodeSpaces(regex: string): string {

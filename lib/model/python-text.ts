@@ -56,6 +56,21 @@ export function title(text: string): string {
   return parts.map(capitalize).join("");
 }
 
+/** repr of a str: in single quotes, in double ones where only those are not in it; what is not printed is spelt. */
+export function quoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  return `${quote}${text.replace(/[\\'"]|[\p{C}\p{Z}]/gu, (c) => spelt(c, quote))}${quote}`;
+}
+
+function spelt(character: string, quote: string): string {
+  if (character === " " || (/['"]/.test(character) && character !== quote)) return character;
+  const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", [quote]: `\\${quote}` }[character];
+  if (short !== undefined) return short;
+  const code = character.codePointAt(0)!;
+  const [letter, width] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
+  return `\\${letter}${code.toString(16).padStart(width as number, "0")}`;
+}
+
 const MONTHS = "January February March April May June July August September October November December".split(" ");
 const DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
 

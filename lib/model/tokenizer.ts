@@ -57,7 +57,7 @@ export class ModelTokenizer {
   constructor(source: TokenizerSource) {
     this.#place = source.place;
     this.vocab = source.vocab;
-    checkTokenizer(source);
+    inPipeline(source.place, () => checkTokenizer(source));
     this.#pipeline = openPipeline(source);
     const added = [...this.#pipeline.get_added_tokens_decoder().values()];
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
@@ -161,6 +161,7 @@ function inPipeline<T>(place: string, use: () => T): T {
   try {
     return use();
   } catch (error) {
+    if (error instanceof TinyLoraError) throw error;
     throw new TinyLoraError("ERR_MODEL", `${place}: not a tokenizer that can be used: ${firstLine(error)}`, {
       cause: error,
     });

@@ -9,8 +9,9 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { adapterOptions } from "../config/adapter-options.js";
-import { describeIssue, idleKeys, resolveConfig } from "../config/config.js";
+import { idleKeys, resolveConfig } from "../config/config.js";
 import { readConfigFile } from "../config/config-file.js";
+import { describeIssue } from "../config/describe-issue.js";
 import { environmentOptions } from "../config/env.js";
 import { fields } from "../config/fields.js";
 import { checkMethod, METHODS, type Method, noEffect, unusedBy } from "../config/method.js";

@@ -33,6 +33,8 @@ TEMPLATES = {
     "{{ (messages | rejectattr('role', 'equalto', 'user') | list | length) }}{{ tools | selectattr('x') | list | length }}{{ nothing | trim }}{{ nothing | length }}"
     "{{ none }}{{ 1 == 1 }}{% if messages %}{{ tools }}{{ 'S' in messages[0].content }}{% endif %}",
     "words": "{% for m in messages %}{{ m.content | length }} {{ m.content | title }} {{ m.content | capitalize }} {{ m.content.split() | join('/') }}{% endfor %}",
+    "written": "{{ messages }}{{ messages[0] | string }}{{ messages[-1].content.split() ~ (1, 2) }}{{ ['x', none, true, 1.5, {'a': none}, 'it\\'s', '\\'\"\\\\'] }}"
+    "{% for m in messages %}{{ (loop.index0 - 3) % 2 }}{{ loop.index % -3 }} {% endfor %}{{ none ~ true ~ nothing }}",
     "second": "{{ messages[1].role }}{{ messages[1].content }}",
     "sum": "{{ messages[0].role + messages | length }}",
 }

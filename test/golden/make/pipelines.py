@@ -41,6 +41,14 @@ def pipelines() -> dict[str, dict]:
         "with-next": split("MergedWithNext", {"Regex": "[\\s.]"}),
         "contiguous": split("Contiguous", {"Regex": "\\p{Lu}|a"}),
         "removed": split("Removed", {"String": "."}),
+        "inverted-isolated": split("Isolated", {"Regex": "\\p{N}"}, invert=True),
+        "inverted-with-previous": split("MergedWithPrevious", {"String": "e"}, invert=True),
+        "inverted-with-next": split("MergedWithNext", {"String": "e"}, invert=True),
+        "inverted-removed": split("Removed", {"Regex": "\\p{L}+|\\s"}, invert=True),
+        "punctuation": steps({"type": "Punctuation", "behavior": "Isolated"}),
+        "punctuation-removed": steps({"type": "Punctuation", "behavior": "Removed"}),
+        "whitespace": steps({"type": "Whitespace"}),
+        "whitespace-split": steps({"type": "WhitespaceSplit"}),
         "added-twice": added_twice(),
     }
 
@@ -84,8 +92,11 @@ def letters() -> dict:
     return json.loads(tokenizer.to_str())
 
 
-def split(behavior: str, pattern: dict) -> dict:
-    step = {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": False}
+def split(behavior: str, pattern: dict, invert: bool = False) -> dict:
+    return steps({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert})
+
+
+def steps(step: dict) -> dict:
     return {**letters(), "pre_tokenizer": {"type": "Sequence", "pretokenizers": [step, byte_level(False, False)]}}
 
 

@@ -70,10 +70,12 @@ describe("adapter files", () => {
   });
 
   it.each([
-    ["r", "two", "r:"],
+    ["r", "two", 'adapter.json: r: expected a number, found "two"'],
+    ["r", undefined, "adapter.json: r: expected a number"],
+    ["split", "lef", 'split: expected one of left, sqrt (nearest: left), found "lef"'],
     ["r", -1, "r: expected a whole number from 1 to 16, found -1"],
-    ["base_fingerprint", "xyz", "base_fingerprint:"],
-    ["surprise", 1, "surprise"],
+    ["base_fingerprint", "xyz", 'base_fingerprint: expected 16 hex digits, found "xyz"'],
+    ["surprise", 1, "adapter.json: unknown key surprise"],
     ["tying", "some", "tying:"],
     ["tying", "tiled", "n_tie: expected"],
     ["u", 5, "v: expected"],

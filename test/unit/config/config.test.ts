@@ -196,8 +196,19 @@ describe("readConfigFile", () => {
     expect(await file("empty.yml", "# nothing yet\n")).toEqual({});
   });
 
+  it("prints no warning of its own", async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error) => warnings.push(warning);
+    process.on("warning", listen);
+    await file("keys.yaml", "? [1, 2]\n: 3\n");
+    await new Promise(setImmediate);
+    process.off("warning", listen);
+    expect(warnings).toEqual([]);
+  });
+
   it("names file and line of what it cannot read", async () => {
     await expect(file("b.yaml", "u: 3\nr: [1, 2\n")).rejects.toThrow(/b\.yaml: line [23]: /);
+    await expect(file("tag.yaml", "u: 3\nmax_steps: !0 5\n")).rejects.toThrow(/tag\.yaml: line 2: Unresolved tag: !0/);
     await expect(file("b.json", "{")).rejects.toThrow(/b\.json: /);
     await expect(file("c.yaml", "- 1\n")).rejects.toThrow(/c\.yaml: expected keys and values, found \[1\]/);
     await expect(file("d.txt", "u: 3")).rejects.toThrow(/expected a \.yaml, \.yml or \.json file/);

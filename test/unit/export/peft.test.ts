@@ -62,6 +62,23 @@ describe("files", () => {
     await expect(attempt()).rejects.toThrow(/bias: /);
     await writeFile(file, JSON.stringify({ ...written, weight_tying: 0 }));
     await expect(attempt()).rejects.toThrow(/base_model\.tinylora_v\.1: expected \[3\], found none/);
+    const tensorFile = join(there, "adapter_model.safetensors");
+    const whole = await readFile(tensorFile);
+    const { tensors } = decodeSafetensors(whole, tensorFile);
+    const without = (part: string) =>
+      [...tensors].filter(([name]) => !(name.includes("layers.1.") && name.endsWith(part)));
+    await writeFile(tensorFile, encodeSafetensors(new Map(without("_P"))));
+    await writeFile(file, JSON.stringify(written));
+    await expect(attempt()).rejects.toThrow(/layers\.1\.self_attn\.q_proj: .*save_projection: false/);
+    await writeFile(
+      tensorFile,
+      encodeSafetensors(new Map([...tensors].filter(([name]) => !name.includes("layers.1.")))),
+    );
+    await expect(attempt()).rejects.toThrow(/layers\.1\.self_attn\.q_proj\.tinylora_A: expected \[2,8\], found none$/);
+    const more = new Map([...tensors, ["base_model.tinylora_v.1", floatTensor(new Float32Array(3), [3])]]);
+    await writeFile(tensorFile, encodeSafetensors(more));
+    await expect(attempt()).rejects.toThrow(/tinylora_v\.1: weight_tying .* makes 1 vectors of 14 modules$/);
+    await writeFile(tensorFile, whole);
     await writeFile(file, JSON.stringify({ ...written, u: 2 }));
     await expect(attempt()).rejects.toThrow(/tinylora_P: expected \[2,2,2\], found \[3,2,2\]/);
     await writeFile(file, JSON.stringify(written));
@@ -161,6 +178,8 @@ describe("files", () => {
     expect(await refusal({ alora_invocation_tokens: [1, 2] })).toMatch(/alora_invocation_tokens: expected null/);
     expect(await refusal({ r: 32 })).toMatch(/r: expected at most 16, found 32$/);
     expect(await refusal({ rank_pattern: { q_proj: 4 } })).toMatch(/rank_pattern\.q_proj: expected no rank/);
+    expect(await refusal({ r: undefined })).toMatch(/adapter_config\.json: r: expected a number$/);
+    expect(await refusal({ r: 0 })).toMatch(/adapter_config\.json: r: expected at least 1, found 0$/);
     expect(await refusal({ r: 3 })).toMatch(/q_proj\.lora_A\.weight: expected \[3,8\], found \[2,8\]$/);
     const smaller = { ...base, modules: linearModules({ ...config, layers: 1 }) };
     expect(await refusal({}, smaller)).toMatch(/layers\.1\..*no such module/);

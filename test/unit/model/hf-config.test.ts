@@ -24,6 +24,16 @@ describe("config.json", () => {
       ropeTheta: 10000,
     });
   });
+  it.each([
+    ["Qwen2ForCausalLM", 32],
+    ["Qwen3ForCausalLM", 32],
+    ["MistralForCausalLM", 8],
+    ["LlamaForCausalLM", 64],
+  ])("without num_key_value_heads has transformers' number for %s, with null that of queries", (name, kvHeads) => {
+    const silent = { architectures: [name], num_attention_heads: 64, head_dim: 16 };
+    expect(config(silent).kvHeads).toBe(kvHeads);
+    expect(config({ ...silent, num_key_value_heads: null }).kvHeads).toBe(64);
+  });
   it("of transformers 4 and 5 says the same about rope", () => {
     const scaling = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 };
     const old = config({ rope_theta: 5e5, rope_scaling: { rope_type: "llama3", ...scaling } });
@@ -145,6 +155,7 @@ describe("config.json", () => {
     ["sliding_window", { architectures: ["MistralForCausalLM"], max_position_embeddings: 8192 }],
     ["layer_types", { layer_types: ["full_attention", "chunked_attention"] }],
     ["sliding_window", { sliding_window: 128, layer_types: ["full_attention", "sliding_attention"] }],
+    ["sliding_window", { sliding_window: null, layer_types: ["full_attention", "sliding_attention"] }],
   ];
   it.each(refused)("is refused for %s: %j", (key, changes) =>
     expectError(() => config(changes), "ERR_MODEL", "config.json", `${key}: expected`, "found"),

@@ -116,19 +116,37 @@ describe("a Hugging Face folder", () => {
     ["a fraction as id", { model: { type: "BPE", vocab: { a: 1.5 }, merges: [] } }, "below 300, found 1.5"],
     ["a negative id", { added_tokens: [{ id: -1, content: "a" }] }, "below 300, found -1"],
     ["a token without text", { added_tokens: [{ id: 1 }] }, "added_tokens: expected objects with a content"],
+    [
+      "a token for whole words",
+      { added_tokens: [{ id: 1, content: "a", single_word: true }] },
+      "single_word: expected false",
+    ],
     ["pieces of no length", { pre_tokenizer: { type: "FixedLength", length: 0 } }, "length: expected a whole number"],
     [
       "pieces of no length among others",
       { pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "FixedLength" }] } },
       "length: expected a whole number from 1, found undefined",
     ],
+    [
+      "no pattern to split at",
+      { pre_tokenizer: { type: "Split", pattern: {} } },
+      "pre_tokenizer: pattern of Split: expected a text",
+    ],
+    [
+      "no pattern to replace",
+      { normalizer: { type: "Sequence", normalizers: [{ type: "Replace", pattern: { Regex: 2 }, content: "" }] } },
+      'normalizer: pattern of Replace: expected a text under Regex or String, found {"Regex":2}',
+    ],
     ["a decoder in 100000 lists", { decoder: "deep" }, "not a tokenizer that can be used"],
+    ["steps in 100000 sequences", { pre_tokenizer: "steps" }, "not a tokenizer that can be used"],
   ];
   it.each(spoilt)("whose tokenizer has %s is refused at once", (_, changes, found) => {
     const folder = copyOf("llama3");
     const file = join(folder, "tokenizer.json");
     const text = JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...changes });
-    write(folder, "tokenizer.json", text.replace('"deep"', `${"[".repeat(1e5)}${"]".repeat(1e5)}`));
+    const nested = (open: string, close: string) => `${open.repeat(1e5)}${close.repeat(1e5)}`;
+    const spelt = text.replace('"deep"', nested("[", "]")).replace('"steps"', nested('{"pretokenizers":[', "]}"));
+    write(folder, "tokenizer.json", spelt);
     return expectError(() => openModel(folder), "ERR_MODEL", "tokenizer.json", found);
   });
   it("whose template does not end is refused", async () => {
