@@ -12,6 +12,8 @@ const TRAIN = [
   ...["--num-prompts", "2", "--num-generations", "4", "--max-completion-length", "40", "--save-steps", "2"],
   ...["--eval-steps", "0", "--threads", "2", "--learning-rate", "0.01"],
 ];
+/** Of bash, which warns of a locale that the system does not have. */
+const env = { ...process.env, LC_ALL: "C" };
 let folder: string;
 
 beforeAll(async () => {
@@ -24,7 +26,7 @@ function withLimit(kib: number, args: readonly string[]): Promise<CliResult> {
   const script = `trap '' XFSZ; ulimit -f ${kib}; exec "$@"`;
   const command = ["-c", script, "bash", process.execPath, BIN, ...args];
   return new Promise((resolve) => {
-    const child = execFile("bash", command, { cwd: ROOT }, (_, stdout, stderr) => {
+    const child = execFile("bash", command, { cwd: ROOT, env }, (_, stdout, stderr) => {
       resolve({ code: child.exitCode, stdout, stderr });
     });
   });
@@ -37,7 +39,7 @@ const full = "says that standard output cannot be written";
 it.skipIf(!hasFull)(hasFull ? full : `${full} (left out: there is no /dev/full)`, async () => {
   const { code, stderr } = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
     const command = ["-c", 'exec "$@" > /dev/full', "bash", process.execPath, BIN, "info", "--model", "embedded"];
-    const child = execFile("bash", command, (_, __, said) => resolve({ code: child.exitCode, stderr: said }));
+    const child = execFile("bash", command, { env }, (_, __, said) => resolve({ code: child.exitCode, stderr: said }));
   });
   expect(stderr).toBe("error: standard output: cannot be written (ENOSPC)\n");
   expect(code).toBe(1);

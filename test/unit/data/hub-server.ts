@@ -47,7 +47,10 @@ export class HubServer {
     const [, revision] = /^\/api\/datasets\/owner\/name\/revision\/(\w+)$/.exec(path) ?? [];
     const [, commit, file] = /^\/datasets\/owner\/name\/resolve\/(\w+)\/(.+)$/.exec(path) ?? [];
     const bytes = commit === this.commit && file ? this.files[file] : undefined;
-    if (this.silent?.test(path)) return this.onSilence();
+    if (this.silent?.test(path)) {
+      this.onSilence();
+      return;
+    }
     if (this.endless?.test(path) && request.headers.range !== "bytes=0-0") {
       const more = (error?: Error | null) => void (error || response.write("[".repeat(2 ** 16), more));
       response.writeHead(200, { "content-type": "application/json" });

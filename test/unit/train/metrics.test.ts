@@ -126,7 +126,9 @@ describe("metrics of a step", () => {
   it("add up seconds, of what failed too", async () => {
     let now = 1000;
     const time = vi.spyOn(performance, "now").mockImplementation(() => now);
-    const lasting = async (milliseconds: number) => void (now += milliseconds);
+    const lasting = async (milliseconds: number) => {
+      now += milliseconds;
+    };
     const clock = new Clock();
     await clock.time("phase", () => lasting(250));
     await lasting(500); // of no phase
