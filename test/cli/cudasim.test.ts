@@ -12,7 +12,7 @@ import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.j
 import { readMetrics } from "../../lib/run/metrics-file.js";
 import { cudasimLibrary, cudasimTitle, hasCudasim, kernelDevice } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
-import { BIN, runCli } from "./run.js";
+import { commandLine, runCli } from "./run.js";
 
 const STEPS = 2;
 let folder: string;
@@ -156,7 +156,8 @@ describe.skipIf(!hasCudasim)(benchTitle, () => {
   it("is interrupted between passes, and leaves no files", async () => {
     const temporary = join(folder, "tmp");
     await mkdir(temporary, { recursive: true });
-    const child = spawn(process.execPath, [BIN, "bench", "--device", "cudasim", "--rows", Array(200).fill(1).join()], {
+    const bench = ["bench", "--device", "cudasim", "--rows", Array(200).fill(1).join()];
+    const child = spawn(process.execPath, commandLine(bench), {
       env: { ...process.env, TMPDIR: temporary },
     });
     const ended = Promise.all([text(child.stderr), once(child, "close")]);
