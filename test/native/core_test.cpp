@@ -210,7 +210,8 @@ void exception_reaches_the_caller() {
     if (item == 0) failing = true;
     expect(item != 0, "item 0");
     while (!failing) std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // all would take more than a second: item 0 has failed by then
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(10));  // all would take more than a second: item 0 has failed by then
   };
   try {
     pool.run(300, fail_first);
