@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 export const ROOT = join(import.meta.dirname, "..", "..");
 export const BIN = join(ROOT, "dist", "bin", "tinylora-native.js");
 
-/** Milliseconds; more than any test has. */
+/** Milliseconds; less than a test may take. */
 const LONGEST = 300_000;
 
 export interface CliResult {

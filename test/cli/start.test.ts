@@ -18,7 +18,7 @@ it("`npm start` takes 13 numbers of the embedded model from 30 to 60 % right to 
   expect(stdout).toMatch(/^step {2}30\/30 {2}right while sampling \d+\.\d %$/m);
   expect(stdout).toMatch(/^ {2}before: .+\n {2}after: {2}.*#### \d+/m);
   expect(stdout).toContain("What to try next");
-}, 200_000);
+});
 
 it("`npm start` shows the gain of the embedded model while it trains, and the numbers as a string", async () => {
   const few = ["--max-steps", "3", "--num-prompts", "4", "--eval-steps", "3", "--eval-examples", "20"];

@@ -29,7 +29,7 @@ describe.skipIf(!onStandIn)(standInTitle("planted in a kernel"), () => {
 
   describe.each(groups)("%s", (_, mutants) => {
     const { file, test, mistakes } = mutants;
-    it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", { timeout: 300_000 }, async (_, mistake) => {
+    it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", async (_, mistake) => {
       const ptx = compileMutant(mutants, mistake, folder);
       const { stdout } = await nativeTests(test, {
         CUDASIM_PTX: ptx,
