@@ -151,7 +151,8 @@ describe("commands without a terminal", () => {
   });
 
   it("eval says how far it is", async () => {
-    const { code, stderr } = await run("eval", "--data", "embedded", "--limit", "200");
+    const oneAfterAnother = ["--max-sequences", "8"]; // all side by side could end between two lines
+    const { code, stderr } = await run("eval", "--data", "embedded", "--limit", "200", ...oneAfterAnother);
     expect(code, stderr).toBe(0);
     expect(stderr).toMatch(/^evaluating embedded: \d+ of 200 completions, \d+ %, \d+:\d\d so far, \d+:\d\d left$/m);
   });
