@@ -14,7 +14,7 @@ const kinds = devices.flatMap((device) => (["fp32", "bf16"] as Dtype[]).map((dty
 /** Lengths around the 32 positions of a page; fewer where kernels are interpreted. */
 const lengthsOn = (device: string) => (device === "cudasim" ? [1, 33, 64] : [1, 3, 31, 32, 33, 64, 100]);
 
-describe.each(kinds)("sampler on $name in $dtype", { timeout: 240_000 }, ({ on, dtype, leftOut }) => {
+describe.each(kinds)("sampler on $name in $dtype", ({ on, dtype, leftOut }) => {
   const lengths = lengthsOn(on.device);
   const spec = (changes: Partial<EngineSpec> = {}) => model.spec({ ...on, dtype, ...changes });
   const group = (length: number, changes = {}) =>

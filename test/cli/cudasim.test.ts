@@ -12,7 +12,7 @@ import { decodeSafetensors, tensorFloats } from "../../lib/adapter/safetensors.j
 import { readMetrics } from "../../lib/run/metrics-file.js";
 import { cudasimLibrary, cudasimTitle, hasCudasim, kernelDevice } from "../cudasim/build.js";
 import { writeTinyModel } from "../tiny-model.js";
-import { BIN, runCli } from "./run.js";
+import { commandLine, runCli } from "./run.js";
 
 const STEPS = 2;
 let folder: string;
@@ -92,44 +92,39 @@ describe.skipIf(!hasCudasim)(cudasimTitle(`train on ${kernelDevice}`), () => {
         adapter === "full" ? await weights(join(model, "model.safetensors")) : new Map<string, Float32Array>();
       expect(difference(cpu.tensors, cuda.tensors, start)).toBeLessThan(tolerance);
     },
-    240_000,
   );
 });
 
-it.skipIf(!hasCudasim)(
-  cudasimTitle("a fault on cudasim ends a run"),
-  async () => {
-    const train = (to: string) => [
-      ...["train", "--device", "cudasim", "--dtype", "fp32", "--data", join(folder, "sums.jsonl"), "--run", to],
-      ...["--u", "3", "--max-steps", "3", "--eval-steps", "0", "--shots", "0", "--threads", "2", "--num-prompts", "2"],
-      ...["--num-generations", "2", "--max-completion-length", "6", "--rewards", join(folder, "reward.mjs")],
-      ...["--save-steps", "3"], // the steps before the fault are in no checkpoint yet
-    ];
-    const env = { TINYLORA_MODEL: model, TINYLORA_CACHE: join(folder, "cache") };
-    const [straight, broken, log] = ["straight", "broken", "launches.jsonl"].map((name) => join(folder, name));
-    const whole = await runCli(train(straight!), { env: { ...env, CUDASIM_LOG: log } });
-    expect(whole.code, whole.stderr).toBe(0);
+it.skipIf(!hasCudasim)(cudasimTitle("a fault on cudasim ends a run"), async () => {
+  const train = (to: string) => [
+    ...["train", "--device", "cudasim", "--dtype", "fp32", "--data", join(folder, "sums.jsonl"), "--run", to],
+    ...["--u", "3", "--max-steps", "3", "--eval-steps", "0", "--shots", "0", "--threads", "2", "--num-prompts", "2"],
+    ...["--num-generations", "2", "--max-completion-length", "6", "--rewards", join(folder, "reward.mjs")],
+    ...["--save-steps", "3"], // the steps before the fault are in no checkpoint yet
+  ];
+  const env = { TINYLORA_MODEL: model, TINYLORA_CACHE: join(folder, "cache") };
+  const [straight, broken, log] = ["straight", "broken", "launches.jsonl"].map((name) => join(folder, name));
+  const whole = await runCli(train(straight!), { env: { ...env, CUDASIM_LOG: log } });
+  expect(whole.code, whole.stderr).toBe(0);
 
-    // The SVD is in the cache by now: the same run has fewer kernels, and the last of three steps a third of the rest.
-    const kernels = (await readFile(log!, "utf8")).trim().split("\n");
-    const steps = kernels.length - kernels.filter((line) => line.startsWith('{"kernel":"gram')).length;
-    const failed = await runCli(train(broken!), { env: { ...env, CUDASIM_FAIL_AT: String(Math.floor(0.85 * steps)) } });
-    expect(failed.code).toBe(1);
-    const said = failed.stderr.split("\n").filter((line) => line.startsWith("error: "));
-    expect(said).toHaveLength(1);
-    expect(said[0]).toMatch(/after the kernels .*what was on the device is lost, and this process cannot use it again/);
-    expect(failed.stderr).not.toContain("warning: ");
-    expect(failed.stderr).not.toMatch(/\n {4}at /);
-    expect((await readMetrics(broken!)).map(({ step }) => step)).toEqual([1, 2]);
-    expect(await readdir(join(broken!, "checkpoints"))).toContain("step-2");
+  // The SVD is in the cache by now: the same run has fewer kernels, and the last of three steps a third of the rest.
+  const kernels = (await readFile(log!, "utf8")).trim().split("\n");
+  const steps = kernels.length - kernels.filter((line) => line.startsWith('{"kernel":"gram')).length;
+  const failed = await runCli(train(broken!), { env: { ...env, CUDASIM_FAIL_AT: String(Math.floor(0.85 * steps)) } });
+  expect(failed.code).toBe(1);
+  const said = failed.stderr.split("\n").filter((line) => line.startsWith("error: "));
+  expect(said).toHaveLength(1);
+  expect(said[0]).toMatch(/after the kernels .*what was on the device is lost, and this process cannot use it again/);
+  expect(failed.stderr).not.toContain("warning: ");
+  expect(failed.stderr).not.toMatch(/\n {4}at /);
+  expect((await readMetrics(broken!)).map(({ step }) => step)).toEqual([1, 2]);
+  expect(await readdir(join(broken!, "checkpoints"))).toContain("step-2");
 
-    const resumed = await runCli(["train", "--resume", broken!], { env });
-    expect(resumed.code, resumed.stderr).toBe(0);
-    const adapter = (run: string) => readFile(join(run, "adapter", "adapter.safetensors"));
-    expect((await adapter(broken!)).equals(await adapter(straight!))).toBe(true);
-  },
-  240_000,
-);
+  const resumed = await runCli(["train", "--resume", broken!], { env });
+  expect(resumed.code, resumed.stderr).toBe(0);
+  const adapter = (run: string) => readFile(join(run, "adapter", "adapter.safetensors"));
+  expect((await adapter(broken!)).equals(await adapter(straight!))).toBe(true);
+});
 
 it.skipIf(!hasCudasim)(cudasimTitle("bench without room says what helps"), async () => {
   const env = { TINYLORA_CUDA_DRIVER: cudasimLibrary, CUDASIM_MEMORY: "100" };
@@ -151,12 +146,13 @@ describe.skipIf(!hasCudasim)(benchTitle, () => {
     const { dtype, results } = JSON.parse(stdout) as { dtype: string; results: { kernel: string }[] };
     expect(dtype).toBe("fp16");
     for (const { kernel } of results) expect(kernel).toMatch(/_f16$/);
-  }, 60_000);
+  });
 
   it("is interrupted between passes, and leaves no files", async () => {
     const temporary = join(folder, "tmp");
     await mkdir(temporary, { recursive: true });
-    const child = spawn(process.execPath, [BIN, "bench", "--device", "cudasim", "--rows", Array(200).fill(1).join()], {
+    const bench = ["bench", "--device", "cudasim", "--rows", Array(200).fill(1).join()];
+    const child = spawn(process.execPath, commandLine(bench), {
       env: { ...process.env, TMPDIR: temporary },
     });
     const ended = Promise.all([text(child.stderr), once(child, "close")]);
@@ -166,14 +162,14 @@ describe.skipIf(!hasCudasim)(benchTitle, () => {
     expect(stderr).toBe("interrupted\n");
     expect(code).toBe(130);
     expect(await readdir(temporary)).toEqual([]);
-  }, 60_000);
+  });
 
   it("has no passes over shared memory to count where TMA and wgmma make them", async () => {
     const { code, stdout, stderr } = await bench({ CUDASIM_ARCH: "90" });
     expect(code, stderr).toBe(0);
     expect(stdout).toContain("_sm90");
     expect(stdout).not.toContain("NaN");
-  }, 60_000);
+  });
 
   it.each([
     [{ CUDASIM_ARCH: "75" }, /^error: cuda: .*expected 8\.0 \(Ampere\) or newer; or use device cpu\n$/],
@@ -183,13 +179,9 @@ describe.skipIf(!hasCudasim)(benchTitle, () => {
       { CUDASIM_ARCH: "new" },
       /^cudasim: CUDASIM_ARCH: expected a whole number .*, found "new"\nerror: cuda: the NVIDIA driver does not start.*\n$/,
     ],
-  ])(
-    "says what is wrong: %j",
-    async (env, message) => {
-      const { code, stderr } = await bench(env);
-      expect(stderr).toMatch(message);
-      expect(code).toBe(1);
-    },
-    60_000,
-  );
+  ])("says what is wrong: %j", async (env, message) => {
+    const { code, stderr } = await bench(env);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(1);
+  });
 });

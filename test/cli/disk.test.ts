@@ -12,6 +12,8 @@ const TRAIN = [
   ...["--num-prompts", "2", "--num-generations", "4", "--max-completion-length", "40", "--save-steps", "2"],
   ...["--eval-steps", "0", "--threads", "2", "--learning-rate", "0.01"],
 ];
+/** Of bash, which warns of a locale that the system does not have. */
+const env = { ...process.env, LC_ALL: "C" };
 let folder: string;
 
 beforeAll(async () => {
@@ -24,7 +26,7 @@ function withLimit(kib: number, args: readonly string[]): Promise<CliResult> {
   const script = `trap '' XFSZ; ulimit -f ${kib}; exec "$@"`;
   const command = ["-c", script, "bash", process.execPath, BIN, ...args];
   return new Promise((resolve) => {
-    const child = execFile("bash", command, { cwd: ROOT }, (_, stdout, stderr) => {
+    const child = execFile("bash", command, { cwd: ROOT, env }, (_, stdout, stderr) => {
       resolve({ code: child.exitCode, stdout, stderr });
     });
   });
@@ -37,7 +39,7 @@ const full = "says that standard output cannot be written";
 it.skipIf(!hasFull)(hasFull ? full : `${full} (left out: there is no /dev/full)`, async () => {
   const { code, stderr } = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
     const command = ["-c", 'exec "$@" > /dev/full', "bash", process.execPath, BIN, "info", "--model", "embedded"];
-    const child = execFile("bash", command, (_, __, said) => resolve({ code: child.exitCode, stderr: said }));
+    const child = execFile("bash", command, { env }, (_, __, said) => resolve({ code: child.exitCode, stderr: said }));
   });
   expect(stderr).toBe("error: standard output: cannot be written (ENOSPC)\n");
   expect(code).toBe(1);
@@ -62,7 +64,7 @@ describe("train", () => {
     const adapter = (run: string) => readFile(join(run, "adapter", "adapter.safetensors"));
     expect(await adapter(stopped)).toEqual(await adapter(straight));
     expect(await steps(stopped)).toEqual(await steps(straight));
-  }, 120_000);
+  });
 
   it("says that a run folder cannot be made", async () => {
     await writeFile(join(folder, "file"), "");
@@ -96,7 +98,7 @@ describe("a folder that takes no new ones", () => {
       join(folder, "sweep.yaml"),
       "base: { model: embedded, data: embedded, shots: 0 }\ngrid: { u: [1] }\n",
     );
-  }, 60_000);
+  });
 
   it.each<[string, () => string[]]>([
     ["train", () => [...TRAIN, "--run", nowhere]],
@@ -115,14 +117,10 @@ describe("a folder that takes no new ones", () => {
       "export of gguf",
       () => ["export", "--model", "embedded", "--adapter", run, "--format", "gguf", "--output", `${nowhere}/a.gguf`],
     ],
-  ])(
-    "ends %s with one sentence",
-    async (_, args) => {
-      const { code, stderr } = await runCli(args());
-      expect(code).toBe(1);
-      expect(lines(stderr).at(-1)).toMatch(/^error: \/proc\/nowhere\S*: cannot be written \(E[A-Z]+: [^)]+\)$/);
-      expect(stderr).not.toContain("    at ");
-    },
-    30_000,
-  );
+  ])("ends %s with one sentence", async (_, args) => {
+    const { code, stderr } = await runCli(args());
+    expect(code).toBe(1);
+    expect(lines(stderr).at(-1)).toMatch(/^error: \/proc(?:\/nowhere\S*)?: cannot be written \(E[A-Z]+: [^)]+\)$/);
+    expect(stderr).not.toContain("    at ");
+  });
 });

@@ -14,6 +14,7 @@ export async function run(add: Add, ...args: string[]): Promise<CliResult> {
     vi.spyOn(console, "log").mockImplementation((line = "") => void out.push(`${line}\n`)),
     vi.spyOn(console, "error").mockImplementation((line) => void err.push(`${line}\n`)),
   ];
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }); // a slow machine would say how far it is
   let code = 0;
   try {
     const program = new Command("tinylora-native").exitOverride().configureOutput({ writeErr: () => {} });
@@ -24,6 +25,7 @@ export async function run(add: Add, ...args: string[]): Promise<CliResult> {
     code = exitCode(error);
   } finally {
     for (const spy of spies) spy.mockRestore();
+    vi.useRealTimers();
   }
   return { code, stdout: out.join(""), stderr: err.join("") };
 }

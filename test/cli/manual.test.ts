@@ -88,18 +88,14 @@ describe("the README's commands", () => {
     );
   });
 
-  it.each(block)(
-    "%s %s",
-    async (name, args) => {
-      const script = `"$0" "$1" ${name} ${args} ${SHORT[name] ?? ""}`;
-      const { code, stdout, stderr } = await inFolder("bash", ["-c", script, process.execPath, BIN]);
-      expect(stderr).not.toContain("error");
-      expect(code, stderr).toBe(0);
-      if (RESULTS[name]) expect(await readFile(join(folder, RESULTS[name]), "utf8")).not.toBe("");
-      else expect(stdout.trim()).not.toBe("");
-    },
-    120_000,
-  );
+  it.each(block)("%s %s", async (name, args) => {
+    const script = `"$0" "$1" ${name} ${args} ${SHORT[name] ?? ""}`;
+    const { code, stdout, stderr } = await inFolder("bash", ["-c", script, process.execPath, BIN]);
+    expect(stderr).not.toContain("error");
+    expect(code, stderr).toBe(0);
+    if (RESULTS[name]) expect(await readFile(join(folder, RESULTS[name]), "utf8")).not.toBe("");
+    else expect(stdout.trim()).not.toBe("");
+  });
 
   it("and its program", async () => {
     const program = /```ts\n([\s\S]*?)```/.exec(readme)![1]!;
@@ -111,7 +107,7 @@ describe("the README's commands", () => {
     expect(code, stderr).toBe(0);
     expect(stdout).toMatch(/^1 [\d.]+\n2 [\d.]+\ntl1-[\w-]+\n$/);
     expect(await readdir(join(folder, "runs", "gsm8k"))).toContain("adapter");
-  }, 60_000);
+  });
 });
 
 describe("options that the manual names", () => {
@@ -143,7 +139,7 @@ describe("options that the manual names", () => {
       const [, command, rest] = /^(?:npx tinylora-native )?(\w+) (.*)$/.exec(text) ?? [];
       for (const [flag] of rest?.matchAll(/(?<= |^)--[a-z][\w-]*/g) ?? []) named.get(command!)?.add(flag);
     }
-  }, 60_000);
+  });
 
   it("are many", () => {
     expect([...named.values()].reduce((sum, { size }) => sum + size, 0)).toBeGreaterThan(60);

@@ -148,7 +148,7 @@ describe("with a model", () => {
       ]),
     );
     expect(evaluation).toMatchObject({ samples: 2, passAtK: [{ k: 1 }, { k: 2 }] });
-  }, 120_000);
+  });
 
   it("eval leaves out what has no room in the model's context, or ends with it", async () => {
     const args = ["eval", "--model", "embedded", "--data", "embedded", "--shots", "2", "--limit", "8"];
@@ -191,7 +191,7 @@ describe("with a model", () => {
     expect(await readFile(join(folder, "report.md"), "utf8")).toContain("Paired difference: ");
     const plain = await ok([...args, "--skip-bad"]);
     expect(plain).toMatch(/^difference {2}[+-]\d+\.\d\d % /m);
-  }, 120_000);
+  });
 
   it("export and import give the same adapter back", async () => {
     const run = join(folder, "exported");
@@ -214,7 +214,7 @@ describe("with a model", () => {
     const { code, stderr } = await runCli(["import", out("lora"), "--output", out("never")], { env });
     expect(stderr).toMatch(/^error: .*peft_type: expected LORA or TINYLORA, found "LOHA"/);
     expect(code).toBe(1);
-  }, 120_000);
+  });
 
   it("replays steps, by either method, and says where a bit differs", async () => {
     const run = join(folder, "replayed");
@@ -289,7 +289,7 @@ describe("with a model", () => {
       expect(stderr).toContain(message);
       expect(code).toBe(expected);
     }
-  }, 120_000);
+  });
 });
 
 describe("Ctrl-C", () => {
@@ -305,5 +305,5 @@ describe("Ctrl-C", () => {
     expect(await ok(["train", "--resume", run, "--max-steps", String(steps + 1)])).toContain(
       `step ${steps + 1}/${steps + 1}`,
     );
-  }, 120_000);
+  });
 });

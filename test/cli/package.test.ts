@@ -106,6 +106,7 @@ it("is packed with all that an installation builds from, and with nothing of the
   const { stdout } = spawnSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
     cwd: ROOT,
     encoding: "utf8",
+    env: { ...process.env, npm_config_cache: join(folder, "npm") },
   });
   const files = (JSON.parse(stdout) as { files: { path: string }[] }[])[0]!.files.map(({ path }) => path);
   const manifest = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { scripts: { install: string } };

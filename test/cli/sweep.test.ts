@@ -52,7 +52,7 @@ describe("sweep and plot", () => {
     expect(stderr).not.toContain("error");
     expect(code).toBe(0);
     expect(stdout.match(/ finished /g)).toHaveLength(12);
-  }, 120_000);
+  });
 
   it("stops at Ctrl-C and goes on to the bits of a sweep that was not stopped", async () => {
     const long = await writeSweep("long.yaml", "u: [1, 2]", 12);

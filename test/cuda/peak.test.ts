@@ -21,7 +21,7 @@ describe.skipIf(!hasCudasim)(cudasimTitle("4096 cubed"), () => {
     counts = { sm_80: countCubeAs(80, RANK), sm_90a: countCubeAs(90, RANK) };
     fp16 = countCubeAs(90, RANK, "fp16");
     blocks = residents();
-  }, 600_000);
+  });
 
   const product = (architecture: "sm_80" | "sm_90a", pass: (typeof PASSES)[number], kind: "plain" | "fused") =>
     counts[architecture][kind][pass].find(({ modules }) => modules === "o")!;

@@ -22,7 +22,7 @@ describe.skipIf(!hasCudasim)(cudasimTitle("a predicted population"), () => {
     counts = countSteps(90, [NAME])[0]!;
     blocks = residents(measure(["sm_90a"]));
     found = estimate();
-  }, 600_000);
+  });
 
   const estimate = (gpu: Gpu = h100, newTokens = NEW_TOKENS, learning = 1) =>
     estimatePopulation(gpu, counts, newTokens, learning, blocks);

@@ -86,7 +86,7 @@ describe.skipIf(!hasCudasim)(cudasimTitle("kernels"), () => {
       if (occupancy("sm_80", registers, threads, bytes).blocks < 2) alone.push(name);
     }
     expect(alone).toEqual([]);
-  }, 300_000);
+  });
 
   it("the SVD's kernels leave room for three blocks and more on sm_80", () => {
     const kernels = ampere.filter(({ file }) => file === "gram.cu");

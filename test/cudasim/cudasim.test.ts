@@ -39,7 +39,7 @@ describe.skipIf(!hasCudasim)(cudasimTitle("cudasim"), () => {
     for (const name of names) {
       if (!outcomes.has(name)) outcomes.set(name, `did not run: ${stderr.slice(-2000)}`);
     }
-  }, 600_000);
+  });
 
   it("has tests", () => {
     expect(names).not.toHaveLength(0);

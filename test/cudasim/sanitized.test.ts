@@ -35,5 +35,5 @@ describe.skipIf(!hasCudasim)(cudasimTitle("sanitized cudasim"), () => {
     const lines = new Set(stdout.split("\n"));
     for (const name of names) expect(lines.has(`ok ${name}`), name).toBe(true);
     expect(stderr).not.toMatch(/runtime error|Sanitizer/);
-  }, 300_000);
+  });
 });

@@ -31,7 +31,7 @@ describe.skipIf(missing)(missing ? `native, on Arm (left out: there is no ${miss
     ["AVX2's bits", ["eight lanes"]],
     ["numerics of BF16's dot products", ["neon-bf16", "numerics"]],
     ["packed equals alone with BF16's dot products", ["neon-bf16", "bit for bit"]],
-  ])("%s", { timeout: 600_000 }, async (_, filter) => {
+  ])("%s", async (_, filter) => {
     const text = await output(emulator!, ["-cpu", "max,sve=off", join(tree, "native_tests"), ...filter]);
     expect(linesOf(text).filter((line) => !line.startsWith("ok "))).toEqual([
       expect.stringMatching(/^[1-9]\d* passed, 0 failed$/),

@@ -204,16 +204,20 @@ void exception_reaches_the_caller() {
   pool.run(10, [&](std::int64_t, int) { ++visits; });
   expect(visits == 10, "the pool does not work after an exception");
   visits = 0;
+  std::atomic<bool> failing = false;
   const auto fail_first = [&](std::int64_t item, int) {
     ++visits;
+    if (item == 0) failing = true;
     expect(item != 0, "item 0");
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    while (!failing) std::this_thread::yield();
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(10));  // all would take more than a second: item 0 has failed by then
   };
   try {
-    pool.run(1000, fail_first);
+    pool.run(300, fail_first);
   } catch (const std::runtime_error&) {
   }
-  expect(visits < 1000, "the items after an exception were done");
+  expect(visits < 300, "the items after an exception were done");
 }
 
 }  // namespace

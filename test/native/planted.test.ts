@@ -31,7 +31,7 @@ describe.skipIf(!onStandIn)(standInTitle("planted in a kernel"), () => {
     const { file, test, mistakes } = mutants;
     // Three multiprocessors: a block makes several tiles.
     const multiprocessors = mutants.multiprocessors ?? (isForHopper(file) ? 3 : "");
-    it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", { timeout: 300_000 }, async (_, mistake) => {
+    it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", async (_, mistake) => {
       const ptx = compileMutant(mutants, mistake, folder);
       const { stdout } = await nativeTests(test, {
         CUDASIM_PTX: ptx,

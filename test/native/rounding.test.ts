@@ -14,7 +14,7 @@ describe.skipIf(!onStandIn)(standInTitle("native, rounded as on GPUs"), () => {
     ["90", "linear: numerics", "cuda bf16"],
     ["90", "cuda product: every tiling", "sm_90a"],
   ];
-  it.each(filters)("sm_%s, %s %s", { timeout: 300_000 }, async (architecture, ...filter) => {
+  it.each(filters)("sm_%s, %s %s", async (architecture, ...filter) => {
     const device = { CUDASIM_ARCH: architecture!, CUDASIM_MULTIPROCESSORS: "3" };
     const { stdout } = await nativeTests(filter, { ...device, CUDASIM_ROUNDING: "1", CUDASIM_FOLLOW: "1" });
     expect(linesOf(stdout).filter((line) => !line.startsWith("ok "))).toEqual([

@@ -25,25 +25,21 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 describe.skipIf(!hasCudasim)(cudasimTitle(`fp16 on ${kernelDevice}`), () => {
-  it.each(kinds)(
-    "%s by GRPO: a run that is stopped and goes on ends with the same bits",
-    async (name, options) => {
-      const [straight, stopped] = [path(`${name}-straight`), path(`${name}-stopped`)];
-      await trainGolden("GRPO", options, { ...fp16, run: straight });
-      const first = await trainGolden("GRPO", options, { ...fp16, run: stopped, stop: 1 });
-      expect(first).toMatchObject({ stopped: "aborted", step: 1 });
-      await trainGolden("GRPO", options, { ...fp16, run: stopped, resume: true });
-      const steps = await metricsOf(straight);
-      expect(steps).toHaveLength(2);
-      for (const step of steps) {
-        expect(step).toHaveProperty(["sampling/max_abs_dlogp"], 0);
-        expect(step.grad_norm).toBeGreaterThan(0);
-      }
-      expect(await metricsOf(stopped)).toEqual(steps);
-      expect(await productOf(stopped)).toEqual(await productOf(straight));
-    },
-    120_000,
-  );
+  it.each(kinds)("%s by GRPO: a run that is stopped and goes on ends with the same bits", async (name, options) => {
+    const [straight, stopped] = [path(`${name}-straight`), path(`${name}-stopped`)];
+    await trainGolden("GRPO", options, { ...fp16, run: straight });
+    const first = await trainGolden("GRPO", options, { ...fp16, run: stopped, stop: 1 });
+    expect(first).toMatchObject({ stopped: "aborted", step: 1 });
+    await trainGolden("GRPO", options, { ...fp16, run: stopped, resume: true });
+    const steps = await metricsOf(straight);
+    expect(steps).toHaveLength(2);
+    for (const step of steps) {
+      expect(step).toHaveProperty(["sampling/max_abs_dlogp"], 0);
+      expect(step.grad_norm).toBeGreaterThan(0);
+    }
+    expect(await metricsOf(stopped)).toEqual(steps);
+    expect(await productOf(stopped)).toEqual(await productOf(straight));
+  });
 
   it("full: the folder that is left has the trained numbers in fp16, and says so", async () => {
     const run = path("left");
@@ -62,25 +58,21 @@ describe.skipIf(!hasCudasim)(cudasimTitle(`fp16 on ${kernelDevice}`), () => {
         roundVector(tensorFloats(masters.get(`${name}.master`)!), type),
       );
     }
-  }, 120_000);
+  });
 
-  it.each(kinds)(
-    "%s by SFT: the losses and gradients are those of the cpu in fp32",
-    async (name, options) => {
-      const runs = {
-        [path(`${name}-sft`)]: fp16,
-        [path(`${name}-sft-fp32`)]: { dtype: "fp32", device: "cpu" },
-      } as const;
-      for (const [run, how] of Object.entries(runs)) await trainGolden("SFT", options, { ...how, run });
-      const [found, wanted] = await Promise.all(Object.keys(runs).map(metricsOf));
-      expect(found).toHaveLength(2);
-      for (const [i, { loss, grad_norm }] of wanted!.entries()) {
-        expect(Math.abs(Number(found![i]!.loss) / Number(loss) - 1)).toBeLessThan(0.002);
-        expect(Math.abs(Number(found![i]!.grad_norm) / Number(grad_norm) - 1)).toBeLessThan(0.01);
-      }
-      // The second loss is that of weights after an update.
-      expect(wanted![1]!.loss).not.toBe(wanted![0]!.loss);
-    },
-    120_000,
-  );
+  it.each(kinds)("%s by SFT: the losses and gradients are those of the cpu in fp32", async (name, options) => {
+    const runs = {
+      [path(`${name}-sft`)]: fp16,
+      [path(`${name}-sft-fp32`)]: { dtype: "fp32", device: "cpu" },
+    } as const;
+    for (const [run, how] of Object.entries(runs)) await trainGolden("SFT", options, { ...how, run });
+    const [found, wanted] = await Promise.all(Object.keys(runs).map(metricsOf));
+    expect(found).toHaveLength(2);
+    for (const [i, { loss, grad_norm }] of wanted!.entries()) {
+      expect(Math.abs(Number(found![i]!.loss) / Number(loss) - 1)).toBeLessThan(0.002);
+      expect(Math.abs(Number(found![i]!.grad_norm) / Number(grad_norm) - 1)).toBeLessThan(0.01);
+    }
+    // The second loss is that of weights after an update.
+    expect(wanted![1]!.loss).not.toBe(wanted![0]!.loss);
+  });
 });

@@ -15,12 +15,14 @@ export class HubServer {
   outage: { path: RegExp; how: "status" | "break"; times: number } | undefined;
   /** Answers requests for these with nothing ever, with a page, or by sending them to themselves. */
   silent: RegExp | undefined;
+  /** Called when it answers nothing any more, as `silent` and `stall` have it. */
+  onSilence = (): void => {};
   page: RegExp | undefined;
   circle: RegExp | undefined;
   /** Answers requests for these without an end, but for the question how long a file is. */
   endless: RegExp | undefined;
-  /** Ends each file's answer after so many bytes, so many times. */
-  cut: { bytes: number; times: number } | undefined;
+  /** Ends each file's answer after so many bytes, so many times, when `after` has seen them arrive: the file's first so many. */
+  cut: { bytes: number; times: number; after: (size: number) => Promise<void> } | undefined;
   /** Sends so many bytes of each file's answer and then nothing, without an end. */
   stall: number | undefined;
   /** Sends other bytes than announced, so many times. */
@@ -45,7 +47,10 @@ export class HubServer {
     const [, revision] = /^\/api\/datasets\/owner\/name\/revision\/(\w+)$/.exec(path) ?? [];
     const [, commit, file] = /^\/datasets\/owner\/name\/resolve\/(\w+)\/(.+)$/.exec(path) ?? [];
     const bytes = commit === this.commit && file ? this.files[file] : undefined;
-    if (this.silent?.test(path)) return;
+    if (this.silent?.test(path)) {
+      this.onSilence();
+      return;
+    }
     if (this.endless?.test(path) && request.headers.range !== "bytes=0-0") {
       const more = (error?: Error | null) => void (error || response.write("[".repeat(2 ** 16), more));
       response.writeHead(200, { "content-type": "application/json" });
@@ -90,10 +95,11 @@ export class HubServer {
       this.corrupt--;
       body = Buffer.alloc(body.length, "x");
     }
-    if (!probe && this.stall !== undefined) response.write(body.subarray(0, this.stall));
+    if (!probe && this.stall !== undefined) response.write(body.subarray(0, this.stall), () => this.onSilence());
     else if (!probe && this.cut && this.cut.times > 0) {
+      const { bytes: some, after } = this.cut;
       this.cut.times--;
-      response.write(body.subarray(0, this.cut.bytes), () => setTimeout(() => response.destroy(), 200));
+      response.write(body.subarray(0, some), () => after(Number(from) + some).then(() => response.destroy()));
     } else response.end(body);
   }
 

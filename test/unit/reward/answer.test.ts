@@ -3,6 +3,7 @@ import { grade, sameAnswer } from "../../../lib/reward/answer.js";
 import { lastNumber, wholeNumber } from "../../../lib/reward/number.js";
 import { strictAnswer } from "../../../lib/reward/read-answer.js";
 import { rewards } from "../../../lib/reward/rewards.js";
+import { linear } from "../../linear.js";
 
 describe("lastNumber", () => {
   it.each<[string, number | null]>([
@@ -177,12 +178,12 @@ describe("grade", () => {
     expect(given("")).toEqual(["answer 0", "strict 0", "format 0", "digits 0"]);
   });
 
-  it("reads a long line of digits in no time", () => {
-    const start = performance.now();
-    grade("1".repeat(20_000) + ",".repeat(20_000) + "1,".repeat(20_000), "8");
-    grade("\\boxed{".repeat(2_000), "8");
-    grade("- ".repeat(50_000), "8");
-    grade(" ".repeat(50_000), "8");
-    expect(performance.now() - start).toBeLessThan(2000);
+  it.each<[string, string]>([
+    ["digits and commas", "1".repeat(2e6) + ",".repeat(2e6) + "1,".repeat(2e6)],
+    ["boxes", "\\boxed{".repeat(2e5)],
+    ["dashes", "- ".repeat(5e6)],
+    ["spaces", " ".repeat(5e6)],
+  ])("reads a line of millions of %s", (_, text) => {
+    linear(() => grade(text, "8"));
   });
 });

@@ -2,7 +2,8 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Worker } from "node:worker_threads";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Example } from "../../../lib/data/example.js";
 import type { Dataset } from "../../../lib/data/load.js";
@@ -16,9 +17,14 @@ let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-reward-"));
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  return rm(folder, { recursive: true });
+});
 
-const load = (path: string, seconds = 30, signal?: AbortSignal) =>
+/** Of what a thread does: it comes sooner or later. */
+const PATIENCE = { timeout: 600_000, interval: 5 };
+const load = (path: string, seconds = 600, signal?: AbortSignal) =>
   namedRewards(undefined, { rewards: [path], reward_timeout: seconds }, signal);
 const problem = (id: string): Example => ({ id, question: `question ${id}`, answer: "7", row: { id } });
 const data: Dataset = {
@@ -63,8 +69,8 @@ describe("a module's reward", () => {
   });
 
   it.each<[string, string, RegExp, number?]>([
-    ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 3 s$/, 3],
-    ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 3 s$/, 3],
+    ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/, 1],
+    ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/, 1],
     ["throws what has no text", "throw Object.create(null)", /^reward "bad" on \S+: threw something that has no text/],
     ["throws a text of megabytes", 'throw "a".repeat(1e8)', /^reward "bad" on \S+: threw a{1000}\.\.\./],
     ["throws", "null.key", /^reward "bad" on fake\/train\/\d+: threw TypeError: Cannot read properties of null/],
@@ -84,10 +90,13 @@ describe("a module's reward", () => {
   ])("that %s ends the run, which goes on to the same numbers", async (_, bad, message, reward_timeout = 30) => {
     const [straight, stopped] = [join(folder, "straight"), join(folder, "stopped")];
     const whole = await train(await moduleOf("good", `export default (text, problem) => ${LENGTH};`), straight, {});
-    await expect(train(await moduleOf("bad", flaky(bad)), stopped, { reward_timeout })).rejects.toThrow(message);
+    const path = await moduleOf("bad", flaky(bad));
+    await load(path); // which takes none of the run's seconds then
+    await expect(train(path, stopped, { reward_timeout })).rejects.toThrow(message);
     expect((await readdir(join(stopped, "checkpoints"))).sort()).toEqual(["step-0", "step-1", "step-2"]);
     expect(await readdir(stopped)).not.toContain("lock");
     await writeFile(join(folder, "well"), "");
+    await load(path);
     const { step, adapter } = await train("", stopped, {}, true);
     expect(step).toBe(4);
     expect(adapter.v).toEqual(whole.adapter.v);
@@ -99,7 +108,7 @@ describe("a module's reward", () => {
       'export default async (text) => { await null; if (text === "loop") for (;;); return 1; };',
     );
     const runs = await Promise.all([load(path), load(path)]);
-    const [looping, other] = [score(runs[0]!, "loop", problem("a"), 0.5), score(runs[1]!, "well", problem("b"), 60)];
+    const [looping, other] = [score(runs[0]!, "loop", problem("a"), 0.5), score(runs[1]!, "well", problem("b"), 600)];
     await expect(looping).rejects.toThrow(/reward "shared" on a: no value within 0.5 s/);
     expect(await other).toEqual([1]);
   });
@@ -107,19 +116,20 @@ describe("a module's reward", () => {
   it("answers other runs although its thread is ended again while it loads", async () => {
     const path = await moduleOf(
       "slow",
-      `await new Promise((resolve) => setTimeout(resolve, 500));
+      `import { appendFileSync, readFileSync } from "node:fs";
+       appendFileSync(import.meta.filename + ".log", ".");
+       if (readFileSync(import.meta.filename + ".log", "utf8") === "..") for (;;); // the second thread loads for ever
        export default async (text) => { await null; if (text === "loop") for (;;); return 1; };`,
     );
     const [looping, leaving, staying] = [await load(path), await load(path), await load(path)];
     const controller = new AbortController();
-    const loops = score(looping, "loop", problem("a"), 0.3).catch((error: Error) => {
-      setTimeout(() => controller.abort(new Error("given up")), 200); // the next thread is loading the module
-      return error.message;
-    });
-    const left = score(leaving, "well", problem("b"), 60, controller.signal).catch((error: Error) => error.message);
-    const asked = score(staying, "well", problem("c"), 60);
+    const loops = score(looping, "loop", problem("a"), 0.3).catch((error: Error) => error.message);
+    const left = score(leaving, "well", problem("b"), 600, controller.signal).catch((error: Error) => error.message);
+    const asked = score(staying, "well", problem("c"), 600);
     expect(await loops).toMatch(/no value within 0\.3 s/);
-    const later = score(staying, "well", problem("d"), 60); // waits for that thread
+    const later = score(staying, "well", problem("d"), 600); // waits for that thread
+    await vi.waitFor(async () => expect(await readFile(`${path}.log`, "utf8")).toBe(".."), PATIENCE);
+    controller.abort(new Error("given up"));
     expect(await left).toBe("given up");
     expect(await Promise.all([asked, later])).toEqual([[1], [1]]);
   });
@@ -133,14 +143,14 @@ describe("a module's reward", () => {
       const controller = new AbortController();
       const [reward, other] = [await load(path), await load(path)];
       const scores = [text, "well", text].map((one) => score(reward, one, problem("a"), 600, controller.signal));
-      const answered = score(other, "well", problem("b"), 60);
+      const answered = score(other, "well", problem("b"), 600);
       setTimeout(() => controller.abort(new Error("given up")), 300);
       const outcomes = await Promise.allSettled(scores);
       for (const one of [outcomes[0], outcomes[2]]) {
         expect(one).toMatchObject({ status: "rejected", reason: { message: "given up" } });
       }
       expect(await answered).toEqual([1]);
-      expect(await score(reward, "well", problem("c"), 60)).toEqual([1]);
+      expect(await score(reward, "well", problem("c"), 600)).toEqual([1]);
     }
   });
 
@@ -166,21 +176,26 @@ describe("a module's reward", () => {
        for (;;) { await new Promise((resolve) => setTimeout(resolve, 5)); appendFileSync(import.meta.filename + ".log", "."); }
        export default () => 1;`,
     );
-    await expect(load(path, 1.5)).rejects.toThrow(/not loaded within 1\.5 s/);
-    await sleep(100); // the thread is being ended
-    const done = await readFile(`${path}.log`, "utf8");
-    expect(done).not.toBe("");
+    const ended = vi.spyOn(Worker.prototype, "terminate");
+    const controller = new AbortController();
+    const loading = expect(load(path, 600, controller.signal)).rejects.toThrow(/^given up$/);
+    const log = () => readFile(`${path}.log`, "utf8");
+    await vi.waitFor(log, PATIENCE);
+    controller.abort(new Error("given up"));
+    await loading;
+    await Promise.all(ended.mock.results.map(({ value }) => value));
+    const done = await log();
     await sleep(200);
-    expect(await readFile(`${path}.log`, "utf8")).toBe(done);
+    expect(await log()).toBe(done);
   });
 
   it("leaves no timer behind, which would hold the process", async () => {
-    const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
     const own = await load(await moduleOf("quick", "export default () => 1;"));
-    const before = timers();
+    const [made, cleared] = [vi.spyOn(globalThis, "setTimeout"), vi.spyOn(globalThis, "clearTimeout")];
     expect(await score(own, "text", problem("a"), 60)).toEqual([1]);
     expect(await score([{ name: "late", reward: async () => 2 }], "text", problem("a"), 60)).toEqual([2]);
-    expect(timers()).toBe(before);
+    const ended = cleared.mock.calls.map(([timer]) => timer);
+    expect(made.mock.results.map(({ value }) => ended.includes(value))).toEqual([true, true, true]); // of the wait for the thread, of both calls
   });
 
   it("is refused where there is no function", async () => {

@@ -19,6 +19,9 @@ vi.mock("node:fs/promises", async (original) => {
   return { ...real, readFile: read };
 });
 
+/** Of what another process does: it comes sooner or later. */
+const SOMETIME = { timeout: 600_000, interval: 5 };
+
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tinylora-"));
@@ -63,13 +66,13 @@ describe("lock", () => {
 
   it("of a process that has ended, and whose parent has not asked how, is taken over", async () => {
     // A shell would ask: the process ends when its parent has become another program.
-    const parent = spawn("sh", ["-c", "exec 3<&0; cat <&3 & echo $!; exec sleep 60"]);
+    const parent = spawn("sh", ["-c", "exec 3<&0; cat <&3 & echo $!; exec sleep 3600"]);
     const [line] = (await once(parent.stdout, "data")) as [Buffer];
     const pid = Number(line);
     const statOf = async (of: number) => await readFile(`/proc/${of}/stat`, "utf8");
-    await vi.waitFor(async () => expect(await statOf(parent.pid!)).toContain("(sleep)"), 10_000);
+    await vi.waitFor(async () => expect(await statOf(parent.pid!)).toContain("(sleep)"), SOMETIME);
     parent.stdin.end();
-    await vi.waitFor(async () => expect((await statOf(pid)).split(") ")[1]![0]).toBe("Z"), 10_000);
+    await vi.waitFor(async () => expect((await statOf(pid)).split(") ")[1]![0]).toBe("Z"), SOMETIME);
     await writeFile(join(folder, "lock"), JSON.stringify({ pid, host: hostname(), started: null }));
     await (await lockFolder(folder))();
     parent.kill();

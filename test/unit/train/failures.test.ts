@@ -61,17 +61,16 @@ describe("failures", () => {
     process.on("warning", onWarning);
     const controller = new AbortController();
     const never: Reward = () => {
-      setTimeout(() => controller.abort(), 50);
+      setImmediate(() => controller.abort());
       return new Promise(() => {});
     };
-    const start = performance.now();
-    const { stopped, step } = await makeTrainer({ run: folder, rewards: { never } }).train({
+    const config = { reward_timeout: 86_400 }; // a test that waits for it does not end
+    const { stopped, step } = await makeTrainer({ run: folder, rewards: { never }, config }).train({
       signal: controller.signal,
     });
     expect([stopped, step]).toEqual(["aborted", 0]);
     const failing: Reward = () => Promise.reject(new Error("offline"));
-    await expect(makeTrainer({ rewards: { never, failing } }).train()).rejects.toThrow(/"failing" .* offline/);
-    expect(performance.now() - start).toBeLessThan(10_000); // of the 30 s that a reward may take
+    await expect(makeTrainer({ rewards: { never, failing }, config }).train()).rejects.toThrow(/"failing" .* offline/);
     process.off("warning", onWarning);
     expect(warnings).toEqual([]);
   });

@@ -72,7 +72,7 @@ describe("a step of supervised fine-tuning", () => {
         grad_norm: expect.closeTo(Math.hypot(...gradient), 12),
       });
       expect(Object.keys(measured)).toEqual(["step_time", "tokens_per_second/training", "memory/peak_rss"]);
-      expect(measured["tokens_per_second/training"]).toBeGreaterThan(tokens / 60);
+      expect(measured["tokens_per_second/training"] * measured.step_time).toBeGreaterThan(tokens); // a part of the step
       for (const [i, slope] of gradient.entries()) {
         const at = (h: number) =>
           meanOf(
