@@ -2,7 +2,7 @@
  * One base model in memory answers for any number of adapters: OpenAI's chat completions over HTTP, where `model` is "base",
  * the name of an adapter in a folder, or an adapter itself, as the string that begins with tl1-.
  *
- *   npx tsx examples/serve-adapters.ts [--model MODEL] [--adapters FOLDER] [--slots 256] [--port 8080]
+ *   npx tsx examples/serve-adapters.ts [--model MODEL] [--adapters FOLDER] [--slots 256] [--host localhost] [--port 8080]
  *   curl localhost:8080/v1/chat/completions -d '{"model": "base", "messages": [{"role": "user", "content": "Hello!"}]}'
  */
 import { randomInt, randomUUID } from "node:crypto";
@@ -24,6 +24,7 @@ const { values: flags } = parseArgs({
     model: { type: "string" },
     adapters: { type: "string" },
     slots: { type: "string", default: "256" },
+    host: { type: "string", default: "localhost" },
     port: { type: "string", default: "8080" },
   },
 });
@@ -43,20 +44,28 @@ interface ChatRequest {
   readonly model: string;
   readonly messages: readonly Message[];
   readonly stream?: boolean;
+  readonly max_completion_tokens?: number;
   readonly max_tokens?: number;
   readonly temperature?: number;
   readonly top_p?: number;
   readonly seed?: number;
   readonly stop?: string | readonly string[];
 }
-const FIELDS = ["model", "messages", "stream", "max_tokens", "temperature", "top_p", "seed", "stop"];
+const LENGTHS = ["max_completion_tokens", "max_tokens"]; // one thing; the latter is OpenAI's older name
+const FIELDS = ["model", "messages", "stream", ...LENGTHS, "temperature", "top_p", "seed", "stop"];
 const MOST_LETTERS = 1 << 20;
 
 const refusal = (status: number, message: string) => Object.assign(new Error(message), { status });
 
+/** What there is by name. */
+const models = () => ({
+  object: "list",
+  data: ["base", ...named.keys()].map((id) => ({ id, object: "model", created: 0, owned_by: "tinylora-native" })),
+});
+
 async function readRequest(request: IncomingMessage): Promise<ChatRequest> {
   if (request.method !== "POST" || request.url !== "/v1/chat/completions") {
-    throw refusal(404, `expected POST /v1/chat/completions, found ${request.method} ${request.url}`);
+    throw refusal(404, `expected POST /v1/chat/completions, or GET /v1/models, found ${request.method} ${request.url}`);
   }
   let text = "";
   for await (const chunk of request.setEncoding("utf8")) {
@@ -86,7 +95,8 @@ async function answer(chat: ChatRequest, response: ServerResponse, signal: Abort
 }
 
 async function complete(chat: ChatRequest, adapter: number | "base", response: ServerResponse, signal: AbortSignal) {
-  const { model, messages, stream, max_tokens: maxCompletionLength, temperature, top_p: topP, stop } = chat;
+  const { model, messages, stream, temperature, top_p: topP, stop } = chat;
+  const maxCompletionLength = chat.max_completion_tokens ?? chat.max_tokens;
   const seed = chat.seed ?? randomInt(2 ** 47);
   const stops = typeof stop === "string" ? [stop] : (stop ?? []);
   const options = { adapter, maxCompletionLength, temperature, topP, seed, stop: stops, signal };
@@ -137,15 +147,16 @@ const server = createServer(async (request, response) => {
   const hungUp = new AbortController();
   response.once("close", () => hungUp.abort());
   try {
+    if (request.method === "GET" && request.url === "/v1/models") return send(response, 200, models());
     await answer(await readRequest(request), response, hungUp.signal);
   } catch (error) {
     if (hungUp.signal.aborted || response.headersSent) return void response.destroy();
     send(response, statusOf(error as Error), { error: { message: (error as Error).message } });
   }
 });
-server.listen(Number(flags.port), "localhost", () => {
+server.listen(Number(flags.port), flags.host, () => {
   const { port } = server.address() as AddressInfo;
-  console.log(`${named.size} adapters in ${engine.slots} slots on http://localhost:${port}/v1`);
+  console.log(`${named.size} adapters in ${engine.slots} slots on http://${flags.host}:${port}/v1`);
 });
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {

@@ -131,6 +131,18 @@ describe("serve-adapters.ts", () => {
     expect(new Set(alone).size).toBeGreaterThan(3);
   });
 
+  it("lists the base model and the adapters of the folder", async () => {
+    const { data } = (await (await fetch(`${url}/models`)).json()) as { data: { id: string }[] };
+    expect(data.map(({ id }) => id).sort()).toEqual(["base", "number-0", "number-1", "number-2"]);
+  });
+
+  it("takes the length by both of OpenAI's names", async () => {
+    for (const name of ["max_tokens", "max_completion_tokens"]) {
+      const answer = await post({ model: "base", messages, [name]: 3, temperature: 0 });
+      expect(await answer.json()).toMatchObject({ usage: { completion_tokens: 3 } });
+    }
+  });
+
   it("streams", async () => {
     const answer = await post({ model: "number-2", messages, max_tokens, seed: 2, stream: true });
     expect(answer.headers.get("content-type")).toBe("text/event-stream");
