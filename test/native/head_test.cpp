@@ -67,10 +67,20 @@ void extreme_logits(const Candidate& candidate, DType dtype) {
   expect_near("dx", got.dx, {0.0F, 0.0F, 0.0F, 0.0F, -256.0F, -256.0F}, {64 * 0x1.0p-9, 0});
 }
 
+/// Logits of up to `largest`.
+void expect_as_the_reference(const Candidate& candidate, DType dtype, const HeadCase& data, double largest) {
+  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
+  const HeadGradient got = head_backward(*backend, *pack(*backend, data), data);
+  const HeadGradient want = head_backward(*reference, *pack(*reference, data), data);
+  const double logit = summing(DType::f32, data.width, largest).absolute + largest * 0x1.0p-23;
+  expect_near("logp", got.scores.logp, want.scores.logp, {2 * logit, 0x1.0p-21});
+  const double term = dtype == DType::f32 ? 0x1.0p-22 : dtype == DType::bf16 ? 0x1.0p-9 : 0x1.0p-12;
+  expect_near("dx", got.dx, want.dx, {8 * (term + logit), 0x1.0p-20});
+}
+
 /// Logits that rise or fall by 60 along the vocabulary, or have their top in the middle: whatever a backend has summed
 /// up so far becomes nothing, or all, beside what comes.
 void slopes(const Candidate& candidate, DType dtype) {
-  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
   HeadCase data = make_head(5, 24, 4400, 0.1);
   for (int token = 0; token < data.vocab; ++token) {
     const double place = double{2} * token / data.vocab - 1;
@@ -83,18 +93,12 @@ void slopes(const Candidate& candidate, DType dtype) {
   }
   data.inv_temperature = {1.0F, 1.0F, 1.0F, 1.0F, 2.0F};
   data.target = {4399, 3000, 0, 2200, 17};
-  const HeadGradient got = head_backward(*backend, *pack(*backend, data), data);
-  const HeadGradient want = head_backward(*reference, *pack(*reference, data), data);
-  const double logit = summing(DType::f32, data.width, 60).absolute + 60 * 0x1.0p-23;
-  expect_near("logp", got.scores.logp, want.scores.logp, {2 * logit, 0x1.0p-21});
-  const double term = dtype == DType::f32 ? 0x1.0p-22 : dtype == DType::bf16 ? 0x1.0p-9 : 0x1.0p-12;
-  expect_near("dx", got.dx, want.dx, {8 * (term + logit), 0x1.0p-20});
+  expect_as_the_reference(candidate, dtype, data, 60);
 }
 
 /// Logits that go up or down at once, by little or by more than a 16-bit type has room for, thousands of tokens from
-/// the first: beside rows whose logits do not, and again in the middle of a chunk.
+/// the first: beside rows whose logits do not, in the middle of a chunk and between two.
 void jumps(const Candidate& candidate, DType dtype) {
-  const auto backend = candidate.make(dtype, 2), reference = make_reference_backend(dtype);
   HeadCase data = make_head(260, 8, 9300, 0.25);
   constexpr float kJumps[][2] = {{90, 0}, {-90, 0}, {9, 9}, {50, -50}, {-9, 14}, {30, 30}, {-20, 90}};
   for (int token = 0; token < data.vocab; ++token) {
@@ -106,12 +110,7 @@ void jumps(const Candidate& candidate, DType dtype) {
     data.target[m] = 131 * m % data.vocab;
     data.inv_temperature[m] = 1;
   }
-  const HeadGradient got = head_backward(*backend, *pack(*backend, data), data);
-  const HeadGradient want = head_backward(*reference, *pack(*reference, data), data);
-  const double logit = summing(DType::f32, data.width, 90).absolute + 90 * 0x1.0p-23;
-  expect_near("logp", got.scores.logp, want.scores.logp, {2 * logit, 0x1.0p-21});
-  const double term = dtype == DType::f32 ? 0x1.0p-22 : dtype == DType::bf16 ? 0x1.0p-9 : 0x1.0p-12;
-  expect_near("dx", got.dx, want.dx, {8 * (term + logit), 0x1.0p-20});
+  expect_as_the_reference(candidate, dtype, data, 90);
 }
 
 void invariance(const Candidate& candidate, DType dtype) {
