@@ -9,7 +9,6 @@ import {
   evaluate,
   findModel,
   GrpoTrainer,
-  greedy,
   loadDataset,
   type Reward,
   TinyLoraError,
@@ -64,9 +63,9 @@ console.log(`the adapter, to paste anywhere: ${trained}`);
 
 // The trained vector is in slot 0; slot -1 is the base model. Both answer the same held-out problems, asked as in training.
 const problems = (await loadDataset("gsm8k")).test.slice(0, 100);
-const options = { prompt_style: "chat", shots: 2, system: null, suffix: null, max_completion_length: 192 } as const;
+const options = { shots: 2, max_completion_length: 192 };
 for (const slot of [-1, 0]) {
-  const { lenient, seconds } = await evaluate(engine, problems, { ...greedy, ...options, stop: [], slot });
+  const { lenient, seconds } = await evaluate(engine, problems, { ...options, slot });
   console.log(`${slot < 0 ? "base model" : "13 numbers"}: ${(100 * lenient).toFixed(1)} % in ${seconds.toFixed(0)} s`);
 }
 

@@ -47,12 +47,12 @@ export { Engine, type EngineOptions } from "./engine.js";
 export { type ErrorCode, TinyLoraError } from "./error.js";
 export type { Breakdown, BreakdownRow } from "./eval/breakdown.js";
 export {
+  askedAs,
   compare,
   type EvaluatedCompletion,
   type EvaluateOptions,
   type Evaluation,
   evaluate,
-  greedy,
 } from "./eval/evaluate.js";
 export {
   type BenchmarkResult,

@@ -4,6 +4,7 @@ import { guarded, stop } from "../../lib/data/rows.js";
 import { prepareFile } from "../../lib/files.js";
 import {
   type Adapter,
+  askedAs,
   breakdownCells,
   compare,
   datasets,
@@ -223,8 +224,10 @@ async function evaluateAll(
   const results: Evaluation[] = [];
   for (const { data, examples } of parts) {
     const progress = new Progress(`evaluating ${data}`, " completions");
+    const { top_p, top_k, min_p, seed } = config;
     const settings = {
-      ...config,
+      ...askedAs(config),
+      ...{ top_p, top_k, min_p, seed },
       temperature: temperatureOf(options),
       slot: adapter ? 0 : -1,
       samples: options.samples,

@@ -5,13 +5,13 @@ import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
   adapterOptions,
+  askedAs,
   EMBEDDED,
   type Engine,
   type Evaluation,
   evaluate,
   findModel,
   GrpoTrainer,
-  greedy,
   loadDataset,
   resolveConfig,
   type StepReport,
@@ -131,7 +131,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
 
 function heldOut(engine: Engine, config: TrainConfig, test: Parameters<typeof evaluate>[1], signal: AbortSignal) {
   const progress = new Progress("evaluating", " problems");
-  const options = { ...config, ...greedy, slot: 0, signal, onProgress: progress.update };
+  const options = { ...askedAs(config), slot: 0, signal, onProgress: progress.update };
   return evaluate(engine, test.slice(0, HELD_OUT), options).finally(() => progress.stop());
 }
 

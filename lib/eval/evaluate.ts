@@ -1,9 +1,12 @@
 /** How many problems a policy solves: greedily or with several samples, strict and lenient side by side. */
+import { resolveConfig } from "../config/config.js";
+import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { randomInteger } from "../data/philox.js";
 import { type PromptStyle, stopStrings, toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
+import { checkOptionNames } from "../option-names.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { encodePrompt, sampleAll } from "../sample/sample.js";
 import { mean } from "../train/advantage.js";
@@ -13,20 +16,34 @@ import { majorityAtK } from "./majority.js";
 import { passAtK } from "./pass-at-k.js";
 import { estimate, type PairedDifference, pairedDifference } from "./statistics.js";
 
-export interface EvaluateOptions extends PromptStyle {
-  /** -1 is the base model. */
-  readonly slot: number;
-  /** Completions a problem. 1 with temperature 0 is greedy. */
-  readonly samples: number;
-  readonly temperature: number;
-  readonly top_p: number;
-  readonly top_k: number;
-  readonly min_p: number;
+/** How problems are asked, and how long answers may be: as `train` does when not given. {@link askedAs} a run asks. */
+interface Asked extends PromptStyle {
   readonly max_completion_length: number;
   readonly stop: readonly string[];
+}
+
+interface Sampled {
+  /** That of an adapter. -1, the base model, when not given. */
+  readonly slot: number;
+  /** Completions a problem; 1 when not given. */
+  readonly samples: number;
+  /** 0 is greedy. When not given 0 for one sample and 1 for several. */
+  readonly temperature: number;
+  /** 1 when not given. */
+  readonly top_p: number;
+  /** 0, all tokens, when not given. */
+  readonly top_k: number;
+  /** 0 when not given. */
+  readonly min_p: number;
+  /** 0 when not given. */
   readonly seed: number;
-  /** Values of k to report pass@k and maj@k for, each at most `samples`. */
+  /** Values of k to report pass@k and maj@k for, each at most `samples`. None when not given. */
   readonly k: readonly number[];
+}
+
+type Optional<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
+
+export interface EvaluateOptions extends Optional<Asked>, Optional<Sampled> {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -65,21 +82,35 @@ export interface Evaluation {
   readonly completions: EvaluatedCompletion[];
 }
 
-/** Greedy decoding, one completion a problem. */
-export const greedy = { samples: 1, temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 0, k: [] } as const;
+const OPTION_NAMES = {
+  ...{ prompt_style: true, shots: true, system: true, suffix: true, max_completion_length: true, stop: true },
+  ...{ slot: true, samples: true, temperature: true, top_p: true, top_k: true, min_p: true, seed: true, k: true },
+  ...{ signal: true, onProgress: true },
+} as const satisfies Record<keyof EvaluateOptions, true>;
+
+/** How a run asks its problems, so that an evaluation can ask as it was trained. */
+export function askedAs(config: TrainConfig): Asked {
+  const { prompt_style, shots, system, suffix, max_completion_length, stop } = config;
+  return { prompt_style, shots, system, suffix, max_completion_length, stop };
+}
 
 /**
+ * Samples answers and judges them; greedily, one a problem, of the base model when not asked otherwise. ERR_ARGUMENT for
+ * wrong options, ERR_DATA where there are no problems, or one leaves no room for a completion.
+ *
  * @example
  * const { test } = await loadDataset("gsm8k");
- * const result = await evaluate(engine, test, { ...greedy, slot: -1, prompt_style: "chat", shots: 0, system: null,
- *   suffix: null, max_completion_length: 256, stop: [] });
+ * const { lenient } = await evaluate(engine, test.slice(0, 100), { slot: 0, samples: 4, k: [1, 4] });
  */
 export async function evaluate(
   policy: Policy,
   examples: readonly Example[],
-  options: EvaluateOptions,
+  given: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { samples, k, signal, onProgress } = options;
+  checkOptionNames("options", given, OPTION_NAMES);
+  const { signal, onProgress } = given;
+  const options = withDefaults(given);
+  const { samples, k } = options;
   if (examples.length === 0) throw new TinyLoraError("ERR_DATA", "evaluation: expected problems, found none");
   const wrong = k.find((value) => !Number.isSafeInteger(value) || value < 1 || value > samples);
   if (wrong !== undefined) {
@@ -130,10 +161,17 @@ export async function evaluate(
   return summary(completions, examples, options, (performance.now() - start) / 1000);
 }
 
+function withDefaults(given: EvaluateOptions): Asked & Sampled {
+  const temperature = (given.samples ?? 1) === 1 ? 0 : 1;
+  const defaults = { slot: -1, samples: 1, temperature, top_p: 1, top_k: 0, min_p: 0, seed: 0, k: [] };
+  const options = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...askedAs(resolveConfig({})), ...defaults, ...Object.fromEntries(options) };
+}
+
 function summary(
   all: EvaluatedCompletion[],
   examples: readonly Example[],
-  { samples, k: ks }: EvaluateOptions,
+  { samples, k: ks }: Sampled,
   seconds: number,
 ): Evaluation {
   const problems = examples.map((example, p) => {

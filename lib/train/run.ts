@@ -5,7 +5,7 @@
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
-import { evaluate, greedy } from "../eval/evaluate.js";
+import { askedAs, evaluate } from "../eval/evaluate.js";
 import { checkFolder } from "../files.js";
 import { checkNoRun, type RunChanges, RunFolder, type RunInfo, readRunInfo } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
@@ -219,8 +219,7 @@ async function evaluateStep(
   if (!due || heldOut.length === 0) return null;
   trainable.use(state.optimizer);
   const result = await evaluate(policy, heldOut, {
-    ...config,
-    ...greedy,
+    ...askedAs(config),
     slot: trainable.slot,
     signal,
     onProgress: (done, total) => onProgress({ phase: "evaluation", done, total }),

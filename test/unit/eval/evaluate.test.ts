@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { compare, evaluate, greedy, sharesOf } from "../../../lib/eval/evaluate.js";
+import { resolveConfig } from "../../../lib/config/config.js";
+import { askedAs, compare, type EvaluateOptions, evaluate, sharesOf } from "../../../lib/eval/evaluate.js";
 import { passAtK } from "../../../lib/eval/pass-at-k.js";
 import { differenceText, evaluationReport } from "../../../lib/eval/report.js";
 import { FakePolicy } from "../train/fake-policy.js";
@@ -39,15 +40,26 @@ describe("evaluate", () => {
     row: {},
   }));
   const options = {
-    ...greedy,
-    slot: -1,
-    prompt_style: "chat",
-    shots: 0,
-    system: null,
-    suffix: null,
     max_completion_length: 12,
-    stop: [],
-  } as const;
+    shots: 0,
+  };
+
+  it("asks as training does, and greedily, unless told otherwise", async () => {
+    const short = { max_completion_length: 12 };
+    const said = async (options?: EvaluateOptions) =>
+      (await evaluate(new FakePolicy(), examples, { ...options, ...short })).completions;
+    const sampling = { samples: 1, temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 0, k: [] };
+    const all = { ...askedAs(resolveConfig({})), slot: -1, ...sampling };
+    expect(await said()).toEqual(await said(all));
+    expect(await said({ shots: undefined, temperature: undefined })).toEqual(await said(all));
+    expect(await said({ samples: 2, seed: 3 })).toEqual(await said({ ...all, samples: 2, temperature: 1, seed: 3 }));
+    expect(await said({ samples: 2 })).not.toEqual(await said({ samples: 2, seed: 3 }));
+  });
+
+  it("refuses options that it does not know", async () => {
+    const misspelt = { sampels: 3 } as EvaluateOptions;
+    await expect(evaluate(new FakePolicy(), examples, misspelt)).rejects.toThrow(/^options: unknown option sampels, /);
+  });
 
   /** Problems that all have the answer 5: completions end in any order, and so which problem gets which text. */
   const fives = examples.map((example) => ({ ...example, answer: "5" }));
