@@ -182,12 +182,13 @@ async function loadParts(
   signal: AbortSignal,
 ): Promise<Part[]> {
   const parts: Part[] = [];
+  const { question_column, answer_column, skip_bad } = config;
   const progress = new Progress("fetching", "B");
   for (const data of benchmark ?? [config.data]) {
-    const options = { ...config, signal, onProgress: progress.update };
+    const options = { question_column, answer_column, skip_bad, signal, onProgress: progress.update };
     const dataset = await loadDataset(data, options).finally(() => progress.stop());
     const skipped = [...(dataset.skipped ?? [])];
-    const onBroken = config.skip_bad ? (error: Error) => void skipped.push(error.message) : stop;
+    const onBroken = skip_bad ? (error: Error) => void skipped.push(error.message) : stop;
     const part = split === "all" ? [...dataset.train, ...dataset.test] : dataset[split];
     const examples = part.filter((one) => guarded(onBroken, () => checkAnswer(one)).length > 0);
     if (skipped.length > 0)

@@ -8,6 +8,7 @@ import { nearest } from "../config/nearest.js";
 import { TinyLoraError } from "../error.js";
 import { embeddedFolder } from "../find-model.js";
 import { inTurn } from "../in-turn.js";
+import { checkOptionNames } from "../option-names.js";
 import { packageRoot } from "../version.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
@@ -35,6 +36,14 @@ export interface DatasetOptions extends Partial<Columns>, HubOptions {
   readonly skip_bad?: boolean | undefined;
 }
 
+const OPTION_NAMES = {
+  question_column: true,
+  answer_column: true,
+  skip_bad: true,
+  signal: true,
+  onProgress: true,
+} satisfies Record<keyof DatasetOptions, true>;
+
 /**
  * Loads a data set by name, a .jsonl, .json, .csv, .tsv or .parquet file, or hf://datasets/owner/name[/path]. Rows hold
  * `question` (or `prompt`, `problem`, `input`) and `answer` (or `target`, ...), unless the options name the columns.
@@ -44,6 +53,7 @@ export interface DatasetOptions extends Partial<Columns>, HubOptions {
  * @example await loadDataset("problems.csv", { question_column: "text", answer_column: "result", skip_bad: true })
  */
 export async function loadDataset(source: string, options: DatasetOptions = {}): Promise<Dataset> {
+  checkOptionNames("options", options, OPTION_NAMES);
   options.signal?.throwIfAborted();
   const skipped: string[] = [];
   const onBroken: OnBroken = options.skip_bad ? (error) => void skipped.push(error.message) : stop;

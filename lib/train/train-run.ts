@@ -70,8 +70,9 @@ export async function trainingData(
   { signal, onWarning = () => {}, onProgress: listener = () => {} }: TrainCallbacks,
 ): Promise<Dataset> {
   const onProgress = (done: number, total: number) => listener({ phase: "fetching", done, total });
+  const { question_column, answer_column, skip_bad } = config;
   const load = async (source: string, columns: Columns, check: (problem: Example) => void = () => {}) => {
-    const { train, test, ...dataset } = await loadDataset(source, { ...config, ...columns, signal, onProgress });
+    const { train, test, ...dataset } = await loadDataset(source, { ...columns, skip_bad, signal, onProgress });
     const skipped = [...(dataset.skipped ?? [])];
     const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error.message) : stop;
     const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
@@ -79,7 +80,7 @@ export async function trainingData(
     if (skipped.length > 0) onWarning(`${source}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
     return checked;
   };
-  const data = options.data ?? (await load(config.data, config));
+  const data = options.data ?? (await load(config.data, { question_column, answer_column }));
   if (data.train.length === 0) {
     throw new TinyLoraError("ERR_DATA", `data: ${data.name} has no problems for training, only for evaluation`);
   }

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { loadDataset } from "../../../lib/data/load.js";
+import { type DatasetOptions, loadDataset } from "../../../lib/data/load.js";
 
 vi.mock("node:child_process", { spy: true });
 
@@ -288,6 +288,9 @@ describe("local files", () => {
       /none\.jsonl: cannot be read \(no such file\)/,
     );
     await expect(loadDataset("gsm-8k")).rejects.toThrow(/nearest: gsm8k/);
+    await expect(loadDataset("gsm8k", { question: "text" } as DatasetOptions)).rejects.toThrow(
+      "options: unknown option question, expected some of question_column, answer_column, skip_bad, signal, onProgress",
+    );
     await expect(loadDataset(folder)).rejects.toThrow(
       /expected a file \(\.jsonl.*, found the folder ".*", which holds a\.csv, a\.jsonl, allbad\.jsonl, /,
     );
