@@ -35,8 +35,9 @@ async function launchedShared(): Promise<Map<string, number>> {
   const bytes = new Map<string, number>();
   startCounting();
   for (const dtype of ["bf16", "fp16", "fp32"] as const) {
-    for (const headDim of [32, 64, 128, 256]) {
-      const size = { vocab: 512, hidden: 64, intermediate: 128, heads: 2, kvHeads: 1, headDim };
+    // A wide one has a tile of the head's product for each multiprocessor: the larger ones are taken.
+    for (const [headDim, hidden] of [...[32, 64, 128, 256].map((dim) => [dim, 64] as const), [32, 14_000] as const]) {
+      const size = { vocab: 512, hidden, intermediate: 128, heads: 2, kvHeads: 1, headDim };
       using model = await CountedModel.load({ family: "qwen2", ...size }, dtype);
       const passes = [await model.count(1, 1), await model.count(80, 1)];
       const decodes = [...passes, await model.countDecode(4, 256, 1)];
