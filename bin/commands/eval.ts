@@ -112,10 +112,11 @@ async function run(command: Command, options: Options): Promise<void> {
   checkNames(command, options, config);
   for (const file of [options.output, options.report]) if (file !== undefined) await prepareFile(file);
   const adapter = await loadAdapter(options.adapter);
-  const other = options.compare === "base" ? undefined : await loadAdapter(options.compare);
+  const compared = options.compare === "base" ? undefined : options.compare;
+  const other = await loadAdapter(compared);
   const result = await interruptible(async (signal): Promise<EvaluationRun> => {
     const loaded = await loadParts(options, config, signal);
-    for (const source of [options.adapter, options.compare]) if (source) await warnOfOtherPrompts(source, config);
+    for (const source of [options.adapter, compared]) if (source) await warnOfOtherPrompts(source, config);
     const engine = await loadEngine(config, signal);
     try {
       const parts = await evaluableParts(engine, loaded, config, signal);

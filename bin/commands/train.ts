@@ -3,7 +3,6 @@ import type { Command } from "commander";
 import { environmentOptions } from "../../lib/config/env.js";
 import { flagOf } from "../../lib/config/fields.js";
 import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
-import { checkFolder } from "../../lib/files.js";
 import {
   Adapter,
   adapterOptions,
@@ -23,9 +22,10 @@ import {
 import { openModel } from "../../lib/model/open.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
 import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { checkNoRun, RESUMABLE } from "../../lib/run/folder.js";
+import { checkStepsMade, RESUMABLE } from "../../lib/run/folder.js";
 import { checkProblems, checkTrained } from "../../lib/train/check-files.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
+import { checkRunFolder } from "../../lib/train/run.js";
 import { trainingData } from "../../lib/train/train-run.js";
 import { needOf } from "../../lib/train/usable.js";
 import { parseName } from "../arguments.js";
@@ -104,8 +104,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
   const onWarning = (message: string) => console.error(`warning: ${message}`);
   await interruptible(async (signal) => {
     // What is wrong with the rest is told before the model is loaded, which can take minutes.
-    await checkFolder(path);
-    if (options.resume === undefined) await checkNoRun(path);
+    await checkRunFolder(path, options.resume !== undefined);
     adapterOptions(config);
     const fetching = new Progress("fetching", "B");
     const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
@@ -207,7 +206,9 @@ async function trainConfig(
   }
   const info = await readRunInfo(resume);
   checkOwnRewards(resume, info, undefined);
-  return resolveConfig({ ...info.config, ...flags }, resume);
+  const config = resolveConfig({ ...info.config, ...flags }, resume);
+  await checkStepsMade(resume, config);
+  return config;
 }
 
 function defaultRun(config: TrainConfig): string {

@@ -46,9 +46,11 @@ function withDefaults(options: object, defaults: TrainOptions): TrainOptions {
 
 const defaults = trainSchema.parse({});
 
-/** The keys that options change to no effect; the options need not have been checked. */
+/** The keys that options change to no effect, or would without those; the options need not have been checked. */
 export function idleKeys(options: Readonly<Record<string, unknown>>): string[] {
-  return idleOptions({ ...defaults, ...options }, defaults).map(([key]) => key);
+  const found: string[] = idleOptions({ ...defaults, ...options }, defaults).map(([key]) => key);
+  if (found.length === 0) return [];
+  return [...found, ...idleKeys(Object.fromEntries(Object.entries(options).filter(([key]) => !found.includes(key))))];
 }
 
 /** Unknown keys that a message names. */

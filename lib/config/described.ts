@@ -19,7 +19,7 @@ export function describedConfig(
   path: string | undefined,
   given: TrainOptions,
 ): TrainConfig {
-  const options = path === embeddedFolder() ? { model: EMBEDDED, ...given } : given;
+  const options = { ...optionsOfModel(path), ...given };
   const wanted = descriptionOf(trained);
   const { adapter, r } = resolveConfig({});
   const plain: Description = { ...ofConfig(resolveConfig(kindOf(wanted))), adapter, r };
@@ -30,6 +30,11 @@ export function describedConfig(
   const different = differences(trained, config);
   if (different === null) return config;
   throw new TinyLoraError("ERR_CONFIG", `options: they describe another adapter than the one given: ${different}`);
+}
+
+/** What an engine's model says of the options: of the embedded one, whose defaults are its own, its name. */
+export function optionsOfModel(path: string | undefined): Pick<TrainOptions, "model"> {
+  return path === embeddedFolder() ? { model: EMBEDDED } : {};
 }
 
 /** How what is trained differs from what the options describe, in words; null where it does not. */

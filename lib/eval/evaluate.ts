@@ -1,5 +1,6 @@
 /** How many problems a policy solves: greedily or with several samples, strict and lenient side by side. */
 import { resolveConfig } from "../config/config.js";
+import { optionsOfModel } from "../config/described.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import { randomInteger } from "../data/philox.js";
@@ -9,6 +10,7 @@ import { inTurn } from "../in-turn.js";
 import { checkOptionNames } from "../option-names.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { encodePrompt, sampleAll } from "../sample/sample.js";
+import { show } from "../show.js";
 import { mean } from "../train/advantage.js";
 import type { Policy } from "../train/policy.js";
 import { type Breakdown, breakdown } from "./breakdown.js";
@@ -16,7 +18,7 @@ import { majorityAtK } from "./majority.js";
 import { passAtK } from "./pass-at-k.js";
 import { estimate, type PairedDifference, pairedDifference } from "./statistics.js";
 
-/** How problems are asked, and how long answers may be: as `train` does when not given. {@link askedAs} a run asks. */
+/** How problems are asked, and how long answers may be: as training of this model does when not given. {@link askedAs} a run asks. */
 interface Asked extends PromptStyle {
   readonly max_completion_length: number;
   readonly stop: readonly string[];
@@ -82,6 +84,9 @@ export interface Evaluation {
   readonly completions: EvaluatedCompletion[];
 }
 
+/** As num_generations has at most. */
+const MOST_SAMPLES = 65536;
+
 const OPTION_NAMES = {
   ...{ prompt_style: true, shots: true, system: true, suffix: true, max_completion_length: true, stop: true },
   ...{ slot: true, samples: true, temperature: true, top_p: true, top_k: true, min_p: true, seed: true, k: true },
@@ -95,8 +100,8 @@ export function askedAs(config: TrainConfig): Asked {
 }
 
 /**
- * Samples answers and judges them; greedily, one a problem, of the base model when not asked otherwise. ERR_ARGUMENT for
- * wrong options, ERR_DATA where there are no problems, or one leaves no room for a completion.
+ * Samples answers and judges them; greedily, one a problem, of the base model when not asked otherwise. ERR_ARGUMENT or,
+ * for options that training has too, ERR_CONFIG where they are wrong, ERR_DATA where there are no problems, or one leaves no room for a completion.
  *
  * @example
  * const { test } = await loadDataset("gsm8k");
@@ -109,16 +114,12 @@ export async function evaluate(
 ): Promise<Evaluation> {
   checkOptionNames("options", given, OPTION_NAMES);
   const { signal, onProgress } = given;
-  const options = withDefaults(given);
-  const { samples, k } = options;
-  if (examples.length === 0) throw new TinyLoraError("ERR_DATA", "evaluation: expected problems, found none");
-  const wrong = k.find((value) => !Number.isSafeInteger(value) || value < 1 || value > samples);
-  if (wrong !== undefined) {
-    throw new TinyLoraError(
-      "ERR_ARGUMENT",
-      `k: expected whole numbers from 1 to ${samples}, the samples of a problem, found ${wrong}`,
-    );
+  const options = resolved(policy, given);
+  const { samples } = options;
+  if (!Array.isArray(examples)) {
+    throw new TinyLoraError("ERR_ARGUMENT", `evaluation: expected a list of problems, found ${show(examples)}`);
   }
+  if (examples.length === 0) throw new TinyLoraError("ERR_DATA", "evaluation: expected problems, found none");
   const start = performance.now();
   const toRequest = (example: Example, place: number) => ({
     prompt: encodePrompt(policy, toPrompt(example.question, options), example.id, options.max_completion_length),
@@ -161,11 +162,30 @@ export async function evaluate(
   return summary(completions, examples, options, (performance.now() - start) / 1000);
 }
 
-function withDefaults(given: EvaluateOptions): Asked & Sampled {
-  const temperature = (given.samples ?? 1) === 1 ? 0 : 1;
-  const defaults = { slot: -1, samples: 1, temperature, top_p: 1, top_k: 0, min_p: 0, seed: 0, k: [] };
-  const options = Object.entries(given).filter(([, value]) => value !== undefined);
-  return { ...askedAs(resolveConfig({})), ...defaults, ...Object.fromEntries(options) };
+/** With defaults, and checked as the options of training are. */
+function resolved(policy: Policy, given: EvaluateOptions): Asked & Sampled {
+  const { slot = -1, samples = 1, k = [], seed = 0, signal: _, onProgress: __, ...others } = given;
+  if (!isWhole(samples, MOST_SAMPLES)) {
+    throw new TinyLoraError(
+      "ERR_ARGUMENT",
+      `samples: expected a whole number from 1 to ${MOST_SAMPLES}, found ${show(samples)}`,
+    );
+  }
+  if (!Array.isArray(k) || !k.every((value) => isWhole(value, samples))) {
+    throw new TinyLoraError(
+      "ERR_ARGUMENT",
+      `k: expected a list of whole numbers from 1 to ${samples}, the samples of a problem, found ${show(k)}`,
+    );
+  }
+  const temperature = given.temperature ?? (samples === 1 ? 0 : 1);
+  const drawn = temperature === 0 ? undefined : temperature; // training has no greedy samples
+  const config = resolveConfig({ ...optionsOfModel(policy.model.path), ...others, seed, temperature: drawn });
+  const { top_p, top_k, min_p } = config;
+  return { ...askedAs(config), slot, samples, temperature, top_p, top_k, min_p, seed, k };
+}
+
+function isWhole(value: unknown, most: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most;
 }
 
 function summary(

@@ -37,9 +37,9 @@ function listen(signal: AbortSignal): Listeners {
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
     const ended = onAbort(signal, () => reject(signal.reason));
-    promise.then(resolve, reject).finally(ended);
+    promise.then(resolve, reject).finally(ended); // also where it comes too late: a rejection that nobody takes ends Node
+    signal.throwIfAborted();
   });
 }
 

@@ -109,14 +109,7 @@ export class RunFolder {
   /** A run to go on with. */
   static async open(path: string, changes: RunChanges = {}): Promise<RunFolder> {
     const info = await readRunInfo(path);
-    const [made = 0] = await checkpointSteps(join(path, "checkpoints"));
-    const { max_steps = info.config.max_steps } = changes;
-    if (made > max_steps) {
-      throw new TinyLoraError(
-        "ERR_RUN",
-        `${path}: max_steps: expected at least ${made}, the steps made, found ${max_steps}`,
-      );
-    }
+    await checkStepsMade(path, { ...info.config, ...changes });
     const unlock = await writing(path, () => lockFolder(path));
     try {
       const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
@@ -220,6 +213,16 @@ export class RunFolder {
     };
     await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
   }
+}
+
+/** Throws ERR_RUN where a run has made more steps than it is to make. */
+export async function checkStepsMade(path: string, { max_steps }: Pick<TrainConfig, "max_steps">): Promise<void> {
+  const [made = 0] = await checkpointSteps(join(path, "checkpoints"));
+  if (made <= max_steps) return;
+  throw new TinyLoraError(
+    "ERR_RUN",
+    `${path}: max_steps: expected at least ${made}, the steps made, found ${max_steps}`,
+  );
 }
 
 /** Throws ERR_RUN where the folder holds a run, or a config.json of something else. */

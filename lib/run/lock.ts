@@ -37,6 +37,13 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   return unlock;
 }
 
+/** ERR_LOCKED where another process has a folder, told before long work; `lockFolder` tells it for certain. */
+export async function checkUnlocked(folder: string): Promise<void> {
+  const path = join(folder, "lock");
+  const text = await readIfThere(path);
+  if (text !== null) checkDead(path, text);
+}
+
 /** Makes `path` a link to the file `mine`, also in place of one whose holder is dead. ERR_LOCKED where a living one has it. */
 async function take(path: string, mine: string): Promise<void> {
   for (let attempt = 0; attempt < 5; attempt++) {

@@ -1,4 +1,5 @@
 /** Rewards that a program brings as functions: a run's folder can keep no more of them than their names. */
+import { isDeepStrictEqual } from "node:util";
 import { TinyLoraError } from "../error.js";
 import type { Reward } from "../reward/reward.js";
 import type { RunInfo } from "../run/folder.js";
@@ -9,8 +10,15 @@ export function ownRewards(given: Given): string[] {
   return Object.keys(given ?? {});
 }
 
-/** ERR_RUN where a run had rewards of its program's own and is given none: its options may name others just so. */
-export function checkOwnRewards(run: string, { ownRewards: names }: RunInfo, given: Given): void {
+/**
+ * ERR_RUN where a run had rewards of its program's own and is given none, whose options may name others just so, or where
+ * those given have other names than it began with.
+ */
+export function checkOwnRewards(run: string, { ownRewards: names, config }: RunInfo, given: Given): void {
+  if (given !== undefined && !isDeepStrictEqual(Object.keys(given), config.rewards)) {
+    const [expected, found] = [config.rewards, Object.keys(given)].map((rewards) => rewards.join(", "));
+    throw new TinyLoraError("ERR_RUN", `${run}: expected the rewards that it began with (${expected}), found ${found}`);
+  }
   if (given !== undefined || names.length === 0) return;
   throw new TinyLoraError(
     "ERR_RUN",

@@ -59,7 +59,7 @@ export class Population {
     return population.members;
   }
 
-  /** Of all members, once. */
+  /** Of all members, once: where it fails, it does for each of them. */
   attach(): Promise<void> {
     this.#attached ??= this.#attachAll();
     return this.#attached;
@@ -119,12 +119,15 @@ export class PopulationMember implements TrainablePolicy {
     return this.#engine.memory();
   }
 
-  /** With those of the others; it can be nothing else than what the population was made with. */
-  async attach(adapter: Adapter): Promise<void> {
+  /**
+   * With those of the others; it can be nothing else than what the population was made with. At the signal it rejects at
+   * once with its reason, and the others go on waiting for the SVD.
+   */
+  async attach(adapter: Adapter, { signal }: PopulationOptions = {}): Promise<void> {
     if (adapter !== this.adapter) {
       throw new TinyLoraError("ERR_ADAPTER", "attach: expected the adapter that the population was made with");
     }
-    await this.#population.attach();
+    await orAborted(this.#population.attach(), signal);
   }
   setVector(slot: number, v: Float32Array): number {
     this.leave();

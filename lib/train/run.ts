@@ -8,6 +8,7 @@ import { TinyLoraError } from "../error.js";
 import { askedAs, evaluate } from "../eval/evaluate.js";
 import { checkFolder } from "../files.js";
 import { checkNoRun, type RunChanges, RunFolder, type RunInfo, readRunInfo } from "../run/folder.js";
+import { checkUnlocked } from "../run/lock.js";
 import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
@@ -74,16 +75,21 @@ export interface RunOptions {
   readonly step: (state: TrainState, signal?: AbortSignal) => Promise<StepOutcome>;
 }
 
-/** What can be told of a run's folder before it is opened, which is after the SVD: ERR_RUN, ERR_FILE. */
+/** What can be told of a run's folder before it is opened, which is after the SVD: ERR_RUN, ERR_FILE, ERR_LOCKED. */
+export async function checkRunFolder(path: string, resume: boolean): Promise<void> {
+  await checkFolder(path);
+  if (!resume) await checkNoRun(path);
+  await checkUnlocked(path);
+}
+
+/** The same once the model and the problems are known. */
 export async function checkRun(
   path: string,
   resume: boolean,
   { problems, ...found }: Pick<RunInfo, "method" | "fingerprint" | "problems">,
 ): Promise<void> {
-  if (!resume) {
-    await checkFolder(path);
-    return checkNoRun(path);
-  }
+  await checkRunFolder(path, resume);
+  if (!resume) return;
   const info = await readRunInfo(path);
   checkSameRun(path, info, { ...found, parameters: info.parameters }); // of weights they are counted when attached
   checkSameProblems(path, info, problems);

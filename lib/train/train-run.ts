@@ -12,7 +12,7 @@ import { fingerprintOf } from "../data/fingerprint.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
-import { CHANGEABLE, RESUMABLE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
+import { CHANGEABLE, checkStepsMade, RESUMABLE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
 import { show } from "../show.js";
 import { checkOwnRewards, ownRewards } from "./own-rewards.js";
 import { otherPrompts, promptFingerprint } from "./prompt-fingerprint.js";
@@ -46,7 +46,9 @@ export async function runConfig(
   if (different !== null)
     throw new TinyLoraError("ERR_RUN", `${run}: it does not train the adapter given: ${different}`);
   checkUnchanged(run, info.config, config, given);
-  return resolveConfig({ ...info.config, ...changesOf(config, given) }, run);
+  const resumed = resolveConfig({ ...info.config, ...changesOf(config, given) }, run);
+  await checkStepsMade(run, resumed);
+  return resumed;
 }
 
 /** Of a resumed run, options that are given as others than it began with would have no effect. `config`: as given. */
@@ -147,16 +149,15 @@ async function openedRun<T extends Trained>(
   trainable: Trainable,
   step: Step,
 ): Promise<TrainResult<T>> {
-  const path = run?.path;
-  const arithmetic = arithmeticOf(policy.device);
-  if (run && run.info.arithmetic !== arithmetic) {
-    callbacks.onWarning?.(
-      `${path}: begun with the arithmetic of ${run.info.arithmetic}, goes on with that of ${arithmetic}: not with the same bits`,
-    );
-  }
-  const others = run && otherPrompts(run.info, policy);
-  if (others) callbacks.onWarning?.(`${path}: ${others}: not with the same bits`);
   try {
+    const arithmetic = arithmeticOf(policy.device);
+    if (run && run.info.arithmetic !== arithmetic) {
+      callbacks.onWarning?.(
+        `${run.path}: begun with the arithmetic of ${run.info.arithmetic}, goes on with that of ${arithmetic}: not with the same bits`,
+      );
+    }
+    const others = run && otherPrompts(run.info, policy);
+    if (others) callbacks.onWarning?.(`${run.path}: ${others}: not with the same bits`);
     const result = await runSteps({ policy, trainable, config, heldOut, step }, run, callbacks);
     return result as TrainResult<T>; // a trainable gives back the kind that it was made of
   } finally {

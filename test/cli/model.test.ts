@@ -168,7 +168,19 @@ describe("with a model", () => {
     const rows = Array.from({ length: 5 }, (_, i) => JSON.stringify({ text: `What is ${i}?`, gold: i, level: i % 2 }));
     await writeFile(data, [...rows, "{broken"].join("\n"));
     const files = ["--report", join(folder, "report.md"), "--output", join(folder, "all.jsonl")];
-    const args = ["eval", "--data", data, "--split", "train", "--adapter", run, "--compare", "base", "--shots", "0"];
+    const args = [
+      "eval",
+      "--data",
+      data,
+      "--split",
+      "train",
+      "--adapter",
+      join(run, "adapter"),
+      "--compare",
+      "base",
+      "--shots",
+      "0",
+    ];
     const columns = ["--question-column", "text", "--answer-column", "gold"];
     args.push(...columns, "--samples", "2", "--k", "1,2", "--max-completion-length", "8", "--threads", "1");
     const refused = await runCli(args, { env });
@@ -176,7 +188,7 @@ describe("with a model", () => {
     expect(refused.code).toBe(1);
     const { code, stdout, stderr } = await runCli([...args, "--skip-bad", "--json", ...files], { env });
     expect(stderr).toMatch(/^warning: .*levels\.jsonl: 1 broken rows left out, the first: .*levels\.jsonl:6/);
-    expect(stderr).toContain(`\nwarning: ${run} was trained with shots 2, here 0\n`);
+    expect(stderr).toContain(`\nwarning: ${join(run, "adapter")} was trained with shots 2, here 0\n`);
     expect(code).toBe(0);
     const result = JSON.parse(stdout);
     expect(result).toMatchObject({
@@ -187,7 +199,7 @@ describe("with a model", () => {
     expect(result.compare).toMatchObject({ adapter: "base", difference: { problems: result.problems } });
     const completions = lines(await readFile(join(folder, "all.jsonl"), "utf8")).map((line) => JSON.parse(line));
     expect(completions).toHaveLength(4 * result.problems);
-    expect(new Set(completions.map(({ adapter }) => adapter))).toEqual(new Set([run, "base"]));
+    expect(new Set(completions.map(({ adapter }) => adapter))).toEqual(new Set([join(run, "adapter"), "base"]));
     expect(await readFile(join(folder, "report.md"), "utf8")).toContain("Paired difference: ");
     const plain = await ok([...args, "--skip-bad"]);
     expect(plain).toMatch(/^difference {2}[+-]\d+\.\d\d % /m);

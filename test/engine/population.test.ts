@@ -225,6 +225,24 @@ it("makes the SVD when the first run that may begin asks for it, not before", as
   expect(attached).toBe(1);
 });
 
+it("a member that waits for the SVD gives up at its signal, and the others get it, or its error", async () => {
+  const adapters = [Adapter.create(engine), Adapter.create(engine)];
+  for (const error of [undefined, new Error("no memory")]) {
+    let end = () => {};
+    const svd = new Promise<void>((resolve, reject) => {
+      end = () => (error ? reject(error) : resolve());
+    });
+    const waiting: PopulationEngine = Object.assign(Object.create(engine) as Engine, { attach: () => svd });
+    const [first, second] = new Population(waiting, adapters).members;
+    const controller = new AbortController();
+    const runs = [first!.attach(first!.adapter, { signal: controller.signal }), second!.attach(second!.adapter)];
+    controller.abort(new Error("given up"));
+    await expect(runs[0]).rejects.toThrow(/^given up$/);
+    end();
+    expect(await runs[1]!.catch((found) => found)).toBe(error);
+  }
+});
+
 it("a member that waits for its turn gives up at its signal, and the others keep theirs", async () => {
   const population = new Population(engine, []);
   const end = await population.takeTurn();

@@ -161,11 +161,30 @@ describe("evaluate", () => {
     expect(b.completions).toEqual(a.completions);
   });
 
+  it.each<[EvaluateOptions | object, string]>([
+    [{ shots: -1 }, "options: shots: expected at least 0, found -1"],
+    [{ prompt_style: "verse" }, "options: prompt_style: expected one of chat, "],
+    [{ stop: "end" }, 'options: stop: expected a list, found "end"'],
+    [{ max_completion_length: "80" }, 'options: max_completion_length: expected a number, found "80"'],
+    [{ temperature: Number.NaN }, "options: temperature: expected a number, found NaN"],
+    [{ samples: 1.5 }, "samples: expected a whole number from 1 to 65536, found 1.5"],
+    [{ k: 1 }, "k: expected a list of whole numbers from 1 to 1, the samples of a problem, found 1"],
+  ])("refuses %j before anything is sampled", async (wrong, told) => {
+    const policy = new FakePolicy();
+    await expect(evaluate(policy, examples, { ...options, ...wrong } as EvaluateOptions)).rejects.toThrow(told);
+    expect(policy.sampled).toBe(0);
+  });
+
+  it("refuses a whole data set, of which it cannot know the part", async () => {
+    const whole = evaluate(new FakePolicy(), { name: "e", train: [], test: examples } as never);
+    await expect(whole).rejects.toThrow(/^evaluation: expected a list of problems, found \{"name":"e"/);
+  });
+
   it("refuses nothing to evaluate, k that is no number of samples, and prompts beyond the context", async () => {
     await expect(evaluate(new FakePolicy(), [], options)).rejects.toThrow(/expected problems, found none/);
     for (const k of [2, 0, 0.5]) {
       await expect(evaluate(new FakePolicy(), examples, { ...options, k: [k] })).rejects.toThrow(
-        `k: expected whole numbers from 1 to 1, the samples of a problem, found ${k}`,
+        `k: expected a list of whole numbers from 1 to 1, the samples of a problem, found [${k}]`,
       );
     }
     await expect(evaluate(new FakePolicy(), examples, { ...options, max_completion_length: 300 })).rejects.toThrow(

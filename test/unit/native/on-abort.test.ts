@@ -37,4 +37,7 @@ it("a promise is waited for until the signal", async () => {
   controller.abort(reason);
   await expect(never).rejects.toBe(reason);
   await expect(orAborted(Promise.resolve(1), controller.signal)).rejects.toBe(reason);
+  // What comes too late is nobody's: it would end the process if it were not taken.
+  await expect(orAborted(Promise.reject(new Error("late")), controller.signal)).rejects.toBe(reason);
+  await new Promise(setImmediate);
 });

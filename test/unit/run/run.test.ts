@@ -116,9 +116,10 @@ describe("run folder", () => {
   });
 
   it("reads an older run whose options had no effect and were not refused yet", async () => {
-    const config = { ...info.config, eval_steps: 0, eval_examples: 9 };
-    await (await RunFolder.create(folder, { ...info, config })).close();
-    expect((await readRunInfo(folder)).config).toEqual({ ...config, eval_examples: 100 });
+    const config = { ...info.config, eval_steps: 0 };
+    const idle = { eval_examples: 9, eval_data: "svamp", eval_question_column: "text" }; // the last only by the second
+    await (await RunFolder.create(folder, { ...info, config: { ...config, ...idle } })).close();
+    expect((await readRunInfo(folder)).config).toEqual(config);
   });
 
   it("stays open to others where it cannot be opened", async () => {

@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
+import { lockFolder } from "../../../lib/run/lock.js";
 import { arithmeticOf } from "../../../lib/train/run.js";
 import { GrpoTrainer } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
@@ -151,6 +152,47 @@ describe("resuming", () => {
       `${folder}: a run goes on with the options that it began with: learning_rate: expected 0.1, found 0.2; temperature: expected 1, found 0.5`,
     );
     expect((await go({ temperature: 1, threads: 2, cache_tokens: 64, gradient_checkpointing: true })).step).toBe(4);
+  });
+
+  it("refuses rewards of other names than it began with", async () => {
+    await makeTrainer({ run: folder }).train();
+    const policy = new FakePolicy();
+    const options = { engine: policy, adapter: policy.adapter(), data, run: folder, resume: true };
+    await expect(new GrpoTrainer({ ...options, rewards: { eights: sevens } }).train()).rejects.toThrow(
+      `${folder}: expected the rewards that it began with (sevens), found eights`,
+    );
+  });
+
+  it("tells before the SVD that it has made more steps, or that another process has the folder", async () => {
+    await makeTrainer({ run: folder }).train();
+    const policy = new FakePolicy();
+    let attached = 0;
+    policy.attach = async () => void attached++;
+    const go = (config: TrainOptions, run = folder) =>
+      makeTrainer({ policy, run, resume: run === folder, config }).train();
+    await expect(go({ max_steps: 3 })).rejects.toThrow(/max_steps: expected at least 4, the steps made, found 3$/);
+    const unlock = await lockFolder(folder);
+    await expect(go({})).rejects.toThrow(/lock: this run is being written by process \d+/);
+    await unlock();
+    const begun = join(folder, "begun"); // by a process that has no checkpoint yet
+    await mkdir(begun);
+    const end = await lockFolder(begun);
+    await expect(go({}, begun)).rejects.toThrow(/lock: this run is being written by process \d+/);
+    await end();
+    expect(attached).toBe(0);
+  });
+
+  it("lets the folder go where a callback throws before the first step", async () => {
+    await makeTrainer({ run: folder }).train();
+    const policy = new FakePolicy();
+    policy.tokenizer.encodeChat = () => [1];
+    const onWarning = (message: string) => {
+      throw new Error(`program: ${message}`);
+    };
+    await expect(makeTrainer({ policy, run: folder, resume: true }).train({ onWarning })).rejects.toThrow(
+      /^program: .*its prompts are others/,
+    );
+    expect(await readdir(folder)).not.toContain("lock");
   });
 
   it("refuses a number of steps that its other options do not allow, and stays what it was", async () => {
