@@ -1,4 +1,5 @@
 /** How a problem is put, in evaluation as in training. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type RunInfo, readRunInfo, type TrainConfig } from "../lib/index.js";
 import { show } from "../lib/show.js";
@@ -16,6 +17,7 @@ export async function warnOfOtherPrompts(adapter: string, config: TrainConfig): 
 
 /** Of the run's folder, its adapter/ or one of its checkpoints/; null of a string or another folder, which do not say. */
 async function runOf(adapter: string): Promise<RunInfo | null> {
+  if (!existsSync(adapter)) return null;
   for (const folder of [adapter, join(adapter, ".."), join(adapter, "..", "..")]) {
     const run = await readRunInfo(folder).catch(() => null);
     if (run !== null) return run;
