@@ -53,7 +53,7 @@ export function checkAnswer({ id, answer, row }: Example, option = "answer_colum
 }
 
 /** What follows `####`, or the last \\boxed{}, of a solution; an answer as it is. */
-export function finalAnswer(text: string): string {
+function finalAnswer(text: string): string {
   if (text.includes("####")) return text.split("####").at(-1)!.trim();
   return text.includes("\\boxed") ? (strictAnswer(text) ?? text) : text;
 }

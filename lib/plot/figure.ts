@@ -3,7 +3,6 @@ import type { TopLevelSpec } from "vega-lite";
 export type Row = Readonly<Record<string, string | number | null>>;
 /** Layers of vega-lite, drawn from rows by the names of their columns. */
 export type Layers = Extract<TopLevelSpec, { layer: unknown }>["layer"];
-export type Layer = Layers[number];
 
 export interface Figure {
   /** Of its files. */

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Example } from "../data/example.js";
 import { givenText, textOf } from "./text.js";
 
-export interface Call {
+interface Call {
   readonly id: number;
   readonly completion: string;
   readonly example: Example;

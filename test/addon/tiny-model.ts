@@ -5,7 +5,7 @@ import type { EngineSpec, ModelConfig, TensorSource } from "../../lib/native/add
 import { generator } from "../generator.js";
 
 /** A random model of a few thousand weights: grouped heads, widths that fill no vector register evenly. */
-export const tinyConfig: ModelConfig = {
+const tinyConfig: ModelConfig = {
   family: "llama",
   vocab: 259,
   hidden: 40,

@@ -15,7 +15,7 @@ export interface CliResult {
 }
 
 /** For a process in which nobody says how far it is: on a slow machine the half minute until then would go by. */
-export const SILENT = `
+const SILENT = `
   const { setInterval } = globalThis;
   globalThis.setInterval = (call, ms) => setInterval(call, ms < 30_000 ? ms : 2 ** 31 - 1);`;
 

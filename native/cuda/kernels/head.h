@@ -1,4 +1,4 @@
-// Arguments of the head's kernels: head.cu (statistics, log-probabilities, gradient), head_sample.cu,
+// Arguments of the head's kernels: head.cu (statistics, log-probabilities, gradient), head_product.cu, head_sample.cu,
 // truncated_draw.cu.
 #pragma once
 

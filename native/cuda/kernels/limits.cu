@@ -2,8 +2,7 @@
 //
 //   limit_mma_bf16  kLimitMmas independent mma.sync.m16n8k16 a warp and round; 32 warps a multiprocessor hide latency
 //   limit_fma_f32   kLimitFmas fmaf a thread and round, in 16 chains
-//   limit_read      all of `bytes`, far more than the L2 cache holds, once a round, four times 16 bytes a thread at
-//   once
+//   limit_read      all of `bytes`, far more than L2 holds, once a round, four times 16 bytes a thread at once
 //
 // Every result could be written, under a condition that never holds, so that no loop is left out. The limit of wgmma is
 // higher than that of mma.sync on sm_90.

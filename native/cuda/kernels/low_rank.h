@@ -73,7 +73,7 @@ struct RankGradientTask {
 struct RankGradientKernelArgs {
   int rows;
   int tasks;
-  const int32_t* part_rows;  // [parts + 1]: first rows of parts (ops.h, GradientParts); none: by adapter
+  const int32_t* part_rows;  // [parts + 1]: first rows of parts (ops/linear.h, GradientParts); none: by adapter
   RankGradientTask task[kMaxTasks];
 };
 

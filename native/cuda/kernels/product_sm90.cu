@@ -1,10 +1,10 @@
 // product_half.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
-//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 16, or M <= 64 and few
-//   tiles 64 x 128   mid     1           128               4 x 24 KiB       121               few tiles; two blocks an
-//   SM 128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM,
-//                                                                                       in clusters of two blocks
+//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 16, or M <= 64, few tiles
+//   64 x 128   mid     1           128               4 x 24 KiB       121               few tiles; two blocks an SM
+//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM, in
+//                                                                                       clusters of two blocks
 //
 // One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
 // tile, 64 k each, which arrive at the stage's "full" barrier. Each consumer warpgroup owns 64 rows and all columns of

@@ -1,5 +1,5 @@
-// A token of a row that top_k, top_p and min_p cut, one after the other (ops.h), from all its logits l [vocab] at the
-// row's temperature; a block a row.
+// A token of a row that top_k, top_p and min_p cut, one after the other (ops/head.h), from all its logits l [vocab] at
+// the row's temperature; a block a row.
 //   top_k  keeps l >= the k-th largest
 //   top_p  keeps, likeliest first and of equals the lower id, until those before hold top_p of what top_k left
 //   min_p  keeps e >= min_p, e = e^(l - largest)

@@ -32,7 +32,7 @@ export const anyTying: fc.Arbitrary<Tying> = fc.oneof(
   fc.record({ kind: fc.constant("ratio" as const), ratio: fc.double({ min: 0, max: 1, noNaN: true }) }),
 );
 
-export const anySpec: fc.Arbitrary<AdapterSpec> = fc
+const anySpec: fc.Arbitrary<AdapterSpec> = fc
   .record({
     r: fc.integer({ min: 1, max: 8 }),
     u: fc.integer({ min: 1, max: 64 }),
