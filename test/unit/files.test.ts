@@ -56,15 +56,16 @@ describe("writeFileAtomic", () => {
 
   it("makes what a link names that is not there yet, and no folder for it", async () => {
     await mkdir(join(folder, "disk"));
-    await mkdir(join(folder, "links"));
-    await symlink("links", join(folder, "way"));
-    await symlink("../disk/one", join(folder, "links", "first"));
-    await symlink("first", join(folder, "links", "second"));
+    const links = join(folder, "deeper", "links");
+    await mkdir(links, { recursive: true });
+    await symlink("deeper/links", join(folder, "way"));
+    await symlink("../../disk/one", join(links, "first"));
+    await symlink("first", join(links, "second"));
     const path = join(folder, "way", "second");
     await prepareFile(path);
     await writeFileAtomic(path, "through two links");
     expect(await readFile(join(folder, "disk", "one"), "utf8")).toBe("through two links");
-    expect(await readdir(join(folder, "links"))).toEqual(["first", "second"]);
+    expect(await readdir(links)).toEqual(["first", "second"]);
     expect((await lstat(path)).isSymbolicLink()).toBe(true);
 
     const lost = join(folder, "lost");
