@@ -34,6 +34,10 @@ describe("writeFileAtomic", () => {
     await expect(prepareFile(path)).rejects.toMatchObject(refused);
     await expect(checkFolder(join(path, "y"))).rejects.toMatchObject(refused);
     await expect(writeFileAtomic(path, "")).rejects.toMatchObject(refused);
+    await symlink("file", join(folder, "link"));
+    await expect(checkFolder(join(folder, "link", "x"))).rejects.toThrow("link: expected a folder, found a file");
+    const long = join(folder, "x".repeat(300), "file");
+    await expect(writeFileAtomic(long, "")).rejects.toThrow("file: cannot be written (ENAMETOOLONG");
   });
 
   it("writes through a pipe, as through a device, and leaves it one", async () => {
