@@ -59,7 +59,7 @@ export class AdapterSlots {
         const { projection } = first.matrices ? first.spec : adapter.spec;
         throw new TinyLoraError(
           "ERR_ADAPTER",
-          `attach: adapters that are used side by side must differ in v and projection only, ${unlike(adapter.spec, { ...first.spec, projection })}`,
+          `attach: adapters that are used side by side must differ in v and projection only, ${unlike(adapter.spec, { ...first.spec, projection })}: ${OWN_ENGINE}`,
         );
       }
     }
@@ -93,10 +93,12 @@ export class AdapterSlots {
     const vector = () => {
       checkMayAttach(this.#engine, "replace");
       const { first, projections } = this.at(slot);
-      if (!sharesBasis(adapter, first) || !projections.has(slot, adapter.spec)) {
+      const shares = sharesBasis(adapter, first);
+      if (!shares || !projections.has(slot, adapter.spec)) {
+        const cure = shares ? "one call of attach takes adapters of several projections" : OWN_ENGINE;
         throw new TinyLoraError(
           "ERR_ADAPTER",
-          `replace: expected an adapter that differs from the one in slot ${slot} in v only, ${unlike(adapter.spec, projections.specOf(slot))}`,
+          `replace: expected an adapter that differs from the one in slot ${slot} in v only, ${unlike(adapter.spec, projections.specOf(slot))}: ${cure}`,
         );
       }
       return projections.widen(slot, adapter.v);
@@ -140,15 +142,12 @@ export class AdapterSlots {
   }
 }
 
-/** What of an adapter is not as it should be, and what helps. */
+const OWN_ENGINE = "it takes an engine of its own";
+
+/** What of an adapter is not as it should be. */
 function unlike(found: AdapterSpec, wanted: AdapterSpec): string {
   const told = specDifferences(found, wanted);
-  const projection = told.every((name) => name.startsWith("projection"));
-  if (told.length === 0) return "found another A and B: it takes an engine of its own";
-  const cure = projection
-    ? "one call of attach takes adapters of several projections"
-    : "it takes an engine of its own";
-  return `found ${told.join(", ")}: ${cure}`;
+  return `found ${told.length > 0 ? told.join(", ") : "another A and B"}`;
 }
 
 /** Whether two adapters can be used side by side. Where they brought their matrices, those of one serve both. */

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { bytesOf } from "../../lib/adapter/vector-dtype.js";
-import { fields } from "../../lib/config/fields.js";
+import { fields, flagOf } from "../../lib/config/fields.js";
 import {
   type Adapter,
   type AdapterSpec,
@@ -68,7 +68,7 @@ async function run(command: Command, options: Options): Promise<void> {
   const given = givenFields(command);
   const config = resolveConfig({ ...given, adapter: kind }, "flags");
   const adapter = kind ? undefined : await loadAdapter(options.adapter);
-  const idle = ADAPTER_KEYS.filter((key) => key in given).map((key) => `--${key.replaceAll("_", "-")}`);
+  const idle = ADAPTER_KEYS.filter((key) => key in given).map(flagOf);
   if (adapter && idle.length > 0) {
     throw new TinyLoraError(
       "ERR_USAGE",

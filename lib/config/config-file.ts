@@ -71,7 +71,7 @@ function checkKeys(path: string, document: ReturnType<typeof parseDocument>, lin
 /** The parser of YAML takes a piece of stack for each list in a list, and ends the process where there is none left. */
 function checkNesting(path: string, text: string): void {
   const begun = text.match(/[[{]/g)?.length ?? 0;
-  if (begun <= MOST_BEGUN && !/^[ \t]*(?:[-?:][ \t]+){100}/m.test(text)) return;
+  if (begun <= MOST_BEGUN && !/^[ \t]*(?:[-?:][ \t]+){101}/m.test(text)) return;
   throw new TinyLoraError(
     "ERR_CONFIG",
     `${path}: expected at most ${MOST_BEGUN} lists and mappings, and 100 in one another, found more`,

@@ -58,7 +58,7 @@ export async function checkSources({ source, members }: SweepPlan, signal?: Abor
   });
   await check(
     members,
-    ({ config }) => [config.model, adapterOptions(config), config.target_modules, config.start_from],
+    ({ config }) => [config.model, adapterOptions(config), config.start_from],
     (member) => checkTrained(member.config, modelOf(member)),
   );
   await check(

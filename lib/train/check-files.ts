@@ -1,7 +1,6 @@
 /** What can be told of a run from its model's files, before the weights are read, which can take minutes. */
 import { Adapter } from "../adapter/adapter.js";
 import { checkRank } from "../adapter/basis.js";
-import { FullWeights } from "../adapter/full.js";
 import { linearModules } from "../adapter/modules.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import type { TrainConfig } from "../config/schema.js";
@@ -12,16 +11,12 @@ import { heldOutProblems, type Need, usableProblems } from "./usable.js";
 
 /** Whether what is to be trained is there and fits the model, as far as can be told without its weights. */
 export async function checkTrained(config: TrainConfig, model: Model): Promise<void> {
-  const modules = linearModules(model.config);
   const options = adapterOptions(config);
-  if (!options) {
-    FullWeights.of({ model, fingerprint: "", dtype: config.dtype }, config.target_modules ?? undefined);
-  } else if (config.start_from === null) {
-    checkRank(options, modules);
-  } else {
-    const { fingerprint } = await Adapter.load(config.start_from);
-    await makeTrained({ model, modules, fingerprint, dtype: config.dtype }, config);
-  }
+  if (!options) return; // its own weights
+  const modules = linearModules(model.config);
+  if (config.start_from === null) return checkRank(options, modules);
+  const { fingerprint } = await Adapter.load(config.start_from);
+  await makeTrained({ model, modules, fingerprint, dtype: config.dtype }, config);
 }
 
 /** Whether the problems that the run uses fit it, in training and in evaluations. */

@@ -317,6 +317,8 @@ describe("train", () => {
   it("tells what does not fit the model's files before its weights are read", async () => {
     const refused = async (...args: string[]) =>
       (await run(trainCommand, "--model", model, "--data", "gsm8k", ...args)).stderr;
+    const open = join(folder, "no-answers.jsonl");
+    await writeFile(open, JSON.stringify({ question: "Say a number." }));
     vi.spyOn(Engine, "load").mockRejectedValue(new Error("the weights were read first"));
     try {
       expect(await refused("--start-from", "nowhere")).toMatch(/^error: nowhere: no such adapter/);
@@ -324,6 +326,11 @@ describe("train", () => {
         /^error: cache_tokens: expected at least \d+ for the prompt/,
       );
       expect(await refused("--shots", "0", "--max-completion-length", "4")).toMatch(/the weights were read first/);
+      const short = ["--data", open, "--shots", "0", "--max-completion-length", "4"];
+      expect(await refused(...short)).toMatch(/no-answers\.jsonl\/1: expected an answer in answer, /);
+      expect(await refused(...short, "--rewards", "digits")).toMatch(/the weights were read first/);
+      const lessons = await run(sftCommand, "--model", model, "--data", "gsm8k", "--shots", "0", "--token-budget", "9");
+      expect(lessons.stderr).toMatch(/^error: token_budget: expected at least \d+ for the prompt and the answer of /);
     } finally {
       vi.restoreAllMocks();
     }

@@ -98,6 +98,9 @@ describe("replace", () => {
     await expect(engine.replace(1, otherProjection)).rejects.toThrow(
       `${inMore}, found projection seed 1, not 0: one call of attach takes adapters of several projections`,
     );
+    await expect(engine.replace(1, adapter(1, { r: 1, projection: otherProjection.spec.projection }))).rejects.toThrow(
+      `${inMore}, found r 1, not 2, projection seed 1, not 0: it takes an engine of its own`,
+    );
     await engine.attach([adapter(1), otherProjection]);
     await expect(engine.attach([adapter(1), adapter(2, { ...otherProjection.spec, r: 1, u: 2 })])).rejects.toThrow(
       "must differ in v and projection only, found r 1, not 2, u 2, not 13: it takes an engine of its own",
@@ -128,6 +131,14 @@ it("adapters with trained A and B are not attached side by side: each has a basi
   const [one, other] = [Adapter.create(engine, { kind: "lora" }), Adapter.create(engine, { kind: "lora" })];
   await expect(engine.attach([one, other])).rejects.toThrow(
     "must differ in v and projection only, found another A and B: it takes an engine of its own",
+  );
+  // As PEFT saves them: A and B are of the model, P is of the seed.
+  const saved = (seed: number) => {
+    const spec = { projection: { seed, distribution: "normal" } } as const;
+    return Adapter.create(engine, spec).withMatrices(one.matrices!);
+  };
+  await expect(engine.attach([saved(1), saved(2)])).rejects.toThrow(
+    "must differ in v and projection only, found projection seed 2, not 1: it takes an engine of its own",
   );
 });
 

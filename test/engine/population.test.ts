@@ -223,6 +223,8 @@ it("makes the SVD when the first run that may begin asks for it, not before", as
   expect(attached).toBe(0);
   await Promise.all(members.map((member) => member.attach(member.adapter)));
   expect(attached).toBe(1);
+  const signal = AbortSignal.abort(new Error("enough"));
+  await expect(Population.attach(engine, adapters, { signal })).rejects.toThrow(/^enough$/);
 });
 
 it("a member that waits for the SVD gives up at its signal, and the others get it, or its error", async () => {

@@ -34,6 +34,10 @@ describe("writeFileAtomic", () => {
     await expect(prepareFile(path)).rejects.toMatchObject(refused);
     await expect(checkFolder(join(path, "y"))).rejects.toMatchObject(refused);
     await expect(writeFileAtomic(path, "")).rejects.toMatchObject(refused);
+    await symlink("file", join(folder, "link"));
+    await expect(checkFolder(join(folder, "link", "x"))).rejects.toThrow("link: expected a folder, found a file");
+    const long = join(folder, "x".repeat(300), "file");
+    await expect(writeFileAtomic(long, "")).rejects.toThrow("file: cannot be written (ENAMETOOLONG");
   });
 
   it("writes through a pipe, as through a device, and leaves it one", async () => {
@@ -56,15 +60,16 @@ describe("writeFileAtomic", () => {
 
   it("makes what a link names that is not there yet, and no folder for it", async () => {
     await mkdir(join(folder, "disk"));
-    await mkdir(join(folder, "links"));
-    await symlink("links", join(folder, "way"));
-    await symlink("../disk/one", join(folder, "links", "first"));
-    await symlink("first", join(folder, "links", "second"));
+    const links = join(folder, "deeper", "links");
+    await mkdir(links, { recursive: true });
+    await symlink("deeper/links", join(folder, "way"));
+    await symlink("../../disk/one", join(links, "first"));
+    await symlink("first", join(links, "second"));
     const path = join(folder, "way", "second");
     await prepareFile(path);
     await writeFileAtomic(path, "through two links");
     expect(await readFile(join(folder, "disk", "one"), "utf8")).toBe("through two links");
-    expect(await readdir(join(folder, "links"))).toEqual(["first", "second"]);
+    expect(await readdir(links)).toEqual(["first", "second"]);
     expect((await lstat(path)).isSymbolicLink()).toBe(true);
 
     const lost = join(folder, "lost");

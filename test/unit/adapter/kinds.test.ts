@@ -3,7 +3,7 @@ import { Adapter } from "../../../lib/adapter/adapter.js";
 import { trainableNames } from "../../../lib/adapter/full.js";
 import { linearModules } from "../../../lib/adapter/modules.js";
 import { parameterTable } from "../../../lib/adapter/parameters.js";
-import { adapterSpec } from "../../../lib/adapter/spec.js";
+import { adapterSpec, specDifferences } from "../../../lib/adapter/spec.js";
 import { roundStochastically, roundVector } from "../../../lib/adapter/vector-dtype.js";
 import { adapterOptions } from "../../../lib/config/adapter-options.js";
 import { resolveConfig } from "../../../lib/config/config.js";
@@ -56,6 +56,31 @@ describe("kinds", () => {
     for (const [options, message] of refused) expect(() => resolveConfig(options)).toThrow(message);
     expect(() => Adapter.create(base, { kind: "lora", u: 5 })).toThrow("u: expected 1 for lora, found 5");
     expect(() => adapterSpec({ kind: "lora_xs", r: 3, u: 4 })).toThrow("u: expected 9 for lora_xs, found 4");
+  });
+
+  it("say in what one is another than it should be, but for the type of v", () => {
+    const one = adapterSpec({ u: 5, dtype: "bf16" });
+    const other = adapterSpec({
+      ...{
+        kind: "lora_xs",
+        r: 3,
+        tying: { kind: "tiled", nTie: 4 },
+        split: "sqrt",
+        targetModules: ["q_proj", "v_proj"],
+      },
+      projection: { seed: 7, distribution: "unit" },
+    });
+    expect(specDifferences(other, { ...other, dtype: "bf16" })).toEqual([]);
+    expect(specDifferences(other, one)).toEqual([
+      "kind lora_xs, not tinylora",
+      "r 3, not 2",
+      "u 9, not 5",
+      expect.stringMatching(/^tying tiled.*, not /),
+      "split sqrt, not left",
+      expect.stringMatching(/^target modules q_proj v_proj, not q_proj k_proj .* down_proj$/),
+      "projection unit, not normal",
+      "projection seed 7, not 0",
+    ]);
   });
 });
 

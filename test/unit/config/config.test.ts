@@ -23,6 +23,7 @@ describe("resolveConfig", () => {
         { per_device_train_batch_size: 8, bf16: true },
         /^flags: unknown keys .* \(here a step has .*, bf16 \(here dtype\)$/,
       ],
+      [{ constructor: "llama" }, /^flags: unknown key constructor \(nearest: \w+\)$/],
       [{ "num-generation": 1 }, /nearest: num_generations/],
       [{ learning_rate: -1 }, /^flags: learning_rate: expected more than 0, found -1$/],
       [{ learning_rate: Number.NaN }, /learning_rate: expected a number, found NaN/],
@@ -194,6 +195,8 @@ describe("readConfigFile", () => {
     expect(await file("a.json", JSON.stringify(expected))).toEqual(expected);
     expect(await file("notepad.json", `\uFEFF${JSON.stringify(expected)}`)).toEqual(expected);
     expect(await file("empty.yml", "# nothing yet\n")).toEqual({});
+    expect(await file("lists.yaml", "? [a]\n: 1\n? [b]\n: 2\n")).toEqual({ "[ a ]": 1, "[ b ]": 2 });
+    expect(await file("no-yaml.json", '\t{\r"u":\r"]"\r}')).toEqual({ u: "]" });
   });
 
   it("prints no warning of its own", async () => {
@@ -207,13 +210,19 @@ describe("readConfigFile", () => {
   });
 
   it("names file and line of what it cannot read", async () => {
-    await expect(file("b.yaml", "u: 3\nr: [1, 2\n")).rejects.toThrow(/b\.yaml: line [23]: /);
+    await expect(file("b.yaml", "u: 3\nr: [1, 2\n")).rejects.toThrow(/b\.yaml: line 3: Flow sequence .* with a \]$/);
     await expect(file("tag.yaml", "u: 3\nmax_steps: !0 5\n")).rejects.toThrow(/tag\.yaml: line 2: Unresolved tag: !0/);
     await expect(file("b.json", "{")).rejects.toThrow(/b\.json: /);
     await expect(file("c.yaml", "- 1\n")).rejects.toThrow(/c\.yaml: expected keys and values, found \[1\]/);
     await expect(file("d.txt", "u: 3")).rejects.toThrow(/expected a \.yaml, \.yml or \.json file/);
     const deep = /expected at most 1000 lists and mappings, and 100 in one another/;
     await expect(file("d.yaml", `${"- ".repeat(1e5)}a`)).rejects.toThrow(deep);
+    const within = (lists: number) => file("g.yaml", `u:\n  ${"- ".repeat(lists)}a`);
+    expect(await within(100)).toHaveProperty("u");
+    await expect(within(101)).rejects.toThrow(deep);
+    const beside = (lists: number) => file("h.yaml", `u: [${"[],".repeat(lists - 1)}]`);
+    expect(await beside(1000)).toHaveProperty("u");
+    await expect(beside(1001)).rejects.toThrow(deep);
     await expect(file("e.yaml", `r: ${"[".repeat(1e5)}`)).rejects.toThrow(deep);
     await expect(file("e.json", `{"r": ${"[".repeat(1e4)}${"]".repeat(1e4)}}`)).rejects.toThrow(deep);
     await expect(file("f.yaml", `u: ${"1".repeat(2e6)}`)).rejects.toThrow("at most 1048576 bytes, found 2000003");

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import { askedAs, compare, type EvaluateOptions, evaluate, sharesOf } from "../../../lib/eval/evaluate.js";
 import { passAtK } from "../../../lib/eval/pass-at-k.js";
@@ -46,14 +46,24 @@ describe("evaluate", () => {
 
   it("asks as training does, and greedily, unless told otherwise", async () => {
     const short = { max_completion_length: 12 };
-    const said = async (options?: EvaluateOptions) =>
-      (await evaluate(new FakePolicy(), examples, { ...options, ...short })).completions;
+    const said = async (options?: EvaluateOptions) => {
+      const policy = new FakePolicy();
+      const asked = vi.spyOn(policy, "submit");
+      const { completions } = await evaluate(policy, examples, { ...options, ...short });
+      return { completions, asked: asked.mock.calls.map(([request]) => request) };
+    };
     const sampling = { samples: 1, temperature: 0, top_p: 1, top_k: 0, min_p: 0, seed: 0, k: [] };
     const all = { ...askedAs(resolveConfig({})), slot: -1, ...sampling };
     expect(await said()).toEqual(await said(all));
     expect(await said({ shots: undefined, temperature: undefined })).toEqual(await said(all));
     expect(await said({ samples: 2, seed: 3 })).toEqual(await said({ ...all, samples: 2, temperature: 1, seed: 3 }));
-    expect(await said({ samples: 2 })).not.toEqual(await said({ samples: 2, seed: 3 }));
+    expect((await said({ samples: 2 })).completions).not.toEqual((await said({ samples: 2, seed: 3 })).completions);
+  });
+
+  it("asks as a run does", () => {
+    const style = { prompt_style: "text", shots: 0, system: "Be brief.", suffix: "So:" } as const;
+    const asked = { ...style, max_completion_length: 9, stop: ["\n"] };
+    expect(askedAs(resolveConfig({ ...asked, seed: 3 }))).toEqual(asked);
   });
 
   it("refuses options that it does not know", async () => {

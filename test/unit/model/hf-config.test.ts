@@ -90,13 +90,17 @@ describe("config.json", () => {
     expect(config({ ...qwen2, use_sliding_window: false }).family).toBe("qwen2");
     expect(config({ ...qwen2, use_sliding_window: true, sliding_window: 256 }).family).toBe("qwen2");
     expect(config({ ...qwen2, use_sliding_window: true, sliding_window: null }).family).toBe("qwen2");
-    expect(config({ ...qwen2, use_sliding_window: true, max_window_layers: 28 }).family).toBe("qwen2");
+    expect(config({ ...qwen2, use_sliding_window: true, max_window_layers: 2 }).family).toBe("qwen2");
+    const layer_types = ["full_attention", "full_attention"];
+    expect(config({ ...qwen2, use_sliding_window: true, layer_types }).family).toBe("qwen2");
   });
 
   it("of Mistral is Llama's where no layer has a window", () => {
     const mistral = { architectures: ["MistralForCausalLM"], num_key_value_heads: 1 };
     const plain = config({ num_key_value_heads: 1 });
     expect(config({ ...mistral, sliding_window: null })).toEqual(plain);
+    const layer_types = ["full_attention", "sliding_attention"]; // which it does not look at
+    expect(config({ ...mistral, sliding_window: null, layer_types })).toEqual(plain);
     expect(config({ ...mistral, sliding_window: 256 })).toEqual(plain);
     expect(config(mistral)).toEqual(plain); // 4096, more than the context
     const typed = { architectures: undefined, model_type: "mistral", num_attention_heads: 8 };

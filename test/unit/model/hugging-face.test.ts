@@ -137,9 +137,22 @@ describe("a Hugging Face folder", () => {
       { normalizer: { type: "Sequence", normalizers: [{ type: "Replace", pattern: { Regex: 2 }, content: "" }] } },
       'normalizer: pattern of Replace: expected a text under Regex or String, found {"Regex":2}',
     ],
+    [
+      "no pattern to replace in what it decodes",
+      { decoder: { type: "Sequence", decoders: [{ type: "Replace", pattern: {}, content: "" }] } },
+      "decoder: pattern of Replace: expected a text",
+    ],
     ["a decoder in 100000 lists", { decoder: "deep" }, "not a tokenizer that can be used"],
     ["steps in 100000 sequences", { pre_tokenizer: "steps" }, "not a tokenizer that can be used"],
   ];
+  it("tells once what is wrong with its tokenizer", async () => {
+    const folder = copyOf("llama3");
+    const file = join(folder, "tokenizer.json");
+    const added_tokens = [{ id: 1, content: "a", single_word: true }];
+    write(folder, "tokenizer.json", JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), added_tokens }));
+    const message = `${file}: added token "a": single_word: expected false, found true`;
+    await expect(openModel(folder)).rejects.toMatchObject({ message });
+  });
   it.each(spoilt)("whose tokenizer has %s is refused at once", (_, changes, found) => {
     const folder = copyOf("llama3");
     const file = join(folder, "tokenizer.json");

@@ -148,6 +148,11 @@ describe("failures", () => {
     expect((await skipping.train({ onWarning: (m) => void warnings.push(m) })).step).toBe(4);
     const leftOut = expect.stringMatching(/^1 problems left out, the first: long: /);
     expect(warnings).toEqual([leftOut, leftOut]);
+    // What is left out takes no place among those that are evaluated.
+    const sampled = policy.sampled;
+    const few = { eval_examples: 1, max_steps: 2, skip_bad: true };
+    await makeTrainer({ ...evaluated, run: undefined, config: few }).train();
+    expect(policy.sampled - sampled).toBe(2 * 12 + 2);
     const none = makeTrainer({
       ...options,
       data: { ...data, train: [long] },

@@ -293,9 +293,9 @@ describe("GrpoTrainer", () => {
     const policy = new FakePolicy();
     policy.attach = async () => expect.fail("an SVD was made first");
     policy.tokenizer.encode = (text) => Array(text.endsWith("/5") ? 40 : text.endsWith("/2") ? 30 : 4).fill(1);
-    const train = (token_budget: number, cache: number, estimator: TrainOptions["estimator"] = "policy_gradient") => {
+    const train = (token_budget: number, cache: number) => {
       Object.assign(policy, { cacheTokens: cache });
-      return makeTrainer({ policy, config: { token_budget, estimator, max_steps: 4 } }).train();
+      return makeTrainer({ policy, config: { token_budget, max_steps: 4 } }).train();
     };
     const of = "for the prompt and a completion of fake/train/5, found";
     await expect(train(47, 47)).rejects.toThrow(`token_budget: expected at least 48 ${of} 47`);
@@ -306,6 +306,16 @@ describe("GrpoTrainer", () => {
     await expect(train(48, 47)).rejects.toThrow("an SVD was made first");
     const fits = { token_budget: 4 + 8, max_steps: 1 };
     expect((await makeTrainer({ config: fits }).train()).step).toBe(1);
+  });
+
+  it("takes a prompt that is longer than a pass where nothing goes through passes", async () => {
+    const attach = async () => expect.fail("an SVD was made first");
+    const policy = Object.assign(new FakePolicy(), { attach, vectors: { attach } });
+    Object.assign(policy.model.config, { context: 4096 });
+    policy.tokenizer.encode = () => Array(2048).fill(1);
+    const train = (config: TrainOptions) => makeTrainer({ policy, config: { ...config, eval_steps: 0 } }).train();
+    await expect(train({})).rejects.toThrow("token_budget: expected at least 2056 for the prompt");
+    await expect(train({ estimator: "evolution_strategies" })).rejects.toThrow("an SVD was made first");
   });
 
   it("refuses a cache that an evaluation does not fit in, naming the longest of its problems", async () => {
