@@ -100,8 +100,9 @@ export function askedAs(config: TrainConfig): Asked {
 }
 
 /**
- * Samples answers and judges them; greedily, one a problem, of the base model when not asked otherwise. ERR_ARGUMENT or,
- * for options that training has too, ERR_CONFIG where they are wrong, ERR_DATA where there are no problems, or one leaves no room for a completion.
+ * Samples answers and judges them; greedily, one a problem, of the base model when not asked otherwise. ERR_ARGUMENT for
+ * wrong options, ERR_CONFIG for those that training has too; ERR_DATA where there are no problems, or one leaves no room
+ * for a completion.
  *
  * @example
  * const { test } = await loadDataset("gsm8k");

@@ -26,7 +26,8 @@ interface PopulationOptions {
 }
 
 /**
- * While members train, the engine attaches no other adapters and trains nothing else.
+ * While members train, the engine attaches no other adapters and trains nothing else. Once others are attached, or where
+ * attaching failed, it takes a new population.
  *
  * @example
  * const members = await Population.attach(engine, [1, 2].map((seed) => Adapter.create(engine, { projection: { seed, distribution: "normal" } })));
