@@ -48,7 +48,7 @@ def pipelines() -> dict[str, dict]:
         "punctuation": steps({"type": "Punctuation", "behavior": "Isolated"}),
         "punctuation-removed": steps({"type": "Punctuation", "behavior": "Removed"}),
         "whitespace": steps({"type": "Whitespace"}, prefix=True),
-        "whitespace-split": steps({"type": "WhitespaceSplit"}),
+        "whitespace-split": steps({"type": "WhitespaceSplit"}, prefix=True),
         "added-twice": added_twice(),
     }
 

@@ -151,7 +151,7 @@ describe("resuming", () => {
       `${folder}: a run goes on with the options that it began with: learning_rate: expected 0.1, found 0.2; temperature: expected 1, found 0.5`,
     );
     const machine = { model: "elsewhere", device: "reference", threads: 2, max_sequences: 2, cache_tokens: 64 };
-    const same = { temperature: 1, learning_rate: undefined };
+    const same = { temperature: 1, learning_rate: undefined, scale_rewards: true } as const;
     expect((await go({ ...same, ...machine, gradient_checkpointing: true })).step).toBe(4);
   });
 
