@@ -127,12 +127,37 @@ describe("eval", () => {
     }
   });
 
+  it("draws as its flags of sampling say", async () => {
+    const output = join(folder, "drawn.jsonl");
+    const drawn = async (...flags: string[]) => {
+      await ok(evalCommand, "--data", "gsm8k", "--limit", "1", "--output", output, ...flags, ...short);
+      return lines(await readFile(output, "utf8")).map((line) => JSON.parse(line).completion as string);
+    };
+    const [greedy] = await drawn();
+    const seeds = [await drawn("--samples", "2", "--seed", "1"), await drawn("--samples", "2", "--seed", "2")];
+    expect(new Set([greedy, ...seeds.flat()]).size).toBe(5);
+    for (const flag of ["--top-k=1", "--top-p=1e-6", "--min-p=1"]) {
+      expect(await drawn("--samples", "2", flag), flag).toEqual([greedy, greedy]);
+    }
+  });
+
   it("names both adapters, of a pasted one the head, where the second is compared", async () => {
     const adapter = String(Adapter.create(engine, { u: 13 }).withVector(new Float32Array(13).fill(0.5)));
     const args = ["--data", "gsm8k", "--limit", "1", "--compare", adapter, ...short];
     const text = await ok(evalCommand, ...args);
     expect(text).toMatch(/^gsm8k +test +compared$/m);
     expect(text).toMatch(new RegExp(`^adapter +base +${adapter.slice(0, 27)}\\.\\.\\.$`, "m"));
+  });
+
+  it("warns of an adapter to compare with that was trained on problems put in another way", async () => {
+    const to = join(folder, "put-otherwise");
+    const few = ["--data", "gsm8k", "--shots", "0", "--num-prompts", "1", "--max-steps", "1", "--eval-steps", "0"];
+    await ok(sftCommand, ...few, "--run", to, "--threads", "1");
+    const adapter = String(Adapter.create(engine, { u: 2 }));
+    const compared = ["--adapter", adapter, "--compare", to, "--data", "gsm8k", "--limit", "1", ...short];
+    expect((await run(evalCommand, ...compared)).stderr).toBe("");
+    const { stderr } = await run(evalCommand, ...compared, "--suffix", "Think.");
+    expect(stderr).toBe(`warning: ${to} was trained with suffix null, here "Think."\n`);
   });
 
   it("takes a fifth of a file of problems, the rest, or all of them", async () => {

@@ -25,6 +25,7 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
     [["train", "--lerning-rate", "1"], /unknown option '--lerning-rate'[\s\S]*Did you mean --learning-rate/],
     [["train", "--max_prompt_length", "512"], /unknown option '--max_prompt_length' \(here prompts are never cut\)/],
     [["train", "--warmup-ratio", "0.1"], /unknown option '--warmup-ratio' \(here warmup_steps\)/],
+    [["train", "--constructor", "1"], /^error: unknown option '--constructor'$/m],
     [["train", "--learning-rate", "fast"], /learning_rate: expected a number, found "fast"/],
     [["train", "--learning-rate", "-1"], /learning_rate: expected more than 0, found -1/],
     [["train", "--num-generations", "1.5"], /num_generations: expected a whole number, found 1.5/],

@@ -34,7 +34,8 @@ TEMPLATES = {
     "{{ none }}{{ 1 == 1 }}{% if messages %}{{ tools }}{{ 'S' in messages[0].content }}{% endif %}",
     "words": "{% for m in messages %}{{ m.content | length }} {{ m.content | title }} {{ m.content | capitalize }} {{ m.content.split() | join('/') }}{% endfor %}",
     "written": "{{ messages }}{{ messages[0] | string }}{{ messages[-1].content.split() ~ (1, 2) }}{{ ['x', none, true, 1.5, {'a': none}, 'it\\'s', '\\'\"\\\\'] }}"
-    "{% for m in messages %}{{ (loop.index0 - 3) % 2 }}{{ loop.index % -3 }} {% endfor %}{{ none ~ true ~ nothing }}",
+    "{% for m in messages %}{{ (loop.index0 - 3) % 2 }}{{ loop.index % -3 }} {% endfor %}{{ none ~ true ~ nothing }}"
+    "{{ [nothing, '\t\n\r', '\u00a0\u2028\U000110bd', 'a b', ''] }}",
     "second": "{{ messages[1].role }}{{ messages[1].content }}",
     "sum": "{{ messages[0].role + messages | length }}",
 }

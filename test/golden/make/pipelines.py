@@ -47,8 +47,8 @@ def pipelines() -> dict[str, dict]:
         "inverted-removed": split("Removed", {"Regex": "\\p{L}+|\\s"}, invert=True),
         "punctuation": steps({"type": "Punctuation", "behavior": "Isolated"}),
         "punctuation-removed": steps({"type": "Punctuation", "behavior": "Removed"}),
-        "whitespace": steps({"type": "Whitespace"}),
-        "whitespace-split": steps({"type": "WhitespaceSplit"}),
+        "whitespace": steps({"type": "Whitespace"}, prefix=True),
+        "whitespace-split": steps({"type": "WhitespaceSplit"}, prefix=True),
         "added-twice": added_twice(),
     }
 
@@ -96,8 +96,9 @@ def split(behavior: str, pattern: dict, invert: bool = False) -> dict:
     return steps({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert})
 
 
-def steps(step: dict) -> dict:
-    return {**letters(), "pre_tokenizer": {"type": "Sequence", "pretokenizers": [step, byte_level(False, False)]}}
+def steps(step: dict, prefix: bool = False) -> dict:
+    """`prefix`: every piece has a space before it, so that ids tell where the text is cut."""
+    return {**letters(), "pre_tokenizer": {"type": "Sequence", "pretokenizers": [step, byte_level(prefix, False)]}}
 
 
 def byte_level(prefix: bool, regex: bool) -> dict:

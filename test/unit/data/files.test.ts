@@ -37,6 +37,7 @@ describe("local files", () => {
 
   it.each<[string, string | Uint8Array, RegExp]>([
     ["semicolons.csv", "question;answer\na;1\n", /semicolons\.csv:1: expected commas .*, found "question;answer"$/],
+    ["tabs.csv", "question\tanswer\na\t1\n", /tabs\.csv:1: expected commas .*, found "question\\tanswer"$/],
     ["commas.tsv", "question,answer\na,1\n", /commas\.tsv:1: expected tabs .*, found "question,answer"$/],
     ["quote.csv", 'question,answer\n"a,1\n', /quote\.csv:\d+: broken CSV \(.*quote/i],
     ["broken.jsonl", '{"question": "a", "answer": 1}\n{"question": \n', /broken\.jsonl:2: broken JSON/],

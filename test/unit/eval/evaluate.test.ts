@@ -61,7 +61,7 @@ describe("evaluate", () => {
   });
 
   it("asks as a run does", () => {
-    const style = { prompt_style: "text", shots: 0, system: "Be brief.", suffix: "So:" } as const;
+    const style = { prompt_style: "text", shots: 1, system: "Be brief.", suffix: "So:" } as const;
     const asked = { ...style, max_completion_length: 9, stop: ["\n"] };
     expect(askedAs(resolveConfig({ ...asked, seed: 3 }))).toEqual(asked);
   });

@@ -62,6 +62,11 @@ describe("a template of a hostile file", () => {
       `${grown("ns.y = ns.y ~ ns.y", 18)}{{ ns.y.split('a') }}`,
       "expected at most 100000 items in a list, found 262144",
     ],
+    [
+      "a long list that is written many times",
+      `${grown("ns.x = ns.x + ns.x", 15)}${repeated(1000, "{% if ns.x ~ '' == '' %}{% endif %}")}`,
+      "expected at most 1000000 steps",
+    ],
     ["megabytes", " ".repeat(1e6), "expected at most 131072 letters, found 1000000"],
   ];
   it.each(hostile)("is refused for %s", (_, source, reason) => {
@@ -74,6 +79,10 @@ describe("a template of a hostile file", () => {
     expect(render({ messages: [{ role: "user", content: "a".repeat(1e6) }] })).toHaveLength(1e6 + 6);
     expect(render({ messages: Array(1000).fill({ role: "user", content: "a" }) })).toHaveLength(7000);
   });
+});
+
+it("nothing is divided by 0", () => {
+  expect(() => compileTemplate("{{ 1 % 0 }}")({})).toThrow("expected another divisor than 0");
 });
 
 it("a macro writes none, true and false as Python does", () => {

@@ -208,6 +208,7 @@ describe("a module's reward", () => {
       /^rewards: .*m17\.mjs cannot be loaded: Unexpected end of input/,
     );
     await expect(load(join(folder, "none.mjs"))).rejects.toThrow(/none\.mjs cannot be loaded: no such file$/);
+    await expect(load("none.ts")).rejects.toThrow(/^rewards: none\.ts cannot be loaded: no such file$/);
   });
 });
 

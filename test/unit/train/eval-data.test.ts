@@ -38,6 +38,8 @@ describe("the columns of eval_data", () => {
   it("are those of the training data for another file", async () => {
     await writeFile(other, "task,result\nexercise 2?,2\n");
     expect(await heldOut({ eval_data: other })).toEqual([["exercise 2?", "2"]]);
+    const loaded = await trainingData({}, resolveConfig({ data: own, ...columns, eval_data: other }), {});
+    expect(loaded.testOf).toBe(other); // so that a trainer takes it beside the same options
   });
 
   it("are a named set's own, whatever those of the training data", async () => {

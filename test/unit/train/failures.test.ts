@@ -225,6 +225,7 @@ describe("options of callers without types", () => {
     ["no engine", { engine: undefined }, "engine: expected an Engine, found undefined"],
     ["a short string", { adapter: "tl1-x" }, 'adapter: expected an Adapter or FullWeights, found "tl1-x"'],
     ["a file", { config: "run.yaml" }, 'config: expected keys and values, found "run.yaml"'],
+    ["rewards without options", { rewards: { sevens }, config: null }, "config: expected keys and values, found null"],
     ["a data set's name", { data: "gsm8k" }, 'data: expected an object with name, train and test, found "gsm8k"'],
     ["bare problems", { data: [one] }, "data: expected an object with name, train and test, found ["],
     ["an iterable", with_(new Set([one])), "data.train: expected an array of problems, found {}"],
@@ -249,6 +250,8 @@ describe("options of callers without types", () => {
     const error = expect.objectContaining({ code: "ERR_CONFIG", message: `${message} "embedded"` });
     expect(() => makeTrainer({ config })).toThrow(error);
     expect(() => new SftTrainer({ ...base(), data, config: { eval_data: "embedded" } })).toThrow(error);
+    expect(() => makeTrainer({ config, data: { ...data, testOf: "embedded" } })).not.toThrow();
+    expect(() => makeTrainer({ config, data: { ...data, testOf: "gsm8k" } })).toThrow(error);
   });
 
   it("rewards by name beside functions, which are used", () => {

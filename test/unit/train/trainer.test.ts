@@ -287,6 +287,10 @@ describe("GrpoTrainer", () => {
     );
     const resumed = makeTrainer({ policy, run: folder, data: { ...data, train: data.test }, resume: true });
     await expect(resumed.train()).rejects.toThrow(/expected the problems that it began with, found others/);
+    const other = Object.assign(policy, { fingerprint: "fedcba9876543210" });
+    await expect(makeTrainer({ policy: other, run: folder, resume: true }).train()).rejects.toThrow(
+      `${folder}: expected to train 5 numbers of the model 0123456789abcdef, found 5 of fedcba9876543210`,
+    );
   });
 
   it("refuses a token budget or a cache that a completion does not fit in, naming the longest one", async () => {
