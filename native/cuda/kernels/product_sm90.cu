@@ -32,6 +32,7 @@
 // two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block; what
 // the update needs of L2 is: the factors of a tile's rows and columns come behind the ring while its products run
 // (product_update.cuh).
+#include "early_start.cuh"
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
@@ -130,18 +131,38 @@ __device__ void copy_w(const Ring<T>& ring, int stage, const TensorMap& w, int c
   }
 }
 
+/// Weights are no output of the launch before: those of the first stages are on their way before it is done. How many.
+template <typename T>
+__device__ int begin_weights(const ProductSm90Args& args, const Ring<T>& ring) {
+  const int first = static_cast<int>(blockIdx.x) / T::kCluster;
+  if (first >= args.tiles) return 0;
+  const Tile tile = find_tile<T>(args, first);
+  int stage = 0;
+  for (; stage < T::kStages && stage * kSm90Depth < args.product.k; ++stage) {
+    arrive_expecting(ring.full + stage, T::kStageBytes);
+    copy_w<T>(ring, stage, args.w[tile.task], tile.column, stage * kSm90Depth);
+  }
+  return stage;
+}
+
 template <typename T>
 __device__ void produce(const ProductSm90Args& args, const Ring<T>& ring) {
+  int begun = begin_weights<T>(args, ring);
+  await_launch_before();
   Place<T::kStages> place;
   for (int index = blockIdx.x / T::kCluster; index < args.tiles; index += gridDim.x / T::kCluster) {
     const Tile tile = find_tile<T>(args, index);
     const TensorMap& w = args.w[tile.task];
     for (int depth = 0; depth < args.product.k; depth += kSm90Depth) {
       std::uint64_t* full = ring.full + place.stage;
-      wait_phase(ring.empty + place.stage, place.parity ^ 1);
-      arrive_expecting(full, T::kStageBytes);
+      if (begun > 0) {
+        --begun;
+      } else {
+        wait_phase(ring.empty + place.stage, place.parity ^ 1);
+        arrive_expecting(full, T::kStageBytes);
+        copy_w<T>(ring, place.stage, w, tile.column, depth);
+      }
       copy_tile(ring.x(place.stage), args.x, depth, tile.row, full);
-      copy_w<T>(ring, place.stage, w, tile.column, depth);
       place.next();
     }
   }
@@ -247,6 +268,7 @@ __device__ void product(const ProductSm90Args& args) {
     if (threadIdx.x == 128 * T::kConsumers) produce<T>(args, ring);
   } else {
     if constexpr (T::kMovesRegisters) take_registers<kConsumer>();
+    await_launch_before();
     consume<T>(args, ring);
   }
   // The other blocks arrive at the barriers of this one until they are done.
