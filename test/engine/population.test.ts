@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { usedBy } from "../../lib/config/method.js";
 import {
   Adapter,
   Engine,
@@ -57,7 +58,7 @@ async function adapterOf({ options }: Member): Promise<Adapter> {
 
 async function train(member: Member, policy: TrainablePolicy, adapter: Adapter, run: string): Promise<void> {
   const { method = "grpo", options, reward } = member;
-  const common = { engine: policy, adapter, config: { ...base, ...options }, run };
+  const common = { engine: policy, adapter, config: usedBy(method, { ...base, ...options }), run };
   const trainer =
     method === "sft" ? new SftTrainer(common) : new GrpoTrainer({ ...common, ...(reward && { rewards: { reward } }) });
   await trainer.train();
