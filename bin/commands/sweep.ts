@@ -120,8 +120,10 @@ class SweepProgress {
   }
 
   part({ phase, done, total }: Part): void {
-    if (phase === "SVD") this.#update(`SVD ${done}/${total}`);
-    else this.#begin();
+    if (phase === "SVD") {
+      this.#trains = false;
+      this.#update(`SVD ${done}/${total}`);
+    } else this.#begin();
   }
 
   /** The time of the SVD is not that of steps. */
