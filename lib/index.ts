@@ -99,11 +99,11 @@ export {
 export { checkSources } from "./sweep/sources.js";
 export { planSweep, type SweepPlan, type SweepSpec } from "./sweep/sweep-file.js";
 export { makeTrained } from "./train/make-trained.js";
-export type { Metrics } from "./train/metrics.js";
 export type { ManyVectors, Policy, WeightTraining } from "./train/policy.js";
 export { Population, type PopulationEngine, type PopulationMember } from "./train/population.js";
 export type { Progress, ProgressListener } from "./train/progress.js";
 export { type Comparison, type Replay, type ReplayOptions, replayStep } from "./train/replay.js";
+export type { Measured, Metrics } from "./train/reported.js";
 export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
 export { SftTrainer, type SftTrainerOptions } from "./train/sft-trainer.js";
 export type { TrainablePolicy, Trained } from "./train/trainable.js";

@@ -9,9 +9,9 @@ import { askedAs, evaluate } from "../eval/evaluate.js";
 import { checkFolder } from "../files.js";
 import { checkNoRun, type RunChanges, RunFolder, type RunInfo, readRunInfo } from "../run/folder.js";
 import { checkUnlocked } from "../run/lock.js";
-import type { Metrics } from "./metrics.js";
 import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
+import type { Measured, Metrics } from "./reported.js";
 import type { OnSaved, Trainable, TrainablePolicy, Trained } from "./trainable.js";
 
 /** What a run goes on from: a step makes the next one from it and changes nothing else. */
@@ -27,9 +27,8 @@ export interface TrainState {
 
 export interface StepOutcome {
   readonly state: TrainState;
-  /** The same bits for the same state, on any machine of the same kind. */
   readonly metrics: Metrics;
-  readonly measured: Metrics;
+  readonly measured: Measured;
   /** Lines of completions/step-N.jsonl. */
   readonly lines: readonly object[];
 }
@@ -56,7 +55,7 @@ export interface StepReport {
   /** What metrics.jsonl holds: the same in a repeated or resumed run. */
   readonly metrics: Metrics;
   /** Seconds, rates and memory. */
-  readonly measured: Metrics;
+  readonly measured: Measured;
 }
 
 export interface TrainResult<T extends Trained = Trained> {
@@ -161,7 +160,7 @@ export async function runSteps(
   const { signal, onStep, onProgress = () => {}, onWarning = () => {} } = callbacks;
   const save = async (state: TrainState, onSaved?: OnSaved) => run?.saveCheckpoint(state, trainable, onSaved);
   const onSaved: OnSaved = (done, total) => onProgress({ phase: "saving", done, total });
-  const report = async (step: number, metrics: Metrics, measured: Metrics) => {
+  const report = async (step: number, metrics: Metrics, measured: Measured) => {
     await run?.appendMetrics({ step, ...metrics, measured });
     await onStep?.({ step, steps: config.max_steps, metrics, measured });
   };
@@ -220,7 +219,7 @@ async function evaluateStep(
   state: TrainState,
   onProgress: ProgressListener,
   signal: AbortSignal | undefined,
-): Promise<{ metrics: Metrics; measured: Metrics } | null> {
+): Promise<{ metrics: Metrics; measured: Measured } | null> {
   const due = config.eval_steps > 0 && (state.step % config.eval_steps === 0 || state.step === config.max_steps);
   if (!due || heldOut.length === 0) return null;
   trainable.use(state.optimizer);
