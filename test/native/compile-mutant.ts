@@ -6,9 +6,9 @@ import type { KernelMutants, Mistake } from "./kernel-mutants.js";
 
 const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
 
-/** Whether the stand-in runs it as sm_90. */
-export const isForHopper = ({ file, architecture }: KernelMutants): boolean =>
-  architecture === 90 || isForHopperAlone(file);
+/** As what the stand-in runs it. */
+export const architectureOf = ({ file, architecture }: KernelMutants): number =>
+  architecture ?? (isForHopperAlone(file) ? 90 : 80);
 
 /** As cmake/cuda.cmake has it. */
 const isForHopperAlone = (file: string): boolean => file.endsWith("_sm90");
@@ -29,7 +29,7 @@ export function compileMutant(mutants: KernelMutants, mistake: Mistake | undefin
     "--fmad=false",
     "-lineinfo",
     "-ptx",
-    `-arch=compute_${isForHopperAlone(file) ? "90a" : (mutants.architecture ?? 80)}`,
+    `-arch=compute_${isForHopperAlone(file) ? "90a" : Math.min(architectureOf(mutants), 90)}`,
   ];
   const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
   const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });

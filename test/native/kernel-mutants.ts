@@ -12,8 +12,8 @@ export interface KernelMutants {
   readonly header?: string;
   /** What a native test's name must contain, all of it. */
   readonly test: readonly string[];
-  /** As what the stand-in runs it, and for what it is compiled: 80 when not given, and 90 for files of sm_90 alone. */
-  readonly architecture?: 90;
+  /** As what the stand-in runs it: 90 where not given and the file is of sm_90 alone, else 80. */
+  readonly architecture?: 90 | 100;
   /** Of the stand-in, where the number decides which tiling is taken: as many as its GPU has when not given. */
   readonly multiprocessors?: number;
   /** Text of the file or header, which is there once, and what it becomes. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { compileMutant, isForHopper } from "./compile-mutant.js";
+import { architectureOf, compileMutant } from "./compile-mutant.js";
 import { KERNEL_MUTANTS, type KernelMutants, type Mistake } from "./kernel-mutants.js";
 import { linesOf, nativeTests, onStandIn, standInTitle } from "./native-tests.js";
 
@@ -31,13 +31,13 @@ describe.skipIf(!onStandIn)(standInTitle("planted in a kernel"), () => {
   describe.each(groups)("%s", (_, mutants) => {
     const { test, mistakes } = mutants;
     // Three multiprocessors: a block makes several tiles.
-    const multiprocessors = mutants.multiprocessors ?? (isForHopper(mutants) ? 3 : "");
+    const multiprocessors = mutants.multiprocessors ?? (architectureOf(mutants) === 90 ? 3 : "");
     it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", async (_, mistake) => {
       const ptx = compileMutant(mutants, mistake, folder);
       const { stdout } = await nativeTests(test, {
         CUDASIM_PTX: ptx,
         CUDASIM_MULTIPROCESSORS: String(multiprocessors),
-        ...(isForHopper(mutants) && { CUDASIM_ARCH: "90" }),
+        CUDASIM_ARCH: String(architectureOf(mutants)),
       });
       expect(linesOf(stdout).at(-1)).toBe(mistake ? "0 passed, 1 failed" : "1 passed, 0 failed");
     });
