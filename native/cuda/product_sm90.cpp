@@ -58,20 +58,17 @@ std::int64_t column_tiles(const ProductKernelArgs& args, const Sm90Product& kern
   return tiles;
 }
 
-/// The large tile where there are enough to keep every multiprocessor busy; else the one for which the busiest
-/// multiprocessor asks L2 for least, which is in proportion to the rows and columns of its tiles.
+/// The tile for which the busiest multiprocessor copies least: the rows of its tiles and their columns, of which a
+/// cluster's blocks copy a part each. Of two such tiles the larger.
 const Sm90Product& choose(std::span<const Sm90Product> kernels, const ProductKernelArgs& args, int multiprocessors) {
   if (args.rows <= kFewRows) return kernels.front();
-  const auto tiles = [&](const Sm90Product& kernel) {
-    return column_tiles(args, kernel) * ceil_div(args.rows, kernel.rows);
-  };
-  if (tiles(kernels.back()) >= multiprocessors) return kernels.back();
   const auto asked = [&](const Sm90Product& kernel) {
-    const std::int64_t of_busiest = (tiles(kernel) + multiprocessors - 1) / multiprocessors;
-    return of_busiest * (std::min(args.rows, kernel.rows) + kernel.columns);
+    const std::int64_t blocks =
+        column_tiles(args, kernel) * kernel.cluster * ceil_div(args.rows, kernel.rows * kernel.cluster);
+    const std::int64_t of_busiest = (blocks + multiprocessors - 1) / multiprocessors;
+    return of_busiest * (kernel.rows + kernel.columns / kernel.cluster);
   };
-  const auto few = kernels.first(kernels.size() - 1);
-  return *std::min_element(few.rbegin(), few.rend(), [&](auto& a, auto& b) { return asked(a) < asked(b); });
+  return *std::min_element(kernels.rbegin(), kernels.rend(), [&](auto& a, auto& b) { return asked(a) < asked(b); });
 }
 
 }  // namespace

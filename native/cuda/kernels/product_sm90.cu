@@ -1,13 +1,14 @@
 // product_half.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
-//   tile               consumers   columns a wgmma   stages x bytes   registers         for
-//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 16
-//   64 x 32    mid32   1           32                8 x 12 KiB       48                too few tiles of the next size
-//   64 x 64    mid64   1           64                6 x 16 KiB       72                the same
-//   64 x 128   mid     1           128               4 x 24 KiB       121               the same
-//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   tiles enough for every SM
+//   tile               consumers   columns a wgmma   stages x bytes   registers
+//   64 x 16    small   1           16                8 x 10 KiB       36
+//   64 x 32    mid32   1           32                8 x 12 KiB       48
+//   64 x 64    mid64   1           64                6 x 16 KiB       72
+//   64 x 128   mid     1           128               4 x 24 KiB       121
+//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232
 //
-// Two blocks fit on an SM, of the large tiling one; its blocks are in clusters of two.
+// Two blocks fit on an SM, of the large tiling one; its blocks are in clusters of two. The smallest is for M <= 16, and
+// with the others for what has too few larger tiles to keep all SMs busy.
 //
 // One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
 // tile, 64 k each, which arrive at the stage's "full" barrier. Each consumer warpgroup owns 64 rows and all columns of
