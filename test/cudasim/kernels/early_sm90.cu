@@ -31,5 +31,5 @@ extern "C" __global__ void one_waits(const float* x, float* y, int all_write) {
     wait();
     y[blockIdx.x] = x[blockIdx.x];
   }
-  if (all_write && threadIdx.x == 1) y[blockIdx.x] = 1;
+  if (all_write && threadIdx.x == 1) y[gridDim.x + blockIdx.x] = 1;
 }
