@@ -19,14 +19,15 @@ import { HISTORY_FILE, readHistory } from "../run/history.js";
 import { wholeLines } from "../run/lines.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
+import { arithmeticOf, checkSameProblems, checkSameRun } from "./open-run.js";
 import { checkState } from "./optimizer.js";
 import { checkOwnRewards } from "./own-rewards.js";
 import type { ProgressListener } from "./progress.js";
 import { otherPrompts } from "./prompt-fingerprint.js";
-import { arithmeticOf, checkSameProblems, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
+import type { StepOutcome, TrainState } from "./run.js";
 import { sftStep } from "./sft.js";
-import { trainingData } from "./train-run.js";
 import { makeTrainable, type Trainable, type TrainablePolicy, type Trained } from "./trainable.js";
+import { trainingData } from "./training-data.js";
 import { type Need, needOf, usableProblems } from "./usable.js";
 
 export interface ReplayOptions {
