@@ -32,9 +32,9 @@ export class GradientParts {
     this.#shares = new Map(groups.map((group) => [group, new Float64Array(this.#numbers)]));
   }
 
-  /** Whether this pass, in which some `learns` or none does, is to have a backward pass. */
-  wants(learns: boolean): boolean {
-    return learns || this.#of === "sequence";
+  /** Whether the pass is to be made: some sequence of it learns, or each is told apart. */
+  wants({ sequences }: Pass): boolean {
+    return this.#of === "sequence" || sequences.some(({ learns }) => learns);
   }
 
   /** Of one pass, with the losses of its sequences. */

@@ -1,14 +1,19 @@
 /** What a step reports, under TRL's names where it has them. NaN (nothing to report) becomes null in metrics.jsonl. */
 import type { TrainConfig } from "../config/schema.js";
-import { type Advantages, mean, standardDeviation } from "./advantage.js";
+import type { NamedReward } from "../reward/reward.js";
+import { mean, standardDeviation } from "./advantage.js";
 import type { Clock } from "./clock.js";
+import type { Experience } from "./experience.js";
 import type { Denominators, SequenceLoss } from "./loss.js";
 import type { Sequence } from "./pass.js";
 
 export type Metrics = Record<string, number>;
 
 /** Rewards, grades and lengths of a step's completions. */
-export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, names: string[]): Metrics {
+export function rolloutMetrics(
+  { sequences, advantages }: Pick<Experience, "sequences" | "advantages">,
+  rewards: readonly Pick<NamedReward, "name">[],
+): Metrics {
   const share = (test: (sequence: Sequence) => boolean) => mean(sequences.map((sequence) => (test(sequence) ? 1 : 0)));
   const lengths = sequences.map(({ completion }) => completion.tokens.length);
   const metrics: Metrics = {
@@ -23,7 +28,7 @@ export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, na
     "completions/max_length": lengths.reduce((most, length) => Math.max(most, length)),
     "completions/clipped_ratio": share(({ completion }) => completion.truncated),
   };
-  for (const [k, name] of names.entries()) {
+  for (const [k, { name }] of rewards.entries()) {
     const values = sequences.map(({ completion }) => completion.rewards[k] ?? Number.NaN);
     metrics[`rewards/${name}/mean`] = mean(values);
     metrics[`rewards/${name}/std`] = standardDeviation(values);
