@@ -84,7 +84,7 @@ export { machine } from "./native/session.js";
 export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";
 export { type Grade, grade, sameAnswer } from "./reward/answer.js";
 export type { NamedReward, Reward } from "./reward/reward.js";
-export { type RunInfo, readRunInfo } from "./run/folder.js";
+export { type RunInfo, readRunInfo } from "./run/run-info.js";
 export type { Settings } from "./sweep/grid.js";
 export type { Member } from "./sweep/member.js";
 export type { Candidate, MemberResult, SettingResult, SweepResults } from "./sweep/results-file.js";

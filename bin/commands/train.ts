@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Command } from "commander";
 import { environmentOptions } from "../../lib/config/env.js";
 import { flagOf } from "../../lib/config/fields.js";
@@ -21,8 +20,7 @@ import {
 } from "../../lib/index.js";
 import { openModel } from "../../lib/model/open.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
-import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { checkStepsMade, RESUMABLE } from "../../lib/run/folder.js";
+import { checkStepsMade, RESUMABLE, stepsMade } from "../../lib/run/folder.js";
 import { checkProblems, checkTrained } from "../../lib/train/check-files.js";
 import { checkRunFolder } from "../../lib/train/open-run.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
@@ -119,7 +117,7 @@ export async function runTraining(command: Command, method: Method, options: Tra
       const adapter = await makeTrained(engine, config);
       const Trainer = named === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
       const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
-      const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
+      const made = options.resume === undefined ? 0 : await stepsMade(path);
       const progress = new Progress("training", " steps", made);
       console.error(`training ${config.adapter} of ${config.model} on ${config.data}: ${path}`);
       let [stepped, finished] = [false, made];

@@ -1,8 +1,9 @@
 /** Whether a folder takes a run, or the run in it goes on as what it was; and the folder of that run, opened. */
 import { TinyLoraError } from "../error.js";
 import { checkFolder } from "../files.js";
-import { checkNoRun, type RunChanges, RunFolder, type RunInfo, readRunInfo } from "../run/folder.js";
+import { checkNoRun, type RunChanges, RunFolder } from "../run/folder.js";
 import { checkUnlocked } from "../run/lock.js";
+import { type RunInfo, readRunInfo } from "../run/run-info.js";
 
 /** What can be told of a run's folder before it is opened, which is after the SVD: ERR_RUN, ERR_FILE, ERR_LOCKED. */
 export async function checkRunFolder(path: string, resume: boolean): Promise<void> {

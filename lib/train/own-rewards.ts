@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { TinyLoraError } from "../error.js";
 import type { Reward } from "../reward/reward.js";
-import type { RunInfo } from "../run/folder.js";
+import type { RunInfo } from "../run/run-info.js";
 
 /**
  * ERR_RUN where a run had rewards of its program's own and is given none, whose options may name others just so, or where

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { TrainConfig } from "../config/schema.js";
 import { toPrompt } from "../data/prompt.js";
-import type { RunInfo } from "../run/folder.js";
+import type { RunInfo } from "../run/run-info.js";
 import { tokenizePrompt } from "../sample/sample.js";
 import type { Policy } from "./policy.js";
 

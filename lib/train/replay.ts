@@ -14,9 +14,11 @@ import { readingIfThere } from "../files.js";
 import { checkOptionNames } from "../option-names.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
-import { type RunInfo, readRunInfo } from "../run/folder.js";
+import { completionsFile } from "../run/folder.js";
 import { HISTORY_FILE, readHistory } from "../run/history.js";
 import { wholeLines } from "../run/lines.js";
+import { METRICS_FILE } from "../run/metrics-file.js";
+import { type RunInfo, readRunInfo } from "../run/run-info.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { Metrics } from "./metrics.js";
 import { arithmeticOf, checkSameProblems, checkSameRun } from "./open-run.js";
@@ -168,13 +170,13 @@ function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: Train
 }
 
 async function recordedCompletions(run: string, step: number): Promise<string[]> {
-  const path = join(run, "completions", `step-${step}.jsonl`);
+  const path = completionsFile(run, step);
   const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
   return text.split("\n").slice(0, -1);
 }
 
 async function recordedMetrics(run: string, step: number): Promise<Record<string, unknown>> {
-  const path = join(run, "metrics.jsonl");
+  const path = join(run, METRICS_FILE);
   for await (const line of wholeLines(path)) {
     const metrics = parseLine(line);
     if (metrics.step === step) return metrics;

@@ -9,7 +9,8 @@ import type { Example } from "../data/example.js";
 import { fingerprintOf } from "../data/fingerprint.js";
 import type { Dataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
-import { CHANGEABLE, checkStepsMade, RESUMABLE, type RunChanges, type RunFolder, readRunInfo } from "../run/folder.js";
+import { CHANGEABLE, checkStepsMade, RESUMABLE, type RunChanges, type RunFolder } from "../run/folder.js";
+import { readRunInfo } from "../run/run-info.js";
 import { show } from "../show.js";
 import { arithmeticOf, checkRun, openRun } from "./open-run.js";
 import { checkOwnRewards } from "./own-rewards.js";
@@ -74,13 +75,13 @@ export async function trainRun<T extends Trained>(
     own.fixAdapters();
     const info = {
       method,
+      ownRewards: Object.keys(options.rewards ?? {}),
+      problems,
+      prompt: promptFingerprint(options.engine, config),
       arithmetic: arithmeticOf(options.engine.device),
       config,
       fingerprint,
       parameters: trainable.parameters,
-      ownRewards: Object.keys(options.rewards ?? {}),
-      problems,
-      prompt: promptFingerprint(options.engine, config),
     };
     const run = await openRun(path, resume, info, changesOf(options.config, config));
     return await openedRun(options, config, heldOut, run, callbacks, trainable, makeStep(trainable));
