@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
 import type { TrainConfig } from "../config/schema.js";
+import { leavingOut, passes } from "../data/broken.js";
 import { type Columns, checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
-import { guarded, type OnBroken, stop } from "../data/rows.js";
 import { TinyLoraError } from "../error.js";
 import type { TrainCallbacks } from "./run.js";
 import type { Trained } from "./trainable.js";
@@ -20,8 +20,8 @@ export async function trainingData(
   const load = async (source: string, columns: Columns, check: (problem: Example) => void = () => {}) => {
     const { train, test, ...dataset } = await loadDataset(source, { ...columns, skip_bad, signal, onProgress });
     const skipped = [...(dataset.skipped ?? [])];
-    const onBroken: OnBroken = config.skip_bad ? (error) => void skipped.push(error.message) : stop;
-    const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
+    const onBroken = leavingOut(skip_bad, skipped);
+    const fits = (problem: Example) => passes(onBroken, () => check(problem));
     const checked = { ...dataset, train: train.filter(fits), test: test.filter(fits) };
     if (skipped.length > 0) onWarning(`${source}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
     return checked;

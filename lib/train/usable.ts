@@ -3,12 +3,12 @@
  * before the run begins: in the middle of it, the step that meets an unfit one would fail again after every resume.
  */
 import type { TrainConfig } from "../config/schema.js";
+import { type OnBroken, passes } from "../data/broken.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import type { Dataset } from "../data/load.js";
 import { Epochs, spread } from "../data/order.js";
 import { type PromptStyle, toPrompt } from "../data/prompt.js";
-import { guarded, type OnBroken } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
@@ -118,7 +118,7 @@ async function fitting(
     if (error.tokens > (longest?.tokens ?? 0)) longest = error;
   };
   const onBroken: OnBroken = skip_bad ? (error) => void skipped.push(error) : refuse;
-  const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
+  const fits = (problem: Example) => passes(onBroken, () => check(problem));
   const fit = await inTurn(problems, fits, { signal });
   if (longest) throw longest;
   return { fit: problems.filter((_, place) => fit[place]), skipped };
