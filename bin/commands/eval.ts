@@ -5,10 +5,8 @@ import { prepareFile } from "../../lib/files.js";
 import {
   type Adapter,
   askedAs,
-  breakdownCells,
   compare,
   datasets,
-  differenceText,
   type Engine,
   type Evaluation,
   type EvaluationRun,
@@ -18,20 +16,17 @@ import {
   findModel,
   loadDataset,
   nearest,
-  percent,
-  percentWithError,
   TinyLoraError,
   type TrainConfig,
   writeFileAtomic,
 } from "../../lib/index.js";
 import { writeLines } from "../../lib/run/lines.js";
-import { shortened } from "../../lib/show.js";
 import { evaluableProblems } from "../../lib/train/usable.js";
 import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAMPLER_KEYS } from "../engine.js";
+import { completionLines, evaluationJson, printEvaluation } from "../evaluation-output.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
-import { table } from "../io.js";
 import { Progress } from "../progress.js";
 import { PROMPT_KEYS, warnOfOtherPrompts } from "../prompt-keys.js";
 
@@ -141,8 +136,9 @@ async function run(command: Command, options: Options): Promise<void> {
   });
   if (options.output) await writeLines(options.output, completionLines(result));
   if (options.report) await writeFileAtomic(options.report, evaluationReport(result));
-  if (options.json) console.log(JSON.stringify(options.benchmark ? jsonOf(result) : jsonOf(result)[0], null, 2));
-  else print(result);
+  if (!options.json) return printEvaluation(result);
+  const results = evaluationJson(result);
+  console.log(JSON.stringify(options.benchmark ? results : results[0], null, 2));
 }
 
 /** What can be wrong before anything is loaded. */
@@ -252,55 +248,4 @@ function sampling(config: TrainConfig, options: Options): Record<string, unknown
   const keys = [...PROMPT_KEYS, ...SAMPLING_KEYS, "dtype", "device"] as (keyof TrainConfig)[];
   const chosen = { samples: options.samples, temperature: temperatureOf(options), limit: options.limit ?? null };
   return { ...chosen, ...Object.fromEntries(keys.map((key) => [key, config[key]])) };
-}
-
-/** Of each completion; of two adapters, the first one's come first. */
-function* completionLines({ adapter, compare, results }: EvaluationRun): Generator<object> {
-  for (const { evaluation } of results) for (const one of evaluation.completions) yield { adapter, ...one };
-  for (const { compared } of results) {
-    for (const one of compared?.evaluation.completions ?? []) yield { adapter: compare, ...one };
-  }
-}
-
-function jsonOf({ model, adapter, compare, sampling, results }: EvaluationRun): object[] {
-  return results.map(({ data, split, evaluation, compared }) => {
-    const { completions: _, ...summary } = evaluation;
-    const result = { data, split, model, adapter, sampling, ...summary };
-    if (!compared) return result;
-    const { completions: __, ...second } = compared.evaluation;
-    return { ...result, compare: { adapter: compare, ...second, difference: compared.difference } };
-  });
-}
-
-function print({ adapter, compare, results }: EvaluationRun): void {
-  for (const { data, split, evaluation, compared } of results) {
-    const columns = compared ? [evaluation, compared.evaluation] : [evaluation];
-    const row = (name: string, cell: (result: Evaluation) => string) => [name, ...columns.map(cell)];
-    const rows = [
-      ...(compared ? [["adapter", short(adapter ?? "base"), short(compare ?? "base")]] : []),
-      row("problems x samples", ({ problems, samples }) => `${problems} x ${samples}`),
-      row("strict", ({ strict }) => percent(strict)),
-      row("lenient", ({ lenient, standardError }) => percentWithError(lenient, standardError)),
-      row("format", ({ format }) => percent(format)),
-      ...evaluation.passAtK.map(({ k }, i) => row(`pass@${k}`, ({ passAtK }) => passText(passAtK[i]!))),
-      ...evaluation.majAtK.map(({ k }, i) => row(`maj@${k}`, ({ majAtK }) => percent(majAtK[i]!.lenient))),
-      row("mean length", ({ meanLength, truncated }) => `${meanLength.toFixed(1)} tokens, ${percent(truncated)} cut`),
-      row("time", ({ seconds, tokens }) => `${seconds.toFixed(1)} s, ${(tokens / seconds).toFixed(0)} tokens/s`),
-    ];
-    process.stdout.write(table([data, split, ...(compared ? ["compared"] : [])], rows));
-    if (compared) console.log(`difference  ${differenceText(compared.difference)}`);
-    for (const [kind, groups] of Object.entries(evaluation.breakdown)) {
-      process.stdout.write(`\n${table([kind, "problems", "lenient", "strict"], groups.map(breakdownCells))}`);
-    }
-    if (results.length > 1) console.log();
-  }
-}
-
-function passText({ strict, lenient }: { strict: number; lenient: number }): string {
-  return `${percent(strict)} strict, ${percent(lenient)} lenient`;
-}
-
-/** A short string in a table is its head. */
-function short(name: string): string {
-  return shortened(name, 30);
 }
