@@ -5,7 +5,6 @@ import { TinyLoraError } from "./error.js";
 import {
   type GenerateOptions,
   Generation,
-  type Prompt,
   type StreamOptions,
   type StreamPiece,
   streamCompletion,
@@ -25,6 +24,7 @@ import type {
 import { nativeDevice } from "./native/device.js";
 import { Session } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
+import type { Prompt } from "./prompt.js";
 import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {

@@ -12,6 +12,7 @@ import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
 import type { ForwardBatch } from "../native/addon.js";
+import { pack } from "../pack.js";
 import { encodePrompt } from "../sample/sample.js";
 import { Clock } from "./clock.js";
 import type { Policy, PromptReader } from "./policy.js";
@@ -46,7 +47,7 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   trainable.use(state.optimizer);
   trainable.hold(state.optimizer);
   policy.zeroGradients();
-  const passes = packLessons(lessons, config.token_budget);
+  const passes = pack(lessons, ({ tokens }) => tokens.length, config.token_budget);
   let [loss, entropy] = [0, 0];
   await clock.time("training", async () => {
     for (const [index, pass] of passes.entries()) {
@@ -149,21 +150,6 @@ function answerTokens(
     : tokenizer.encode(chat ? solution : ` ${solution}`, { addSpecialTokens: false });
   const end = turn < 0 ? (tokenizer.eos ?? stops[0]) : whole[turn];
   return end === undefined ? Array.from(words) : [...Array.from(words), end];
-}
-
-/** Neighbours in passes of at most `budget` rows. */
-function packLessons(lessons: readonly Lesson[], budget: number): Lesson[][] {
-  const passes: Lesson[][] = [];
-  let rows = 0;
-  for (const lesson of lessons) {
-    if (passes.length === 0 || rows + lesson.tokens.length > budget) {
-      passes.push([]);
-      rows = 0;
-    }
-    passes.at(-1)!.push(lesson);
-    rows += lesson.tokens.length;
-  }
-  return passes;
 }
 
 /** Prompt and answer are two sequences, so that only the answer's tokens go through the head. */
