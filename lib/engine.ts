@@ -34,7 +34,10 @@ export interface EngineOptions {
   readonly device?: string | undefined;
   /** Compute threads; all cores by default. Results do not depend on it. */
   readonly threads?: number | undefined;
-  /** Of device cpu: the instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
+  /**
+   * Of device cpu: the instruction set; the best of this machine by default. Results differ in the last bits from one to
+   * another.
+   */
   readonly cpuPath?: CpuPath | undefined;
   /** Sequences that are sampled side by side at most, 64 by default; more wait. */
   readonly maxSequences?: number | undefined;

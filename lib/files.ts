@@ -37,7 +37,10 @@ export async function prepareFile(path: string): Promise<void> {
   });
 }
 
-/** Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no files. */
+/**
+ * Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no
+ * files.
+ */
 export async function checkFolder(path: string): Promise<void> {
   if (!(await isThere(path)) && (await linkAt(path)) === undefined) return checkFolder(dirname(path));
   if (!(await isFolder(path))) throw await noFolder(path);
@@ -69,7 +72,10 @@ export function writing<T>(path: string, write: () => Promise<T>): Promise<T> {
   return refusable(`${path}: cannot be written`, write);
 }
 
-/** What `read` gives of `path`; a refusal of the system's (no right, too many open files) becomes an ERR_FILE that names the path. */
+/**
+ * What `read` gives of `path`; a refusal of the system's (no right, too many open files) becomes an ERR_FILE that names
+ * the path.
+ */
 export function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
   return refusable(`${path}: cannot be read`, read);
 }

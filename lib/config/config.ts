@@ -12,7 +12,8 @@ import { inPlaceOf } from "./trl-names.js";
 const keys = Object.values(sections).flatMap((section) => Object.keys(section));
 
 /**
- * Options with defaults filled in, those of the embedded model where it is named. Throws ERR_CONFIG; `source` says in the message where they came from.
+ * Options with defaults filled in, those of the embedded model where it is named. Throws ERR_CONFIG; `source` says in
+ * the message where they came from.
  *
  * @example resolveConfig({ data: "svamp", learning_rate: 1e-3 })
  */

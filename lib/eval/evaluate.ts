@@ -18,7 +18,10 @@ import { majorityAtK } from "./majority.js";
 import { passAtK } from "./pass-at-k.js";
 import { estimate, type PairedDifference, pairedDifference } from "./statistics.js";
 
-/** How problems are asked, and how long answers may be: as training of this model does when not given. {@link askedAs} a run asks. */
+/**
+ * How problems are asked, and how long answers may be: as training of this model does when not given. {@link askedAs} a
+ * run asks.
+ */
 interface Asked extends PromptStyle {
   readonly max_completion_length: number;
   readonly stop: readonly string[];

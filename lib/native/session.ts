@@ -220,7 +220,10 @@ function bothEnded(first: Promise<unknown>, second: Promise<unknown>): Promise<v
 
 type Tell = (done: number, total: number) => boolean;
 
-/** What `run` gives, told of its progress: the signal, and what the listener throws, end it. `drop` takes what comes too late. */
+/**
+ * What `run` gives, told of its progress: the signal, and what the listener throws, end it. `drop` takes what comes too
+ * late.
+ */
 export async function toldOf<T>(
   run: (tell: Tell) => Promise<T>,
   onProgress: ProgressListener,

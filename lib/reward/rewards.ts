@@ -27,7 +27,10 @@ export function isBuiltIn(reward: NamedReward["reward"]): reward is Reward {
 /** Ends of a module's name. */
 const MODULE = /\.[cm]?[jt]s$/;
 
-/** Those that were given, else what `config.rewards` stand for, each under a name of its own; `reward_timeout` holds for loading too. */
+/**
+ * Those that were given, else what `config.rewards` stand for, each under a name of its own; `reward_timeout` holds for
+ * loading too.
+ */
 export async function namedRewards(
   given: Readonly<Record<string, Reward>> | undefined,
   { rewards: sources, reward_timeout: seconds }: Pick<TrainConfig, "rewards" | "reward_timeout">,

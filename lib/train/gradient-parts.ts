@@ -3,7 +3,8 @@
  * the gradient of every completion's log-probability. Both come from the passes that train, not from more of them.
  *
  * At the policy that sampled, a loss without KL weighs all tokens of a completion alike: d(loss) = c d(log p), c one number
- * a completion. So passes that are told apart by sequence have one backward pass, from one number a token, and the loss is put in here.
+ * a completion. So passes that are told apart by sequence have one backward pass, from one number a token, and the loss
+ * is put in here.
  */
 import type { SequenceLoss } from "./loss.js";
 import { type Pass, type Sequence, valuesOf } from "./pass.js";

@@ -34,7 +34,8 @@ export async function trainingData(
   const { train, test, cut } = await load(config.eval_data, evalColumns(config), (problem) =>
     checkAnswer(problem, "eval_answer_column"),
   );
-  // One's own problems are evaluated all of them, unless the run trains on some; a named set's are the part that others report.
+  // One's own problems are evaluated all of them, unless the run trains on some; a named set's are the part that others
+  // report.
   const whole = cut && !isNamed(config.eval_data) && resolve(config.eval_data) !== resolve(config.data);
   const heldOut = whole ? [...train, ...test] : test.length > 0 ? test : train;
   if (heldOut.length === 0) throw new TinyLoraError("ERR_DATA", `eval_data: ${config.eval_data} has no whole problems`);

@@ -139,7 +139,10 @@ function checkRollout(policy: PromptReader, problem: Example, config: TrainConfi
   checkPrompt(policy, problem, config, mostTokens, passes ? config.token_budget : Number.POSITIVE_INFINITY);
 }
 
-/** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass of `budget` rows. */
+/**
+ * The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass of
+ * `budget` rows.
+ */
 function checkPrompt(
   policy: PromptReader,
   { id, question }: Example,
