@@ -24,8 +24,8 @@ import type {
 import { nativeDevice } from "./native/device.js";
 import { Session } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
+import type { ManyVectors, WeightTraining } from "./policy.js";
 import type { Prompt } from "./prompt.js";
-import type { ManyVectors, WeightTraining } from "./train/policy.js";
 
 export interface EngineOptions {
   /** How weights are kept, "bf16" by default. 16 bits take half the memory; "fp16" is not for the cpu. */

@@ -1,6 +1,6 @@
-import { randomUniform } from "../data/philox.js";
 import type { LinearModule } from "../native/addon.js";
 import { projection } from "../native/session.js";
+import { randomUniform } from "../philox.js";
 import type { AdapterMatrices } from "./file.js";
 import type { AdapterKindName, AdapterSpec } from "./spec.js";
 

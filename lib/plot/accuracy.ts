@@ -4,8 +4,8 @@
  * model and full fine-tuning are horizontal lines. Models, data sets and ways of asking have lines of their own.
  */
 import { groupBy } from "../group-by.js";
+import { mean } from "../mean.js";
 import type { SettingResult } from "../sweep/results-file.js";
-import { mean } from "../train/advantage.js";
 import type { Figure, Layers, Row } from "./figure.js";
 import { differing, named, seriesColor, words } from "./series.js";
 import { shareAxis } from "./share-axis.js";

@@ -18,7 +18,7 @@ import {
   writeFileAtomic,
   writing,
 } from "../files.js";
-import type { TrainState } from "../train/run.js";
+import type { TrainState } from "../train/state.js";
 
 const stateSchema = z.strictObject({
   step: z.int().min(0),

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, readingIfThere, removeTemporaries, syncPath, writeFileAtomic, writing } from "../files.js";
-import type { TrainState } from "../train/run.js";
+import type { TrainState } from "../train/state.js";
 import type { OnSaved, Trainable } from "../train/trainable.js";
 import {
   checkpointSteps,

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import type { TrainState } from "../train/run.js";
+import type { TrainState } from "../train/state.js";
 import { decodeState, encodeState } from "./checkpoint.js";
 import { wholeLines } from "./lines.js";
 

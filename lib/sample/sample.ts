@@ -5,7 +5,7 @@ import { TinyLoraError } from "../error.js";
 import type { SampleEvent, SampleRequest } from "../native/addon.js";
 import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
-import type { Policy } from "../train/policy.js";
+import type { Policy } from "../policy.js";
 
 export interface Sampled {
   /** Which of the requests, and which of its completions. */

@@ -15,8 +15,8 @@ import { noiseScale } from "./noise-scale.js";
 import { cosine } from "./norm.js";
 import type { Sequence } from "./pass.js";
 import { type Perturbation, perturbation, setMembers } from "./perturbation.js";
-import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { TrainState } from "./state.js";
 import type { StepContext, StepResult } from "./step.js";
 
 export async function evolutionStep(

@@ -6,9 +6,10 @@
  * a completion. So passes that are told apart by sequence have one backward pass, from one number a token, and the loss
  * is put in here.
  */
+
+import type { Policy } from "../policy.js";
 import type { SequenceLoss } from "./loss.js";
 import { type Pass, type Sequence, valuesOf } from "./pass.js";
-import type { Policy } from "./policy.js";
 import type { Group } from "./rollout.js";
 
 /**

@@ -6,6 +6,7 @@
  * completion can change it (advantage 0, no KL): what the sampler saw of them is what a pass would tell.
  */
 import type { TrainConfig } from "../config/schema.js";
+import type { Policy } from "../policy.js";
 import { Clock } from "./clock.js";
 import { gather } from "./experience.js";
 import { GradientParts } from "./gradient-parts.js";
@@ -14,9 +15,8 @@ import { type Metrics, PassStatistics, rolloutMetrics } from "./metrics.js";
 import { noiseScale } from "./noise-scale.js";
 import { cosine } from "./norm.js";
 import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
-import type { Policy } from "./policy.js";
-import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { TrainState } from "./state.js";
 import type { StepContext, StepResult } from "./step.js";
 import { checkFinite, type Trainable, type Update } from "./trainable.js";
 

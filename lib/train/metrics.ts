@@ -1,7 +1,7 @@
 /** What a step reports, under TRL's names where it has them. NaN (nothing to report) becomes null in metrics.jsonl. */
 import type { TrainConfig } from "../config/schema.js";
+import { mean, standardDeviation } from "../mean.js";
 import type { NamedReward } from "../reward/reward.js";
-import { mean, standardDeviation } from "./advantage.js";
 import type { Clock } from "./clock.js";
 import type { Experience } from "./experience.js";
 import type { Denominators, SequenceLoss } from "./loss.js";

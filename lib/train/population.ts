@@ -12,7 +12,7 @@ import type { Adapter } from "../adapter/adapter.js";
 import { TinyLoraError } from "../error.js";
 import type { ForwardBatch, ForwardResult, SampleEvent, SampleRequest } from "../native/addon.js";
 import { orAborted } from "../native/on-abort.js";
-import type { Policy } from "./policy.js";
+import type { Policy } from "../policy.js";
 import type { TrainablePolicy } from "./trainable.js";
 
 /** What members share. Engine is one. */

@@ -1,9 +1,9 @@
 /** One step's completions with their rewards. Rewards run while other completions are still being sampled. */
 import type { Example } from "../data/example.js";
-import { randomInteger } from "../data/philox.js";
 import { toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
+import { randomInteger } from "../philox.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { score } from "../reward/score.js";
 import { encodePrompt, type Sampled, sampleAll, samplingOf } from "../sample/sample.js";

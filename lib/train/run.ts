@@ -8,20 +8,9 @@ import { TinyLoraError } from "../error.js";
 import { askedAs, evaluate } from "../eval/evaluate.js";
 import type { RunFolder } from "../run/folder.js";
 import type { Metrics } from "./metrics.js";
-import type { OptimizerState } from "./optimizer.js";
 import type { ProgressListener } from "./progress.js";
+import type { TrainState } from "./state.js";
 import type { OnSaved, Trainable, TrainablePolicy, Trained } from "./trainable.js";
-
-/** What a run goes on from: a step makes the next one from it and changes nothing else. */
-export interface TrainState {
-  /** Steps done. */
-  readonly step: number;
-  /** Tokens seen in training, prompts counted once a completion. */
-  readonly tokens: number;
-  readonly optimizer: OptimizerState;
-  /** Of the last step, to see whether steps agree; null where it stays in native memory. */
-  readonly lastGradient: Float64Array | null;
-}
 
 export interface StepOutcome {
   readonly state: TrainState;

@@ -13,12 +13,13 @@ import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
 import type { ForwardBatch } from "../native/addon.js";
 import { pack } from "../pack.js";
+import type { Policy, PromptReader } from "../policy.js";
 import { encodePrompt } from "../sample/sample.js";
 import { Clock } from "./clock.js";
-import type { Policy, PromptReader } from "./policy.js";
 import type { ProgressListener } from "./progress.js";
-import type { StepOutcome, TrainState } from "./run.js";
+import type { StepOutcome } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { TrainState } from "./state.js";
 import { checkFinite, type Trainable } from "./trainable.js";
 
 export interface SftContext {

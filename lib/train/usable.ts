@@ -12,10 +12,10 @@ import { type PromptStyle, toPrompt } from "../data/prompt.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
+import type { PromptReader } from "../policy.js";
 import { answerReward, strictReward } from "../reward/answer-reward.js";
 import type { NamedReward } from "../reward/reward.js";
 import { encodePrompt, tokenizePrompt } from "../sample/sample.js";
-import type { PromptReader } from "./policy.js";
 import type { TrainCallbacks } from "./run.js";
 import { toLesson } from "./sft.js";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FullWeights, trainableNames } from "../../lib/adapter/full.js";
 import { encodeSafetensors, floatTensor } from "../../lib/adapter/safetensors.js";
-import { randomUniform } from "../../lib/data/philox.js";
+import { randomUniform } from "../../lib/philox.js";
 import { Engine } from "../../lib/engine.js";
 import { plainLora } from "../../lib/export/lora.js";
 import { writeMerged } from "../../lib/export/merged.js";

@@ -7,8 +7,8 @@ import { adapterSpec, specDifferences } from "../../../lib/adapter/spec.js";
 import { roundStochastically, roundVector } from "../../../lib/adapter/vector-dtype.js";
 import { adapterOptions } from "../../../lib/config/adapter-options.js";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { randomUniform } from "../../../lib/data/philox.js";
 import type { Model } from "../../../lib/model/open.js";
+import { randomUniform } from "../../../lib/philox.js";
 
 const modules = linearModules({
   ...{ family: "llama", vocab: 10, hidden: 8, intermediate: 16, layers: 2, heads: 2, kvHeads: 1, headDim: 4 },

@@ -7,7 +7,7 @@ import { checkpointSteps, writeCheckpoint } from "../../../lib/run/checkpoint.js
 import { RunFolder } from "../../../lib/run/folder.js";
 import { historyLine, MOST_KEPT } from "../../../lib/run/history.js";
 import { readRunInfo } from "../../../lib/run/run-info.js";
-import type { TrainState } from "../../../lib/train/run.js";
+import type { TrainState } from "../../../lib/train/state.js";
 import { state, statesOf } from "./states-of.js";
 
 let folder: string;
