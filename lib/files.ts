@@ -16,7 +16,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { TinyLoraError } from "./error.js";
 
 /** The bytes of a file, or what writes them. */
-export type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>);
+type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>);
 
 /**
  * Writes a file so that a reader, or a machine that loses power, finds either the old bytes or the new ones: temporary

@@ -1,7 +1,7 @@
 /** Milliseconds of work after which timers, the signal and a progress bar get their turn. */
 const BREATH = 50;
 
-export interface InTurnOptions {
+interface InTurnOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }

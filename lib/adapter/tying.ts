@@ -19,7 +19,7 @@ export type Tying =
 
 export const TYING_KINDS = ["none", "structured", "tiled", "all", "ratio"] as const;
 
-export interface TieGroups {
+interface TieGroups {
   readonly count: number;
   /** The group of each given module, in their order. */
   readonly of: readonly number[];

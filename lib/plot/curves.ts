@@ -8,7 +8,7 @@ import { differing, named, seriesColor } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { Source } from "./source.js";
 
-export interface Curve {
+interface Curve {
   /** Of the figure. */
   readonly name: string;
   readonly metric: string;
@@ -23,7 +23,7 @@ export const CURVES: readonly Curve[] = [
 ];
 
 /** Runs that are drawn as one line. */
-export interface Series {
+interface Series {
   readonly name: string;
   readonly runs: readonly (readonly MetricsLine[])[];
 }

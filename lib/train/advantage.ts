@@ -2,7 +2,7 @@
 import type { TrainConfig } from "../config/schema.js";
 import { mean, standardDeviation } from "../mean.js";
 
-export type AdvantageOptions = Pick<TrainConfig, "scale_rewards" | "multi_objective_aggregation">;
+type AdvantageOptions = Pick<TrainConfig, "scale_rewards" | "multi_objective_aggregation">;
 
 export interface Advantages {
   /** Weighted sum of the rewards of each completion; NaN where none applied. */

@@ -22,7 +22,7 @@ import { learningRate } from "./schedule.js";
 import type { TrainState } from "./state.js";
 import { checkFinite, type Trainable } from "./trainable.js";
 
-export interface SftContext {
+interface SftContext {
   readonly policy: Policy;
   readonly trainable: Trainable;
   readonly examples: Epochs<Example>;
