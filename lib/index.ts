@@ -1,7 +1,7 @@
 /** The public API. docs/method.md explains the method. */
 export { Adapter, type AdapterBase } from "./adapter/adapter.js";
 export type { AdapterMatrices } from "./adapter/file.js";
-export { type FullBase, FullWeights, type NamedWeights, trainableNames } from "./adapter/full.js";
+export { type FullBase, FullWeights, type NamedWeights, trainableNames } from "./adapter/full-weights.js";
 export { linearModules, MODULE_TYPES } from "./adapter/modules.js";
 export { type ParameterRow, type ParameterTable, parameterTable } from "./adapter/parameters.js";
 export type { SaveOptions } from "./adapter/save-model.js";
@@ -100,6 +100,7 @@ export {
 } from "./sweep/run-sweep.js";
 export { checkSources } from "./sweep/sources.js";
 export { planSweep, type SweepPlan, type SweepSpec } from "./sweep/sweep-file.js";
+export { GrpoTrainer, type GrpoTrainerOptions, type TrainerOptions } from "./train/grpo-trainer.js";
 export { makeTrained } from "./train/make-trained.js";
 export type { Metrics } from "./train/metrics.js";
 export { Population, type PopulationEngine, type PopulationMember } from "./train/population.js";
@@ -108,5 +109,4 @@ export { type Comparison, type Replay, type ReplayOptions, replayStep } from "./
 export type { StepReport, TrainCallbacks, TrainResult } from "./train/run.js";
 export { SftTrainer, type SftTrainerOptions } from "./train/sft-trainer.js";
 export type { TrainablePolicy, Trained } from "./train/trainable.js";
-export { GrpoTrainer, type GrpoTrainerOptions, type TrainerOptions } from "./train/trainer.js";
 export { packageVersion } from "./version.js";

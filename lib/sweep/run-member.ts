@@ -3,12 +3,12 @@ import { join } from "node:path";
 import type { Adapter } from "../adapter/adapter.js";
 import { findModel } from "../find-model.js";
 import { stepsMade } from "../run/folder.js";
+import { GrpoTrainer } from "../train/grpo-trainer.js";
 import { makeTrained } from "../train/make-trained.js";
 import { Population, type PopulationMember } from "../train/population.js";
 import type { TrainCallbacks } from "../train/run.js";
 import { SftTrainer } from "../train/sft-trainer.js";
 import type { TrainablePolicy, Trained } from "../train/trainable.js";
-import { GrpoTrainer } from "../train/trainer.js";
 import type { KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { Adapter } from "../adapter/adapter.js";
 import type { AdapterMatrices } from "../adapter/file.js";
-import type { NamedWeights } from "../adapter/full.js";
+import type { NamedWeights } from "../adapter/full-weights.js";
 import { readSafetensors, writeSafetensors } from "../adapter/large-safetensors.js";
 import { floatTensor, tensorFloats } from "../adapter/safetensors.js";
 import type { AttachOptions } from "../adapter-slots.js";

@@ -6,7 +6,6 @@
  */
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
-import type { Epochs } from "../data/order.js";
 import { type ProblemPrompt, toPrompt } from "../data/prompt.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
@@ -16,19 +15,13 @@ import { pack } from "../pack.js";
 import type { Policy, PromptReader } from "../policy.js";
 import { encodePrompt } from "../sample/sample.js";
 import { Clock } from "./clock.js";
-import type { ProgressListener } from "./progress.js";
 import type { StepOutcome } from "./run.js";
 import { learningRate } from "./schedule.js";
 import type { TrainState } from "./state.js";
-import { checkFinite, type Trainable } from "./trainable.js";
+import type { StepContext } from "./step.js";
+import { checkFinite } from "./trainable.js";
 
-interface SftContext {
-  readonly policy: Policy;
-  readonly trainable: Trainable;
-  readonly examples: Epochs<Example>;
-  readonly config: TrainConfig;
-  readonly onProgress: ProgressListener;
-}
+type SftContext = Omit<StepContext, "rewards">;
 
 /** An example as the model reads it. */
 interface Lesson {

@@ -12,12 +12,12 @@ import { TinyLoraError } from "../error.js";
 import { CHANGEABLE, checkStepsMade, RESUMABLE, type RunChanges, type RunFolder } from "../run/folder.js";
 import { readRunInfo } from "../run/run-info.js";
 import { show } from "../show.js";
+import type { GrpoTrainerOptions } from "./grpo-trainer.js";
 import { arithmeticOf, checkRun, openRun } from "./open-run.js";
 import { checkOwnRewards } from "./own-rewards.js";
 import { otherPrompts, promptFingerprint } from "./prompt-fingerprint.js";
 import { runSteps, type Step, type TrainCallbacks, type TrainResult } from "./run.js";
 import { makeTrainable, type Trainable, type Trained } from "./trainable.js";
-import type { GrpoTrainerOptions } from "./trainer.js";
 import { heldOutProblems } from "./usable.js";
 
 /** A run that is resumed has its own options, but for those that may change. */

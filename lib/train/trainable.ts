@@ -3,7 +3,7 @@
  * an adapter and weights of the model, which stay in native memory with theirs.
  */
 import type { Adapter } from "../adapter/adapter.js";
-import { FullWeights } from "../adapter/full.js";
+import { FullWeights } from "../adapter/full-weights.js";
 import { roundStochastically, roundVector } from "../adapter/vector-dtype.js";
 import type { AttachOptions } from "../adapter-slots.js";
 import type { TrainConfig } from "../config/schema.js";

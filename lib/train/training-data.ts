@@ -5,9 +5,9 @@ import { type Columns, checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import { type Dataset, isNamed, loadDataset } from "../data/load.js";
 import { TinyLoraError } from "../error.js";
+import type { TrainerOptions } from "./grpo-trainer.js";
 import type { TrainCallbacks } from "./run.js";
 import type { Trained } from "./trainable.js";
-import type { TrainerOptions } from "./trainer.js";
 
 /** The problems that a trainer was given, or else those that the options name. */
 export async function trainingData(

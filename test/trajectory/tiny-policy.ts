@@ -8,8 +8,8 @@ import type { Dtype, LinearModule, ModelConfig, TensorSource } from "../../lib/n
 import { nativeDevice } from "../../lib/native/device.js";
 import { Session } from "../../lib/native/session.js";
 import { randomUniform } from "../../lib/philox.js";
+import { GrpoTrainer } from "../../lib/train/grpo-trainer.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
-import { GrpoTrainer } from "../../lib/train/trainer.js";
 
 const letters = [..."0123456789#+-=? abcdefghijklmnopqrstuvwxyz.,", "<end>"];
 const END = letters.length - 1;

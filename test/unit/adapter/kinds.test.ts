@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
-import { trainableNames } from "../../../lib/adapter/full.js";
+import { trainableNames } from "../../../lib/adapter/full-weights.js";
 import { linearModules } from "../../../lib/adapter/modules.js";
 import { parameterTable } from "../../../lib/adapter/parameters.js";
 import { adapterSpec, specDifferences } from "../../../lib/adapter/spec.js";
