@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Stats } from "node:fs";
 import {
   access,
   constants,
@@ -128,26 +129,23 @@ export function isRefusal(error: unknown): error is Error {
   return error instanceof Error && "syscall" in error;
 }
 
+/** undefined where nothing is there, or nobody may look. */
+function statOf(path: string): Promise<Stats | undefined> {
+  return stat(path).catch(() => undefined);
+}
+
 async function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
+  return (await statOf(path)) !== undefined;
 }
 
 /** Whether something is there that takes bytes and keeps none under its name: a pipe, a device. */
 async function isStream(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => !found.isFile() && !found.isDirectory(),
-    () => false,
-  );
+  const found = await statOf(path);
+  return found !== undefined && !found.isFile() && !found.isDirectory();
 }
 
 async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+  return (await statOf(path))?.isDirectory() ?? false;
 }
 
 /** What a link at this place says, undefined where there is none. */

@@ -13,7 +13,7 @@ interface InTurnOptions {
 export async function inTurn<A, B>(
   items: readonly A[],
   make: (item: A, place: number) => B,
-  { signal, onProgress }: InTurnOptions = {},
+  { signal, onProgress }: InTurnOptions,
 ): Promise<B[]> {
   const made: B[] = [];
   let breath = performance.now();

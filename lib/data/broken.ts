@@ -4,13 +4,12 @@ import { TinyLoraError } from "../error.js";
 /** Takes what is wrong with a row, or throws it. */
 export type OnBroken = (error: TinyLoraError) => void;
 
-export const stop: OnBroken = (error) => {
-  throw error;
-};
-
 /** As `skip_bad` says: adds to `skipped` what is wrong with one that is left out, or stops. */
 export function leavingOut(skip_bad: boolean | undefined, skipped: string[]): OnBroken {
-  return skip_bad ? ({ message }) => void skipped.push(message) : stop;
+  return (error) => {
+    if (!skip_bad) throw error;
+    skipped.push(error.message);
+  };
 }
 
 /** What `make` makes, or nothing where it throws an error that `onBroken` takes. */

@@ -43,7 +43,7 @@ const MOST_FILES = 100_000;
 export async function hubFiles(
   source: HubSource,
   wanted: (path: string) => boolean,
-  options: HubOptions = {},
+  options: HubOptions,
 ): Promise<{ path: string; local: string }[]> {
   const hub = new Hub(source, options);
   const commit = await hub.commit();

@@ -5,7 +5,7 @@ import { TinyLoraError, whyNot } from "../error.js";
 import { turn } from "../in-turn.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
-import { guarded, type OnBroken, stop } from "./broken.js";
+import { guarded, type OnBroken } from "./broken.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";
 
@@ -27,7 +27,7 @@ const LARGEST_JSON = 128 * 2 ** 20;
 const LINES_A_TURN = 10_000;
 
 /** All rows of a file. A broken one goes to `onBroken` and is left out if that returns. */
-export async function readRows(path: string, onBroken: OnBroken = stop, signal?: AbortSignal): Promise<Row[]> {
+export async function readRows(path: string, onBroken: OnBroken, signal: AbortSignal | undefined): Promise<Row[]> {
   await checkSize(path);
   const rows = await parse(path, onBroken, signal);
   if (rows.length === 0) throw new TinyLoraError("ERR_DATA", `${path}: expected problems, found none`);

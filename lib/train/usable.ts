@@ -54,7 +54,7 @@ export async function usableProblems(
   problems: readonly Example[],
   config: TrainConfig,
   need: Need,
-  { signal, onWarning = () => {} }: Told = {},
+  { signal, onWarning = () => {} }: Told,
 ): Promise<readonly Example[]> {
   const mostTokens = mostTokensOf(policy, config);
   const check = (problem: Example) => CHECKS[need](policy, problem, config, mostTokens);
@@ -81,7 +81,7 @@ export async function evaluableProblems(
   policy: PromptReader,
   problems: readonly Example[],
   config: EvaluationOptions,
-  { signal, onWarning = () => {} }: Told = {},
+  { signal, onWarning = () => {} }: Told,
 ): Promise<readonly Example[]> {
   const mostTokens = mostTokensOf(policy, config);
   const check = (problem: Example) => checkPrompt(policy, problem, config, mostTokens);
@@ -95,7 +95,7 @@ export async function heldOutProblems(
   policy: PromptReader,
   { name, test }: Dataset,
   config: TrainConfig,
-  told: Told = {},
+  told: Told,
 ): Promise<readonly Example[]> {
   const { eval_steps, eval_examples, skip_bad } = config;
   if (eval_steps === 0) return [];
