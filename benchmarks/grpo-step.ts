@@ -78,7 +78,7 @@ const reports: StepReport[] = [];
 await trainer.train({ onStep: (report) => void reports.push(report) });
 
 const counted = reports.slice(Math.min(1, reports.length - 1)); // the first also warms up
-const seconds = (key: string) => median(counted.map(({ measured }) => Number(measured[key])));
+const seconds = (key: "step_time" | "seconds/sampling") => median(counted.map(({ measured }) => Number(measured[key])));
 const settings = {
   dtype: options.dtype,
   prompts: options.prompts,

@@ -2,8 +2,9 @@
 # the root of the sources; machine code comes from that PTX.
 #   TINYLORA_CUDA                AUTO: where nvcc is found; ON: fail without it; OFF: never
 #   TINYLORA_CUDA_MACHINE_CODE   sm_*: architectures to embed machine code of; PTX, which any later device can run, is always there
-# A kernel file *_sm90.cu is for that architecture alone, compute_90a and sm_90a; its PTX is what the stand-in for the
-# driver runs. Without kernels the backend is built all the same and says so when it is asked for.
+# PTX is for compute_80. A kernel file *_sm90.cu is for compute_90a and sm_90a alone. One that includes early_start.cuh is
+# there for compute_90 as well, and sm_90a and sm_100 are made from that. The PTX is also what the stand-in for the driver
+# runs. Without kernels the backend is built all the same and says so when it is asked for.
 set(TINYLORA_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF")
 set(TINYLORA_CUDA_MACHINE_CODE sm_80 sm_90a sm_100 CACHE STRING "What the CUDA kernels are compiled for")
 
@@ -46,8 +47,9 @@ set(IMAGE_ASSEMBLY)
 set(IMAGE_DECLARATIONS)
 set(IMAGE_TABLE)
 
-# Embeds the file of an image that is built: the machine code, or the PTX, of one kernel file.
-macro(embed NAME ARCHITECTURE IMAGE)
+# Embeds the file of an image that is built: the machine code, or the PTX, of one kernel file. EARLY: whether its kernels
+# may begin before the launch before them is done.
+macro(embed NAME ARCHITECTURE EARLY IMAGE)
   set(SYMBOL tinylora_image_${NAME}_${ARCHITECTURE})
   list(APPEND IMAGE_FILES ${IMAGE})
   string(APPEND IMAGE_GLOBALS "    \".global ${SYMBOL}\\n.global ${SYMBOL}_end\\n\"\n")
@@ -57,7 +59,26 @@ macro(embed NAME ARCHITECTURE IMAGE)
     "extern const char ${SYMBOL}[] __attribute__((visibility(\"hidden\")));\n"
     "extern const char ${SYMBOL}_end[] __attribute__((visibility(\"hidden\")));\n")
   string(APPEND IMAGE_TABLE
-    "      {\"${NAME}\", \"${ARCHITECTURE}\", ${SYMBOL}, static_cast<std::size_t>(${SYMBOL}_end - ${SYMBOL})},\n")
+    "      {\"${NAME}\", \"${ARCHITECTURE}\", ${EARLY}, ${SYMBOL}, static_cast<std::size_t>(${SYMBOL}_end - ${SYMBOL})},\n")
+endmacro()
+
+# The PTX of a kernel file for one virtual architecture, and the machine code that is made from it.
+macro(compile_kernel NAME VIRTUAL EARLY ARCHITECTURES)
+  set(PTX ${IMAGE_FOLDER}/${NAME}.${VIRTUAL}.ptx)
+  add_custom_command(OUTPUT ${PTX}
+    COMMAND ${NVCC} ${NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/native -ptx -lineinfo -arch=${VIRTUAL} ${KERNEL} -o ${PTX}
+    COMMAND ${CMAKE_COMMAND} -DPTX=${PTX} -DROOT=${CMAKE_CURRENT_SOURCE_DIR} -P ${CMAKE_CURRENT_LIST_DIR}/relative-lines.cmake
+    DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${VIRTUAL}" VERBATIM)
+  embed(${NAME} ${VIRTUAL} ${EARLY} ${PTX})
+  foreach(ARCHITECTURE ${ARCHITECTURES})
+    # A fat binary of this machine code alone, for its compression: a seventh of the bytes, which the driver unpacks.
+    set(FATBIN ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.fatbin)
+    add_custom_command(OUTPUT ${FATBIN}
+      COMMAND ${NVCC} -fatbin -gencode arch=${VIRTUAL},code=${ARCHITECTURE} -Xfatbin=-compress-all
+        -Xptxas --suppress-debug-info ${PTX} -o ${FATBIN}
+      DEPENDS ${PTX} COMMENT "ptxas ${NAME} for ${ARCHITECTURE}" VERBATIM)
+    embed(${NAME} ${ARCHITECTURE} ${EARLY} ${FATBIN})
+  endforeach()
 endmacro()
 
 if(NVCC)
@@ -70,29 +91,25 @@ if(NVCC)
   file(MAKE_DIRECTORY ${IMAGE_FOLDER})
   foreach(KERNEL ${KERNELS})
     get_filename_component(NAME ${KERNEL} NAME_WE)
-    set(ARCHITECTURES ${TINYLORA_CUDA_MACHINE_CODE})
-    set(VIRTUAL compute_80)
+    file(STRINGS ${KERNEL} EARLY REGEX "^#include \"early_start.cuh\"$")
+    set(AMPERE ${TINYLORA_CUDA_MACHINE_CODE})
+    list(FILTER AMPERE INCLUDE REGEX "^sm_8")
+    set(LATER ${TINYLORA_CUDA_MACHINE_CODE})
+    list(FILTER LATER EXCLUDE REGEX "^sm_8")
     if(NAME MATCHES "_sm90$")
-      list(FILTER ARCHITECTURES INCLUDE REGEX "_90a$")
-      set(VIRTUAL compute_90a)
-    elseif(NAME STREQUAL "product_half")  # there product_sm90.cu multiplies
-      list(FILTER ARCHITECTURES EXCLUDE REGEX "_90a$")
+      list(FILTER LATER INCLUDE REGEX "_90a$")
+      compile_kernel(${NAME} compute_90a true "${LATER}")
+      continue()
     endif()
-    set(PTX ${IMAGE_FOLDER}/${NAME}.${VIRTUAL}.ptx)
-    add_custom_command(OUTPUT ${PTX}
-      COMMAND ${NVCC} ${NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/native -ptx -lineinfo -arch=${VIRTUAL} ${KERNEL} -o ${PTX}
-      COMMAND ${CMAKE_COMMAND} -DPTX=${PTX} -DROOT=${CMAKE_CURRENT_SOURCE_DIR} -P ${CMAKE_CURRENT_LIST_DIR}/relative-lines.cmake
-      DEPENDS ${KERNEL} ${KERNEL_HEADERS} COMMENT "nvcc ${NAME}.cu for ${VIRTUAL}" VERBATIM)
-    embed(${NAME} ${VIRTUAL} ${PTX})
-    foreach(ARCHITECTURE ${ARCHITECTURES})
-      # A fat binary of this machine code alone, for its compression: a seventh of the bytes, which the driver unpacks.
-      set(FATBIN ${IMAGE_FOLDER}/${NAME}.${ARCHITECTURE}.fatbin)
-      add_custom_command(OUTPUT ${FATBIN}
-        COMMAND ${NVCC} -fatbin -gencode arch=${VIRTUAL},code=${ARCHITECTURE} -Xfatbin=-compress-all
-          -Xptxas --suppress-debug-info ${PTX} -o ${FATBIN}
-        DEPENDS ${PTX} COMMENT "ptxas ${NAME} for ${ARCHITECTURE}" VERBATIM)
-      embed(${NAME} ${ARCHITECTURE} ${FATBIN})
-    endforeach()
+    if(NAME STREQUAL "product_half")  # on sm_90a product_sm90.cu multiplies
+      list(FILTER LATER EXCLUDE REGEX "_90a$")
+    endif()
+    if(EARLY)
+      compile_kernel(${NAME} compute_80 false "${AMPERE}")
+      compile_kernel(${NAME} compute_90 true "${LATER}")
+    else()
+      compile_kernel(${NAME} compute_80 false "${AMPERE};${LATER}")
+    endif()
   endforeach()
 endif()
 

@@ -43,7 +43,9 @@ const pool = await AdapterPool.open(engine, Number(flags.slots), first);
 interface ChatRequest {
   readonly model: string;
   readonly messages: readonly Message[];
+  readonly n?: number;
   readonly stream?: boolean;
+  readonly stream_options?: { readonly include_usage: boolean };
   readonly max_completion_tokens?: number;
   readonly max_tokens?: number;
   readonly temperature?: number;
@@ -52,7 +54,8 @@ interface ChatRequest {
   readonly stop?: string | readonly string[];
 }
 const LENGTHS = ["max_completion_tokens", "max_tokens"]; // one thing; the latter is OpenAI's older name
-const FIELDS = ["model", "messages", "stream", ...LENGTHS, "temperature", "top_p", "seed", "stop"];
+const SAMPLING = ["temperature", "top_p", "seed", "stop"];
+const FIELDS = ["model", "messages", "n", "stream", "stream_options", ...LENGTHS, ...SAMPLING];
 const MOST_LETTERS = 1 << 20;
 
 const refusal = (status: number, message: string) => Object.assign(new Error(message), { status });
@@ -80,7 +83,16 @@ async function readRequest(request: IncomingMessage): Promise<ChatRequest> {
   if (!Array.isArray(chat.messages)) throw refusal(400, "messages: expected a list of { role, content }");
   if (typeof (chat.stream ?? false) !== "boolean")
     throw refusal(400, `stream: expected true or false, found ${chat.stream}`);
+  checkStreamed(chat);
   return chat;
+}
+
+/** A stream has one choice, and options of its own. */
+function checkStreamed({ n, stream, stream_options: told }: ChatRequest): void {
+  if (stream && (n ?? 1) !== 1) throw refusal(400, `n: expected 1 with stream, found ${n}`);
+  const fits = stream && typeof told?.include_usage === "boolean" && Object.keys(told).length === 1;
+  if ((told ?? null) === null || fits) return;
+  throw refusal(400, `stream_options: expected { include_usage } beside stream, found ${JSON.stringify(told)}`);
 }
 
 /** Answers with the adapter that `model` names in a slot, or without one. */
@@ -95,35 +107,41 @@ async function answer(chat: ChatRequest, response: ServerResponse, signal: Abort
 }
 
 async function complete(chat: ChatRequest, adapter: number | "base", response: ServerResponse, signal: AbortSignal) {
-  const { model, messages, stream, temperature, top_p: topP, stop } = chat;
+  const { model, messages, stream, n: numGenerations, temperature, top_p: topP, stop } = chat;
   const maxCompletionLength = chat.max_completion_tokens ?? chat.max_tokens;
   const seed = chat.seed ?? randomInt(2 ** 47);
   const stops = typeof stop === "string" ? [stop] : (stop ?? []);
   const options = { adapter, maxCompletionLength, temperature, topP, seed, stop: stops, signal };
   const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model };
+  const usageOf = (completion_tokens: number) => {
+    const prompt_tokens = engine.tokenizer.encodeChat(messages).length;
+    return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+  };
   if (!stream) {
-    const [completion] = await engine.generate([messages], options);
-    const { tokens, reason } = completion!;
-    const text = completion!.text.slice(0, stopIn(completion!.text, stops));
-    const [prompt_tokens, completion_tokens] = [engine.tokenizer.encodeChat(messages).length, tokens.length];
-    return send(response, 200, {
-      ...head,
-      object: "chat.completion",
-      choices: [{ index: 0, message: { role: "assistant", content: text }, finish_reason: reason }],
-      usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
+    const completions = await engine.generate([messages], { ...options, numGenerations });
+    const choices = completions.map(({ index, text, reason }) => {
+      const content = text.slice(0, stopIn(text, stops));
+      return { index, message: { role: "assistant", content }, finish_reason: reason };
     });
+    const usage = usageOf(completions.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    return send(response, 200, { ...head, object: "chat.completion", choices, usage });
   }
-  let [text, sent] = ["", 0];
-  for await (const { text: more, reason } of engine.stream(messages, options)) {
+  const told = chat.stream_options?.include_usage ?? false;
+  const write = (part: object) =>
+    response.write(`data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", ...part })}\n\n`);
+  let [text, sent, made] = ["", 0, 0];
+  for await (const { text: more, tokens, reason } of engine.stream(messages, options)) {
     if (!response.headersSent) response.writeHead(200, { "content-type": "text/event-stream" });
     text += more;
+    made += tokens.length;
     const mayBegin = Math.max(0, ...stops.map(({ length }) => length - 1)); // letters of a stop text that is to come
     const sure = reason === undefined ? text.length - mayBegin : text.length;
     const content = text.slice(sent, Math.min(sure, stopIn(text, stops)));
     sent += content.length;
     const choice = { index: 0, delta: { content }, finish_reason: reason ?? null };
-    response.write(`data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", choices: [choice] })}\n\n`);
+    write({ choices: [choice], ...(told && { usage: null }) });
   }
+  if (told) write({ choices: [], usage: usageOf(made) });
   response.end("data: [DONE]\n\n");
 }
 

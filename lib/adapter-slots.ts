@@ -21,6 +21,8 @@ interface Attached {
   /** Equal keys have equal bases. */
   readonly key: string;
   readonly first: Adapter;
+  /** [slots] */
+  readonly adapters: Adapter[];
   readonly basis: AdapterBasis;
   readonly projections: Projections;
 }
@@ -36,6 +38,9 @@ export class AdapterSlots {
     this.#session = session;
   }
 
+  get adapters(): readonly Adapter[] {
+    return this.#attached?.adapters ?? [];
+  }
   get count(): number {
     return this.#attached?.basis.slots ?? 0;
   }
@@ -72,11 +77,10 @@ export class AdapterSlots {
       const basis = isAttached() ? undefined : await this.#buildBasis(first, projections, adapters.length, options);
       const put = () => {
         checkMayAttach(this.#engine);
-        if (basis) {
-          this.#session.setBasis(basis);
-          this.#attached = { key, first, basis, projections };
-        }
-        if (!basis && !isAttached()) return; // another call came between
+        const attached = basis ? { key, first, basis, projections } : isAttached() && this.#attached;
+        if (!attached) return; // another call came between
+        if (basis) this.#session.setBasis(basis);
+        this.#attached = { ...attached, adapters: [...adapters] };
         this.setVectors(
           0,
           adapters.map(({ v }) => v),
@@ -90,9 +94,11 @@ export class AdapterSlots {
   /** In place of the one in a slot. Sampling from the others goes on. */
   async replace(slot: number, adapter: Adapter, signal?: AbortSignal): Promise<void> {
     this.#check("replace", adapter);
+    let all: Adapter[] = [];
     const vector = () => {
       checkMayAttach(this.#engine, "replace");
-      const { first, projections } = this.at(slot);
+      const { first, adapters, projections } = this.at(slot);
+      all = adapters;
       const shares = sharesBasis(adapter, first);
       if (!shares || !projections.has(slot, adapter.spec)) {
         const cure = shares ? "one call of attach takes adapters of several projections" : OWN_ENGINE;
@@ -104,6 +110,7 @@ export class AdapterSlots {
       return projections.widen(slot, adapter.v);
     };
     await this.#session.changeVector(slot, vector, signal).catch(named("replace"));
+    all[slot] = adapter;
   }
 
   /** Vectors of slots first, first + 1, ..., in one go. Returns the slots' new versions. */

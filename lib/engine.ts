@@ -140,6 +140,10 @@ export class Engine implements AsyncDisposable {
   get slots(): number {
     return this.#slots.count;
   }
+  /** What was put into each slot last, by `attach` or `replace`. */
+  get adapters(): readonly Adapter[] {
+    return this.#slots.adapters;
+  }
   /** Bytes: of the engine's weights, its key/value cache and its activations, and the most that this process has held. */
   memory(): { weights: number; cache: number; activations: number; peakRss: number } {
     return this.#session.memory();

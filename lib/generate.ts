@@ -7,6 +7,7 @@ import { onAbort } from "./native/on-abort.js";
 import { own } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
 import { isPrompt, type Prompt, promptTokens } from "./prompt.js";
+import { ofPrompt } from "./sample/of-prompt.js";
 import { show } from "./show.js";
 
 export interface GenerateOptions {
@@ -160,20 +161,16 @@ export async function* streamCompletion(
   }
 }
 
-/** Native code tells of a request, by its id or by the argument's name: the caller has seen neither. */
-function ofPrompt(place: number, error: unknown): unknown {
-  if (!(error instanceof TinyLoraError)) return error;
-  const message = error.message
-    .replace(/^request \d+: (?:prompt: )?/, `prompt ${place}: `)
-    .replace(/^(Expected .*) for request\.(?=\w+ but received )/, "$1 for ");
-  if (message === error.message) return error;
-  return new TinyLoraError(error.code, message, { cause: error });
-}
+/** `top_p` is `topP` here. */
+const optionName = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 
-/** The texts of an `option`: a text alone would be taken for its letters. */
+/** The texts of an `option`: a text alone would be taken for its letters, and an empty one ends nothing. */
 function textsOf(option: string, value: readonly string[]): string[] {
-  if (Array.isArray(value) && value.every((text) => typeof text === "string")) return [...value];
-  throw new TinyLoraError("ERR_ARGUMENT", `${option}: expected a list of texts, found ${show(value)}`);
+  if (Array.isArray(value) && value.every((text) => typeof text === "string" && text !== "")) return [...value];
+  throw new TinyLoraError(
+    "ERR_ARGUMENT",
+    `${option}: expected a list of texts that are not empty, found ${show(value)}`,
+  );
 }
 
 /** The ids of an `option`: what is none would be rounded, or wrapped, to another one. */
@@ -235,7 +232,7 @@ async function* sampleEvents(
       try {
         cancels.push(engine.submit(request, onEvent));
       } catch (error) {
-        throw ofPrompt(i, error);
+        throw ofPrompt(i, error, optionName);
       }
     }
     let open = requests.reduce((sum, { numGenerations }) => sum + numGenerations, 0);
@@ -249,7 +246,7 @@ async function* sampleEvents(
         continue;
       }
       const [i, event] = next;
-      if (event.type === "failed") throw ofPrompt(i, own(event.error));
+      if (event.type === "failed") throw ofPrompt(i, own(event.error), optionName);
       if (event.type === "tokens") {
         yield [i, event];
         continue;

@@ -6,7 +6,7 @@
  *     steps are shared
  *   - 4 prompts of 128 tokens, 4 completions each; a training pass holds whole groups, and its products take as long a
  *     row as those of 4,608 rows
- *   - a decode step is a captured graph, in which a launch costs the 1.5 us of estimate.ts; around it 30 us for three
+ *   - a decode step is a captured graph, in which a launch costs what estimate.ts says; around it 30 us for three
  *     uploads, a download and the host, and 0.25 us a row
  *   - a warp by itself issues every second clock: the latency of a kernel of few warps
  *   - decoding, keys and values come from memory once, a prompt's once a group; what row kernels pass on stays in L2;

@@ -10,7 +10,7 @@
  *     blocks of the multiprocessor do
  */
 import type { Launch } from "../../lib/index.js";
-import { CHAIN_CLOCKS, type Estimate, type Gpu, L2, LAUNCH_SECONDS, MEMORY_SHARE, MMA, SECTOR } from "./estimate.js";
+import { CHAIN_CLOCKS, type Estimate, type Gpu, L2, launchSeconds, MEMORY_SHARE, MMA, SECTOR } from "./estimate.js";
 
 /** What the launch cuts its outputs into. */
 export interface Tiling {
@@ -77,9 +77,8 @@ export function estimateWgmma(gpu: Gpu, launch: Launch, compulsory: number, tili
   const [limit, clocks] = Object.entries(parts).reduce((most, part) => (part[1] > most[1] ? part : most));
   const seconds = (FILL_CLOCKS + clocks) / gpu.hertz;
   const memory = compulsory / (MEMORY_SHARE * gpu.bandwidth);
-  return memory > seconds
-    ? { seconds: memory + LAUNCH_SECONDS, limit: "memory" }
-    : { seconds: seconds + LAUNCH_SECONDS, limit };
+  const start = launchSeconds(launch);
+  return memory > seconds ? { seconds: memory + start, limit: "memory" } : { seconds: seconds + start, limit };
 }
 
 /**

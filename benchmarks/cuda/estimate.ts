@@ -7,7 +7,7 @@
  *     of its bandwidth
  *   - mma.sync reaches the whole tensor rate on sm_80 and 62 % of it on sm_90
  *   - a warp's chain of mma takes 33 clocks a link, and so many blocks run at once as registers and shared memory allow
- *   - a launch costs 1.5 us
+ *   - a launch costs 1.5 us, and half of that where it may begin before the one before it is done
  * The persistent products of sm_90a have a model of their own: estimate-wgmma.ts.
  */
 import type { Launch } from "../../lib/index.js";
@@ -70,7 +70,8 @@ export const MMA = 16 * 8 * 16;
 /** Bytes a clock and multiprocessor. */
 export const L2 = 32;
 export const CHAIN_CLOCKS = 33;
-export const LAUNCH_SECONDS = 1.5e-6;
+const LAUNCH_SECONDS = 1.5e-6;
+const EARLY_LAUNCH_SECONDS = 0.75e-6;
 export const SECTOR = 32;
 export const MEMORY_SHARE = 0.9;
 
@@ -88,5 +89,10 @@ export function estimate(gpu: Gpu, launch: Launch, compulsory: number, chain: nu
     latency: (Math.ceil(blocks / (gpu.multiprocessors * resident)) * chain * CHAIN_CLOCKS) / gpu.hertz,
   };
   const [limit, seconds] = Object.entries(parts).reduce((most, part) => (part[1] > most[1] ? part : most));
-  return { seconds: seconds + LAUNCH_SECONDS, limit };
+  return { seconds: seconds + launchSeconds(launch), limit };
+}
+
+/** What a launch costs before its first instruction. */
+export function launchSeconds({ startsEarly }: Pick<Launch, "startsEarly">): number {
+  return startsEarly ? EARLY_LAUNCH_SECONDS : LAUNCH_SECONDS;
 }

@@ -55,19 +55,20 @@ export function measure(architectures = Object.keys(MULTIPROCESSOR), files = ker
   const scratch = mkdtempSync(join(tmpdir(), "registers-"));
   try {
     return files.flatMap((file) => {
-      const ptx = ptxOf(file, scratch);
-      const bounds = launchBounds(readFileSync(join(folder, file), "utf8"));
-      const sized = sizedAtLaunch(readFileSync(ptx, "utf8"));
+      const text = readFileSync(join(folder, file), "utf8");
+      const bounds = launchBounds(text);
       return architectures
         .filter((architecture) => isFor(file, architecture))
-        .flatMap((architecture) =>
-          assemble(ptx, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
+        .flatMap((architecture) => {
+          const ptx = ptxOf(file, virtualOf(file, text, architecture), scratch);
+          const sized = sizedAtLaunch(readFileSync(ptx, "utf8"));
+          return assemble(ptx, architecture, join(scratch, "kernel.cubin")).map((kernel) => {
             const threads = shapes.get(kernel.name)?.threads ?? bounds(kernel.name) ?? 256;
             const shared = kernel.shared + (shapes.get(kernel.name)?.shared ?? 0);
             const fits = occupancy(architecture, kernel.registers, threads, shared);
             return { file, ...kernel, threads, shared, dynamic: sized.has(kernel.name), ...fits };
-          }),
-        );
+          });
+        });
     });
   } finally {
     rmSync(scratch, { recursive: true });
@@ -91,9 +92,14 @@ function nvcc(args) {
   return `${stdout}${stderr}`;
 }
 
+/** As cmake/cuda.cmake: what may begin early on sm_90 is compiled for it. */
+function virtualOf(file, text, architecture) {
+  if (file.endsWith("_sm90.cu")) return "compute_90a";
+  return text.includes('#include "early_start.cuh"') && architecture !== "sm_80" ? "compute_90" : "compute_80";
+}
+
 /** The PTX that the addon embeds, where its build is up to date; else the same made here. */
-function ptxOf(file, scratch) {
-  const virtual = file.endsWith("_sm90.cu") ? "compute_90a" : "compute_80";
+function ptxOf(file, virtual, scratch) {
   const name = `${basename(file, ".cu")}.${virtual}.ptx`;
   const built = join(root, ".cache", "cmake", "cuda", name);
   const headers = [folder, join(root, "native", "ops")].flatMap((one) =>

@@ -24,7 +24,7 @@ import { writeLines } from "../../lib/run/lines.js";
 import { evaluableProblems } from "../../lib/train/usable.js";
 import { countTo, parseCount, parseCounts, parseName, parseNames, parseTemperature } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAMPLER_KEYS } from "../engine.js";
-import { completionLines, evaluationJson, printEvaluation } from "../evaluation-output.js";
+import { printEvaluation } from "../evaluation-table.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
 import { Progress } from "../progress.js";
@@ -136,9 +136,8 @@ async function run(command: Command, options: Options): Promise<void> {
   });
   if (options.output) await writeLines(options.output, completionLines(result));
   if (options.report) await writeFileAtomic(options.report, evaluationReport(result));
-  if (!options.json) return printEvaluation(result);
-  const results = evaluationJson(result);
-  console.log(JSON.stringify(options.benchmark ? results : results[0], null, 2));
+  if (options.json) console.log(JSON.stringify(options.benchmark ? jsonOf(result) : jsonOf(result)[0], null, 2));
+  else printEvaluation(result);
 }
 
 /** What can be wrong before anything is loaded. */
@@ -248,4 +247,22 @@ function sampling(config: TrainConfig, options: Options): Record<string, unknown
   const keys = [...PROMPT_KEYS, ...SAMPLING_KEYS, "dtype", "device"] as (keyof TrainConfig)[];
   const chosen = { samples: options.samples, temperature: temperatureOf(options), limit: options.limit ?? null };
   return { ...chosen, ...Object.fromEntries(keys.map((key) => [key, config[key]])) };
+}
+
+/** Of each completion; of two adapters, the first one's come first. */
+function* completionLines({ adapter, compare, results }: EvaluationRun): Generator<object> {
+  for (const { evaluation } of results) for (const one of evaluation.completions) yield { adapter, ...one };
+  for (const { compared } of results) {
+    for (const one of compared?.evaluation.completions ?? []) yield { adapter: compare, ...one };
+  }
+}
+
+function jsonOf({ model, adapter, compare, sampling, results }: EvaluationRun): object[] {
+  return results.map(({ data, split, evaluation, compared }) => {
+    const { completions: _, ...summary } = evaluation;
+    const result = { data, split, model, adapter, sampling, ...summary };
+    if (!compared) return result;
+    const { completions: __, ...second } = compared.evaluation;
+    return { ...result, compare: { adapter: compare, ...second, difference: compared.difference } };
+  });
 }

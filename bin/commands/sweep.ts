@@ -6,6 +6,7 @@ import {
   findModel,
   type Member,
   type MemberReport,
+  type Progress as Part,
   planSweep,
   runSweep,
   type StepReport,
@@ -78,6 +79,7 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
       },
       onPopulation: (members, atOnce) => console.log(`${members.length} members side by side, ${atOnce} at a time`),
       onStep: (member, report) => progress.step(member, report),
+      onProgress: (_, part) => progress.part(part),
       onWarning: (message) => console.error(`warning: ${message}`),
     }).finally(() => progress.stop());
     if (stopped === "aborted") {
@@ -102,17 +104,37 @@ function planText({ members }: SweepPlan): string {
 class SweepProgress {
   readonly #bar = new Progress("training", " steps");
   readonly #running = new Map<Member, { step: number; steps: number }>();
+  #trains = false;
 
   member({ member, event }: MemberReport): void {
     this.#bar.restart(); // other members, other sums
+    this.#trains = false;
     if (event === "starts") this.#running.set(member, { step: 0, steps: member.config.max_steps });
     else this.#running.delete(member);
   }
 
   step(member: Member, { step, steps, metrics }: StepReport): void {
+    this.#begin();
     this.#running.set(member, { step, steps });
+    this.#update(this.#running.size === 1 ? rewardNote(metrics.reward) : "");
+  }
+
+  part({ phase, done, total }: Part): void {
+    if (phase === "SVD") {
+      this.#trains = false;
+      this.#update(`SVD ${done}/${total}`);
+    } else this.#begin();
+  }
+
+  /** The time of the SVD is not that of steps. */
+  #begin(): void {
+    if (!this.#trains) this.#bar.restart();
+    this.#trains = true;
+  }
+
+  #update(note: string): void {
     const sum = (key: "step" | "steps") => [...this.#running.values()].reduce((total, one) => total + one[key], 0);
-    this.#bar.update(sum("step"), sum("steps"), this.#running.size === 1 ? rewardNote(metrics.reward) : "");
+    this.#bar.update(sum("step"), sum("steps"), note);
   }
 
   stop(): void {

@@ -44,9 +44,13 @@ function parse(path: string, text: string, isJson: boolean): unknown {
   } catch (cause) {
     if (cause instanceof TinyLoraError) throw cause;
     const where = cause instanceof YAMLError ? `line ${cause.linePos?.[0].line}: ` : "";
-    const reason = (cause as Error).message.split("\n")[0]?.replace(/ at line \d+, column \d+:?$/, "");
-    throw new TinyLoraError("ERR_CONFIG", `${path}: ${where}${reason}`, { cause });
+    throw new TinyLoraError("ERR_CONFIG", `${path}: ${where}${reasonOf(cause as Error)}`, { cause });
   }
+}
+
+function reasonOf(cause: Error): string | undefined {
+  if (cause instanceof YAMLError && cause.code === "MULTIPLE_DOCS") return "expected one document, found another";
+  return cause.message.split("\n")[0]?.replace(/ at line \d+, column \d+:?$/, "");
 }
 
 /** Of a key that comes twice in a mapping the parsers of JSON take the last one without a word. */

@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import { TinyLoraError } from "../error.js";
+import { resolveConfig } from "./config.js";
 import { type Field, fields } from "./fields.js";
 import { sections, type TrainConfig, type TrainOptions, withEmbedded } from "./schema.js";
 
@@ -59,6 +61,22 @@ export function unusedBy(method: Method, keys: readonly string[]): string[] {
 /** What is said of options that were given and have no effect. */
 export function noEffect(names: readonly string[], method: Method): string {
   return `${names.join(", ")} ${names.length === 1 ? "has" : "have"} no effect with ${method}`;
+}
+
+/** Throws ERR_CONFIG where options that the method does not use are not as they are by default. */
+export function checkUnused(method: Method, config: TrainConfig): void {
+  const defaults = resolveConfig({});
+  const keys = Object.keys(defaults) as (keyof TrainConfig)[];
+  const changed = unusedBy(
+    method,
+    keys.filter((key) => !isDeepStrictEqual(config[key], defaults[key])),
+  );
+  if (changed.length > 0) throw new TinyLoraError("ERR_CONFIG", `options: ${noEffect(changed, method)}`);
+}
+
+/** The options without those that have no effect with the method. */
+export function usedBy(method: Method, options: TrainOptions): TrainOptions {
+  return Object.fromEntries(Object.entries(options).filter(([key]) => !UNUSED[method].has(key)));
 }
 
 /** Throws ERR_CONFIG where the options ask for what the method does not have. */

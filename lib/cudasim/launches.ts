@@ -17,6 +17,8 @@ export interface Launch extends Counters {
   readonly block: readonly [number, number, number];
   /** Of shared memory, of a block. */
   readonly sharedBytes: number;
+  /** Whether it may begin before the launch before it is done. */
+  readonly startsEarly: boolean;
   readonly mma: number;
   readonly barriers: number;
   /** Loads and stores of spilled registers and local arrays. */

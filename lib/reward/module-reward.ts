@@ -127,7 +127,7 @@ class RewardThread {
           resolve();
         } else if (report.type === "loaded" || report.type === "broken") {
           const wrong = new TinyLoraError("ERR_CONFIG", "expected a function as default export");
-          reject(report.type === "broken" ? new Error(report.message) : wrong);
+          reject(report.type === "broken" ? new ThrownThere(report.message) : wrong);
           void worker.terminate();
         } else this.#take(report);
       });
@@ -218,5 +218,5 @@ class RewardThread {
   }
 }
 
-/** What a reward threw in its thread: its message holds the name. */
+/** What a module threw in its thread; the message of what its reward threw holds the name. */
 export class ThrownThere extends Error {}

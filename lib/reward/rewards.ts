@@ -7,7 +7,7 @@ import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "./answer-reward.js";
 import { digitsReward } from "./digits-reward.js";
 import { formatReward } from "./format-reward.js";
-import { ModuleReward } from "./module-reward.js";
+import { ModuleReward, ThrownThere } from "./module-reward.js";
 import type { NamedReward, Reward } from "./reward.js";
 import type { Limit } from "./time-limit.js";
 
@@ -74,7 +74,9 @@ async function loadReward(source: string, limit: Limit): Promise<NamedReward> {
     const { message } = cause as Error;
     const why = /^Unknown file extension "\.[cm]?ts"/.test(message)
       ? `Node runs TypeScript from 22.18 on, found ${process.versions.node}`
-      : message;
+      : cause instanceof ThrownThere
+        ? `${message} (\`node ${source}\` says in which line)` // an import says so in the stack of some errors only
+        : message;
     throw new TinyLoraError("ERR_FILE", `rewards: ${source} cannot be loaded: ${why}`, { cause });
   }
 }

@@ -6,6 +6,7 @@ import type { SampleEvent, SampleRequest } from "../native/addon.js";
 import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
 import type { Policy } from "../policy.js";
+import { ofPrompt } from "./of-prompt.js";
 
 export interface Sampled {
   /** Which of the requests, and which of its completions. */
@@ -79,7 +80,7 @@ function submit(
     const onEvent = (event: SampleEvent) => {
       if (event.type === "tokens") return;
       if (event.type === "failed") {
-        stop(own(event.error));
+        stop(ofPrompt(index, own(event.error)));
         resolve();
         return;
       }
@@ -94,7 +95,7 @@ function submit(
     try {
       cancels.push(policy.submit(request, onEvent));
     } catch (error) {
-      stop(error);
+      stop(ofPrompt(index, error));
       resolve();
     }
   });

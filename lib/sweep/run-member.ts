@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Adapter } from "../adapter/adapter.js";
+import { usedBy } from "../config/method.js";
 import { findModel } from "../find-model.js";
 import { stepsMade } from "../run/folder.js";
 import { GrpoTrainer } from "../train/grpo-trainer.js";
@@ -47,7 +48,7 @@ async function train(
   run: string,
   callbacks: TrainCallbacks,
 ): Promise<"finished" | "aborted"> {
-  const config = { ...member.config, model: findModel(member.config.model) };
+  const config = usedBy(member.method, { ...member.config, model: findModel(member.config.model) });
   const Trainer = member.method === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
   const resume = existsSync(join(run, "config.json"));
   const { stopped } = await new Trainer({ engine, adapter, config, run, resume }).train(callbacks);

@@ -11,6 +11,7 @@ import { follower } from "../native/on-abort.js";
 import { checkOptionNames } from "../option-names.js";
 import { checkNoRun, RunFolder } from "../run/folder.js";
 import { lockFolder } from "../run/lock.js";
+import type { Progress } from "../train/progress.js";
 import type { StepReport } from "../train/run.js";
 import type { Settings } from "./grid.js";
 import { KeptEngine } from "./kept-engine.js";
@@ -40,6 +41,8 @@ export interface SweepOptions {
   readonly onPopulation?: ((members: readonly Member[], atOnce: number) => void) | undefined;
   /** What it throws fails the member. */
   readonly onStep?: ((member: Member, report: StepReport) => void) | undefined;
+  /** Within what comes before its first step, and within steps. As `onStep`, where it throws. */
+  readonly onProgress?: ((member: Member, progress: Progress) => void) | undefined;
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
@@ -53,6 +56,7 @@ const OPTION_NAMES = {
   onMember: true,
   onPopulation: true,
   onStep: true,
+  onProgress: true,
   onWarning: true,
 } satisfies Record<keyof SweepOptions, true>;
 
@@ -177,7 +181,7 @@ class RunningSweep {
   }
 
   async #runMember(member: Member, make: () => Promise<RunMember>): Promise<void> {
-    const { onStep, onWarning = () => {} } = this.#options;
+    const { onStep, onProgress, onWarning = () => {} } = this.#options;
     const { signal } = this.#stop;
     const folder = this.#folder(member);
     this.#tell(member, "starts");
@@ -188,6 +192,7 @@ class RunningSweep {
       stopped = await run(folder, {
         signal,
         onStep: (report) => onStep?.(member, report),
+        onProgress: (progress) => onProgress?.(member, progress),
         onWarning: (message) => onWarning(`${member.name}: ${message}`),
       });
     } catch (error) {

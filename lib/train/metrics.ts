@@ -1,4 +1,3 @@
-/** What a step reports, under TRL's names where it has them. NaN (nothing to report) becomes null in metrics.jsonl. */
 import type { TrainConfig } from "../config/schema.js";
 import { mean, standardDeviation } from "../mean.js";
 import type { NamedReward } from "../reward/reward.js";
@@ -6,8 +5,7 @@ import type { Clock } from "./clock.js";
 import type { Experience } from "./experience.js";
 import type { Denominators, SequenceLoss } from "./loss.js";
 import type { Sequence } from "./pass.js";
-
-export type Metrics = Record<string, number>;
+import type { Measured, Metrics } from "./reported.js";
 
 /** Rewards, grades and lengths of a step's completions. */
 export function rolloutMetrics(
@@ -16,7 +14,13 @@ export function rolloutMetrics(
 ): Metrics {
   const share = (test: (sequence: Sequence) => boolean) => mean(sequences.map((sequence) => (test(sequence) ? 1 : 0)));
   const lengths = sequences.map(({ completion }) => completion.tokens.length);
-  const metrics: Metrics = {
+  const ofRewards: { [name: `rewards/${string}`]: number } = {};
+  for (const [k, { name }] of rewards.entries()) {
+    const values = sequences.map(({ completion }) => completion.rewards[k] ?? Number.NaN);
+    ofRewards[`rewards/${name}/mean`] = mean(values);
+    ofRewards[`rewards/${name}/std`] = standardDeviation(values);
+  }
+  return {
     reward: mean(advantages.rewards),
     reward_std: standardDeviation(advantages.rewards),
     frac_reward_zero_std: mean(advantages.zeroStd.map(Number)),
@@ -27,13 +31,8 @@ export function rolloutMetrics(
     "completions/min_length": lengths.reduce((least, length) => Math.min(least, length)),
     "completions/max_length": lengths.reduce((most, length) => Math.max(most, length)),
     "completions/clipped_ratio": share(({ completion }) => completion.truncated),
+    ...ofRewards,
   };
-  for (const [k, { name }] of rewards.entries()) {
-    const values = sequences.map(({ completion }) => completion.rewards[k] ?? Number.NaN);
-    metrics[`rewards/${name}/mean`] = mean(values);
-    metrics[`rewards/${name}/std`] = standardDeviation(values);
-  }
-  return metrics;
 }
 
 /** Sums over the tokens of a step. */
@@ -92,8 +91,8 @@ export class PassStatistics {
   }
 }
 
-/** What differs from run to run. Rates count a step's own tokens: sampled ones, and rows of the training passes. */
-export function measuredMetrics(clock: Clock, sequences: Sequence[], rows: number, peakRss: number): Metrics {
+/** Seconds, rates and memory of a step with `rows` rows in its training passes. */
+export function measuredMetrics(clock: Clock, sequences: Sequence[], rows: number, peakRss: number): Measured {
   const sampled = sequences.reduce((sum, { completion }) => sum + completion.tokens.length, 0);
   const seconds = Object.entries(clock.seconds).map(([phase, value]) => [`seconds/${phase}`, value]);
   return {

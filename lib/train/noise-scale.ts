@@ -4,7 +4,7 @@
  *   tr(Sigma) ~ sum |g_i - g|^2 / (n - 1)      |G|^2 ~ |g|^2 - tr(Sigma) / n      both unbiased
  *   noise scale = tr(Sigma) / |G|^2            problems a step at which noise and signal are even
  */
-import type { Metrics } from "./metrics.js";
+import type { Metrics } from "./reported.js";
 
 /** `shares`: of each problem, d(loss)/dv of its completions. NaN with fewer than two; the scale also where |G|^2 <= 0. */
 export function noiseScale(shares: readonly Float64Array[]): Metrics {

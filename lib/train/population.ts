@@ -9,25 +9,24 @@
  * Passes of several members are not joined: at 700 rows and more a joined pass was no faster, and needs more memory.
  */
 import type { Adapter } from "../adapter/adapter.js";
+import type { AttachOptions } from "../adapter-slots.js";
 import { TinyLoraError } from "../error.js";
 import type { ForwardBatch, ForwardResult, SampleEvent, SampleRequest } from "../native/addon.js";
 import { orAborted } from "../native/on-abort.js";
+import { type ProgressListener, toldOf } from "../native/session.js";
 import type { Policy } from "../policy.js";
 import type { TrainablePolicy } from "./trainable.js";
 
 /** What members share. Engine is one. */
 export interface PopulationEngine extends Policy {
-  attach(adapters: readonly Adapter[], options?: { signal?: AbortSignal | undefined }): Promise<void>;
-}
-
-interface PopulationOptions {
-  /** Ends the SVD at the next module. */
-  readonly signal?: AbortSignal | undefined;
+  attach(adapters: readonly Adapter[], options?: AttachOptions): Promise<void>;
+  /** What was attached last, slot by slot. */
+  readonly adapters: readonly Adapter[];
 }
 
 /**
- * While members train, the engine attaches no other adapters and trains nothing else. Once others are attached, or where
- * attaching failed, it takes a new population.
+ * While members train, the engine attaches no other adapters and trains nothing else. Once others are attached members
+ * reject with ERR_STATE, and where attaching failed with that error: it takes a new population.
  *
  * @example
  * const members = await Population.attach(engine, [1, 2].map((seed) => Adapter.create(engine, { projection: { seed, distribution: "normal" } })));
@@ -36,6 +35,8 @@ interface PopulationOptions {
 export class Population {
   readonly members: readonly PopulationMember[];
   readonly #attachAll: () => Promise<void>;
+  /** Of members that wait for the SVD. */
+  readonly #listeners: ProgressListener[] = [];
   #attached: Promise<void> | undefined;
   /** Whose gradients the engine is adding up; the others wait in the order they came. */
   #turn: Promise<void> = Promise.resolve();
@@ -44,24 +45,29 @@ export class Population {
    * Adapters that differ in v and projection alone; slot k is that of member k. The first member that attaches its own
    * attaches all, so that what runs check before comes before the SVD.
    */
-  constructor(engine: PopulationEngine, adapters: readonly Adapter[], options: PopulationOptions = {}) {
+  constructor(engine: PopulationEngine, adapters: readonly Adapter[], { signal, onProgress }: AttachOptions = {}) {
     this.members = adapters.map((adapter, slot) => new PopulationMember(engine, this, adapter, slot));
-    this.#attachAll = () => engine.attach(adapters, options);
+    const tellAll = (done: number, total: number) => {
+      onProgress?.(done, total);
+      for (const listener of this.#listeners) listener(done, total);
+    };
+    this.#attachAll = () => engine.attach(adapters, { signal, onProgress: tellAll });
   }
 
   /** The members of a new population, attached. */
   static async attach(
     engine: PopulationEngine,
     adapters: readonly Adapter[],
-    options: PopulationOptions = {},
+    options: AttachOptions = {},
   ): Promise<readonly PopulationMember[]> {
     const population = new Population(engine, adapters, options);
     await population.attach();
     return population.members;
   }
 
-  /** Of all members, once: where it fails, it does for each of them. */
-  attach(): Promise<void> {
+  /** Of all members, once: where it fails, it does for each of them. `listener` hears of the SVD; it does not throw. */
+  attach(listener?: ProgressListener): Promise<void> {
+    if (listener) this.#listeners.push(listener);
     this.#attached ??= this.#attachAll();
     return this.#attached;
   }
@@ -124,11 +130,15 @@ export class PopulationMember implements TrainablePolicy {
    * With those of the others; it can be nothing else than what the population was made with. At the signal it rejects at
    * once with its reason, and the others go on waiting for the SVD.
    */
-  async attach(adapter: Adapter, { signal }: PopulationOptions = {}): Promise<void> {
+  async attach(adapter: Adapter, { signal, onProgress = () => {} }: AttachOptions = {}): Promise<void> {
     if (adapter !== this.adapter) {
       throw new TinyLoraError("ERR_ADAPTER", "attach: expected the adapter that the population was made with");
     }
-    await orAborted(this.#population.attach(), signal);
+    await orAborted(
+      toldOf((tell) => this.#population.attach(tell), onProgress, signal),
+      signal,
+    );
+    this.#own(0); // others may have been attached since that was done
   }
   setVector(slot: number, v: Float32Array): number {
     this.leave();
@@ -169,6 +179,13 @@ export class PopulationMember implements TrainablePolicy {
   }
 
   #own(slot: number): number {
-    return slot < 0 ? slot : this.#slot;
+    if (slot < 0) return slot;
+    if (this.#engine.adapters[this.#slot] !== this.adapter) {
+      throw new TinyLoraError(
+        "ERR_STATE",
+        `population: expected the adapters that it was made with in the engine's slots, found another in slot ${this.#slot}: make a new population`,
+      );
+    }
+    return this.#slot;
   }
 }

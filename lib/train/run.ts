@@ -7,16 +7,15 @@ import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
 import { askedAs, evaluate } from "../eval/evaluate.js";
 import type { RunFolder } from "../run/folder.js";
-import type { Metrics } from "./metrics.js";
 import type { ProgressListener } from "./progress.js";
+import type { Measured, Metrics } from "./reported.js";
 import type { TrainState } from "./state.js";
 import type { OnSaved, Trainable, TrainablePolicy, Trained } from "./trainable.js";
 
 export interface StepOutcome {
   readonly state: TrainState;
-  /** The same bits for the same state, on any machine of the same kind. */
   readonly metrics: Metrics;
-  readonly measured: Metrics;
+  readonly measured: Measured;
   /** Lines of completions/step-N.jsonl. */
   readonly lines: readonly object[];
 }
@@ -43,7 +42,7 @@ export interface StepReport {
   /** What metrics.jsonl holds: the same in a repeated or resumed run. */
   readonly metrics: Metrics;
   /** Seconds, rates and memory. */
-  readonly measured: Metrics;
+  readonly measured: Measured;
 }
 
 export interface TrainResult<T extends Trained = Trained> {
@@ -75,7 +74,7 @@ export async function runSteps(
   const { signal, onStep, onProgress = () => {}, onWarning = () => {} } = callbacks;
   const save = async (state: TrainState, onSaved?: OnSaved) => run?.saveCheckpoint(state, trainable, onSaved);
   const onSaved: OnSaved = (done, total) => onProgress({ phase: "saving", done, total });
-  const report = async (step: number, metrics: Metrics, measured: Metrics) => {
+  const report = async (step: number, metrics: Metrics, measured: Measured) => {
     await run?.appendMetrics({ step, ...metrics, measured });
     await onStep?.({ step, steps: config.max_steps, metrics, measured });
   };
@@ -134,7 +133,7 @@ async function evaluateStep(
   state: TrainState,
   onProgress: ProgressListener,
   signal: AbortSignal | undefined,
-): Promise<{ metrics: Metrics; measured: Metrics } | null> {
+): Promise<{ metrics: Metrics; measured: Measured } | null> {
   const due = config.eval_steps > 0 && (state.step % config.eval_steps === 0 || state.step === config.max_steps);
   if (!due || heldOut.length === 0) return null;
   trainable.use(state.optimizer);

@@ -1,6 +1,6 @@
 import type { Adapter } from "../adapter/adapter.js";
 import { describedConfig } from "../config/described.js";
-import type { SftOptions } from "../config/method.js";
+import { checkUnused, type SftOptions } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { Epochs } from "../data/order.js";
 import { checkOptions } from "./check-options.js";
@@ -31,6 +31,7 @@ export class SftTrainer<T extends Trained = Adapter> {
     checkOptions(options);
     this.#options = options;
     this.#config = describedConfig(options.adapter, options.engine.model.path, options.config ?? {});
+    checkUnused("sft", this.#config);
   }
 
   /** Runs to max_steps, or until the signal. Rejects on an error; the run folder then holds the last finished step. */

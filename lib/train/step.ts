@@ -4,9 +4,9 @@ import type { Epochs } from "../data/order.js";
 import type { Policy } from "../policy.js";
 import type { NamedReward } from "../reward/reward.js";
 import type { Clock } from "./clock.js";
-import type { Metrics } from "./metrics.js";
 import type { Sequence } from "./pass.js";
 import type { ProgressListener } from "./progress.js";
+import type { Metrics } from "./reported.js";
 import type { TrainState } from "./state.js";
 import type { Trainable } from "./trainable.js";
 
@@ -23,7 +23,6 @@ export interface StepContext {
 export interface StepResult {
   readonly state: TrainState;
   readonly sequences: Sequence[];
-  /** The same bits for the same state, on any machine of the same kind. */
   readonly metrics: Metrics;
   readonly clock: Clock;
   /** Rows of all training passes. */

@@ -80,6 +80,9 @@ Device::Device(const Driver& api, const DeviceInfo& info) : api_(api), info_(inf
   multiprocessors_ = attribute(api_, kMultiprocessors, device_);
   max_shared_bytes_ = attribute(api_, kSharedBytesOptIn, device_);
   pooled_ = attribute(api_, kMemoryPools, device_) != 0;
+  int version = 0;
+  api_.check(api_.driver_version(&version), "cuDriverGetVersion");
+  allows_early_starts_ = version >= kEarlyInGraphs;
   api_.check(api_.context_retain(&context_, device_), "cuDevicePrimaryCtxRetain");
   try {
     bind();
@@ -115,7 +118,7 @@ void Device::close() noexcept {
     if (pinned.free != nullptr) api_.event_free(pinned.free);
     if (pinned.memory != nullptr) api_.host_free(pinned.memory);
   }
-  for (const auto& [file, module] : modules_) api_.module_unload(module);
+  for (const auto& [file, loaded] : modules_) api_.module_unload(loaded.module);
   if (ordered_ != nullptr) api_.event_free(ordered_);
   for (const Stream stream : {copy_stream_, stream_}) {
     if (stream != nullptr) api_.stream_free(stream);
@@ -207,23 +210,26 @@ Device::Pinned& Device::next_pinned() {
   return pinned;
 }
 
-Function Device::function(const char* file, const char* name, unsigned shared_bytes) {
-  Loaded& loaded = functions_[{file, name}];
-  if (loaded.function == nullptr) {
-    check(api_.module_function(&loaded.function, module(file), name), std::string("kernel ") + name);
+const Device::Kernel& Device::kernel(const char* file, const char* name, unsigned shared_bytes) {
+  Kernel& kernel = kernels_[{file, name}];
+  if (kernel.function == nullptr) {
+    const Loaded& loaded = module(file);
+    check(api_.module_function(&kernel.function, loaded.module, name), std::string("kernel ") + name);
+    kernel.starts_early = loaded.starts_early;
   }
-  if (shared_bytes > loaded.shared_bytes) {
+  if (shared_bytes > kernel.shared_bytes) {
     tinylora::check(shared_bytes <= static_cast<unsigned>(max_shared_bytes_), "ERR_DEVICE", "cuda: kernel ", name,
                     ": needs ", shared_bytes, " bytes of shared memory, ", info_.name, " has ", max_shared_bytes_);
-    check(api_.function_set(loaded.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
+    check(api_.function_set(kernel.function, kMaxDynamicSharedBytes, static_cast<int>(shared_bytes)),
           std::string("shared memory of kernel ") + name);
-    loaded.shared_bytes = shared_bytes;
+    kernel.shared_bytes = shared_bytes;
   }
-  return loaded.function;
+  return kernel;
 }
 
-/// Machine code for this very device where the build has it, else any that the driver takes, PTX last.
-Module Device::module(const char* file) {
+/// Machine code for this very device where the build has it, else any that the driver takes, PTX last, the newest
+/// first.
+const Device::Loaded& Device::module(const char* file) {
   if (const auto found = modules_.find(std::string_view(file)); found != modules_.end()) return found->second;
   const std::string exact = "sm_" + std::to_string(10 * info_.major + info_.minor);
   std::vector<const Image*> order;
@@ -233,14 +239,15 @@ Module Device::module(const char* file) {
   const auto rank = [&](const Image* image) {
     const std::string architecture = image->architecture;
     if (architecture == exact || architecture == exact + "a") return 0;
-    return architecture.starts_with("compute_") ? 2 : 1;
+    if (!architecture.starts_with("compute_")) return 1;
+    return architecture == "compute_80" ? 3 : 2;
   };
   std::stable_sort(order.begin(), order.end(), [&](auto* a, auto* b) { return rank(a) < rank(b); });
   Result result = kNoBinary;
   for (const Image* image : order) {
     Module module = nullptr;
     result = api_.module_load(&module, image->data);
-    if (result == 0) return modules_[file] = module;
+    if (result == 0) return modules_[file] = {module, image->starts_early && allows_early_starts_};
     if (result == kOutOfMemory || loses_context(result)) check(result, std::string("loading kernels of ") + file);
   }
   tinylora::fail("ERR_DEVICE", "cuda: no kernels of \"", file, "\" for ", info_.name, " (", exact,

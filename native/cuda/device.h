@@ -67,8 +67,13 @@ class Device : public std::enable_shared_from_this<Device> {
   void zero(void* device, std::size_t bytes);
   void synchronize();
 
+  struct Kernel {
+    Function function = nullptr;
+    bool starts_early = false;  // kernels/early_start.cuh
+    unsigned shared_bytes = 0;  // dynamic, that it may have
+  };
   /// Kernel `name` of kernels/<file>.cu, loaded on first use and allowed `shared_bytes` of dynamic shared memory.
-  Function function(const char* file, const char* name, unsigned shared_bytes);
+  const Kernel& kernel(const char* file, const char* name, unsigned shared_bytes);
   /// Remembers that the kernel was launched: an error that shows later names the launches it may come from.
   void launched(const char* kernel);
   void bind() const;  // makes the context current on this thread
@@ -83,8 +88,8 @@ class Device : public std::enable_shared_from_this<Device> {
     bool used = false;
   };
   struct Loaded {
-    Function function = nullptr;
-    unsigned shared_bytes = 0;
+    Module module = nullptr;
+    bool starts_early = false;
   };
 
   Device(const Driver& api, const DeviceInfo& info);
@@ -95,7 +100,7 @@ class Device : public std::enable_shared_from_this<Device> {
   [[noreturn]] void fail_out_of_memory(std::size_t bytes) const;
   void wait();
   Pinned& next_pinned();
-  Module module(const char* file);
+  const Loaded& module(const char* file);
   std::string recent() const;
 
   const Driver& api_;
@@ -108,12 +113,13 @@ class Device : public std::enable_shared_from_this<Device> {
   int multiprocessors_ = 0;
   int max_shared_bytes_ = 0;
   bool pooled_ = false;
+  bool allows_early_starts_ = false;
   int scratch_version_ = 0;
   int scratch_losses_ = 0;
   std::array<Pinned, 2> pinned_;
   std::size_t turn_ = 0;
-  std::map<std::string, Module, std::less<>> modules_;
-  std::map<std::pair<std::string, std::string>, Loaded> functions_;
+  std::map<std::string, Loaded, std::less<>> modules_;
+  std::map<std::pair<std::string, std::string>, Kernel> kernels_;
   std::vector<const char*> recent_;  // names of the last launches since the last wait
 };
 

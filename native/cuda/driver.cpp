@@ -62,7 +62,7 @@ Driver load(const std::string& file) {
   find(library, "cuModuleUnload", api.module_unload);
   find(library, "cuModuleGetFunction", api.module_function);
   find(library, "cuFuncSetAttribute", api.function_set);
-  find(library, "cuLaunchKernel", api.launch);
+  find(library, "cuLaunchKernelEx", api.launch);
   find(library, "cuMemGetInfo_v2", api.memory_info);
   find(library, "cuMemAlloc_v2", api.memory_new);
   find(library, "cuMemFree_v2", api.memory_free);

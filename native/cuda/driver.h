@@ -36,6 +36,30 @@ enum DeviceAttribute : int {
 };
 inline constexpr int kMaxDynamicSharedBytes = 8;
 
+/// CUlaunchAttribute.
+struct LaunchAttribute {
+  int id;
+  int unused;
+  int value;
+  int rest[15];
+};
+static_assert(sizeof(LaunchAttribute) == 72);
+
+/// CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, and the driver from which graphs may have it.
+inline constexpr int kStartsEarly = 6;
+inline constexpr int kEarlyInGraphs = 12030;
+
+/// CUlaunchConfig.
+struct LaunchConfig {
+  unsigned grid_x, grid_y, grid_z;
+  unsigned block_x, block_y, block_z;
+  unsigned shared_bytes;
+  Stream stream;
+  const LaunchAttribute* attributes;
+  unsigned attribute_count;
+};
+static_assert(sizeof(LaunchConfig) == 56);
+
 /// An error after which the driver answers every call of the process with the same.
 bool loses_context(Result result);
 
@@ -56,9 +80,7 @@ struct Driver {
   Result (*module_unload)(Module module);
   Result (*module_function)(Function* function, Module module, const char* name);
   Result (*function_set)(Function function, int attribute, int value);
-  Result (*launch)(Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                   unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream stream, void** arguments,
-                   void** extra);
+  Result (*launch)(const LaunchConfig* config, Function function, void** arguments, void** extra);
   Result (*memory_info)(std::size_t* free, std::size_t* total);
   Result (*memory_new)(Address* address, std::size_t bytes);
   Result (*memory_free)(Address address);

@@ -10,7 +10,8 @@ namespace tinylora::cuda {
 struct Image {
   const char* file;          // "norm": native/cuda/kernels/norm.cu
   const char* architecture;  // "sm_80", "sm_90a", "sm_100": machine code, as a compressed fat binary; "compute_80",
-                             // "compute_90a": PTX with a zero byte at its end
+                             // "compute_90", "compute_90a": PTX with a zero byte at its end
+  bool starts_early;         // its kernels may begin before the launch before them is done (kernels/early_start.cuh)
   const void* data;
   std::size_t bytes;
 };

@@ -16,20 +16,24 @@ namespace {
 
 // As kernels/product_sm90.cu has them.
 constexpr Sm90Product kBf16[] = {{"product_small_bf16_sm90", 64, 16, 160, 83072, 1},
+                                 {"product_mid32_bf16_sm90", 64, 32, 160, 99456, 1},
+                                 {"product_mid64_bf16_sm90", 64, 64, 160, 99424, 1},
                                  {"product_mid_bf16_sm90", 64, 128, 160, 99392, 1},
                                  {"product_large_bf16_sm90", 128, 256, 384, 197696, 2}};
-constexpr Sm90Product kBf16Backward[] = {{"product_mid_backward_bf16_sm90", 64, 128, 160, 99392, 1},
+constexpr Sm90Product kBf16Backward[] = {{"product_mid64_backward_bf16_sm90", 64, 64, 160, 99424, 1},
                                          {"product_mid_backward_bf16_sm90", 64, 128, 160, 99392, 1},
                                          {"product_large_backward_bf16_sm90", 128, 256, 384, 197696, 2}};
 constexpr Sm90Product kF16[] = {{"product_small_f16_sm90", 64, 16, 160, 83072, 1},
+                                {"product_mid32_f16_sm90", 64, 32, 160, 99456, 1},
+                                {"product_mid64_f16_sm90", 64, 64, 160, 99424, 1},
                                 {"product_mid_f16_sm90", 64, 128, 160, 99392, 1},
                                 {"product_large_f16_sm90", 128, 256, 384, 197696, 2}};
-constexpr Sm90Product kF16Backward[] = {{"product_mid_backward_f16_sm90", 64, 128, 160, 99392, 1},
+constexpr Sm90Product kF16Backward[] = {{"product_mid64_backward_f16_sm90", 64, 64, 160, 99424, 1},
                                         {"product_mid_backward_f16_sm90", 64, 128, 160, 99392, 1},
                                         {"product_large_backward_f16_sm90", 128, 256, 384, 197696, 2}};
 
-/// Rows of a small tile, and how many of them make its x, read once for every 16 columns, no more than its W.
-constexpr int kSmallRows = 64, kFewRows = 16;
+/// So few make x, read once for every 16 columns, no more than W: the smallest tile, which streams W by once.
+constexpr int kFewRows = 16;
 /// Blocks of a multiprocessor, by shared memory.
 constexpr unsigned resident(const Sm90Product& kernel) { return kernel.threads > 256 ? 1 : 2; }
 
@@ -54,15 +58,20 @@ std::int64_t column_tiles(const ProductKernelArgs& args, const Sm90Product& kern
   return tiles;
 }
 
-/// The biggest tile of which there are enough to keep every multiprocessor busy; but the one that streams W by once
-/// where rows are few.
+/// The large tile where there are enough to keep every multiprocessor busy; else the one for which the busiest
+/// multiprocessor asks L2 for least, which is in proportion to the rows and columns of its tiles.
 const Sm90Product& choose(std::span<const Sm90Product> kernels, const ProductKernelArgs& args, int multiprocessors) {
-  const auto enough = [&](const Sm90Product& kernel) {
-    return column_tiles(args, kernel) * ceil_div(args.rows, kernel.rows) >= multiprocessors;
+  if (args.rows <= kFewRows) return kernels.front();
+  const auto tiles = [&](const Sm90Product& kernel) {
+    return column_tiles(args, kernel) * ceil_div(args.rows, kernel.rows);
   };
-  if (args.rows <= kFewRows) return kernels[0];
-  if (args.rows <= kSmallRows) return enough(kernels[1]) ? kernels[1] : kernels[0];
-  return enough(kernels[2]) ? kernels[2] : kernels[1];
+  if (tiles(kernels.back()) >= multiprocessors) return kernels.back();
+  const auto asked = [&](const Sm90Product& kernel) {
+    const std::int64_t of_busiest = (tiles(kernel) + multiprocessors - 1) / multiprocessors;
+    return of_busiest * (std::min(args.rows, kernel.rows) + kernel.columns);
+  };
+  const auto few = kernels.first(kernels.size() - 1);
+  return *std::min_element(few.rbegin(), few.rend(), [&](auto& a, auto& b) { return asked(a) < asked(b); });
 }
 
 }  // namespace
@@ -75,8 +84,9 @@ bool has_sm90_products(const Device& device) {
 }
 
 std::span<const Sm90Product> sm90_products(DType dtype, bool backward) {
-  if (dtype == DType::f16) return backward ? kF16Backward : kF16;
-  return backward ? kBf16Backward : kBf16;
+  using Products = std::span<const Sm90Product>;
+  if (dtype == DType::f16) return backward ? Products(kF16Backward) : Products(kF16);
+  return backward ? Products(kBf16Backward) : Products(kBf16);
 }
 
 void run_sm90_product(Device& device, const Sm90Product& kernel, const ProductKernelArgs& product, DType dtype,

@@ -9,7 +9,7 @@ namespace tinylora {
 
 namespace {
 
-constexpr cuda::RowKernel kRopeStoreBackward{"rope",
+constexpr cuda::RowKernel kRopeStoreBackward{"rope_backward",
                                              "rope_store_backward_f32",
                                              {"rope_store_backward_bf16", "rope_store_backward_tall_bf16"},
                                              {"rope_store_backward_f16", "rope_store_backward_tall_f16"}};

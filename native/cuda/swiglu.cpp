@@ -12,7 +12,7 @@ namespace {
 
 constexpr cuda::RowKernel kSwiglu{
     "swiglu", "swiglu_f32", {"swiglu_bf16", "swiglu_tall_bf16"}, {"swiglu_f16", "swiglu_tall_f16"}};
-constexpr cuda::RowKernel kSwigluBackward{"swiglu",
+constexpr cuda::RowKernel kSwigluBackward{"swiglu_backward",
                                           "swiglu_backward_f32",
                                           {"swiglu_backward_bf16", "swiglu_backward_tall_bf16"},
                                           {"swiglu_backward_f16", "swiglu_backward_tall_f16"}};

@@ -265,4 +265,8 @@ void Adapters::check_slot(int slot) const {
         basis_.slots == 0 ? "a basis first" : "0 to " + std::to_string(basis_.slots - 1), ", found ", slot);
 }
 
+std::string expected_slots(int slots) {
+  return slots == 0 ? "-1, the base model, since no adapter is attached" : "-1 to " + std::to_string(slots - 1);
+}
+
 }  // namespace tinylora

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/model.h"
@@ -120,5 +121,8 @@ class Adapters {
   std::shared_ptr<void> r_;         // the same on the backend
   std::shared_ptr<void> d_r_;       // [entries, slots, r, r] double
 };
+
+/// What the slot of a sequence may be with so many slots, in words. -1 is the base model.
+std::string expected_slots(int slots);
 
 }  // namespace tinylora

@@ -42,16 +42,17 @@ void check_sample_request(SampleRequest& request, const ModelConfig& config, int
         ": prompt: expected fewer tokens than the context length (", config.context, "), found ",
         request.prompt.size());
   check_tokens(id, "prompt", request.prompt, config.vocab);
-  check_tokens(id, "stop tokens", request.stop_tokens, config.vocab);
-  check_range(id, "slot", request.slot, -1, slots - 1);
+  check_tokens(id, "stop_tokens", request.stop_tokens, config.vocab);
+  check(request.slot >= -1 && request.slot < slots, "ERR_ARGUMENT", "request ", id, ": slot: expected ",
+        expected_slots(slots), ", found ", request.slot);
   check_range(id, "num_generations", request.num_generations, 1, kMaxCompletions);
   check(request.max_completion_length >= 1, "ERR_ARGUMENT", "request ", id,
         ": max_completion_length: expected 1 or more, found ", request.max_completion_length);
   check_how(request);
   check(request.stop_strings.empty() || knows_bytes, "ERR_ARGUMENT", "request ", id,
-        ": stop strings: expected an engine that was loaded with the bytes of its tokens");
+        ": stop_strings: expected an engine that was loaded with the bytes of its tokens");
   for (const std::string& stop : request.stop_strings) {
-    check(!stop.empty(), "ERR_ARGUMENT", "request ", id, ": stop strings: expected none that is empty");
+    check(!stop.empty(), "ERR_ARGUMENT", "request ", id, ": stop_strings: expected none that is empty");
   }
   const auto length = static_cast<int>(request.prompt.size());
   request.max_completion_length = std::min(request.max_completion_length, config.context - length);

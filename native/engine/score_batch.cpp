@@ -58,8 +58,8 @@ void check_sequence(const ModelConfig& config, const Adapters& adapters, const S
                     std::size_t sequence) {
   check_parent(batch, sequence);
   const std::int32_t slot = batch.slots[sequence];
-  check(slot >= -1 && slot < adapters.slots(), "ERR_ARGUMENT", "score batch: sequence ", sequence,
-        ": slot: expected -1 to ", adapters.slots() - 1, ", found ", slot);
+  check(slot >= -1 && slot < adapters.slots(), "ERR_ARGUMENT", "score batch: sequence ", sequence, ": slot: expected ",
+        expected_slots(adapters.slots()), ", found ", slot);
   const std::int64_t end = std::int64_t{first_position(batch, sequence)} + length(batch, sequence);
   check(end <= config.context, "ERR_ARGUMENT", "score batch: sequence ", sequence, ": expected at most ",
         config.context, " tokens (the context length), found ", end);

@@ -116,7 +116,7 @@ describe("an engine", () => {
       { prompt: prompt(60) },
       /tokens: expected at most 65, the 64 positions of the cache \(cache_tokens\) and the last token/,
     ],
-    ["a slot without basis", { slot: 0 }, /slot: expected -1 to -1, found 0/],
+    ["a slot without basis", { slot: 0 }, /slot: expected -1, the base model, since no adapter is attached, found 0/],
     ["no completions", { numGenerations: 0 }, /for request.numGenerations but received 0/],
     ["no tokens", { maxCompletionLength: 0 }, /for request.maxCompletionLength but received 0/],
     ["a NaN", { temperature: Number.NaN }, "Expected a number for request.temperature but received NaN"],
@@ -128,8 +128,8 @@ describe("an engine", () => {
     ["top_p 0", { topP: 0 }, /top_p: expected more than 0/],
     ["min_p above 1", { minP: 1.5 }, /min_p: expected 0 to 1/],
     ["an unsafe seed", { seed: 2 ** 53 }, /for request.seed but received 9007199254740992/],
-    ["a stop token that is none", { stopTokens: Int32Array.from([300]) }, /stop tokens: expected ids from 0 to 258/],
-    ["an empty stop string", { stopStrings: [""] }, /stop strings: expected none that is empty/],
+    ["a stop token that is none", { stopTokens: Int32Array.from([300]) }, /stop_tokens: expected ids from 0 to 258/],
+    ["an empty stop string", { stopStrings: [""] }, /stop_strings: expected none that is empty/],
     ["a stop string that is none", { stopStrings: [7] }, "Expected a string for request.stopStrings[0] but received 7"],
   ])("refuses a request with %s", (_, changes, message) => {
     const submit = () => engine.submit(broken(request({ maxCompletionLength: 8 }), changes), quiet);

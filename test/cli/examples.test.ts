@@ -81,6 +81,11 @@ describe("examples", () => {
 });
 
 describe("serve-adapters.ts", () => {
+  interface Answer {
+    readonly choices: { readonly index: number; readonly message: { readonly content: string } }[];
+    readonly usage: { readonly completion_tokens: number };
+  }
+
   let server: ChildProcess;
   let url: string;
   const adapters: Adapter[] = [];
@@ -120,10 +125,7 @@ describe("serve-adapters.ts", () => {
     const asked = [...models.keys(), ...models.keys(), ...models.keys()];
     const answers = asked.map(async (k) => {
       const answer = await post({ model: models[k], messages, max_tokens, seed: k });
-      const { choices, usage } = (await answer.json()) as {
-        choices: { message: { content: string } }[];
-        usage: { completion_tokens: number };
-      };
+      const { choices, usage } = (await answer.json()) as Answer;
       expect(usage.completion_tokens).toBeLessThanOrEqual(max_tokens);
       return choices[0]!.message.content;
     });
@@ -151,6 +153,30 @@ describe("serve-adapters.ts", () => {
     const choices = events.map((event) => JSON.parse(event.slice("data: ".length)).choices[0]);
     expect(choices.map(({ delta }) => delta.content).join("")).toBe(alone[2]);
     expect(choices.at(-1).finish_reason).toMatch(/^(stop|length)$/);
+  });
+
+  it("gives as many choices as are asked for", async () => {
+    const body = { model: "number-1", messages, max_tokens, seed: 1 };
+    const ask = async (more: object) => (await (await post({ ...body, ...more })).json()) as Answer;
+    expect((await ask({ n: 1 })).choices).toEqual((await ask({ n: null })).choices);
+    const { choices, usage } = await ask({ n: 3 });
+    expect(choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+    expect(choices[0]!.message.content).toBe(alone[1]);
+    expect(new Set(choices.map(({ message }) => message.content)).size).toBe(3);
+    expect(usage.completion_tokens).toBeGreaterThan((await ask({})).usage.completion_tokens);
+  });
+
+  it("ends a stream with the usage where that is asked for", async () => {
+    const body = { model: "number-1", messages, max_tokens, seed: 1 };
+    const { usage } = (await (await post(body)).json()) as Answer;
+    const answer = await post({ ...body, n: 1, stream: true, stream_options: { include_usage: true } });
+    const events = (await answer.text()).split("\n\n").slice(0, -2);
+    const chunks = events.map((event) => JSON.parse(event.slice("data: ".length)));
+    expect(chunks.pop()).toMatchObject({ choices: [], usage });
+    expect(chunks.every((chunk) => chunk.usage === null)).toBe(true);
+    for (const stream_options of [null, { include_usage: false }]) {
+      expect(await (await post({ ...body, stream: true, stream_options })).text()).not.toContain("usage");
+    }
   });
 
   it("ends before a stop text, as OpenAI does, streaming or not", async () => {
@@ -184,7 +210,17 @@ describe("serve-adapters.ts", () => {
     ["no object", 3, 400, "body: expected an object in JSON"],
     ["no messages", { model: "base" }, 400, "messages: expected a list of { role, content }"],
     ["a message without content", { model: "base", messages: [{ role: "user" }] }, 400, "prompt 0: expected"],
-    ["an unknown field", { model: "base", messages, n: 2 }, 400, "n: expected one of model, messages"],
+    ["an unknown field", { model: "base", messages, tools: [] }, 400, "tools: expected one of model, messages"],
+    ["no choices", { model: "base", messages, n: 0 }, 400, "Expected a whole number from 1 to"],
+    ["several streams", { model: "base", messages, n: 2, stream: true }, 400, "n: expected 1 with stream, found 2"],
+    ...[{ stream_options: { include_usage: true } }, { stream: true, stream_options: { include: true } }].map(
+      (wrong): [string, unknown, number, string] => [
+        `options of a stream as in ${JSON.stringify(wrong)}`,
+        { model: "base", messages, ...wrong },
+        400,
+        "stream_options: expected { include_usage } beside stream, found",
+      ],
+    ),
     ["no number", { model: "base", messages, max_tokens: "ten" }, 400, 'but received \\"ten\\"'],
     ["stop texts that are none", { model: "base", messages, stream: true, stop: 3 }, 400, "stop: expected a list"],
     ["neither true nor false", { model: "base", messages, stream: 1 }, 400, "stream: expected true or false, found 1"],

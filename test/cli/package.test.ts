@@ -170,7 +170,9 @@ const options: AdapterOptions = { r: undefined, u: 13 };
 const config = { max_steps: undefined, num_prompts: 2 };
 const trainer = new GrpoTrainer({ engine, adapter: Adapter.create(engine, options), data, config, run, rewards: undefined });
 const onProgress = ({ phase, done }: Progress): void => console.log(phase, done);
-const first = (metrics: Metrics): number | undefined => metrics.reward;
+const first = (metrics: Metrics): (number | undefined)[] => [metrics.reward, metrics["rewards/mine/mean"]];
+// @ts-expect-error: there is no such metric
+export const unknown = (metrics: Metrics): number | undefined => metrics.rewards;
 await trainer.train({ signal, onProgress, onStep: ({ metrics }) => void first(metrics), onWarning: undefined });
 await runSweep({ sweep: "sweep.yaml", folder: "sweep", signal, population: undefined });
 await plotFolders({ folders: ["sweep"], output: "plots", by: undefined });
@@ -207,6 +209,7 @@ await trained.save("trained");
       "--noEmit",
       "--strict",
       "--exactOptionalPropertyTypes",
+      "--noPropertyAccessFromIndexSignature",
       "--skipLibCheck",
       "false",
       "--target",

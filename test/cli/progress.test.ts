@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -148,6 +148,19 @@ describe("commands without a terminal", () => {
     expect(stderr).toMatch(/^training: 0 of 1 steps, 0 %, training \d+\/\d+, /m);
     for (const line of lines(stderr))
       expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora of .* on .*)$/);
+  });
+
+  it("sweep says how far the SVD of members side by side is, and then their steps", async () => {
+    const sweep = join(folder, "sweep.json");
+    const base = { data: "embedded", num_prompts: 16, max_steps: 2, eval_steps: 2, eval_examples: 10 };
+    await writeFile(sweep, JSON.stringify({ base, seeds: [1, 2] }));
+    const { code, stderr } = await runCli(["sweep", sweep, "--model", "embedded", "--folder", join(folder, "run")], {
+      env: { TINYLORA_CACHE: join(folder, "cache") },
+      first,
+    });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/^training: 0 of 4 steps, 0 %, SVD \d+\/\d+, \d+:\d\d so far$/m);
+    expect(stderr).toMatch(/^training: [1-4] of 4 steps, \d+ %, \d+:\d\d so far/m);
   });
 
   it("eval says how far it is", async () => {

@@ -70,7 +70,7 @@ describe("errors", () => {
     }
     await expect(engine.logprobs([null] as never)).rejects.toThrow("prompt 0: expected a text, messages with role and");
     await expect(engine.generate("x", { stop: "END" as never })).rejects.toThrow(
-      'stop: expected a list of texts, found "END"',
+      'stop: expected a list of texts that are not empty, found "END"',
     );
   });
 

@@ -3,6 +3,7 @@ import { appendFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { usedBy } from "../../lib/config/method.js";
 import {
   type Adapter,
   Engine,
@@ -204,10 +205,11 @@ describe("replay", () => {
   it("makes a step of supervised fine-tuning again", async () => {
     const run = join(folder, "sft");
     const adapter = (await makeTrained(engine, resolveConfig(base))) as Adapter;
-    await new SftTrainer({ engine, adapter, config: base, run }).train();
+    await new SftTrainer({ engine, adapter, config: usedBy("sft", base), run }).train();
     const replay = await again("sft", 2);
     expect(replay).toMatchObject({ method: "sft", same: true, completions: { compared: 0 } });
-    await expect(train("sft", {}, { resume: true })).rejects.toThrow(/expected to go on by sft, found grpo/);
+    const own = { num_generations: undefined, rewards: undefined }; // as the run has them
+    await expect(train("sft", own, { resume: true })).rejects.toThrow(/expected to go on by sft, found grpo/);
   });
 
   it("makes a step of a schedule again after the run was made longer", async () => {

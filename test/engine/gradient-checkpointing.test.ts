@@ -62,7 +62,7 @@ const methods: [string, TrainOptions, AnyTrainer][] = [
   ["natural gradient", { optim: "natural", learning_rate: 0.5 }, GrpoTrainer],
   ["KL divergence", { beta: 0.1, num_iterations: 2 }, GrpoTrainer],
   ["all weights", { adapter: "full", learning_rate: 1e-3 }, GrpoTrainer],
-  ["sft", { adapter: "lora" }, SftTrainer],
+  ["sft", { adapter: "lora", num_generations: undefined, rewards: undefined }, SftTrainer],
 ];
 
 it.each(methods)("changes nothing but the memory: %s", async (name, options, Trainer) => {

@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   Adapter,
   Engine,
+  type EvaluateOptions,
+  evaluate,
   type ForwardBatch,
   findModel,
   type GenerateOptions,
@@ -64,7 +66,7 @@ describe("a generation", () => {
 
   it("has the methods of a promise", async () => {
     const refused = engine.generate("one", { topP: 0 });
-    expect(await refused.catch((error: unknown) => (error as Error).message)).toMatch(/^prompt 0: top_p: expected/);
+    expect(await refused.catch((error: unknown) => (error as Error).message)).toMatch(/^topP: expected/);
     let ended = 0;
     const generation = engine.generate("one", { maxCompletionLength: 2 }).finally(() => {
       ended++;
@@ -76,6 +78,11 @@ describe("a generation", () => {
   it.each<[GenerateOptions, string]>([
     [{ temperature: "0" as never }, 'Expected a number for temperature but received "0"'],
     [{ seed: 1.5 }, "Expected a whole number from 0 to 9007199254740991 for seed but received 1.5"],
+    [{ topP: 2 }, "topP: expected more than 0 and at most 1, found 2"],
+    [{ minP: -1 }, "minP: expected 0 to 1, found -1"],
+    [{ numGenerations: 65537 }, "numGenerations: expected 1 to 65536, found 65537"],
+    [{ stopTokens: [258] }, "stopTokens: expected ids from 0 to 257, found 258"],
+    [{ stop: ["a", ""] }, 'stop: expected a list of texts that are not empty, found ["a",""]'],
   ])("refuses %j by the option's own name", async (options, message) => {
     await expect(engine.generate("one", options)).rejects.toMatchObject({ code: "ERR_ARGUMENT", message });
   });
@@ -95,6 +102,28 @@ describe("a generation", () => {
     expect(tokenize.mock.calls.length).toBeLessThan(prompts.length);
     tokenize.mockRestore();
     clock.mockRestore();
+  });
+});
+
+describe("an evaluation", () => {
+  const problems = [{ id: "one", question: "1+1?", answer: "2", row: {} }];
+
+  it.each<[string, EvaluateOptions, string]>([
+    [
+      "of an adapter where none is attached",
+      { slot: 0 },
+      "slot: expected -1, the base model, since no adapter is attached, found 0",
+    ],
+    [
+      "of a slot that is none",
+      { slot: 0.5 },
+      "Expected a whole number from -1 to 2147483647 for slot but received 0.5",
+    ],
+  ])("%s is refused", async (_, options, message) => {
+    const bare = await Engine.load(model, { threads: 1 });
+    const refused = evaluate(bare, problems, { shots: 0, ...options });
+    await expect(refused).rejects.toMatchObject({ code: "ERR_ARGUMENT", message });
+    bare.dispose();
   });
 });
 
@@ -122,7 +151,9 @@ describe("prompts that are none", () => {
 
   it("and other arguments", async () => {
     const stop = { maxCompletionLength: 2, stop: "ab" as unknown as string[] };
-    await expect(engine.generate("one", stop)).rejects.toThrow('stop: expected a list of texts, found "ab"');
+    await expect(engine.generate("one", stop)).rejects.toThrow(
+      'stop: expected a list of texts that are not empty, found "ab"',
+    );
     for (const stopTokens of [[1.5], [2 ** 32 + 1], "12"] as number[][]) {
       const one = engine.generate("one", { maxCompletionLength: 2, stopTokens });
       await expect(one).rejects.toThrow(/^stopTokens: expected a list of token ids, found /);

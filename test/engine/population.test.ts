@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { usedBy } from "../../lib/config/method.js";
 import {
   Adapter,
   Engine,
@@ -57,7 +58,7 @@ async function adapterOf({ options }: Member): Promise<Adapter> {
 
 async function train(member: Member, policy: TrainablePolicy, adapter: Adapter, run: string): Promise<void> {
   const { method = "grpo", options, reward } = member;
-  const common = { engine: policy, adapter, config: { ...base, ...options }, run };
+  const common = { engine: policy, adapter, config: usedBy(method, { ...base, ...options }), run };
   const trainer =
     method === "sft" ? new SftTrainer(common) : new GrpoTrainer({ ...common, ...(reward && { rewards: { reward } }) });
   await trainer.train();
@@ -210,12 +211,15 @@ describe("adapters with projections of their own, side by side", () => {
   });
 });
 
+/** The engine, but for how it attaches these. */
+function attachingBy(attach: () => Promise<void>, adapters: readonly Adapter[]): PopulationEngine {
+  return Object.create(engine, { attach: { value: attach }, adapters: { value: adapters } }) as Engine;
+}
+
 it("makes the SVD when the first run that may begin asks for it, not before", async () => {
   let attached = 0;
-  const counting: PopulationEngine = Object.assign(Object.create(engine) as Engine, {
-    attach: async () => void attached++,
-  });
   const adapters = [Adapter.create(engine), Adapter.create(engine)];
+  const counting = attachingBy(async () => void attached++, adapters);
   const { members } = new Population(counting, adapters);
   const run = (member: PopulationMember, data: string) =>
     new GrpoTrainer({ engine: member, adapter: member.adapter, config: { ...base, data } }).train();
@@ -234,7 +238,7 @@ it("a member that waits for the SVD gives up at its signal, and the others get i
     const svd = new Promise<void>((resolve, reject) => {
       end = () => (error ? reject(error) : resolve());
     });
-    const waiting: PopulationEngine = Object.assign(Object.create(engine) as Engine, { attach: () => svd });
+    const waiting = attachingBy(() => svd, adapters);
     const [first, second] = new Population(waiting, adapters).members;
     const controller = new AbortController();
     const runs = [first!.attach(first!.adapter, { signal: controller.signal }), second!.attach(second!.adapter)];
@@ -243,6 +247,52 @@ it("a member that waits for the SVD gives up at its signal, and the others get i
     end();
     expect(await runs[1]!.catch((found) => found)).toBe(error);
   }
+});
+
+it("members hear how far their SVD is, and one whose listener throws ends alone", async () => {
+  const members = new Population(
+    engine,
+    [1, 2].map(() => Adapter.create(engine, { r: 4 })),
+  ).members;
+  const heard: string[][] = [[], []];
+  const attach = (i: number, more = () => {}) =>
+    members[i]!.attach(members[i]!.adapter, {
+      onProgress: (done, total) => {
+        heard[i]!.push(`${done}/${total}`);
+        more();
+      },
+    });
+  const mine = new Error("mine");
+  const ended = await Promise.allSettled([
+    attach(0),
+    attach(1, () => {
+      throw mine;
+    }),
+  ]);
+  expect(ended).toMatchObject([{ status: "fulfilled" }, { status: "rejected", reason: mine }]);
+  expect(heard).toEqual([Array.from({ length: 14 }, (_, i) => `${i + 1}/14`), ["1/14"]]);
+});
+
+it("members refuse to go on once something else lies in their slots", async () => {
+  const make = (seed: number) => Adapter.create(engine, { projection: { seed, distribution: "normal" } });
+  const [first, second] = await Population.attach(engine, [make(1), make(2)]);
+  const config = { ...base, max_steps: 1, eval_steps: 0 };
+  const run = (member: PopulationMember) =>
+    new GrpoTrainer({ engine: member, adapter: member.adapter, config }).train().finally(() => member.leave());
+  const before = `${(await run(second!)).adapter}`;
+  await engine.attach([first!.adapter, second!.adapter]); // the same again
+  expect(`${(await run(second!)).adapter}`).toBe(before);
+  await engine.replace(0, make(1));
+  await expect(run(first!)).rejects.toMatchObject({
+    code: "ERR_STATE",
+    message:
+      "population: expected the adapters that it was made with in the engine's slots, found another in slot 0: make a new population",
+  });
+  expect(`${(await run(second!)).adapter}`).toBe(before);
+  await engine.attach([make(7), make(8)]);
+  await expect(run(second!)).rejects.toThrow(/found another in slot 1: make a new population/);
+  await engine.attach(make(9));
+  await expect(run(second!)).rejects.toThrow(/slot 1/);
 });
 
 it("a member that waits for its turn gives up at its signal, and the others keep theirs", async () => {

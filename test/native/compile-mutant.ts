@@ -6,8 +6,12 @@ import type { KernelMutants, Mistake } from "./kernel-mutants.js";
 
 const kernels = join(import.meta.dirname, "../../native/cuda/kernels");
 
+/** As what the stand-in runs it. */
+export const architectureOf = ({ file, architecture }: KernelMutants): number =>
+  architecture ?? (isForHopperAlone(file) ? 90 : 80);
+
 /** As cmake/cuda.cmake has it. */
-export const isForHopper = (file: string): boolean => file.endsWith("_sm90");
+const isForHopperAlone = (file: string): boolean => file.endsWith("_sm90");
 
 /** PTX of the mutants' file, with the mistake if there is one, written to `folder`; compiled as cmake/cuda.cmake does. */
 export function compileMutant(mutants: KernelMutants, mistake: Mistake | undefined, folder: string): string {
@@ -25,7 +29,7 @@ export function compileMutant(mutants: KernelMutants, mistake: Mistake | undefin
     "--fmad=false",
     "-lineinfo",
     "-ptx",
-    `-arch=${isForHopper(file) ? "compute_90a" : "compute_80"}`,
+    `-arch=compute_${isForHopperAlone(file) ? "90a" : Math.min(architectureOf(mutants), 90)}`,
   ];
   const include = [`-I${join(kernels, "../..")}`, `-I${kernels}`];
   const { status, stderr } = spawnSync("nvcc", [...flags, ...include, source, "-o", target], { encoding: "utf8" });

@@ -90,7 +90,7 @@ void bad_ones_are_refused() {
   refused("fewer tokens than the context length (200), found 200", [](SampleRequest& r) { r.prompt.assign(200, 1); });
   refused("prompt: expected ids from 0 to 100, found 101", [](SampleRequest& r) { r.prompt.back() = 101; });
   refused("prompt: expected ids from 0 to 100, found -1", [](SampleRequest& r) { r.prompt.front() = -1; });
-  refused("stop tokens: expected ids from 0 to 100, found 101", [](SampleRequest& r) { r.stop_tokens = {101}; });
+  refused("stop_tokens: expected ids from 0 to 100, found 101", [](SampleRequest& r) { r.stop_tokens = {101}; });
   refused("slot: expected -1 to 1, found 2", [](SampleRequest& r) { r.slot = 2; });
   refused("slot: expected -1 to 1, found -2", [](SampleRequest& r) { r.slot = -2; });
   refused("num_generations: expected 1 to 65536, found 0", [](SampleRequest& r) { r.num_generations = 0; });
@@ -108,7 +108,7 @@ void bad_ones_are_refused() {
     refused("min_p: expected 0 to 1", [&](SampleRequest& r) { r.min_p = min_p; });
   }
   refused("top_k: expected 0 or more, found -1", [](SampleRequest& r) { r.top_k = -1; });
-  refused("stop strings: expected none that is empty", [](SampleRequest& r) { r.stop_strings = {"a", ""}; });
+  refused("stop_strings: expected none that is empty", [](SampleRequest& r) { r.stop_strings = {"a", ""}; });
   refused(
       "prompt and completion of 66 tokens: expected at most 65, the 64 positions of the cache (cache_tokens) and the "
       "last token",

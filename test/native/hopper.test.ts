@@ -1,5 +1,6 @@
-// The products of sm_90a, dW and the head, on the stand-in as such a device: with three multiprocessors, so that a block makes many
-// tiles and the largest tiling is chosen, and with blocks in several orders.
+// What is other code on sm_90 than on sm_80, on the stand-in as such a device: products, kernels that may begin before the
+// launch before them is done, what multiplies with either. With three multiprocessors, so that a block makes many tiles
+// and the largest tiling is chosen, and with blocks in several orders.
 import { describe, expect, it } from "vitest";
 import { linesOf, nativeTests, onStandIn, standInTitle } from "./native-tests.js";
 
@@ -16,8 +17,19 @@ describe.skipIf(!onStandIn)(standInTitle("native, on sm_90"), () => {
     passAll(["cuda product", "sm_90a"], { CUDASIM_ORDER: order }),
   );
 
+  it.each(["parts: ", "sampler: "])("%s launches one after another", (name) => passAll([name, "cuda bf16"]));
+
   // Each of them runs in two orders, 1 and 2, of itself.
   describe.each(["bf16", "fp16"])("in %s", (dtype) => {
-    it.each(["linear: ", "lora: ", "weight gradient: ", "head: "])("%s", (name) => passAll([name, `cuda ${dtype}`]));
+    it.each([
+      "linear: ",
+      "lora: ",
+      "weight gradient: ",
+      "head: ",
+      "rms_norm: ",
+      "swiglu: ",
+      "rope: ",
+      "attention decode: ",
+    ])("%s", (name) => passAll([name, `cuda ${dtype}`]));
   });
 });

@@ -1,5 +1,6 @@
 /** Mistakes planted in kernels, and the native tests that each must fail on the stand-in. */
 import { ATTENTION_MUTANTS } from "./attention-mutants.js";
+import { EARLY_START_MUTANTS } from "./early-start-mutants.js";
 import { HEAD_MUTANTS } from "./head-mutants.js";
 
 export type Mistake = readonly [from: string, to: string];
@@ -11,6 +12,8 @@ export interface KernelMutants {
   readonly header?: string;
   /** What a native test's name must contain, all of it. */
   readonly test: readonly string[];
+  /** As what the stand-in runs it: 90 where not given and the file is of sm_90 alone, else 80. */
+  readonly architecture?: 90 | 100;
   /** Of the stand-in, where the number decides which tiling is taken: as many as its GPU has when not given. */
   readonly multiprocessors?: number;
   /** Text of the file or header, which is there once, and what it becomes. */
@@ -20,6 +23,7 @@ export interface KernelMutants {
 export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   ...ATTENTION_MUTANTS,
   ...HEAD_MUTANTS,
+  ...EARLY_START_MUTANTS,
   {
     file: "weight_gradient",
     test: ["weight gradient: every tiling has the same bits", "bf16"],
@@ -79,7 +83,7 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     mistakes: { "read as bf16": ["bias_gradient<__half>", "bias_gradient<__nv_bfloat16>"] },
   },
   {
-    file: "rope",
+    file: "rope_backward",
     test: ["parts: each is that of its sequences alone", "cuda bf16"],
     mistakes: {
       "barrier before s removed": ["  __syncthreads();\n  sum_rows", "  sum_rows"],

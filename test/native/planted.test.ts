@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { compileMutant, isForHopper } from "./compile-mutant.js";
+import { architectureOf, compileMutant } from "./compile-mutant.js";
 import { KERNEL_MUTANTS, type KernelMutants, type Mistake } from "./kernel-mutants.js";
 import { linesOf, nativeTests, onStandIn, standInTitle } from "./native-tests.js";
 
-const tested = ({ file, test }: KernelMutants): string => [file, ...test].join();
+const tested = ({ file, test, architecture }: KernelMutants): string => [file, ...test, architecture].join();
 
 /** A file without a mistake is the same whichever of its headers others have theirs in: it is looked at once a test. */
 function withNothing(mutants: KernelMutants): [string, Mistake | undefined][] {
@@ -16,8 +16,9 @@ function withNothing(mutants: KernelMutants): [string, Mistake | undefined][] {
 }
 
 const groups = KERNEL_MUTANTS.map((mutants) => {
-  const { file, header, test } = mutants;
-  return [`${header ? `${header} in ` : ""}${file}, by ${test.join(", ")}`, mutants] as const;
+  const { file, header, test, architecture } = mutants;
+  const where = `${header ? `${header} in ` : ""}${file}${architecture ? ` for sm_${architecture}` : ""}`;
+  return [`${where}, by ${test.join(", ")}`, mutants] as const;
 });
 
 describe.skipIf(!onStandIn)(standInTitle("planted in a kernel"), () => {
@@ -28,15 +29,15 @@ describe.skipIf(!onStandIn)(standInTitle("planted in a kernel"), () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   describe.each(groups)("%s", (_, mutants) => {
-    const { file, test, mistakes } = mutants;
+    const { test, mistakes } = mutants;
     // Three multiprocessors: a block makes several tiles.
-    const multiprocessors = mutants.multiprocessors ?? (isForHopper(file) ? 3 : "");
+    const multiprocessors = mutants.multiprocessors ?? (architectureOf(mutants) === 90 ? 3 : "");
     it.each([...withNothing(mutants), ...Object.entries(mistakes)])("%s", async (_, mistake) => {
       const ptx = compileMutant(mutants, mistake, folder);
       const { stdout } = await nativeTests(test, {
         CUDASIM_PTX: ptx,
         CUDASIM_MULTIPROCESSORS: String(multiprocessors),
-        ...(isForHopper(file) && { CUDASIM_ARCH: "90" }),
+        CUDASIM_ARCH: String(architectureOf(mutants)),
       });
       expect(linesOf(stdout).at(-1)).toBe(mistake ? "0 passed, 1 failed" : "1 passed, 0 failed");
     });

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { resolveConfig } from "../../lib/config/config.js";
+import { usedBy } from "../../lib/config/method.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
 import type { Dataset } from "../../lib/data/load.js";
 import { Engine, type EngineOptions } from "../../lib/engine.js";
@@ -56,7 +57,10 @@ export async function trainGolden(
   const all = { engine, adapter, data, config, run, resume };
   // A reward that always tells completions apart.
   const rewards = { letters: (text: string) => text.length + [...text].filter((letter) => letter < "m").length / 100 };
-  const trainer = method === "GRPO" ? new GrpoTrainer({ ...all, rewards }) : new SftTrainer(all);
+  const trainer =
+    method === "GRPO"
+      ? new GrpoTrainer({ ...all, rewards })
+      : new SftTrainer({ ...all, config: usedBy("sft", config) });
   const controller = new AbortController();
   let [made, updates] = [0, 0];
   return await trainer.train({

@@ -5,6 +5,7 @@
 // A warp a query: lane l has columns l, l + 32, ... of o. Bytes: 4 (D + 2) a split and query in, from L2 where they
 // were just written, and D acts out. Limit: the latency of one round of loads a split, which many queries at once hide.
 #include "attention_splits.cuh"
+#include "early_start.cuh"
 
 namespace tinylora::cuda {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 template <typename T>
 __device__ void attention_combine(const AttentionTask& task) {
   constexpr int kColumns = 256 / 32;  // that a lane owns
+  await_launch_before();
   const int lane = static_cast<int>(threadIdx.x % 32), dim = task.args.head_dim;
   const long long query = static_cast<long long>(blockIdx.x) * kCombineWarps + threadIdx.x / 32;
   if (query >= static_cast<long long>(task.layout.rows) * task.args.heads) return;

@@ -10,6 +10,7 @@
 // Bytes: keys and values of a split once a tile (2 D kSplitPages 32 numbers of 16 bits), and of each query and split
 // 2 (D + 2) 4 written and read, which L2 keeps: of a split of its own 10 % at 6 heads a kv head. Memory is the limit.
 #include "attention_splits.cuh"
+#include "early_start.cuh"
 
 namespace tinylora::cuda {
 namespace {
@@ -41,6 +42,7 @@ __device__ void store_part(const Queries& queries, int first, int split, const S
 template <typename Half, int kDim, int kWarps>
 __device__ void attention_decode(const AttentionTask& task) {
   extern __shared__ __align__(kRingAlignment) uint4 ring[];  // [stages, keys and values, 32 D / 8]
+  await_launch_before();
   Queries queries{task, {}, static_cast<int>(blockIdx.y), true};
   visit_splits<kWarps * kAttentionTile, (kWarps > 1)>(queries, [&](int split, int own) {
     const int first = queries.tile.first + static_cast<int>(threadIdx.x / 32) * kAttentionTile;

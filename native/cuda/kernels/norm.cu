@@ -5,6 +5,7 @@
 // L1 (a row of 4096 floats is 16 KiB), and z of the products that read y is made of the values that are stored.
 // Backward: a block a row, the sum by a thread over every 256th column, then over lanes, then over warps. Bytes a row:
 // forward 4 width in and 2 or 4 width out, backward 16 width. Limit: memory.
+#include "early_start.cuh"
 #include "low_rank.cuh"
 #include "norm.h"
 #include "reduce.cuh"
@@ -43,6 +44,7 @@ __device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile
 template <typename Act, class Tile>
 __device__ void rms_norm(const RmsNormKernelArgs& args) {
   __shared__ float of_part[kParts][Tile::kRows], of_row[Tile::kRows];
+  await_launch_before();
   const LowRankArgs& low_rank = args.low_rank;
   const int width = low_rank.k, row0 = Tile::first_row();
 
@@ -110,6 +112,7 @@ extern "C" __global__ void __launch_bounds__(kTallThreads, 3) rms_norm_tall_f16(
 
 extern "C" __global__ void __launch_bounds__(kNormBackwardThreads) rms_norm_backward(RmsNormBackwardKernelArgs args) {
   __shared__ float slots[kNormBackwardThreads / 32];
+  await_launch_before();
   const int64_t row = int64_t{blockIdx.x} * args.width;
   const float* x = args.x + row;
   const float* dy = args.dy + row;

@@ -21,6 +21,7 @@
 // Bytes of a block: (BM + BN) K 2 in, BM BN 2 or 4 out; W is read ceil(M / BM) times, from L2 after the first since the
 // blocks of one column tile follow each other. Shared reads of a large warp tile: 6 ldmatrix.x4 (24 cycles) for 16 mma
 // (32 cycles on sm_80). Limit: tensor cores for large M, memory for small M.
+#include "early_start.cuh"
 #include "product_pair.cuh"
 #include "product_update.cuh"
 
@@ -138,6 +139,7 @@ __device__ void store_outputs(const ProductKernelArgs& args, const ProductTask& 
 template <typename T>
 __device__ void product(const ProductKernelArgs& args) {
   extern __shared__ __align__(128) unsigned char shared[];
+  await_launch_before();
   int tile = static_cast<int>(blockIdx.y);
   const ProductTask task = find_task(args, tile);
   const int row0 = static_cast<int>(blockIdx.x) * T::kRows, column0 = tile * T::kColumns;

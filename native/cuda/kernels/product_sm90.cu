@@ -1,10 +1,13 @@
 // product_half.cu for sm_90a (H100, H200): the same outputs, by TMA and wgmma.
 //
 //   tile               consumers   columns a wgmma   stages x bytes   registers         for
-//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 16, or M <= 64, few tiles
-//   64 x 128   mid     1           128               4 x 24 KiB       121               few tiles; two blocks an SM
-//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   enough tiles for every SM, in
-//                                                                                       clusters of two blocks
+//   64 x 16    small   1           16                8 x 10 KiB       36                M <= 16
+//   64 x 32    mid32   1           32                8 x 12 KiB       48                too few tiles of the next size
+//   64 x 64    mid64   1           64                6 x 16 KiB       72                the same
+//   64 x 128   mid     1           128               4 x 24 KiB       121               the same
+//   128 x 256  large   2           256               4 x 48 KiB       168: 40 and 232   tiles enough for every SM
+//
+// Two blocks fit on an SM, of the large tiling one; its blocks are in clusters of two.
 //
 // One warp is the producer: it waits until a stage of the ring is empty and starts the TMA copies of an x tile and a W
 // tile, 64 k each, which arrive at the stage's "full" barrier. Each consumer warpgroup owns 64 rows and all columns of
@@ -19,8 +22,9 @@
 // Contract (docs/method.md, row invariance): an output is one chain of m64nNk16, k ascending from 0, one sum, rows of x
 // always as A (padded to 64 with zeros that TMA supplies, which cost no memory traffic), outputs always as B, and K is
 // never split. On a device with compute capability 9.0 these kernels serve every number of rows, so that no row meets
-// both mma.sync and wgmma, whose sums over 16 k may differ in the last bit. That N = 16, 128 and 256 sum alike is an
-// assumption about the hardware: test/native/cuda_product_test.cpp compares the tilings bit for bit where it runs.
+// both mma.sync and wgmma, whose sums over 16 k may differ in the last bit. That N = 16, 32, 64, 128 and 256 sum alike
+// is an assumption about the hardware: test/native/cuda_product_test.cpp compares the tilings bit for bit where it
+// runs.
 //
 // Tiles lie in shared memory as 128-byte rows with the 128-byte swizzle, which TMA writes and wgmma reads without bank
 // conflicts. Forward, W [out, in] is K-major: rows are outputs. Backward, dx = dy W takes W as it lies: rows are k, and
@@ -32,6 +36,7 @@
 // two blocks of an SM keep 32 KiB of W under way. The epilogue is not hidden behind products of the same block; what
 // the update needs of L2 is: the factors of a tile's rows and columns come behind the ring while its products run
 // (product_update.cuh).
+#include "early_start.cuh"
 #include "mbarrier.cuh"
 #include "product_pair.cuh"
 #include "product_sm90.h"
@@ -130,18 +135,38 @@ __device__ void copy_w(const Ring<T>& ring, int stage, const TensorMap& w, int c
   }
 }
 
+/// Weights are no output of the launch before: those of the first stages are on their way before it is done. How many.
+template <typename T>
+__device__ int begin_weights(const ProductSm90Args& args, const Ring<T>& ring) {
+  const int first = static_cast<int>(blockIdx.x) / T::kCluster;
+  if (first >= args.tiles) return 0;
+  const Tile tile = find_tile<T>(args, first);
+  int stage = 0;
+  for (; stage < T::kStages && stage * kSm90Depth < args.product.k; ++stage) {
+    arrive_expecting(ring.full + stage, T::kStageBytes);
+    copy_w<T>(ring, stage, args.w[tile.task], tile.column, stage * kSm90Depth);
+  }
+  return stage;
+}
+
 template <typename T>
 __device__ void produce(const ProductSm90Args& args, const Ring<T>& ring) {
+  int begun = begin_weights<T>(args, ring);
+  await_launch_before();
   Place<T::kStages> place;
   for (int index = blockIdx.x / T::kCluster; index < args.tiles; index += gridDim.x / T::kCluster) {
     const Tile tile = find_tile<T>(args, index);
     const TensorMap& w = args.w[tile.task];
     for (int depth = 0; depth < args.product.k; depth += kSm90Depth) {
       std::uint64_t* full = ring.full + place.stage;
-      wait_phase(ring.empty + place.stage, place.parity ^ 1);
-      arrive_expecting(full, T::kStageBytes);
+      if (begun > 0) {
+        --begun;
+      } else {
+        wait_phase(ring.empty + place.stage, place.parity ^ 1);
+        arrive_expecting(full, T::kStageBytes);
+        copy_w<T>(ring, place.stage, w, tile.column, depth);
+      }
       copy_tile(ring.x(place.stage), args.x, depth, tile.row, full);
-      copy_w<T>(ring, place.stage, w, tile.column, depth);
       place.next();
     }
   }
@@ -247,6 +272,7 @@ __device__ void product(const ProductSm90Args& args) {
     if (threadIdx.x == 128 * T::kConsumers) produce<T>(args, ring);
   } else {
     if constexpr (T::kMovesRegisters) take_registers<kConsumer>();
+    await_launch_before();
     consume<T>(args, ring);
   }
   // The other blocks arrive at the barriers of this one until they are done.
@@ -256,9 +282,15 @@ __device__ void product(const ProductSm90Args& args) {
 template <typename Half>
 using Small = Tiling<Half, 1, 16, 8, false, 1>;
 template <typename Half>
+using Mid32 = Tiling<Half, 1, 32, 8, false, 1>;
+template <typename Half>
+using Mid64 = Tiling<Half, 1, 64, 6, false, 1>;
+template <typename Half>
 using Mid = Tiling<Half, 1, 128, 4, false, 1>;
 template <typename Half>
 using Large = Tiling<Half, 2, 256, 4, false, 2>;
+template <typename Half>
+using Mid64Backward = Tiling<Half, 1, 64, 6, true, 1>;
 template <typename Half>
 using MidBackward = Tiling<Half, 1, 128, 4, true, 1>;
 template <typename Half>
@@ -270,6 +302,18 @@ using LargeBackward = Tiling<Half, 2, 256, 4, true, 2>;
   extern "C" __global__ void __launch_bounds__(160, 2)                                     \
       product_small_##name##_sm90(const __grid_constant__ ProductSm90Args args) {          \
     product<Small<half>>(args);                                                            \
+  }                                                                                        \
+  extern "C" __global__ void __launch_bounds__(160, 2)                                     \
+      product_mid32_##name##_sm90(const __grid_constant__ ProductSm90Args args) {          \
+    product<Mid32<half>>(args);                                                            \
+  }                                                                                        \
+  extern "C" __global__ void __launch_bounds__(160, 2)                                     \
+      product_mid64_##name##_sm90(const __grid_constant__ ProductSm90Args args) {          \
+    product<Mid64<half>>(args);                                                            \
+  }                                                                                        \
+  extern "C" __global__ void __launch_bounds__(160, 2)                                     \
+      product_mid64_backward_##name##_sm90(const __grid_constant__ ProductSm90Args args) { \
+    product<Mid64Backward<half>>(args);                                                    \
   }                                                                                        \
   extern "C" __global__ void __launch_bounds__(160, 2)                                     \
       product_mid_##name##_sm90(const __grid_constant__ ProductSm90Args args) {            \

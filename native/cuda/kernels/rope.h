@@ -1,4 +1,5 @@
-// Arguments of rope.cu. The layout is passed by value: the pointer inside the op's own arguments is a host pointer.
+// Arguments of rope.cu and rope_backward.cu. The layout is passed by value: the pointer inside the op's own arguments
+// is a host pointer.
 #pragma once
 
 #include "low_rank.h"

@@ -1,4 +1,4 @@
-// Arguments of kernels/swiglu.cu; the width of a row is low_rank.k.
+// Arguments of swiglu.cu and swiglu_backward.cu; the width of a row is low_rank.k.
 #pragma once
 
 #include "low_rank.h"

@@ -57,6 +57,21 @@ __device__ inline void multiply_add(float (&sum)[8], std::uint64_t a, std::uint6
                  TINYLORA_SUM8(0))
 }
 template <typename Half, bool kTransposed>
+__device__ inline void multiply_add(float (&sum)[16], std::uint64_t a, std::uint64_t b) {
+  TINYLORA_WGMMA("32",
+                 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+                 "%16, %17, 1, 1, 1, 0, %18;\n",
+                 TINYLORA_SUM8(0), TINYLORA_SUM8(8))
+}
+template <typename Half, bool kTransposed>
+__device__ inline void multiply_add(float (&sum)[32], std::uint64_t a, std::uint64_t b) {
+  TINYLORA_WGMMA("64",
+                 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+                 "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+                 "%32, %33, 1, 1, 1, 0, %34;\n",
+                 TINYLORA_SUM8(0), TINYLORA_SUM8(8), TINYLORA_SUM8(16), TINYLORA_SUM8(24))
+}
+template <typename Half, bool kTransposed>
 __device__ inline void multiply_add(float (&sum)[64], std::uint64_t a, std::uint64_t b) {
   TINYLORA_WGMMA(
       "128",

@@ -18,6 +18,8 @@ CUDASIM_API CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes);
 CUDASIM_API CUresult cuMemFree_v2(CUdeviceptr address);
 CUDASIM_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes);
 CUDASIM_API CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes);
+CUDASIM_API CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** arguments,
+                                      void** extra);
 CUDASIM_API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
                                     unsigned blockX, unsigned blockY, unsigned blockZ, unsigned shared, CUstream stream,
                                     void** pointers, void** extra);

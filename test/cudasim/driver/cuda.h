@@ -52,6 +52,7 @@ struct CUlaunchAttribute {
       unsigned x, y, z;
     } clusterDim;
     int cooperative;
+    int programmaticStreamSerializationAllowed;
   } value;
 };
 
@@ -65,6 +66,7 @@ struct CUlaunchConfig {
 };
 
 constexpr int CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION = 4;
+constexpr int CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6;
 
 struct alignas(64) CUtensorMap {
   uint64_t opaque[16];

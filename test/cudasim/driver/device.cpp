@@ -30,6 +30,7 @@ constexpr const char* kRefusable[] = {
     "cuModuleGetFunction",
     "cuFuncSetAttribute",
     "cuLaunchKernel",
+    "cuLaunchKernelEx",
     "cuMemcpyHtoDAsync",
     "cuMemcpyDtoHAsync",
     "cuMemsetAsync",

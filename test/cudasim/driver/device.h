@@ -88,6 +88,7 @@ class Device {
   std::string refused = settings.refused;           // the calls of which one is refused; "": all that can be
   uint64_t callsToRefusal = settings.refusedPlace;  // the last of them is; 0: none
   std::string lastReport;
+  WrittenRanges written;  // by the kernel that ran last
 
   Stream defaultStream;
   std::map<Stream*, std::shared_ptr<Stream>> streams;

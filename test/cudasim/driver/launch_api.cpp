@@ -15,6 +15,7 @@ namespace {
 struct Configuration {
   Dim3 grid, block, cluster;
   uint32_t dynamicShared = 0;
+  bool startsEarly = false;
 };
 
 /** Kernels are known by their module: a handle that no module has is refused. */
@@ -55,6 +56,9 @@ CUresult check(Device& device, const Kernel& kernel, const Configuration& with) 
     return refused(CUDA_ERROR_INVALID_VALUE, "more shared memory than a block can have");
   }
   if (cluster.count() > 1 && device.settings.arch < 90) return refused(CUDA_ERROR_INVALID_VALUE, "clusters need sm_90");
+  if (with.startsEarly && device.settings.arch < 90) {
+    return refused(CUDA_ERROR_INVALID_VALUE, "a launch that may begin before the one before is done needs sm_90");
+  }
   if (cluster.count() > 8 || grid.x % cluster.x != 0 || grid.y % cluster.y != 0 || grid.z % cluster.z != 0) {
     return refused(CUDA_ERROR_INVALID_VALUE, "the grid is no multiple of the cluster");
   }
@@ -83,7 +87,8 @@ void logLaunch(const std::string& file, const Program& program, const Configurat
   };
   std::ofstream(file, std::ios::app) << "{\"kernel\":\"" << program.kernel << "\",\"grid\":" << sides(with.grid)
                                      << ",\"block\":" << sides(with.block)
-                                     << ",\"sharedBytes\":" << program.staticShared + with.dynamicShared << ","
+                                     << ",\"sharedBytes\":" << program.staticShared + with.dynamicShared
+                                     << ",\"startsEarly\":" << (with.startsEarly ? "true" : "false") << ","
                                      << countersJson(program, sites) << "}\n";
 }
 
@@ -92,6 +97,7 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
   const uint64_t at = device.parameterSpace();
   std::memcpy(reinterpret_cast<void*>(at), parameters.data(), parameters.size());
   device.memory.markDefined(at, parameters.size());
+  if (with.startsEarly) device.written.sort();
   const Launch launch{kernel.program,
                       device.memory,
                       with.grid,
@@ -102,7 +108,8 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
                       device.settings.instructionLimit,
                       device.settings.orderSeed,
                       device.settings.followsWarps,
-                      device.settings.sample};
+                      device.settings.sample,
+                      with.startsEarly ? &device.written : nullptr};
   ++kernel.launches;
   if (device.planted == kernel.program.kernel || ++device.runs == device.settings.failAt) {
     device.planted.clear();
@@ -110,7 +117,8 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
     return CUDA_SUCCESS;
   }
   std::vector<SiteCounters> sites(kernel.sites.size());
-  const auto failure = runGrid(launch, device.settings.threads, sites);
+  auto [failure, written] = runGrid(launch, device.settings.threads, sites);
+  device.written = std::move(written);
   for (size_t pc = 0; pc < sites.size(); ++pc) kernel.sites[pc].add(sites[pc]);
   if (!device.settings.log.empty()) logLaunch(device.settings.log, kernel.program, with, sites);
   if (failure) {
@@ -176,14 +184,18 @@ CUDASIM_API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigne
 
 CUDASIM_API CUresult cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction function, void** pointers, void** extra) {
   return guarded([=](Device& device) {
+    if (device.refuses("cuLaunchKernelEx")) return CUDA_ERROR_OUT_OF_MEMORY;
     Configuration with{{c->gridDimX, c->gridDimY, c->gridDimZ},
                        {c->blockDimX, c->blockDimY, c->blockDimZ},
                        ownCluster(find(device, function)),
                        c->sharedMemBytes};
     for (unsigned i = 0; i < c->numAttrs; ++i) {
-      if (c->attrs[i].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) continue;
-      const auto& size = c->attrs[i].value.clusterDim;
-      with.cluster = {size.x, size.y, size.z};
+      const auto& value = c->attrs[i].value;
+      if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+        with.cluster = {value.clusterDim.x, value.clusterDim.y, value.clusterDim.z};
+      } else if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) {
+        with.startsEarly = value.programmaticStreamSerializationAllowed != 0;
+      }
     }
     return launch(device, function, with, c->hStream, pointers, extra);
   });

@@ -43,6 +43,7 @@ Block::Block(Worker& w, Cluster& c, uint32_t r)
 void Block::start(Dim3 blockIndex) {
   index = blockIndex;
   mark = globalMark(*this);
+  waited = worker.launch.before == nullptr;
   shared.reset(static_cast<uint32_t>(warps_.size()));
   mbarriers.reset(cluster.blocks.size() == kClusterBlocks ? &cluster.blocks[1 - rank]->shared : nullptr);
   barriers_ = {};
@@ -143,6 +144,7 @@ void Block::warpEnded(Warp& warp) {
   if (done()) {
     mbarriers.checkOver();
     checkGroups();
+    checkWaits();
   }
   completeCluster();
   copies_[warp.index].clear();  // nobody is left who could read them
@@ -173,6 +175,11 @@ void Block::checkAgents() const {
   throw Fault{FaultKind::IllegalInstruction, "mbarriers, bulk copies and wgmma in a block of " +
                                                  std::to_string(warps_.size()) + " warps: cudasim follows up to " +
                                                  std::to_string(kAgentWarps)};
+}
+
+/** Else the launch after this one might begin before the one before it is done. */
+void Block::checkWaits() const {
+  if (!waited) throw Fault{FaultKind::Synchronisation, "a block ended without griddepcontrol.wait"};
 }
 
 void Block::checkGroups() const {

@@ -56,7 +56,8 @@ class Block {
   SharedMemory shared;
   Mbarriers mbarriers{shared};
   Dim3 index;
-  uint8_t mark = 0;  // globalMark
+  uint8_t mark = 0;     // globalMark
+  bool waited = false;  // one of its lanes has, for the launch before
   uint32_t threads;
   std::string positions() const;
   /** setmaxnreg: false where the warp must wait until others have given up as many. */
@@ -87,6 +88,7 @@ class Block {
   void completeCluster();
   /** The four warps of a warpgroup must have run the same products. */
   void checkGroups() const;
+  void checkWaits() const;
 
   uint32_t localBytes_;
   std::vector<uint8_t> local_;

@@ -164,7 +164,9 @@ void write(Warp& warp, const Instr& instr, uint32_t lane, uint64_t to, const uin
   count(warp, instr, to, bytes);
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
   const GlobalMemory& memory = warp.block.worker.memory;
-  if (memory.isOwn(to)) std::memset(memory.defined(to), 1, bytes);
+  if (!memory.isOwn(to)) return;
+  std::memset(memory.defined(to), 1, bytes);
+  warp.block.worker.written.emplace_back(to, to + bytes);
 }
 
 /** slots: shared address, map, coordinates. */

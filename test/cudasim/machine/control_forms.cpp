@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "machine/block.h"
+#include "machine/early_start.h"
 #include "machine/forms.h"
 #include "machine/handlers.h"
 #include "machine/kernel_decoder.h"
@@ -145,6 +146,14 @@ void setRegisters(Form& form) {
   });
 }
 
+void launchBefore(Form& form) {
+  if (form.has("wait")) {
+    return form.finish([](Warp& warp, const Instr&, uint32_t mask) { waitForLaunchBefore(warp, mask); });
+  }
+  if (!form.has("launch_dependents")) form.unknown();
+  form.finish([](Warp& warp, const Instr&, uint32_t mask) { letNextLaunchCome(warp, mask); });
+}
+
 void blockBarrier(Form& form) {
   if (form.has("cluster")) return clusterBarrier(form);
   form.ignore({"cta", "aligned"});
@@ -200,7 +209,8 @@ void addControlForms(FormTable& table) {
   table["fence"] = fence;
   table["membar"] = fence;
   table["setmaxnreg"] = setRegisters;
-  for (const char* idle : {"nanosleep", "prefetch", "prefetchu", "discard", "brkpt", "pmevent", "griddepcontrol"}) {
+  table["griddepcontrol"] = launchBefore;
+  for (const char* idle : {"nanosleep", "prefetch", "prefetchu", "discard", "brkpt", "pmevent"}) {
     table[idle] = nothing;
   }
 }

@@ -70,18 +70,14 @@ uint8_t globalMark(const Block& block) {
 void wroteGlobal(Warp& warp, uint64_t address, uint32_t bytes, bool strong) {
   Worker& worker = warp.block.worker;
   uint8_t* defined = worker.memory.defined(address);
-  if (strong) {
-    std::memset(defined, kBefore, bytes);
-    return;
-  }
-  std::memset(defined, warp.block.mark, bytes);
+  std::memset(defined, strong ? kBefore : warp.block.mark, bytes);
   auto& written = worker.written;
   if (!written.empty() && written.back().second == address) {
     written.back().second = address + bytes;
   } else {
     written.emplace_back(address, address + bytes);
   }
-  if (followed(warp)) worker.order.wrote(address, bytes, idOf(warp), warp.order.interval);
+  if (!strong && followed(warp)) worker.order.wrote(address, bytes, idOf(warp), warp.order.interval);
 }
 
 void checkReadable(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes, AccessKind kind) {

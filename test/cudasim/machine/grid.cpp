@@ -24,7 +24,7 @@ class Grid {
     if (launch.orderSeed != 0) std::shuffle(order_.begin(), order_.end(), std::mt19937_64(launch.orderSeed));
   }
 
-  std::optional<LaunchFailure> run(uint32_t threads) {
+  LaunchResult run(uint32_t threads) {
     const Program& program = launch_.program;  // sums of floats repeat, and counters do
     const bool serial = program.addsGlobalFloats || (program.usesGlobalAtomics && launch_.sample != 0);
     const auto count = serial ? 1 : std::min<uint64_t>(threads, order_.size());
@@ -33,7 +33,7 @@ class Grid {
     work();
     for (std::thread& other : others) other.join();
     for (const auto& [begin, end] : written_) launch_.memory.markDefined(begin, end - begin);
-    return std::move(failure_);
+    return {std::move(failure_), WrittenRanges(std::move(written_))};
   }
 
  private:
@@ -160,7 +160,7 @@ class Grid {
 
 }  // namespace
 
-std::optional<LaunchFailure> runGrid(const Launch& launch, uint32_t threads, std::vector<SiteCounters>& sites) {
+LaunchResult runGrid(const Launch& launch, uint32_t threads, std::vector<SiteCounters>& sites) {
   return Grid(launch, sites).run(threads);
 }
 

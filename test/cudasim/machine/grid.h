@@ -15,7 +15,12 @@ struct LaunchFailure {
   std::string report;
 };
 
+struct LaunchResult {
+  std::optional<LaunchFailure> failure;
+  WrittenRanges written;
+};
+
 /** Counters are added to `sites`. The first mistake ends the launch. */
-std::optional<LaunchFailure> runGrid(const Launch& launch, uint32_t threads, std::vector<SiteCounters>& sites);
+LaunchResult runGrid(const Launch& launch, uint32_t threads, std::vector<SiteCounters>& sites);
 
 }  // namespace cudasim

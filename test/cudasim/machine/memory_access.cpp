@@ -4,6 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "machine/early_start.h"
 #include "machine/lanes.h"
 #include "machine/memory_counters.h"
 
@@ -85,6 +86,7 @@ void readGlobal(const Access& access) {
   checkAlignment(access.mask, access.address, access.bytes, lanes);
   const GlobalMemory& memory = access.warp.block.worker.memory;
   const bool mayLack = checkBounds(access, lanes);
+  checkWaited(access.warp, access.mask, access.address, access.bytes, access.kind == AccessKind::Strong);
   countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
   withBytes(access.bytes, [&](auto bytes) {
     forEachLane(access.mask, [&](uint32_t lane) {
@@ -102,6 +104,7 @@ void writeGlobal(const Access& access) {
   checkAlignment(access.mask, access.address, access.bytes, lanes);
   const GlobalMemory& memory = access.warp.block.worker.memory;
   const bool own = checkBounds(access, lanes);
+  checkWaited(access.warp, access.mask, access.address, access.bytes, true);
   countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
   withBytes(access.bytes, [&](auto bytes) {
     forEachLane(access.mask, [&](uint32_t lane) {
@@ -260,7 +263,7 @@ uint8_t* accessRow(Space space, Warp& warp, const Instr& instr, uint64_t first, 
     countRow(warp, instr, bytes);
     return shared.at(at);
   }
-  if (space != Space::Global) return nullptr;
+  if (space != Space::Global || warp.waited != kAllLanes) return nullptr;
   const Worker::Hint* hint = holder(warp, instr, first, all);
   if (hint == nullptr) return nullptr;
   GlobalMemory& memory = warp.block.worker.memory;
@@ -301,7 +304,7 @@ uint8_t* readAsOne(Space space, Warp& warp, const Instr& instr, uint64_t address
     countRow(warp, instr, bytes);
     return shared.at(at);
   }
-  if (space != Space::Global) return nullptr;
+  if (space != Space::Global || warp.waited != kAllLanes) return nullptr;
   const Worker::Hint* hint = holder(warp, instr, address, bytes);
   if (hint == nullptr) return nullptr;
   const GlobalMemory& memory = warp.block.worker.memory;
@@ -318,6 +321,11 @@ void checkGlobal(Warp& warp, const Instr& instr, uint32_t lane, uint64_t address
     const auto found = worker.memory.find(address, bytes);
     if (!found) outOfBounds(warp, lane, address, bytes, "global");
     hint = {found->begin, found->end, found->hostVisible};
+  }
+  if ((warp.waited >> lane & 1) == 0) {
+    uint64_t of[kLanes] = {};
+    of[lane] = address;
+    checkWaited(warp, 1u << lane, of, bytes, !reads);
   }
   if (!reads || hint.hostVisible || !worker.memory.isOwn(address)) return;
   if (bytes % 16 == 0 && allSet(worker.memory.defined(address), bytes)) return;

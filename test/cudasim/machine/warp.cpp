@@ -26,6 +26,7 @@ void Warp::start(uint32_t lanes) {
   clusterPhase = fences = 0;
   products = 0;
   uncommitted = false;
+  waited = block.worker.launch.before == nullptr ? kAllLanes : 0;
   order = {};
   sinceSwitch_ = 0;
 }

@@ -57,6 +57,7 @@ class Warp {
   uint32_t fences = 0;        // wgmma.fence done
   uint64_t products = 0;      // wgmma done
   bool uncommitted = false;   // some since the last commit
+  uint32_t waited = 0;        // lanes that the launch before is done for (early_start.h)
 
   /** Executes until the warp blocks, ends, or has used up its turn. */
   void run(Worker& worker, uint32_t turn);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "machine/early_start.h"
 #include "machine/global_memory.h"
 #include "machine/global_order.h"
 #include "machine/program.h"
@@ -23,11 +24,12 @@ struct Launch {
   GlobalMemory& memory;
   Dim3 grid, block, cluster;
   uint32_t dynamicShared = 0;
-  uint64_t parameters = 0;        // address
-  uint64_t instructionLimit = 0;  // of one block
-  uint64_t orderSeed = 0;         // 0: blocks and warps in order
-  bool followsWarps = false;      // who wrote global memory, in kernels without atomic operations too
-  uint32_t sample = 0;            // blocks along each axis that stand for all; 0: all of them run
+  uint64_t parameters = 0;                // address
+  uint64_t instructionLimit = 0;          // of one block
+  uint64_t orderSeed = 0;                 // 0: blocks and warps in order
+  bool followsWarps = false;              // who wrote global memory, in kernels without atomic operations too
+  uint32_t sample = 0;                    // blocks along each axis that stand for all; 0: all of them run
+  const WrittenRanges* before = nullptr;  // what the launch before wrote, where this one may begin before its end
 };
 
 /** What one instruction did, over all warps. */

@@ -67,6 +67,9 @@ struct Shape {
   unsigned gridY = 1;
 };
 
+/** Of any of the folder's modules. */
+CUfunction function(const std::string& name);
+
 /** Leaves a launch with a stream. */
 CUresult launchOn(const std::string& kernel, CUstream stream, Shape shape, void** arguments);
 

@@ -37,18 +37,6 @@ void setUp() {
 
 std::map<std::string, CUmodule> modules;
 
-CUfunction function(const std::string& name) {
-  for (const char* file : {"basic", "gemm", "mistakes", "bulk_copy_sm90", "wgmma_sm90", "cluster_sm90"}) {
-    CUmodule& module = modules[file];
-    if (module == nullptr) expectSuccess(cuModuleLoadData(&module, text(file).c_str()), "cuModuleLoadData");
-    CUfunction found;
-    const CUresult result = cuModuleGetFunction(&found, module, name.c_str());
-    if (result == CUDA_SUCCESS) return found;
-    if (result != CUDA_ERROR_NOT_FOUND) throw Failure(cudasimLastReport());
-  }
-  throw Failure("no kernel " + name);
-}
-
 }  // namespace
 
 std::vector<Test>& tests() {
@@ -64,6 +52,18 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) { expectSuccess(cuMemAlloc_v2(&addr
 Buffer::~Buffer() { cuMemFree_v2(address_); }
 void Buffer::write(const void* from) { expectSuccess(cuMemcpyHtoD_v2(address_, from, bytes_), "cuMemcpyHtoD"); }
 void Buffer::readInto(void* to) const { expectSuccess(cuMemcpyDtoH_v2(to, address_, bytes_), "cuMemcpyDtoH"); }
+
+CUfunction function(const std::string& name) {
+  for (const char* file : {"basic", "gemm", "mistakes", "bulk_copy_sm90", "wgmma_sm90", "cluster_sm90", "early_sm90"}) {
+    CUmodule& module = modules[file];
+    if (module == nullptr) expectSuccess(cuModuleLoadData(&module, text(file).c_str()), "cuModuleLoadData");
+    CUfunction found;
+    const CUresult result = cuModuleGetFunction(&found, module, name.c_str());
+    if (result == CUDA_SUCCESS) return found;
+    if (result != CUDA_ERROR_NOT_FOUND) throw Failure(cudasimLastReport());
+  }
+  throw Failure("no kernel " + name);
+}
 
 CUresult launchOn(const std::string& kernel, CUstream stream, Shape shape, void** arguments) {
   return cuLaunchKernel(function(kernel), shape.grid, shape.gridY, 1, shape.block, 1, 1, shape.shared, stream,

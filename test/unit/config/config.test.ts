@@ -213,6 +213,9 @@ describe("readConfigFile", () => {
     await expect(file("b.yaml", "u: 3\nr: [1, 2\n")).rejects.toThrow(/b\.yaml: line 3: Flow sequence .* with a \]$/);
     await expect(file("tag.yaml", "u: 3\nmax_steps: !0 5\n")).rejects.toThrow(/tag\.yaml: line 2: Unresolved tag: !0/);
     await expect(file("b.json", "{")).rejects.toThrow(/b\.json: /);
+    await expect(file("two.yaml", "u: 3\n---\nu: 4\n")).rejects.toThrow(
+      /two\.yaml: line 2: expected one document, found another$/,
+    );
     await expect(file("c.yaml", "- 1\n")).rejects.toThrow(/c\.yaml: expected keys and values, found \[1\]/);
     await expect(file("d.txt", "u: 3")).rejects.toThrow(/expected a \.yaml, \.yml or \.json file/);
     const deep = /expected at most 1000 lists and mappings, and 100 in one another/;

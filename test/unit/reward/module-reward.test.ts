@@ -205,7 +205,7 @@ describe("a module's reward", () => {
       message: expect.stringMatching(/^rewards: .*m16\.mjs: expected a function as default export$/),
     });
     await expect(given("export default  (")).rejects.toThrow(
-      /^rewards: .*m17\.mjs cannot be loaded: Unexpected end of input/,
+      /^rewards: (.*m17\.mjs) cannot be loaded: Unexpected end of input \(`node \1` says in which line\)$/,
     );
     await expect(load(join(folder, "none.mjs"))).rejects.toThrow(/none\.mjs cannot be loaded: no such file$/);
     await expect(load("none.ts")).rejects.toThrow(/^rewards: none\.ts cannot be loaded: no such file$/);

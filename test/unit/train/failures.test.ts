@@ -2,6 +2,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { resolveConfig } from "../../../lib/config/config.js";
+import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/grpo-trainer.js";
 import type { StepReport } from "../../../lib/train/run.js";
@@ -265,6 +267,13 @@ describe("options of callers without types", () => {
   it("rewards for what learns from worked answers", () => {
     const options: object = { ...base(), data, rewards: { sevens } };
     expect(() => new SftTrainer(options as SftTrainerOptions)).toThrow("options: unknown option rewards");
+  });
+
+  it("options that only learning from rewards has, where worked answers are learned", () => {
+    const make = (config: TrainOptions) => () => new SftTrainer({ ...base(), data, config });
+    expect(make({ num_generations: 4 })).toThrow("options: num_generations has no effect with sft");
+    expect(make({ beta: 0.1, temperature: 0.5 })).toThrow("options: temperature, beta have no effect with sft");
+    expect(make(resolveConfig({ learning_rate: 0.1 }))).not.toThrow(); // as they are by default
   });
 
   it("a thenable that never settles is late as a promise is", async () => {

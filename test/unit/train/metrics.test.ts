@@ -1,11 +1,17 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, it, vi } from "vitest";
 import { advantagesOf } from "../../../lib/train/advantage.js";
 import { Clock } from "../../../lib/train/clock.js";
 import type { SequenceLoss } from "../../../lib/train/loss.js";
-import { type Metrics, measuredMetrics, PassStatistics, rolloutMetrics } from "../../../lib/train/metrics.js";
+import { measuredMetrics, PassStatistics, rolloutMetrics } from "../../../lib/train/metrics.js";
 import { cosine } from "../../../lib/train/norm.js";
 import type { Sequence } from "../../../lib/train/pass.js";
+import type { Metrics } from "../../../lib/train/reported.js";
+import type { StepReport } from "../../../lib/train/run.js";
+import { SftTrainer } from "../../../lib/train/sft-trainer.js";
 import { Watch } from "../../../lib/train/watch.js";
+import { FakePolicy } from "./fake-policy.js";
+import { data, makeTrainer } from "./small-run.js";
 
 const group = (id: string, prompt: number) => ({
   example: { id, question: "?", answer: "7", row: {} },
@@ -145,6 +151,31 @@ describe("metrics of a step", () => {
     expect(cosine(gradient, null)).toBeNaN();
     expect(cosine(gradient, Float64Array.of(3, 4, 0))).toBeNaN();
   });
+});
+
+it("all names that runs report are told by the types, and no others", async () => {
+  const source = await readFile(new URL("../../../lib/train/reported.ts", import.meta.url), "utf8");
+  const [metrics, measured] = source.split("export type Measured");
+  const declared = /^ {2}readonly \W*(?:\w+: `)?(.*?)["`\]]*\??: number;$/gm;
+  const told = (text: string) =>
+    Array.from(text.matchAll(declared), ([, name]) => name!.replace(/\$\{\w+\}/, "sevens"));
+  const found = { metrics: new Set<string>(), measured: new Set<string>() };
+  const onStep = (report: StepReport) => {
+    for (const part of ["metrics", "measured"] as const) {
+      for (const name of Object.keys(report[part])) found[part].add(name);
+    }
+  };
+  await makeTrainer({ config: { beta: 0.1, max_steps: 1 } }).train({ onStep });
+  expect([...found.metrics].sort()).toEqual(told(metrics!).sort());
+  expect([...found.measured].sort()).toEqual(told(measured!).sort());
+  const engine = new FakePolicy();
+  const taught = data.train.map((problem) => ({ ...problem, row: { solution: "7" } }));
+  const config = { num_prompts: 2, max_steps: 1, eval_steps: 0 };
+  await new SftTrainer({ engine, adapter: engine.adapter(), data: { ...data, train: taught }, config }).train({
+    onStep,
+  });
+  expect([...found.metrics].sort()).toEqual(told(metrics!).sort());
+  expect([...found.measured].sort()).toEqual(told(measured!).sort());
 });
 
 describe("Watch", () => {

@@ -235,7 +235,7 @@ describe("GrpoTrainer", () => {
       await makeTrainer({ config: { num_iterations, max_steps: 1, eval_steps: 0 } }).train({
         onStep: ({ metrics }) => void seen.push(metrics),
       });
-      return ["variance", "squared_norm", "noise_scale"].map((key) => seen[0]![`gradient/${key}`]);
+      return (["variance", "squared_norm", "noise_scale"] as const).map((key) => seen[0]![`gradient/${key}`]);
     };
     const [variance, ...rest] = await noise(1);
     expect(variance).toBeGreaterThan(0);

@@ -1,4 +1,3 @@
-/** What `eval` prints and writes. */
 import {
   breakdownCells,
   differenceText,
@@ -7,9 +6,9 @@ import {
   percent,
   percentWithError,
 } from "../lib/index.js";
-import { shortened } from "../lib/show.js";
 import { table } from "./io.js";
 
+/** A table for each data set, with a column of its own for what is compared, and those of levels and subjects. */
 export function printEvaluation({ adapter, compare, results }: EvaluationRun): void {
   for (const { data, split, evaluation, compared } of results) {
     const columns = compared ? [evaluation, compared.evaluation] : [evaluation];
@@ -34,30 +33,11 @@ export function printEvaluation({ adapter, compare, results }: EvaluationRun): v
   }
 }
 
-/** A result a data set, without the completions. */
-export function evaluationJson({ model, adapter, compare, sampling, results }: EvaluationRun): object[] {
-  return results.map(({ data, split, evaluation, compared }) => {
-    const { completions: _, ...summary } = evaluation;
-    const result = { data, split, model, adapter, sampling, ...summary };
-    if (!compared) return result;
-    const { completions: __, ...second } = compared.evaluation;
-    return { ...result, compare: { adapter: compare, ...second, difference: compared.difference } };
-  });
-}
-
-/** Of each completion; of two adapters, the first one's come first. */
-export function* completionLines({ adapter, compare, results }: EvaluationRun): Generator<object> {
-  for (const { evaluation } of results) for (const one of evaluation.completions) yield { adapter, ...one };
-  for (const { compared } of results) {
-    for (const one of compared?.evaluation.completions ?? []) yield { adapter: compare, ...one };
-  }
-}
-
 function passText({ strict, lenient }: { strict: number; lenient: number }): string {
   return `${percent(strict)} strict, ${percent(lenient)} lenient`;
 }
 
 /** A short string in a table is its head. */
 function short(name: string): string {
-  return shortened(name, 30);
+  return name.length > 30 ? `${name.slice(0, 27)}...` : name;
 }
