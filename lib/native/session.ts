@@ -21,9 +21,9 @@ import { loadAddon } from "./load.js";
 import { onAbort, orAborted } from "./on-abort.js";
 
 /** What it throws ends the work that it is told of. */
-export type ProgressListener = (done: number, total: number) => void;
+export type OnProgress = (done: number, total: number) => void;
 
-const quiet: ProgressListener = () => {};
+const quiet: OnProgress = () => {};
 
 /** What to do where an engine's memory runs out. */
 const LESS_MEMORY =
@@ -226,7 +226,7 @@ type Tell = (done: number, total: number) => boolean;
  */
 export async function toldOf<T>(
   run: (tell: Tell) => Promise<T>,
-  onProgress: ProgressListener,
+  onProgress: OnProgress,
   signal: AbortSignal | undefined,
   drop: (late: T) => void = () => {},
 ): Promise<T> {
