@@ -16,7 +16,7 @@ import { table } from "./io.js";
 import { Progress } from "./progress.js";
 import { MODELS } from "./shapes.js";
 
-export interface CounterRow {
+interface CounterRow {
   readonly pass: "forward" | "backward";
   readonly modules: string;
   readonly out: number;

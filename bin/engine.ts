@@ -1,3 +1,4 @@
+import { engineOptions } from "../lib/config/engine-options.js";
 import { Adapter, Engine, findModel, type TrainConfig } from "../lib/index.js";
 import { Progress } from "./progress.js";
 
@@ -18,11 +19,7 @@ export async function loadEngine(config: TrainConfig, signal: AbortSignal): Prom
   const progress = new Progress("loading", "B");
   try {
     return await Engine.load(findModel(config.model), {
-      dtype: config.dtype,
-      device: config.device,
-      threads: config.threads ?? undefined,
-      maxSequences: config.max_sequences,
-      cacheTokens: config.cache_tokens,
+      ...engineOptions(config),
       onProgress: progress.update,
       signal,
     });

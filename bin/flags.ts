@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { environmentOptions } from "../lib/config/env.js";
 import { type Field, fields, parseFlag } from "../lib/config/fields.js";
 import { fieldsOf, noEffect, unusedBy } from "../lib/config/method.js";
-import { TRL_NAMES } from "../lib/config/trl-names.js";
+import { inPlaceOf } from "../lib/config/trl-names.js";
 import { type Method, resolveConfig, TinyLoraError, type TrainConfig } from "../lib/index.js";
 
 const added = new WeakMap<Command, readonly Field[]>();
@@ -91,7 +91,8 @@ function shownDefault(value: unknown): string {
 }
 
 /** An error of the command line; of an option that TRL has and this package has not, with what takes its place. */
-export function inPlaceOf(text: string): string {
+export function withTrlName(text: string): string {
   const name = /unknown option '--([\w-]+)/.exec(text)?.[1]?.replaceAll("-", "_") ?? "";
-  return Object.hasOwn(TRL_NAMES, name) ? `${text.trimEnd()} (here ${TRL_NAMES[name]})\n` : text;
+  const place = inPlaceOf(name);
+  return place === undefined ? text : `${text.trimEnd()} (${place})\n`;
 }

@@ -14,13 +14,13 @@ import { startCommand } from "./commands/start.js";
 import { sweepCommand } from "./commands/sweep.js";
 import { sftCommand, trainCommand } from "./commands/train.js";
 import { exitCode, report } from "./exit.js";
-import { inPlaceOf } from "./flags.js";
+import { withTrlName } from "./flags.js";
 
 const program = new Command("tinylora-native")
   .description("Trains language models by changing 1 to 13 numbers: TinyLoRA and GRPO on a native engine.")
   .version(packageVersion())
   .showHelpAfterError("(--help says more)")
-  .configureOutput({ outputError: (text, write) => write(inPlaceOf(text)) })
+  .configureOutput({ outputError: (text, write) => write(withTrlName(text)) })
   .exitOverride();
 
 for (const add of [

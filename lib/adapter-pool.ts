@@ -33,7 +33,10 @@ export class AdapterPool {
     this.#free = Array.from({ length: engine.slots }, (_, slot) => engine.slots - 1 - slot);
   }
 
-  /** All adapters must differ from `like` in v only, also in no projection seed; when not given, from the paper's 13 numbers (`Adapter.create`). */
+  /**
+   * All adapters must differ from `like` in v only, also in no projection seed; when not given, from the paper's 13
+   * numbers (`Adapter.create`).
+   */
   static async open(engine: Engine, slots: number, like: Adapter = Adapter.create(engine)): Promise<AdapterPool> {
     if (!Number.isInteger(slots) || slots < 1 || slots > 1 << 16) {
       throw new TinyLoraError("ERR_ARGUMENT", `slots: expected a whole number from 1 to ${1 << 16}, found ${slots}`);

@@ -149,6 +149,17 @@ export class AdapterSlots {
   }
 }
 
+/** The slot of an `adapter` option; -1 is the base model. */
+export function adapterSlot({ slots }: { readonly slots: number }, adapter: number | "base" | undefined): number {
+  if (adapter === "base" || (adapter == null && slots === 0)) return -1;
+  const slot = adapter ?? 0;
+  if (slots === 0) throw new TinyLoraError("ERR_ARGUMENT", `adapter: none is attached, found ${show(slot)}`);
+  if (!Number.isInteger(slot) || slot < 0 || slot >= slots) {
+    throw new TinyLoraError("ERR_ARGUMENT", `adapter: expected "base" or a slot below ${slots}, found ${slot}`);
+  }
+  return slot;
+}
+
 const OWN_ENGINE = "it takes an engine of its own";
 
 /** What of an adapter is not as it should be. */

@@ -4,14 +4,14 @@
  */
 import { TinyLoraError } from "./error.js";
 
-export interface Claim {
+interface Claim {
   /** From now on the engine's adapters stay. */
   fixAdapters(): void;
   release(): void;
 }
 
 /** What a run trains on: an engine, or a member of a population, which shares its engine with the others. */
-export interface Claimable {
+interface Claimable {
   readonly engine?: object;
 }
 

@@ -5,7 +5,6 @@ import { TinyLoraError } from "./error.js";
 import {
   type GenerateOptions,
   Generation,
-  type Prompt,
   type StreamOptions,
   type StreamPiece,
   streamCompletion,
@@ -25,7 +24,8 @@ import type {
 import { nativeDevice } from "./native/device.js";
 import { Session } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
-import type { ManyVectors, WeightTraining } from "./train/policy.js";
+import type { ManyVectors, WeightTraining } from "./policy.js";
+import type { Prompt } from "./prompt.js";
 
 export interface EngineOptions {
   /** How weights are kept, "bf16" by default. 16 bits take half the memory; "fp16" is not for the cpu. */
@@ -34,7 +34,10 @@ export interface EngineOptions {
   readonly device?: string | undefined;
   /** Compute threads; all cores by default. Results do not depend on it. */
   readonly threads?: number | undefined;
-  /** Of device cpu: the instruction set; the best of this machine by default. Results differ in the last bits from one to another. */
+  /**
+   * Of device cpu: the instruction set; the best of this machine by default. Results differ in the last bits from one to
+   * another.
+   */
   readonly cpuPath?: CpuPath | undefined;
   /** Sequences that are sampled side by side at most, 64 by default; more wait. */
   readonly maxSequences?: number | undefined;

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Stats } from "node:fs";
 import {
   access,
   constants,
@@ -16,7 +17,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { TinyLoraError } from "./error.js";
 
 /** The bytes of a file, or what writes them. */
-export type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>);
+type Content = string | Uint8Array | ((file: FileHandle) => Promise<void>);
 
 /**
  * Writes a file so that a reader, or a machine that loses power, finds either the old bytes or the new ones: temporary
@@ -37,7 +38,10 @@ export async function prepareFile(path: string): Promise<void> {
   });
 }
 
-/** Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no files. */
+/**
+ * Whether a folder that is to be made and filled much later can be: ERR_FILE where it, or what it would lie in, takes no
+ * files.
+ */
 export async function checkFolder(path: string): Promise<void> {
   if (!(await isThere(path)) && (await linkAt(path)) === undefined) return checkFolder(dirname(path));
   if (!(await isFolder(path))) throw await noFolder(path);
@@ -69,7 +73,10 @@ export function writing<T>(path: string, write: () => Promise<T>): Promise<T> {
   return refusable(`${path}: cannot be written`, write);
 }
 
-/** What `read` gives of `path`; a refusal of the system's (no right, too many open files) becomes an ERR_FILE that names the path. */
+/**
+ * What `read` gives of `path`; a refusal of the system's (no right, too many open files) becomes an ERR_FILE that names
+ * the path.
+ */
 export function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
   return refusable(`${path}: cannot be read`, read);
 }
@@ -122,26 +129,23 @@ export function isRefusal(error: unknown): error is Error {
   return error instanceof Error && "syscall" in error;
 }
 
+/** undefined where nothing is there, or nobody may look. */
+function statOf(path: string): Promise<Stats | undefined> {
+  return stat(path).catch(() => undefined);
+}
+
 async function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
+  return (await statOf(path)) !== undefined;
 }
 
 /** Whether something is there that takes bytes and keeps none under its name: a pipe, a device. */
 async function isStream(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => !found.isFile() && !found.isDirectory(),
-    () => false,
-  );
+  const found = await statOf(path);
+  return found !== undefined && !found.isFile() && !found.isDirectory();
 }
 
 async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+  return (await statOf(path))?.isDirectory() ?? false;
 }
 
 /** What a link at this place says, undefined where there is none. */

@@ -9,7 +9,10 @@ export function embeddedFolder(): string {
   return join(packageRoot(), "models", EMBEDDED);
 }
 
-/** The model to use: the named one ("embedded" is this package's own), that of TINYLORA_MODEL, or the first in ../shared/models beside this package. */
+/**
+ * The model to use: the named one ("embedded" is this package's own), that of TINYLORA_MODEL, or the first in
+ * ../shared/models beside this package.
+ */
 export function findModel(named?: string | null): string {
   const given = named ?? environment().model;
   if (given === EMBEDDED) return embeddedFolder();

@@ -1,17 +1,14 @@
+import { adapterSlot } from "./adapter-slots.js";
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { inTurn } from "./in-turn.js";
-import { isObject } from "./is-object.js";
-import type { Message } from "./model/open.js";
 import type { SampleEvent, SampleRequest } from "./native/addon.js";
 import { onAbort } from "./native/on-abort.js";
 import { own } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
+import { isPrompt, type Prompt, promptTokens } from "./prompt.js";
 import { ofPrompt } from "./sample/of-prompt.js";
 import { show } from "./show.js";
-
-/** Plain text, a conversation (the model's chat template makes text of it), or token ids as they are. */
-export type Prompt = string | readonly Message[] | Int32Array;
 
 export interface GenerateOptions {
   /** Completions of each prompt, 1 by default. */
@@ -162,37 +159,6 @@ export async function* streamCompletion(
       ? { text: decoder.push(event.tokens), tokens: event.tokens, logprobs: event.logprobs }
       : { text: decoder.end(), tokens: new Int32Array(0), logprobs: new Float32Array(0), reason: event.reason };
   }
-}
-
-/** The ids of the prompt at this place of a call. */
-export function promptTokens(engine: Engine, prompt: Prompt, place: number): Int32Array {
-  if (prompt instanceof Int32Array) return prompt;
-  if (typeof prompt === "string") return engine.tokenizer.encode(prompt);
-  if (Array.isArray(prompt) && prompt.every(isMessage)) return engine.tokenizer.encodeChat(prompt);
-  throw new TinyLoraError(
-    "ERR_ARGUMENT",
-    `prompt ${place}: expected a text, messages with role and content, or an Int32Array of token ids, found ${show(prompt)}`,
-  );
-}
-
-/** The slot of an `adapter` option; -1 is the base model. */
-export function adapterSlot(engine: Engine, adapter: number | "base" | undefined): number {
-  if (adapter === "base" || (adapter == null && engine.slots === 0)) return -1;
-  const slot = adapter ?? 0;
-  if (engine.slots === 0) throw new TinyLoraError("ERR_ARGUMENT", `adapter: none is attached, found ${show(slot)}`);
-  if (!Number.isInteger(slot) || slot < 0 || slot >= engine.slots) {
-    throw new TinyLoraError("ERR_ARGUMENT", `adapter: expected "base" or a slot below ${engine.slots}, found ${slot}`);
-  }
-  return slot;
-}
-
-/** What is no list counts as one prompt, whose message says what is wrong with it. */
-function isPrompt(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
-  return !Array.isArray(prompts) || (prompts.length > 0 && isObject(prompts[0]) && "role" in prompts[0]);
-}
-
-function isMessage(value: unknown): value is Message {
-  return isObject(value) && typeof value.role === "string" && typeof value.content === "string";
 }
 
 /** `top_p` is `topP` here. */

@@ -1,7 +1,7 @@
 /** Milliseconds of work after which timers, the signal and a progress bar get their turn. */
 const BREATH = 50;
 
-export interface InTurnOptions {
+interface InTurnOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -13,7 +13,7 @@ export interface InTurnOptions {
 export async function inTurn<A, B>(
   items: readonly A[],
   make: (item: A, place: number) => B,
-  { signal, onProgress }: InTurnOptions = {},
+  { signal, onProgress }: InTurnOptions,
 ): Promise<B[]> {
   const made: B[] = [];
   let breath = performance.now();

@@ -1,9 +1,11 @@
+import { adapterSlot } from "./adapter-slots.js";
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
-import { adapterSlot, type Prompt, promptTokens } from "./generate.js";
 import { inTurn } from "./in-turn.js";
 import type { ForwardBatch, ForwardResult } from "./native/addon.js";
 import { checkOptionNames } from "./option-names.js";
+import { pack } from "./pack.js";
+import { type Prompt, promptTokens } from "./prompt.js";
 import { show } from "./show.js";
 
 export interface LogprobOptions {
@@ -43,7 +45,7 @@ export async function scoreSequences(
   const passes: { readonly parts: readonly Int32Array[]; readonly starts: Int32Array }[] = [];
   const make = async () => {
     const tokenized = await inTurn(sequences, (sequence: Prompt, i) => sequenceTokens(engine, sequence, i), { signal });
-    return [...batches(tokenized)].map((parts) => {
+    return pack(tokenized, ({ length }) => length, ROWS).map((parts) => {
       const starts = startsOf(parts);
       passes.push({ parts, starts });
       return {
@@ -75,22 +77,6 @@ function sequenceTokens(engine: Engine, sequence: Prompt, place: number): Int32A
     "ERR_ARGUMENT",
     `prompt ${place}: expected 1 to ${context} tokens (the model's context), found ${tokens.length}`,
   );
-}
-
-/** Consecutive sequences of up to ROWS tokens together; a longer one goes alone. */
-function* batches(sequences: readonly Int32Array[]): Generator<Int32Array[]> {
-  let batch: Int32Array[] = [];
-  let rows = 0;
-  for (const sequence of sequences) {
-    if (batch.length > 0 && rows + sequence.length > ROWS) {
-      yield batch;
-      batch = [];
-      rows = 0;
-    }
-    batch.push(sequence);
-    rows += sequence.length;
-  }
-  if (batch.length > 0) yield batch;
 }
 
 function startsOf(batch: readonly Int32Array[]): Int32Array {

@@ -2,8 +2,12 @@ import { inspect } from "node:util";
 
 /** A value as messages show it: short, on one line. */
 export function show(value: unknown): string {
-  const text = textOf(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return shortened(textOf(value), 80);
+}
+
+/** A text of at most so many letters. */
+export function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 3)}...` : text;
 }
 
 function textOf(value: unknown): string {

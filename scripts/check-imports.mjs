@@ -12,7 +12,7 @@ const MAY_USE = {
   "lib/reward": ["lib/reward", "lib/data", "lib/config", "lib/error.ts", "lib/version.ts", "lib/within-time.ts"],
   "lib/adapter": [
     ...["lib/adapter", "lib/native", "lib/config/env.ts", "lib/error.ts", "lib/files.ts", "lib/version.ts"],
-    ...["lib/model/open.ts", "lib/data/philox.ts", "lib/is-object.ts", "lib/option-names.ts", "lib/show.ts"],
+    ...["lib/model/open.ts", "lib/philox.ts", "lib/is-object.ts", "lib/option-names.ts", "lib/show.ts"],
     "lib/config/describe-issue.ts",
   ],
   "lib/model": [

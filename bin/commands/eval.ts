@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
+import { leavingOut, passes } from "../../lib/data/broken.js";
 import { checkAnswer } from "../../lib/data/columns.js";
-import { guarded, stop } from "../../lib/data/rows.js";
 import { prepareFile } from "../../lib/files.js";
 import {
   type Adapter,
@@ -185,9 +185,9 @@ async function loadParts(
     const options = { question_column, answer_column, skip_bad, signal, onProgress: progress.update };
     const dataset = await loadDataset(data, options).finally(() => progress.stop());
     const skipped = [...(dataset.skipped ?? [])];
-    const onBroken = skip_bad ? (error: Error) => void skipped.push(error.message) : stop;
+    const onBroken = leavingOut(skip_bad, skipped);
     const part = split === "all" ? [...dataset.train, ...dataset.test] : dataset[split];
-    const examples = part.filter((one) => guarded(onBroken, () => checkAnswer(one)).length > 0);
+    const examples = part.filter((one) => passes(onBroken, () => checkAnswer(one)));
     if (skipped.length > 0)
       console.error(`warning: ${data}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
     if (examples.length === 0) throw new TinyLoraError("ERR_DATA", `${data}: it has no ${split} part`);

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Command } from "commander";
 import { environmentOptions } from "../../lib/config/env.js";
 import { flagOf } from "../../lib/config/fields.js";
@@ -6,6 +5,7 @@ import { checkMethod, noEffect, unusedBy } from "../../lib/config/method.js";
 import {
   Adapter,
   adapterOptions,
+  type Dataset,
   findModel,
   GrpoTrainer,
   type Method,
@@ -14,19 +14,20 @@ import {
   readRunInfo,
   resolveConfig,
   SftTrainer,
+  type Progress as StepProgress,
   type StepReport,
   TinyLoraError,
   type TrainConfig,
   type Trained,
+  type TrainResult,
 } from "../../lib/index.js";
 import { openModel } from "../../lib/model/open.js";
 import { namedRewards } from "../../lib/reward/rewards.js";
-import { checkpointSteps } from "../../lib/run/checkpoint.js";
-import { checkStepsMade, RESUMABLE } from "../../lib/run/folder.js";
+import { checkStepsMade, RESUMABLE, stepsMade } from "../../lib/run/folder.js";
 import { checkProblems, checkTrained } from "../../lib/train/check-files.js";
+import { checkRunFolder } from "../../lib/train/open-run.js";
 import { checkOwnRewards } from "../../lib/train/own-rewards.js";
-import { checkRunFolder } from "../../lib/train/run.js";
-import { trainingData } from "../../lib/train/train-run.js";
+import { trainingData } from "../../lib/train/training-data.js";
 import { needOf } from "../../lib/train/usable.js";
 import { parseName } from "../arguments.js";
 import { loadEngine } from "../engine.js";
@@ -93,71 +94,36 @@ export function addTrainingFlags(command: Command, method: Method): void {
 }
 
 export async function runTraining(command: Command, method: Method, options: TrainingFlags): Promise<void> {
-  const flags = givenFields(command);
-  const config = await trainConfig(flags, method, options);
+  const config = await trainConfig(givenFields(command), method, options);
   const path = options.resume ?? options.run ?? defaultRun(config);
+  const resume = options.resume !== undefined;
   config.model = findModel(config.model);
-  const named = await methodOf(method, options);
-  let trains = false;
+  const learns = await methodOf(method, options);
+  let progress: TrainingProgress | undefined;
   const interrupted = () =>
-    console.error(`\ninterrupted${trains ? ": saving the last finished step" : ""} (again to stop at once)`);
-  const onWarning = (message: string) => console.error(`warning: ${message}`);
+    console.error(`\ninterrupted${progress?.trains ? ": saving the last finished step" : ""} (again to stop at once)`);
   await interruptible(async (signal) => {
-    // What is wrong with the rest is told before the model is loaded, which can take minutes.
-    await checkRunFolder(path, options.resume !== undefined);
-    adapterOptions(config);
-    const fetching = new Progress("fetching", "B");
-    const onFetched = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
-    const callbacks = { signal, onWarning, onProgress: onFetched };
-    const data = await trainingData({}, config, callbacks).finally(() => fetching.stop());
-    const need = named === "grpo" ? needOf(await namedRewards(undefined, config, signal)) : "solution";
-    const model = await openModel(config.model!);
-    await checkTrained(config, model);
-    await checkProblems(config, model, data, need, signal);
+    // What is wrong is told before the model is loaded, which can take minutes.
+    await checkRunFolder(path, resume);
+    const data = await checkedData(config, learns, signal);
     const engine = await loadEngine(config, signal);
     try {
       const adapter = await makeTrained(engine, config);
-      const Trainer = named === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
-      const trainer = new Trainer({ engine, adapter, data, config, run: path, resume: options.resume !== undefined });
-      const [made = 0] = options.resume === undefined ? [] : await checkpointSteps(join(path, "checkpoints"));
-      const progress = new Progress("training", " steps", made);
+      const Trainer = learns === "grpo" ? GrpoTrainer<Trained> : SftTrainer<Trained>;
+      const trainer = new Trainer({ engine, adapter, data, config, run: path, resume });
+      const shown = new TrainingProgress(config.max_steps, resume ? await stepsMade(path) : 0);
+      progress = shown;
       console.error(`training ${config.adapter} of ${config.model} on ${config.data}: ${path}`);
-      let [stepped, finished] = [false, made];
-      const begin = () => {
-        if (!trains) progress.restart(); // the time of the SVD is not that of steps
-        trains = true;
-      };
-      const {
-        stopped,
-        adapter: trained,
-        step,
-      } = await trainer
-        .train({
-          signal,
-          onStep: (report) => {
-            begin();
-            progress.stop();
-            [stepped, finished] = [true, report.step];
-            console.log(stepLine(report));
-            progress.update(report.step, report.steps);
-          },
-          onProgress: ({ phase, done, total }) => {
-            if (phase !== "SVD") begin();
-            progress.update(finished, config.max_steps, `${phase} ${done}/${total}`);
-          },
-          onWarning,
-        })
-        .finally(() => progress.stop());
-      if (stopped === "finished" && !stepped) {
-        console.error(`nothing to do: the run has made its ${step} steps; --max-steps lets it make more`);
+      const { onStep, onProgress } = shown;
+      const result = await trainer.train({ signal, onStep, onProgress, onWarning }).finally(() => shown.stop());
+      if (result.stopped === "finished" && !shown.stepped) {
+        console.error(`nothing to do: the run has made its ${result.step} steps; --max-steps lets it make more`);
       }
-      // Before the first step is finished the run folder has neither.
-      if (step > 0) {
-        console.log(trained instanceof Adapter ? `adapter ${path}/adapter${pasted(trained)}` : `model ${path}/model`);
-      }
-      if (stopped === "aborted") {
+      tellTrained(result, path);
+      if (result.stopped === "aborted") {
+        const name = method === "grpo" ? "train" : "sft";
         console.error(
-          `stopped after step ${step}: go on with \`npx tinylora-native ${method === "grpo" ? "train" : "sft"} --resume ${quoted(path)}\``,
+          `stopped after step ${result.step}: go on with \`npx tinylora-native ${name} --resume ${quoted(path)}\``,
         );
         signal.throwIfAborted();
       }
@@ -165,6 +131,69 @@ export async function runTraining(command: Command, method: Method, options: Tra
       engine.dispose();
     }
   }, interrupted);
+}
+
+function onWarning(message: string): void {
+  console.error(`warning: ${message}`);
+}
+
+/** The data of a run whose files, rewards and problems fit one another, as far as can be told without weights. */
+async function checkedData(config: TrainConfig, method: Method, signal: AbortSignal): Promise<Dataset> {
+  adapterOptions(config); // of options that make none it tells before anything is fetched
+  const fetching = new Progress("fetching", "B");
+  const onProgress = ({ done, total }: { done: number; total: number }) => fetching.update(done, total);
+  const data = await trainingData({}, config, { signal, onWarning, onProgress }).finally(() => fetching.stop());
+  const need = method === "grpo" ? needOf(await namedRewards(undefined, config, signal)) : "solution";
+  const model = await openModel(config.model!);
+  await checkTrained(config, model);
+  await checkProblems(config, model, data, need, signal);
+  return data;
+}
+
+/** A bar, and a line for each step. */
+class TrainingProgress {
+  /** Whether the steps have begun. */
+  trains = false;
+  /** Whether one was made, or the model evaluated before the first. */
+  stepped = false;
+  readonly #bar: Progress;
+  readonly #steps: number;
+  #finished: number;
+
+  constructor(steps: number, made: number) {
+    this.#bar = new Progress("training", " steps", made);
+    this.#steps = steps;
+    this.#finished = made;
+  }
+
+  onStep = (report: StepReport): void => {
+    this.#begin();
+    this.#bar.stop();
+    this.stepped = true;
+    this.#finished = report.step;
+    console.log(stepLine(report));
+    this.#bar.update(report.step, report.steps);
+  };
+
+  onProgress = ({ phase, done, total }: StepProgress): void => {
+    if (phase !== "SVD") this.#begin();
+    this.#bar.update(this.#finished, this.#steps, `${phase} ${done}/${total}`);
+  };
+
+  stop(): void {
+    this.#bar.stop();
+  }
+
+  #begin(): void {
+    if (!this.trains) this.#bar.restart(); // the time of the SVD is not that of steps
+    this.trains = true;
+  }
+}
+
+/** Where what was trained lies. Before the first step is finished the run folder has nothing. */
+function tellTrained({ step, adapter }: TrainResult<Trained>, run: string): void {
+  if (step === 0) return;
+  console.log(adapter instanceof Adapter ? `adapter ${run}/adapter${pasted(adapter)}` : `model ${run}/model`);
 }
 
 /** Below the folder, the string that stands for it, where somebody might paste that. */

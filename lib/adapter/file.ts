@@ -24,7 +24,7 @@ import { decodeVector, encodeVector, VECTOR_DTYPES, type VectorDtype } from "./v
 /** A, B and P of the adapted modules by name, for a file that needs no SVD to be used. */
 export type AdapterMatrices = ReadonlyMap<string, { a: Float32Array; b: Float32Array; p: Float32Array }>;
 
-export interface AdapterFile extends AdapterFacts {
+interface AdapterFile extends AdapterFacts {
   readonly matrices?: AdapterMatrices | undefined;
 }
 

@@ -1,6 +1,6 @@
-import { randomUniform } from "../data/philox.js";
 import type { LinearModule } from "../native/addon.js";
 import { projection } from "../native/session.js";
+import { randomUniform } from "../philox.js";
 import type { AdapterMatrices } from "./file.js";
 import type { AdapterKindName, AdapterSpec } from "./spec.js";
 
@@ -8,7 +8,7 @@ import type { AdapterKindName, AdapterSpec } from "./spec.js";
  * What tells one kind of adapter from another, given W' = W + B (sum_i v_i P_i) A: how many numbers a tie group has,
  * what the P of a module are, and whether A and B are trained. A new kind is one more entry here and a name in spec.ts.
  */
-export interface AdapterKind {
+interface AdapterKind {
   /** What a spec of this kind has where nothing else is asked for. */
   readonly defaults: Partial<AdapterSpec>;
   /** u as the kind has it: the asked one, or what the rank says. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { cacheFolder } from "../config/env.js";
 import { writeFileAtomic } from "../files.js";
 import type { LinearModule, SvdFactors } from "../native/addon.js";
-import type { ProgressListener, Session } from "../native/session.js";
+import type { OnProgress, Session } from "../native/session.js";
 import { decodeSafetensors, encodeSafetensors, floatTensor, type SmallTensors, tensorFloats } from "./safetensors.js";
 
 /** Raised whenever native/engine/svd.cpp gives other factors for the same weights: adapters and caches carry it. */
@@ -17,7 +17,7 @@ export async function cachedSvd(
   session: Session,
   rank: number,
   modules: readonly LinearModule[],
-  { onProgress, signal }: { onProgress?: ProgressListener | undefined; signal?: AbortSignal | undefined } = {},
+  { onProgress, signal }: { onProgress?: OnProgress | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<SvdFactors[]> {
   const path = svdCachePath(session.fingerprint, rank);
   const factors = await readCache(path, rank, session.modules);

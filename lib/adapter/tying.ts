@@ -1,5 +1,6 @@
 import { TinyLoraError } from "../error.js";
 import type { LinearModule } from "../native/addon.js";
+import { roundHalfEven } from "./round-half-even.js";
 
 /**
  * Which modules share one v.
@@ -18,7 +19,7 @@ export type Tying =
 
 export const TYING_KINDS = ["none", "structured", "tiled", "all", "ratio"] as const;
 
-export interface TieGroups {
+interface TieGroups {
   readonly count: number;
   /** The group of each given module, in their order. */
   readonly of: readonly number[];
@@ -58,13 +59,6 @@ function ratioGroups(ratio: number, modules: number): TieGroups {
   const count = Math.max(1, roundHalfEven(modules * (1 - ratio)));
   const size = Math.max(1, Math.floor(modules / count));
   return { count, of: Array.from({ length: modules }, (_, place) => Math.min(Math.floor(place / size), count - 1)) };
-}
-
-function roundHalfEven(value: number): number {
-  const below = Math.floor(value);
-  const rest = value - below;
-  if (rest !== 0.5) return Math.round(value);
-  return below % 2 === 0 ? below : below + 1;
 }
 
 /** Checked; `nTie` belongs to structured and tiled, `ratio` to ratio. */

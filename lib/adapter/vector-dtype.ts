@@ -1,3 +1,5 @@
+import { roundHalfEven } from "./round-half-even.js";
+
 /**
  * The number formats that v can be kept in. Rounding is to nearest, ties to even, and exact: a double is rounded once.
  *   format   significant bits   least normal exponent   largest finite
@@ -57,6 +59,7 @@ function roundTo(value: number, dtype: VectorDtype, toWhole = roundHalfEven): nu
   const { bits, exponent, largest } = FORMATS[dtype];
   const magnitude = Math.abs(value);
   const quantum = POWERS[Math.max(exponentOf(magnitude), exponent) - (bits - 1) - LEAST_POWER]!;
+  // A double has at most 53 bits and the quotient is scaled by a power of two, so nothing is lost before the rounding.
   const rounded = toWhole(magnitude / quantum) * quantum;
   return Math.sign(value) * (rounded > largest ? Infinity : rounded);
 }
@@ -64,14 +67,6 @@ function roundTo(value: number, dtype: VectorDtype, toWhole = roundHalfEven): nu
 const LEAST_POWER = -1074;
 /** 2^-1074 to 2^1023. */
 const POWERS = Float64Array.from({ length: 1024 - LEAST_POWER }, (_, i) => 2 ** (i + LEAST_POWER));
-
-/** A double has at most 53 bits and the quotient is scaled by a power of two, so nothing is lost before this. */
-function roundHalfEven(value: number): number {
-  const below = Math.floor(value);
-  const rest = value - below;
-  if (rest > 0.5 || (rest === 0.5 && below % 2 !== 0)) return below + 1;
-  return below;
-}
 
 const scratch = new DataView(new ArrayBuffer(8));
 

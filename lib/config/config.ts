@@ -7,12 +7,13 @@ import { EMBEDDED, EMBEDDED_DEFAULTS } from "./embedded.js";
 import { idleOptions } from "./idle.js";
 import { nearest } from "./nearest.js";
 import { sections, type TrainConfig, type TrainOptions, trainSchema } from "./schema.js";
-import { TRL_NAMES } from "./trl-names.js";
+import { inPlaceOf } from "./trl-names.js";
 
 const keys = Object.values(sections).flatMap((section) => Object.keys(section));
 
 /**
- * Options with defaults filled in, those of the embedded model where it is named. Throws ERR_CONFIG; `source` says in the message where they came from.
+ * Options with defaults filled in, those of the embedded model where it is named. Throws ERR_CONFIG; `source` says in
+ * the message where they came from.
  *
  * @example resolveConfig({ data: "svamp", learning_rate: 1e-3 })
  */
@@ -20,7 +21,10 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   checkObject(options, source);
   const unknown = Object.keys(options).filter((key) => !keys.includes(key));
   if (unknown.length > 0) {
-    const told = unknown.slice(0, TOLD).map((key) => `${show(key).replace(/^"|"$/g, "")} (${inPlaceOf(key)})`);
+    const told = unknown.slice(0, TOLD).map((key) => {
+      const meant = inPlaceOf(key) ?? `nearest: ${nearest(key, keys)}`;
+      return `${show(key).replace(/^"|"$/g, "")} (${meant})`;
+    });
     const list = [...told, ...(unknown.length > TOLD ? [`${unknown.length - TOLD} more`] : [])].join(", ");
     const hint = unknown.includes("grid") ? "; a file with a grid is one for sweep" : "";
     throw new TinyLoraError("ERR_CONFIG", `${source}: unknown ${unknown.length > 1 ? "keys" : "key"} ${list}${hint}`);
@@ -33,10 +37,6 @@ export function resolveConfig(options: TrainOptions | Record<string, unknown>, s
   const told = own.length > 0 ? own : result.error.issues;
   const messages = new Set(told.map((issue) => describeIssue(issue, options)));
   throw new TinyLoraError("ERR_CONFIG", `${source}: ${[...messages].join("; ")}`);
-}
-
-function inPlaceOf(key: string): string {
-  return Object.hasOwn(TRL_NAMES, key) ? `here ${TRL_NAMES[key]}` : `nearest: ${nearest(key, keys)}`;
 }
 
 function withDefaults(options: object, defaults: TrainOptions): TrainOptions {

@@ -1,6 +1,6 @@
 /** Whether options describe what is trained: config.json is to tell what a run made, and how to make it again. */
 import { Adapter } from "../adapter/adapter.js";
-import type { FullWeights } from "../adapter/full.js";
+import type { FullWeights } from "../adapter/full-weights.js";
 import { TinyLoraError } from "../error.js";
 import { embeddedFolder } from "../find-model.js";
 import { adapterOptions, optionsOf } from "./adapter-options.js";

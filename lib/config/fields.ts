@@ -30,7 +30,10 @@ export function flagOf(key: string): string {
   return `--${key.replaceAll("_", "-")}`;
 }
 
-/** The value of the text of a flag that is given once. What it cannot read it returns as it is, for the schema to refuse by name. */
+/**
+ * The value of the text of a flag that is given once. What it cannot read it returns as it is, for the schema to refuse
+ * by name.
+ */
 export function parseFlag(field: Field, text: string): unknown {
   switch (field.type) {
     case "number":

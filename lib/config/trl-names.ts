@@ -1,5 +1,5 @@
-/** Options of TRL's GRPOConfig that are asked for by other names here, or need none: what a message says of each. */
-export const TRL_NAMES: Readonly<Record<string, string>> = {
+/** Options of TRL's GRPOConfig that are asked for by other names here, or need none. */
+const TRL_NAMES: Readonly<Record<string, string>> = {
   output_dir: "--run, or run of a trainer, is the folder",
   run_name: "--run, or run of a trainer, is the folder",
   resume_from_checkpoint: "--resume, or resume of a trainer, goes on with a run",
@@ -22,3 +22,8 @@ export const TRL_NAMES: Readonly<Record<string, string>> = {
   lora_r: "r",
   lora_target_modules: "target_modules",
 };
+
+/** What a message says of such an option; undefined of any other name. */
+export function inPlaceOf(name: string): string | undefined {
+  return Object.hasOwn(TRL_NAMES, name) ? `here ${TRL_NAMES[name]}` : undefined;
+}

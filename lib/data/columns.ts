@@ -2,7 +2,7 @@
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
 import { strictAnswer } from "../reward/read-answer.js";
-import { show } from "../show.js";
+import { shortened, show } from "../show.js";
 import type { Example, Problem } from "./example.js";
 
 /** Letters of a question or an answer: more than any model's context takes. */
@@ -85,8 +85,7 @@ function textOfNumber(name: string, value: number): string {
 }
 
 function namesIn(row: Record<string, unknown>): string {
-  const names = Object.keys(row).join(", ") || "nothing";
-  return names.length > 300 ? `${names.slice(0, 297)}...` : names;
+  return shortened(Object.keys(row).join(", ") || "nothing", 300);
 }
 
 /** What a row holds under a name; `a.b` is b within a, unless a column has that name. */

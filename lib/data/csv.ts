@@ -2,8 +2,9 @@ import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { TinyLoraError } from "../error.js";
 import { turn } from "../in-turn.js";
-import { show } from "../show.js";
-import type { OnBroken, Row } from "./rows.js";
+import { shortened, show } from "../show.js";
+import type { OnBroken } from "./broken.js";
+import type { Row } from "./rows.js";
 
 /** Letters of a record. */
 const LONGEST = 2 ** 24;
@@ -68,8 +69,7 @@ function* pieces(text: string): Generator<string> {
 
 /** A message that quotes the file. */
 function oneLine(message: string): string {
-  const line = message.replace(/\s+/g, " ");
-  return line.length > 300 ? `${line.slice(0, 297)}...` : line;
+  return shortened(message.replace(/\s+/g, " "), 300);
 }
 
 function lineOf(error: CsvError): string {

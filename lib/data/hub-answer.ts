@@ -1,11 +1,7 @@
-import { TinyLoraError } from "../error.js";
+import { failed } from "./hub-error.js";
 
 /** Bytes of what the hub answers besides files. */
 const LONGEST_ANSWER = 2 ** 24;
-
-export function failed(reason: string): TinyLoraError {
-  return new TinyLoraError("ERR_HUB", reason);
-}
 
 /** An answer that ends with an error where it is far longer than any list of files. */
 export function limited(response: Response): Response {

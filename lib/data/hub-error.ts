@@ -13,6 +13,11 @@ export interface Asked {
   readonly file?: string;
 }
 
+/** What went wrong; `hubError` adds where. */
+export function failed(reason: string): TinyLoraError {
+  return new TinyLoraError("ERR_HUB", reason);
+}
+
 /** ERR_HUB, but for errors of this package's that are about something else. */
 export function hubError(error: unknown, asked: Asked): TinyLoraError {
   if (error instanceof TinyLoraError && error.code !== "ERR_HUB") return error;

@@ -14,8 +14,8 @@ import { cacheFolder, environment } from "../config/env.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, syncPath, writeFileAtomic, writing } from "../files.js";
 import { follower } from "../native/on-abort.js";
-import { failed, limited } from "./hub-answer.js";
-import { hubError, isOutage, isRefusal } from "./hub-error.js";
+import { limited } from "./hub-answer.js";
+import { failed, hubError, isOutage, isRefusal } from "./hub-error.js";
 import { HUB_PREFIX, type HubSource } from "./hub-source.js";
 import { hashOf, sizeOf } from "./part-file.js";
 import { isDataFile, LARGEST } from "./rows.js";
@@ -43,7 +43,7 @@ const MOST_FILES = 100_000;
 export async function hubFiles(
   source: HubSource,
   wanted: (path: string) => boolean,
-  options: HubOptions = {},
+  options: HubOptions,
 ): Promise<{ path: string; local: string }[]> {
   const hub = new Hub(source, options);
   const commit = await hub.commit();

@@ -10,12 +10,13 @@ import { embeddedFolder } from "../find-model.js";
 import { inTurn } from "../in-turn.js";
 import { checkOptionNames } from "../option-names.js";
 import { packageRoot } from "../version.js";
+import { guarded, leavingOut, type OnBroken } from "./broken.js";
 import { anyProblem, type Columns } from "./columns.js";
 import { datasets } from "./datasets.js";
 import type { DatasetSpec, Example, Problem, Split } from "./example.js";
 import { type HubOptions, hubFiles } from "./hub.js";
 import { isHubSource, parseHubSource } from "./hub-source.js";
-import { DATA_EXTENSIONS, guarded, isDataFile, type OnBroken, type Row, readRows, stop } from "./rows.js";
+import { DATA_EXTENSIONS, isDataFile, type Row, readRows } from "./rows.js";
 import { heldOut } from "./split.js";
 
 /** Both parts of a data set; `train` is empty where a set is only for evaluation. */
@@ -56,8 +57,7 @@ export async function loadDataset(source: string, options: DatasetOptions = {}):
   checkOptionNames("options", options, OPTION_NAMES);
   options.signal?.throwIfAborted();
   const skipped: string[] = [];
-  const onBroken: OnBroken = options.skip_bad ? (error) => void skipped.push(error.message) : stop;
-  const parts = await load(source, new Reader(options, onBroken), options);
+  const parts = await load(source, new Reader(options, leavingOut(options.skip_bad, skipped)), options);
   if (parts.train.length + parts.test.length > 0) return { name: source, ...parts, skipped };
   const bad = skipped.length > 0 ? `${skipped.length} broken rows and no other: ${skipped[0]}` : "none";
   throw new TinyLoraError("ERR_DATA", `${source}: expected problems, found ${bad}`);

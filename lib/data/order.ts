@@ -1,4 +1,4 @@
-import { randomUniform } from "./philox.js";
+import { randomUniform } from "../philox.js";
 
 /** Items epoch after epoch without a gap, each epoch in an order of its own: where the steps of a run take theirs from. */
 export class Epochs<T> {

@@ -5,6 +5,7 @@ import { TinyLoraError, whyNot } from "../error.js";
 import { turn } from "../in-turn.js";
 import { isObject } from "../is-object.js";
 import { show } from "../show.js";
+import { guarded, type OnBroken } from "./broken.js";
 import { csvRows } from "./csv.js";
 import { parquetRows } from "./parquet.js";
 
@@ -13,13 +14,6 @@ export interface Row {
   readonly place: string;
   readonly value: Record<string, unknown>;
 }
-
-/** Takes what is wrong with a row, or throws it. */
-export type OnBroken = (error: TinyLoraError) => void;
-
-export const stop: OnBroken = (error) => {
-  throw error;
-};
 
 export const DATA_EXTENSIONS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"];
 
@@ -33,7 +27,7 @@ const LARGEST_JSON = 128 * 2 ** 20;
 const LINES_A_TURN = 10_000;
 
 /** All rows of a file. A broken one goes to `onBroken` and is left out if that returns. */
-export async function readRows(path: string, onBroken: OnBroken = stop, signal?: AbortSignal): Promise<Row[]> {
+export async function readRows(path: string, onBroken: OnBroken, signal: AbortSignal | undefined): Promise<Row[]> {
   await checkSize(path);
   const rows = await parse(path, onBroken, signal);
   if (rows.length === 0) throw new TinyLoraError("ERR_DATA", `${path}: expected problems, found none`);
@@ -104,17 +98,6 @@ function listRows(path: string, text: string, onBroken: OnBroken): Row[] {
     const place = `${path}, problem ${index + 1}`;
     return guarded(onBroken, () => ({ place, value: toObject(place, item) }));
   });
-}
-
-/** What `make` makes, or nothing where it throws an error that `onBroken` takes. */
-export function guarded<T>(onBroken: OnBroken, make: () => T): T[] {
-  try {
-    return [make()];
-  } catch (error) {
-    if (!(error instanceof TinyLoraError)) throw error;
-    onBroken(error);
-    return [];
-  }
 }
 
 function parseJson(place: string, text: string): unknown {

@@ -20,7 +20,7 @@ export interface BreakdownRow {
 export type Breakdown = Readonly<Partial<Record<keyof typeof COLUMNS, BreakdownRow[]>>>;
 
 /** A problem's row, and the shares of its completions that are right. */
-export interface Solved {
+interface Solved {
   readonly row: Readonly<Record<string, unknown>>;
   readonly strict: number;
   readonly lenient: number;

@@ -3,28 +3,31 @@ import { resolveConfig } from "../config/config.js";
 import { optionsOfModel } from "../config/described.js";
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
-import { randomInteger } from "../data/philox.js";
-import { type PromptStyle, stopStrings, toPrompt } from "../data/prompt.js";
+import { type PromptStyle, toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
+import { mean } from "../mean.js";
 import { checkOptionNames } from "../option-names.js";
+import { randomInteger } from "../philox.js";
+import type { Policy } from "../policy.js";
 import { type Grade, grade } from "../reward/answer.js";
-import { encodePrompt, sampleAll } from "../sample/sample.js";
+import { encodePrompt, sampleAll, samplingOf } from "../sample/sample.js";
 import { show } from "../show.js";
-import { mean } from "../train/advantage.js";
-import type { Policy } from "../train/policy.js";
 import { type Breakdown, breakdown } from "./breakdown.js";
 import { majorityAtK } from "./majority.js";
 import { passAtK } from "./pass-at-k.js";
 import { estimate, type PairedDifference, pairedDifference } from "./statistics.js";
 
-/** How problems are asked, and how long answers may be: as training of this model does when not given. {@link askedAs} a run asks. */
+/**
+ * How problems are asked, and how long answers may be: as training of this model does when not given. {@link askedAs} a
+ * run asks.
+ */
 interface Asked extends PromptStyle {
   readonly max_completion_length: number;
   readonly stop: readonly string[];
 }
 
-interface Sampled {
+interface Drawn {
   /** That of an adapter. -1, the base model, when not given. */
   readonly slot: number;
   /** Completions a problem; 1 when not given. */
@@ -45,7 +48,7 @@ interface Sampled {
 
 type Optional<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
 
-export interface EvaluateOptions extends Optional<Asked>, Optional<Sampled> {
+export interface EvaluateOptions extends Optional<Asked>, Optional<Drawn> {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -122,20 +125,13 @@ export async function evaluate(
   }
   if (examples.length === 0) throw new TinyLoraError("ERR_DATA", "evaluation: expected problems, found none");
   const start = performance.now();
+  const sampling = { ...samplingOf(policy, options), seed: randomInteger(options.seed, "evaluation", 0) };
   const toRequest = (example: Example, place: number) => ({
+    ...sampling,
     prompt: encodePrompt(policy, toPrompt(example.question, options), example.id, options.max_completion_length),
     slot: options.slot,
     numGenerations: samples,
-    maxCompletionLength: options.max_completion_length,
-    temperature: options.temperature,
-    topP: options.top_p,
-    topK: options.top_k,
-    minP: options.min_p,
-    seed: randomInteger(options.seed, "evaluation", 0),
     firstSequence: place * samples,
-    stopTokens: Int32Array.from(policy.tokenizer.stopTokens),
-    stopStrings: [...stopStrings(options), ...options.stop],
-    stream: false,
   });
   const requests = await inTurn(examples, toRequest, { signal });
   const completions: EvaluatedCompletion[] = new Array(examples.length * samples);
@@ -164,7 +160,7 @@ export async function evaluate(
 }
 
 /** With defaults, and checked as the options of training are. */
-function resolved(policy: Policy, given: EvaluateOptions): Asked & Sampled {
+function resolved(policy: Policy, given: EvaluateOptions): Asked & Drawn {
   const { slot = -1, samples = 1, k = [], seed = 0, signal: _, onProgress: __, ...others } = given;
   if (!isWhole(samples, MOST_SAMPLES)) {
     throw new TinyLoraError(
@@ -192,7 +188,7 @@ function isWhole(value: unknown, most: number): boolean {
 function summary(
   all: EvaluatedCompletion[],
   examples: readonly Example[],
-  { samples, k: ks }: Sampled,
+  { samples, k: ks }: Drawn,
   seconds: number,
 ): Evaluation {
   const problems = examples.map((example, p) => {

@@ -1,7 +1,7 @@
 import { sameAnswer } from "../reward/answer.js";
 
 /** What one completion said, and whether that is right. */
-export interface Vote {
+interface Vote {
   readonly answer: string | null;
   readonly lenient: boolean;
 }

@@ -1,11 +1,16 @@
-/** What PEFT saves: adapter_config.json and adapter_model.safetensors, read with one clear sentence for what is wrong. */
+/**
+ * What PEFT saves: adapter_config.json and adapter_model.safetensors, written, and read with one clear sentence for what
+ * is wrong.
+ */
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
+import { encodeSafetensors, type SmallTensors } from "../adapter/safetensors.js";
 import { decodeVector, type VectorDtype } from "../adapter/vector-dtype.js";
 import { describeIssue } from "../config/describe-issue.js";
 import { TinyLoraError, whyNot } from "../error.js";
+import { writeFileAtomic } from "../files.js";
 import { isObject } from "../is-object.js";
 import { firstLine } from "../model/files.js";
 import { readSafetensors } from "../model/safetensors.js";
@@ -28,6 +33,11 @@ export interface PeftTensor {
 }
 
 const DTYPES: Readonly<Record<string, VectorDtype>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
+
+export async function writePeftFiles(folder: string, tensors: SmallTensors, config: object): Promise<void> {
+  await writeFileAtomic(join(folder, PEFT_TENSORS), encodeSafetensors(tensors, { format: "pt" }));
+  await writeFileAtomic(join(folder, PEFT_CONFIG), `${JSON.stringify(config, null, 2)}\n`);
+}
 
 /** adapter_config.json as it is. */
 export async function readPeftConfig(source: string): Promise<Readonly<Record<string, unknown>>> {

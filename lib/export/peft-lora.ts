@@ -1,8 +1,6 @@
-import { join } from "node:path";
-import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
-import { writeFileAtomic } from "../files.js";
+import { floatTensor, type SmallTensors } from "../adapter/safetensors.js";
 import type { PlainLora } from "./lora.js";
-import { loraTensorName, PEFT_CONFIG, PEFT_TENSORS } from "./peft-files.js";
+import { loraTensorName, writePeftFiles } from "./peft-files.js";
 
 /** The files that PEFT, transformers, vLLM, SGLang and TGI load as a LoRA adapter. The scale alpha / r is 1. */
 export async function writePeftLora(folder: string, lora: PlainLora, baseModel: string): Promise<void> {
@@ -24,6 +22,5 @@ export async function writePeftLora(folder: string, lora: PlainLora, baseModel: 
     bias: "none",
     modules_to_save: null,
   };
-  await writeFileAtomic(join(folder, PEFT_TENSORS), encodeSafetensors(tensors, { format: "pt" }));
-  await writeFileAtomic(join(folder, PEFT_CONFIG), `${JSON.stringify(config, null, 2)}\n`);
+  await writePeftFiles(folder, tensors, config);
 }

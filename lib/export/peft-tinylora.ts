@@ -4,22 +4,21 @@ import { z } from "zod";
 import type { Adapter, AdapterBase } from "../adapter/adapter.js";
 import { type AdapterMatrices, writeAdapterFile } from "../adapter/file.js";
 import { MODULE_TYPES } from "../adapter/modules.js";
-import { encodeSafetensors, floatTensor, type SmallTensors } from "../adapter/safetensors.js";
+import { floatTensor, type SmallTensors } from "../adapter/safetensors.js";
 import { adapterSpec, LARGEST_RANK } from "../adapter/spec.js";
 import { SVD_RECIPE } from "../adapter/svd-cache.js";
 import { tieGroups } from "../adapter/tying.js";
 import { TinyLoraError } from "../error.js";
-import { writeFileAtomic } from "../files.js";
 import { packageVersion } from "../version.js";
 import type { AttachedBasis } from "./lora.js";
 import {
   checkPeftConfig,
-  PEFT_CONFIG,
   PEFT_PREFIX,
   PEFT_TENSORS,
   readPeftConfig,
   readPeftTensors,
   refusePeft,
+  writePeftFiles,
 } from "./peft-files.js";
 
 /**
@@ -71,8 +70,7 @@ export async function writePeftTinyLora(
     bias: "none",
     modules_to_save: null,
   };
-  await writeFileAtomic(join(folder, PEFT_TENSORS), encodeSafetensors(tensors, { format: "pt" }));
-  await writeFileAtomic(join(folder, PEFT_CONFIG), `${JSON.stringify(config, null, 2)}\n`);
+  await writePeftFiles(folder, tensors, config);
 }
 
 const vectorName = (group: number | "") => `base_model.tinylora_v.${group}`;

@@ -15,8 +15,8 @@ const ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|en
 /** Letters of a text: more than the contexts of today take. */
 const LONGEST = 2 ** 20;
 /**
- * Milliseconds that a text may take, and one more for 20 letters: they take 0.001 to 0.01 a letter. Nothing counts the steps of
- * a regular expression, and a file's may take for ever.
+ * Milliseconds that a text may take, and one more for 20 letters: they take 0.001 to 0.01 a letter. Nothing counts the
+ * steps of a regular expression, and a file's may take for ever.
  */
 const PATIENCE = 5000;
 

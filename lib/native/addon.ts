@@ -8,7 +8,10 @@
 
 import type { ErrorCode } from "../error.js";
 
-/** An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY, ERR_ABORTED, ERR_NUMERIC, ERR_DEVICE, ERR_DISPOSED). */
+/**
+ * An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY,
+ * ERR_ABORTED, ERR_NUMERIC, ERR_DEVICE, ERR_DISPOSED).
+ */
 export interface NativeError extends Error {
   readonly code: ErrorCode;
 }
@@ -191,7 +194,10 @@ export interface NativeEngine {
   setBasis(basis: AdapterBasis): void;
   /** v of one slot, [groups * u]. Refused while sequences of this slot are being sampled. Returns the slot's new version. */
   setVector(slot: number, v: Float32Array): number;
-  /** v of slots first, first + 1, ..., [n, groups * u], at once. Refused while sequences are being sampled. Returns their versions. */
+  /**
+   * v of slots first, first + 1, ..., [n, groups * u], at once. Refused while sequences are being sampled. Returns their
+   * versions.
+   */
   setVectors(first: number, v: Float32Array): Int32Array;
   /** As setVector, which waits for the step of sampling that is running; this makes its caller wait for nothing. */
   changeVector(slot: number, v: Float32Array): Promise<number>;
@@ -232,7 +238,10 @@ export interface NativeEngine {
   saveParameters(): void;
   restoreParameters(): void;
 
-  /** Makes all unfinished forwards, backwards and SVDs reject with ERR_ABORTED, a running pass at its next layer. Harmless when idle. */
+  /**
+   * Makes all unfinished forwards, backwards and SVDs reject with ERR_ABORTED, a running pass at its next layer.
+   * Harmless when idle.
+   */
   abort(): void;
   /** Frees everything; unfinished requests end as "aborted". Calls after it throw. */
   dispose(): void;

@@ -21,9 +21,9 @@ import { loadAddon } from "./load.js";
 import { onAbort, orAborted } from "./on-abort.js";
 
 /** What it throws ends the work that it is told of. */
-export type ProgressListener = (done: number, total: number) => void;
+export type OnProgress = (done: number, total: number) => void;
 
-const quiet: ProgressListener = () => {};
+const quiet: OnProgress = () => {};
 
 /** What to do where an engine's memory runs out. */
 const LESS_MEMORY =
@@ -220,10 +220,13 @@ function bothEnded(first: Promise<unknown>, second: Promise<unknown>): Promise<v
 
 type Tell = (done: number, total: number) => boolean;
 
-/** What `run` gives, told of its progress: the signal, and what the listener throws, end it. `drop` takes what comes too late. */
+/**
+ * What `run` gives, told of its progress: the signal, and what the listener throws, end it. `drop` takes what comes too
+ * late.
+ */
 export async function toldOf<T>(
   run: (tell: Tell) => Promise<T>,
-  onProgress: ProgressListener,
+  onProgress: OnProgress,
   signal: AbortSignal | undefined,
   drop: (late: T) => void = () => {},
 ): Promise<T> {

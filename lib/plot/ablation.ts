@@ -1,7 +1,7 @@
 /** Held-out accuracy of the best rate against one option, all others equal along each line. */
 import type { SettingResult } from "../sweep/results-file.js";
 import type { Figure, Layers, Row } from "./figure.js";
-import { differing, named, seriesColor, word, words } from "./series.js";
+import { differing, named, overSeeds, seriesColor, word, words } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { SweepSource } from "./source.js";
 
@@ -22,11 +22,7 @@ function ablationRows({ results }: SweepSource, key: string, prefix: string): Ro
   return told.map((setting) => ({
     series: series(setting),
     value: word(setting.settings[key]),
-    accuracy: setting.best!.mean,
-    low: Math.min(...setting.best!.accuracies),
-    high: Math.max(...setting.best!.accuracies),
-    deviation: setting.best!.deviation,
-    seeds: setting.best!.accuracies.length,
+    ...overSeeds(setting.best!),
     parameters: setting.parameters,
     bytes: setting.bytes,
     ...words(setting.settings),

@@ -4,14 +4,14 @@
  * model and full fine-tuning are horizontal lines. Models, data sets and ways of asking have lines of their own.
  */
 import { groupBy } from "../group-by.js";
+import { mean } from "../mean.js";
 import type { SettingResult } from "../sweep/results-file.js";
-import { mean } from "../train/advantage.js";
 import type { Figure, Layers, Row } from "./figure.js";
-import { differing, named, seriesColor, words } from "./series.js";
+import { differing, named, overSeeds, seriesColor, words } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { SweepSource } from "./source.js";
 
-export type SizeKey = "parameters" | "bytes";
+type SizeKey = "parameters" | "bytes";
 
 const TITLES: Record<SizeKey, string> = { parameters: "trainable parameters", bytes: "bytes of what is trained" };
 
@@ -56,11 +56,7 @@ function points({ results }: SweepSource, prefix: string, size: SizeKey): Row[] 
     series: series(setting),
     parameters: setting.parameters,
     bytes: setting.bytes,
-    accuracy: setting.best!.mean,
-    low: Math.min(...setting.best!.accuracies),
-    high: Math.max(...setting.best!.accuracies),
-    deviation: setting.best!.deviation,
-    seeds: setting.best!.accuracies.length,
+    ...overSeeds(setting.best!),
     leads: Number(leads(setting)),
     ...words(setting.settings),
     ...words(setting.best!.values),

@@ -1,14 +1,14 @@
 /** A metric step by step: of runs as they are, of a sweep's settings the best rate's mean and spread over seeds. */
 import { join } from "node:path";
+import { mean } from "../mean.js";
 import { type MetricsLine, readMetrics } from "../run/metrics-file.js";
 import type { SettingResult, SweepResults } from "../sweep/results-file.js";
-import { mean } from "../train/advantage.js";
 import type { Figure, Layers, Row } from "./figure.js";
 import { differing, named, seriesColor } from "./series.js";
 import { shareAxis } from "./share-axis.js";
 import type { Source } from "./source.js";
 
-export interface Curve {
+interface Curve {
   /** Of the figure. */
   readonly name: string;
   readonly metric: string;
@@ -23,7 +23,7 @@ export const CURVES: readonly Curve[] = [
 ];
 
 /** Runs that are drawn as one line. */
-export interface Series {
+interface Series {
   readonly name: string;
   readonly runs: readonly (readonly MetricsLine[])[];
 }

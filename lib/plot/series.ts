@@ -1,5 +1,5 @@
-/** How lines are told apart: by name and colour. */
-import type { SettingResult, SweepResults } from "../sweep/results-file.js";
+/** What figures of sweeps have in common: how lines are told apart, by name and colour, and what a point says. */
+import type { Candidate, SettingResult, SweepResults } from "../sweep/results-file.js";
 import type { Row } from "./figure.js";
 
 /** Colours of a palette: vega's own has ten, which would come twice. */
@@ -21,6 +21,12 @@ export function differing({ varied, best_of, settings }: SweepResults): string[]
 /** `key=value` of those keys that the setting has. */
 export function named(settings: SettingResult["settings"], keys: readonly string[]): string[] {
   return keys.flatMap((key) => ((settings[key] ?? null) === null ? [] : `${key}=${word(settings[key])}`));
+}
+
+/** Accuracy and how far seeds lie apart. */
+export function overSeeds({ mean, deviation, accuracies }: Candidate) {
+  const [low, high] = [Math.min(...accuracies), Math.max(...accuracies)];
+  return { accuracy: mean, low, high, deviation, seeds: accuracies.length };
 }
 
 /** Settings as a column each. */

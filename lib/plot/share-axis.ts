@@ -1,7 +1,7 @@
 import type { Row } from "./figure.js";
 
 /** What a share of 1 is drawn by, upwards, for these columns of the rows. */
-export interface ShareAxis {
+interface ShareAxis {
   readonly type: "quantitative";
   readonly title: string;
   readonly axis: { readonly format: "%" };

@@ -1,5 +1,4 @@
 /** Whether a completion's answer is right. Without side effects, and always the same for the same texts. */
-
 import { sameMath } from "./math/same.js";
 import { numberInWords, sameNumber, wholeNumber } from "./number.js";
 import { looseAnswer, strictAnswer } from "./read-answer.js";

@@ -34,7 +34,8 @@ const MAX_TAIL = 20_000;
 /** Of what is more than an answer: a word, short ones ("it is 8") among them, a formula's border, a line's end. */
 const SENTENCE = /[a-z]{3}|\b(?:[Ii]t|is|[Ss]o|[Ww]e)\b|[$\n]|\\[([]/;
 
-interface Box {
+/** A box or a formula in a text. */
+interface Place {
   readonly start: number;
   readonly end: number;
   readonly content: string;
@@ -42,16 +43,13 @@ interface Box {
 
 /** What the last complete \boxed{} holds, with those right before it: \boxed{1} and \boxed{2} is one answer. */
 function boxedAnswer(completion: string): string | null {
-  const boxes = completeBoxes(completion.slice(-MAX_TAIL));
-  let first = boxes.length - 1;
-  if (first < 0) return null;
-  while (first > 0 && joined(completion.slice(-MAX_TAIL).slice(boxes[first - 1]!.end, boxes[first]!.start))) first--;
-  const contents = boxes.slice(first).map(({ content }) => content);
-  return [...new Set(contents)].join(", ");
+  const text = completion.slice(-MAX_TAIL);
+  const contents = lastOnes(text, completeBoxes(text));
+  return contents.length === 0 ? null : [...new Set(contents)].join(", ");
 }
 
-function completeBoxes(text: string): Box[] {
-  const boxes: Box[] = [];
+function completeBoxes(text: string): Place[] {
+  const boxes: Place[] = [];
   const closed = closingBraces(text);
   for (const match of text.matchAll(/\\(?:boxed|fbox|framebox)\s*\{/g)) {
     const open = match.index + match[0].length;
@@ -63,7 +61,14 @@ function completeBoxes(text: string): Box[] {
   return boxes;
 }
 
-/** Whether what stands between two boxes makes them one answer: a conjunction, or nothing that is a word. */
+/** What the last of these places of a text says, with those right before it. */
+function lastOnes(text: string, places: readonly Place[]): string[] {
+  let first = places.length - 1;
+  while (first > 0 && joined(text.slice(places[first - 1]!.end, places[first]!.start))) first--;
+  return places.slice(Math.max(0, first)).map(({ content }) => content);
+}
+
+/** Whether what stands between two places makes them one answer: a conjunction, or nothing that is a word. */
 function joined(between: string): boolean {
   if (between.length > 60) return false;
   const words = between
@@ -102,21 +107,12 @@ function afterAnnouncement(text: string): string | null {
 }
 
 /** The last formula, and those right before it: $1$ and $2$. */
-function lastFormula(text: string): Box | null {
+function lastFormula(text: string): Pick<Place, "end" | "content"> | null {
   const found = [...text.matchAll(/\$\$([^$]+)\$\$|\$((?:\\.|[^$\n\\])+)\$|\\\(([^\n]+?)\\\)|\\\[([\s\S]+?)\\\]/g)];
-  const boxes = found.map((match): Box => {
+  const formulas = found.map((match): Place => {
     const content = match.slice(1).find((part) => part !== undefined) ?? "";
     return { start: match.index, end: match.index + match[0].length, content: content.trim() };
   });
-  const last = boxes.at(-1);
-  if (!last) return null;
-  let first = boxes.length - 1;
-  while (first > 0 && joined(text.slice(boxes[first - 1]!.end, boxes[first]!.start))) first--;
-  return {
-    ...last,
-    content: boxes
-      .slice(first)
-      .map(({ content }) => content)
-      .join(", "),
-  };
+  const last = formulas.at(-1);
+  return last ? { end: last.end, content: lastOnes(text, formulas).join(", ") } : null;
 }

@@ -5,8 +5,8 @@ import { nearest } from "../config/nearest.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { answerReward, strictReward } from "./answer-reward.js";
-import { digitsReward } from "./digits.js";
-import { formatReward } from "./format.js";
+import { digitsReward } from "./digits-reward.js";
+import { formatReward } from "./format-reward.js";
 import { ModuleReward, ThrownThere } from "./module-reward.js";
 import type { NamedReward, Reward } from "./reward.js";
 import type { Limit } from "./time-limit.js";
@@ -27,7 +27,10 @@ export function isBuiltIn(reward: NamedReward["reward"]): reward is Reward {
 /** Ends of a module's name. */
 const MODULE = /\.[cm]?[jt]s$/;
 
-/** Those that were given, else what `config.rewards` stand for, each under a name of its own; `reward_timeout` holds for loading too. */
+/**
+ * Those that were given, else what `config.rewards` stand for, each under a name of its own; `reward_timeout` holds for
+ * loading too.
+ */
 export async function namedRewards(
   given: Readonly<Record<string, Reward>> | undefined,
   { rewards: sources, reward_timeout: seconds }: Pick<TrainConfig, "rewards" | "reward_timeout">,

@@ -1,9 +1,9 @@
 import type { Example } from "../data/example.js";
 import { TinyLoraError } from "../error.js";
+import { givenText, textOf } from "./given-text.js";
 import { ModuleReward, ThrownThere } from "./module-reward.js";
 import type { NamedReward } from "./reward.js";
 import { isBuiltIn } from "./rewards.js";
-import { givenText, textOf } from "./text.js";
 import { inTime, type Limit } from "./time-limit.js";
 
 /**

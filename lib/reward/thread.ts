@@ -1,7 +1,7 @@
 /** The thread that a module's reward is called in: see module-reward.ts, which starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { Example } from "../data/example.js";
-import { givenText, textOf } from "./text.js";
+import { givenText, textOf } from "./given-text.js";
 
 interface Call {
   readonly id: number;

@@ -1,6 +1,7 @@
 /**
  * A checkpoint is a folder checkpoints/step-N with state.json (everything training goes on from, with a checksum) and
- * the adapter's files, or the weights' with their moments. It is written under another name, flushed, and renamed: it is there whole, or not at all.
+ * the adapter's files, or the weights' with their moments. It is written under another name, flushed, and renamed: it is
+ * there whole, or not at all.
  */
 import { createHash } from "node:crypto";
 import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
@@ -17,7 +18,7 @@ import {
   writeFileAtomic,
   writing,
 } from "../files.js";
-import type { TrainState } from "../train/run.js";
+import type { TrainState } from "../train/state.js";
 
 const stateSchema = z.strictObject({
   step: z.int().min(0),
@@ -97,7 +98,10 @@ function notLoaded(folder: string, step: number, cause: unknown): TinyLoraError 
   return new TinyLoraError(code, `${folder}: ${message}; ${kept}`, { cause });
 }
 
-/** What `read` gives of a file of a checkpoint. ERR_CHECKPOINT where it is not there: a checkpoint appears with all its files. */
+/**
+ * What `read` gives of a file of a checkpoint. ERR_CHECKPOINT where it is not there: a checkpoint appears with all its
+ * files.
+ */
 export function readingCheckpoint<T>(path: string, read: (file: FileHandle) => Promise<T>): Promise<T> {
   const missing = (cause?: unknown) =>
     new TinyLoraError("ERR_CHECKPOINT", `${path}: not a whole checkpoint: no such file`, { cause });

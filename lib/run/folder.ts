@@ -9,17 +9,13 @@
  *   lock                 while a process writes to it
  */
 import { existsSync } from "node:fs";
-import { appendFile, readdir, readFile, rm, stat } from "node:fs/promises";
+import { appendFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
-import { idleKeys, resolveConfig } from "../config/config.js";
-import { METHODS, type Method } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, readingIfThere, removeTemporaries, syncPath, writeFileAtomic, writing } from "../files.js";
-import type { TrainState } from "../train/run.js";
+import type { TrainState } from "../train/state.js";
 import type { OnSaved, Trainable } from "../train/trainable.js";
-import { packageVersion } from "../version.js";
 import {
   checkpointSteps,
   keepNewest,
@@ -31,41 +27,8 @@ import {
 import { HISTORY_FILE, historyLine, stepOfState } from "./history.js";
 import { wholeLines, writeLines } from "./lines.js";
 import { lockFolder } from "./lock.js";
-
-const METRICS_FILE = "metrics.jsonl";
-
-/** Raised when a folder of an older run could not be read as it is any more. */
-const FORMAT = 3;
-
-export interface RunInfo {
-  readonly method: Method;
-  /** What computed it, "cpu (avx512-bf16)": other hardware has other last bits. */
-  readonly arithmetic: string;
-  readonly config: TrainConfig;
-  /** Of the base model's weights, 16 hex digits. */
-  readonly fingerprint: string;
-  /** Trained numbers. */
-  readonly parameters: number;
-  /** Names of rewards that were functions of the program, of which no folder can keep more. */
-  readonly ownRewards: readonly string[];
-  /** Of the problems to train on (data/fingerprint.ts); null in runs that did not write it down yet. */
-  readonly problems: string | null;
-  /** Of its prompts (train/prompt-fingerprint.ts); null likewise. */
-  readonly prompt: string | null;
-}
-
-const infoSchema = z.object({
-  format: z.number(),
-  package_version: z.string(),
-  method: z.enum(METHODS),
-  arithmetic: z.string(),
-  fingerprint: z.string(),
-  parameters: z.int(),
-  own_rewards: z.array(z.string()).default([]),
-  problems: z.string().nullable().default(null),
-  prompt: z.string().nullable().default(null),
-  config: z.record(z.string(), z.unknown()),
-});
+import { METRICS_FILE } from "./metrics-file.js";
+import { type RunInfo, readRunInfo, readRunInfoIfThere, writeRunInfo } from "./run-info.js";
 
 /** Options that may differ from then on where a run goes on: how far, and what changes no bit. */
 export const CHANGEABLE = ["max_steps", "gradient_checkpointing"] as const;
@@ -98,7 +61,7 @@ export class RunFolder {
     try {
       await checkNoRun(path);
       const run = new RunFolder(path, info, unlock);
-      await run.#writeInfo();
+      await writeRunInfo(path, run.info);
       return run;
     } catch (error) {
       await unlock();
@@ -113,7 +76,7 @@ export class RunFolder {
     const unlock = await writing(path, () => lockFolder(path));
     try {
       const run = new RunFolder(path, { ...info, config: { ...info.config, ...changes } }, unlock);
-      if (Object.keys(changes).length > 0) await run.#writeInfo();
+      if (Object.keys(changes).length > 0) await writeRunInfo(path, run.info);
       return run;
     } catch (error) {
       await unlock();
@@ -132,18 +95,19 @@ export class RunFolder {
    * are taken away, since the same steps will be made again. null when there is no checkpoint.
    */
   async restore(warn: (message: string) => void, kept: Kept): Promise<TrainState | null> {
+    const checkpoints = checkpointsOf(this.path);
     const load = (found: TrainState, folder: string) => kept.load(found.optimizer, folder);
-    const state = await latestCheckpoint(join(this.path, "checkpoints"), warn, load);
+    const state = await latestCheckpoint(checkpoints, warn, load);
     const step = state?.step ?? -1;
-    if (state === null && (await checkpointSteps(join(this.path, "checkpoints"))).length > 0) {
+    if (state === null && (await checkpointSteps(checkpoints)).length > 0) {
       warn(`${this.path}: none of its checkpoints is whole: it begins again`);
     }
-    await removeCheckpointsAfter(join(this.path, "checkpoints"), step);
+    await removeCheckpointsAfter(checkpoints, step);
     await this.#clear();
     await truncateSteps(join(this.path, METRICS_FILE), step, stepOf);
     const last = await truncateSteps(join(this.path, HISTORY_FILE), step, stepOfState);
     if (state !== null && last < step) await this.appendState(state); // its line was damaged or lost
-    const completions = join(this.path, "completions");
+    const completions = join(this.path, COMPLETIONS);
     for (const name of await readingIfThere(completions, () => readdir(completions), [])) {
       const found = /^step-(\d+)\.jsonl$/.exec(name);
       const path = join(completions, name);
@@ -164,7 +128,7 @@ export class RunFolder {
   }
 
   async writeCompletions(step: number, lines: readonly object[]): Promise<void> {
-    await writeLines(join(this.path, "completions", `step-${step}.jsonl`), lines);
+    await writeLines(completionsFile(this.path, step), lines);
   }
 
   async saveCheckpoint(state: TrainState, kept: Kept, onSaved?: OnSaved): Promise<void> {
@@ -173,7 +137,7 @@ export class RunFolder {
     // The checkpoint last: a run whose last step has one is finished, and nobody would write what it lacks.
     await kept.publish(state.optimizer, this.path, onSaved);
     await writing(this.path, () => this.#syncStates());
-    await writeCheckpoint(join(this.path, "checkpoints"), state, save_total_limit, save);
+    await writeCheckpoint(checkpointsOf(this.path), state, save_total_limit, save);
   }
 
   /** Lets others write to the folder. */
@@ -183,10 +147,10 @@ export class RunFolder {
 
   /** Removes what killed processes have left. */
   async #clear(): Promise<void> {
-    const checkpoints = join(this.path, "checkpoints");
+    const checkpoints = checkpointsOf(this.path);
     await removeParts(checkpoints);
     await keepNewest(checkpoints, this.info.config.save_total_limit);
-    for (const name of ["", "adapter", "model", "completions"]) await removeTemporaries(join(this.path, name));
+    for (const name of ["", "adapter", "model", COMPLETIONS]) await removeTemporaries(join(this.path, name));
   }
 
   async #append(name: string, line: string): Promise<string> {
@@ -201,23 +165,28 @@ export class RunFolder {
     if (existsSync(states)) await syncPath(states);
     await syncPath(this.path);
   }
+}
 
-  async #writeInfo(): Promise<void> {
-    const { ownRewards, config, ...others } = this.info;
-    const info: z.infer<typeof infoSchema> = {
-      format: FORMAT,
-      package_version: packageVersion(),
-      ...others,
-      own_rewards: [...ownRewards],
-      config,
-    };
-    await writeFileAtomic(join(this.path, "config.json"), `${JSON.stringify(info, null, 2)}\n`);
-  }
+const COMPLETIONS = "completions";
+
+/** What was sampled in a step of a run. */
+export function completionsFile(run: string, step: number): string {
+  return join(run, COMPLETIONS, `step-${step}.jsonl`);
+}
+
+function checkpointsOf(run: string): string {
+  return join(run, "checkpoints");
+}
+
+/** The steps of a run that are in a checkpoint, which is written after all else that a step leaves. */
+export async function stepsMade(run: string): Promise<number> {
+  const [newest = 0] = await checkpointSteps(checkpointsOf(run));
+  return newest;
 }
 
 /** Throws ERR_RUN where a run has made more steps than it is to make. */
 export async function checkStepsMade(path: string, { max_steps }: Pick<TrainConfig, "max_steps">): Promise<void> {
-  const [made = 0] = await checkpointSteps(join(path, "checkpoints"));
+  const made = await stepsMade(path);
   if (made <= max_steps) return;
   throw new TinyLoraError(
     "ERR_RUN",
@@ -227,10 +196,9 @@ export async function checkStepsMade(path: string, { max_steps }: Pick<TrainConf
 
 /** Throws ERR_RUN where the folder holds a run, or a config.json of something else. */
 export async function checkNoRun(path: string): Promise<void> {
-  if ((await readConfig(path)) === null) return;
-  await readRunInfo(path);
+  if ((await readRunInfoIfThere(path)) === null) return;
   // A run that ended before its first checkpoint has left nothing to go on from.
-  if ((await checkpointSteps(join(path, "checkpoints"))).length === 0) return;
+  if ((await checkpointSteps(checkpointsOf(path))).length === 0) return;
   throw new TinyLoraError("ERR_RUN", `${path}: holds a run already; resume it, or choose another folder`);
 }
 
@@ -256,29 +224,6 @@ async function truncateSteps(path: string, step: number, stepOf: (line: string) 
   return last;
 }
 
-/** What config.json of a run says. */
-export async function readRunInfo(path: string): Promise<RunInfo> {
-  const file = join(path, "config.json");
-  const text = await readConfig(path);
-  if (text === null) {
-    throw new TinyLoraError("ERR_RUN", `${path}: expected the folder of a run, found no config.json in it`);
-  }
-  let parsed: z.infer<typeof infoSchema>;
-  try {
-    parsed = infoSchema.parse(JSON.parse(text));
-  } catch (cause) {
-    throw new TinyLoraError("ERR_RUN", `${file}: not the config of a run`, { cause });
-  }
-  if (parsed.format !== FORMAT) {
-    throw new TinyLoraError("ERR_RUN", `${file}: expected format ${FORMAT}, found ${parsed.format}`);
-  }
-  const { format: _, package_version: __, own_rewards: ownRewards, ...others } = parsed;
-  // Of an older run these may be options that were not refused when it began.
-  const idle = idleKeys(parsed.config);
-  const config = Object.fromEntries(Object.entries(parsed.config).filter(([key]) => !idle.includes(key)));
-  return { ...others, ownRewards, config: resolveConfig(config, file) };
-}
-
 function stepOf(line: string): number {
   try {
     const { step } = JSON.parse(line) as { step?: unknown };
@@ -286,10 +231,4 @@ function stepOf(line: string): number {
   } catch {
     return Number.POSITIVE_INFINITY;
   }
-}
-
-/** null where there is none. */
-function readConfig(path: string): Promise<string | null> {
-  const file = join(path, "config.json");
-  return readingIfThere<string | null>(file, () => readFile(file, "utf8"), null);
 }

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import type { TrainState } from "../train/run.js";
+import type { TrainState } from "../train/state.js";
 import { decodeState, encodeState } from "./checkpoint.js";
 import { wholeLines } from "./lines.js";
 
@@ -27,7 +27,10 @@ export function stepOfState(line: string): number {
   }
 }
 
-/** The states that a run has kept, by step, one at a time: together they may not fit in memory. ERR_RUN where it has kept none. */
+/**
+ * The states that a run has kept, by step, one at a time: together they may not fit in memory. ERR_RUN where it has kept
+ * none.
+ */
 export async function* readHistory(run: string): AsyncGenerator<TrainState> {
   const path = join(run, HISTORY_FILE);
   let read = 0;

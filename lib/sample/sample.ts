@@ -1,10 +1,11 @@
 /** Completions from the local engine: everything is queued at once, and each is handed on the moment it is finished. */
 import { setMaxListeners } from "node:events";
+import { type PromptStyle, stopStrings } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import type { SampleEvent, SampleRequest } from "../native/addon.js";
 import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
-import type { Policy } from "../train/policy.js";
+import type { Policy } from "../policy.js";
 import { ofPrompt } from "./of-prompt.js";
 
 export interface Sampled {
@@ -98,6 +99,29 @@ function submit(
       resolve();
     }
   });
+}
+
+interface SamplingOptions extends PromptStyle {
+  readonly max_completion_length: number;
+  readonly temperature: number;
+  readonly top_p: number;
+  readonly top_k: number;
+  readonly min_p: number;
+  readonly stop: readonly string[];
+}
+
+/** What all requests have in common that these options describe. */
+export function samplingOf({ tokenizer }: Pick<Policy, "tokenizer">, options: SamplingOptions) {
+  return {
+    maxCompletionLength: options.max_completion_length,
+    temperature: options.temperature,
+    topP: options.top_p,
+    topK: options.top_k,
+    minP: options.min_p,
+    stopTokens: Int32Array.from(tokenizer.stopTokens),
+    stopStrings: [...stopStrings(options), ...options.stop],
+    stream: false,
+  };
 }
 
 /** The ids of a prompt: of a text as it is, of a chat by the model's template. */

@@ -3,23 +3,21 @@ import { join } from "node:path";
 import type { Adapter } from "../adapter/adapter.js";
 import { usedBy } from "../config/method.js";
 import { findModel } from "../find-model.js";
-import { checkpointSteps } from "../run/checkpoint.js";
+import { stepsMade } from "../run/folder.js";
+import { GrpoTrainer } from "../train/grpo-trainer.js";
 import { makeTrained } from "../train/make-trained.js";
 import { Population, type PopulationMember } from "../train/population.js";
 import type { TrainCallbacks } from "../train/run.js";
 import { SftTrainer } from "../train/sft-trainer.js";
 import type { TrainablePolicy, Trained } from "../train/trainable.js";
-import { GrpoTrainer } from "../train/trainer.js";
 import type { KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
 
 /** Starts a member's run in this folder, or goes on with it. */
 export type RunMember = (run: string, callbacks: TrainCallbacks) => Promise<"finished" | "aborted">;
 
-/** Its last step is in a checkpoint, which is written after all else that the step leaves. */
 export async function isFinished(run: string, { config }: Member): Promise<boolean> {
-  const [newest = -1] = await checkpointSteps(join(run, "checkpoints"));
-  return newest >= config.max_steps;
+  return (await stepsMade(run)) >= config.max_steps;
 }
 
 /** What runs each of these members, which can be trained side by side, or is the only one. */

@@ -7,7 +7,7 @@ import { type Model, openModel } from "../model/open.js";
 import { checkDevice } from "../native/device.js";
 import { namedRewards } from "../reward/rewards.js";
 import { checkProblems, checkTrained } from "../train/check-files.js";
-import { trainingData } from "../train/train-run.js";
+import { trainingData } from "../train/training-data.js";
 import { type Need, needOf } from "../train/usable.js";
 import type { Member } from "./member.js";
 import type { SweepPlan } from "./sweep-file.js";

@@ -44,7 +44,10 @@ export interface SweepPlan {
   readonly members: readonly Member[];
 }
 
-/** Reads a sweep and checks every member of it. `changes` come over its base. ERR_CONFIG names file and key, also of a change that the grid covers. */
+/**
+ * Reads a sweep and checks every member of it. `changes` come over its base. ERR_CONFIG names file and key, also of a
+ * change that the grid covers.
+ */
 export async function planSweep(sweep: string | SweepSpec, changes: Settings = {}): Promise<SweepPlan> {
   const source = typeof sweep === "string" ? sweep : "sweep";
   const spec = parseSpec(typeof sweep === "string" ? await readConfigFile(sweep) : sweep, source);

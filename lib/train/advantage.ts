@@ -1,7 +1,8 @@
 /** From rewards to advantages, as in TRL: how much better than its group a completion was. */
 import type { TrainConfig } from "../config/schema.js";
+import { mean, standardDeviation } from "../mean.js";
 
-export type AdvantageOptions = Pick<TrainConfig, "scale_rewards" | "multi_objective_aggregation">;
+type AdvantageOptions = Pick<TrainConfig, "scale_rewards" | "multi_objective_aggregation">;
 
 export interface Advantages {
   /** Weighted sum of the rewards of each completion; NaN where none applied. */
@@ -81,18 +82,4 @@ function groupsOf(values: readonly number[], size: number): number[][] {
 function allEqual(values: readonly number[]): boolean {
   const known = values.filter((value) => !Number.isNaN(value));
   return known.every((value) => value === known[0]);
-}
-
-/** Of the values that are not NaN; NaN when there is none. */
-export function mean(values: readonly number[]): number {
-  const known = values.filter((value) => !Number.isNaN(value));
-  return known.reduce((sum, value) => sum + value, 0) / known.length;
-}
-
-/** Unbiased (n - 1), of the values that are not NaN; NaN for fewer than two. */
-export function standardDeviation(values: readonly number[]): number {
-  const known = values.filter((value) => !Number.isNaN(value));
-  const center = mean(known);
-  if (known.length < 2) return Number.NaN;
-  return Math.sqrt(known.reduce((sum, value) => sum + (value - center) ** 2, 0) / (known.length - 1));
 }

@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import { Adapter } from "../adapter/adapter.js";
-import { FullWeights } from "../adapter/full.js";
+import { FullWeights } from "../adapter/full-weights.js";
 import { resolveConfig } from "../config/config.js";
 import type { TrainOptions } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
 import { checkOptionNames } from "../option-names.js";
 import { show } from "../show.js";
+import type { GrpoTrainerOptions, TrainerOptions } from "./grpo-trainer.js";
 import type { Trained } from "./trainable.js";
-import type { GrpoTrainerOptions, TrainerOptions } from "./trainer.js";
 
 const OPTION_NAMES = {
   engine: true,

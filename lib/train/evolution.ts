@@ -15,8 +15,8 @@ import { noiseScale } from "./noise-scale.js";
 import { cosine } from "./norm.js";
 import type { Sequence } from "./pass.js";
 import { type Perturbation, perturbation, setMembers } from "./perturbation.js";
-import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { TrainState } from "./state.js";
 import type { StepContext, StepResult } from "./step.js";
 
 export async function evolutionStep(
@@ -33,7 +33,8 @@ export async function evolutionStep(
 
   const perturbed = perturbation(center.v.length, step, config);
   const samplers = setMembers(policy, center.v, perturbed);
-  const { sequences, advantages, tokens } = await gather(context, state, samplers, clock, signal);
+  const experience = await gather(context, state, samplers, clock, signal);
+  const { sequences, tokens } = experience;
 
   const shares = sharesOf(sequences, perturbed, config);
   const rate = learningRate(step, config);
@@ -42,11 +43,7 @@ export async function evolutionStep(
   const metrics = {
     epoch: (step * config.num_prompts) / context.examples.length,
     learning_rate: rate,
-    ...rolloutMetrics(
-      sequences,
-      advantages,
-      context.rewards.map(({ name }) => name),
-    ),
+    ...rolloutMetrics(experience, context.rewards),
     grad_norm: norm,
     ...noiseScale(shares),
     grad_cosine: cosine(used!, state.lastGradient),

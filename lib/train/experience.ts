@@ -3,7 +3,7 @@ import { type Advantages, advantagesOf } from "./advantage.js";
 import type { Clock } from "./clock.js";
 import type { Sequence } from "./pass.js";
 import { type Group, rollout, type Sampler } from "./rollout.js";
-import type { TrainState } from "./run.js";
+import type { TrainState } from "./state.js";
 import type { StepContext } from "./step.js";
 
 /** What a step learns from: completions of its problems, and how much better than its group each of them was. */

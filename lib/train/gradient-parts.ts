@@ -3,11 +3,13 @@
  * the gradient of every completion's log-probability. Both come from the passes that train, not from more of them.
  *
  * At the policy that sampled, a loss without KL weighs all tokens of a completion alike: d(loss) = c d(log p), c one number
- * a completion. So passes that are told apart by sequence have one backward pass, from one number a token, and the loss is put in here.
+ * a completion. So passes that are told apart by sequence have one backward pass, from one number a token, and the loss
+ * is put in here.
  */
+
+import type { Policy } from "../policy.js";
 import type { SequenceLoss } from "./loss.js";
 import { type Pass, type Sequence, valuesOf } from "./pass.js";
-import type { Policy } from "./policy.js";
 import type { Group } from "./rollout.js";
 
 /**
@@ -32,9 +34,9 @@ export class GradientParts {
     this.#shares = new Map(groups.map((group) => [group, new Float64Array(this.#numbers)]));
   }
 
-  /** Whether this pass, in which some `learns` or none does, is to have a backward pass. */
-  wants(learns: boolean): boolean {
-    return learns || this.#of === "sequence";
+  /** Whether the pass is to be made: some sequence of it learns, or each is told apart. */
+  wants({ sequences }: Pass): boolean {
+    return this.#of === "sequence" || sequences.some(({ learns }) => learns);
   }
 
   /** Of one pass, with the losses of its sequences. */

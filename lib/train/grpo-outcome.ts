@@ -4,7 +4,8 @@ import { grpoStep } from "./grpo.js";
 import { measuredMetrics } from "./metrics.js";
 import type { Sequence } from "./pass.js";
 import type { Completion } from "./rollout.js";
-import type { StepOutcome, TrainState } from "./run.js";
+import type { StepOutcome } from "./run.js";
+import type { TrainState } from "./state.js";
 import type { StepContext, StepResult } from "./step.js";
 
 /** A step of learning from rewards, by the estimator of the options, and what a run folder keeps of it. */

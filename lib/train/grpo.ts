@@ -6,6 +6,7 @@
  * completion can change it (advantage 0, no KL): what the sampler saw of them is what a pass would tell.
  */
 import type { TrainConfig } from "../config/schema.js";
+import type { Policy } from "../policy.js";
 import { Clock } from "./clock.js";
 import { gather } from "./experience.js";
 import { GradientParts } from "./gradient-parts.js";
@@ -14,10 +15,9 @@ import { PassStatistics, rolloutMetrics } from "./metrics.js";
 import { noiseScale } from "./noise-scale.js";
 import { cosine } from "./norm.js";
 import { type Pass, packPasses, type Sequence, valuesOf } from "./pass.js";
-import type { Policy } from "./policy.js";
 import type { Metrics } from "./reported.js";
-import type { TrainState } from "./run.js";
 import { learningRate } from "./schedule.js";
+import type { TrainState } from "./state.js";
 import type { StepContext, StepResult } from "./step.js";
 import { checkFinite, type Trainable, type Update } from "./trainable.js";
 
@@ -27,7 +27,8 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   const step = state.step + 1;
   const version = trainable.use(state.optimizer);
   const samplers = [{ slot: trainable.slot, version }];
-  const { groups, sequences, advantages, tokens } = await gather(context, state, samplers, clock, signal);
+  const experience = await gather(context, state, samplers, clock, signal);
+  const { groups, sequences, tokens } = experience;
   const passes = plan(sequences, config, trainable);
   const reference = config.beta > 0 ? await clock.time("reference", () => scoreBase(policy, passes, signal)) : null;
 
@@ -46,7 +47,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   trainable.hold(state.optimizer);
   for (let iteration = 0; iteration < config.num_iterations; iteration++) {
     if (iteration > 0) trainable.use(optimizer);
-    const told = iteration === 0 ? trainable.parts : "none";
+    const told = iteration === 0 ? trainable.parts : "none"; // the noise is that of the policy that sampled
     const parts = new GradientParts(told, trainable.parameters, groups);
     rows += await clock.time("training", () =>
       addGradients(context, passes, reference, batch, statistics, parts, signal),
@@ -59,11 +60,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   const metrics: Metrics = {
     epoch: (step * config.num_prompts) / context.examples.length,
     learning_rate: rate,
-    ...rolloutMetrics(
-      sequences,
-      advantages,
-      context.rewards.map(({ name }) => name),
-    ),
+    ...rolloutMetrics(experience, context.rewards),
     ...statistics.metrics(),
     grad_norm: last!.norm,
     ...noise,
@@ -87,10 +84,6 @@ function plan(sequences: Sequence[], config: TrainConfig, { slot, parts: told }:
   return parts.flatMap((part) => packPasses(part, packing));
 }
 
-function learns(pass: Pass): boolean {
-  return pass.sequences.some((sequence) => sequence.learns);
-}
-
 /** Log-probabilities of every pass under the base model. */
 async function scoreBase(policy: Policy, passes: Pass[], signal?: AbortSignal): Promise<Map<Pass, Float32Array>> {
   const result = new Map<Pass, Float32Array>();
@@ -101,7 +94,10 @@ async function scoreBase(policy: Policy, passes: Pass[], signal?: AbortSignal): 
   return result;
 }
 
-/** Adds d(loss) of the passes, in their order, to the policy's gradients, which are zero before. Gives the rows of those made. */
+/**
+ * Adds d(loss) of the passes, in their order, to the policy's gradients, which are zero before. Gives the rows of those that
+ * were made.
+ */
 async function addGradients(
   { policy, config, onProgress }: StepContext,
   passes: Pass[],
@@ -117,7 +113,7 @@ async function addGradients(
   for (const [index, pass] of passes.entries()) {
     onProgress({ phase: "training", done: index, total: passes.length });
     const made =
-      parts.wants(learns(pass)) && (await policy.forward({ ...pass.batch, keep: true, gradientCheckpointing }, signal));
+      parts.wants(pass) && (await policy.forward({ ...pass.batch, keep: true, gradientCheckpointing }, signal));
     const seen = pass.sequences.map(({ completion }, i) => ({
       logprobs: made ? valuesOf(pass, i, made.logprobs) : completion.logprobs,
       entropies: made ? valuesOf(pass, i, made.entropies) : completion.entropies,

@@ -1,5 +1,5 @@
 import { Adapter, type AdapterBase } from "../adapter/adapter.js";
-import { type FullBase, FullWeights } from "../adapter/full.js";
+import { type FullBase, FullWeights } from "../adapter/full-weights.js";
 import { adapterOptions } from "../config/adapter-options.js";
 import { differences } from "../config/described.js";
 import type { TrainConfig } from "../config/schema.js";

@@ -1,16 +1,21 @@
 import type { TrainConfig } from "../config/schema.js";
-import { type Advantages, mean, standardDeviation } from "./advantage.js";
+import { mean, standardDeviation } from "../mean.js";
+import type { NamedReward } from "../reward/reward.js";
 import type { Clock } from "./clock.js";
+import type { Experience } from "./experience.js";
 import type { Denominators, SequenceLoss } from "./loss.js";
 import type { Sequence } from "./pass.js";
 import type { Measured, Metrics } from "./reported.js";
 
 /** Rewards, grades and lengths of a step's completions. */
-export function rolloutMetrics(sequences: Sequence[], advantages: Advantages, names: string[]): Metrics {
+export function rolloutMetrics(
+  { sequences, advantages }: Pick<Experience, "sequences" | "advantages">,
+  rewards: readonly Pick<NamedReward, "name">[],
+): Metrics {
   const share = (test: (sequence: Sequence) => boolean) => mean(sequences.map((sequence) => (test(sequence) ? 1 : 0)));
   const lengths = sequences.map(({ completion }) => completion.tokens.length);
   const ofRewards: { [name: `rewards/${string}`]: number } = {};
-  for (const [k, name] of names.entries()) {
+  for (const [k, { name }] of rewards.entries()) {
     const values = sequences.map(({ completion }) => completion.rewards[k] ?? Number.NaN);
     ofRewards[`rewards/${name}/mean`] = mean(values);
     ofRewards[`rewards/${name}/std`] = standardDeviation(values);

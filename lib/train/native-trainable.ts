@@ -1,16 +1,16 @@
 import { join } from "node:path";
 import { Adapter } from "../adapter/adapter.js";
 import type { AdapterMatrices } from "../adapter/file.js";
-import type { NamedWeights } from "../adapter/full.js";
+import type { NamedWeights } from "../adapter/full-weights.js";
 import { readSafetensors, writeSafetensors } from "../adapter/large-safetensors.js";
 import { floatTensor, tensorFloats } from "../adapter/safetensors.js";
 import type { AttachOptions } from "../adapter-slots.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
 import type { TensorPart, TrainedTensor } from "../native/addon.js";
+import type { WeightTraining } from "../policy.js";
 import { decodeCheckpoint, readingCheckpoint } from "../run/checkpoint.js";
 import { checkState, initialState, type OptimizerState } from "./optimizer.js";
-import type { WeightTraining } from "./policy.js";
 import type { OnSaved, Trainable, TrainablePolicy, Trained, Update } from "./trainable.js";
 
 const PARTS = ["master", "first", "second"] as const satisfies readonly TensorPart[];

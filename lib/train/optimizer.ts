@@ -1,6 +1,7 @@
 /**
- * AdamW, SGD and the natural gradient over the few numbers of v. The master is fp32 and is what the updates add up in; arithmetic is in
- * doubles, moments are kept as doubles. What the model uses is the master rounded to the adapter's own type.
+ * AdamW, SGD and the natural gradient over the few numbers of v. The master is fp32 and is what the updates add up in;
+ * arithmetic is in doubles, moments are kept as doubles. What the model uses is the master rounded to the adapter's own
+ * type.
  */
 import { DEFAULT_FISHER_DAMPING, DEFAULT_FISHER_DECAY, type TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";

@@ -2,19 +2,17 @@
 import { isDeepStrictEqual } from "node:util";
 import { TinyLoraError } from "../error.js";
 import type { Reward } from "../reward/reward.js";
-import type { RunInfo } from "../run/folder.js";
-
-type Given = Readonly<Record<string, Reward>> | undefined;
-
-export function ownRewards(given: Given): string[] {
-  return Object.keys(given ?? {});
-}
+import type { RunInfo } from "../run/run-info.js";
 
 /**
  * ERR_RUN where a run had rewards of its program's own and is given none, whose options may name others just so, or where
  * those given have other names than it began with.
  */
-export function checkOwnRewards(run: string, { ownRewards: names, config }: RunInfo, given: Given): void {
+export function checkOwnRewards(
+  run: string,
+  { ownRewards: names, config }: RunInfo,
+  given: Readonly<Record<string, Reward>> | undefined,
+): void {
   if (given !== undefined && !isDeepStrictEqual(Object.keys(given), config.rewards)) {
     const [expected, found] = [config.rewards, Object.keys(given)].map((rewards) => rewards.join(", "));
     throw new TinyLoraError("ERR_RUN", `${run}: expected the rewards that it began with (${expected}), found ${found}`);

@@ -27,7 +27,7 @@ export interface Pass {
   readonly batch: Omit<ForwardBatch, "keep">;
 }
 
-export interface Packing {
+interface Packing {
   /** Most rows of a pass. */
   readonly tokenBudget: number;
   readonly temperature: number;

@@ -6,10 +6,10 @@
 import type { Adapter } from "../adapter/adapter.js";
 import type { AttachOptions } from "../adapter-slots.js";
 import { DEFAULT_SIGMA, type TrainConfig } from "../config/schema.js";
-import { randomInteger } from "../data/philox.js";
 import { TinyLoraError } from "../error.js";
 import { projection } from "../native/session.js";
-import type { ManyVectors, Policy } from "./policy.js";
+import { randomInteger } from "../philox.js";
+import type { ManyVectors, Policy } from "../policy.js";
 import type { Sampler } from "./rollout.js";
 
 export interface Perturbation {

@@ -13,8 +13,8 @@ import type { AttachOptions } from "../adapter-slots.js";
 import { TinyLoraError } from "../error.js";
 import type { ForwardBatch, ForwardResult, SampleEvent, SampleRequest } from "../native/addon.js";
 import { orAborted } from "../native/on-abort.js";
-import { type ProgressListener, toldOf } from "../native/session.js";
-import type { Policy } from "./policy.js";
+import { type OnProgress, toldOf } from "../native/session.js";
+import type { Policy } from "../policy.js";
 import type { TrainablePolicy } from "./trainable.js";
 
 /** What members share. Engine is one. */
@@ -36,7 +36,7 @@ export class Population {
   readonly members: readonly PopulationMember[];
   readonly #attachAll: () => Promise<void>;
   /** Of members that wait for the SVD. */
-  readonly #listeners: ProgressListener[] = [];
+  readonly #listeners: OnProgress[] = [];
   #attached: Promise<void> | undefined;
   /** Whose gradients the engine is adding up; the others wait in the order they came. */
   #turn: Promise<void> = Promise.resolve();
@@ -66,7 +66,7 @@ export class Population {
   }
 
   /** Of all members, once: where it fails, it does for each of them. `listener` hears of the SVD; it does not throw. */
-  attach(listener?: ProgressListener): Promise<void> {
+  attach(listener?: OnProgress): Promise<void> {
     if (listener) this.#listeners.push(listener);
     this.#attached ??= this.#attachAll();
     return this.#attached;

@@ -1,4 +1,7 @@
-/** How far the current part of a run or step is: bytes of the data fetched, modules whose SVD is made, prompts tokenized, completions sampled or evaluated, passes made, tensors saved. */
+/**
+ * How far the current part of a run or step is: bytes of the data fetched, modules whose SVD is made, prompts tokenized,
+ * completions sampled or evaluated, passes made, tensors saved.
+ */
 export interface Progress {
   readonly phase: "fetching" | "SVD" | "tokenizing" | "sampling" | "training" | "evaluation" | "saving";
   readonly done: number;

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import type { TrainConfig } from "../config/schema.js";
 import { toPrompt } from "../data/prompt.js";
-import type { RunInfo } from "../run/folder.js";
+import type { Policy } from "../policy.js";
+import type { RunInfo } from "../run/run-info.js";
 import { tokenizePrompt } from "../sample/sample.js";
-import type { Policy } from "./policy.js";
 
 /** Of a run's prompts: 16 hex digits of how the model reads one. */
 export function promptFingerprint(policy: Policy, config: TrainConfig): string {

@@ -14,19 +14,23 @@ import { readingIfThere } from "../files.js";
 import { checkOptionNames } from "../option-names.js";
 import type { Reward } from "../reward/reward.js";
 import { namedRewards } from "../reward/rewards.js";
-import { type RunInfo, readRunInfo } from "../run/folder.js";
+import { completionsFile } from "../run/folder.js";
 import { HISTORY_FILE, readHistory } from "../run/history.js";
 import { wholeLines } from "../run/lines.js";
+import { METRICS_FILE } from "../run/metrics-file.js";
+import { type RunInfo, readRunInfo } from "../run/run-info.js";
 import { grpoOutcome } from "./grpo-outcome.js";
+import { arithmeticOf, checkSameProblems, checkSameRun } from "./open-run.js";
 import { checkState } from "./optimizer.js";
 import { checkOwnRewards } from "./own-rewards.js";
 import type { ProgressListener } from "./progress.js";
 import { otherPrompts } from "./prompt-fingerprint.js";
 import type { Metrics } from "./reported.js";
-import { arithmeticOf, checkSameProblems, checkSameRun, type StepOutcome, type TrainState } from "./run.js";
+import type { StepOutcome } from "./run.js";
 import { sftStep } from "./sft.js";
-import { trainingData } from "./train-run.js";
+import type { TrainState } from "./state.js";
 import { makeTrainable, type Trainable, type TrainablePolicy, type Trained } from "./trainable.js";
+import { trainingData } from "./training-data.js";
 import { type Need, needOf, usableProblems } from "./usable.js";
 
 export interface ReplayOptions {
@@ -167,13 +171,13 @@ function checkArithmetic(run: string, { arithmetic }: RunInfo, { device }: Train
 }
 
 async function recordedCompletions(run: string, step: number): Promise<string[]> {
-  const path = join(run, "completions", `step-${step}.jsonl`);
+  const path = completionsFile(run, step);
   const text = await readingIfThere(path, () => readFile(path, "utf8"), "");
   return text.split("\n").slice(0, -1);
 }
 
 async function recordedMetrics(run: string, step: number): Promise<Record<string, unknown>> {
-  const path = join(run, "metrics.jsonl");
+  const path = join(run, METRICS_FILE);
   for await (const line of wholeLines(path)) {
     const metrics = parseLine(line);
     if (metrics.step === step) return metrics;

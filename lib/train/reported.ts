@@ -27,7 +27,7 @@ export type Metrics = {
   readonly [deviation: `rewards/${string}/std`]: number;
   /** Share of the completions whose answer is right. */
   readonly accuracy?: number;
-  /** Share of those that say the right answer where it was asked for: after `####` or in \\boxed{}. */
+  /** Share of those that say the right answer where it was asked for: after `####` or in \boxed{}. */
   readonly "accuracy/strict"?: number;
   /** Share of those that say an answer there, right or wrong. */
   readonly "accuracy/format"?: number;

@@ -1,12 +1,12 @@
 /** One step's completions with their rewards. Rewards run while other completions are still being sampled. */
 import type { Example } from "../data/example.js";
-import { randomInteger } from "../data/philox.js";
-import { stopStrings, toPrompt } from "../data/prompt.js";
+import { toPrompt } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
+import { randomInteger } from "../philox.js";
 import { type Grade, grade } from "../reward/answer.js";
 import { score } from "../reward/score.js";
-import { encodePrompt, type Sampled, sampleAll } from "../sample/sample.js";
+import { encodePrompt, type Sampled, sampleAll, samplingOf } from "../sample/sample.js";
 import type { StepContext } from "./step.js";
 
 export interface Completion {
@@ -53,22 +53,14 @@ export async function rollout(
     signal,
     onProgress: (tokenized, total) => onProgress({ phase: "tokenizing", done: tokenized, total }),
   });
-  const seed = randomInteger(config.seed, "sampling", step);
+  const sampling = { ...samplingOf(policy, config), seed: randomInteger(config.seed, "sampling", step) };
   const firsts = Array.from({ length: (groups.length * size) / count }, (_, request) => request * count);
   const requests = firsts.map((first) => ({
+    ...sampling,
     prompt: groups[Math.floor(first / size)]!.prompt,
     slot: samplerOf(first).slot,
     numGenerations: count,
-    maxCompletionLength: config.max_completion_length,
-    temperature: config.temperature,
-    topP: config.top_p,
-    topK: config.top_k,
-    minP: config.min_p,
-    seed,
     firstSequence: first,
-    stopTokens: Int32Array.from(policy.tokenizer.stopTokens),
-    stopStrings: [...stopStrings(config), ...config.stop],
-    stream: false,
   }));
   let done = 0;
   const finish = async (sampled: Sampled, stopped: AbortSignal) => {

@@ -4,11 +4,12 @@ import { checkUnused, type SftOptions } from "../config/method.js";
 import type { TrainConfig } from "../config/schema.js";
 import { Epochs } from "../data/order.js";
 import { checkOptions } from "./check-options.js";
+import type { TrainerOptions } from "./grpo-trainer.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
 import { sftStep } from "./sft.js";
-import { runConfig, trainingData, trainRun } from "./train-run.js";
+import { runConfig, trainRun } from "./train-run.js";
 import type { Trained } from "./trainable.js";
-import type { TrainerOptions } from "./trainer.js";
+import { trainingData } from "./training-data.js";
 import { usableProblems } from "./usable.js";
 
 export interface SftTrainerOptions<T extends Trained = Adapter> extends Omit<TrainerOptions<T>, "config"> {

@@ -6,27 +6,22 @@
  */
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
-import type { Epochs } from "../data/order.js";
 import { type ProblemPrompt, toPrompt } from "../data/prompt.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
 import type { ForwardBatch } from "../native/addon.js";
+import { pack } from "../pack.js";
+import type { Policy, PromptReader } from "../policy.js";
 import { encodePrompt } from "../sample/sample.js";
 import { Clock } from "./clock.js";
-import type { Policy, PromptReader } from "./policy.js";
-import type { ProgressListener } from "./progress.js";
-import type { StepOutcome, TrainState } from "./run.js";
+import type { StepOutcome } from "./run.js";
 import { learningRate } from "./schedule.js";
-import { checkFinite, type Trainable } from "./trainable.js";
+import type { TrainState } from "./state.js";
+import type { StepContext } from "./step.js";
+import { checkFinite } from "./trainable.js";
 
-export interface SftContext {
-  readonly policy: Policy;
-  readonly trainable: Trainable;
-  readonly examples: Epochs<Example>;
-  readonly config: TrainConfig;
-  readonly onProgress: ProgressListener;
-}
+type SftContext = Omit<StepContext, "rewards">;
 
 /** An example as the model reads it. */
 interface Lesson {
@@ -46,7 +41,7 @@ export async function sftStep(context: SftContext, state: TrainState, signal?: A
   trainable.use(state.optimizer);
   trainable.hold(state.optimizer);
   policy.zeroGradients();
-  const passes = packLessons(lessons, config.token_budget);
+  const passes = pack(lessons, ({ tokens }) => tokens.length, config.token_budget);
   let [loss, entropy] = [0, 0];
   await clock.time("training", async () => {
     for (const [index, pass] of passes.entries()) {
@@ -149,21 +144,6 @@ function answerTokens(
     : tokenizer.encode(chat ? solution : ` ${solution}`, { addSpecialTokens: false });
   const end = turn < 0 ? (tokenizer.eos ?? stops[0]) : whole[turn];
   return end === undefined ? Array.from(words) : [...Array.from(words), end];
-}
-
-/** Neighbours in passes of at most `budget` rows. */
-function packLessons(lessons: readonly Lesson[], budget: number): Lesson[][] {
-  const passes: Lesson[][] = [];
-  let rows = 0;
-  for (const lesson of lessons) {
-    if (passes.length === 0 || rows + lesson.tokens.length > budget) {
-      passes.push([]);
-      rows = 0;
-    }
-    passes.at(-1)!.push(lesson);
-    rows += lesson.tokens.length;
-  }
-  return passes;
 }
 
 /** Prompt and answer are two sequences, so that only the answer's tokens go through the head. */

@@ -1,13 +1,13 @@
 import type { TrainConfig } from "../config/schema.js";
 import type { Example } from "../data/example.js";
 import type { Epochs } from "../data/order.js";
+import type { Policy } from "../policy.js";
 import type { NamedReward } from "../reward/reward.js";
 import type { Clock } from "./clock.js";
 import type { Sequence } from "./pass.js";
-import type { Policy } from "./policy.js";
 import type { ProgressListener } from "./progress.js";
 import type { Metrics } from "./reported.js";
-import type { TrainState } from "./run.js";
+import type { TrainState } from "./state.js";
 import type { Trainable } from "./trainable.js";
 
 /** What a step of learning from rewards works with. */

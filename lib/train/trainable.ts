@@ -3,19 +3,19 @@
  * an adapter and weights of the model, which stay in native memory with theirs.
  */
 import type { Adapter } from "../adapter/adapter.js";
-import { FullWeights } from "../adapter/full.js";
+import { FullWeights } from "../adapter/full-weights.js";
 import { roundStochastically, roundVector } from "../adapter/vector-dtype.js";
 import type { AttachOptions } from "../adapter-slots.js";
 import type { TrainConfig } from "../config/schema.js";
-import { randomUniform } from "../data/philox.js";
 import { TinyLoraError } from "../error.js";
+import { randomUniform } from "../philox.js";
+import type { Policy } from "../policy.js";
 import type { Estimate, Parts } from "./gradient-parts.js";
 import { NativeTrainable } from "./native-trainable.js";
 import { fisherMatrix, MOST_NATURAL } from "./natural.js";
 import { norm } from "./norm.js";
 import { checkState, clipNorm, initialState, type OptimizerState, update } from "./optimizer.js";
 import { attachMembers } from "./perturbation.js";
-import type { Policy } from "./policy.js";
 
 /** What trainers are given to train. */
 export type Trained = Adapter | FullWeights;

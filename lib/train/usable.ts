@@ -3,19 +3,19 @@
  * before the run begins: in the middle of it, the step that meets an unfit one would fail again after every resume.
  */
 import type { TrainConfig } from "../config/schema.js";
+import { type OnBroken, passes } from "../data/broken.js";
 import { checkAnswer } from "../data/columns.js";
 import type { Example } from "../data/example.js";
 import type { Dataset } from "../data/load.js";
 import { Epochs, spread } from "../data/order.js";
 import { type PromptStyle, toPrompt } from "../data/prompt.js";
-import { guarded, type OnBroken } from "../data/rows.js";
 import { solutionOf } from "../data/solution.js";
 import { TinyLoraError } from "../error.js";
 import { inTurn } from "../in-turn.js";
+import type { PromptReader } from "../policy.js";
 import { answerReward, strictReward } from "../reward/answer-reward.js";
 import type { NamedReward } from "../reward/reward.js";
 import { encodePrompt, tokenizePrompt } from "../sample/sample.js";
-import type { PromptReader } from "./policy.js";
 import type { TrainCallbacks } from "./run.js";
 import { toLesson } from "./sft.js";
 
@@ -54,7 +54,7 @@ export async function usableProblems(
   problems: readonly Example[],
   config: TrainConfig,
   need: Need,
-  { signal, onWarning = () => {} }: Told = {},
+  { signal, onWarning = () => {} }: Told,
 ): Promise<readonly Example[]> {
   const mostTokens = mostTokensOf(policy, config);
   const check = (problem: Example) => CHECKS[need](policy, problem, config, mostTokens);
@@ -81,7 +81,7 @@ export async function evaluableProblems(
   policy: PromptReader,
   problems: readonly Example[],
   config: EvaluationOptions,
-  { signal, onWarning = () => {} }: Told = {},
+  { signal, onWarning = () => {} }: Told,
 ): Promise<readonly Example[]> {
   const mostTokens = mostTokensOf(policy, config);
   const check = (problem: Example) => checkPrompt(policy, problem, config, mostTokens);
@@ -95,7 +95,7 @@ export async function heldOutProblems(
   policy: PromptReader,
   { name, test }: Dataset,
   config: TrainConfig,
-  told: Told = {},
+  told: Told,
 ): Promise<readonly Example[]> {
   const { eval_steps, eval_examples, skip_bad } = config;
   if (eval_steps === 0) return [];
@@ -118,7 +118,7 @@ async function fitting(
     if (error.tokens > (longest?.tokens ?? 0)) longest = error;
   };
   const onBroken: OnBroken = skip_bad ? (error) => void skipped.push(error) : refuse;
-  const fits = (problem: Example) => guarded(onBroken, () => check(problem)).length > 0;
+  const fits = (problem: Example) => passes(onBroken, () => check(problem));
   const fit = await inTurn(problems, fits, { signal });
   if (longest) throw longest;
   return { fit: problems.filter((_, place) => fit[place]), skipped };
@@ -139,7 +139,10 @@ function checkRollout(policy: PromptReader, problem: Example, config: TrainConfi
   checkPrompt(policy, problem, config, mostTokens, passes ? config.token_budget : Number.POSITIVE_INFINITY);
 }
 
-/** The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass of `budget` rows. */
+/**
+ * The prompt must leave room for the longest completion, in the model's context, the sampler's cache and a pass of
+ * `budget` rows.
+ */
 function checkPrompt(
   policy: PromptReader,
   { id, question }: Example,

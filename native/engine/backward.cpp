@@ -26,8 +26,6 @@ struct Pass {
   int rows() const { return batch.layout().rows; }
 };
 
-const float* floats(const std::shared_ptr<void>& memory) { return static_cast<const float*>(memory.get()); }
-
 const LayerGradient& layer_gradient(const Pass& pass, int layer) {
   return pass.gradient.layers[static_cast<std::size_t>(layer)];
 }

@@ -25,8 +25,6 @@ struct Pass {
   int rows() const { return batch.layout().rows; }
 };
 
-const float* floats(const std::shared_ptr<void>& memory) { return static_cast<const float*>(memory.get()); }
-
 LinearArgs linear_args(const Pass& pass, int layer, int type, const void* x) {
   const auto index = static_cast<std::size_t>(layer);
   const Linear& linear = pass.model.layers[index].linear[type];

@@ -27,14 +27,11 @@ HeadPass::HeadPass(const Model& model, int capacity, bool keep) : model_(model),
 
 void HeadPass::lay_out(Arena& arena) {
   const auto n = static_cast<std::size_t>(capacity_);
-  const std::size_t numbers = n * static_cast<std::size_t>(model_.config.hidden);
-  arena.take(rows_, n * sizeof(std::int32_t));
+  input_.lay_out(arena, model_, capacity_);
   arena.take(targets_, n * sizeof(std::int32_t));
-  for (float** buffer : {&inv_temperature_, &inv_rms_, &logp_, &entropy_, &lse_})
-    arena.take(*buffer, n * sizeof(float));
-  arena.take(x_, numbers * sizeof(float));
-  arena.take(normed_, numbers * size_of(model_.backend->dtype()));
+  for (float** buffer : {&inv_temperature_, &logp_, &entropy_, &lse_}) arena.take(*buffer, n * sizeof(float));
   if (!keep_) return;
+  const std::size_t numbers = n * static_cast<std::size_t>(model_.config.hidden);
   arena.take(d_logp_, n * sizeof(float));
   arena.take(d_normed_, numbers * sizeof(float));
   arena.take(d_gathered_, numbers * sizeof(float));
@@ -44,19 +41,12 @@ HeadPass::Result HeadPass::forward(const float* x, const ScoredTokens& scored) {
   Backend& backend = *model_.backend;
   count_ = scored.count();
   if (count_ == 0) return {};
-  upload(backend, rows_, scored.row);
+  upload(backend, input_.rows, scored.row);
   upload(backend, targets_, scored.target);
   upload(backend, inv_temperature_, scored.inv_temperature);
-  backend.gather_rows({.count = count_, .width = model_.config.hidden, .rows = rows_, .x = x, .y = x_});
-  backend.rms_norm({.rows = count_,
-                    .width = model_.config.hidden,
-                    .epsilon = model_.config.rms_norm_epsilon,
-                    .x = x_,
-                    .gain = static_cast<const float*>(model_.final_norm.get()),
-                    .y = normed_,
-                    .inv_rms = inv_rms_});
+  input_.compute(model_, count_, x);
   backend.head({.rows = count_,
-                .x = normed_,
+                .x = input_.normed,
                 .weight = &model_.head(),
                 .target = targets_,
                 .inv_temperature = inv_temperature_,
@@ -72,7 +62,7 @@ void HeadPass::backward(const std::vector<float>& d_logprobs, const ModelGradien
   Backend& backend = *model_.backend;
   upload(backend, d_logp_, d_logprobs);
   const HeadBackwardArgs head{.rows = count_,
-                              .x = normed_,
+                              .x = input_.normed,
                               .weight = &model_.head(),
                               .target = targets_,
                               .inv_temperature = inv_temperature_,
@@ -84,8 +74,8 @@ void HeadPass::backward(const std::vector<float>& d_logprobs, const ModelGradien
   if (gradient.final_norm) {
     backend.gain_gradient({.rows = count_,
                            .width = model_.config.hidden,
-                           .x = x_,
-                           .inv_rms = inv_rms_,
+                           .x = input_.x,
+                           .inv_rms = input_.inv_rms,
                            .dy = d_normed_,
                            .d_gain = gradient.final_norm});
   }
@@ -93,12 +83,13 @@ void HeadPass::backward(const std::vector<float>& d_logprobs, const ModelGradien
                static_cast<std::size_t>(count_) * static_cast<std::size_t>(model_.config.hidden) * sizeof(float));
   backend.rms_norm_backward({.rows = count_,
                              .width = model_.config.hidden,
-                             .x = x_,
-                             .gain = static_cast<const float*>(model_.final_norm.get()),
-                             .inv_rms = inv_rms_,
+                             .x = input_.x,
+                             .gain = floats(model_.final_norm),
+                             .inv_rms = input_.inv_rms,
                              .dy = d_normed_,
                              .dx = d_gathered_});
-  backend.scatter_add_rows({.count = count_, .width = model_.config.hidden, .rows = rows_, .x = d_gathered_, .y = d_x});
+  backend.scatter_add_rows(
+      {.count = count_, .width = model_.config.hidden, .rows = input_.rows, .x = d_gathered_, .y = d_x});
 }
 
 }  // namespace tinylora

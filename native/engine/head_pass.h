@@ -1,12 +1,11 @@
-// From the residual stream to the log-probabilities of scored tokens, forward and backward: gather the rows that
-// predict them, last norm, vocabulary head.
+// From the residual stream to the log-probabilities of scored tokens, forward and backward.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "engine/arena.h"
 #include "engine/gradients.h"
+#include "engine/head_input.h"
 #include "engine/model.h"
 #include "engine/score_batch.h"
 
@@ -39,15 +38,12 @@ class HeadPass {
   std::size_t bytes_ = 0;
   std::shared_ptr<void> memory_;
 
-  std::int32_t* rows_ = nullptr;      // [n]
+  HeadInput input_;
   std::int32_t* targets_ = nullptr;   // [n]
   float* inv_temperature_ = nullptr;  // [n]
-  float* inv_rms_ = nullptr;          // [n]
   float* logp_ = nullptr;             // [n]
   float* entropy_ = nullptr;          // [n]
   float* lse_ = nullptr;              // [n]
-  float* x_ = nullptr;                // [n, C] gathered
-  void* normed_ = nullptr;            // [n, C] act
   float* d_logp_ = nullptr;           // [n]
   float* d_normed_ = nullptr;         // [n, C]
   float* d_gathered_ = nullptr;       // [n, C]

@@ -161,9 +161,11 @@ class Loader {
   /// Before each row of a matrix, on any thread: the embedding of a 7B model takes seconds.
   void tell_before(std::int64_t row_bytes) {
     const std::lock_guard lock(telling_);
-    if (progress_ && read_bytes_ >= told_bytes_ + kTold) {
+    if (progress_ && !ended_ && read_bytes_ >= told_bytes_ + kTold) {
       told_bytes_ = read_bytes_;
+      ended_ = true;  // stays so where the report throws
       progress_(done_bytes_ + read_bytes_, total_bytes_);
+      ended_ = false;
     }
     read_bytes_ += row_bytes;
   }
@@ -187,6 +189,7 @@ class Loader {
   std::mutex telling_;
   std::int64_t read_bytes_ = 0;  // of the matrix under way
   std::int64_t told_bytes_ = 0;
+  bool ended_ = false;  // a report threw: other threads, which read on until they hear of it, tell no more
 };
 
 }  // namespace

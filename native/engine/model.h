@@ -60,6 +60,9 @@ struct Layer {
   Linear linear[module_types];
 };
 
+/// The numbers of a vector of the model, on the backend; nullptr where there is none.
+inline const float* floats(const std::shared_ptr<void>& vector) { return static_cast<const float*>(vector.get()); }
+
 using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 
 struct Model {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 
 #include "core/error.h"
 #include "engine/model_shape.h"
@@ -57,30 +56,6 @@ ModelGradient no_gradient(const Model& model) {
   gradient.layers.resize(static_cast<std::size_t>(model.config.layers));
   gradient.first_module = model.config.layers * module_types;
   return gradient;
-}
-
-/// The optimisers compute in float: a step with other numbers would leave NaN or infinity in the weights.
-void check_options(const UpdateOptions& options) {
-  constexpr double kLargestFloat = std::numeric_limits<float>::max();
-  const auto check_number = [](const char* name, double value, bool fits, const char* expected) {
-    check(fits, "ERR_ARGUMENT", "update: ", name, ": expected ", expected, ", found ", value);
-  };
-  const auto check_finite = [&](const char* name, double value) {
-    check_number(name, value, value >= 0 && value <= kLargestFloat, "a finite number, 0 or more");
-  };
-  const auto check_share = [&](const char* name, double value) {
-    check_number(name, value, value >= 0 && static_cast<float>(value) < 1, "0 or more and less than 1");
-  };
-  check_finite("rate", options.rate);
-  check_finite("decay", options.decay);
-  check_share("momentum", options.momentum);
-  check_share("beta1", options.beta1);
-  check_share("beta2", options.beta2);
-  check(options.max_norm >= 0, "ERR_ARGUMENT", "update: max_norm: expected 0 or more, found ", options.max_norm);
-  check(options.updates >= 1, "ERR_ARGUMENT", "update: updates: expected 1 or more, found ", options.updates);
-  if (!options.adamw) return;
-  const bool divides = options.epsilon <= kLargestFloat && static_cast<float>(options.epsilon) > 0;  // a moment of 0
-  check_number("epsilon", options.epsilon, divides, "a finite number that float does not round to 0");
 }
 
 /// What a part of a tensor holds is this factor times the number that it stands for.
@@ -174,7 +149,7 @@ double Parameters::gradient_norm() const {
 
 double Parameters::update(const UpdateOptions& options) {
   check(!entries_.empty(), "ERR_ARGUMENT", "update: expected weights that are trained, found none");
-  check_options(options);
+  check_update_options(options);
   const double norm = gradient_norm();
   check(std::isfinite(norm), "ERR_NUMERIC", "update: the gradient is NaN or infinite",
         overflow_advice(model_->backend->dtype()));

@@ -11,18 +11,9 @@
 #include "engine/adapter.h"
 #include "engine/gradients.h"
 #include "engine/model_shape.h"
+#include "engine/update_options.h"
 
 namespace tinylora {
-
-struct UpdateOptions {  // lib/native/addon.ts
-  bool adamw = true;    // else sgd
-  double rate = 0;
-  double decay = 0;     // of matrices: norm gains and biases keep their size
-  double max_norm = 0;  // the gradient is scaled down to it; 0: never
-  double momentum = 0;
-  double beta1 = 0, beta2 = 0, epsilon = 0;
-  std::int64_t updates = 1;  // number of this update, from 1
-};
 
 class Parameters {
  public:

@@ -49,12 +49,8 @@ SamplePass::SamplePass(const Model& model, const Adapters& adapters, int rows, i
 
 void SamplePass::lay_out(Arena& arena) {
   const auto n = static_cast<std::size_t>(most_draws_);
-  const std::size_t numbers = n * static_cast<std::size_t>(model_.config.hidden);
   arena.take(how_, n * sizeof(SampleRow));
-  arena.take(rows_, n * sizeof(std::int32_t));
-  arena.take(gathered_, numbers * sizeof(float));
-  arena.take(inv_rms_, n * sizeof(float));
-  arena.take(normed_, numbers * size_of(model_.backend->dtype()));
+  input_.lay_out(arena, model_, most_draws_);
   arena.take(drawn_, n * (sizeof(std::int32_t) + 2 * sizeof(float)));
 }
 
@@ -106,31 +102,23 @@ void SamplePass::upload_draws(const std::vector<Draw>& draws) {
     rows.push_back(draw.row);
     how.push_back(draw.how);
   }
-  model_.backend->upload(rows_, rows.data(), rows.size() * sizeof(std::int32_t));
+  model_.backend->upload(input_.rows, rows.data(), rows.size() * sizeof(std::int32_t));
   model_.backend->upload(how_, how.data(), how.size() * sizeof(SampleRow));
 }
 
 /// Everything between the uploads and the download. The arguments of its ops depend only on the shape of the batch.
 void SamplePass::compute(int draws, int cut, const std::atomic<bool>& abort) {
-  Backend& backend = *model_.backend;
   const float* x = run_layers(model_, adapters_, batch_, cache_, *activations_, abort);
   if (draws == 0) return;
-  backend.gather_rows({.count = draws, .width = model_.config.hidden, .rows = rows_, .x = x, .y = gathered_});
-  backend.rms_norm({.rows = draws,
-                    .width = model_.config.hidden,
-                    .epsilon = model_.config.rms_norm_epsilon,
-                    .x = gathered_,
-                    .gain = static_cast<const float*>(model_.final_norm.get()),
-                    .y = normed_,
-                    .inv_rms = inv_rms_});
-  backend.head_sample({.rows = draws,
-                       .x = normed_,
-                       .weight = &model_.head(),
-                       .how = how_,
-                       .cut = cut,
-                       .token = drawn_,
-                       .logp = reinterpret_cast<float*>(drawn_ + draws),
-                       .entropy = reinterpret_cast<float*>(drawn_ + std::ptrdiff_t{2} * draws)});
+  input_.compute(model_, draws, x);
+  model_.backend->head_sample({.rows = draws,
+                               .x = input_.normed,
+                               .weight = &model_.head(),
+                               .how = how_,
+                               .cut = cut,
+                               .token = drawn_,
+                               .logp = reinterpret_cast<float*>(drawn_ + draws),
+                               .entropy = reinterpret_cast<float*>(drawn_ + std::ptrdiff_t{2} * draws)});
 }
 
 /// The first `count` of `padded` draws, in one copy.

@@ -11,8 +11,8 @@
 #include <tuple>
 #include <vector>
 
-#include "engine/arena.h"
 #include "engine/forward.h"
+#include "engine/head_input.h"
 
 namespace tinylora {
 
@@ -60,11 +60,8 @@ class SamplePass {
   std::size_t bytes_ = 0;
   DeviceBatch batch_;
 
-  SampleRow* how_ = nullptr;       // [n]
-  std::int32_t* rows_ = nullptr;   // [n]
-  float* gathered_ = nullptr;      // [n, C]
-  float* inv_rms_ = nullptr;       // [n]
-  void* normed_ = nullptr;         // [n, C] act
+  SampleRow* how_ = nullptr;  // [n]
+  HeadInput input_;
   std::int32_t* drawn_ = nullptr;  // [n] tokens, [n] log-probabilities, [n] entropies
 
   std::map<Shape, std::shared_ptr<void>> recordings_;

@@ -12,14 +12,12 @@
 #include <algorithm>
 #include <cmath>
 #include <list>
-#include <map>
-#include <mutex>
-#include <set>
 
 #include "core/error.h"
 #include "engine/page_pool.h"
 #include "engine/prefix_pages.h"
 #include "engine/sample_group.h"
+#include "engine/sample_inbox.h"
 #include "engine/sample_pass.h"
 #include "engine/sample_plan.h"
 
@@ -40,11 +38,8 @@ struct Sampler::State {
   std::vector<std::int32_t> spoiled{};  // pages that may hold NaN: zeroed before the next pass
 
   // Shared with the thread that submits.
-  mutable std::mutex mutex{};
-  std::list<SampleGroup> inbox{};
-  std::map<std::int64_t, int> slot_of{};  // of every unfinished request
-  std::set<std::int64_t> cancelled{};     // those of them that are to end
-  std::size_t cache_bytes = 0, activation_bytes = 0;
+  SampleInbox inbox{};
+  std::atomic<std::size_t> cache_bytes = 0, activation_bytes = 0;
 
   void receive(std::vector<SampleEvent>& events);
   void prepare();
@@ -84,44 +79,20 @@ void Sampler::submit(SampleRequest request) {
   SampleGroup& group = entry.front();
   group.completions.resize(static_cast<std::size_t>(request.num_generations));
   group.request = std::move(request);
-  const std::int64_t id = group.request.id;
-  const std::lock_guard lock(state.mutex);
-  check(state.slot_of.emplace(id, group.request.slot).second, "ERR_ARGUMENT", "request ", id,
-        ": expected an id that no unfinished request has");
-  state.inbox.splice(state.inbox.end(), entry);
+  state.inbox.put(entry);
 }
 
-void Sampler::cancel(std::int64_t id) {
-  const std::lock_guard lock(state_->mutex);
-  if (state_->slot_of.contains(id)) state_->cancelled.insert(id);
-}
+void Sampler::cancel(std::int64_t id) { state_->inbox.cancel(id); }
 
-bool Sampler::idle() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->slot_of.empty();
-}
+bool Sampler::idle() const { return state_->inbox.idle(); }
 
-bool Sampler::busy() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->slot_of.size() > state_->cancelled.size();
-}
+bool Sampler::busy() const { return state_->inbox.busy(); }
 
-bool Sampler::uses(int slot) const {
-  const std::lock_guard lock(state_->mutex);
-  return std::any_of(state_->slot_of.begin(), state_->slot_of.end(), [&](const auto& entry) {
-    return entry.second == slot && !state_->cancelled.contains(entry.first);
-  });
-}
+bool Sampler::uses(int slot) const { return state_->inbox.uses(slot); }
 
-std::size_t Sampler::cache_bytes() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->cache_bytes;
-}
+std::size_t Sampler::cache_bytes() const { return state_->cache_bytes; }
 
-std::size_t Sampler::activation_bytes() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->activation_bytes;
-}
+std::size_t Sampler::activation_bytes() const { return state_->activation_bytes; }
 
 std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   State& state = *state_;
@@ -164,14 +135,7 @@ std::vector<SampleEvent> Sampler::fail_all(const std::string& code, const std::s
 
 /// Takes over what was submitted and ends what was cancelled.
 void Sampler::State::receive(std::vector<SampleEvent>& events) {
-  std::set<std::int64_t> ids;
-  {
-    const std::lock_guard lock(mutex);
-    for (SampleGroup& group : inbox) group.version = adapters.version(group.request.slot);
-    groups.splice(groups.end(), inbox);
-    ids = cancelled;
-  }
-  for (const std::int64_t id : ids) {
+  for (const std::int64_t id : inbox.take(groups, adapters)) {
     const auto found =
         std::find_if(groups.begin(), groups.end(), [&](const SampleGroup& group) { return group.request.id == id; });
     if (found != groups.end()) end_group(*found, events);
@@ -182,7 +146,6 @@ void Sampler::State::receive(std::vector<SampleEvent>& events) {
 void Sampler::State::prepare() {
   if (pass != nullptr) return;
   pass = std::make_unique<SamplePass>(model, adapters, max_sequences + kPrefillRows, max_sequences, pages);
-  const std::lock_guard lock(mutex);
   cache_bytes = pass->cache_bytes();
   activation_bytes = pass->activation_bytes();
 }
@@ -300,12 +263,9 @@ void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
 }
 
 void Sampler::State::remove_done() {
-  const std::lock_guard lock(mutex);
   std::erase_if(groups, [&](const SampleGroup& group) {
-    if (!group.done()) return false;
-    slot_of.erase(group.request.id);
-    cancelled.erase(group.request.id);
-    return true;
+    if (group.done()) inbox.forget(group.request.id);
+    return group.done();
   });
 }
 

@@ -18,10 +18,10 @@ class TensorRows {
   /// than its shape needs; with ERR_FILE where its bytes are not all inside the file.
   TensorRows(std::shared_ptr<const MappedFile> file, const TensorSource& source, const TensorShape& shape);
 
-  /// Fails with ERR_MODEL where one of the `values` of row `row` is too large for `dtype`.
-  void check_holds(DType dtype, int row, std::span<const float> values) const;
   /// Widens row `row` to values [columns]. Fails with ERR_MODEL where one is NaN or infinite, or would be in bf16.
   void read(int row, float* values) const;
+  /// Fails with ERR_MODEL where one of the `values` of row `row` is too large for `dtype`.
+  void check_holds(DType dtype, int row, std::span<const float> values) const;
 
   /// To be called after the last read: lets the system take back the memory of these bytes.
   void forget() const { file_->forget(bytes_); }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { FullWeights } from "../../lib/adapter/full.js";
+import { FullWeights } from "../../lib/adapter/full-weights.js";
 import { Engine } from "../../lib/engine.js";
 import { openModel } from "../../lib/model/open.js";
 import { golden, noSmollm2, onSmollm2, smollm2 } from "./fixtures.js";

@@ -3,9 +3,9 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { FullWeights, trainableNames } from "../../lib/adapter/full.js";
+import { FullWeights, trainableNames } from "../../lib/adapter/full-weights.js";
 import { encodeSafetensors, floatTensor } from "../../lib/adapter/safetensors.js";
-import { randomUniform } from "../../lib/data/philox.js";
+import { randomUniform } from "../../lib/philox.js";
 import { Engine } from "../../lib/engine.js";
 import { plainLora } from "../../lib/export/lora.js";
 import { writeMerged } from "../../lib/export/merged.js";

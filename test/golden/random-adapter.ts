@@ -3,7 +3,7 @@ import { Adapter, type AdapterBase } from "../../lib/adapter/adapter.js";
 import type { AdapterMatrices } from "../../lib/adapter/file.js";
 import { targetedModules } from "../../lib/adapter/modules.js";
 import type { AdapterSpec } from "../../lib/adapter/spec.js";
-import { randomUniform } from "../../lib/data/philox.js";
+import { randomUniform } from "../../lib/philox.js";
 
 const KINDS: Readonly<Record<AdapterSpec["kind"], Partial<AdapterSpec>>> = {
   tinylora: { r: 2, u: 5, tying: { kind: "none" } },

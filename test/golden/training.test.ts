@@ -1,7 +1,7 @@
 // Gradients of every kind of trained numbers against PyTorch's: all weights, A and B of peft's LoRA, R of LoRA-XS.
 import { availableParallelism } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { trainableNames } from "../../lib/adapter/full.js";
+import { trainableNames } from "../../lib/adapter/full-weights.js";
 import { ADAPTER_KINDS } from "../../lib/adapter/kinds.js";
 import { adapterSpec } from "../../lib/adapter/spec.js";
 import { type Model, openModel } from "../../lib/model/open.js";

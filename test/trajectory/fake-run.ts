@@ -2,7 +2,7 @@
  * A run on the fake policy in a process of its own: fake-run.ts FOLDER start|resume [STEP MS]. It kills itself so long
  * after that step: a test that killed it from outside could come too late.
  */
-import { GrpoTrainer } from "../../lib/train/trainer.js";
+import { GrpoTrainer } from "../../lib/train/grpo-trainer.js";
 import { FakePolicy } from "../unit/train/fake-policy.js";
 
 const [run, mode, last, delay] = process.argv.slice(2);

@@ -7,11 +7,11 @@ import { usedBy } from "../../lib/config/method.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
 import type { Dataset } from "../../lib/data/load.js";
 import { Engine, type EngineOptions } from "../../lib/engine.js";
+import { GrpoTrainer } from "../../lib/train/grpo-trainer.js";
 import { makeTrained } from "../../lib/train/make-trained.js";
 import type { ProgressListener } from "../../lib/train/progress.js";
 import { SftTrainer } from "../../lib/train/sft-trainer.js";
 import type { Trained } from "../../lib/train/trainable.js";
-import { GrpoTrainer } from "../../lib/train/trainer.js";
 
 export const MODEL = join(import.meta.dirname, "../golden/models/qwen3");
 const example = (i: number) => ({

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { Adapter } from "../../lib/adapter/adapter.js";
 import { buildBasis } from "../../lib/adapter/basis.js";
 import type { TrainOptions } from "../../lib/config/schema.js";
-import { randomUniform } from "../../lib/data/philox.js";
 import type { Dtype, LinearModule, ModelConfig, TensorSource } from "../../lib/native/addon.js";
 import { nativeDevice } from "../../lib/native/device.js";
 import { Session } from "../../lib/native/session.js";
+import { randomUniform } from "../../lib/philox.js";
+import { GrpoTrainer } from "../../lib/train/grpo-trainer.js";
 import type { TrainablePolicy } from "../../lib/train/trainable.js";
-import { GrpoTrainer } from "../../lib/train/trainer.js";
 
 const letters = [..."0123456789#+-=? abcdefghijklmnopqrstuvwxyz.,", "<end>"];
 const END = letters.length - 1;

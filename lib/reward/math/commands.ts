@@ -93,12 +93,8 @@ function big(command: string, grammar: Grammar): Expression {
 function matrix(grammar: Grammar): Expression {
   const { cursor } = grammar;
   cursor.expect("{");
-  while (cursor.symbol() !== "}") cursor.next();
-  cursor.next();
-  if (cursor.take("{")) {
-    while (cursor.symbol() !== "}") cursor.next();
-    cursor.next();
-  }
+  cursor.skip("}"); // its name
+  if (cursor.take("{")) cursor.skip("}"); // how its columns stand
   const rows: Expression[][] = [[]];
   for (;;) {
     const token = cursor.peek();
@@ -109,7 +105,6 @@ function matrix(grammar: Grammar): Expression {
   }
   cursor.next();
   cursor.expect("{");
-  while (cursor.symbol() !== "}") cursor.next();
-  cursor.next();
+  cursor.skip("}");
   return { kind: "matrix", rows: rows.filter((row) => row.length > 0) };
 }

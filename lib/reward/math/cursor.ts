@@ -70,6 +70,12 @@ export class Cursor {
     return token;
   }
 
+  /** Reads all up to this symbol, and it. Throws Unreadable where it does not come. */
+  skip(symbol: string): void {
+    while (this.symbol() !== symbol) this.next();
+    this.next();
+  }
+
   /** Reads the first digit of `number`, which is next: the others stay. */
   digit(number: Token): string {
     this.#tokens[this.#at] = { kind: "number", text: number.text.slice(1) };

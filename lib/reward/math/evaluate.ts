@@ -83,7 +83,7 @@ function size(value: Fraction): number {
 }
 
 /** A number for each variable, by its name. */
-export type Point = (name: string) => number;
+type Point = (name: string) => number;
 
 const NONE = new Complex(Number.NaN, Number.NaN);
 

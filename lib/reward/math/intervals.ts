@@ -2,7 +2,7 @@
 import { type Budget, valueAt } from "./evaluate.js";
 import { type Expression, variables } from "./expression.js";
 
-export interface Interval {
+interface Interval {
   readonly low: number;
   readonly lowClosed: boolean;
   readonly high: number;

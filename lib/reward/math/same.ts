@@ -218,11 +218,8 @@ function proportional(
   if (a.signs.length !== 1 || ![...a.sides, ...b.sides].every(isScalar)) return false;
   const difference = (node: typeof a) => apply("-", node.sides[0]!, node.sides[1]!);
   const [f, g] = [difference(a), difference(b)];
-  if (
-    keyOf({ kind: "list", items: [...variables(f)].sort().map((name) => ({ kind: "name", name })) }) !==
-    keyOf({ kind: "list", items: [...variables(g)].sort().map((name) => ({ kind: "name", name })) })
-  )
-    return false;
+  const names = (node: Expression) => [...variables(node)].sort().join();
+  if (names(f) !== names(g)) return false;
   const ratios = [0, 1, 2, 3].map((k) => {
     const point = (name: string) => hash(`${k} ${name}`);
     return valueAt(f, point, budget).div(valueAt(g, point, budget));

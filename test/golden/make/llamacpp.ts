@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LlamaCpp } from "../../../benchmarks/llamacpp.js";
-import { randomUniform } from "../../../lib/data/philox.js";
+import { randomUniform } from "../../../lib/philox.js";
 import { Engine } from "../../../lib/engine.js";
 import { ggufLora } from "../../../lib/export/gguf-lora.js";
 import { plainLora } from "../../../lib/export/lora.js";

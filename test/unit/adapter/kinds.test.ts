@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { Adapter } from "../../../lib/adapter/adapter.js";
-import { trainableNames } from "../../../lib/adapter/full.js";
+import { trainableNames } from "../../../lib/adapter/full-weights.js";
 import { linearModules } from "../../../lib/adapter/modules.js";
 import { parameterTable } from "../../../lib/adapter/parameters.js";
 import { adapterSpec, specDifferences } from "../../../lib/adapter/spec.js";
 import { roundStochastically, roundVector } from "../../../lib/adapter/vector-dtype.js";
 import { adapterOptions } from "../../../lib/config/adapter-options.js";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { randomUniform } from "../../../lib/data/philox.js";
 import type { Model } from "../../../lib/model/open.js";
+import { randomUniform } from "../../../lib/philox.js";
 
 const modules = linearModules({
   ...{ family: "llama", vocab: 10, hidden: 8, intermediate: 16, layers: 2, heads: 2, kvHeads: 1, headDim: 4 },

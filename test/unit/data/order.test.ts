@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { Epochs, permutation, spread } from "../../../lib/data/order.js";
-import { philox, randomInteger, randomUniform } from "../../../lib/data/philox.js";
+import { philox, randomInteger, randomUniform } from "../../../lib/philox.js";
 
 describe("philox", () => {
   it("gives the published numbers", () => {

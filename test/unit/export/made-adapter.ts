@@ -2,9 +2,9 @@ import { Adapter } from "../../../lib/adapter/adapter.js";
 import { linearModules, targetedModules } from "../../../lib/adapter/modules.js";
 import type { AdapterSpec } from "../../../lib/adapter/spec.js";
 import { tieGroups } from "../../../lib/adapter/tying.js";
-import { randomUniform } from "../../../lib/data/philox.js";
 import type { AttachedBasis } from "../../../lib/export/lora.js";
 import type { ModelConfig } from "../../../lib/native/addon.js";
+import { randomUniform } from "../../../lib/philox.js";
 
 export const config: ModelConfig = {
   family: "llama",

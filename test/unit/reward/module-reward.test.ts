@@ -10,7 +10,7 @@ import type { Dataset } from "../../../lib/data/load.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { namedRewards } from "../../../lib/reward/rewards.js";
 import { score } from "../../../lib/reward/score.js";
-import { GrpoTrainer } from "../../../lib/train/trainer.js";
+import { GrpoTrainer } from "../../../lib/train/grpo-trainer.js";
 import { FakePolicy } from "../train/fake-policy.js";
 
 let folder: string;

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import { checkpointSteps, writeCheckpoint } from "../../../lib/run/checkpoint.js";
-import { RunFolder, readRunInfo } from "../../../lib/run/folder.js";
+import { RunFolder } from "../../../lib/run/folder.js";
 import { historyLine, MOST_KEPT } from "../../../lib/run/history.js";
-import type { TrainState } from "../../../lib/train/run.js";
+import { readRunInfo } from "../../../lib/run/run-info.js";
+import type { TrainState } from "../../../lib/train/state.js";
 import { state, statesOf } from "./states-of.js";
 
 let folder: string;

@@ -1,5 +1,5 @@
 import { readHistory } from "../../../lib/run/history.js";
-import type { TrainState } from "../../../lib/train/run.js";
+import type { TrainState } from "../../../lib/train/state.js";
 
 /** All states that a run has kept, in order. */
 export async function statesOf(run: string): Promise<TrainState[]> {

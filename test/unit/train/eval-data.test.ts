@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import { loadDataset } from "../../../lib/data/load.js";
-import { trainingData } from "../../../lib/train/train-run.js";
+import { trainingData } from "../../../lib/train/training-data.js";
 
 let folder: string;
 let own: string;

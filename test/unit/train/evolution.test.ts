@@ -4,10 +4,10 @@ import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainConfig, TrainOptions } from "../../../lib/config/schema.js";
 import { Epochs } from "../../../lib/data/order.js";
 import type { SampleEvent, SampleRequest } from "../../../lib/native/addon.js";
+import type { ManyVectors } from "../../../lib/policy.js";
 import { evolutionStep } from "../../../lib/train/evolution.js";
 import { perturbation } from "../../../lib/train/perturbation.js";
-import type { ManyVectors } from "../../../lib/train/policy.js";
-import type { TrainState } from "../../../lib/train/run.js";
+import type { TrainState } from "../../../lib/train/state.js";
 import { makeTrainable } from "../../../lib/train/trainable.js";
 import { FakePolicy } from "./fake-policy.js";
 

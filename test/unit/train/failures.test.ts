@@ -5,9 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Reward } from "../../../lib/reward/reward.js";
+import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/grpo-trainer.js";
 import type { StepReport } from "../../../lib/train/run.js";
 import { SftTrainer, type SftTrainerOptions } from "../../../lib/train/sft-trainer.js";
-import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 import { base, data, makeTrainer, metricsOf, problem, sevens, small } from "./small-run.js";
 

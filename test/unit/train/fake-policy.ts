@@ -6,8 +6,8 @@
  */
 import { Adapter } from "../../../lib/adapter/adapter.js";
 import { linearModules } from "../../../lib/adapter/modules.js";
-import { randomUniform } from "../../../lib/data/philox.js";
 import type { ForwardBatch, ForwardResult, SampleEvent, SampleRequest } from "../../../lib/native/addon.js";
+import { randomUniform } from "../../../lib/philox.js";
 import type { TrainablePolicy } from "../../../lib/train/trainable.js";
 
 const letters = [..."0123456789#. ", "<end>"];

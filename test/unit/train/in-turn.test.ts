@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Dataset } from "../../../lib/data/load.js";
+import { GrpoTrainer } from "../../../lib/train/grpo-trainer.js";
 import type { Progress } from "../../../lib/train/progress.js";
 import { SftTrainer } from "../../../lib/train/sft-trainer.js";
-import { GrpoTrainer } from "../../../lib/train/trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 
 /** One whose tokenizer takes 2 ms a text, on a clock that stands still otherwise. */

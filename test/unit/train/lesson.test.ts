@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
 import { openModel } from "../../../lib/model/open.js";
 import { ModelTokenizer, type TokenizerSource } from "../../../lib/model/tokenizer.js";
-import type { Policy } from "../../../lib/train/policy.js";
+import type { Policy } from "../../../lib/policy.js";
 import { toLesson } from "../../../lib/train/sft.js";
 import { writeTinyModel } from "../../tiny-model.js";
 import { FakePolicy } from "./fake-policy.js";

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { advantagesOf, standardDeviation } from "../../../lib/train/advantage.js";
+import { standardDeviation } from "../../../lib/mean.js";
+import { advantagesOf } from "../../../lib/train/advantage.js";
 import { type LossOptions, type LossSequence, passLoss } from "../../../lib/train/loss.js";
 
 interface Golden {

@@ -53,7 +53,8 @@ describe("metrics of a step", () => {
   it("tell rewards, grades and lengths", () => {
     const options = { scale_rewards: "group", multi_objective_aggregation: "sum_then_normalize" } as const;
     const scores = sequences.map(({ completion }) => completion.rewards);
-    expect(rolloutMetrics(sequences, advantagesOf(scores, [1, 0.5], 2, options), ["a", "b"])).toEqual({
+    const advantages = advantagesOf(scores, [1, 0.5], 2, options);
+    expect(rolloutMetrics({ sequences, advantages }, [{ name: "a" }, { name: "b" }])).toEqual({
       reward: 1.25,
       reward_std: expect.closeTo(Math.sqrt(2.75 / 3), 12),
       frac_reward_zero_std: 0.5,
@@ -74,7 +75,7 @@ describe("metrics of a step", () => {
   it("tell lengths of more completions than a call takes arguments", () => {
     const many = Array.from({ length: 2 ** 18 }, (_, i) => sequences[i % 4]!);
     const none = { rewards: [], advantages: [], zeroStd: [] };
-    const found = rolloutMetrics(many, none, []);
+    const found = rolloutMetrics({ sequences: many, advantages: none }, []);
     expect([found["completions/min_length"], found["completions/max_length"]]).toEqual([1, 6]);
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { randomUniform } from "../../../lib/data/philox.js";
+import { randomUniform } from "../../../lib/philox.js";
 import { fisherMatrix, naturalDirection, solveCholesky } from "../../../lib/train/natural.js";
 import { initialState, update } from "../../../lib/train/optimizer.js";
 import { makeTrainable } from "../../../lib/train/trainable.js";

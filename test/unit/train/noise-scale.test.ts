@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { randomUniform } from "../../../lib/data/philox.js";
+import { randomUniform } from "../../../lib/philox.js";
 import { noiseScale } from "../../../lib/train/noise-scale.js";
 
 describe("noiseScale", () => {

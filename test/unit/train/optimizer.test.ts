@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { resolveConfig } from "../../../lib/config/config.js";
-import { randomUniform } from "../../../lib/data/philox.js";
+import { randomUniform } from "../../../lib/philox.js";
 import { norm } from "../../../lib/train/norm.js";
 import { clipNorm, initialState, type OptimizerOptions, update } from "../../../lib/train/optimizer.js";
 import { learningRate } from "../../../lib/train/schedule.js";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import { lockFolder } from "../../../lib/run/lock.js";
-import { arithmeticOf } from "../../../lib/train/run.js";
-import { GrpoTrainer } from "../../../lib/train/trainer.js";
+import { GrpoTrainer } from "../../../lib/train/grpo-trainer.js";
+import { arithmeticOf } from "../../../lib/train/open-run.js";
 import { FakePolicy } from "./fake-policy.js";
 import { data, makeTrainer, metricsOf, newest, sevens } from "./small-run.js";
 

@@ -5,7 +5,7 @@ import { expect } from "vitest";
 import type { TrainOptions } from "../../../lib/config/schema.js";
 import type { Dataset } from "../../../lib/data/load.js";
 import type { Reward } from "../../../lib/reward/reward.js";
-import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/trainer.js";
+import { GrpoTrainer, type GrpoTrainerOptions } from "../../../lib/train/grpo-trainer.js";
 import { FakePolicy } from "./fake-policy.js";
 
 export const problem = (id: string) => ({ id, question: `question ${id}`, answer: "7", row: {} });

@@ -11,7 +11,7 @@ import type { Example } from "../../../lib/data/example.js";
 import type { Model } from "../../../lib/model/open.js";
 import type { Reward } from "../../../lib/reward/reward.js";
 import { checkpointSteps } from "../../../lib/run/checkpoint.js";
-import { readRunInfo } from "../../../lib/run/folder.js";
+import { readRunInfo } from "../../../lib/run/run-info.js";
 import { makeTrained } from "../../../lib/train/make-trained.js";
 import { cosine } from "../../../lib/train/norm.js";
 import type { StepReport } from "../../../lib/train/run.js";

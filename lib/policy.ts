@@ -1,7 +1,7 @@
-import type { Adapter } from "../adapter/adapter.js";
-import type { AttachOptions } from "../adapter-slots.js";
-import type { Message } from "../model/chat-template.js";
-import type { ForwardBatch, ForwardResult, NativeEngine, SampleEvent, SampleRequest } from "../native/addon.js";
+import type { Adapter } from "./adapter/adapter.js";
+import type { AttachOptions } from "./adapter-slots.js";
+import type { Message } from "./model/chat-template.js";
+import type { ForwardBatch, ForwardResult, NativeEngine, SampleEvent, SampleRequest } from "./native/addon.js";
 
 /** Weights that are trained in native memory; lib/native/addon.ts tells each in detail. */
 export type WeightTraining = Pick<

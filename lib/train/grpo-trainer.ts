@@ -8,8 +8,9 @@ import { namedRewards } from "../reward/rewards.js";
 import { checkRewardedOptions } from "./check-options.js";
 import { grpoOutcome } from "./grpo-outcome.js";
 import type { TrainCallbacks, TrainResult } from "./run.js";
-import { runConfig, trainingData, trainRun } from "./train-run.js";
+import { runConfig, trainRun } from "./train-run.js";
 import type { TrainablePolicy, Trained } from "./trainable.js";
+import { trainingData } from "./training-data.js";
 import { needOf, usableProblems } from "./usable.js";
 import { Watch } from "./watch.js";
 
