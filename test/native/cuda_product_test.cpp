@@ -164,6 +164,28 @@ void sm90_tasks(DType dtype) {
   }
 }
 
+/// Of each width the tile with which a multiprocessor copies least; on a real device it is not known which ran.
+void sm90_choice(DType dtype) {
+  const auto backend = make_cuda_backend(dtype);
+  struct Case {
+    int rows, columns;  // the latter for each multiprocessor
+    const char* tile;
+  };
+  for (const auto& [rows, columns, tile] : {Case{16, 256, "small"}, Case{64, 16, "small"}, Case{64, 32, "mid32"},
+                                            Case{64, 64, "mid64"}, Case{64, 128, "mid"}, Case{256, 256, "large"}}) {
+    const LinearCase data = make_linear(
+        {.rows = rows, .in = 64, .out = columns * backend->device().multiprocessors(), .y_float = true, .add = true});
+    const std::string kernel = std::string("product_") + tile + (dtype == DType::f16 ? "_f16" : "_bf16") + "_sm90";
+    const auto run = [&](const cuda::ProductKernelArgs& args, int) {
+      cuda::run_sm90_products(backend->device(), args, dtype, false);
+    };
+    tensor_work(kernel.c_str());
+    product_by(*backend, run, data, false);
+    const auto work = tensor_work(kernel.c_str());
+    expect(!work || *work > 0, rows, " rows of ", data.shape.out, " columns: expected ", kernel);
+  }
+}
+
 }  // namespace
 
 void add_cuda_product_tests(Tests& tests) {
@@ -192,6 +214,7 @@ void add_cuda_product_tests(Tests& tests) {
     const std::string on = std::string(" [sm_90a ") + name_of(dtype) + "]";
     tests.add("cuda product: every tiling has the same bits" + on, [=] { sm90_tilings(dtype, false); });
     tests.add("cuda product: products of one x are each alone" + on, [=] { sm90_tasks(dtype); });
+    tests.add("cuda product: the tile that copies least" + on, [=] { sm90_choice(dtype); });
     tests.add("cuda product: every tiling of the gradient has the same bits" + on, [=] { sm90_tilings(dtype, true); });
   }
 }
