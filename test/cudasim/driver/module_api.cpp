@@ -89,6 +89,13 @@ std::shared_ptr<const ptx::Module> replaced(Device& device, std::shared_ptr<cons
   return std::any_of(module->functions.begin(), module->functions.end(), isFirst) ? other : module;
 }
 
+bool fits(const Device& device, const ptx::Module& text, std::string& log) {
+  const int arch = device.settings.arch;
+  if (text.target <= arch && (!text.targetIsSpecific || text.target == arch)) return true;
+  log = "PTX for sm_" + std::to_string(text.target) + " on sm_" + std::to_string(arch);
+  return false;
+}
+
 CUresult load(Device& device, CUmodule* handle, const void* image, std::string& log) {
   if (image == nullptr || handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
   uint32_t magic;
@@ -99,15 +106,13 @@ CUresult load(Device& device, CUmodule* handle, const void* image, std::string& 
   }
   auto module = std::make_unique<Module>();
   try {
-    module->text = replaced(device, parse(device, static_cast<const char*>(image)));
+    module->text = parse(device, static_cast<const char*>(image));
+    if (!fits(device, *module->text, log)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    module->text = replaced(device, module->text);
+    if (!fits(device, *module->text, log)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   } catch (const std::exception& error) {
     log = error.what();
     return CUDA_ERROR_INVALID_PTX;
-  }
-  const int arch = device.settings.arch;
-  if (module->text->target > arch || (module->text->targetIsSpecific && module->text->target != arch)) {
-    log = "PTX for sm_" + std::to_string(module->text->target) + " on sm_" + std::to_string(arch);
-    return CUDA_ERROR_NO_BINARY_FOR_GPU;
   }
   if (!placeVariables(device, *module)) return CUDA_ERROR_OUT_OF_MEMORY;
   *handle = reinterpret_cast<CUmodule>(module.get());
