@@ -1,8 +1,9 @@
-// What a thread does beside the dot products of a tile, a little at every step of theirs: it finishes the tile before
-// and asks for the panel after. Where dot products take the vector units themselves (kBeside is false), every tile is
+// What a thread does beside the dot products of a tile, a little at every step of theirs: it asks for the panel after,
+// and finishes the tile before. Where dot products take the vector units themselves (kBeside is false), every tile is
 // finished at once.
 #pragma once
 
+#include "cpu/ahead.h"
 #include "cpu/epilogue.h"
 #include "cpu/product_kernels.h"
 
@@ -19,16 +20,11 @@ class Beside {
 
   explicit Beside(const ProductTask& task) : task_(task) {}
 
-  /// The panel that comes after the one whose tiles are about to be multiplied. It comes into the second-level cache: a
-  /// few lines a step, since a burst of them would keep the loads of tiles waiting.
-  void ask_for(const std::byte* panel) {
-    next_ = panel;
-    end_ = panel + task_.panel_bytes;
-  }
+  Ahead ahead;
 
   void operator()() {
     finish_rows(kRowsAStep);
-    for (int i = 0; i < lines_a_step_ && next_ < end_; ++i, next_ += kLine) __builtin_prefetch(next_, 0, 2);
+    ahead();
   }
 
   void finish_next(const Summed& tile) {
@@ -40,15 +36,6 @@ class Beside {
 
  private:
   static constexpr int kRowsAStep = 2;
-  static constexpr int kLine = 64;
-  static constexpr int kLinesOfStep =
-      Tile::kStep * Tile::kPanel * static_cast<int>(sizeof(typename Tile::Element)) / kLine;
-
-  /// A tile of 16 rows is read so fast that the processor runs far enough ahead by itself.
-  static int lines_a_step(const ProductTask& task) {
-    const int blocks = task.last_block - task.first_block;
-    return task.panels_cached || task.rows <= 16 ? 0 : (kLinesOfStep + blocks - 1) / blocks;
-  }
 
   void finish_rows(int most) {
     const int rows = tile_.rows < most ? tile_.rows : most;
@@ -61,9 +48,6 @@ class Beside {
 
   const ProductTask& task_;
   Summed tile_{};
-  const std::byte* next_ = nullptr;
-  const std::byte* end_ = nullptr;
-  const int lines_a_step_ = lines_a_step(task_);
 };
 
 }  // namespace tinylora::TINYLORA_ISA

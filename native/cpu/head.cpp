@@ -47,6 +47,8 @@ void chunk_logits(const HeadContext& context, const PackedRows& rows, int first_
   task.panels = context.weight.data();
   task.panel_bytes = context.weight.panel_bytes;
   task.panels_cached = cached;
+  const int after = task.first_panel + context.pool.threads() * panels_a_chunk;
+  if (after < context.weight.panels) task.panel_after = task.panels + std::size_t(after) * task.panel_bytes;
   task.sums = own.tiles.at_least<float>(context.product.sums_floats(last_block - first_block));
   task.y = logits - std::ptrdiff_t{first_block} * context.product.block * kVocabChunk;  // row 0 of all rows
   task.y_stride = kVocabChunk;

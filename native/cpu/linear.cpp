@@ -222,13 +222,19 @@ void CpuBackend::linear(std::span<const LinearArgs> products) {
       planned.push_back({task, split, weight.panels, items});
       items += split.items();
     }
-    pool_.run(items, [&](std::int64_t item, int thread) {
+    const auto task_of = [&](std::int64_t item) {
       auto product = planned.end() - 1;
       while (product->first_item > item) --product;
       ProductTask task = product->task;
       set_ranges(task, product->split, item - product->first_item, product->panels, product_.blocks(rows));
+      return task;
+    };
+    pool_.run(items, [&](std::int64_t item, int thread) {
+      ProductTask task = task_of(item);
+      const std::int64_t after = item + pool_.threads();  // if threads take turns
+      if (after < items) task.panel_after = task_of(after).first_of_panels();
       task.sums = scratch_->threads[std::size_t(thread)].tiles.at_least<float>(
-          product_.sums_floats(product->split.blocks_at_once));
+          product_.sums_floats(task.last_block - task.first_block));
       product_.product(task);
     });
   }

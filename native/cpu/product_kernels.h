@@ -60,6 +60,7 @@ struct ProductTask {
   std::size_t block_bytes;
   const std::byte* panels;  // panel p at panels + p * panel_bytes; panel numbers are those of the output columns
   std::size_t panel_bytes;
+  const std::byte* panel_after = nullptr;  // what the thread will probably read after the last one
   bool panels_cached = false;   // they are in the second-level cache: the product need not ask for them ahead
   float* sums;                  // scratch, sums_floats of the blocks in the range
   const float* bias = nullptr;  // [out]
@@ -73,6 +74,8 @@ struct ProductTask {
   bool y_float;
   bool y_uncached = false;          // y goes past the caches; its rows then are whole, aligned lines
   const float* residual = nullptr;  // like y
+
+  const std::byte* first_of_panels() const { return panels + std::size_t(first_panel) * panel_bytes; }
 };
 
 /// Turns columns first_in .. first_in + panel of the forward layout into one panel of W^T: inputs and outputs change

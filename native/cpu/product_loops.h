@@ -1,8 +1,9 @@
 // The loops around a tile, written once for all instruction sets: packing, the product with its epilogue, and the
 // transposition of panels for the backward product. A Tile has kPanel, kBlock, kStep, kInputsAtOnce, kElementBytes,
-// kWholeBlocks, kBeside, kCachedBlocks, kCachedPanels, Scope, pack and run.
+// kWholeBlocks, kBeside, kAskFrom, kAhead, kCachedBlocks, kCachedPanels, Scope, pack and run.
 #pragma once
 
+#include "cpu/ahead.h"
 #include "cpu/beside.h"
 #include "cpu/low_rank.h"
 #include "cpu/product_kernels.h"
@@ -37,7 +38,7 @@ void product(const ProductTask& task) {
   Beside<Tile> beside(task);
   for (int panel = task.first_panel; panel < task.last_panel; ++panel) {
     const std::byte* w = task.panels + std::size_t(panel) * task.panel_bytes;
-    if (panel + 1 < task.last_panel) beside.ask_for(w + task.panel_bytes);
+    beside.ahead = Ahead::of<Tile>(task, w, panel + 1 < task.last_panel ? w + task.panel_bytes : task.panel_after);
     for (int i = 0; i < task.padded_in; i += at_once) {
       const int inputs = task.padded_in - i < at_once ? task.padded_in - i : at_once;
       const std::byte* part = w + std::size_t(i) * Tile::kPanel * sizeof(typename Tile::Element);
@@ -52,7 +53,7 @@ void product(const ProductTask& task) {
         if constexpr (Tile::kBeside) {
           Tile::run(rows, inputs, x, part, sums, i > 0, beside);
         } else {
-          Tile::run(rows, inputs, x, part, sums, i > 0);
+          Tile::run(rows, inputs, x, part, sums, i > 0, beside.ahead);
         }
         if (i + inputs == task.padded_in) beside.finish_next({row, rows, panel * Tile::kPanel, sums});
       }
@@ -66,7 +67,9 @@ void product(const ProductTask& task) {
 template <class Tile>
 void tile(int rows, int inputs, const void* x, const void* panel, float* sums, bool resume) {
   [[maybe_unused]] const typename Tile::Scope scope;
-  Tile::run(rows, inputs, static_cast<const std::byte*>(x), static_cast<const std::byte*>(panel), sums, resume);
+  Ahead nothing;
+  Tile::run(rows, inputs, static_cast<const std::byte*>(x), static_cast<const std::byte*>(panel), sums, resume,
+            nothing);
 }
 
 template <class Tile>

@@ -21,6 +21,8 @@ struct AmxTile {
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = true;
   static constexpr bool kBeside = true;  // the vector units are free while tiles are multiplied
+  static constexpr int kAskFrom = 17;    // rows: one tile of 16 is read fast enough
+  static constexpr int kAhead = 0;       // bytes: one block, too, asks for the panel after
   static constexpr std::size_t kCachedBlocks = 800 * 1024;
   static constexpr std::size_t kCachedPanels = std::size_t{1} << 30;  // no limit: they are asked for ahead
 
@@ -48,15 +50,12 @@ struct AmxTile {
   /// beside() is called once a step.
   template <class Beside>
   static void run(int rows, int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume,
-                  Beside&& beside) {
+                  Beside& beside) {
     if (rows <= 16) {
       run_16(inputs, x, panel, sums, resume, beside);
     } else {
       run_32(inputs, x, panel, sums, resume, beside);
     }
-  }
-  static void run(int rows, int inputs, const std::byte* x, const std::byte* panel, float* sums, bool resume) {
-    run(rows, inputs, x, panel, sums, resume, [] {});
   }
 
  private:

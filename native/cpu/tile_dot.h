@@ -2,6 +2,7 @@
 // x[row, i] w[i, lane], pairs ascending; both products of a pair are added inside the instruction.
 #pragma once
 
+#include "cpu/ahead.h"
 #include "cpu/pack_rows.h"
 #include "cpu/simd.h"
 
@@ -10,13 +11,9 @@ namespace tinylora::TINYLORA_ISA {
 inline constexpr int kDotVectors = 3;
 inline constexpr int kDotRows = kLanes == 16 ? 8 : 4;  // 24 of 32 registers hold sums
 inline constexpr int kDotPanel = kDotVectors * kLanes;
-/// Numbers of a panel that are asked for before they are used, into the second-level cache: with four rows and more the
-/// products of a line take long enough that the processor does not run far enough ahead by itself. With fewer rows
-/// it does, and asking costs more than it gains.
-inline constexpr int kDotAhead = 4096;
-
 template <int kRows>
-void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, bool resume) {
+void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, bool resume, Ahead& ahead) {
+  Ahead ask = ahead;  // in registers
   Floats sums[kRows][kDotVectors];
   TINYLORA_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -26,9 +23,7 @@ void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, b
     }
   }
   for (int i = 0; i < inputs; i += 2, x += kRows, panel += 2 * kDotPanel) {
-    if constexpr (kRows >= 4) {
-      for (int line = 0; line < 2 * kDotPanel; line += 32) __builtin_prefetch(panel + kDotAhead + line, 0, 2);
-    }
+    ask();
     Pairs w[kDotVectors];
     TINYLORA_UNROLL
     for (int j = 0; j < kDotVectors; ++j) w[j] = Pairs::load(panel + 2 * j * kLanes);
@@ -39,6 +34,7 @@ void dot_rows(int inputs, const std::int32_t* x, const Bf16* panel, float* to, b
       for (int j = 0; j < kDotVectors; ++j) sums[r][j] = dot(w[j], b, sums[r][j]);
     }
   }
+  ahead = ask;
   TINYLORA_UNROLL
   for (int r = 0; r < kRows; ++r) {
     TINYLORA_UNROLL
@@ -55,6 +51,8 @@ struct DotTile {
   static constexpr int kElementBytes = 2;
   static constexpr bool kWholeBlocks = false;
   static constexpr bool kBeside = false;
+  static constexpr int kAskFrom = 4;   // rows
+  static constexpr int kAhead = 8192;  // bytes
   static constexpr std::size_t kCachedBlocks = 256 * 1024;
   static constexpr std::size_t kCachedPanels = 1024 * 1024;
   struct Scope {};
@@ -62,27 +60,27 @@ struct DotTile {
   static void pack(const PackTask& task) { pack_units<PairUnit>(task); }
 
   static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums,
-                  bool resume) {
+                  bool resume, Ahead& ahead) {
     const auto* x = reinterpret_cast<const std::int32_t*>(x_bytes);
     const auto* panel = reinterpret_cast<const Bf16*>(panel_bytes);
     switch (rows) {
       case 1:
-        return dot_rows<1>(inputs, x, panel, sums, resume);
+        return dot_rows<1>(inputs, x, panel, sums, resume, ahead);
       case 2:
-        return dot_rows<2>(inputs, x, panel, sums, resume);
+        return dot_rows<2>(inputs, x, panel, sums, resume, ahead);
       case 3:
-        return dot_rows<3>(inputs, x, panel, sums, resume);
+        return dot_rows<3>(inputs, x, panel, sums, resume, ahead);
       case 4:
-        return dot_rows<4>(inputs, x, panel, sums, resume);
+        return dot_rows<4>(inputs, x, panel, sums, resume, ahead);
 #if defined(__AVX512F__)
       case 5:
-        return dot_rows<5>(inputs, x, panel, sums, resume);
+        return dot_rows<5>(inputs, x, panel, sums, resume, ahead);
       case 6:
-        return dot_rows<6>(inputs, x, panel, sums, resume);
+        return dot_rows<6>(inputs, x, panel, sums, resume, ahead);
       case 7:
-        return dot_rows<7>(inputs, x, panel, sums, resume);
+        return dot_rows<7>(inputs, x, panel, sums, resume, ahead);
       case 8:
-        return dot_rows<8>(inputs, x, panel, sums, resume);
+        return dot_rows<8>(inputs, x, panel, sums, resume, ahead);
 #endif
     }
   }

@@ -2,6 +2,7 @@
 //   sums[row, lane] = fma(x[row, i], w[i, lane], sums[row, lane]), i ascending
 #pragma once
 
+#include "cpu/ahead.h"
 #include "cpu/pack_rows.h"
 #include "cpu/simd.h"
 
@@ -72,27 +73,33 @@ TINYLORA_INLINE void widen_odd(const Bf16* pairs, Floats (&w)[kTileVectors]) {
 }
 
 template <int kRows>
-void tile_rows(int inputs, const float* x, const float* panel, float* to, bool resume) {
+void tile_rows(int inputs, const float* x, const float* panel, float* to, bool resume, Ahead& ahead) {
+  Ahead ask = ahead;
   Sums<kRows> sums(to, resume);
   for (int i = 0; i < inputs; ++i, x += kRows, panel += kTilePanel) {
+    ask();
     Floats w[kTileVectors];
     TINYLORA_UNROLL
     for (int j = 0; j < kTileVectors; ++j) w[j] = Floats::load(panel + j * kLanes);
     sums.add(x, w);
   }
+  ahead = ask;
   sums.store(to);
 }
 
 template <int kRows>
-void tile_rows(int inputs, const float* x, const Bf16* panel, float* to, bool resume) {
+void tile_rows(int inputs, const float* x, const Bf16* panel, float* to, bool resume, Ahead& ahead) {
+  Ahead ask = ahead;
   Sums<kRows> sums(to, resume);
   for (int i = 0; i < inputs; i += 2, x += 2 * kRows, panel += 2 * kTilePanel) {
+    ask();
     Floats w[kTileVectors];
     widen_even(panel, w);
     sums.add(x, w);
     widen_odd(panel, w);
     sums.add(x + kRows, w);
   }
+  ahead = ask;
   sums.store(to);
 }
 
@@ -106,6 +113,8 @@ struct FmaTile {
   static constexpr int kElementBytes = 4;
   static constexpr bool kWholeBlocks = false;
   static constexpr bool kBeside = false;
+  static constexpr int kAskFrom = 4;   // rows
+  static constexpr int kAhead = 8192;  // bytes
   static constexpr std::size_t kCachedBlocks = 256 * 1024;
   static constexpr std::size_t kCachedPanels = 1024 * 1024;
   struct Scope {};
@@ -113,27 +122,27 @@ struct FmaTile {
   static void pack(const PackTask& task) { pack_units<WidenedUnit<W>>(task); }
 
   static void run(int rows, int inputs, const std::byte* x_bytes, const std::byte* panel_bytes, float* sums,
-                  bool resume) {
+                  bool resume, Ahead& ahead) {
     const auto* x = reinterpret_cast<const float*>(x_bytes);
     const auto* panel = reinterpret_cast<const W*>(panel_bytes);
     switch (rows) {
       case 1:
-        return tile_rows<1>(inputs, x, panel, sums, resume);
+        return tile_rows<1>(inputs, x, panel, sums, resume, ahead);
       case 2:
-        return tile_rows<2>(inputs, x, panel, sums, resume);
+        return tile_rows<2>(inputs, x, panel, sums, resume, ahead);
       case 3:
-        return tile_rows<3>(inputs, x, panel, sums, resume);
+        return tile_rows<3>(inputs, x, panel, sums, resume, ahead);
       case 4:
-        return tile_rows<4>(inputs, x, panel, sums, resume);
+        return tile_rows<4>(inputs, x, panel, sums, resume, ahead);
 #if defined(__AVX512F__)
       case 5:
-        return tile_rows<5>(inputs, x, panel, sums, resume);
+        return tile_rows<5>(inputs, x, panel, sums, resume, ahead);
       case 6:
-        return tile_rows<6>(inputs, x, panel, sums, resume);
+        return tile_rows<6>(inputs, x, panel, sums, resume, ahead);
       case 7:
-        return tile_rows<7>(inputs, x, panel, sums, resume);
+        return tile_rows<7>(inputs, x, panel, sums, resume, ahead);
       case 8:
-        return tile_rows<8>(inputs, x, panel, sums, resume);
+        return tile_rows<8>(inputs, x, panel, sums, resume, ahead);
 #endif
     }
   }
