@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "core/error.h"
@@ -19,24 +20,20 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Sum over the threads, all of them busy for `seconds`, of each one's best rate: a limit is what the machine can do
-/// when nobody else has it. work() is a slice of about a millisecond and returns its size.
+/// The best rate of rounds in which every thread does a slice of work, of about a millisecond: together, since one core
+/// alone reads more than its share of what the memory gives to all. work(thread) returns a slice's size.
 template <class Work>
 double rate(ThreadPool& pool, double seconds, const Between& between, const Work& work) {
-  std::vector<double> best(static_cast<std::size_t>(pool.threads()));
-  pool.run(pool.threads(), [&](std::int64_t item, int) {
-    double& own = best[static_cast<std::size_t>(item)];
-    const Clock::time_point start = Clock::now();
-    do {
-      between();
-      const Clock::time_point slice = Clock::now();
-      const double done = work(item);
-      own = std::max(own, done / seconds_since(slice));
-    } while (seconds_since(start) < seconds);
-  });
-  double sum = 0;
-  for (const double r : best) sum += r;
-  return sum;
+  std::vector<double> done(static_cast<std::size_t>(pool.threads()));
+  double best = 0;
+  const Clock::time_point start = Clock::now();
+  do {
+    between();
+    const Clock::time_point round = Clock::now();
+    pool.run(pool.threads(), [&](std::int64_t item, int) { done[static_cast<std::size_t>(item)] = work(item); });
+    best = std::max(best, std::accumulate(done.begin(), done.end(), 0.0) / seconds_since(round));
+  } while (seconds_since(start) < seconds);
+  return best;
 }
 
 }  // namespace
@@ -58,12 +55,17 @@ MachineLimits bench_cpu_limits(int threads, CpuPath path, double seconds, const 
   const LimitKernels& kernels = limit_kernels(path);
   ThreadPool pool(threads);
   MachineLimits limits;
-  limits.gflops_fp32 = rate(pool, seconds, between, [&](std::int64_t) { return kernels.fp32(100000); }) * 1e-9;
-  limits.gflops_bf16 = rate(pool, seconds, between, [&](std::int64_t) { return kernels.bf16(100000); }) * 1e-9;
+  constexpr int kRounds = 400000;
+  limits.gflops_fp32 = rate(pool, seconds, between, [&](std::int64_t) { return kernels.fp32(kRounds); }) * 1e-9;
+  limits.gflops_bf16 = rate(pool, seconds, between, [&](std::int64_t) { return kernels.bf16(kRounds); }) * 1e-9;
 
   constexpr std::size_t kFloats = std::size_t{1} << 26;  // 256 MiB a thread
-  std::vector<std::shared_ptr<std::byte>> memory(static_cast<std::size_t>(threads));
-  for (auto& part : memory) {
+  struct Part {
+    std::shared_ptr<std::byte> floats;
+    std::size_t slice = 0;  // that is read next
+  };
+  std::vector<Part> memory(static_cast<std::size_t>(threads));
+  for (auto& [part, slice] : memory) {
     between();
     part = aligned_zeros(kFloats * sizeof(float));
     std::memset(part.get(), 1, kFloats * sizeof(float));  // memory never written is one page of zeros, in a cache
@@ -72,9 +74,9 @@ MachineLimits bench_cpu_limits(int threads, CpuPath path, double seconds, const 
   limits.gbytes = rate(pool, seconds, between,
                        [&](std::int64_t item) {
                          constexpr std::size_t kSlice = kFloats / 8;
-                         thread_local std::size_t next = 0;
-                         const auto* p = reinterpret_cast<const float*>(memory[static_cast<std::size_t>(item)].get());
-                         if (kernels.read(p + next++ % 8 * kSlice, kSlice) > 0) keep = 1;
+                         auto& [part, slice] = memory[static_cast<std::size_t>(item)];
+                         const auto* p = reinterpret_cast<const float*>(part.get());
+                         if (kernels.read(p + slice++ % 8 * kSlice, kSlice) > 0) keep = 1;
                          return static_cast<double>(kSlice * sizeof(float));
                        }) *
                   1e-9;
