@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstring>
-#include <type_traits>
 
 #include "cpu/attention_queries.h"
 #include "cpu/attention_softmax.h"
@@ -50,12 +49,7 @@ struct QueryBlocks {
   template <class T>
   TINYLORA_INLINE void read(const AttentionArgs& args, const HeadShape& shape, const QueryChunk& chunk) {
     for (int i = 0; i < count; ++i) {
-      const T* from = static_cast<const T*>(args.q) + place(shape, chunk, i) * dim;
-      if constexpr (std::is_same_v<T, Left>) {
-        std::memcpy(static_cast<void*>(q + i * dim), from, std::size_t(dim) * sizeof(T));
-      } else {
-        copy_row(dim, from, q + i * dim);
-      }
+      copy_row(dim, static_cast<const T*>(args.q) + place(shape, chunk, i) * dim, q + i * dim);
     }
   }
 

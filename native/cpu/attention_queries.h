@@ -81,6 +81,23 @@ struct ChunkPositions {
   TINYLORA_INLINE int pages_of(int i) const { return position[i] / kPageSize + 1; }
 };
 
+/// The places of a chunk's queries in [M, H].
+struct ChunkPlaces {
+  std::ptrdiff_t place[kQueryChunk];
+
+  TINYLORA_INLINE ChunkPlaces(const HeadShape& shape, int span, int first, int queries, int kv_head) {
+    std::ptrdiff_t next = shape.index(span, first, kv_head);
+    int head = first % shape.group;
+    for (int i = 0; i < queries; ++i, ++next) {
+      place[i] = next;
+      if (++head < shape.group) continue;
+      head = 0;
+      next += shape.heads - shape.group;
+    }
+  }
+  TINYLORA_INLINE std::ptrdiff_t operator[](int i) const { return place[i]; }
+};
+
 /// Prefetches a kv head's keys and values of page `index` of a span. Pages lie anywhere in memory, so that the
 /// processor's own prefetcher cannot guess the next one, and a single query (decoding) is done with a page long before
 /// the next arrives.

@@ -36,24 +36,28 @@ struct LeftOf {
   using Type = float;
 };
 TINYLORA_INLINE ByRow by_row(const float* p, int stride) { return {p, stride}; }
+TINYLORA_INLINE ByColumn by_column(const float* p, int stride) { return {p, stride}; }
 
 #if defined(TINYLORA_BF16_DOT)
-/// Pairs a[i, n], a[i, n + 1] as one number of 32 bits.
-struct PairsByRow {
+/// Pairs a[i, n], a[i, n + 1] as one number of 32 bits; strides in bf16, from i to i + 1 and from n to n + 2.
+struct PairsOf {
   const Bf16* p;
-  std::ptrdiff_t stride;
+  std::ptrdiff_t row, pair;
   TINYLORA_INLINE Pairs at(int i) const {
-    std::int32_t pair;
-    __builtin_memcpy(&pair, p + i * stride, sizeof pair);
-    return Pairs::all(pair);
+    std::int32_t both;
+    __builtin_memcpy(&both, p + i * row, sizeof both);
+    return Pairs::all(both);
   }
-  TINYLORA_INLINE PairsByRow from(int i, int n) const { return {p + i * stride + n, stride}; }
+  TINYLORA_INLINE PairsOf from(int i, int n) const { return {p + i * row + n / 2 * pair, row, pair}; }
 };
 template <>
 struct LeftOf<Bf16> {
   using Type = Bf16;
 };
-TINYLORA_INLINE PairsByRow by_row(const Bf16* p, int stride) { return {p, stride}; }
+/// a [rows, stride].
+TINYLORA_INLINE PairsOf by_row(const Bf16* p, int stride) { return {p, stride, 2}; }
+/// a [n / 2][stride][2].
+TINYLORA_INLINE PairsOf by_column(const Bf16* p, int stride) { return {p, 2, 2 * std::ptrdiff_t{stride}}; }
 
 TINYLORA_INLINE Pairs load_pairs(const Bf16* p, WholeVector) { return Pairs::load(p); }
 TINYLORA_INLINE Pairs load_pairs(const Bf16* p, PartVector part) { return Pairs::load(p, part.count); }
@@ -132,10 +136,10 @@ struct Sums {
   }
 
 #if defined(TINYLORA_BF16_DOT)
-  TINYLORA_INLINE void add_pair(PairsByRow a, const Bf16* pair, std::ptrdiff_t) { add_dots<false>(a, pair); }
-  TINYLORA_INLINE void add_single(PairsByRow a, const Bf16* pair, std::ptrdiff_t) { add_dots<true>(a, pair); }
+  TINYLORA_INLINE void add_pair(PairsOf a, const Bf16* pair, std::ptrdiff_t) { add_dots<false>(a, pair); }
+  TINYLORA_INLINE void add_single(PairsOf a, const Bf16* pair, std::ptrdiff_t) { add_dots<true>(a, pair); }
   template <bool kSingle>
-  TINYLORA_INLINE void add_dots(PairsByRow a, const Bf16* pair) {
+  TINYLORA_INLINE void add_dots(PairsOf a, const Bf16* pair) {
     Pairs row[kVectors];
     for (int j = 0; j < kVectors; ++j) {
       row[j] = load_pairs(pair + 2 * (column + j * kLanes), lanes);

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "cpu/simd.h"
 
@@ -54,7 +56,11 @@ TINYLORA_INLINE float sum_vectors(std::ptrdiff_t count, const Body& body) {
 /// to[i] = from[i], converted.
 template <typename From, typename To>
 TINYLORA_INLINE void copy_row(std::ptrdiff_t count, const From* from, To* to) {
-  for_vectors(count, [&](std::ptrdiff_t i, auto lanes) { store(load(from + i, lanes), to + i, lanes); });
+  if constexpr (std::is_same_v<From, To> && sizeof(To) < sizeof(float)) {
+    std::memcpy(static_cast<void*>(to), from, static_cast<std::size_t>(count) * sizeof(To));
+  } else {
+    for_vectors(count, [&](std::ptrdiff_t i, auto lanes) { store(load(from + i, lanes), to + i, lanes); });
+  }
 }
 
 /// sum a[i] * b[i].

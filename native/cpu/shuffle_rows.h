@@ -84,14 +84,20 @@ TINYLORA_INLINE void part_32(const Bf16* from, Bf16* even, Bf16* odd) {
 }
 #endif
 
-/// Words [rows, words] to [words, rows], both multiples of kWordBlock.
+/// Words [rows, words] to [words, rows]: in blocks, and one by one where the last ones fill none.
 TINYLORA_INLINE void transpose_words(int rows, int words, const void* from, void* to) {
   const auto* source = static_cast<const std::uint32_t*>(from);
   auto* target = static_cast<std::uint32_t*>(to);
-  for (int word = 0; word < words; word += kWordBlock) {
-    for (int row = 0; row < rows; row += kWordBlock) {
+  const int whole_rows = rows / kWordBlock * kWordBlock;
+  const int whole_words = words / kWordBlock * kWordBlock;
+  for (int word = 0; word < whole_words; word += kWordBlock) {
+    for (int row = 0; row < whole_rows; row += kWordBlock) {
       transpose_block(source + row * words + word, words, target + word * rows + row, rows);
     }
+  }
+  for (int row = 0; row < rows; ++row) {
+    const int first = row < whole_rows ? whole_words : 0;
+    for (int word = first; word < words; ++word) target[word * rows + row] = source[row * words + word];
   }
 }
 
