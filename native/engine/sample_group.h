@@ -17,6 +17,7 @@ struct Completion {
     ended,
   } state = waiting;
   std::vector<std::int32_t> pages;  // its own, from the one with the first position that the group does not share
+  int promised = 0;                 // pages that it may still take
   std::vector<std::int32_t> tokens;
   std::vector<float> logprobs;
   std::vector<float> entropies;
@@ -32,9 +33,10 @@ struct SampleGroup {
 
   int prompt_length() const { return static_cast<int>(request.prompt.size()); }
   int shared_pages() const { return prompt_length() / kPageSize; }
-  /// Pages that each completion needs besides: its last token never goes through the model and is not stored.
-  int own_pages() const {
-    const int stored = prompt_length() + request.max_completion_length - 1;
+  /// Pages that a completion of `tokens` tokens needs besides: its last token has not gone through the model, and is
+  /// not stored.
+  int own_pages(int tokens) const {
+    const int stored = prompt_length() + tokens - 1;
     return (stored + kPageSize - 1) / kPageSize - shared_pages();
   }
   bool done() const { return ended == static_cast<int>(completions.size()); }

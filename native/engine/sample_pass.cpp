@@ -72,10 +72,7 @@ std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& 
 /// Pads the batch to `rows` rows, which read and write only the spare page, and records or repeats the pass.
 void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort) {
   std::size_t pages = 1;
-  for (std::size_t i = 0; i < batch.span_pages.size(); ++i) {  // pages for later tokens are not read yet
-    batch.span_pages[i].resize(static_cast<std::size_t>(batch.position[i] / kPageSize) + 1);
-    pages = std::max(pages, batch.span_pages[i].size());
-  }
+  for (const std::vector<std::int32_t>& own : batch.span_pages) pages = std::max(pages, own.size());
   pages = std::bit_ceil(pages);
   const auto cut = static_cast<int>(std::bit_ceil(static_cast<unsigned>(count_cut(draws))));
   const int most_cut = count_cut(draws) == 0 ? 0 : std::min(cut, static_cast<int>(rows));

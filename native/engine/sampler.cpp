@@ -1,7 +1,7 @@
 // Requests wait in the order they came. Each step:
 //   1. cancelled requests end;
-//   2. the first waiting completions get a place and pages for all tokens that they may have, as long as both last;
-//      prompts with a common beginning share the pages of it;
+//   2. the first waiting completions get a place and the promise of pages for all tokens that they may have, as long as
+//      both last; prompts with a common beginning share the pages of it; each takes the pages that it needs by now;
 //   3. one pass runs the last token of every running completion and a piece of the prompts of the starting ones;
 //   4. a token is drawn for each completion whose last row was in the pass; completions that have reached their end
 //      leave.
@@ -44,6 +44,7 @@ struct Sampler::State {
   void receive(std::vector<SampleEvent>& events);
   void prepare();
   void admit();
+  void take_pages();
   void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
   void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
   void fail_group(SampleGroup& group, const std::string& code, const std::string& message,
@@ -103,6 +104,7 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   state.pass->clear_pages(state.spoiled);
   state.spoiled.clear();
   state.admit();
+  state.take_pages();
   const SamplePlan plan = plan_pass(state.groups, state.prefixes);
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
   state.commit(plan, drawn, events);
@@ -158,12 +160,25 @@ void Sampler::State::admit() {
       if (completion.state != Completion::waiting) continue;
       const bool first = group.prompt_pages.empty();
       const SampleRequest& request = group.request;
-      const int needed = group.own_pages() + (first ? prefixes.missing(request.slot, request.prompt) : 0);
+      const int own = group.own_pages(request.max_completion_length);
+      const int needed = own + (first ? prefixes.missing(request.slot, request.prompt) : 0);
       if (active == max_sequences || needed > pool.available()) return;
       if (first) group.prompt_pages = prefixes.take(request.slot, request.prompt);
-      completion.pages = pool.take(group.own_pages());
+      completion.pages.reserve(static_cast<std::size_t>(own));
+      pool.promise(completion.promised = own);
       completion.state = Completion::starting;
       ++active;
+    }
+  }
+}
+
+/// For what the next pass stores.
+void Sampler::State::take_pages() {
+  for (SampleGroup& group : groups) {
+    for (Completion& completion : group.completions) {
+      if (completion.state == Completion::waiting || completion.state == Completion::ended) continue;
+      const auto needed = static_cast<std::size_t>(group.own_pages(static_cast<int>(completion.tokens.size()) + 1));
+      for (; completion.pages.size() < needed; --completion.promised) completion.pages.push_back(pool.take_promised());
     }
   }
 }
@@ -254,6 +269,7 @@ void Sampler::State::release(SampleGroup& group, Completion& completion) {
   if (completion.state == Completion::ended) return;
   if (completion.state != Completion::waiting) --active;
   pool.give_back(completion.pages);
+  pool.forgo(completion.promised);
   completion.state = Completion::ended;
   if (++group.ended == static_cast<int>(group.completions.size())) prefixes.give_back(group.prompt_pages);
 }

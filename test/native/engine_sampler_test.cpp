@@ -1,7 +1,9 @@
 // The sampler without JavaScript: its parts, its bookkeeping, and the equality with the training pass.
 #include <map>
 #include <numeric>
+#include <set>
 
+#include "cpu/cpu_backend.h"
 #include "engine/page_pool.h"
 #include "engine/prefix_pages.h"
 #include "engine/sampler.h"
@@ -21,6 +23,17 @@ void page_pool_gives_each_page_once() {
   pool.give_back(first);
   expect(first.empty() && pool.available() == 2, "pages were not given back");
   expect(pool.take(2) == std::vector<std::int32_t>{0, 1}, "other pages came back");
+}
+
+void promised_pages_are_kept_for_whom_they_are_promised() {
+  PagePool pool(5);
+  pool.promise(3);
+  expect(pool.available() == 2, "promised pages are available");
+  expect(pool.take_promised() == 0 && pool.available() == 2, "a promise was kept twice");
+  expect(pool.take(2) == std::vector<std::int32_t>{1, 2} && pool.available() == 0, "wrong pages");
+  expect(pool.take_promised() == 3, "a promised page was given away");
+  pool.forgo(1);
+  expect(pool.available() == 1, "a promise goes on");
 }
 
 void prefixes_are_shared_by_content() {
@@ -102,6 +115,40 @@ SampleRequest request(const ModelConfig& config, int length, int slot) {
   result.seed = 11;
   result.first_sequence = static_cast<std::uint64_t>(length) * 8;
   return result;
+}
+
+/// Remembers which pages were stored to.
+class PageWatch final : public CpuBackend {
+ public:
+  PageWatch() : CpuBackend(DType::f32, 1, usable_paths().front()) {}
+  void rope_store(const RopeStoreArgs& args) override {
+    CpuBackend::rope_store(args);
+    for (int i = 0; i < args.layout->stores; ++i) pages.insert(args.layout->store_slot[i] / kPageSize);
+    rows = args.layout->rows;
+  }
+  std::set<int> pages;
+  int rows = 0;  // of the last pass
+};
+
+void completions_take_pages_as_they_grow() {
+  TinyModel tiny;
+  const auto file = tiny.write();
+  auto owned = std::make_unique<PageWatch>();
+  const PageWatch& watch = *owned;
+  Engine engine(std::move(owned), tiny);
+  Sampler sampler(*engine.model, *engine.adapters, 8, 5 * kPageSize, {});
+  SampleRequest three = request(engine.model->config, 3, -1);
+  three.max_completion_length = kPageSize + 8;
+  sampler.submit(three);
+  const std::atomic<bool> go = false;
+  std::size_t finished = 0;
+  for (int step = 0; !sampler.idle(); ++step) {
+    finished += sampler.step(go).size();
+    if (step == 0 || step >= kPageSize - 3) continue;
+    expect(watch.rows == 2, watch.rows, " completions run; five pages hold two each of two completions");
+    expect(watch.pages.size() == 2, watch.pages.size(), " pages are used in step ", step);
+  }
+  expect(finished == 3 && watch.pages.size() == 4, finished, " completions used ", watch.pages.size(), " pages");
 }
 
 void sampled_are_scored_log_probabilities(const Candidate& candidate, DType dtype) {
@@ -304,6 +351,8 @@ void a_failure_is_not_that_of_cancelled_requests() {
 
 void add_engine_sampler_tests(Tests& tests) {
   tests.add("sampler: page pool", page_pool_gives_each_page_once);
+  tests.add("sampler: promised pages", promised_pages_are_kept_for_whom_they_are_promised);
+  tests.add("sampler: pages as they are needed", completions_take_pages_as_they_grow);
   tests.add("sampler: stop strings", stop_matcher_sees_matches_across_tokens);
   add_for_each_backend(tests, "sampler: scored log-probabilities", sampled_are_scored_log_probabilities);
   add_for_each_backend(tests, "sampler: company", company_changes_nothing);
