@@ -31,6 +31,7 @@ class CpuBackend : public Backend {
   void upload(void* device, const void* host, std::size_t bytes) override;
   void download(void* host, const void* device, std::size_t bytes) override;
   void zero(void* device, std::size_t bytes) override;
+  int cheap_rows() const override;
   std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) override;
   std::unique_ptr<GramMatrix> gram_matrix(int out, int in, const RowReader& read_row, ThreadPool& pool) override;
 

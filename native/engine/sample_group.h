@@ -1,6 +1,7 @@
 // The state of one request: a prompt and its completions.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -39,6 +40,8 @@ struct SampleGroup {
     const int stored = prompt_length() + tokens - 1;
     return (stored + kPageSize - 1) / kPageSize - shared_pages();
   }
+  /// How many of `drafts` drafts a completion of `tokens` tokens may have behind its last token: draws up to its limit.
+  int most_drafts(int tokens, int drafts) const { return std::min(drafts, request.max_completion_length - tokens - 1); }
   bool done() const { return ended == static_cast<int>(completions.size()); }
 };
 

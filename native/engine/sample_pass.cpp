@@ -58,6 +58,9 @@ std::size_t SamplePass::activation_bytes() const { return activations_->bytes + 
 
 std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& draws, const std::atomic<bool>& abort) {
   check(!abort, "ERR_ABORTED", "sample: aborted before the pass");
+  check(batch.rows() <= activations_->rows && draws.size() <= static_cast<std::size_t>(most_draws_), "ERR_ARGUMENT",
+        "sample: expected at most ", activations_->rows, " rows and ", most_draws_, " draws, found ", batch.rows(),
+        " and ", draws.size());
   if (model_.backend->replays() && only_decodes(batch, draws)) {
     const std::size_t rows = std::min(padded_rows(draws.size()), static_cast<std::size_t>(most_draws_));
     repeat(batch, draws, rows, abort);

@@ -3,31 +3,39 @@
 #include <algorithm>
 #include <span>
 
+#include "engine/draft.h"
+
 namespace tinylora {
 namespace {
 
-void add_draw(SamplePlan& plan, SampleGroup& group, int index, std::int32_t row) {
+/// Of the token that follows the completion's `tokens` first ones, `last` being the last of these.
+void add_draw(SamplePlan& plan, SampleGroup& group, int index, std::int32_t row, std::size_t tokens,
+              std::int32_t last) {
   const SampleRequest& request = group.request;
-  const Completion& completion = group.completions[static_cast<std::size_t>(index)];
-  plan.draws.push_back(
-      {.row = row,
-       .how = {.temperature = request.temperature,
-               .top_k = request.top_k,
-               .top_p = request.top_p,
-               .min_p = request.min_p,
-               .seed = request.seed,
-               .sequence = request.first_sequence + static_cast<std::uint64_t>(index),
-               .position = static_cast<std::uint32_t>(request.prompt.size() + completion.tokens.size())}});
-  plan.targets.push_back({&group, index});
+  plan.draws.push_back({.row = row,
+                        .how = {.temperature = request.temperature,
+                                .top_k = request.top_k,
+                                .top_p = request.top_p,
+                                .min_p = request.min_p,
+                                .seed = request.seed,
+                                .sequence = request.first_sequence + static_cast<std::uint64_t>(index),
+                                .position = static_cast<std::uint32_t>(request.prompt.size() + tokens)}});
+  plan.targets.push_back({&group, index, tokens, last});
 }
 
-void add_decode(SamplePlan& plan, SampleGroup& group, int index) {
+void add_decode(SamplePlan& plan, SampleGroup& group, int index, int drafts) {
+  const SampleRequest& request = group.request;
   const Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  const auto drawn = static_cast<int>(completion.tokens.size());
+  std::vector<std::int32_t> tokens = draft_tokens(request.prompt, completion.tokens, group.most_drafts(drawn, drafts));
+  tokens.insert(tokens.begin(), completion.tokens.back());
   std::vector<std::int32_t> pages = group.prompt_pages;
   pages.insert(pages.end(), completion.pages.begin(), completion.pages.end());
-  const int position = group.prompt_length() + static_cast<int>(completion.tokens.size()) - 1;
-  append_span(plan.batch, std::span(&completion.tokens.back(), 1), position, group.request.slot, pages);
-  add_draw(plan, group, index, plan.batch.rows() - 1);
+  const std::int32_t first_row = plan.batch.rows();
+  append_span(plan.batch, tokens, group.prompt_length() + drawn - 1, request.slot, pages);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    add_draw(plan, group, index, first_row + static_cast<std::int32_t>(i), completion.tokens.size() + i, tokens[i]);
+  }
 }
 
 /// The position at which the prefill of a prompt goes on: after the pages that are computed already, or will be in this
@@ -69,17 +77,17 @@ void add_prefill(SamplePlan& plan, SampleGroup& group, const PrefixPages& prefix
     plan.prompt_pages.push_back(group.prompt_pages[static_cast<std::size_t>(page)]);
   }
   if (!last) return;
-  for (const int index : starting) add_draw(plan, group, index, plan.batch.rows() - 1);
+  for (const int index : starting) add_draw(plan, group, index, plan.batch.rows() - 1, 0, -1);
 }
 
 }  // namespace
 
-SamplePlan plan_pass(std::list<SampleGroup>& groups, const PrefixPages& prefixes) {
+SamplePlan plan_pass(std::list<SampleGroup>& groups, const PrefixPages& prefixes, int drafts) {
   SamplePlan plan;
   for (SampleGroup& group : groups) {
     for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
       if (group.completions[static_cast<std::size_t>(index)].state == Completion::running)
-        add_decode(plan, group, index);
+        add_decode(plan, group, index, drafts);
     }
   }
   int left = kPrefillRows;

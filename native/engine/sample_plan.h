@@ -14,9 +14,13 @@ namespace tinylora {
 inline constexpr int kPrefillRows = 512;
 
 struct SamplePlan {
+  /// Whom a draw is for. It counts where the completion has `tokens` tokens by then, `last` being the last of them (-1
+  /// for none): behind a draft, if the draw before agreed with it.
   struct Target {
     SampleGroup* group;
     int completion;
+    std::size_t tokens;
+    std::int32_t last;
   };
   Batch batch;
   std::vector<std::int32_t> prompt_pages;  // pages of prompts that the pass completes
@@ -24,7 +28,8 @@ struct SamplePlan {
   std::vector<Target> targets;  // of the draws
 };
 
-/// One row for every running completion, then as much of the prompts of the starting ones as fits.
-SamplePlan plan_pass(std::list<SampleGroup>& groups, const PrefixPages& prefixes);
+/// The last token of every running completion with at most `drafts` drafts behind it, for which it has pages, then as
+/// much of the prompts of the starting ones as fits.
+SamplePlan plan_pass(std::list<SampleGroup>& groups, const PrefixPages& prefixes, int drafts);
 
 }  // namespace tinylora

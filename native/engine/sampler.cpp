@@ -2,9 +2,10 @@
 //   1. cancelled requests end;
 //   2. the first waiting completions get a place and the promise of pages for all tokens that they may have, as long as
 //      both last; prompts with a common beginning share the pages of it; each takes the pages that it needs by now;
-//   3. one pass runs the last token of every running completion and a piece of the prompts of the starting ones;
-//   4. a token is drawn for each completion whose last row was in the pass; completions that have reached their end
-//      leave.
+//   3. one pass runs the last token of every running completion, with drafts behind it where few run (draft.h), and a
+//      piece of the prompts of the starting ones;
+//   4. a token is drawn for each completion whose last row was in the pass, and one more for each draft that the draw
+//      before it agreed with; completions that have reached their end leave.
 // A token depends only on (weights, v, prompt, options, seed, sequence): a row does not depend on the other rows of its
 // batch (row invariance, ops.h), and the draw is a function of (seed, sequence, position).
 #include "engine/sampler.h"
@@ -22,6 +23,11 @@
 #include "engine/sample_plan.h"
 
 namespace tinylora {
+namespace {
+
+constexpr int kMostDrafts = 3;  // for each completion
+
+}  // namespace
 
 struct Sampler::State {
   Model& model;
@@ -44,7 +50,8 @@ struct Sampler::State {
   void receive(std::vector<SampleEvent>& events);
   void prepare();
   void admit();
-  void take_pages();
+  int drafts() const;
+  void take_pages(int drafts);
   void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
   void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
   void fail_group(SampleGroup& group, const std::string& code, const std::string& message,
@@ -104,8 +111,9 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   state.pass->clear_pages(state.spoiled);
   state.spoiled.clear();
   state.admit();
-  state.take_pages();
-  const SamplePlan plan = plan_pass(state.groups, state.prefixes);
+  const int drafts = state.drafts();
+  state.take_pages(drafts);
+  const SamplePlan plan = plan_pass(state.groups, state.prefixes, drafts);
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
   state.commit(plan, drawn, events);
   return events;
@@ -147,7 +155,8 @@ void Sampler::State::receive(std::vector<SampleEvent>& events) {
 
 void Sampler::State::prepare() {
   if (pass != nullptr) return;
-  pass = std::make_unique<SamplePass>(model, adapters, max_sequences + kPrefillRows, max_sequences, pages);
+  const int most = max_sequences + model.backend->cheap_rows() - 1;  // completions, and drafts
+  pass = std::make_unique<SamplePass>(model, adapters, most + kPrefillRows, most, pages);
   cache_bytes = pass->cache_bytes();
   activation_bytes = pass->activation_bytes();
 }
@@ -172,12 +181,23 @@ void Sampler::State::admit() {
   }
 }
 
+/// Drafts for each running completion: as many rows as cost the backend hardly more than the completions alone.
+int Sampler::State::drafts() const {
+  int running = 0;
+  for (const SampleGroup& group : groups) {
+    running += static_cast<int>(std::ranges::count(group.completions, Completion::running, &Completion::state));
+  }
+  return running == 0 ? 0 : std::clamp(model.backend->cheap_rows() / running - 1, 0, kMostDrafts);
+}
+
 /// For what the next pass stores.
-void Sampler::State::take_pages() {
+void Sampler::State::take_pages(int drafts) {
   for (SampleGroup& group : groups) {
     for (Completion& completion : group.completions) {
       if (completion.state == Completion::waiting || completion.state == Completion::ended) continue;
-      const auto needed = static_cast<std::size_t>(group.own_pages(static_cast<int>(completion.tokens.size()) + 1));
+      const auto drawn = static_cast<int>(completion.tokens.size());
+      const int stored = drawn == 0 ? 1 : drawn + 1 + group.most_drafts(drawn, drafts);
+      const auto needed = static_cast<std::size_t>(group.own_pages(stored));
       for (; completion.pages.size() < needed; --completion.promised) completion.pages.push_back(pool.take_promised());
     }
   }
@@ -186,10 +206,12 @@ void Sampler::State::take_pages() {
 void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
   for (const std::int32_t page : plan.prompt_pages) prefixes.set_computed(page);
   for (std::size_t i = 0; i < drawn.size(); ++i) {
-    const auto [group, completion] = plan.targets[i];
-    if (group->completions[static_cast<std::size_t>(completion)].state == Completion::ended)
-      continue;  // a failed group
-    accept(*group, completion, drawn[i], events);
+    const SamplePlan::Target& target = plan.targets[i];
+    const Completion& completion = target.group->completions[static_cast<std::size_t>(target.completion)];
+    if (completion.state == Completion::ended) continue;  // by the draw before, or its group has failed
+    const bool agreed = completion.tokens.size() == target.tokens &&
+                        (completion.tokens.empty() || completion.tokens.back() == target.last);
+    if (agreed) accept(*target.group, target.completion, drawn[i], events);
   }
   remove_done();
 }

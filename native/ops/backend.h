@@ -58,6 +58,9 @@ class Backend {
   /// Whether `replay` repeats recordings: then it pays to pad batches of similar size to one size.
   virtual bool replays() const { return false; }
 
+  /// Rows of a pass that take hardly longer than one, since all wait for the same weights.
+  virtual int cheap_rows() const { return 1; }
+
   /// Rounds to dtype() and packs.
   virtual std::unique_ptr<Weight> pack(int out, int in, const RowReader& read_row) = 0;
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "cpu/cpu_backend.h"
+#include "engine/draft.h"
 #include "engine/page_pool.h"
 #include "engine/prefix_pages.h"
 #include "engine/sampler.h"
@@ -117,10 +118,15 @@ SampleRequest request(const ModelConfig& config, int length, int slot) {
   return result;
 }
 
-/// Remembers which pages were stored to.
-class PageWatch final : public CpuBackend {
+/// Remembers which pages were stored to, and in how many passes.
+class Watched final : public CpuBackend {
  public:
-  PageWatch() : CpuBackend(DType::f32, 1, usable_paths().front()) {}
+  explicit Watched(int cheap_rows) : CpuBackend(DType::f32, 1, usable_paths().front()), cheap_rows_(cheap_rows) {}
+  int cheap_rows() const override { return cheap_rows_; }
+  void embed(const EmbedArgs& args) override {
+    CpuBackend::embed(args);
+    ++passes;
+  }
   void rope_store(const RopeStoreArgs& args) override {
     CpuBackend::rope_store(args);
     for (int i = 0; i < args.layout->stores; ++i) pages.insert(args.layout->store_slot[i] / kPageSize);
@@ -128,13 +134,17 @@ class PageWatch final : public CpuBackend {
   }
   std::set<int> pages;
   int rows = 0;  // of the last pass
+  int passes = 0;
+
+ private:
+  int cheap_rows_;
 };
 
 void completions_take_pages_as_they_grow() {
   TinyModel tiny;
   const auto file = tiny.write();
-  auto owned = std::make_unique<PageWatch>();
-  const PageWatch& watch = *owned;
+  auto owned = std::make_unique<Watched>(1);
+  const Watched& watch = *owned;
   Engine engine(std::move(owned), tiny);
   Sampler sampler(*engine.model, *engine.adapters, 8, 5 * kPageSize, {});
   SampleRequest three = request(engine.model->config, 3, -1);
@@ -149,6 +159,60 @@ void completions_take_pages_as_they_grow() {
     expect(watch.pages.size() == 2, watch.pages.size(), " pages are used in step ", step);
   }
   expect(finished == 3 && watch.pages.size() == 4, finished, " completions used ", watch.pages.size(), " pages");
+}
+
+void drafts_are_what_followed_before() {
+  const auto drafts = [](const std::vector<std::int32_t>& prompt, const std::vector<std::int32_t>& tokens, int most) {
+    return draft_tokens(prompt, tokens, most);
+  };
+  using Tokens = std::vector<std::int32_t>;
+  expect(drafts({1, 2, 3, 4}, {1, 2}, 2) == Tokens{3, 4}, "a beginning of the prompt again");
+  expect(drafts({1, 2, 3, 4}, {1, 2}, 5) == Tokens{3, 4, 1, 2, 3}, "what repeats goes on");
+  expect(drafts({7}, {5, 5}, 3) == Tokens{5, 5, 5}, "one token again and again");
+  expect(drafts({1, 2, 9, 3, 2, 7}, {1, 2}, 1) == Tokens{9}, "the longer end decides");
+  expect(drafts({2, 9, 2, 7}, {2}, 1) == Tokens{7}, "of two places the last");
+  expect(drafts({1, 2, 3}, {4}, 3).empty() && drafts({1}, {}, 3).empty(), "a draft of nothing");
+  expect(drafts({1, 1}, {1}, 0).empty(), "a draft that nobody wants");
+}
+
+/// Greedy completions, which soon repeat themselves, and drawn ones; one ends at a token in the middle of what repeats,
+/// and some start while others have drafts.
+void drafts_save_passes_and_change_nothing() {
+  TinyModel tiny;
+  const auto file = tiny.write();
+  std::int32_t stop = -1;
+  const auto sampled = [&](int cheap_rows, int& passes) {
+    auto owned = std::make_unique<Watched>(cheap_rows);
+    const Watched& watch = *owned;
+    Engine engine(std::move(owned), tiny);
+    Sampler sampler(*engine.model, *engine.adapters, 4, 512, {});
+    const std::atomic<bool> go = false;
+    SampleRequest greedy = request(engine.model->config, 9, -1), drawn = request(engine.model->config, 5, -1);
+    greedy.num_generations = 1;
+    greedy.temperature = 0;
+    greedy.max_completion_length = 30;
+    sampler.submit(greedy);
+    for (int step = 0; step < 4; ++step) expect(sampler.step(go).empty(), "an early end");
+    sampler.submit(drawn);
+    Completions completions = run(sampler);
+    passes = watch.passes;
+
+    if (stop < 0) stop = completions.at({9, 0}).token_ids[20];
+    greedy.id = 10;
+    greedy.stop_tokens = {stop};
+    sampler.submit(greedy);
+    completions.merge(run(sampler));
+    return completions;
+  };
+  int plain_passes = 0, draft_passes = 0;
+  const Completions plain = sampled(1, plain_passes), drafted = sampled(8, draft_passes);
+  expect(plain.size() == 5 && drafted.size() == 5, "completions are missing");
+  for (const auto& [key, event] : drafted) {
+    expect(event.token_ids == plain.at(key).token_ids && event.reason == plain.at(key).reason, "other tokens");
+    expect_same_bits("log-probabilities", event.logprobs, plain.at(key).logprobs);
+    expect_same_bits("entropies", event.entropies, plain.at(key).entropies);
+  }
+  expect(draft_passes < plain_passes, "drafts: ", draft_passes, " passes, without ", plain_passes);
 }
 
 void sampled_are_scored_log_probabilities(const Candidate& candidate, DType dtype) {
@@ -353,6 +417,8 @@ void add_engine_sampler_tests(Tests& tests) {
   tests.add("sampler: page pool", page_pool_gives_each_page_once);
   tests.add("sampler: promised pages", promised_pages_are_kept_for_whom_they_are_promised);
   tests.add("sampler: pages as they are needed", completions_take_pages_as_they_grow);
+  tests.add("sampler: what drafts are", drafts_are_what_followed_before);
+  tests.add("sampler: drafts", drafts_save_passes_and_change_nothing);
   tests.add("sampler: stop strings", stop_matcher_sees_matches_across_tokens);
   add_for_each_backend(tests, "sampler: scored log-probabilities", sampled_are_scored_log_probabilities);
   add_for_each_backend(tests, "sampler: company", company_changes_nothing);
