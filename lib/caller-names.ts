@@ -1,15 +1,36 @@
-import { TinyLoraError } from "../error.js";
-
 /**
- * What native code refuses of a request, told of the prompt at this `place` of a call, or of an option: it names requests
- * by ids, and options as arguments of its own, and the caller has seen neither.
+ * Native code names requests by ids, and options as arguments of its own. What it refuses is told here in the names that
+ * the caller gave.
  */
+import { TinyLoraError } from "./error.js";
+
+/** What is refused of a request: of the prompt at this `place` of a call, or of an option, whose name `nameOf` makes. */
 export function ofPrompt(place: number, error: unknown, nameOf = (option: string) => option): unknown {
+  return retold(error, (message) =>
+    message
+      .replace(/^request \d+: prompt(: )?/, (_, alone) => `prompt ${place}: ${alone ? "" : "prompt"}`)
+      .replace(/^request \d+: (\w+)/, (_, option) => nameOf(option))
+      .replace(/^(Expected .*) for request\.(?=\w+ but received )/, "$1 for ")
+      .replace(/(?<= of the cache \()cache_tokens(?=\))/, nameOf),
+  );
+}
+
+/** What is refused of the options of `Engine.load`. */
+export function ofLoading(error: unknown): unknown {
+  return retold(error, (message) =>
+    message.replace(/^(Expected .*) for spec\.(\w+)(?= but received )/, (_, expected, option) => {
+      return `${expected} for ${option === "path" ? "cpuPath" : option}`;
+    }),
+  );
+}
+
+/** `top_p` is `topP` in the library's own options. */
+export function camelCase(option: string): string {
+  return option.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
+}
+
+function retold(error: unknown, tell: (message: string) => string): unknown {
   if (!(error instanceof TinyLoraError)) return error;
-  const message = error.message
-    .replace(/^request \d+: prompt(: )?/, (_, alone) => `prompt ${place}: ${alone ? "" : "prompt"}`)
-    .replace(/^request \d+: (\w+)/, (_, option) => nameOf(option))
-    .replace(/^(Expected .*) for request\.(?=\w+ but received )/, "$1 for ");
-  if (message === error.message) return error;
-  return new TinyLoraError(error.code, message, { cause: error });
+  const message = tell(error.message);
+  return message === error.message ? error : new TinyLoraError(error.code, message, { cause: error });
 }

@@ -132,6 +132,19 @@ describe("generate", () => {
     expect(await answer("--temperature", "0", "--system", "Be brief, and sum.")).not.toBe(plain);
   });
 
+  it("names the flag of a cache that the completion does not fit in", async () => {
+    const { code, stderr } = await run(
+      generateCommand,
+      "--cache-tokens",
+      "64",
+      "--max-completion-length",
+      "99",
+      "hello",
+    );
+    expect(stderr).toMatch(/^error: prompt 0: .* the 64 positions of the cache \(cache_tokens\) and the last token/);
+    expect(code).toBe(1);
+  });
+
   it("takes the likeliest tokens where flags of sampling leave no other", async () => {
     const plain = await answer("--temperature", "0");
     for (const seed of ["1", "2"]) expect(await answer("--seed", seed)).not.toBe(plain);
