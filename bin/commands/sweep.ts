@@ -125,7 +125,8 @@ class SweepProgress {
     if (phase === "loading") {
       this.#bar.stop();
       this.#loading ??= new Progress("loading", "B");
-      return this.#loading.update(done, total);
+      this.#loading.update(done, total);
+      return;
     }
     this.#endLoading();
     if (phase === "SVD") {
