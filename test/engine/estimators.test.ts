@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { usedBy } from "../../lib/config/method.js";
 import {
-  type Adapter,
+  Adapter,
   Engine,
   FullWeights,
   GrpoTrainer,
@@ -265,6 +265,14 @@ describe("replay", () => {
     expect(replay.metrics.differences).toEqual([expect.stringMatching(/^reward: expected 9, found 0/)]);
     expect(replay.state.differences).toEqual([]);
 
+    const third = join(folder, "changed", "completions", "step-3.jsonl");
+    const [one, ...rest] = (await readFile(third, "utf8")).trimEnd().split("\n");
+    await writeFile(third, [rest.pop(), ...rest, one].map((line) => `${line}\n`).join(""));
+    const { differences } = (await again("changed", 3)).completions;
+    expect(differences).toEqual(
+      [/^completion 1: id,/, /^completion 12: id,/].map((told) => expect.stringMatching(told)),
+    );
+
     const others = { engine, adapter: await makeTrained(engine, resolveConfig(base)), run: join(folder, "changed") };
     const taught = await replayStep({ ...others, step: 2, rewards: { digits: (text: string) => text.length % 3 } });
     expect(taught.same).toBe(false);
@@ -282,6 +290,8 @@ describe("replay", () => {
       /expected to train 5 numbers of the model [0-9a-f]{16}, found 5 of/,
     );
     stranger.dispose();
+    const wider = { engine, adapter: Adapter.create(engine, { u: 6 }), run: join(folder, name), step: 1 };
+    await expect(replayStep(wider)).rejects.toThrow(/expected to train 5 numbers of the model .*, found 6 of/);
     const reference = await Engine.load(model, { device: "reference" });
     await expect(again(name, 1, reference)).rejects.toThrow(/expected the arithmetic of cpu \(.*\), found reference/);
     await cp(join(folder, name), join(folder, "moved"), { recursive: true });
