@@ -169,10 +169,14 @@ it("score reads one file and writes another, and names the place of what is wron
   expect(chat.tokens.length).toBeGreaterThan("system, user, assistant".length);
   expect(ids).toEqual(text);
   expect(text).toMatchObject({ tokens: [97, 98], logprobs: [null, expect.any(Number)] });
-  await writeFile(input, '["ab", ["a"]]');
-  const wrong = await run(scoreCommand, "--input", input);
-  expect(wrong.stderr).toContain(`error: ${input}: [1]: expected a text, a list of token ids or a list of messages\n`);
-  expect(wrong.code).toBe(2);
+  for (const [json, message] of [
+    ['["ab", ["a"]]', '[1]: expected a text, a list of token ids or a list of messages, found ["a"]'],
+    ['{"text": "ab"}', 'expected a list of sequences, found {"text":"ab"}'],
+  ] as const) {
+    await writeFile(input, json);
+    const wrong = await run(scoreCommand, "--input", input);
+    expect([wrong.code, wrong.stderr]).toEqual([2, `error: ${input}: ${message}\n`]);
+  }
 });
 
 it("info refuses flags that describe an adapter beside one that is there", async () => {
