@@ -32,7 +32,14 @@ const { values: flags } = parseArgs({
 const engine = await Engine.load(findModel(flags.model));
 const named = new Map<string, Adapter>();
 for (const name of flags.adapters === undefined ? [] : await readdir(flags.adapters)) {
-  named.set(name, await Adapter.load(join(flags.adapters!, name)));
+  named.set(name, await loadAdapter(join(flags.adapters!, name)));
+}
+
+/** Of this model: one of another is refused by its name before anything is served. */
+async function loadAdapter(path: string): Promise<Adapter> {
+  const adapter = await Adapter.load(path);
+  if (adapter.fingerprint === engine.fingerprint) return adapter;
+  throw new TinyLoraError("ERR_ADAPTER", `${path}: the adapter was made for another base model`);
 }
 
 // Each adapter gets one of the engine's slots when it is asked for, and the one out of use for longest gives its slot up.

@@ -179,7 +179,11 @@ function benchDevice(options: Options): { spec: BenchDevice; description: object
   }
   const threads = options.threads ?? cores;
   const spec = { device: "cpu", path, threads };
-  return { spec, description: { cpu, ...spec }, name: `${cpu}, ${threads} threads, ${path}` };
+  return {
+    spec,
+    description: { cpu, ...spec },
+    name: `${cpu}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${path}`,
+  };
 }
 
 type Case = { module: string; out: number; in: number; rows: number; direction: "forward" | "backward" };

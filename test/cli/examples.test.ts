@@ -55,6 +55,15 @@ describe("examples", () => {
     );
   });
 
+  it("serve-adapters.ts names the adapter of another model in its folder", async () => {
+    await using engine = await Engine.load(model, { threads: 1 });
+    await Adapter.create(engine).save(join(folder, "others", "stranger"));
+    const flags = ["--model", "embedded", "--adapters", join(folder, "others")];
+    const { status, stderr } = startExample("serve-adapters.ts", flags);
+    const path = join(folder, "others", "stranger");
+    expect([status, stderr]).toEqual([1, `error: ${path}: the adapter was made for another base model\n`]);
+  });
+
   it.skipIf(!existsSync(data))("train-gsm8k.ts (needs ../shared/data/gsm8k)", () => {
     const output = runExample("train-gsm8k.ts", [model, "1"]);
     expect(output).toMatch(/step 1: reward /);
