@@ -15,7 +15,7 @@ import {
 import { countTo, parseNumber } from "../arguments.js";
 import { printCounters } from "../counters.js";
 import { interruptible } from "../exit.js";
-import { table } from "../io.js";
+import { counted, table } from "../io.js";
 import { Progress } from "../progress.js";
 import { linearShapes, MODELS } from "../shapes.js";
 
@@ -182,7 +182,7 @@ function benchDevice(options: Options): { spec: BenchDevice; description: object
   return {
     spec,
     description: { cpu, ...spec },
-    name: `${cpu}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${path}`,
+    name: `${cpu}, ${counted(threads, "thread")}, ${path}`,
   };
 }
 

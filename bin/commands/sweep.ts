@@ -19,7 +19,7 @@ import { parseCount, parseName } from "../arguments.js";
 import { SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
-import { quoted, table } from "../io.js";
+import { counted, quoted, table } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -96,8 +96,7 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
 function planText({ members }: SweepPlan): string {
   const all = (of: (config: TrainConfig) => unknown) =>
     [...new Set(members.map(({ config }) => of(config)))].join(" and ");
-  const count = `${members.length} ${members.length === 1 ? "member" : "members"}`;
-  return `${count} of ${all(({ model }) => findModel(model))} on ${all(({ data }) => data)}, max_steps ${all((config) => config.max_steps)}`;
+  return `${counted(members.length, "member")} of ${all(({ model }) => findModel(model))} on ${all(({ data }) => data)}, max_steps ${all((config) => config.max_steps)}`;
 }
 
 /** How far the model of the members that are running is loaded, then their steps, all together. */
