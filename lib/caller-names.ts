@@ -24,6 +24,22 @@ export function ofLoading(error: unknown): unknown {
   );
 }
 
+/** Of the numbers of an update, what options of training are called there. */
+const UPDATE_OPTIONS: Readonly<Record<string, string>> = {
+  rate: "learning_rate",
+  decay: "weight_decay",
+  beta1: "adam_beta1",
+  beta2: "adam_beta2",
+  epsilon: "adam_epsilon",
+};
+
+/** What is refused of the numbers of an update, which is made in float: the options may be beyond it. */
+export function ofUpdate(error: unknown): unknown {
+  return retold(error, (message) =>
+    message.replace(/^update: (\w+)(?=: expected )/, (whole, name) => UPDATE_OPTIONS[name] ?? whole),
+  );
+}
+
 /** `top_p` is `topP` in the library's own options. */
 export function camelCase(option: string): string {
   return option.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());

@@ -201,6 +201,22 @@ async function again(name: string, step: number, on = engine): Promise<Replay> {
   return replayStep({ engine: on, adapter: await makeTrained(on, resolveConfig(base)), run: join(folder, name), step });
 }
 
+describe("an option that is beyond float", () => {
+  it.each<[TrainOptions, string]>([
+    [{ learning_rate: 1e39 }, "learning_rate: expected a finite number, 0 or more, found 1e+39"],
+    [{ weight_decay: 1e39 }, "weight_decay: expected a finite number, 0 or more, found 1e+39"],
+    [{ adam_beta1: 1 - 1e-9 }, "adam_beta1: expected 0 or more and less than 1, found 1"],
+    [{ adam_beta2: 1 - 1e-9 }, "adam_beta2: expected 0 or more and less than 1, found 1"],
+    [{ adam_epsilon: 1e-60 }, "adam_epsilon: expected a finite number that float does not round to 0, found 1e-60"],
+  ])("%j is refused by its own name where weights are trained", async (options, message) => {
+    const lora = { adapter: "lora", u: undefined, max_steps: 1, ...options } as const;
+    await expect(train(`beyond ${Object.keys(options)}`, lora)).rejects.toMatchObject({
+      code: "ERR_ARGUMENT",
+      message,
+    });
+  });
+});
+
 describe("replay", () => {
   it("makes a step of supervised fine-tuning again", async () => {
     const run = join(folder, "sft");
