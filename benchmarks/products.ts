@@ -11,7 +11,7 @@
  *   --threads N          compute threads (2)
  */
 import { benchProduct } from "../lib/native/bench.js";
-import { machine } from "../lib/native/session.js";
+import { machine } from "../lib/native/machine.js";
 import { readFlags, refuse } from "./flags.js";
 import { emit } from "./measurement.js";
 

@@ -1,4 +1,6 @@
 import { CommanderError } from "commander";
+import { camelCase } from "../lib/caller-names.js";
+import { fields } from "../lib/config/fields.js";
 import { TinyLoraError } from "../lib/index.js";
 
 /** 0 done, 1 failed, 2 used wrongly, 130 interrupted. */
@@ -12,8 +14,14 @@ export function exitCode(error: unknown): number {
 export function report(error: unknown): void {
   if (error instanceof CommanderError) return;
   if (isInterrupt(error)) console.error("interrupted");
-  else if (error instanceof TinyLoraError) console.error(`error: ${error.message}`);
+  else if (error instanceof TinyLoraError) console.error(`error: ${withKeys(error)}`);
   else console.error(error);
+}
+
+/** The library has the schema's options under names like `cacheTokens`: here they are called as in files and flags. */
+function withKeys({ code, message }: TinyLoraError): string {
+  if (code !== "ERR_ARGUMENT") return message;
+  return fields.reduce((told, { key }) => told.replaceAll(camelCase(key), key), message);
 }
 
 /** Runs with a signal that the first Ctrl-C aborts; the second ends the process. */

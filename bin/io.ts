@@ -41,6 +41,11 @@ export async function writeOutput(path: string, data: string): Promise<void> {
   else await writeFileAtomic(path, data);
 }
 
+/** 1 member, 1,024 threads. */
+export function counted(count: number, noun: string): string {
+  return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** A path as a shell takes it, for commands that a message names. */
 export function quoted(path: string): string {
   return /^[\w./:@%+=,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;

@@ -32,7 +32,14 @@ const { values: flags } = parseArgs({
 const engine = await Engine.load(findModel(flags.model));
 const named = new Map<string, Adapter>();
 for (const name of flags.adapters === undefined ? [] : await readdir(flags.adapters)) {
-  named.set(name, await Adapter.load(join(flags.adapters!, name)));
+  named.set(name, await loadAdapter(join(flags.adapters!, name)));
+}
+
+/** Of this model: one of another is refused by its name before anything is served. */
+async function loadAdapter(path: string): Promise<Adapter> {
+  const adapter = await Adapter.load(path);
+  if (adapter.fingerprint === engine.fingerprint) return adapter;
+  throw new TinyLoraError("ERR_ADAPTER", `${path}: the adapter was made for another base model`);
 }
 
 // Each adapter gets one of the engine's slots when it is asked for, and the one out of use for longest gives its slot up.
@@ -53,7 +60,7 @@ interface ChatRequest {
   readonly seed?: number;
   readonly stop?: string | readonly string[];
 }
-const LENGTHS = ["max_completion_tokens", "max_tokens"]; // one thing; the latter is OpenAI's older name
+const LENGTHS = ["max_completion_tokens", "max_tokens"] as const; // one thing; the latter is OpenAI's older name
 const SAMPLING = ["temperature", "top_p", "seed", "stop"];
 const FIELDS = ["model", "messages", "n", "stream", "stream_options", ...LENGTHS, ...SAMPLING];
 const MOST_LETTERS = 1 << 20;
@@ -150,6 +157,14 @@ function stopIn(text: string, stops: readonly string[]): number {
   return Math.min(text.length, ...stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0));
 }
 
+/** The library names its own options and the place of a prompt: here what the client has sent. */
+function inNamesOf(chat: ChatRequest, error: Error): Error {
+  const length = LENGTHS.find((name) => (chat[name] ?? null) !== null);
+  const sent = { numGenerations: "n", maxCompletionLength: `${length}`, topP: "top_p", "prompt 0": "messages" };
+  const message = Object.entries(sent).reduce((told, [ours, theirs]) => told.replace(ours, theirs), error.message);
+  return error instanceof TinyLoraError ? Object.assign(error, { message }) : error;
+}
+
 function send(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
@@ -166,7 +181,10 @@ const server = createServer(async (request, response) => {
   response.once("close", () => hungUp.abort());
   try {
     if (request.method === "GET" && request.url === "/v1/models") return send(response, 200, models());
-    await answer(await readRequest(request), response, hungUp.signal);
+    const chat = await readRequest(request);
+    await answer(chat, response, hungUp.signal).catch((error) => {
+      throw inNamesOf(chat, error);
+    });
   } catch (error) {
     if (hungUp.signal.aborted || response.headersSent) return void response.destroy();
     send(response, statusOf(error as Error), { error: { message: (error as Error).message } });

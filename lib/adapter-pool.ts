@@ -1,4 +1,5 @@
 import { Adapter } from "./adapter/adapter.js";
+import { checkIsAdapter } from "./adapter-slots.js";
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { orAborted } from "./native/on-abort.js";
@@ -60,6 +61,7 @@ export class AdapterPool {
     work: (slot: number) => PromiseLike<T>,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
+    checkIsAdapter("use", adapter);
     const key = `${adapter}`;
     let held = this.#hold(key, adapter);
     while (!held) {

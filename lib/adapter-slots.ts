@@ -130,9 +130,7 @@ export class AdapterSlots {
   }
 
   #check(call: string, adapter: Adapter): void {
-    if (!(adapter instanceof Adapter)) {
-      throw new TinyLoraError("ERR_ARGUMENT", `${call}: expected what Adapter.load gives, found ${show(adapter)}`);
-    }
+    checkIsAdapter(call, adapter);
     adapter.checkBase(this.#engine);
   }
 
@@ -147,6 +145,12 @@ export class AdapterSlots {
     const factors = await cachedSvd(this.#session, spec.r, targetedModules(modules, spec.targetModules), options);
     return buildBasis(projections.specs, modules, factors, slots);
   }
+}
+
+/** ERR_ARGUMENT for what callers without types may give in place of an adapter: its string, or a folder. */
+export function checkIsAdapter(call: string, adapter: unknown): asserts adapter is Adapter {
+  if (adapter instanceof Adapter) return;
+  throw new TinyLoraError("ERR_ARGUMENT", `${call}: expected what Adapter.load gives, found ${show(adapter)}`);
 }
 
 /** The slot of an `adapter` option; -1 is the base model. */

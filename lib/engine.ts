@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { Adapter } from "./adapter/adapter.js";
 import { AdapterSlots, type AttachOptions } from "./adapter-slots.js";
+import { ofLoading } from "./caller-names.js";
 import { TinyLoraError } from "./error.js";
 import {
   type GenerateOptions,
@@ -117,7 +118,9 @@ export class Engine implements AsyncDisposable {
       },
       options.onProgress,
       options.signal,
-    );
+    ).catch((error) => {
+      throw ofLoading(error);
+    });
     return new Engine(model, dtype, cacheTokens, session);
   }
 

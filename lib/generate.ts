@@ -1,4 +1,5 @@
 import { adapterSlot } from "./adapter-slots.js";
+import { camelCase, ofPrompt } from "./caller-names.js";
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { inTurn } from "./in-turn.js";
@@ -7,7 +8,6 @@ import { onAbort } from "./native/on-abort.js";
 import { own } from "./native/session.js";
 import { checkOptionNames } from "./option-names.js";
 import { isPrompt, type Prompt, promptTokens } from "./prompt.js";
-import { ofPrompt } from "./sample/of-prompt.js";
 import { show } from "./show.js";
 
 export interface GenerateOptions {
@@ -161,9 +161,6 @@ export async function* streamCompletion(
   }
 }
 
-/** `top_p` is `topP` here. */
-const optionName = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
-
 /** The texts of an `option`: a text alone would be taken for its letters, and an empty one ends nothing. */
 function textsOf(option: string, value: readonly string[]): string[] {
   if (Array.isArray(value) && value.every((text) => typeof text === "string" && text !== "")) return [...value];
@@ -232,7 +229,7 @@ async function* sampleEvents(
       try {
         cancels.push(engine.submit(request, onEvent));
       } catch (error) {
-        throw ofPrompt(i, error, optionName);
+        throw ofPrompt(i, error, camelCase);
       }
     }
     let open = requests.reduce((sum, { numGenerations }) => sum + numGenerations, 0);
@@ -246,7 +243,7 @@ async function* sampleEvents(
         continue;
       }
       const [i, event] = next;
-      if (event.type === "failed") throw ofPrompt(i, own(event.error), optionName);
+      if (event.type === "failed") throw ofPrompt(i, own(event.error), camelCase);
       if (event.type === "tokens") {
         yield [i, event];
         continue;

@@ -77,9 +77,17 @@ export { describeModel, type ModelDescription } from "./model/describe.js";
 export { type Message, type Model, openModel } from "./model/open.js";
 export type { ModelTokenizer } from "./model/tokenizer.js";
 export type * from "./native/addon.js";
-export { benchLimits, benchProduct } from "./native/bench.js";
+export {
+  type BenchDevice,
+  type BenchProductResult,
+  type BenchProductSpec,
+  benchLimits,
+  benchProduct,
+  type MachineLimits,
+} from "./native/bench.js";
 export { nativeDevice } from "./native/device.js";
-export { machine } from "./native/session.js";
+export { type DeviceInfo, type MachineInfo, machine } from "./native/machine.js";
+export type * from "./native/model-source.js";
 export { type Purpose, randomUniform } from "./philox.js";
 export { type PlotOptions, plotFolders } from "./plot/plot-folders.js";
 export type { ManyVectors, Policy, WeightTraining } from "./policy.js";

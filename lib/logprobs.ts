@@ -1,4 +1,5 @@
 import { adapterSlot } from "./adapter-slots.js";
+import { LEAST_TEMPERATURE, MOST_TEMPERATURE } from "./config/schema.js";
 import type { Engine } from "./engine.js";
 import { TinyLoraError } from "./error.js";
 import { inTurn } from "./in-turn.js";
@@ -38,6 +39,7 @@ export async function scoreSequences(
   checkOptionNames("logprobs", options, { temperature: true, adapter: true, signal: true });
   const { temperature = 1, adapter, signal } = options;
   signal?.throwIfAborted();
+  checkTemperature(temperature);
   if (!Array.isArray(sequences)) {
     throw new TinyLoraError("ERR_ARGUMENT", `logprobs: expected a list of sequences, found ${show(sequences)}`);
   }
@@ -69,14 +71,26 @@ export async function scoreSequences(
   });
 }
 
-function sequenceTokens(engine: Engine, sequence: Prompt, place: number): Int32Array {
-  const tokens = promptTokens(engine, sequence, place);
-  const { context } = engine.model.config;
-  if (tokens.length >= 1 && tokens.length <= context) return tokens;
+function checkTemperature(temperature: number): void {
+  const isNumber = typeof temperature === "number";
+  if (isNumber && temperature >= LEAST_TEMPERATURE && temperature <= MOST_TEMPERATURE) return;
   throw new TinyLoraError(
     "ERR_ARGUMENT",
-    `prompt ${place}: expected 1 to ${context} tokens (the model's context), found ${tokens.length}`,
+    `temperature: expected ${LEAST_TEMPERATURE} to ${MOST_TEMPERATURE}, found ${show(temperature)}`,
   );
+}
+
+function sequenceTokens(engine: Engine, sequence: Prompt, place: number): Int32Array {
+  const tokens = promptTokens(engine, sequence, place);
+  const { context, vocab } = engine.model.config;
+  const wrong = (expected: string, found: number) =>
+    new TinyLoraError("ERR_ARGUMENT", `prompt ${place}: expected ${expected}, found ${found}`);
+  if (tokens.length < 1 || tokens.length > context) {
+    throw wrong(`1 to ${context} tokens (the model's context)`, tokens.length);
+  }
+  const none = tokens.find((id) => id < 0 || id >= vocab);
+  if (none !== undefined) throw wrong(`ids from 0 to ${vocab - 1}`, none);
+  return tokens;
 }
 
 function startsOf(batch: readonly Int32Array[]): Int32Array {

@@ -16,7 +16,14 @@ const MAY_USE = {
     "lib/config/describe-issue.ts",
   ],
   "lib/model": [
-    ...["lib/model", "lib/native/addon.ts", "lib/error.ts", "lib/is-object.ts", "lib/show.ts", "lib/within-time.ts"],
+    ...[
+      "lib/model",
+      "lib/native/model-source.ts",
+      "lib/error.ts",
+      "lib/is-object.ts",
+      "lib/show.ts",
+      "lib/within-time.ts",
+    ],
   ],
   lib: ["lib"],
   "native/core": ["core"],

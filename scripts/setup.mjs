@@ -19,7 +19,7 @@ if (!packagesFit()) {
 }
 if (!process.argv.includes("--packages")) {
   if (modified(at("build", "Release", "tinylora.node")) < newest(["CMakeLists.txt", "cmake", "native"])) {
-    await step("building the native addon (about a minute the first time)", () => buildNative());
+    await step("building the native addon (up to a few minutes the first time)", () => buildNative());
   }
   const built = at("dist", ".built");
   if (modified(built) < newest(["lib", "bin", "tsconfig.json", "tsconfig.build.json", "package-lock.json"])) {

@@ -15,7 +15,7 @@ import {
 import { countTo, parseNumber } from "../arguments.js";
 import { printCounters } from "../counters.js";
 import { interruptible } from "../exit.js";
-import { table } from "../io.js";
+import { counted, table } from "../io.js";
 import { Progress } from "../progress.js";
 import { linearShapes, MODELS } from "../shapes.js";
 
@@ -179,7 +179,11 @@ function benchDevice(options: Options): { spec: BenchDevice; description: object
   }
   const threads = options.threads ?? cores;
   const spec = { device: "cpu", path, threads };
-  return { spec, description: { cpu, ...spec }, name: `${cpu}, ${threads} threads, ${path}` };
+  return {
+    spec,
+    description: { cpu, ...spec },
+    name: `${cpu}, ${counted(threads, "thread")}, ${path}`,
+  };
 }
 
 type Case = { module: string; out: number; in: number; rows: number; direction: "forward" | "backward" };

@@ -6,6 +6,7 @@ import {
   type Adapter,
   askedAs,
   compare,
+  type Dataset,
   datasets,
   type Engine,
   type Evaluation,
@@ -27,6 +28,7 @@ import { ADAPTER_FLAG, ADAPTER_HELP, attachAdapter, loadAdapter, loadEngine, SAM
 import { printEvaluation } from "../evaluation-table.js";
 import { interruptible } from "../exit.js";
 import { addFields, checkSampled, givenFields, resolvedFields } from "../flags.js";
+import { counted } from "../io.js";
 import { Progress } from "../progress.js";
 import { PROMPT_KEYS, warnOfOtherPrompts } from "../prompt-keys.js";
 
@@ -190,10 +192,18 @@ async function loadParts(
     const examples = part.filter((one) => passes(onBroken, () => checkAnswer(one)));
     if (skipped.length > 0)
       console.error(`warning: ${data}: ${skipped.length} broken rows left out, the first: ${skipped[0]}`);
-    if (examples.length === 0) throw new TinyLoraError("ERR_DATA", `${data}: it has no ${split} part`);
+    if (examples.length === 0) throw noProblems(data, split, dataset);
     parts.push({ data, examples: examples.slice(0, limit) });
   }
   return parts;
+}
+
+/** A file of few problems may have none held out. */
+function noProblems(data: string, split: Options["split"], { train, test }: Dataset): TinyLoraError {
+  const all = train.length + test.length;
+  const where = split === "all" ? "" : ` in its ${split} part`;
+  const cure = split === "all" || all === 0 ? "" : `: --split all takes its ${counted(all, "problem")}`;
+  return new TinyLoraError("ERR_DATA", `${data}: expected problems${where}, found none${cure}`);
 }
 
 async function evaluableParts(

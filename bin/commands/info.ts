@@ -22,7 +22,7 @@ import {
 import { parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, loadAdapter } from "../engine.js";
 import { addFields, givenFields } from "../flags.js";
-import { table } from "../io.js";
+import { counted, table } from "../io.js";
 
 const EXAMPLES = `
 Examples:
@@ -131,7 +131,7 @@ function adapterText(spec: AdapterSpec, parameters: ParameterTable, adapter: Ada
   const { trained, groups, modules, bytes, frozen, adapted, rows } = parameters;
   const { distribution, seed } = spec.projection;
   const head = `Adapter  ${spec.kind}, r ${spec.r}, u ${spec.u}, tying ${tyingText(spec.tying)}, split ${spec.split}, P ${distribution}${distribution === "unit" ? "" : ` from seed ${seed}`}
-  ${grouped(trained)} trained numbers (${groups} tie ${groups === 1 ? "group" : "groups"}), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
+  ${counted(trained, "trained number")} (${counted(groups, "tie group")}), ${grouped(bytes)} bytes in ${spec.dtype}; ${modules} modules of ${grouped(adapted)} weights; ${grouped(frozen)} frozen numbers in A, B and P
 `;
   const lines = rows.map((row) => [row.type, row.modules, `${row.out} x ${row.in}`, row.groups, grouped(row.frozen)]);
   const body = table(["module", "count", "out x in", "groups", "frozen"], lines).replaceAll(/^/gm, "  ").trimEnd();

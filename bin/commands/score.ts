@@ -3,6 +3,7 @@ import { z } from "zod";
 import { prepareFile } from "../../lib/files.js";
 import { type Engine, type Prompt, TinyLoraError } from "../../lib/index.js";
 import { firstLine } from "../../lib/model/files.js";
+import { show } from "../../lib/show.js";
 import { parseDivisor, parseName } from "../arguments.js";
 import { ADAPTER_FLAG, ADAPTER_HELP, ENGINE_KEYS, loadAdapter, withEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
@@ -26,10 +27,15 @@ interface Options {
 }
 
 const message = z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() });
+const wrong =
+  (expected: string) =>
+  ({ input }: { input?: unknown }) =>
+    `expected ${expected}, found ${show(input)}`;
 const inputSchema = z.array(
   z.union([z.string(), z.array(z.int().min(0)).min(1), z.array(message).min(1)], {
-    error: "expected a text, a list of token ids or a list of messages",
+    error: wrong("a text, a list of token ids or a list of messages"),
   }),
+  { error: wrong("a list of sequences") },
 );
 
 export function scoreCommand(program: Command): void {

@@ -23,7 +23,7 @@ import { checkNoRun } from "../../lib/run/folder.js";
 import { attachAdapter, loadEngine } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { givenFields } from "../flags.js";
-import { quoted } from "../io.js";
+import { counted, quoted } from "../io.js";
 import { Progress } from "../progress.js";
 import { addTrainingFlags, runTraining, type TrainingFlags } from "./train.js";
 
@@ -96,11 +96,12 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
     const engine = await loadEngine(config, signal);
     try {
       const adapter = Adapter.create(engine, adapterOptions(config)!);
+      const numbers = counted(adapter.v.length, "number");
       await attachAdapter(engine, adapter, signal);
       const data = await loadDataset(config.data);
       console.log(
         `A model of ${weights(engine)} parameters that ships with this package: it knows how to do sums with care, and mostly does not.\n` +
-          `GRPO changes ${adapter.v.length} numbers; the reward says only whether an answer is right.\n`,
+          `GRPO changes ${numbers}; the reward says only whether an answer is right.\n`,
       );
       const before = await heldOut(engine, config, data.test, signal);
       console.log(`before  ${accuracy(before)} of ${before.problems} held-out problems right (greedy)\n`);
@@ -119,9 +120,7 @@ async function demonstrate(given: Record<string, unknown>, run: string | undefin
       const after = await heldOut(engine, config, data.test, signal);
       console.log(`\nafter   ${accuracy(after)} (before ${accuracy(before)}), ${seconds(started)} in all\n`);
       console.log(example(before, after));
-      console.log(
-        `The ${adapter.v.length} numbers as a string, for --adapter and Adapter.load:\n  ${result.adapter}\n`,
-      );
+      console.log(`The ${numbers} as a string, for --adapter and Adapter.load:\n  ${result.adapter}\n`);
       console.log(next(String(result.adapter)));
     } finally {
       engine.dispose();

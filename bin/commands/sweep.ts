@@ -19,7 +19,7 @@ import { parseCount, parseName } from "../arguments.js";
 import { SAMPLER_KEYS } from "../engine.js";
 import { interruptible } from "../exit.js";
 import { addFields, givenFields } from "../flags.js";
-import { quoted, table } from "../io.js";
+import { counted, quoted, table } from "../io.js";
 import { Progress } from "../progress.js";
 
 const AFTER = `
@@ -96,17 +96,18 @@ async function sweep(command: Command, file: string, flags: Flags): Promise<void
 function planText({ members }: SweepPlan): string {
   const all = (of: (config: TrainConfig) => unknown) =>
     [...new Set(members.map(({ config }) => of(config)))].join(" and ");
-  const count = `${members.length} ${members.length === 1 ? "member" : "members"}`;
-  return `${count} of ${all(({ model }) => findModel(model))} on ${all(({ data }) => data)}, max_steps ${all((config) => config.max_steps)}`;
+  return `${counted(members.length, "member")} of ${all(({ model }) => findModel(model))} on ${all(({ data }) => data)}, max_steps ${all((config) => config.max_steps)}`;
 }
 
-/** Steps of the members that are running, all together. */
+/** How far the model of the members that are running is loaded, then their steps, all together. */
 class SweepProgress {
   readonly #bar = new Progress("training", " steps");
+  #loading: Progress | undefined;
   readonly #running = new Map<Member, { step: number; steps: number }>();
   #trains = false;
 
   member({ member, event }: MemberReport): void {
+    this.#endLoading();
     this.#bar.restart(); // other members, other sums
     this.#trains = false;
     if (event === "starts") this.#running.set(member, { step: 0, steps: member.config.max_steps });
@@ -120,6 +121,13 @@ class SweepProgress {
   }
 
   part({ phase, done, total }: Part): void {
+    if (phase === "loading") {
+      this.#bar.stop();
+      this.#loading ??= new Progress("loading", "B");
+      this.#loading.update(done, total);
+      return;
+    }
+    this.#endLoading();
     if (phase === "SVD") {
       this.#trains = false;
       this.#update(`SVD ${done}/${total}`);
@@ -137,7 +145,13 @@ class SweepProgress {
     this.#bar.update(sum("step"), sum("steps"), note);
   }
 
+  #endLoading(): void {
+    this.#loading?.stop();
+    this.#loading = undefined;
+  }
+
   stop(): void {
+    this.#endLoading();
     this.#bar.stop();
   }
 }

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 
 /**
  * A tensor that files carry although the model does not need it (native/engine/model_shape.cpp, is_harmless_extra): a

@@ -1,5 +1,6 @@
 import { TinyLoraError } from "../error.js";
-import type { LinearModule, ModelConfig, ModuleType } from "../native/addon.js";
+import type { LinearModule, ModuleType } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 
 /** The linear modules of a layer, in model order; this order fixes module indices, tie groups and target sets. */
 export const MODULE_TYPES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;

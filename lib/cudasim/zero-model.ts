@@ -1,7 +1,7 @@
 /** The weights of a model of given shape, all zeros: a file with a hole. */
 import { closeSync, ftruncateSync, openSync } from "node:fs";
 import { tensorShapes } from "../model/tensor-shapes.js";
-import type { ModelConfig, TensorSource } from "../native/addon.js";
+import type { ModelConfig, TensorSource } from "../native/model-source.js";
 
 export type ModelShape = Pick<
   ModelConfig,

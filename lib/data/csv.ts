@@ -24,6 +24,7 @@ export async function csvRows(
   const parser = parse({
     columns: (names: string[]) => {
       checkDelimiter(path, names, delimiter);
+      checkDifferent(path, names);
       return names;
     },
     delimiter,
@@ -61,6 +62,13 @@ function checkDelimiter(path: string, names: readonly string[], delimiter: strin
   if (names.length > 1 || !/[,;\t]/.test(only)) return;
   const expected = delimiter === "," ? "commas" : "tabs";
   throw new TinyLoraError("ERR_DATA", `${path}:1: expected ${expected} between the columns, found ${show(only)}`);
+}
+
+/** Of columns with one name a record would keep the last. Spreadsheets write columns without name and use. */
+function checkDifferent(path: string, names: readonly string[]): void {
+  const twice = names.find((name, i) => name !== "" && names.indexOf(name) < i);
+  if (twice === undefined) return;
+  throw new TinyLoraError("ERR_DATA", `${path}:1: expected columns of different names, found several ${show(twice)}`);
 }
 
 function* pieces(text: string): Generator<string> {

@@ -1,5 +1,6 @@
 import { writeFileAtomic } from "../files.js";
-import type { LinearModule, ModelConfig } from "../native/addon.js";
+import type { LinearModule } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 import { bytesOf, f32, pad, padded, text, u32, u64 } from "./gguf-bytes.js";
 import type { PlainLora } from "./lora.js";
 

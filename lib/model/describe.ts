@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 import { readJson } from "./files.js";
 import { huggingFaceConfig } from "./hf-config.js";
 import { hasWeights } from "./hf-weights.js";

@@ -1,6 +1,6 @@
 // GGUF metadata to our ModelConfig. What the engine does not compute is refused, never ignored.
 import { TinyLoraError } from "../error.js";
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 import { Fields } from "./fields.js";
 import { readBytes, withFile } from "./files.js";
 import type { GgufHeader } from "./gguf-header.js";

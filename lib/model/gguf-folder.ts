@@ -1,5 +1,5 @@
 // What a Hugging Face folder holds beside the weights, made of GGUF metadata: config, tokenizer and chat template.
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 import { ggufConfig } from "./gguf-config.js";
 import { readGgufHeader } from "./gguf-header.js";
 import { ggufTokenizerSource } from "./gguf-tokenizer.js";

@@ -1,6 +1,6 @@
 // Tensors of a GGUF file under Hugging Face's names, checked against the file's size.
 import { TinyLoraError } from "../error.js";
-import type { ModelConfig, TensorSource } from "../native/addon.js";
+import type { ModelConfig, TensorSource } from "../native/model-source.js";
 import { lookup } from "./fields.js";
 import type { GgufHeader, GgufTensor } from "./gguf-header.js";
 

@@ -1,5 +1,5 @@
 // config.json of transformers 4 and 5 to our ModelConfig. What the engine does not compute is refused, never ignored.
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 import { type Fields, lookup } from "./fields.js";
 import { huggingFaceRope } from "./hf-rope.js";
 import { LARGEST } from "./largest.js";

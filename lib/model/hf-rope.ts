@@ -1,7 +1,7 @@
 // How config.json describes the rotary embedding.
 
 import { isObject } from "../is-object.js";
-import type { ModelConfig, RopeScaling } from "../native/addon.js";
+import type { ModelConfig, RopeScaling } from "../native/model-source.js";
 import { Fields } from "./fields.js";
 import { yarnAttentionFactor } from "./yarn-rope.js";
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
-import type { TensorSource } from "../native/addon.js";
+import type { TensorSource } from "../native/model-source.js";
 import { show } from "../show.js";
 import { readJson } from "./files.js";
 import { readSafetensors } from "./safetensors.js";

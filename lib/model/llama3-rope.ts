@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 
 type Llama3 = Extract<NonNullable<ModelConfig["ropeScaling"]>, { type: "llama3" }>;
 

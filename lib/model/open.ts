@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
-import type { ModelConfig, TensorSource } from "../native/addon.js";
+import type { ModelConfig, TensorSource } from "../native/model-source.js";
 import { orFileError } from "./files.js";
 import { openGguf } from "./gguf.js";
 import { openHuggingFace } from "./hf-folder.js";

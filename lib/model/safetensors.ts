@@ -1,7 +1,7 @@
 // The header of a .safetensors file, read strictly: what this accepts, the weights can be mapped as it says.
 import { TinyLoraError } from "../error.js";
 import { isObject } from "../is-object.js";
-import type { TensorSource } from "../native/addon.js";
+import type { TensorSource } from "../native/model-source.js";
 import { show } from "../show.js";
 import { parseJsonObject, readBytes, withFile } from "./files.js";
 

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../native/addon.js";
+import type { ModelConfig } from "../native/model-source.js";
 
 type Shape = Pick<
   ModelConfig,

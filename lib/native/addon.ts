@@ -1,12 +1,16 @@
 /**
- * The whole native surface on one page: what `tinylora.node` exports. `test/addon/surface.test.ts` compares it with the
- * real exports. Nothing else in lib sees the .node file; everybody goes through session.ts.
+ * The native surface on one page: what `tinylora.node` exports, but for the model that it is given (model-source.ts), what
+ * it tells of this machine (machine.ts) and what it measures (bench.ts). `test/addon/surface.test.ts` compares it with the
+ * real exports. Only load.ts sees the .node file; engines are called through session.ts.
  *
  * Every promise rejects with a {@link NativeError}; nothing here throws anything else. Typed arrays that go in are copied
  * before the call returns; those that come out belong to the caller.
  */
 
 import type { ErrorCode } from "../error.js";
+import type { BenchDevice, BenchProductResult, BenchProductSpec, MachineLimits } from "./bench.js";
+import type { MachineInfo } from "./machine.js";
+import type { ModelConfig, TensorSource } from "./model-source.js";
 
 /**
  * An Error thrown by native code: `code` is stable (ERR_ARGUMENT, ERR_FILE, ERR_MODEL, ERR_ADAPTER, ERR_MEMORY,
@@ -35,79 +39,6 @@ export interface Addon {
 
 export type Dtype = "fp32" | "bf16" | "fp16";
 export type CpuPath = "amx" | "avx512-bf16" | "avx512" | "avx2" | "neon-bf16" | "neon";
-
-export interface MachineInfo {
-  readonly cpu: string;
-  readonly cores: number;
-  /** Instruction sets this build has and this machine can run, best first. */
-  readonly paths: CpuPath[];
-  /** What `EngineSpec.device` can name, each GPU by its number; with the reason where one cannot be used here. */
-  readonly devices: DeviceInfo[];
-}
-
-export interface DeviceInfo {
-  /** "cpu", "cuda:0", "reference"; "cuda" where there is no GPU. */
-  readonly name: string;
-  readonly usable: boolean;
-  readonly reason?: string;
-  readonly gpu?: {
-    readonly name: string;
-    /** Compute capability, "8.0". */
-    readonly capability: string;
-    /** Bytes. */
-    readonly memory: number;
-  };
-}
-
-/** What config.json says of a Hugging Face model, under shorter names. */
-export interface ModelConfig {
-  readonly family: "llama" | "qwen2" | "qwen3";
-  readonly vocab: number;
-  readonly hidden: number;
-  readonly intermediate: number;
-  readonly layers: number;
-  /** Of queries; `kvHeads` divides it. */
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  /** Tokens that a sequence may have: max_position_embeddings. */
-  readonly context: number;
-  readonly rmsNormEpsilon: number;
-  readonly tiedEmbeddings: boolean;
-  readonly ropeTheta: number;
-  readonly ropeScaling?: RopeScaling;
-}
-
-/** How rope's frequencies are scaled (native/engine/rope_table.cpp); `linear` divides positions by `factor`. */
-export type RopeScaling =
-  | { type: "linear"; factor: number }
-  | { type: "llama3"; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
-  | {
-      type: "yarn";
-      factor: number;
-      originalContext: number;
-      /** Turns within the original context from which a frequency is kept, and up to which it is divided. */
-      betaFast: number;
-      betaSlow: number;
-      /** Whether the pairs between which it changes over are rounded outwards. */
-      truncate: boolean;
-      /** Cosines and sines are multiplied by it. */
-      attentionFactor: number;
-    };
-
-/** Where one tensor lies. Names are Hugging Face's (`model.layers.0.self_attn.q_proj.weight`), whatever the file format. */
-export interface TensorSource {
-  readonly name: string;
-  readonly file: string;
-  /** Bytes from the start of the file. */
-  readonly offset: number;
-  readonly bytes: number;
-  readonly type: "F32" | "F16" | "BF16" | "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
-  /** Outermost dimension first: [out, in] for a linear weight. */
-  readonly shape: number[];
-  /** Rows were permuted per head by llama.cpp's converter: undo it, for this many heads. */
-  readonly permutedHeads?: number;
-}
 
 export interface EngineSpec {
   readonly config: ModelConfig;
@@ -349,38 +280,4 @@ export interface ProjectionSpec {
   readonly u: number;
   readonly rank: number;
   readonly distribution: "normal" | "uniform" | "orthogonal" | "unit";
-}
-
-export interface BenchDevice {
-  /** "cpu" (then with `path` and `threads`), "cuda", "cuda:N", or "cudasim" with its driver, whose times say nothing. */
-  readonly device: string;
-  readonly driver?: string;
-  readonly path?: CpuPath;
-  readonly threads?: number;
-}
-
-export interface BenchProductSpec extends BenchDevice {
-  readonly out: number;
-  readonly in: number;
-  readonly rows: number;
-  readonly dtype: Dtype;
-  readonly direction: "forward" | "backward";
-  /** Rank of the fused update; 0 is the plain product. */
-  readonly rank: number;
-  /** Least seconds spent. */
-  readonly seconds: number;
-  /** Weight memory to cycle through, in bytes, within what the device has: 0 keeps one matrix, warm in cache. */
-  readonly footprint: number;
-}
-export interface BenchProductResult {
-  /** Median and least seconds of one call of each: plain and fused are timed in turns. */
-  readonly plain: { median: number; least: number };
-  readonly fused: { median: number; least: number };
-  readonly calls: number;
-}
-export interface MachineLimits {
-  /** Of products in fp32 and in bf16, both from loops that only touch registers. */
-  readonly gflops: { fp32: number; bf16: number };
-  /** Of reading memory far larger than the caches. */
-  readonly gbytes: number;
 }

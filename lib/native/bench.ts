@@ -1,9 +1,43 @@
 /** Products, and what the machine reaches at best, timed. */
 import { totalmem } from "node:os";
 import { TinyLoraError } from "../error.js";
-import type { BenchDevice, BenchProductResult, BenchProductSpec, MachineLimits } from "./addon.js";
+import type { CpuPath, Dtype } from "./addon.js";
 import { loadAddon } from "./load.js";
 import { toldOf, withStack } from "./session.js";
+
+export interface BenchDevice {
+  /** "cpu" (then with `path` and `threads`), "cuda", "cuda:N", or "cudasim" with its driver, whose times say nothing. */
+  readonly device: string;
+  readonly driver?: string;
+  readonly path?: CpuPath;
+  readonly threads?: number;
+}
+
+export interface BenchProductSpec extends BenchDevice {
+  readonly out: number;
+  readonly in: number;
+  readonly rows: number;
+  readonly dtype: Dtype;
+  readonly direction: "forward" | "backward";
+  /** Rank of the fused update; 0 is the plain product. */
+  readonly rank: number;
+  /** Least seconds spent. */
+  readonly seconds: number;
+  /** Weight memory to cycle through, in bytes, within what the device has: 0 keeps one matrix, warm in cache. */
+  readonly footprint: number;
+}
+export interface BenchProductResult {
+  /** Median and least seconds of one call of each: plain and fused are timed in turns. */
+  readonly plain: { median: number; least: number };
+  readonly fused: { median: number; least: number };
+  readonly calls: number;
+}
+export interface MachineLimits {
+  /** Of products in fp32 and in bf16, both from loops that only touch registers. */
+  readonly gflops: { fp32: number; bf16: number };
+  /** Of reading memory far larger than the caches. */
+  readonly gbytes: number;
+}
 
 /** What to do where memory runs out. */
 export const LESS_TO_MEASURE = "measure fewer rows, a smaller rank or smaller shapes, with fewer threads";

@@ -1,7 +1,7 @@
 import { TinyLoraError } from "../error.js";
 import type { EngineSpec } from "./addon.js";
 import { cudasimLibrary } from "./cudasim.js";
-import { machine } from "./session.js";
+import { machine } from "./machine.js";
 
 /** Where a model runs, as native code takes it: of a wrong name it says so before anything is loaded. */
 export function nativeDevice(name: string): Pick<EngineSpec, "device" | "driver"> {

@@ -6,18 +6,17 @@ import type {
   ForwardBatch,
   ForwardResult,
   LinearModule,
-  MachineInfo,
   NativeEngine,
   NativeError,
   ProjectionSpec,
   SampleEvent,
   SampleRequest,
   TensorPart,
-  TensorSource,
   TrainedTensor,
   UpdateOptions,
 } from "./addon.js";
 import { loadAddon } from "./load.js";
+import type { TensorSource } from "./model-source.js";
 import { onAbort, orAborted } from "./on-abort.js";
 
 /** What it throws ends the work that it is told of. */
@@ -29,10 +28,6 @@ const quiet: OnProgress = () => {};
 const LESS_MEMORY =
   "lower token_budget, cache_tokens or max_sequences, train with gradient_checkpointing, attach fewer adapters, or use dtype bf16 or a smaller model";
 
-/** This machine, as far as the engine cares. */
-export function machine(): MachineInfo {
-  return loadAddon().machine();
-}
 /** The fixed random matrices of one module, [u, r, r]. */
 export function projection(spec: ProjectionSpec): Float32Array {
   return loadAddon().projection(spec);

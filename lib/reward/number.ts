@@ -1,4 +1,4 @@
-/** Numbers as people and models write them: $1,234.50, −3, 3/4, 1 1/2, ½, \frac{3}{4}, 50%, 18. */
+/** Numbers as people and models write them: $1,234.50, −3, 3/4, 1 1/2, ½, \frac{3}{4}, \frac34, 50%, 18. */
 
 const digits = String.raw`(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)`;
 const decimal = String.raw`(?:${digits}(?:\.\d+)?|(?<![\d.])\.\d+)(?:[eE][+-]?\d+(?![\w.]))?`;
@@ -14,7 +14,7 @@ const anywhere = new RegExp(number, "gu");
 const noUnit = String.raw`(?!(?:[^dghlmstACFHJKLNVW]|pi|and|or)(?!\p{L}))`;
 const unit = String.raw`${noUnit}\p{L}[\p{L}.]*(?:\^?\d(?!\d)|[²³])?`;
 // All there is: a number and perhaps a unit in words, per cent or degrees.
-const alone = new RegExp(String.raw`^${number}\s*(?:%|percent|°[CF]?)?(?:\s+${unit}(?:\s*\/\s*${unit})?)*\.?$`, "u");
+const alone = new RegExp(String.raw`^${number}\s*(?:%|°[CF]?)?(?:\s+${unit}(?:\s*\/\s*${unit})?)*\.?$`, "u");
 
 /** The last number in a text, or null. */
 export function lastNumber(text: string): number | null {
@@ -91,7 +91,7 @@ const vulgar: Record<string, string> = {
 /** The same text with LaTeX and typography taken out of its numbers. */
 function plain(text: string): string {
   return text
-    .replace(/\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}/g, " $1/$2")
+    .replace(/\\[dt]?frac\s*(?:(\d)|\{\s*(\d+)\s*\})\s*(?:(\d)|\{\s*(\d+)\s*\})/g, " $1$2/$3$4")
     .replace(/-\s+(?=\d+\/\d)/g, "-")
     .replace(/\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}/g, " $1")
     .replace(/\\([$%])/g, "$1")

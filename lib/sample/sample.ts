@@ -1,12 +1,12 @@
 /** Completions from the local engine: everything is queued at once, and each is handed on the moment it is finished. */
 import { setMaxListeners } from "node:events";
+import { ofPrompt } from "../caller-names.js";
 import { type PromptStyle, stopStrings } from "../data/prompt.js";
 import { TinyLoraError } from "../error.js";
 import type { SampleEvent, SampleRequest } from "../native/addon.js";
 import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
 import type { Policy } from "../policy.js";
-import { ofPrompt } from "./of-prompt.js";
 
 export interface Sampled {
   /** Which of the requests, and which of its completions. */

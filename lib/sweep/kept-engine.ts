@@ -2,6 +2,7 @@ import { engineOptions } from "../config/engine-options.js";
 import type { TrainConfig } from "../config/schema.js";
 import { Engine } from "../engine.js";
 import { findModel } from "../find-model.js";
+import type { OnProgress } from "../native/session.js";
 
 /** Runs with equal keys can use one engine. */
 export function engineKey(config: TrainConfig): string {
@@ -12,11 +13,12 @@ export function engineKey(config: TrainConfig): string {
 export class KeptEngine {
   #kept: { key: string; engine: Engine } | undefined;
 
-  async get(config: TrainConfig, signal: AbortSignal | undefined): Promise<Engine> {
+  /** `onProgress` hears of bytes, where one is loaded. */
+  async get(config: TrainConfig, onProgress: OnProgress, signal: AbortSignal | undefined): Promise<Engine> {
     const key = engineKey(config);
     if (this.#kept?.key === key) return this.#kept.engine;
     this.drop();
-    const engine = await Engine.load(findModel(config.model), { ...engineOptions(config), signal });
+    const engine = await Engine.load(findModel(config.model), { ...engineOptions(config), onProgress, signal });
     this.#kept = { key, engine };
     return engine;
   }

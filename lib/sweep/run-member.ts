@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Adapter } from "../adapter/adapter.js";
 import { usedBy } from "../config/method.js";
 import { findModel } from "../find-model.js";
+import type { OnProgress } from "../native/session.js";
 import { stepsMade } from "../run/folder.js";
 import { GrpoTrainer } from "../train/grpo-trainer.js";
 import { makeTrained } from "../train/make-trained.js";
@@ -20,13 +21,17 @@ export async function isFinished(run: string, { config }: Member): Promise<boole
   return (await stepsMade(run)) >= config.max_steps;
 }
 
-/** What runs each of these members, which can be trained side by side, or is the only one. */
+/**
+ * What runs each of these members, which can be trained side by side, or is the only one. `onLoading` hears how far their
+ * model is loaded.
+ */
 export async function membersOf(
   group: readonly Member[],
   engines: KeptEngine,
+  onLoading: OnProgress,
   signal: AbortSignal | undefined,
 ): Promise<RunMember[]> {
-  const engine = await engines.get(group[0]!.config, signal);
+  const engine = await engines.get(group[0]!.config, onLoading, signal);
   const trained = await Promise.all(group.map(({ config }) => makeTrained(engine, config)));
   if (group.length === 1) return [(run, callbacks) => train(group[0]!, engine, trained[0]!, run, callbacks)];
   const { members } = new Population(engine, trained as Adapter[], { signal });

@@ -41,7 +41,10 @@ export interface SweepOptions {
   readonly onPopulation?: ((members: readonly Member[], atOnce: number) => void) | undefined;
   /** What it throws fails the member. */
   readonly onStep?: ((member: Member, report: StepReport) => void) | undefined;
-  /** Within what comes before its first step, and within steps. As `onStep`, where it throws. */
+  /**
+   * Within what comes before its first step, and within steps. As `onStep`, where it throws; within the loading of a model
+   * all members fail that it is loaded for.
+   */
   readonly onProgress?: ((member: Member, progress: Progress) => void) | undefined;
   readonly onWarning?: ((message: string) => void) | undefined;
 }
@@ -151,7 +154,7 @@ class RunningSweep {
 
   /** At most `atOnce` at a time; the next one starts when one ends. */
   async #runGroup(group: readonly Member[], atOnce: number): Promise<void> {
-    const { onPopulation } = this.#options;
+    const { onPopulation, onProgress } = this.#options;
     const { signal } = this.#stop;
     if (group.length > 1) onPopulation?.(group, atOnce);
     const failed = this.#failures.size;
@@ -162,7 +165,8 @@ class RunningSweep {
       for (const [slot, member] of next) {
         if (signal.aborted) return;
         await this.#runMember(member, async () => {
-          runs ??= membersOf(group, this.#engines, signal);
+          const onLoading = (done: number, total: number) => onProgress?.(member, { phase: "loading", done, total });
+          runs ??= membersOf(group, this.#engines, onLoading, signal);
           return (await runs)[slot]!;
         });
       }

@@ -5,9 +5,10 @@ import type { NamedWeights } from "../adapter/full-weights.js";
 import { readSafetensors, writeSafetensors } from "../adapter/large-safetensors.js";
 import { floatTensor, tensorFloats } from "../adapter/safetensors.js";
 import type { AttachOptions } from "../adapter-slots.js";
+import { ofUpdate } from "../caller-names.js";
 import type { TrainConfig } from "../config/schema.js";
 import { TinyLoraError } from "../error.js";
-import type { TensorPart, TrainedTensor } from "../native/addon.js";
+import type { TensorPart, TrainedTensor, UpdateOptions } from "../native/addon.js";
 import type { WeightTraining } from "../policy.js";
 import { decodeCheckpoint, readingCheckpoint } from "../run/checkpoint.js";
 import { checkState, initialState, type OptimizerState } from "./optimizer.js";
@@ -88,7 +89,7 @@ export class NativeTrainable implements Trainable {
     this.use(state);
     const config = this.#config;
     const updates = state.updates + 1;
-    const norm = this.#weights.updateParameters({
+    const options: UpdateOptions = {
       optim: config.optim === "sgd" ? "sgd" : "adamw", // the schema has refused natural
       rate,
       decay: config.weight_decay,
@@ -98,7 +99,13 @@ export class NativeTrainable implements Trainable {
       beta2: config.adam_beta2,
       epsilon: config.adam_epsilon,
       updates,
-    });
+    };
+    let norm: number;
+    try {
+      norm = this.#weights.updateParameters(options);
+    } catch (error) {
+      throw ofUpdate(error);
+    }
     this.#newest = updates;
     return { state: { ...state, updates }, norm, gradient: null };
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
-import type { TensorSource } from "../../lib/native/addon.js";
 import { loadAddon } from "../../lib/native/load.js";
+import type { TensorSource } from "../../lib/native/model-source.js";
 import { writeTinyModel } from "./tiny-model.js";
 
 const addon = loadAddon();

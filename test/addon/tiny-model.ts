@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { EngineSpec, ModelConfig, TensorSource } from "../../lib/native/addon.js";
+import type { EngineSpec } from "../../lib/native/addon.js";
+import type { ModelConfig, TensorSource } from "../../lib/native/model-source.js";
 import { generator } from "../generator.js";
 
 /** A random model of a few thousand weights: grouped heads, widths that fill no vector register evenly. */

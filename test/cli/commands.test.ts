@@ -132,6 +132,19 @@ describe("generate", () => {
     expect(await answer("--temperature", "0", "--system", "Be brief, and sum.")).not.toBe(plain);
   });
 
+  it("names the flag of a cache that the completion does not fit in", async () => {
+    const { code, stderr } = await run(
+      generateCommand,
+      "--cache-tokens",
+      "64",
+      "--max-completion-length",
+      "99",
+      "hello",
+    );
+    expect(stderr).toMatch(/^error: prompt 0: .* the 64 positions of the cache \(cache_tokens\) and the last token/);
+    expect(code).toBe(1);
+  });
+
   it("takes the likeliest tokens where flags of sampling leave no other", async () => {
     const plain = await answer("--temperature", "0");
     for (const seed of ["1", "2"]) expect(await answer("--seed", seed)).not.toBe(plain);
@@ -156,10 +169,14 @@ it("score reads one file and writes another, and names the place of what is wron
   expect(chat.tokens.length).toBeGreaterThan("system, user, assistant".length);
   expect(ids).toEqual(text);
   expect(text).toMatchObject({ tokens: [97, 98], logprobs: [null, expect.any(Number)] });
-  await writeFile(input, '["ab", ["a"]]');
-  const wrong = await run(scoreCommand, "--input", input);
-  expect(wrong.stderr).toContain(`error: ${input}: [1]: expected a text, a list of token ids or a list of messages\n`);
-  expect(wrong.code).toBe(2);
+  for (const [json, message] of [
+    ['["ab", ["a"]]', '[1]: expected a text, a list of token ids or a list of messages, found ["a"]'],
+    ['{"text": "ab"}', 'expected a list of sequences, found {"text":"ab"}'],
+  ] as const) {
+    await writeFile(input, json);
+    const wrong = await run(scoreCommand, "--input", input);
+    expect([wrong.code, wrong.stderr]).toEqual([2, `error: ${input}: ${message}\n`]);
+  }
 });
 
 it("info refuses flags that describe an adapter beside one that is there", async () => {

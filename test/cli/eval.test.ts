@@ -99,7 +99,8 @@ describe("eval", () => {
     expect(left.stderr).toMatch(/^warning: .*broken\.jsonl: 1 broken rows left out, the first: .*\n/);
     expect(JSON.parse(left.stdout).problems).toBe(2);
     const empty = await run(evalCommand, "--data", "amc23", "--split", "train", ...short);
-    expect([empty.code, empty.stderr]).toEqual([1, "error: amc23: it has no train part\n"]);
+    const told = "amc23: expected problems in its train part, found none: --split all takes its 1 problem";
+    expect([empty.code, empty.stderr]).toEqual([1, `error: ${told}\n`]);
   });
 
   it("refuses a cache that a problem does not fit in before the first is asked, or leaves such problems out", async () => {

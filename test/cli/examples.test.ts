@@ -55,6 +55,15 @@ describe("examples", () => {
     );
   });
 
+  it("serve-adapters.ts names the adapter of another model in its folder", async () => {
+    await using engine = await Engine.load(model, { threads: 1 });
+    await Adapter.create(engine).save(join(folder, "others", "stranger"));
+    const flags = ["--model", "embedded", "--adapters", join(folder, "others")];
+    const { status, stderr } = startExample("serve-adapters.ts", flags);
+    const path = join(folder, "others", "stranger");
+    expect([status, stderr]).toEqual([1, `error: ${path}: the adapter was made for another base model\n`]);
+  });
+
   it.skipIf(!existsSync(data))("train-gsm8k.ts (needs ../shared/data/gsm8k)", () => {
     const output = runExample("train-gsm8k.ts", [model, "1"]);
     expect(output).toMatch(/step 1: reward /);
@@ -209,9 +218,22 @@ describe("serve-adapters.ts", () => {
   it.each<[string, unknown, number, string]>([
     ["no object", 3, 400, "body: expected an object in JSON"],
     ["no messages", { model: "base" }, 400, "messages: expected a list of { role, content }"],
-    ["a message without content", { model: "base", messages: [{ role: "user" }] }, 400, "prompt 0: expected"],
+    ["a message without content", { model: "base", messages: [{ role: "user" }] }, 400, "messages: expected"],
     ["an unknown field", { model: "base", messages, tools: [] }, 400, "tools: expected one of model, messages"],
-    ["no choices", { model: "base", messages, n: 0 }, 400, "Expected a whole number from 1 to"],
+    ...(
+      [
+        [{ n: 0 }, "2147483647 for n but received 0"],
+        [{ n: 1e6 }, "n: expected 1 to 65536, found 1000000"],
+        [{ top_p: 0, stream: true }, "top_p: expected more than 0 and at most 1, found 0"],
+        [{ max_tokens: 0 }, "2147483647 for max_tokens but received 0"],
+        [{ max_tokens: 1, max_completion_tokens: 0 }, "2147483647 for max_completion_tokens but received 0"],
+      ] as const
+    ).map(([wrong, told]): [string, unknown, number, string] => [
+      JSON.stringify(wrong),
+      { model: "base", messages, ...wrong },
+      400,
+      told,
+    ]),
     ["several streams", { model: "base", messages, n: 2, stream: true }, 400, "n: expected 1 with stream, found 2"],
     ...[{ stream_options: { include_usage: true } }, { stream: true, stream_options: { include: true } }].map(
       (wrong): [string, unknown, number, string] => [

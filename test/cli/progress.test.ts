@@ -150,7 +150,7 @@ describe("commands without a terminal", () => {
       expect(line).toMatch(/^(?:\w+: .* so far(?:, .* left)?|training tinylora of .* on .*)$/);
   });
 
-  it("sweep says how far the SVD of members side by side is, and then their steps", async () => {
+  it("sweep says how far loading and the SVD of members side by side are, and then their steps", async () => {
     const sweep = join(folder, "sweep.json");
     const base = { data: "embedded", num_prompts: 16, max_steps: 2, eval_steps: 2, eval_examples: 10 };
     await writeFile(sweep, JSON.stringify({ base, seeds: [1, 2] }));
@@ -159,6 +159,7 @@ describe("commands without a terminal", () => {
       first,
     });
     expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/^loading: .*B, \d+ %, \d+:\d\d so far/m);
     expect(stderr).toMatch(/^training: 0 of 4 steps, 0 %, SVD \d+\/\d+, \d+:\d\d so far$/m);
     expect(stderr).toMatch(/^training: [1-4] of 4 steps, \d+ %, \d+:\d\d so far/m);
   });

@@ -35,6 +35,12 @@ it("`npm start` shows the gain of the embedded model while it trains, and the nu
   expect((await Adapter.load(text)).v).toHaveLength(13);
 });
 
+it("`npm start` trains one number, too, and calls it so", async () => {
+  const { stdout } = await runCli(["start", "--u", "1", "--max-steps", "1", "--num-prompts", "2"]);
+  expect(stdout).toMatch(/^GRPO changes 1 number; /m);
+  expect(stdout).toMatch(/^The 1 number as a string, /m);
+});
+
 it("`npm start` that is interrupted names what goes on, where a folder was given", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tinylora start "));
   const run = join(folder, "run");

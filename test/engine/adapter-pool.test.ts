@@ -179,6 +179,15 @@ describe("a pool of adapters", () => {
     expect(await pool.use(adapter(4), async () => "made")).toBe("made");
   });
 
+  it("refuses the string of an adapter, also of one that is in a slot", async () => {
+    const pool = await AdapterPool.open(engine, 1);
+    await pool.use(adapter(0), text);
+    const string: unknown = `${adapter(0)}`;
+    await expect(pool.use(string as Adapter, text)).rejects.toThrow(
+      /^use: expected what Adapter\.load gives, found "tl1-/,
+    );
+  });
+
   it("refuses adapters of another shape and keeps the slot", async () => {
     const pool = await AdapterPool.open(engine, 1, adapter(0, { u: 2 }));
     for (let i = 0; i < 3; i++) {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { usedBy } from "../../lib/config/method.js";
 import {
-  type Adapter,
+  Adapter,
   Engine,
   FullWeights,
   GrpoTrainer,
@@ -201,6 +201,22 @@ async function again(name: string, step: number, on = engine): Promise<Replay> {
   return replayStep({ engine: on, adapter: await makeTrained(on, resolveConfig(base)), run: join(folder, name), step });
 }
 
+describe("an option that is beyond float", () => {
+  it.each<[TrainOptions, string]>([
+    [{ learning_rate: 1e39 }, "learning_rate: expected a finite number, 0 or more, found 1e+39"],
+    [{ weight_decay: 1e39 }, "weight_decay: expected a finite number, 0 or more, found 1e+39"],
+    [{ adam_beta1: 1 - 1e-9 }, "adam_beta1: expected 0 or more and less than 1, found 1"],
+    [{ adam_beta2: 1 - 1e-9 }, "adam_beta2: expected 0 or more and less than 1, found 1"],
+    [{ adam_epsilon: 1e-60 }, "adam_epsilon: expected a finite number that float does not round to 0, found 1e-60"],
+  ])("%j is refused by its own name where weights are trained", async (options, message) => {
+    const lora = { adapter: "lora", u: undefined, max_steps: 1, ...options } as const;
+    await expect(train(`beyond ${Object.keys(options)}`, lora)).rejects.toMatchObject({
+      code: "ERR_ARGUMENT",
+      message,
+    });
+  });
+});
+
 describe("replay", () => {
   it("makes a step of supervised fine-tuning again", async () => {
     const run = join(folder, "sft");
@@ -265,6 +281,14 @@ describe("replay", () => {
     expect(replay.metrics.differences).toEqual([expect.stringMatching(/^reward: expected 9, found 0/)]);
     expect(replay.state.differences).toEqual([]);
 
+    const third = join(folder, "changed", "completions", "step-3.jsonl");
+    const [one, ...rest] = (await readFile(third, "utf8")).trimEnd().split("\n");
+    await writeFile(third, [rest.pop(), ...rest, one].map((line) => `${line}\n`).join(""));
+    const { differences } = (await again("changed", 3)).completions;
+    expect(differences).toEqual(
+      [/^completion 1: id,/, /^completion 12: id,/].map((told) => expect.stringMatching(told)),
+    );
+
     const others = { engine, adapter: await makeTrained(engine, resolveConfig(base)), run: join(folder, "changed") };
     const taught = await replayStep({ ...others, step: 2, rewards: { digits: (text: string) => text.length % 3 } });
     expect(taught.same).toBe(false);
@@ -282,6 +306,8 @@ describe("replay", () => {
       /expected to train 5 numbers of the model [0-9a-f]{16}, found 5 of/,
     );
     stranger.dispose();
+    const wider = { engine, adapter: Adapter.create(engine, { u: 6 }), run: join(folder, name), step: 1 };
+    await expect(replayStep(wider)).rejects.toThrow(/expected to train 5 numbers of the model .*, found 6 of/);
     const reference = await Engine.load(model, { device: "reference" });
     await expect(again(name, 1, reference)).rejects.toThrow(/expected the arithmetic of cpu \(.*\), found reference/);
     await cp(join(folder, name), join(folder, "moved"), { recursive: true });

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   Adapter,
   Engine,
+  type EngineOptions,
   type EvaluateOptions,
   evaluate,
   type ForwardBatch,
@@ -17,6 +18,7 @@ import {
   type Prompt,
   type TokenLogprobs,
 } from "../../lib/index.js";
+import { show } from "../../lib/show.js";
 import { writeTinyModel } from "../tiny-model.js";
 
 let folder: string;
@@ -87,6 +89,14 @@ describe("a generation", () => {
     await expect(engine.generate("one", options)).rejects.toMatchObject({ code: "ERR_ARGUMENT", message });
   });
 
+  it("refuses a completion that the cache does not hold by the cache's own option", async () => {
+    await using small = await Engine.load(model, { threads: 1, cacheTokens: 64 });
+    const options = { maxCompletionLength: 100, stopTokens: [] };
+    const message = /^prompt 0: prompt and completion of \d+ tokens: .* 64 positions of the cache \(cacheTokens\) and/;
+    await expect(small.generate("one", options)).rejects.toThrow(message);
+    await expect(small.stream("one", options).next()).rejects.toThrow(message);
+  });
+
   it("leaves the program its turns while thousands of prompts are tokenized", async () => {
     const prompts = texts(20_000);
     let now = 0;
@@ -103,6 +113,22 @@ describe("a generation", () => {
     tokenize.mockRestore();
     clock.mockRestore();
   });
+});
+
+it.each<[EngineOptions, string]>([
+  [{ cacheTokens: 1 }, "Expected a whole number from 32 to 268435456 for cacheTokens but received 1"],
+  [{ maxSequences: 0 }, "Expected a whole number from 1 to 65536 for maxSequences but received 0"],
+  [{ threads: 1.5 }, "Expected a whole number from 1 to 1024 for threads but received 1.5"],
+  [{ dtype: "fp8" as never }, 'Expected "fp32", "bf16" or "fp16" for dtype but received "fp8"'],
+  [{ cpuPath: 4 as never }, "Expected a string for cpuPath but received 4"],
+])("loading refuses %j by the option's own name", async (options, message) => {
+  await expect(Engine.load(model, options)).rejects.toMatchObject({ code: "ERR_ARGUMENT", message });
+});
+
+it.each([0, -1, Number.NaN, "1", 1e31])("scoring refuses the temperature %j", async (temperature) => {
+  const message = `temperature: expected 1e-30 to 1e+30, found ${show(temperature)}`;
+  const scores = engine.logprobs(["one"], { temperature: temperature as number });
+  await expect(scores).rejects.toMatchObject({ code: "ERR_ARGUMENT", message });
 });
 
 describe("an evaluation", () => {
@@ -147,6 +173,10 @@ describe("prompts that are none", () => {
     await expect(score([...texts(60), ""])).rejects.toThrow(/^prompt 60: expected 1 to \d+ tokens/);
     await expect(score([...texts(60), "word ".repeat(3000)])).rejects.toThrow(/^prompt 60: expected 1 to \d+ tokens/);
     await expect(score([[1, 2]])).rejects.toThrow(/^prompt 0: expected a text/);
+    for (const id of [-1, 258]) {
+      const ids = Int32Array.of(3, id);
+      await expect(score([...texts(60), ids])).rejects.toThrow(`prompt 60: expected ids from 0 to 257, found ${id}`);
+    }
   });
 
   it("and other arguments", async () => {

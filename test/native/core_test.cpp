@@ -2,11 +2,11 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <thread>
 
+#include "core/error.h"
 #include "core/thread.h"
 #include "core/thread_pool.h"
 #include "engine_case.h"
@@ -204,20 +204,14 @@ void exception_reaches_the_caller() {
   pool.run(10, [&](std::int64_t, int) { ++visits; });
   expect(visits == 10, "the pool does not work after an exception");
   visits = 0;
-  std::atomic<bool> failing = false;
-  const auto fail_first = [&](std::int64_t item, int) {
+  // Each thread begins one item, and all fail: whichever comes first, none may begin another.
+  const auto fail_together = [&](std::int64_t, int) {
     ++visits;
-    if (item == 0) failing = true;
-    expect(item != 0, "item 0");
-    while (!failing) std::this_thread::yield();
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(10));  // all would take more than a second: item 0 has failed by then
+    while (visits < pool.threads()) std::this_thread::yield();
+    fail("ERR_TEST", "an item failed");
   };
-  try {
-    pool.run(300, fail_first);
-  } catch (const std::runtime_error&) {
-  }
-  expect(visits < 300, "the items after an exception were done");
+  expect_error("ERR_TEST", "an item failed", [&] { pool.run(300, fail_together); });
+  expect(visits == pool.threads(), visits.load(), " items were begun by ", pool.threads(), " threads that failed");
 }
 
 }  // namespace

@@ -5,7 +5,7 @@ import type { AdapterFacts } from "../../../lib/adapter/short-string.js";
 import { type AdapterSpec, adapterSpec, DISTRIBUTIONS, SPLITS } from "../../../lib/adapter/spec.js";
 import type { Tying } from "../../../lib/adapter/tying.js";
 import { roundVector, VECTOR_DTYPES } from "../../../lib/adapter/vector-dtype.js";
-import type { ModelConfig } from "../../../lib/native/addon.js";
+import type { ModelConfig } from "../../../lib/native/model-source.js";
 
 /** A model of three layers: shapes only. */
 export const CONFIG: ModelConfig = {

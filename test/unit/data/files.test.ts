@@ -39,6 +39,11 @@ describe("local files", () => {
     ["semicolons.csv", "question;answer\na;1\n", /semicolons\.csv:1: expected commas .*, found "question;answer"$/],
     ["tabs.csv", "question\tanswer\na\t1\n", /tabs\.csv:1: expected commas .*, found "question\\tanswer"$/],
     ["commas.tsv", "question,answer\na,1\n", /commas\.tsv:1: expected tabs .*, found "question,answer"$/],
+    [
+      "same-names.csv",
+      "answer,question,answer\n1,a,2\n",
+      /same-names\.csv:1: expected columns of different names, found several "answer"$/,
+    ],
     ["quote.csv", 'question,answer\n"a,1\n', /quote\.csv:\d+: broken CSV \(.*quote/i],
     ["broken.jsonl", '{"question": "a", "answer": 1}\n{"question": \n', /broken\.jsonl:2: broken JSON/],
     ["list.jsonl", "[1]\n", /list\.jsonl:1: expected an object, found \[1\]/],
@@ -92,6 +97,8 @@ describe("local files", () => {
       ['say "3"', "3"],
     ]);
     await writeFile(join(folder, "b.tsv"), "text\tresult\nhow many?\t3\n");
+    const unnamed = await load("unnamed.csv", "question,answer,,\nhow many?,3,,\n");
+    expect([...unnamed.train, ...unnamed.test]).toMatchObject([{ question: "how many?", answer: "3" }]);
     const b = await loadDataset(join(folder, "b.tsv"), { question_column: "text", answer_column: "result" });
     await expect(loadDataset(join(folder, "c.csv"))).rejects.toThrow(/c\.csv: cannot be read \(no such file\)/);
     expect([...b.train, ...b.test]).toMatchObject([{ question: "how many?", answer: "3" }]);

@@ -3,7 +3,7 @@ import { linearModules, targetedModules } from "../../../lib/adapter/modules.js"
 import type { AdapterSpec } from "../../../lib/adapter/spec.js";
 import { tieGroups } from "../../../lib/adapter/tying.js";
 import type { AttachedBasis } from "../../../lib/export/lora.js";
-import type { ModelConfig } from "../../../lib/native/addon.js";
+import type { ModelConfig } from "../../../lib/native/model-source.js";
 import { randomUniform } from "../../../lib/philox.js";
 
 export const config: ModelConfig = {

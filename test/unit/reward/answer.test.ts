@@ -60,6 +60,10 @@ describe("wholeNumber", () => {
     ["x + 1", null],
     ["2x", null],
     ["1/2", 0.5],
+    ["1/2%", 0.5],
+    ["12 1/2 %", 12.5],
+    ["12½ percent", 12.5],
+    ["33\\frac{1}{3}\\%", 33 + 1 / 3],
   ])("%j is %s", (text, expected) => expect(wholeNumber(text)).toBe(expected));
 });
 
@@ -103,6 +107,15 @@ describe("sameAnswer", () => {
     ["5 + 3 = 8", "8", true],
     ["x=5", "5", true],
     ["2/3", "0.6666666667", true],
+    ["66 2/3 percent", "66\\frac{2}{3}\\%", true],
+    ["33\\frac13\\%", "33 1/3", true],
+    ["33 1/3 %", "33\\dfrac1{3}", true],
+    ["\\frac{1}{3}5", "5", false],
+    ["1/2 %", "0.5", true],
+    ["1/2 %", "0.005", false],
+    ["50%", "1/2", false],
+    ["20% extra credit", "20 extra credit", true],
+    ["n\\%", "n", true],
     ["0.67", "0.6666666667", false],
     ["0.5", "1/2", true],
     ["3.0000008", "3", true],

@@ -73,6 +73,8 @@ describe("sameAnswer", () => {
     ["\\left(x-2\\right)\\left(x+2\\right)", "(x-2)(x+2)"],
     ["0.1", ".1"],
     ["10\\%", "10"],
+    ["\\frac{x}{2}\\%", "x/2"],
+    ["x/2 %", "\\frac{x}{2}"],
     ["10\\sqrt{3} + \\sqrt4", "10\\sqrt3 + \\sqrt{4}"],
     ["\\frac34i", "\\frac{3}{4}i"],
     ["\\tfrac83", "\\frac{8}{3}"],

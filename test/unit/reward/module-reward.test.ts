@@ -68,6 +68,18 @@ describe("a module's reward", () => {
       await expect(loaded).rejects.toThrow(/typed\.mts cannot be loaded: Node runs TypeScript from 22\.18 on, found 2/);
   });
 
+  it.each([
+    ["own.cjs", "module.exports = (text) => text.length;"],
+    ["own.mjs", "export default (text) => text.length;"],
+    ["own.js", "module.exports = (text) => text.length;"],
+  ])("is found in the working folder as %s", async (name, code) => {
+    await writeFile(join(folder, name), code);
+    vi.spyOn(process, "cwd").mockReturnValue(folder);
+    const named = await load(name);
+    expect(named).toMatchObject([{ name: "own" }]);
+    expect(await score(named, "seven", problem("a"), 600)).toEqual([5]);
+  });
+
   it.each<[string, string, RegExp, number?]>([
     ["loops after an await", "for (;;);", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/, 1],
     ["never ends", "await new Promise(() => {});", /^reward "bad" on fake\/train\/\d+: no value within 1 s$/, 1],

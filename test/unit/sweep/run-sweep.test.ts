@@ -69,6 +69,21 @@ describe("running a sweep", () => {
     );
   });
 
+  it("tells how far a model is loaded, of the member that it is loaded for first", async () => {
+    const told: unknown[] = [];
+    const sweep: SweepSpec = { base, grid: { dtype: ["fp32", "bf16"] }, seeds: [1, 2] };
+    await runSweep({
+      ...{ sweep, folder: join(folder, "out") },
+      onProgress: ({ config }, { phase, done, total }) => {
+        if (phase === "loading" && done === total) told.push([config.dtype, config.seed]);
+      },
+    });
+    expect(told).toEqual([
+      ["fp32", 1],
+      ["bf16", 1],
+    ]);
+  });
+
   it("reports a member that fails, runs the others, and tries it again next time", async () => {
     const reward = join(folder, "moody.mjs");
     const switchFile = join(folder, "well");

@@ -127,6 +127,29 @@ describe("resuming", () => {
     ]);
   });
 
+  it("goes on with a run that did not write down its problems yet, whatever they are", async () => {
+    await makeTrainer({ run: folder, config: { max_steps: 2 } }).train();
+    const file = join(folder, "config.json");
+    await writeFile(file, (await readFile(file, "utf8")).replace(/"problems": "\w+",\s*/, ""));
+    const others = { ...data, train: data.train.slice(1) };
+    const resumed = makeTrainer({ run: folder, data: others, resume: true, config: { max_steps: 3 } });
+    expect(await resumed.train()).toMatchObject({ step: 3 });
+  });
+
+  it("looks again at what the folder holds once the SVD is made, which takes its time", async () => {
+    await makeTrainer({ run: folder, config: { max_steps: 2 } }).train();
+    const file = join(folder, "config.json");
+    const policy = new FakePolicy();
+    policy.attach = async () => {
+      await writeFile(file, (await readFile(file, "utf8")).replace(policy.fingerprint, "fedcba9876543210"));
+    };
+    const resumed = makeTrainer({ policy, run: folder, resume: true, config: { max_steps: 3 } });
+    await expect(resumed.train()).rejects.toThrow(
+      `expected to train 5 numbers of the model fedcba9876543210, found 5 of ${policy.fingerprint}`,
+    );
+    expect(await readdir(folder)).not.toContain("lock");
+  });
+
   it("goes on for longer than was planned", async () => {
     const [straight, longer] = [join(folder, "a"), join(folder, "b")];
     await makeTrainer({ run: straight, config: { eval_steps: 0 } }).train();
