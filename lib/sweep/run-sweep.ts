@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { TinyLoraError } from "../error.js";
 import { makeFolder, removeTemporaries, writing } from "../files.js";
+import { groupBy } from "../group-by.js";
 import { follower } from "../native/on-abort.js";
 import { checkOptionNames } from "../option-names.js";
 import { checkNoRun, RunFolder } from "../run/folder.js";
@@ -14,7 +15,7 @@ import { lockFolder } from "../run/lock.js";
 import type { Progress } from "../train/progress.js";
 import type { StepReport } from "../train/run.js";
 import type { Settings } from "./grid.js";
-import { KeptEngine } from "./kept-engine.js";
+import { engineKey, KeptEngine } from "./kept-engine.js";
 import type { Member } from "./member.js";
 import { collectResults } from "./results.js";
 import { type MemberResult, type SweepResults, writeResults } from "./results-file.js";
@@ -140,7 +141,8 @@ class RunningSweep {
       } else open.push(member);
     }
     const groups = population === 1 ? open.map((member) => [member]) : sideBySide(open);
-    for (const group of groups) {
+    // Those that need the same engine one after another, so that a model is loaded once.
+    for (const group of groupBy(groups, ([first]) => engineKey(first!.config)).flat()) {
       if (signal.aborted) break;
       await this.#runGroup(group, Math.min(population, group.length));
     }

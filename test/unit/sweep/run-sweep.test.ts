@@ -84,6 +84,18 @@ describe("running a sweep", () => {
     ]);
   });
 
+  it("loads a model once for all members that need it so, wherever they stand in the grid", async () => {
+    const loaded: unknown[] = [];
+    const sweep: SweepSpec = { base, grid: { u: [1, 3], dtype: ["fp32", "bf16"] } };
+    await runSweep({
+      ...{ sweep, folder: join(folder, "out"), population: 1 },
+      onProgress: ({ config }, { phase, done, total }) => {
+        if (phase === "loading" && done === total) loaded.push(config.dtype);
+      },
+    });
+    expect(loaded).toEqual(["fp32", "bf16"]);
+  });
+
   it("reports a member that fails, runs the others, and tries it again next time", async () => {
     const reward = join(folder, "moody.mjs");
     const switchFile = join(folder, "well");
