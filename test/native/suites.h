@@ -39,6 +39,7 @@ void add_engine_parameters_tests(Tests&);
 void add_engine_weights_tests(Tests&);
 void add_engine_svd_tests(Tests&);
 void add_engine_projection_tests(Tests&);
+void add_engine_sampler_parts_tests(Tests&);
 void add_engine_sampler_tests(Tests&);
 void add_engine_request_tests(Tests&);
 void add_engine_memory_tests(Tests&);
@@ -80,6 +81,7 @@ inline void add_all(Tests& tests) {
   add_engine_weights_tests(tests);
   add_engine_svd_tests(tests);
   add_engine_projection_tests(tests);
+  add_engine_sampler_parts_tests(tests);
   add_engine_sampler_tests(tests);
   add_engine_request_tests(tests);
   add_engine_memory_tests(tests);
