@@ -21,7 +21,8 @@ export function report(error: unknown): void {
 /** The library has the schema's options under names like `cacheTokens`: here they are called as in files and flags. */
 function withKeys({ code, message }: TinyLoraError): string {
   if (code !== "ERR_ARGUMENT") return message;
-  return fields.reduce((told, { key }) => told.replaceAll(camelCase(key), key), message);
+  const word = (name: string) => new RegExp(`(?<![\\w/\\\\.-])${name}(?![\\w/\\\\-])`, "g"); // no part of a path
+  return fields.reduce((told, { key }) => told.replace(word(camelCase(key)), key), message);
 }
 
 /** Runs with a signal that the first Ctrl-C aborts; the second ends the process. */
