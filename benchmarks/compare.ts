@@ -11,6 +11,7 @@
  *   --batch N        sampling: how many prompts at a time (64)
  *   --new-tokens N   sampling, grpo: tokens of each completion (128)
  *   --gradient-checkpointing  grpo: ours and theirs with it
+ *   --keep-activations        grpo: ours with it
  *   --rounds N       how often each is run (3)
  *   --json           print every measurement, too
  */
@@ -29,6 +30,7 @@ const { values: options, positionals } = readFlags({
     batch: { type: "string", default: "64" },
     "new-tokens": { type: "string", default: "128" },
     "gradient-checkpointing": { type: "boolean", default: false },
+    "keep-activations": { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
     json: { type: "boolean", default: false },
   },
@@ -37,6 +39,7 @@ const python = options.python ?? join(options.peers, ".cache/venv/bin/python");
 const peer = (script: string) => join(options.peers, script);
 const length = ["--new-tokens", options["new-tokens"]];
 const work = [...length, ...(options["gradient-checkpointing"] ? ["--gradient-checkpointing"] : [])];
+const kept = options["keep-activations"] ? ["--keep-activations"] : [];
 const batches = ["--batches", options.batch, ...length];
 const llamaCpp = ["node", peer("generate_llamacpp.mjs"), ...batches];
 const transformers = [python, peer("generate_hf.py"), "--dtypes", "bfloat16", ...batches, "--adapters"];
@@ -72,7 +75,7 @@ const comparisons: Record<string, Comparison> = {
   },
   grpo: {
     contestants: [
-      { name: "ours", command: ours("grpo-step.ts", ...work) },
+      { name: "ours", command: ours("grpo-step.ts", ...work, ...kept) },
       { name: "TRL + PEFT", command: [python, peer("grpo_trl.py"), "--dtypes", "bfloat16", ...work] },
     ],
     figures: {

@@ -11,6 +11,7 @@
  *   --generations N    completions of each (8)
  *   --new-tokens N     tokens of each completion (128)
  *   --gradient-checkpointing  less memory, more time
+ *   --keep-activations  more memory, less time
  *   --steps N          steps; the first warms up, and the median of the others is printed (3)
  *   --dtype bf16|fp32  number type of the weights (bf16)
  *   --threads N        compute threads (2)
@@ -28,6 +29,7 @@ const { values: options } = readFlags({
     generations: { type: "string", default: "8" },
     "new-tokens": { type: "string", default: "128" },
     "gradient-checkpointing": { type: "boolean", default: false },
+    "keep-activations": { type: "boolean", default: false },
     steps: { type: "string", default: "3" },
   },
 });
@@ -69,6 +71,7 @@ const trainer = new GrpoTrainer({
     max_completion_length: newTokens,
     token_budget: Math.max(2048, newTokens + 512),
     gradient_checkpointing: options["gradient-checkpointing"],
+    keep_activations: options["keep-activations"],
     learning_rate: 1e-3,
     max_steps: Number(options.steps),
     eval_steps: 0,

@@ -82,12 +82,14 @@ function addCommand(program: Command, method: Method, name: string, description:
 
 /** Every option of the method, and where a run comes from and goes to. */
 export function addTrainingFlags(command: Command, method: Method): void {
+  const unused = unusedBy(method, RESUMABLE);
+  const resumable = RESUMABLE.filter((key) => !unused.includes(key));
   command
     .option("--config <file>", "YAML or JSON file of options; flags override it", parseName)
     .option("--run <folder>", "folder of the run (default: runs/DATA-TIME)", parseName)
     .option(
       "--resume <run>",
-      `go on with the run in this folder by its own options; of the flags, only ${RESUMABLE.map(flagOf).join(", ")} apply`,
+      `go on with the run in this folder by its own options; of the flags, only ${resumable.map(flagOf).join(", ")} apply`,
       parseName,
     );
   addMethodFields(command, method);
@@ -234,6 +236,7 @@ async function trainConfig(
     );
   }
   const info = await readRunInfo(resume);
+  checkUsed(info.method, flags);
   checkOwnRewards(resume, info, undefined);
   const config = resolveConfig({ ...info.config, ...flags }, resume);
   await checkStepsMade(resume, config);

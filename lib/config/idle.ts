@@ -13,7 +13,7 @@ interface Rule {
 const CLIP = ["epsilon", "epsilon_high", "delta"] as const;
 const SAPO = ["sapo_temperature_pos", "sapo_temperature_neg"] as const;
 const LOSS = ["loss_type", "use_bias_correction_kl", "importance_sampling_level", ...CLIP, ...SAPO] as const;
-const PASSES = [...LOSS, "token_budget", "gradient_checkpointing"] as const;
+const PASSES = [...LOSS, "token_budget", "gradient_checkpointing", "keep_activations"] as const;
 
 /** Of a key that more than one leaves idle, the first is told. */
 const RULES: readonly Rule[] = [

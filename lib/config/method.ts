@@ -9,7 +9,7 @@ export const METHODS = ["grpo", "sft"] as const;
 export type Method = (typeof METHODS)[number];
 
 const GRPO_SAMPLING = ["num_generations", "temperature", "top_p", "top_k", "min_p"] as const;
-const GRPO_OPTIMISER = ["estimator", "sigma", "fisher_damping", "fisher_decay"] as const;
+const GRPO_OPTIMISER = ["estimator", "sigma", "fisher_damping", "fisher_decay", "keep_activations"] as const;
 
 /** Options that only GRPO uses: SFT has neither rewards nor samples, and evaluates greedily. */
 type GrpoOnly =

@@ -250,6 +250,12 @@ export const sections = {
       .describe(
         "keep only the input of each layer for the backward pass and compute the rest again: less memory, more time, the same bits",
       ),
+    keep_activations: z
+      .boolean()
+      .default(false)
+      .describe(
+        "keep what sampling computes for the backward pass, which then needs no forward pass: more memory, less time, the same bits",
+      ),
   },
   Run: {
     max_steps: count.default(150).describe("steps of the run"),

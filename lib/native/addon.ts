@@ -225,6 +225,14 @@ export interface SampleRequest {
   readonly stopStrings: string[];
   /** Report tokens as they come, not only finished completions. */
   readonly stream: boolean;
+  /**
+   * Keeps what the layers compute of prompt and completions, until others need the room or v changes: a `forward` with
+   * `keep` over just these tokens then runs no layers, and `backward` has the same bits. Takes memory for every position of
+   * the cache: on the CPU where it is filled, on a GPU at once. False by default.
+   */
+  readonly keepActivations?: boolean;
+  /** With `keepActivations`: what that `forward` will say. */
+  readonly gradientCheckpointing?: boolean;
 }
 
 export type SampleEvent =

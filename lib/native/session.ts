@@ -26,7 +26,7 @@ const quiet: OnProgress = () => {};
 
 /** What to do where an engine's memory runs out. */
 const LESS_MEMORY =
-  "lower token_budget, cache_tokens or max_sequences, train with gradient_checkpointing, attach fewer adapters, or use dtype bf16 or a smaller model";
+  "lower token_budget, cache_tokens or max_sequences, train with gradient_checkpointing or without keep_activations, attach fewer adapters, or use dtype bf16 or a smaller model";
 
 /** The fixed random matrices of one module, [u, r, r]. */
 export function projection(spec: ProjectionSpec): Float32Array {

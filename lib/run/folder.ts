@@ -31,7 +31,7 @@ import { METRICS_FILE } from "./metrics-file.js";
 import { type RunInfo, readRunInfo, readRunInfoIfThere, writeRunInfo } from "./run-info.js";
 
 /** Options that may differ from then on where a run goes on: how far, and what changes no bit. */
-export const CHANGEABLE = ["max_steps", "gradient_checkpointing"] as const;
+export const CHANGEABLE = ["max_steps", "gradient_checkpointing", "keep_activations"] as const;
 /** Options that belong to the machine that a run goes on with, and what it finds there. */
 const OF_MACHINE = ["model", "device", "threads", "max_sequences", "cache_tokens"] as const;
 /** Both. */

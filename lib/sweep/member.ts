@@ -27,7 +27,8 @@ const READABLE = 80;
 
 /** What can be read, the innermost settings of the grid first, and a hash of everything that the run's result depends on. */
 function memberName(method: Method, settings: Settings, config: TrainConfig): string {
-  const { threads: _, gradient_checkpointing: __, eval_question_column, eval_answer_column, ...others } = config;
+  const { threads: _, gradient_checkpointing: __, keep_activations: ___, ...counting } = config;
+  const { eval_question_column, eval_answer_column, ...others } = counting;
   // Options that came later count where they are given, so that sweeps begun before them go on.
   const later = Object.entries({ eval_question_column, eval_answer_column }).filter(([, value]) => value !== null);
   const decisive = { ...others, ...Object.fromEntries(later) };

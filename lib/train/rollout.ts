@@ -53,7 +53,12 @@ export async function rollout(
     signal,
     onProgress: (tokenized, total) => onProgress({ phase: "tokenizing", done: tokenized, total }),
   });
-  const sampling = { ...samplingOf(policy, config), seed: randomInteger(config.seed, "sampling", step) };
+  const sampling = {
+    ...samplingOf(policy, config),
+    seed: randomInteger(config.seed, "sampling", step),
+    keepActivations: config.keep_activations,
+    gradientCheckpointing: config.gradient_checkpointing,
+  };
   const firsts = Array.from({ length: (groups.length * size) / count }, (_, request) => request * count);
   const requests = firsts.map((first) => ({
     ...sampling,

@@ -43,9 +43,9 @@ EngineCore::EngineCore(EngineSpec spec, const Progress& progress, const std::ato
   });
   adapters_ = std::make_unique<Adapters>(*model_);
   parameters_ = std::make_unique<Parameters>(*model_, *adapters_);
-  trainer_ = std::make_unique<Trainer>(*model_, *adapters_, *parameters_);
   sampler_ = std::make_unique<Sampler>(*model_, *adapters_, spec_.max_sequences, spec_.cache_tokens,
                                        std::move(spec_.token_bytes));
+  trainer_ = std::make_unique<Trainer>(*model_, *adapters_, *parameters_, &sampler_->sampled());
 }
 
 std::vector<Svd> EngineCore::compute_svd(int rank, const std::vector<int>& modules, const Progress& progress,

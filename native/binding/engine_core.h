@@ -43,8 +43,8 @@ class EngineCore {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Adapters> adapters_;
   std::unique_ptr<Parameters> parameters_;
-  std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Sampler> sampler_;
+  std::unique_ptr<Trainer> trainer_;
   std::atomic<std::size_t> pass_bytes_ = 0;
 };
 

@@ -11,6 +11,9 @@ constexpr int kMaxInt = std::numeric_limits<int>::max();
 constexpr std::size_t kMaxTensors = 1 << 20;
 constexpr int kMaxDimension = 1 << 28;
 
+/// False where it is left out.
+bool read_flag(const Argument& flag) { return flag.given() && flag.boolean(); }
+
 decltype(ModelConfig::rope_scaling) read_rope_scaling(const Argument& scaling) {
   decltype(ModelConfig::rope_scaling) result;
   if (!scaling.given()) return result;
@@ -165,7 +168,6 @@ Parameters::Part read_part(const Argument& part) {
 }
 
 ScoreBatch read_score_batch(const Argument& batch) {
-  const Argument checkpointing = batch["gradientCheckpointing"];
   return {.tokens = batch["tokens"].int32s(),
           .starts = batch["starts"].int32s(),
           .parents = batch["parents"].int32s(),
@@ -173,7 +175,7 @@ ScoreBatch read_score_batch(const Argument& batch) {
           .scored = batch["scored"].bytes(),
           .temperatures = batch["temperatures"].floats(),
           .keep = batch["keep"].boolean(),
-          .gradient_checkpointing = checkpointing.given() && checkpointing.boolean()};
+          .gradient_checkpointing = read_flag(batch["gradientCheckpointing"])};
 }
 
 SampleRequest read_sample_request(const Argument& request) {
@@ -195,6 +197,8 @@ SampleRequest read_sample_request(const Argument& request) {
   result.stop_tokens = request["stopTokens"].int32s();
   result.stop_strings = read_texts(request["stopStrings"]);
   result.stream = request["stream"].boolean();
+  result.keep_activations = read_flag(request["keepActivations"]);
+  result.gradient_checkpointing = read_flag(request["gradientCheckpointing"]);
   return result;
 }
 

@@ -89,6 +89,7 @@ class CudaBackend : public Backend {
   void swiglu_backward(const SwigluBackwardArgs&) override;
   void cast(const CastArgs&) override;
   void gather_rows(const GatherRowsArgs&) override;
+  void copy_rows(const CopyRowsArgs&) override;
   void scatter_add_rows(const ScatterAddRowsArgs&) override;
   void head(const HeadArgs&) override;
   void head_backward(const HeadBackwardArgs&) override;

@@ -1,4 +1,4 @@
-// embed, gather_rows, scatter_add_rows, cast.
+// embed, gather_rows, copy_rows, scatter_add_rows, cast.
 #include "cuda/kernels/rows.h"
 
 #include <algorithm>
@@ -16,6 +16,7 @@ using cuda::launch;
 namespace {
 
 constexpr int kBlock = 256;
+static_assert(cuda::kCopiedArrays == kMostCopied);
 constexpr cuda::RowKernel kCastRows{
     "rows", "cast_rows_f32", {"cast_rows_bf16", "cast_rows_tall_bf16"}, {"cast_rows_f16", "cast_rows_tall_f16"}};
 
@@ -31,6 +32,20 @@ void CudaBackend::embed(const EmbedArgs& args) {
 void CudaBackend::gather_rows(const GatherRowsArgs& args) {
   const cuda::GatherKernelArgs kernel{args.rows, args.x, args.y, args.count, args.width};
   launch(*device_, "rows", "gather_rows", {.grid = {static_cast<unsigned>(args.count)}, .block = kBlock}, kernel);
+}
+
+void CudaBackend::copy_rows(const CopyRowsArgs& args) {
+  check(args.arrays.size() <= kMostCopied, "ERR_ARGUMENT", "cuda: copy_rows: expected at most ", kMostCopied,
+        " arrays, found ", args.arrays.size());
+  cuda::CopyRowsKernelArgs kernel{args.from_rows, args.to_rows, {}};
+  for (std::size_t i = 0; i < args.arrays.size(); ++i) {
+    const CopyRowsArgs::Array& array = args.arrays[i];
+    kernel.arrays[i] = {array.from, array.to, static_cast<int64_t>(array.bytes),
+                        static_cast<int64_t>(array.from_stride), static_cast<int64_t>(array.to_stride)};
+  }
+  launch(*device_, "rows", "copy_rows",
+         {.grid = {static_cast<unsigned>(args.count), static_cast<unsigned>(args.arrays.size())}, .block = 128},
+         kernel);
 }
 
 void CudaBackend::scatter_add_rows(const ScatterAddRowsArgs& args) {

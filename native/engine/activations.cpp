@@ -3,28 +3,11 @@
 #include <algorithm>
 
 #include "engine/forward.h"
+#include "engine/layer_arrays.h"
 #include "engine/model_shape.h"
-#include "engine/models/family.h"
 
 namespace tinylora {
 namespace {
-
-/// Bytes of one row of each kind of buffer.
-struct RowBytes {
-  explicit RowBytes(const Model& model)
-      : hidden(floats(model.config.hidden)),
-        query(floats(model.config.heads) * static_cast<std::size_t>(model.config.head_dim)),
-        key(floats(model.config.kv_heads) * static_cast<std::size_t>(model.config.head_dim)),
-        heads(floats(model.config.heads)),
-        intermediate(floats(model.config.intermediate)),
-        act_size(size_of(model.backend->dtype())) {}
-
-  static std::size_t floats(int count) { return static_cast<std::size_t>(count) * sizeof(float); }
-  /// The same buffer in the engine's dtype.
-  std::size_t act(std::size_t float_bytes) const { return float_bytes / sizeof(float) * act_size; }
-
-  std::size_t hidden, query, key, heads, intermediate, act_size;
-};
 
 /// The table of all buffers: with a counting arena it measures, with a real one it lays out.
 class Plan {
@@ -33,11 +16,10 @@ class Plan {
       : size_(model),
         rows_(static_cast<std::size_t>(activations.rows)),
         slots_(static_cast<std::size_t>(activations.pages) * kPageSize),
-        z_(RowBytes::floats(kMaxRank)),
-        head_norms_(find_family(model.config.family)->qk_norm),
+        rank_(activations.pages > 0 ? adapters.rank() : kMaxRank),
+        head_norms_(keeps_raw(model)),
         activations_(activations),
         arena_(arena) {
-    if (keeps()) z_ = RowBytes::floats(adapters.rank());
     activations_.layers.resize(static_cast<std::size_t>(model.config.layers));
     lay_out();
   }
@@ -46,22 +28,30 @@ class Plan {
 
  private:
   bool keeps() const { return activations_.pages > 0; }
+  /// Whether layers share x_mid, apart from x.
+  bool shares() const { return activations_.gradient_checkpointing || activations_.sampled; }
 
   void lay_out() {
     LayerActivations shared{};
     arena_.take(shared.x, rows_ * size_.hidden);
     shared.x_mid = shared.x;
-    const bool checkpoints = activations_.gradient_checkpointing;
-    if (!keeps() || activations_.first_kept > 0 || checkpoints) take_layer(shared);
+    if (!keeps() || activations_.first_kept > 0 || shares()) take_layer(shared);
     take_raw(shared);
-    float* shared_x_mid = nullptr;
-    if (checkpoints) arena_.take(shared_x_mid, rows_ * size_.hidden);
+    float* shared_x_mid = shared.x;
+    if (shares()) arena_.take(shared_x_mid, rows_ * size_.hidden);
+    float* other_x = shared.x;
+    if (activations_.sampled) arena_.take(other_x, rows_ * size_.hidden);
     for (std::size_t layer = 0; layer < activations_.layers.size(); ++layer) {
       LayerActivations& own = activations_.layers[layer];
       own = shared;
+      if (activations_.sampled) {
+        own.x_mid = shared_x_mid;
+        if (layer % 2 != 0) own.x = other_x;
+        continue;
+      }
       if (!keeps() || static_cast<int>(layer) < activations_.first_kept) continue;
       if (static_cast<int>(layer) > activations_.first_kept) arena_.take(own.x, rows_ * size_.hidden);
-      if (checkpoints) {
+      if (shares()) {
         own.x_mid = shared_x_mid;
         take_z(own);
         continue;
@@ -70,9 +60,9 @@ class Plan {
       take_layer(own);
       if (head_norms_) take_raw(own);
     }
-    activations_.x_last = shared.x;
+    activations_.x_last = activations_.layers.size() % 2 == 0 ? shared.x : other_x;
     const bool any_kept = keeps() && activations_.first_kept < static_cast<int>(activations_.layers.size());
-    if (any_kept) arena_.take(activations_.x_last, rows_ * size_.hidden);
+    if (any_kept && !activations_.sampled) arena_.take(activations_.x_last, rows_ * size_.hidden);
 
     // The scratch memory of the forward pass and that of the backward pass are the same.
     Arena forward = arena_;
@@ -82,25 +72,16 @@ class Plan {
     arena_ = forward.used() > backward.used() ? forward : backward;
   }
 
+  /// For the visits of layer_arrays.h.
+  auto take() {
+    return [this](auto*& buffer, std::size_t row_bytes) { arena_.take(buffer, rows_ * row_bytes); };
+  }
   void take_layer(LayerActivations& layer) {
-    arena_.take(layer.inv_rms, rows_ * sizeof(float));
-    arena_.take(layer.q, rows_ * size_.act(size_.query));
-    arena_.take(layer.attention, rows_ * size_.act(size_.query));
-    arena_.take(layer.lse, rows_ * size_.heads);
-    arena_.take(layer.mid_inv_rms, rows_ * sizeof(float));
-    arena_.take(layer.gate, rows_ * size_.act(size_.intermediate));
-    arena_.take(layer.up, rows_ * size_.act(size_.intermediate));
+    for_inner_arrays(layer, size_, take());
     take_z(layer);
   }
-
-  void take_z(LayerActivations& layer) {
-    for (float*& z : layer.z) arena_.take(z, rows_ * z_);
-  }
-
-  void take_raw(LayerActivations& layer) {
-    arena_.take(layer.q_raw, rows_ * size_.query);
-    arena_.take(layer.k_raw, rows_ * size_.key);
-  }
+  void take_z(LayerActivations& layer) { for_z_arrays(layer, rank_, take()); }
+  void take_raw(LayerActivations& layer) { for_raw_arrays(layer, size_, take()); }
 
   void take_forward(Arena& arena) {
     ForwardScratch& scratch = activations_.forward;
@@ -131,7 +112,8 @@ class Plan {
   }
 
   RowBytes size_;
-  std::size_t rows_, slots_, z_;
+  std::size_t rows_, slots_;
+  int rank_;
   bool head_norms_;
   Activations& activations_;
   Arena arena_;
@@ -148,9 +130,10 @@ ActivationsPtr allocated(const Model& model, const Adapters& adapters, Activatio
 
 void ActivationsDeleter::operator()(Activations* activations) const { delete activations; }
 
-ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows) {
+ActivationsPtr make_activations(const Model& model, const Adapters& adapters, int rows, bool sampled) {
   ActivationsPtr activations(new Activations);
   activations->rows = rows;
+  activations->sampled = sampled;
   return allocated(model, adapters, std::move(activations));
 }
 
@@ -161,6 +144,7 @@ ActivationsPtr make_activations(const Model& model, const Adapters& adapters, in
   activations->basis_version = adapters.basis_version();
   activations->first_kept = std::max(0, keeping.first_module) / module_types;
   activations->gradient_checkpointing = keeping.gradient_checkpointing;
+  activations->sampled = keeping.sampled;
   return allocated(model, adapters, std::move(activations));
 }
 

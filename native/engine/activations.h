@@ -12,7 +12,7 @@ namespace tinylora {
 
 /// What the forward pass of a layer leaves for the backward pass. Layers of which nothing needs to be kept share one
 /// set; then x, x_mid and the next layer's x are the same buffer. With gradient checkpointing each layer has an x and
-/// z of its own and shares the rest, which the backward pass computes again.
+/// z of its own and shares the rest, which the backward pass computes again. layer_arrays.h lists them.
 struct LayerActivations {
   float* x;                            // [M, C] residual before the input norm
   float* inv_rms;                      // [M]
@@ -60,6 +60,7 @@ struct Activations {
   int basis_version = 0;  // of the adapters whose rank the kept z have
   int first_kept = 0;     // nothing is kept of the layers before this one: they need no gradient
   bool gradient_checkpointing = false;
+  bool sampled = false;  // layers share one set, but x, x_mid and the next x are apart (sampled_activations.h)
   std::vector<LayerActivations> layers;
   float* x_last = nullptr;  // [M, C] after the last layer
   ForwardScratch forward{};

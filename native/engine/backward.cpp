@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "engine/activations.h"
 #include "engine/forward.h"
+#include "engine/sampled_activations.h"
 
 namespace tinylora {
 namespace {
@@ -226,14 +227,16 @@ void attention_backward(const Pass& pass, int index, int first) {
 
 void run_layers_backward(const Model& model, Adapters& adapters, const ModelGradient& gradient,
                          const PartGradients* parts, const DeviceBatch& batch, const KvCache& cache,
-                         Activations& activations, float* d_x, const std::atomic<bool>& abort) {
+                         Activations& activations, const SampledRows* sampled, float* d_x,
+                         const std::atomic<bool>& abort) {
   const Pass pass{model, adapters, gradient, parts, batch, cache, activations, d_x};
   const int first_module = gradient.first_module;
   const int last = model.config.layers - 1;
   for (int layer = last; layer >= 0 && layer * module_types + down_proj >= first_module; --layer) {
     check(!abort, "ERR_ABORTED", "backward: aborted before layer ", layer);
-    // The forward pass ended with the last layer: what it left is still there.
-    if (activations.gradient_checkpointing && layer < last) {
+    if (sampled) sampled->bring_back(layer, activations, cache);
+    // A forward pass ended with the last layer: what it left is still there.
+    if (activations.gradient_checkpointing && (sampled || layer < last)) {
       run_layer_again(model, adapters, batch, cache, activations, layer);
     }
     const int first = first_module - layer * module_types;

@@ -25,8 +25,9 @@ void append_span(Batch& batch, std::span<const std::int32_t> tokens, int first, 
     batch.tokens.push_back(tokens[static_cast<std::size_t>(position - first)]);
     batch.adapter.push_back(slot);
     batch.position.push_back(position);
+    batch.slot.push_back(pages[static_cast<std::size_t>(page)] * kPageSize + offset);
     batch.store_row.push_back(row);
-    batch.store_slot.push_back(pages[static_cast<std::size_t>(page)] * kPageSize + offset);
+    batch.store_slot.push_back(batch.slot.back());
     if (page != last_page) continue;
     for (const std::int32_t copy : copies) {
       batch.store_row.push_back(row);
@@ -94,6 +95,7 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
   const std::size_t tokens = block.add(batch.tokens);
   const std::size_t adapter = block.add(batch.adapter);
   const std::size_t position = block.add(batch.position);
+  const std::size_t slot = block.add(batch.slot);
   const std::size_t store_row = block.add(batch.store_row);
   const std::size_t store_slot = block.add(batch.store_slot);
   const std::size_t span_row = block.add(batch.span_row);
@@ -114,6 +116,7 @@ void DeviceBatch::upload(Backend& backend, const Batch& batch, std::size_t least
   const auto* base = static_cast<const std::int32_t*>(memory_.get());
   tokens_ = base + tokens;
   adapter_ = base + adapter;
+  slot_ = base + slot;
   layout_ = {.rows = batch.rows(),
              .position = base + position,
              .stores = static_cast<int>(batch.store_row.size()),

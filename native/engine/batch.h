@@ -16,6 +16,7 @@ struct Batch {
   std::vector<std::int32_t> tokens;    // [M]
   std::vector<std::int32_t> adapter;   // [M] slot of each row, -1 for the base model
   std::vector<std::int32_t> position;  // [M]
+  std::vector<std::int32_t> slot;      // [M] that each row is stored in, the first of them
   std::vector<std::int32_t> store_row;
   std::vector<std::int32_t> store_slot;
   std::vector<std::int32_t> span_row;
@@ -45,6 +46,7 @@ class DeviceBatch {
   const SequenceLayout& layout() const { return layout_; }
   const std::int32_t* tokens() const { return tokens_; }
   const std::int32_t* adapter() const { return adapter_; }
+  const std::int32_t* slot() const { return slot_; }
 
  private:
   std::shared_ptr<void> memory_;
@@ -52,6 +54,7 @@ class DeviceBatch {
   SequenceLayout layout_;
   const std::int32_t* tokens_ = nullptr;
   const std::int32_t* adapter_ = nullptr;
+  const std::int32_t* slot_ = nullptr;
 };
 
 }  // namespace tinylora

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "engine/activations.h"
+#include "engine/sampled_activations.h"
 
 namespace tinylora {
 namespace {
@@ -123,7 +124,7 @@ LinearArgs before_down_proj(const Pass& pass, int index, float* x_next) {
 }  // namespace
 
 const float* run_layers(const Model& model, const Adapters& adapters, const DeviceBatch& batch, const KvCache& cache,
-                        Activations& activations, const std::atomic<bool>& abort) {
+                        Activations& activations, const std::atomic<bool>& abort, const SampledActivations* keep) {
   const Pass pass{model, adapters, batch, cache, activations};
   check(pass.rows() <= activations.rows, "ERR_ARGUMENT", "forward: expected at most ", activations.rows,
         " rows, found ", pass.rows());
@@ -137,7 +138,9 @@ const float* run_layers(const Model& model, const Adapters& adapters, const Devi
     float* x_next = last ? activations.x_last : activations.layers[static_cast<std::size_t>(layer) + 1].x;
     attention_block(pass, layer);
     pass.backend().linear(before_down_proj(pass, layer, x_next));
+    if (keep) keep->keep_layer(batch, activations, layer);
   }
+  if (keep) keep->keep_last(batch, activations);
   return activations.x_last;
 }
 

@@ -21,7 +21,10 @@ void SampleInbox::cancel(std::int64_t id) {
 
 std::set<std::int64_t> SampleInbox::take(std::list<SampleGroup>& groups, const Adapters& adapters) {
   const std::lock_guard lock(mutex_);
-  for (SampleGroup& group : put_) group.version = adapters.version(group.request.slot);
+  for (SampleGroup& group : put_) {
+    group.version = adapters.version(group.request.slot);
+    group.weights_version = adapters.version(-1);
+  }
   groups.splice(groups.end(), put_);
   return cancelled_;
 }

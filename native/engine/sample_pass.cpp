@@ -36,6 +36,7 @@ int count_cut(const std::vector<Draw>& draws) {
 SamplePass::SamplePass(const Model& model, const Adapters& adapters, int rows, int draws, int pages)
     : model_(model),
       adapters_(adapters),
+      rows_(rows),
       most_draws_(draws),
       cache_(model, pages + (model.backend->replays() ? 1 : 0)),
       activations_(make_activations(model, adapters, rows)) {
@@ -56,24 +57,32 @@ void SamplePass::lay_out(Arena& arena) {
 
 std::size_t SamplePass::activation_bytes() const { return activations_->bytes + bytes_; }
 
-std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& draws, const std::atomic<bool>& abort) {
+std::shared_ptr<const SampledActivations> SamplePass::make_sampled_activations(bool gradient_checkpointing) {
+  recordings_.clear();  // they have the addresses of what is replaced
+  activations_ = make_activations(model_, adapters_, rows_, true);
+  return std::make_shared<SampledActivations>(model_, adapters_, cache_.pages(), gradient_checkpointing);
+}
+
+std::vector<Drawn> SamplePass::run(const Batch& batch, const std::vector<Draw>& draws, const SampledActivations* keep,
+                                   const std::atomic<bool>& abort) {
   check(!abort, "ERR_ABORTED", "sample: aborted before the pass");
-  check(batch.rows() <= activations_->rows && draws.size() <= static_cast<std::size_t>(most_draws_), "ERR_ARGUMENT",
-        "sample: expected at most ", activations_->rows, " rows and ", most_draws_, " draws, found ", batch.rows(),
-        " and ", draws.size());
+  check(batch.rows() <= rows_ && draws.size() <= static_cast<std::size_t>(most_draws_), "ERR_ARGUMENT",
+        "sample: expected at most ", rows_, " rows and ", most_draws_, " draws, found ", batch.rows(), " and ",
+        draws.size());
   if (model_.backend->replays() && only_decodes(batch, draws)) {
     const std::size_t rows = std::min(padded_rows(draws.size()), static_cast<std::size_t>(most_draws_));
-    repeat(batch, draws, rows, abort);
+    repeat(batch, draws, rows, keep, abort);
     return download(draws.size(), rows);
   }
   batch_.upload(*model_.backend, batch);
   upload_draws(draws);
-  compute(static_cast<int>(draws.size()), count_cut(draws), abort);
+  compute(static_cast<int>(draws.size()), count_cut(draws), keep, abort);
   return download(draws.size(), draws.size());
 }
 
 /// Pads the batch to `rows` rows, which read and write only the spare page, and records or repeats the pass.
-void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort) {
+void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const SampledActivations* keep,
+                        const std::atomic<bool>& abort) {
   std::size_t pages = 1;
   for (const std::vector<std::int32_t>& own : batch.span_pages) pages = std::max(pages, own.size());
   pages = std::bit_ceil(pages);
@@ -87,12 +96,13 @@ void SamplePass::repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, 
   batch_.upload(*model_.backend, batch, pages);
   upload_draws(draws);
 
-  const std::tuple<const void*, int, int> now{batch_.memory(), adapters_.basis_version(), model_.version};
+  const std::tuple<const void*, const void*, int, int> now{batch_.memory(), keep, adapters_.basis_version(),
+                                                           model_.version};
   if (now != recorded_for_ || recordings_.size() == kMostRecordings) recordings_.clear();
   recorded_for_ = now;
   const unsigned shared = std::bit_floor(static_cast<unsigned>(batch_.layout().most_shared));
   model_.backend->replay(recordings_[{rows, pages, shared, most_cut}],
-                         [&] { compute(static_cast<int>(rows), most_cut, abort); });
+                         [&] { compute(static_cast<int>(rows), most_cut, keep, abort); });
 }
 
 void SamplePass::upload_draws(const std::vector<Draw>& draws) {
@@ -107,8 +117,8 @@ void SamplePass::upload_draws(const std::vector<Draw>& draws) {
 }
 
 /// Everything between the uploads and the download. The arguments of its ops depend only on the shape of the batch.
-void SamplePass::compute(int draws, int cut, const std::atomic<bool>& abort) {
-  const float* x = run_layers(model_, adapters_, batch_, cache_, *activations_, abort);
+void SamplePass::compute(int draws, int cut, const SampledActivations* keep, const std::atomic<bool>& abort) {
+  const float* x = run_layers(model_, adapters_, batch_, cache_, *activations_, abort, keep);
   if (draws == 0) return;
   input_.compute(model_, draws, x);
   model_.backend->head_sample({.rows = draws,

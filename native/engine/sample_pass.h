@@ -13,6 +13,7 @@
 
 #include "engine/forward.h"
 #include "engine/head_input.h"
+#include "engine/sampled_activations.h"
 
 namespace tinylora {
 
@@ -33,7 +34,12 @@ class SamplePass {
   /// Takes memory for at most `rows` rows and `draws` draws a pass, and for a cache of `pages` pages.
   SamplePass(const Model& model, const Adapters& adapters, int rows, int draws, int pages);
 
-  std::vector<Drawn> run(const Batch& batch, const std::vector<Draw>& draws, const std::atomic<bool>& abort);
+  /// `keep`: what is to keep the rows' activations, or none.
+  std::vector<Drawn> run(const Batch& batch, const std::vector<Draw>& draws, const SampledActivations* keep,
+                         const std::atomic<bool>& abort);
+  /// Takes memory for the activations of every position of the cache. To be called when what was made before is gone.
+  std::shared_ptr<const SampledActivations> make_sampled_activations(bool gradient_checkpointing);
+  const KvCache& cache() const { return cache_; }
   /// Zeros pages that may hold NaN or infinity: attention multiplies masked positions by 0, which leaves NaN of these.
   void clear_pages(const std::vector<std::int32_t>& pages);
 
@@ -46,13 +52,15 @@ class SamplePass {
   using Shape = std::tuple<std::size_t, std::size_t, unsigned, int>;
 
   void lay_out(Arena& arena);
-  void repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const std::atomic<bool>& abort);
+  void repeat(Batch batch, std::vector<Draw> draws, std::size_t rows, const SampledActivations* keep,
+              const std::atomic<bool>& abort);
   void upload_draws(const std::vector<Draw>& draws);
-  void compute(int draws, int cut, const std::atomic<bool>& abort);
+  void compute(int draws, int cut, const SampledActivations* keep, const std::atomic<bool>& abort);
   std::vector<Drawn> download(std::size_t count, std::size_t padded);
 
   const Model& model_;
   const Adapters& adapters_;
+  int rows_;  // at most
   int most_draws_;
   KvCache cache_;  // where passes are recorded, with a spare page at the end for the rows of the padding
   ActivationsPtr activations_;
@@ -65,7 +73,8 @@ class SamplePass {
   std::int32_t* drawn_ = nullptr;  // [n] tokens, [n] log-probabilities, [n] entropies
 
   std::map<Shape, std::shared_ptr<void>> recordings_;
-  std::tuple<const void*, int, int> recorded_for_{};  // memory of the batch, versions of the basis and of the weights
+  // Memory of the batch and of what is kept, versions of the basis and of the weights.
+  std::tuple<const void*, const void*, int, int> recorded_for_{};
 };
 
 }  // namespace tinylora

@@ -21,6 +21,7 @@
 #include "engine/sample_inbox.h"
 #include "engine/sample_pass.h"
 #include "engine/sample_plan.h"
+#include "engine/sampled_sequences.h"
 
 namespace tinylora {
 namespace {
@@ -39,8 +40,9 @@ struct Sampler::State {
   PagePool pool{pages};
   PrefixPages prefixes{pool, pages};
   std::unique_ptr<SamplePass> pass{};
-  std::list<SampleGroup> groups{};      // unfinished, in the order they came
-  int active = 0;                       // number of starting and running completions
+  std::list<SampleGroup> groups{};  // unfinished, in the order they came
+  int active = 0;                   // number of starting and running completions
+  SampledSequences sampled{pool, prefixes};
   std::vector<std::int32_t> spoiled{};  // pages that may hold NaN: zeroed before the next pass
 
   // Shared with the thread that submits.
@@ -49,7 +51,9 @@ struct Sampler::State {
 
   void receive(std::vector<SampleEvent>& events);
   void prepare();
+  void prepare_keeping();
   void admit();
+  bool can_keep(const SampleRequest& request) const;
   int drafts() const;
   void take_pages(int drafts);
   void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
@@ -98,6 +102,8 @@ bool Sampler::busy() const { return state_->inbox.busy(); }
 
 bool Sampler::uses(int slot) const { return state_->inbox.uses(slot); }
 
+const SampledSequences& Sampler::sampled() const { return state_->sampled; }
+
 std::size_t Sampler::cache_bytes() const { return state_->cache_bytes; }
 
 std::size_t Sampler::activation_bytes() const { return state_->activation_bytes; }
@@ -108,13 +114,17 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   state.receive(events);
   if (!events.empty() || state.groups.empty()) return events;  // so that an exception below loses no event
   state.prepare();
+  state.sampled.give_up_stale(state.adapters);
+  state.prepare_keeping();
   state.pass->clear_pages(state.spoiled);
   state.spoiled.clear();
   state.admit();
   const int drafts = state.drafts();
   state.take_pages(drafts);
   const SamplePlan plan = plan_pass(state.groups, state.prefixes, drafts);
-  const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, abort);
+  const bool keeps = std::ranges::any_of(state.groups, &SampleGroup::keeps);
+  const SampledActivations* keep = keeps ? state.sampled.activations() : nullptr;
+  const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, keep, abort);
   state.commit(plan, drawn, events);
   return events;
 }
@@ -161,24 +171,49 @@ void Sampler::State::prepare() {
   activation_bytes = pass->activation_bytes();
 }
 
+/// Memory for what the first request that asks for it wants kept, before anything is computed that would be missing.
+void Sampler::State::prepare_keeping() {
+  const auto first =
+      std::ranges::find_if(groups, [](const SampleGroup& group) { return group.request.keep_activations; });
+  if (first == groups.end() || sampled.fits(adapters, first->request.gradient_checkpointing)) return;
+  if (std::ranges::any_of(groups, &SampleGroup::started)) return;
+  sampled.lie_nowhere();  // before the new memory is asked for
+  sampled.lie_in(pass->make_sampled_activations(first->request.gradient_checkpointing), pass->cache());
+  activation_bytes = pass->activation_bytes() + sampled.activations()->bytes();
+}
+
 /// In strict order: no request may overtake one that does not fit, which could then wait for ever. When nothing is
-/// active, only pages of the first group's prompt are in use, so its next completion fits.
+/// active, only pages of the first group's prompt are in use, but for those that are kept, so its next completion fits.
 void Sampler::State::admit() {
   for (SampleGroup& group : groups) {
     for (Completion& completion : group.completions) {
       if (completion.state != Completion::waiting) continue;
-      const bool first = group.prompt_pages.empty();
+      const bool first = !group.started();
       const SampleRequest& request = group.request;
       const int own = group.own_pages(request.max_completion_length);
-      const int needed = own + (first ? prefixes.missing(request.slot, request.prompt) : 0);
-      if (active == max_sequences || needed > pool.available()) return;
-      if (first) group.prompt_pages = prefixes.take(request.slot, request.prompt);
+      const auto fits = [&] {
+        return own + (first ? prefixes.missing(request.slot, request.prompt) : 0) <= pool.available();
+      };
+      if (active == max_sequences) return;
+      while (!fits()) {
+        if (!sampled.give_up_oldest(groups)) return;
+      }
+      if (first) {
+        group.keeps = can_keep(request);
+        group.prompt_pages = prefixes.take(request.slot, request.prompt);
+      }
       completion.pages.reserve(static_cast<std::size_t>(own));
       pool.promise(completion.promised = own);
       completion.state = Completion::starting;
       ++active;
     }
   }
+}
+
+/// Whether all that a request may share with those before it is kept as well.
+bool Sampler::State::can_keep(const SampleRequest& request) const {
+  return request.keep_activations && sampled.fits(adapters, request.gradient_checkpointing) &&
+         std::ranges::none_of(groups, [](const SampleGroup& group) { return group.started() && !group.keeps; });
 }
 
 /// Drafts for each running completion: as many rows as cost the backend hardly more than the completions alone.
@@ -249,6 +284,8 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
 /// The whole request ends. Nobody knows what the pages of its completions hold.
 void Sampler::State::fail_group(SampleGroup& group, const std::string& code, const std::string& message,
                                 std::vector<SampleEvent>& events) {
+  sampled.give_up(group);
+  group.keeps = false;
   spoil(prefixes.unshared(group.prompt_pages));
   for (Completion& completion : group.completions) {
     spoil(completion.pages);
@@ -265,11 +302,12 @@ void Sampler::State::fail_group(SampleGroup& group, const std::string& code, con
 
 void Sampler::State::end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events) {
   Completion& completion = group.completions[static_cast<std::size_t>(index)];
+  completion.kept = group.keeps && std::string_view(reason) != "aborted";
   release(group, completion);
   events.push_back({.type = SampleEvent::finished,
                     .id = group.request.id,
                     .completion = index,
-                    .token_ids = std::move(completion.tokens),
+                    .token_ids = completion.kept ? completion.tokens : std::move(completion.tokens),
                     .logprobs = std::move(completion.logprobs),
                     .entropies = std::move(completion.entropies),
                     .reason = reason,
@@ -290,10 +328,11 @@ void Sampler::State::end_group(SampleGroup& group, std::vector<SampleEvent>& eve
 void Sampler::State::release(SampleGroup& group, Completion& completion) {
   if (completion.state == Completion::ended) return;
   if (completion.state != Completion::waiting) --active;
-  pool.give_back(completion.pages);
+  if (!completion.kept) pool.give_back(completion.pages);
   pool.forgo(completion.promised);
   completion.state = Completion::ended;
-  if (++group.ended == static_cast<int>(group.completions.size())) prefixes.give_back(group.prompt_pages);
+  ++group.ended;
+  if (group.done() && !group.holds()) prefixes.give_back(group.prompt_pages);
 }
 
 void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
@@ -301,10 +340,18 @@ void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
 }
 
 void Sampler::State::remove_done() {
-  std::erase_if(groups, [&](const SampleGroup& group) {
-    if (group.done()) inbox.forget(group.request.id);
-    return group.done();
-  });
+  for (auto group = groups.begin(); group != groups.end();) {
+    const auto next = std::next(group);
+    if (group->done()) {
+      inbox.forget(group->request.id);
+      if (group->holds()) {
+        sampled.add(groups, group);
+      } else {
+        groups.erase(group);
+      }
+    }
+    group = next;
+  }
 }
 
 }  // namespace tinylora

@@ -12,6 +12,8 @@
 
 namespace tinylora {
 
+class SampledSequences;
+
 struct SampleRequest {  // lib/native/addon.ts, SampleRequest
   std::int64_t id = 0;
   std::vector<std::int32_t> prompt;
@@ -27,6 +29,8 @@ struct SampleRequest {  // lib/native/addon.ts, SampleRequest
   std::vector<std::int32_t> stop_tokens;
   std::vector<std::string> stop_strings;
   bool stream = false;
+  bool keep_activations = false;        // for a training pass over what is sampled (sampled_sequences.h)
+  bool gradient_checkpointing = false;  // of that pass
 };
 
 struct SampleEvent {
@@ -83,6 +87,9 @@ class Sampler {
   /// After an exception that the next step would meet again: ends every request as failed, but the cancelled ones as
   /// "aborted".
   std::vector<SampleEvent> fail_all(const std::string& code, const std::string& message);
+
+  /// Completions whose activations are kept, until their pages are needed.
+  const SampledSequences& sampled() const;
 
   /// 0 before the first step, which allocates the memory.
   std::size_t cache_bytes() const;

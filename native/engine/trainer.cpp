@@ -22,8 +22,9 @@ struct Workspace {
   std::shared_ptr<void> d_x;  // [M, C], kept passes only
   int parameters_version = 0;
 
-  void fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages,
-           const ScoreBatch& batch);
+  /// `sampled`: a kept pass whose layers are brought back one at a time.
+  void fit(const Model& model, const Adapters& adapters, const Parameters& parameters, const PackedScore& packed,
+           const ScoreBatch& batch, bool sampled);
   /// Whether what there is of a kept pass can keep this one.
   bool keeps(const Adapters& adapters, const Parameters& parameters, bool gradient_checkpointing) const;
   void clear() { *this = {}; }
@@ -32,9 +33,10 @@ struct Workspace {
   }
 };
 
-void Workspace::fit(const Model& model, const Adapters& adapters, const Parameters& parameters, int rows, int pages,
-                    const ScoreBatch& batch) {
+void Workspace::fit(const Model& model, const Adapters& adapters, const Parameters& parameters,
+                    const PackedScore& packed, const ScoreBatch& batch, bool sampled) {
   const bool keep = batch.keep;
+  int rows = packed.batch.rows(), pages = packed.pages;
   if (cache && (cache->pages() < pages || activations->rows < rows)) {
     rows = std::max(rows, activations->rows);
     pages = std::max(pages, cache->pages());
@@ -43,7 +45,7 @@ void Workspace::fit(const Model& model, const Adapters& adapters, const Paramete
   }
   clear();  // before the new memory is asked for
   if (keep) {
-    const Keeping keeping{pages, parameters.gradients().first_module, batch.gradient_checkpointing};
+    const Keeping keeping{pages, parameters.gradients().first_module, batch.gradient_checkpointing, sampled};
     activations = make_activations(model, adapters, rows, keeping);
   } else {
     activations = make_activations(model, adapters, rows);
@@ -52,7 +54,7 @@ void Workspace::fit(const Model& model, const Adapters& adapters, const Paramete
   head = std::make_unique<HeadPass>(model, rows, keep);
   const std::size_t row_bytes = static_cast<std::size_t>(model.config.hidden) * sizeof(float);
   if (keep) d_x = model.backend->allocate(static_cast<std::size_t>(rows) * row_bytes);
-  cache = std::make_unique<KvCache>(model, pages, keep && !batch.gradient_checkpointing);
+  cache = std::make_unique<KvCache>(model, pages, keep && !batch.gradient_checkpointing && !sampled);
 }
 
 bool Workspace::keeps(const Adapters& adapters, const Parameters& parameters, bool gradient_checkpointing) const {
@@ -62,24 +64,33 @@ bool Workspace::keeps(const Adapters& adapters, const Parameters& parameters, bo
 
 /// A forward pass whose backward pass may follow.
 struct KeptPass {
+  ScoreBatch batch;
   PackedScore packed;
   DeviceBatch device;
-  std::vector<std::int32_t> parents;  // of the sequences
-  std::vector<std::int32_t> slots;    // of the rows, each once
-  std::vector<int> versions;          // of those slots
+  std::optional<SampledRows> sampled;  // in place of what a forward pass leaves
+  std::int64_t losses;                 // of sampled sequences, by then
+  std::vector<std::int32_t> slots;     // of the rows, each once
+  std::vector<int> versions;           // of those slots
   int basis_version;
   int parameters_version;
 };
 
-KeptPass keep_pass(const Adapters& adapters, const Parameters& parameters, PackedScore packed, DeviceBatch device,
-                   const std::vector<std::int32_t>& parents) {
+KeptPass keep_pass(const Adapters& adapters, const Parameters& parameters, const ScoreBatch& batch, PackedScore packed,
+                   DeviceBatch device, std::optional<SampledRows> sampled, const SampledSequences* sequences) {
   std::vector<std::int32_t> slots = packed.batch.adapter;
   std::sort(slots.begin(), slots.end());
   slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
   std::vector<int> versions;
   for (const std::int32_t slot : slots) versions.push_back(adapters.version(slot));
-  return {std::move(packed),        std::move(device),   parents, std::move(slots), std::move(versions),
-          adapters.basis_version(), parameters.version()};
+  return {batch,
+          std::move(packed),
+          std::move(device),
+          std::move(sampled),
+          sequences ? sequences->losses() : 0,
+          std::move(slots),
+          std::move(versions),
+          adapters.basis_version(),
+          parameters.version()};
 }
 
 void check_unchanged(const Adapters& adapters, const Parameters& parameters, const KeptPass& pass) {
@@ -94,8 +105,8 @@ void check_unchanged(const Adapters& adapters, const Parameters& parameters, con
 /// The first row of every part, and the row after the last one.
 std::vector<std::int32_t> rows_of_parts(const KeptPass& pass, const std::vector<std::int32_t>& parts) {
   const Batch& batch = pass.packed.batch;
-  check(parts.size() == pass.parents.size(), "ERR_ARGUMENT", "backward: parts: expected ", pass.parents.size(),
-        " numbers, one a sequence, found ", parts.size());
+  check(parts.size() == pass.batch.parents.size(), "ERR_ARGUMENT", "backward: parts: expected ",
+        pass.batch.parents.size(), " numbers, one a sequence, found ", parts.size());
   std::vector<std::int32_t> rows;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto next = static_cast<std::int32_t>(rows.size());
@@ -103,7 +114,7 @@ std::vector<std::int32_t> rows_of_parts(const KeptPass& pass, const std::vector<
     check(starts || (i > 0 && parts[i] == next - 1), "ERR_ARGUMENT", "backward: parts: sequence ", i,
           ": expected the part of the one before or ", next, ", found ", parts[i]);
     if (starts) rows.push_back(batch.span_row[i]);
-    const std::int32_t parent = pass.parents[i];
+    const std::int32_t parent = pass.batch.parents[i];
     check(parent < 0 || parts[static_cast<std::size_t>(parent)] == parts[i], "ERR_ARGUMENT",
           "backward: parts: sequence ", i, ": expected the part of its parent, found ", parts[i]);
     const std::int32_t slot = batch.adapter[static_cast<std::size_t>(batch.span_row[i])];
@@ -139,39 +150,59 @@ struct Trainer::State {
   Model& model;
   Adapters& adapters;
   Parameters& parameters;
-  Workspace plain, kept;
+  const SampledSequences* sampled_sequences;
+  Workspace plain, kept, sampled;
   std::optional<KeptPass> pass;
+
+  std::optional<SampledRows> find(const ScoreBatch& batch, const PackedScore& packed) const {
+    if (!batch.keep || !sampled_sequences) return std::nullopt;
+    return sampled_sequences->find(model, adapters, batch, packed);
+  }
+  Workspace& workspace(const ScoreBatch& batch, const std::optional<SampledRows>& rows) {
+    return !batch.keep ? plain : rows ? sampled : kept;
+  }
+  HeadPass::Result forward(const ScoreBatch& batch, const PackedScore& packed, DeviceBatch& device,
+                           const std::optional<SampledRows>& rows, const std::atomic<bool>& abort);
 };
 
-Trainer::Trainer(Model& model, Adapters& adapters, Parameters& parameters)
-    : state_(new State{model, adapters, parameters, {}, {}, {}}) {}
-Trainer::~Trainer() = default;
-
-ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& abort) {
-  State& state = *state_;
-  check_score_batch(state.model.config, state.adapters, batch);
-  PackedScore packed = pack_score_batch(batch);
-  Workspace& work = batch.keep ? state.kept : state.plain;
-  if (batch.keep) state.pass.reset();
-  DeviceBatch device;
-  HeadPass::Result result;
+/// `rows`: those of the batch where they were sampled, so that the layers have nothing to do.
+HeadPass::Result Trainer::State::forward(const ScoreBatch& batch, const PackedScore& packed, DeviceBatch& device,
+                                         const std::optional<SampledRows>& rows, const std::atomic<bool>& abort) {
+  Workspace& work = workspace(batch, rows);
   try {
-    work.fit(state.model, state.adapters, state.parameters, packed.batch.rows(), packed.pages, batch);
-    device.upload(*state.model.backend, packed.batch);
-    const float* x = run_layers(state.model, state.adapters, device, *work.cache, *work.activations, abort);
-    result = work.head->forward(x, packed.scored);
+    work.fit(model, adapters, parameters, packed, batch, rows.has_value());
+    device.upload(*model.backend, packed.batch);
+    const float* x = rows ? rows->last(*work.activations)
+                          : run_layers(model, adapters, device, *work.cache, *work.activations, abort);
+    HeadPass::Result result = work.head->forward(x, packed.scored);
     check_finite(result, packed.scored);
+    return result;
   } catch (...) {
     // What was allocated may be all that there was, and pages may hold NaN, which attention of a later pass would
     // multiply by 0.
     work.clear();
     throw;
   }
+}
+
+Trainer::Trainer(Model& model, Adapters& adapters, Parameters& parameters, const SampledSequences* sampled)
+    : state_(new State{model, adapters, parameters, sampled, {}, {}, {}, {}}) {}
+Trainer::~Trainer() = default;
+
+ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& abort) {
+  State& state = *state_;
+  check_score_batch(state.model.config, state.adapters, batch);
+  PackedScore packed = pack_score_batch(batch);
+  if (batch.keep) state.pass.reset();
+  std::optional<SampledRows> sampled = state.find(batch, packed);
+  DeviceBatch device;
+  const HeadPass::Result result = state.forward(batch, packed, device, sampled, abort);
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),
                      .entropies = spread(result.entropies, packed.scored, batch.tokens.size())};
-  if (batch.keep)
-    state.pass.emplace(
-        keep_pass(state.adapters, state.parameters, std::move(packed), std::move(device), batch.parents));
+  if (batch.keep) {
+    state.pass.emplace(keep_pass(state.adapters, state.parameters, batch, std::move(packed), std::move(device),
+                                 std::move(sampled), state.sampled_sequences));
+  }
   return scores;
 }
 
@@ -194,17 +225,22 @@ std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, cons
   std::vector<std::int32_t> part_rows;
   if (!parts.empty()) part_rows = rows_of_parts(*state.pass, parts);
 
-  const KeptPass pass = std::move(*state.pass);
+  KeptPass pass = std::move(*state.pass);
   state.pass.reset();
+  if (pass.sampled && pass.losses != state.sampled_sequences->losses()) {
+    pass.sampled.reset();
+    state.forward(pass.batch, pass.packed, pass.device, pass.sampled, abort);
+  }
+  Workspace& work = state.workspace(pass.batch, pass.sampled);
   try {
     std::optional<PartGradients> by_part;
     if (!parts.empty()) by_part.emplace(state.adapters, *state.model.backend, part_rows);
-    auto* d_x = static_cast<float*>(state.kept.d_x.get());
+    auto* d_x = static_cast<float*>(work.d_x.get());
     state.model.backend->zero(d_x, rows * static_cast<std::size_t>(state.model.config.hidden) * sizeof(float));
     const ModelGradient gradient = state.parameters.gradients();
-    state.kept.head->backward(scored, gradient, d_x);
-    run_layers_backward(state.model, state.adapters, gradient, by_part ? &*by_part : nullptr, pass.device,
-                        *state.kept.cache, *state.kept.activations, d_x, abort);
+    work.head->backward(scored, gradient, d_x);
+    run_layers_backward(state.model, state.adapters, gradient, by_part ? &*by_part : nullptr, pass.device, *work.cache,
+                        *work.activations, pass.sampled ? &*pass.sampled : nullptr, d_x, abort);
     check(state.adapters.gradients_finite(), "ERR_NUMERIC", "backward: the gradient of the adapters is NaN or infinite",
           overflow_advice(dtype));
     return by_part ? by_part->gradients() : std::vector<double>();
@@ -215,6 +251,8 @@ std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, cons
   }
 }
 
-std::size_t Trainer::activation_bytes() const { return state_->plain.bytes() + state_->kept.bytes(); }
+std::size_t Trainer::activation_bytes() const {
+  return state_->plain.bytes() + state_->kept.bytes() + state_->sampled.bytes();
+}
 
 }  // namespace tinylora

@@ -7,6 +7,7 @@
 
 #include "engine/forward.h"
 #include "engine/parameters.h"
+#include "engine/sampled_sequences.h"
 #include "engine/score_batch.h"
 
 namespace tinylora {
@@ -18,7 +19,8 @@ struct ScoreResult {
 
 class Trainer {
  public:
-  Trainer(Model& model, Adapters& adapters, Parameters& parameters);
+  /// A kept pass over what is in `sampled`, where given, runs no layers: its forward pass was the sampler's.
+  Trainer(Model& model, Adapters& adapters, Parameters& parameters, const SampledSequences* sampled = nullptr);
   ~Trainer();
 
   /// Checks the batch (ids, parents, slots, context length) before anything runs. A pass that is not kept leaves an

@@ -91,6 +91,7 @@ class Backend {
   virtual void swiglu_backward(const SwigluBackwardArgs&) = 0;
   virtual void cast(const CastArgs&) = 0;
   virtual void gather_rows(const GatherRowsArgs&) = 0;
+  virtual void copy_rows(const CopyRowsArgs&) = 0;
   virtual void scatter_add_rows(const ScatterAddRowsArgs&) = 0;
   virtual void head(const HeadArgs&) = 0;
   virtual void head_backward(const HeadBackwardArgs&) = 0;

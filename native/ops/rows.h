@@ -2,7 +2,9 @@
 // Letters, "act" and the order of sums: ops.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ops/linear.h"
 
@@ -76,6 +78,21 @@ struct GatherRowsArgs {
   const float* x;            // [M, C]
   float* y;                  // [count, C]
 };
+
+/// to[to_rows[i]] = from[from_rows[i]] in each of several arrays. Of two rows for one place either is left.
+struct CopyRowsArgs {
+  struct Array {
+    const void* from;
+    void* to;
+    std::size_t bytes;  // of a row
+    std::size_t from_stride, to_stride;
+  };
+  int count;
+  const std::int32_t* from_rows;    // [count] or none: row i
+  const std::int32_t* to_rows;      // [count] or none: row i
+  std::span<const Array> arrays{};  // at most kMostCopied
+};
+inline constexpr int kMostCopied = 18;  // what a layer leaves for its backward pass (engine/activations.h)
 
 /// y[rows[i]] += x[i], i ascending; rows may repeat. Backward of gather_rows.
 struct ScatterAddRowsArgs {

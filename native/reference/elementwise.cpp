@@ -2,6 +2,7 @@
 // swiglu_backward  d_gate = dh * up * (sigma + gate * sigma * (1 - sigma)),  d_up = dh * silu(gate)
 // cast             y = x rounded
 // gather_rows      y[i] = x[rows[i]]
+// copy_rows        to[to_rows[i]] = from[from_rows[i]]
 #include <algorithm>
 #include <cmath>
 
@@ -42,6 +43,18 @@ void cast(DType dtype, const CastArgs& args) {
 void gather_rows(const GatherRowsArgs& args) {
   for (int i = 0; i < args.count; ++i) {
     std::copy_n(args.x + at(args.rows[i], args.width), args.width, args.y + at(i, args.width));
+  }
+}
+
+void copy_rows(const CopyRowsArgs& args) {
+  for (const CopyRowsArgs::Array& array : args.arrays) {
+    const auto* from = static_cast<const std::byte*>(array.from);
+    auto* to = static_cast<std::byte*>(array.to);
+    for (int i = 0; i < args.count; ++i) {
+      const auto from_row = static_cast<std::size_t>(args.from_rows ? args.from_rows[i] : i);
+      const auto to_row = static_cast<std::size_t>(args.to_rows ? args.to_rows[i] : i);
+      std::copy_n(from + from_row * array.from_stride, array.bytes, to + to_row * array.to_stride);
+    }
   }
 }
 

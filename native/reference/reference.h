@@ -104,6 +104,7 @@ void swiglu(DType, const SwigluArgs&);
 void swiglu_backward(DType, const SwigluBackwardArgs&);
 void cast(DType, const CastArgs&);
 void gather_rows(const GatherRowsArgs&);
+void copy_rows(const CopyRowsArgs&);
 void scatter_add_rows(const ScatterAddRowsArgs&);
 void head(DType, const HeadArgs&);
 void head_backward(DType, const HeadBackwardArgs&);

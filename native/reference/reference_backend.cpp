@@ -59,6 +59,7 @@ class ReferenceBackend final : public Backend {
   void swiglu_backward(const SwigluBackwardArgs& args) override { reference::swiglu_backward(dtype_, args); }
   void cast(const CastArgs& args) override { reference::cast(dtype_, args); }
   void gather_rows(const GatherRowsArgs& args) override { reference::gather_rows(args); }
+  void copy_rows(const CopyRowsArgs& args) override { reference::copy_rows(args); }
   void scatter_add_rows(const ScatterAddRowsArgs& args) override { reference::scatter_add_rows(args); }
   void head(const HeadArgs& args) override { reference::head(dtype_, args); }
   void head_backward(const HeadBackwardArgs& args) override { reference::head_backward(dtype_, args); }

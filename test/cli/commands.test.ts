@@ -197,7 +197,7 @@ describe("train", () => {
     const resume = ["--resume", "runs/a", "--config", "a.yaml", "--run", "runs/b", "--seed", "1", "--max-steps", "2"];
     const { code, stderr } = await run(trainCommand, ...resume);
     expect(stderr).toBe(
-      "error: --resume: the run has its own seed, config, folder; only model, device, threads, max_sequences, cache_tokens, max_steps, gradient_checkpointing can be given\n",
+      "error: --resume: the run has its own seed, config, folder; only model, device, threads, max_sequences, cache_tokens, max_steps, gradient_checkpointing, keep_activations can be given\n",
     );
     expect(code).toBe(2);
   });

@@ -114,6 +114,40 @@ void gather(const Candidate& candidate, DType dtype) {
   }
 }
 
+/// Rows and strides that are and are not multiples of 16 and 4 bytes; each index list present or not.
+void copy_rows(const Candidate& candidate, DType dtype) {
+  const auto backend = candidate.make(dtype, 2);
+  const std::vector<std::size_t> widths = {48, 4, 6, 576, 20};
+  const std::vector<std::int32_t> picks = {3, 0, 3, 18, 7}, places = {1, 9, 0, 4, 2};
+  const Buffer<std::int32_t> from_rows(*backend, picks), to_rows(*backend, places);
+  for (const bool picked : {false, true}) {
+    for (const bool placed : {false, true}) {
+      std::vector<std::unique_ptr<Buffer<std::uint16_t>>> from, to;
+      std::vector<CopyRowsArgs::Array> arrays;
+      std::vector<std::vector<std::uint16_t>> want;
+      for (const std::size_t bytes : widths) {
+        const std::size_t width = bytes / 2, stride = width + (bytes == 48 ? 8 : bytes / 4);
+        std::vector<std::uint16_t> x(19 * width), y(10 * stride, 7);
+        for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<std::uint16_t>(i * 31 + bytes);
+        from.push_back(std::make_unique<Buffer<std::uint16_t>>(*backend, x));
+        to.push_back(std::make_unique<Buffer<std::uint16_t>>(*backend, y));
+        arrays.push_back({from.back()->data(), to.back()->data(), bytes, 2 * width, 2 * stride});
+        for (std::size_t i = 0; i < picks.size(); ++i) {
+          const std::size_t row = picked ? picks[i] : i, place = placed ? places[i] : i;
+          std::copy_n(x.begin() + row * width, width, y.begin() + place * stride);
+        }
+        want.push_back(y);
+      }
+      const auto count = static_cast<int>(picks.size());
+      backend->copy_rows({.count = count,
+                          .from_rows = picked ? from_rows.data() : nullptr,
+                          .to_rows = placed ? to_rows.data() : nullptr,
+                          .arrays = arrays});
+      for (std::size_t i = 0; i < widths.size(); ++i) expect(to[i]->read() == want[i], "copied rows");
+    }
+  }
+}
+
 void scatter(const Candidate& candidate, DType dtype) {
   const std::vector<std::int32_t> targets = {3, 0, 3, 18, 7, 3};
   const int count = static_cast<int>(targets.size());
@@ -164,6 +198,7 @@ void add_elementwise_tests(Tests& tests) {
     swiglu_invariance(candidate, dtype, 519, 304);
   });
   add_for_each_backend(tests, "gather_rows: exact", gather);
+  add_for_each_backend(tests, "copy_rows: exact", copy_rows);
   add_for_each_backend(tests, "scatter_add_rows: exact", scatter);
   add_for_each_backend(tests, "embed: exact", embed);
 }

@@ -85,6 +85,11 @@ class Mutant final : public Backend {
     inner_->gather_rows(args);
     harm("gather_rows", args.count, args.y, args.count * args.width);
   }
+  void copy_rows(const CopyRowsArgs& args) override {
+    inner_->copy_rows(args);
+    const CopyRowsArgs::Array& last = args.arrays.back();
+    harm("copy_rows", args.count, static_cast<float*>(last.to), static_cast<int>(last.bytes / sizeof(float)));
+  }
   void scatter_add_rows(const ScatterAddRowsArgs& args) override {
     inner_->scatter_add_rows(args);
     harm("scatter_add_rows", args.count, args.y, args.width);
@@ -193,6 +198,7 @@ const Mutation kMutations[] = {
     {"cast", Harm::wrong, "cast: rounds as the host does"},
     {"embed", Harm::wrong, "embed: exact"},
     {"gather_rows", Harm::wrong, "gather_rows: exact"},
+    {"copy_rows", Harm::wrong, "copy_rows: exact"},
     {"scatter_add_rows", Harm::by_threads, "scatter_add_rows: exact"},
     {"swiglu", Harm::wrong, "swiglu: numerics"},
     {"swiglu", Harm::by_rows, "swiglu: invariance"},

@@ -1,10 +1,12 @@
 // embed             x[m] = table[token[m]]
 // gather_rows       y[i] = x[rows[i]]
+// copy_rows         to[to_rows[i]] = from[from_rows[i]] in each of several arrays
 // scatter_add_rows  y[rows[i]] += x[i], i ascending
 // cast              y = x rounded to act
 // cast_rows         the same, and s of the product that reads y (low_rank.cuh): a tile of rows a block
 //
-// Copies: one thread an element and step, a block a row (embed, gather) or a column of blocks over all rows (scatter:
+// Copies: one thread an element and step, a block a row (embed, gather; copy_rows: a row of an array, 16 bytes a thread
+// and step where its width allows) or a column of blocks over all rows (scatter:
 // repeated rows are added by the thread that owns the column, one after the other, so no order is left to chance).
 // Bytes moved are those of the arguments; limit: memory.
 #include "low_rank.cuh"
@@ -22,6 +24,14 @@ __device__ void embed(const EmbedKernelArgs& args) {
   const Act* from = static_cast<const Act*>(args.table) + row * args.stride;
   float* to = args.x + int64_t{blockIdx.x} * args.width;
   for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = load(from + i);
+}
+
+template <typename Word>
+__device__ void copy(const void* from, void* to, int64_t bytes) {
+  const int64_t words = bytes / int64_t{sizeof(Word)};
+  for (int64_t i = threadIdx.x; i < words; i += blockDim.x) {
+    static_cast<Word*>(to)[i] = static_cast<const Word*>(from)[i];
+  }
 }
 
 template <typename Act>
@@ -58,6 +68,24 @@ extern "C" __global__ void gather_rows(GatherKernelArgs args) {
   const float* from = args.x + int64_t{args.rows[blockIdx.x]} * args.width;
   float* to = args.y + int64_t{blockIdx.x} * args.width;
   for (int i = threadIdx.x; i < args.width; i += blockDim.x) to[i] = from[i];
+}
+
+extern "C" __global__ void copy_rows(const __grid_constant__ CopyRowsKernelArgs args) {
+  const CopyRowsKernelArgs::Array& array = args.arrays[blockIdx.y];
+  const int64_t bytes = array.bytes;
+  const int64_t from_row = args.from_rows ? args.from_rows[blockIdx.x] : blockIdx.x;
+  const int64_t to_row = args.to_rows ? args.to_rows[blockIdx.x] : blockIdx.x;
+  const void* from = static_cast<const char*>(array.from) + from_row * array.from_stride;
+  void* to = static_cast<char*>(array.to) + to_row * array.to_stride;
+  // The arrays begin at multiples of 64 bytes.
+  const int64_t sizes = bytes | array.from_stride | array.to_stride;
+  if (sizes % 16 == 0) {
+    copy<uint4>(from, to, bytes);
+  } else if (sizes % 4 == 0) {
+    copy<uint32_t>(from, to, bytes);
+  } else {
+    copy<uint16_t>(from, to, bytes);
+  }
 }
 
 extern "C" __global__ void scatter_add_rows(GatherKernelArgs args) {

@@ -22,6 +22,20 @@ struct GatherKernelArgs {
   int width;
 };
 
+inline constexpr int kCopiedArrays = 18;
+
+struct CopyRowsKernelArgs {
+  struct Array {
+    const void* from;
+    void* to;
+    int64_t bytes;  // of a row, even
+    int64_t from_stride, to_stride;
+  };
+  const int32_t* from_rows;  // [rows] or none: row i
+  const int32_t* to_rows;    // [rows] or none: row i
+  Array arrays[kCopiedArrays];
+};
+
 struct CastKernelArgs {
   const float* x;
   void* y;

@@ -80,7 +80,11 @@ grid:
     const base = { model: "there", data: "svamp", max_steps: 10 };
     const { members } = await planSweep({ base, grid: { u: 1 }, seeds: [1] });
     expect(members.map(({ name }) => name)).toEqual(["seed=1_u=1-093cea48"]);
-    const sparing = await planSweep({ base: { ...base, gradient_checkpointing: true }, grid: { u: 1 }, seeds: [1] });
+    const sparing = await planSweep({
+      base: { ...base, gradient_checkpointing: true, keep_activations: true },
+      grid: { u: 1 },
+      seeds: [1],
+    });
     expect(sparing.members[0]!.name).toBe(members[0]!.name);
   });
 

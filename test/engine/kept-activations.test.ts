@@ -1,4 +1,4 @@
-/** Training with gradient checkpointing on the native engine: less memory, the same bits. */
+/** What is kept for the backward pass on the native engine, less of it or more: other memory, the same bits. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ let folder: string;
 let model: string;
 let base: TrainOptions;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "tinylora-gradient-checkpointing-"));
+  folder = await mkdtemp(join(tmpdir(), "tinylora-kept-activations-"));
   process.env.TINYLORA_CACHE = join(folder, "cache");
   model = await writeTinyModel(join(folder, "model"));
   const data = join(folder, "sums.jsonl");
@@ -72,10 +72,21 @@ it.each(methods)("changes nothing but the memory: %s", async (name, options, Tra
   expect(checkpointed.activations).toBeLessThan(plain.activations);
 });
 
+it.each(methods.filter(([name]) => name !== "sft"))("needs no forward pass: %s", async (name, options, Trainer) => {
+  const plain = await train(`${name}-forward`, options, { Trainer });
+  for (const gradient_checkpointing of [false, true]) {
+    const kept = { ...options, keep_activations: true, gradient_checkpointing };
+    const found = await train(`${name}-kept-${gradient_checkpointing}`, kept, { Trainer });
+    expect(found.results).toEqual(plain.results);
+    expect(found.activations).toBeGreaterThan(plain.activations);
+  }
+});
+
 it("may begin in the middle of a run", async () => {
   const whole = await train("whole", {});
   await train("parts", { max_steps: 1 });
-  const parts = await train("parts", { max_steps: 2, gradient_checkpointing: true }, { resume: true });
+  const changes = { max_steps: 2, gradient_checkpointing: true, keep_activations: true };
+  const parts = await train("parts", changes, { resume: true });
   expect(parts.results).toEqual(whole.results);
-  expect((await readRunInfo(parts.run)).config).toMatchObject({ max_steps: 2, gradient_checkpointing: true });
+  expect((await readRunInfo(parts.run)).config).toMatchObject(changes);
 });
