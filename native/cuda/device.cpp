@@ -255,6 +255,7 @@ const Device::Loaded& Device::module(const char* file) {
 }
 
 void Device::launched(const char* kernel) {
+  holds_next_ = false;
   if (recent_.size() == kRecentLaunches) recent_.erase(recent_.begin());
   recent_.push_back(kernel);
 }

@@ -76,6 +76,10 @@ class Device : public std::enable_shared_from_this<Device> {
   const Kernel& kernel(const char* file, const char* name, unsigned shared_bytes);
   /// Remembers that the kernel was launched: an error that shows later names the launches it may come from.
   void launched(const char* kernel);
+  /// The launch just queued writes weights, gains or factors: the next one does not begin before its end, however the
+  /// kernel is made (kernels/early_start.cuh).
+  void hold_next() { holds_next_ = true; }
+  bool holds_next() const { return holds_next_; }
   void bind() const;  // makes the context current on this thread
   /// Throws where `result` is an error, and says what ran last.
   void check(Result result, const std::string& what) const { api_.check(result, what + recent()); }
@@ -114,6 +118,7 @@ class Device : public std::enable_shared_from_this<Device> {
   int max_shared_bytes_ = 0;
   bool pooled_ = false;
   bool allows_early_starts_ = false;
+  bool holds_next_ = false;
   int scratch_version_ = 0;
   int scratch_losses_ = 0;
   std::array<Pinned, 2> pinned_;

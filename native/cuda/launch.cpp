@@ -55,9 +55,10 @@ void launch_packed(Device& device, const char* file, const char* kernel, const S
   std::vector<void*> values;
   for (const Argument& argument : arguments) values.push_back(const_cast<void*>(argument.data));
   const auto& [function, starts_early, most_shared] = device.kernel(file, kernel, shape.shared_bytes);
-  const LaunchAttribute early{kStartsEarly, 0, 1, {}};
-  const LaunchConfig config{shape.grid.x,       shape.grid.y,    shape.grid.z, shape.block,           1, 1,
-                            shape.shared_bytes, device.stream(), &early,       starts_early ? 1U : 0U};
+  const bool early = starts_early && !device.holds_next();
+  const LaunchAttribute attribute{kStartsEarly, 0, 1, {}};
+  const LaunchConfig config{shape.grid.x,       shape.grid.y,    shape.grid.z, shape.block,    1, 1,
+                            shape.shared_bytes, device.stream(), &attribute,   early ? 1U : 0U};
   const Result result = device.api().launch(&config, function, values.data(), nullptr);
   if (loses_context(result)) device.check(result, std::string("before kernel ") + kernel);
   if (result != 0) device.api().check(result, describe(kernel, shape, arguments));

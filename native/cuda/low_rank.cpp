@@ -57,6 +57,7 @@ void CudaBackend::prepare_factor(const float* factor, int rank, int width, void*
   cuda::launch(*device_, "factor_terms", dtype_ == DType::bf16 ? "factor_terms_bf16" : "factor_terms_f16",
                {.grid = {static_cast<unsigned>(rank)}, .block = cuda::kFactorTermsThreads},
                cuda::FactorTermsKernelArgs{factor, prepared, width, 0});
+  device_->hold_next();
 }
 
 std::vector<const void*> CudaBackend::right_of(std::span<const Factor> factors) {

@@ -34,10 +34,12 @@ void CudaBackend::sum_squares(const SumSquaresArgs& args) {
 
 void CudaBackend::adamw(const AdamwArgs& args) {
   launch(*device_, "optimizer", "adamw", shape_for(*device_, args.count), args);
+  device_->hold_next();
 }
 
 void CudaBackend::sgd(const SgdArgs& args) {
   launch(*device_, "optimizer", "sgd", shape_for(*device_, args.count), args);
+  device_->hold_next();
 }
 
 void CudaBackend::repack(Weight& weight, const float* values) {
@@ -46,6 +48,7 @@ void CudaBackend::repack(Weight& weight, const float* values) {
   launch(*device_, "optimizer", pick("repack_bf16", "repack_f16", "repack_f32"),
          {.grid = {static_cast<unsigned>(std::min(found.out, 32 * device_->multiprocessors()))}, .block = kBlock},
          kernel);
+  device_->hold_next();
 }
 
 }  // namespace tinylora

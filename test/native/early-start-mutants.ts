@@ -21,6 +21,8 @@ export const EARLY_START_MUTANTS: readonly KernelMutants[] = [
       ],
     },
   },
+  fixes("norm", "x"),
+  fixes("swiglu", "gate"),
   {
     file: "product_sm90",
     test: ["sampler: not finite", "cuda bf16"],
@@ -36,4 +38,11 @@ export const EARLY_START_MUTANTS: readonly KernelMutants[] = [
 function waits(file: string, test: readonly string[], before = ""): KernelMutants {
   const mistake: Mistake = [`${before}  await_launch_before();\n`, before];
   return { file, test, architecture: 90, mistakes: { "no wait": mistake } };
+}
+
+/** With an array that the launch before wrote read through the read-only path. */
+function fixes(file: string, array: string): KernelMutants {
+  const mistake: Mistake = [`groups.load(${array} + place.at`, `groups.load_fixed(${array} + place.at`];
+  const test = ["cuda engine: launches of a layer", "cuda bf16"];
+  return { file, test, architecture: 90, mistakes: { [`${array} through the read-only path`]: mistake } };
 }

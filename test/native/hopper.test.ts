@@ -17,7 +17,9 @@ describe.skipIf(!onStandIn)(standInTitle("native, on sm_90"), () => {
     passAll(["cuda product", "sm_90a"], { CUDASIM_ORDER: order }),
   );
 
-  it.each(["parts: ", "sampler: "])("%s launches one after another", (name) => passAll([name, "cuda bf16"]));
+  it.each(["parts: ", "sampler: ", "readers: "])("%s launches one after another", (name) =>
+    passAll([name, "cuda bf16"]),
+  );
 
   // Each of them runs in two orders, 1 and 2, of itself.
   describe.each(["bf16", "fp16"])("in %s", (dtype) => {

@@ -109,7 +109,17 @@ struct Groups {
       return packed(values, from);
     }
   }
-  /// The same, as floats, of a row that no thread writes in this kernel: such loads may pass stores.
+  /// The same, as floats.
+  template <typename T>
+  __device__ void load(const T* from, int i, float (&values)[kGroup]) const {
+    if constexpr (kWide) {
+      unpack(load_words(from, i), from, values);
+    } else {
+      load_each(from, i, values);
+    }
+  }
+  /// The same of a row that is not written while this kernel is there, by it or, where it may begin early, by the
+  /// launch before (early_start.cuh): such loads may pass stores.
   template <typename T>
   __device__ void load_fixed(const T* from, int i, float (&values)[kGroup]) const {
     if constexpr (kWide) {

@@ -33,7 +33,7 @@ __device__ void add_squares(const RmsNormKernelArgs& args, float (&squares)[Tile
 #pragma unroll
       for (int i = 0; i < Tile::kOwned; ++i) {
         float values[kGroup];
-        groups.load_fixed(x[i] + own, own, values);
+        groups.load(x[i] + own, own, values);
 #pragma unroll
         for (int e = 0; e < kGroup; ++e) squares[turn][i] = fmaf(values[e], values[e], squares[turn][i]);
       }
@@ -84,7 +84,7 @@ __device__ void rms_norm(const RmsNormKernelArgs& args) {
         }
         const float inverse = of_row[place.m - row0];
         float values[kGroup], gain[kGroup];
-        groups.load_fixed(x + place.at, place.column, values);
+        groups.load(x + place.at, place.column, values);
         groups.load_fixed(gains + place.column, place.column, gain);
 #pragma unroll
         for (int e = 0; e < kGroup; ++e) values[e] = values[e] * inverse * gain[e];

@@ -25,8 +25,8 @@ __device__ void swiglu(const SwigluKernelArgs& args) {
                                      return;
                                    }
                                    float g[kGroup], u[kGroup];
-                                   groups.load_fixed(gate + place.at, place.column, g);
-                                   groups.load_fixed(up + place.at, place.column, u);
+                                   groups.load(gate + place.at, place.column, g);
+                                   groups.load(up + place.at, place.column, u);
 #pragma unroll
                                    for (int e = 0; e < kGroup; ++e) g[e] = g[e] * sigmoid(g[e]) * u[e];
                                    words[0] = groups.store(place.real, h, place.column, g);

@@ -3,7 +3,8 @@
 __device__ void wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 __device__ void let_come() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
 
-/** `early`: 1 reads x, 2 writes y, 3 lets the next launch come and 4 ends, each before the wait; 0 nothing. */
+/** `early`: 1 reads x, 2 writes y, 3 lets the next launch come and 4 ends, each before the wait; 5 reads x after it,
+ * but through the read-only path; 0 nothing. */
 extern "C" __global__ void adds_one(const float* x, float* y, int early) {
   if (early == 4) return;
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -13,7 +14,7 @@ extern "C" __global__ void adds_one(const float* x, float* y, int early) {
   if (early == 3) let_come();
   wait();
   let_come();
-  if (early != 1) value = x[i];
+  if (early != 1) value = early == 5 ? __ldg(x + i) : x[i];
   y[i] = value + 1;
 }
 

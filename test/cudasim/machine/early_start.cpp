@@ -38,6 +38,18 @@ void checkWaited(const Warp& warp, uint32_t mask, const uint64_t* address, uint3
   });
 }
 
+void checkFixed(const Warp& warp, uint32_t mask, const uint64_t* address, uint32_t bytes) {
+  const Worker& worker = warp.block.worker;
+  if (worker.launch.before == nullptr) return;
+  forEachLane(mask, [&](uint32_t lane) {
+    if (!worker.launch.before->holdAnyOf(address[lane], bytes)) return;
+    throw Fault{FaultKind::Race,
+                "a read of what the launch before wrote, through the read-only path, at " + hex(address[lane]) + ", " +
+                    worker.memory.explain(address[lane]),
+                static_cast<int>(lane)};
+  });
+}
+
 void waitForLaunchBefore(Warp& warp, uint32_t mask) {
   warp.waited |= mask;
   warp.block.waited = true;

@@ -87,6 +87,7 @@ void readGlobal(const Access& access) {
   const GlobalMemory& memory = access.warp.block.worker.memory;
   const bool mayLack = checkBounds(access, lanes);
   checkWaited(access.warp, access.mask, access.address, access.bytes, access.kind == AccessKind::Strong);
+  if (access.kind == AccessKind::ReadOnly) checkFixed(access.warp, access.mask, access.address, access.bytes);
   countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
   withBytes(access.bytes, [&](auto bytes) {
     forEachLane(access.mask, [&](uint32_t lane) {

@@ -124,7 +124,10 @@ bool transferAtOnce(Warp& warp, const Instr& instr, const Shape& shape) {
 template <bool Writes>
 void transferMemory(Warp& warp, const Instr& instr, uint32_t mask) {
   const Shape shape = Shape::of(instr);
-  if (mask == kAllLanes && shape.kind != AccessKind::Strong && transferAtOnce<Writes>(warp, instr, shape)) return;
+  // Lane by lane where the kind of access matters.
+  const bool judged = shape.kind == AccessKind::Strong ||
+                      (shape.kind == AccessKind::ReadOnly && warp.block.worker.launch.before != nullptr);
+  if (mask == kAllLanes && !judged && transferAtOnce<Writes>(warp, instr, shape)) return;
   alignas(64) uint64_t address[kLanes];
   laneAddresses(warp, instr, instr.slots[0], address);
   alignas(64) uint8_t data[16 * kLanes];

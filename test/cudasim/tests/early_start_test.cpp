@@ -57,6 +57,20 @@ TEST("a read before the wait of what no launch wrote") {
   check(z.read<float>() == std::vector<float>(kNumbers, 3), "other numbers");
 }
 
+TEST("a read after the wait of what the launch before wrote, through the read-only path") {
+  const Written before;
+  const Buffer z(kNumbers * 4);
+  caughtEarly("a read of what the launch before wrote, through the read-only path", "adds_one", before.y.address(),
+              z.address(), 5);
+}
+
+TEST("a read through the read-only path of what no launch wrote") {
+  const Written before;
+  const Buffer z(kNumbers * 4);
+  check(launchEarly("adds_one", before.x.address(), z.address(), 5) == CUDA_SUCCESS, cudasimLastReport());
+  check(z.read<float>() == std::vector<float>(kNumbers, 2), "other numbers");
+}
+
 TEST("a write before the wait") {
   const Buffer x(std::vector<float>(kNumbers, 1)), z(kNumbers * 4);
   caughtEarly("a write without griddepcontrol.wait", "adds_one", x.address(), z.address(), 2);
