@@ -1,5 +1,6 @@
 #include "cuda/graph.h"
 
+#include "core/error.h"
 #include "cuda/cuda_backend.h"
 
 namespace tinylora {
@@ -28,12 +29,21 @@ bool Graph::capture(const std::function<void()>& record) {
   const Driver& api = device_->api();
   clear();
   device_->bind();
-  if (api.capture_begin(device_->stream(), kThisThread) != 0) return false;
+  if (refused_ || api.capture_begin(device_->stream(), kThisThread) != 0) return false;
   GraphHandle graph = nullptr;
+  const auto give_up = [&] {
+    if (api.capture_end(device_->stream(), &graph) == 0) api.graph_free(graph);
+  };
   try {
     record();
+  } catch (const Error& error) {
+    give_up();
+    // A driver may take a launch and not in a capture. Whatever else this is, the launch itself will tell.
+    refused_ = error.code() == "ERR_DEVICE";
+    if (refused_) return false;
+    throw;
   } catch (...) {
-    if (api.capture_end(device_->stream(), &graph) == 0) api.graph_free(graph);
+    give_up();
     throw;
   }
   if (api.capture_end(device_->stream(), &graph) != 0) return false;

@@ -22,7 +22,7 @@ class Graph {
   bool lost_scratch() const { return scratch_losses_ != device_->scratch_losses(); }
   /// Captured, and every address in it is still what it was.
   bool valid() const { return executable_ != nullptr && scratch_version_ == device_->scratch_version(); }
-  /// False where the driver does not allow it; then nothing has run. What `record` throws is passed on.
+  /// False where the driver does not allow it; then nothing has run. What else `record` throws is passed on.
   bool capture(const std::function<void()>& record);
   void launch();
 
@@ -33,6 +33,7 @@ class Graph {
   GraphExecutable executable_ = nullptr;
   int scratch_version_ = 0;
   int scratch_losses_;
+  bool refused_ = false;
 };
 
 }  // namespace tinylora::cuda

@@ -11,7 +11,7 @@ struct SimulatedDriver {
   std::uint64_t (*launches)() = nullptr;            // kernels that were launched one by one
   std::uint64_t (*graph_launches)() = nullptr;      // graphs
   void (*fail_next)(const char* kernel) = nullptr;  // its next launch is the end of the context
-  void (*refuse_captures)(bool refuse) = nullptr;
+  void (*refuse_captures)(int what) = nullptr;      // 1: captures, 2: launches in them
   // The call of this name ("": of any) and place from now on finds no memory; 0: none. Returns how many were left
   // before.
   std::uint64_t (*refuse_call)(const char* call, std::uint64_t place) = nullptr;

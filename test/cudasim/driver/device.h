@@ -80,7 +80,7 @@ class Device {
   bool initialised = false;
   int contextReferences = 0;
   CUresult sticky = CUDA_SUCCESS;
-  bool refusesCaptures = false;
+  enum class Refuses { nothing, captures, capturedLaunches } refusesOf = Refuses::nothing;
   std::string planted;    // the kernel whose next launch fails
   uint64_t launches = 0;  // of kernels, one by one
   uint64_t runs = 0;      // of kernels, those of graphs among them

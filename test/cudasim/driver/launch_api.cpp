@@ -159,7 +159,9 @@ CUresult launch(Device& device, CUfunction function, const Configuration& with, 
   if (const CUresult result = gather(kernel->program, pointers, extra, parameters); result != CUDA_SUCCESS)
     return result;
   const Stream* target = device.stream(stream);
-  if (target != nullptr && target->capture == nullptr) ++device.launches;
+  const bool captured = target != nullptr && target->capture != nullptr;
+  if (captured && device.refusesOf == Device::Refuses::capturedLaunches) return CUDA_ERROR_INVALID_HANDLE;
+  if (target != nullptr && !captured) ++device.launches;
   return device.submit(stream, [&device, kernel, with, parameters] { return run(device, *kernel, with, parameters); });
 }
 

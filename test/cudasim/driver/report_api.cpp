@@ -73,8 +73,8 @@ CUDASIM_API uint64_t cudasimRefuseCall(const char* call, uint64_t place) {
   return std::exchange(device.callsToRefusal, place);
 }
 
-/** From now on no stream may capture, or each may again. */
-CUDASIM_API void cudasimRefuseCaptures(bool refuse) { Device::instance().refusesCaptures = refuse; }
+/** From now on 1: no stream may capture, 2: none takes a launch while it does, 0: all is as usual again. */
+CUDASIM_API void cudasimRefuseCaptures(int what) { Device::instance().refusesOf = static_cast<Device::Refuses>(what); }
 
 CUDASIM_API void cudasimCountersReset() {
   Device& device = Device::instance();

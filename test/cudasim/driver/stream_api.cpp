@@ -144,7 +144,8 @@ CUDASIM_API CUresult cuEventElapsedTime(float* milliseconds, CUevent from, CUeve
 CUDASIM_API CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
   return guarded([=](Device& device) {
     Stream* target = device.stream(stream);
-    if (target == nullptr || target->capture != nullptr || target == &device.defaultStream || device.refusesCaptures) {
+    const bool refused = device.refusesOf == Device::Refuses::captures;
+    if (target == nullptr || target->capture != nullptr || target == &device.defaultStream || refused) {
       return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     if (mode < 0 || mode > 2) return CUDA_ERROR_INVALID_VALUE;
