@@ -58,7 +58,7 @@ struct TokenBytes {
   }
 };
 
-/// `step`, `end_cancelled`, `end_all` and `fail_all` must be called from one thread; the others may be called from
+/// `step`, `end_cancelled`, `end_all`, `fail_all` and `sampled` are for one thread; the others may be called from
 /// another one at the same time, as long as neither the basis nor the vectors of slots in use change.
 class Sampler {
  public:
