@@ -280,6 +280,8 @@ export interface ForwardResult {
   readonly logprobs: Float32Array;
   /** Entropy in nats of the distribution that the token was drawn from; NaN as above. */
   readonly entropies: Float32Array;
+  /** Whether the layers had nothing to do: a sampler that keeps activations had all of the batch. */
+  readonly sampled: boolean;
 }
 
 export interface ProjectionSpec {

@@ -19,8 +19,8 @@ export async function grpoOutcome(
   const step = config.estimator === "evolution_strategies" ? evolutionStep : grpoStep;
   const result = await step(context, state, signal);
   onResult(result);
-  const { sequences, metrics, clock, rows } = result;
-  const measured = measuredMetrics(clock, sequences, rows, policy.memory().peakRss);
+  const measured = measuredMetrics(result, policy.memory().peakRss);
+  const { sequences, metrics } = result;
   return { state: result.state, metrics, measured, lines: sequences.map(readable) };
 }
 

@@ -44,14 +44,17 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
   let last: Update | undefined;
   let noise: Metrics = {};
   let rows = 0;
+  let kept: number | undefined;
   trainable.hold(state.optimizer);
   for (let iteration = 0; iteration < config.num_iterations; iteration++) {
     if (iteration > 0) trainable.use(optimizer);
     const told = iteration === 0 ? trainable.parts : "none"; // the noise is that of the policy that sampled
     const parts = new GradientParts(told, trainable.parameters, groups);
-    rows += await clock.time("training", () =>
+    const made = await clock.time("training", () =>
       addGradients(context, passes, reference, batch, statistics, parts, signal),
     );
+    rows += made.rows;
+    if (config.keep_activations && made.rows > 0) kept ??= made.sampled / made.rows;
     if (told !== "none") noise = noiseScale(parts.shares());
     last = trainable.update(optimizer, rate, parts.estimate(sequences));
     optimizer = last.state;
@@ -70,7 +73,7 @@ export async function grpoStep(context: StepContext, state: TrainState, signal?:
     }),
     num_tokens: tokens,
   };
-  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, sequences, metrics, clock, rows };
+  return { state: { step, tokens, optimizer, lastGradient: last!.gradient }, sequences, metrics, clock, rows, kept };
 }
 
 /** Those that learn first and by themselves; bnpo's weights depend on the pass, so it takes them as they come. */
@@ -96,7 +99,7 @@ async function scoreBase(policy: Policy, passes: Pass[], signal?: AbortSignal): 
 
 /**
  * Adds d(loss) of the passes, in their order, to the policy's gradients, which are zero before. Gives the rows of those that
- * were made.
+ * were made, and how many of them the sampler had computed.
  */
 async function addGradients(
   { policy, config, onProgress }: StepContext,
@@ -106,9 +109,10 @@ async function addGradients(
   statistics: PassStatistics,
   parts: GradientParts,
   signal: AbortSignal | undefined,
-): Promise<number> {
+): Promise<{ rows: number; sampled: number }> {
   const { gradient_checkpointing: gradientCheckpointing } = config;
   let rows = 0;
+  let sampled = 0;
   policy.zeroGradients();
   for (const [index, pass] of passes.entries()) {
     onProgress({ phase: "training", done: index, total: passes.length });
@@ -136,7 +140,8 @@ async function addGradients(
     if (!made) continue;
     await parts.backward(policy, pass, losses, signal);
     rows += pass.rows;
+    if (made.sampled) sampled += pass.rows;
   }
   statistics.endIteration();
-  return rows;
+  return { rows, sampled };
 }

@@ -1,11 +1,11 @@
 import type { TrainConfig } from "../config/schema.js";
 import { mean, standardDeviation } from "../mean.js";
 import type { NamedReward } from "../reward/reward.js";
-import type { Clock } from "./clock.js";
 import type { Experience } from "./experience.js";
 import type { Denominators, SequenceLoss } from "./loss.js";
 import type { Sequence } from "./pass.js";
 import type { Measured, Metrics } from "./reported.js";
+import type { StepResult } from "./step.js";
 
 /** Rewards, grades and lengths of a step's completions. */
 export function rolloutMetrics(
@@ -91,8 +91,10 @@ export class PassStatistics {
   }
 }
 
-/** Seconds, rates and memory of a step with `rows` rows in its training passes. */
-export function measuredMetrics(clock: Clock, sequences: Sequence[], rows: number, peakRss: number): Measured {
+type Timed = Pick<StepResult, "clock" | "sequences" | "rows" | "kept">;
+
+/** Seconds, rates and memory of a step. */
+export function measuredMetrics({ clock, sequences, rows, kept }: Timed, peakRss: number): Measured {
   const sampled = sequences.reduce((sum, { completion }) => sum + completion.tokens.length, 0);
   const seconds = Object.entries(clock.seconds).map(([phase, value]) => [`seconds/${phase}`, value]);
   return {
@@ -100,6 +102,7 @@ export function measuredMetrics(clock: Clock, sequences: Sequence[], rows: numbe
     ...Object.fromEntries(seconds),
     "tokens_per_second/sampling": sampled / clock.seconds.sampling!,
     ...(clock.seconds.training && { "tokens_per_second/training": rows / clock.seconds.training }),
+    ...(kept !== undefined && { "activations/kept": kept }),
     "memory/peak_rss": peakRss,
   };
 }

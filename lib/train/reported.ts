@@ -87,6 +87,8 @@ export type Measured = {
   readonly "seconds/evaluation"?: number;
   readonly "tokens_per_second/sampling"?: number;
   readonly "tokens_per_second/training"?: number;
+  /** With `keep_activations`: the share of the rows before the first update whose forward pass was the sampler's. */
+  readonly "activations/kept"?: number;
   /** Bytes, the most that this process has held so far. */
   readonly "memory/peak_rss"?: number;
 };

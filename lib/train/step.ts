@@ -27,4 +27,6 @@ export interface StepResult {
   readonly clock: Clock;
   /** Rows of all training passes. */
   readonly rows: number;
+  /** With `keep_activations`: the share of the rows before the first update whose forward pass was the sampler's. */
+  readonly kept?: number | undefined;
 }

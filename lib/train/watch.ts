@@ -4,6 +4,9 @@ import type { StepResult } from "./step.js";
 /** After this many steps a reward that never varied, or completions that mostly were cut, are worth a warning. */
 const PATIENCE = 10;
 
+/** Of a step's rows: with fewer, keeping them may cost as much as it saves. */
+const ENOUGH_KEPT = 0.9;
+
 /** Looks for what makes training pointless or wrong, and warns of each thing once. */
 export class Watch {
   readonly #warn: (message: string) => void;
@@ -16,7 +19,7 @@ export class Watch {
     this.#rewards = rewards.map(({ name }) => ({ name, value: undefined, steps: 0 }));
   }
 
-  see({ sequences, metrics }: StepResult): void {
+  see({ sequences, metrics, kept }: StepResult): void {
     this.#seeRewards(sequences);
     const difference = metrics["sampling/max_abs_dlogp"];
     if (difference !== undefined && difference !== 0) {
@@ -24,6 +27,10 @@ export class Watch {
         "dlogp",
         `log-probabilities of sampling and training differ by up to ${difference}: expected 0 with this engine`,
       );
+    }
+    if (kept !== undefined && kept < ENOUGH_KEPT) {
+      const share = `${Math.round(100 * kept)} % of a step's rows`;
+      this.#once("kept", `keep_activations: ${share} were still there for the backward pass: raise cache_tokens`);
     }
     const cut = metrics["completions/clipped_ratio"]!;
     this.#cutSteps = cut > 0.5 ? this.#cutSteps + 1 : 0;

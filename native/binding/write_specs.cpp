@@ -55,6 +55,7 @@ Napi::Object to_js(Napi::Env env, const ScoreResult& result) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("logprobs", to_js(env, result.logprobs));
   object.Set("entropies", to_js(env, result.entropies));
+  object.Set("sampled", result.sampled);
   return object;
 }
 

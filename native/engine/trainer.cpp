@@ -198,7 +198,8 @@ ScoreResult Trainer::forward(const ScoreBatch& batch, const std::atomic<bool>& a
   DeviceBatch device;
   const HeadPass::Result result = state.forward(batch, packed, device, sampled, abort);
   ScoreResult scores{.logprobs = spread(result.logprobs, packed.scored, batch.tokens.size()),
-                     .entropies = spread(result.entropies, packed.scored, batch.tokens.size())};
+                     .entropies = spread(result.entropies, packed.scored, batch.tokens.size()),
+                     .sampled = sampled.has_value()};
   if (batch.keep) {
     state.pass.emplace(keep_pass(state.adapters, state.parameters, batch, std::move(packed), std::move(device),
                                  std::move(sampled), state.sampled_sequences));

@@ -15,6 +15,7 @@ namespace tinylora {
 struct ScoreResult {
   std::vector<float> logprobs;   // [tokens], NaN where unscored and for the first token of a sequence without parent
   std::vector<float> entropies;  // [tokens]
+  bool sampled = false;          // the layers had nothing to do
 };
 
 class Trainer {

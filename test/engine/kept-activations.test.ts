@@ -45,12 +45,16 @@ async function train(
   const config = { ...base, ...options };
   try {
     const adapter = await makeTrained(engine, resolveConfig(config));
-    await new Trainer({ engine, adapter, config, run, resume }).train();
+    const kept: unknown[] = [];
+    await new Trainer({ engine, adapter, config, run, resume }).train({
+      onStep: ({ measured }) => void kept.push(measured["activations/kept"]),
+    });
     const weights = config.adapter === "full" ? "model/model.safetensors" : "adapter/adapter.safetensors";
     return {
       run,
       results: { metrics: await readMetrics(run), weights: await readFile(join(run, weights), "base64") },
       activations: engine.memory().activations,
+      kept,
     };
   } finally {
     engine.dispose();
@@ -79,6 +83,10 @@ it.each(methods.filter(([name]) => name !== "sft"))("needs no forward pass: %s",
     const found = await train(`${name}-kept-${gradient_checkpointing}`, kept, { Trainer });
     expect(found.results).toEqual(plain.results);
     expect(found.activations).toBeGreaterThan(plain.activations);
+    expect([plain.kept, found.kept]).toEqual([
+      [undefined, undefined],
+      [1, 1],
+    ]);
   }
 });
 

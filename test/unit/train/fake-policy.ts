@@ -135,7 +135,7 @@ export class FakePolicy implements TrainablePolicy {
       entropies[t] = entropyOf(logs);
     }
     if (batch.keep) this.#kept = batch;
-    return { logprobs, entropies };
+    return { logprobs, entropies, sampled: false };
   }
 
   async backward(dLogprobs: Float32Array, signal?: AbortSignal): Promise<void> {

@@ -120,10 +120,11 @@ describe("metrics of a step", () => {
     const clock = new Clock();
     clock.seconds.sampling = 2;
     const sampled = { step_time: expect.any(Number), "tokens_per_second/sampling": 12 / 2, "memory/peak_rss": 9 };
-    expect(measuredMetrics(clock, sequences, 40, 9)).toEqual({ ...sampled, "seconds/sampling": 2 });
+    expect(measuredMetrics({ clock, sequences, rows: 40 }, 9)).toEqual({ ...sampled, "seconds/sampling": 2 });
     clock.seconds.training = 4;
-    expect(measuredMetrics(clock, sequences, 40, 9)).toEqual({
+    expect(measuredMetrics({ clock, sequences, rows: 40, kept: 0.5 }, 9)).toEqual({
       ...sampled,
+      "activations/kept": 0.5,
       "seconds/sampling": 2,
       "seconds/training": 4,
       "tokens_per_second/training": 40 / 4,
@@ -165,7 +166,7 @@ it("all names that runs report are told by the types, and no others", async () =
       for (const name of Object.keys(report[part])) found[part].add(name);
     }
   };
-  await makeTrainer({ config: { beta: 0.1, max_steps: 1 } }).train({ onStep });
+  await makeTrainer({ config: { beta: 0.1, max_steps: 1, keep_activations: true } }).train({ onStep });
   expect([...found.metrics].sort()).toEqual(told(metrics!).sort());
   expect([...found.measured].sort()).toEqual(told(measured!).sort());
   const engine = new FakePolicy();
@@ -180,14 +181,14 @@ it("all names that runs report are told by the types, and no others", async () =
 
 describe("Watch", () => {
   const clipped = (share: number): Metrics => ({ "completions/clipped_ratio": share, "sampling/max_abs_dlogp": 0 });
-  function watched(steps: { metrics?: Metrics; given?: Sequence[] }[], names = ["a"]): string[] {
+  function watched(steps: { metrics?: Metrics; given?: Sequence[]; kept?: number }[], names = ["a"]): string[] {
     const warnings: string[] = [];
     const watch = new Watch(
       names.map((name) => ({ name, reward: () => 0 })),
       (message) => void warnings.push(message),
     );
-    for (const { metrics = clipped(0), given = sequences } of steps) {
-      watch.see({ sequences: given, metrics } as Parameters<Watch["see"]>[0]);
+    for (const { metrics = clipped(0), given = sequences, kept } of steps) {
+      watch.see({ sequences: given, metrics, kept } as Parameters<Watch["see"]>[0]);
     }
     return warnings;
   }
@@ -206,6 +207,13 @@ describe("Watch", () => {
       "log-probabilities of sampling and training differ by up to 0.25: expected 0 with this engine",
     ]);
     expect(watched([{ metrics: { "completions/clipped_ratio": 0 } }])).toEqual([]);
+  });
+
+  it("warns once where the cache had no room for what was to be kept", () => {
+    expect(watched([{ kept: 0.9 }, { kept: 1 }])).toEqual([]);
+    expect(watched([{ kept: 0.123 }, { kept: 0 }])).toEqual([
+      "keep_activations: 12 % of a step's rows were still there for the backward pass: raise cache_tokens",
+    ]);
   });
 
   it("warns of a reward that never varied, within a step or from one to the next", () => {
