@@ -228,12 +228,12 @@ std::vector<double> Trainer::backward(const std::vector<float>& d_logprobs, cons
 
   KeptPass pass = std::move(*state.pass);
   state.pass.reset();
-  if (pass.sampled && pass.losses != state.sampled_sequences->losses()) {
-    pass.sampled.reset();
-    state.forward(pass.batch, pass.packed, pass.device, pass.sampled, abort);
-  }
-  Workspace& work = state.workspace(pass.batch, pass.sampled);
   try {
+    if (pass.sampled && pass.losses != state.sampled_sequences->losses()) {
+      pass.sampled.reset();
+      state.forward(pass.batch, pass.packed, pass.device, pass.sampled, abort);
+    }
+    Workspace& work = state.workspace(pass.batch, pass.sampled);
     std::optional<PartGradients> by_part;
     if (!parts.empty()) by_part.emplace(state.adapters, *state.model.backend, part_rows);
     auto* d_x = static_cast<float*>(work.d_x.get());

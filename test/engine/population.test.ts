@@ -88,10 +88,12 @@ async function trail(run: string, steps = 3) {
   };
 }
 
+/** Alone nothing is kept, so that it cannot be what is kept that agrees. */
 async function expectAsAlone(members: readonly Member[], name: string): Promise<void> {
   for (const [i, member] of members.entries()) {
     const alone = join(folder, `${name}-${i}-alone`);
-    await train(member, engine, await attached(member), alone);
+    const options = { ...member.options, keep_activations: false };
+    await train({ ...member, options }, engine, await attached(member), alone);
     const expected = await trail(alone, member.options.max_steps);
     expect(expected.metrics.some(({ grad_norm }) => Number(grad_norm) > 0)).toBe(true);
     expect(await trail(join(folder, `${name}-${i}`), member.options.max_steps), `member ${i}`).toEqual(expected);
@@ -107,13 +109,13 @@ async function attached(member: Member): Promise<Adapter> {
 describe("members have the bits that they have alone", () => {
   it.each([1, 13])("with their own seeds, rates, projections, lengths and losses (u = %i)", async (u) => {
     const members: Member[] = [
-      { options: { u, seed: 1 } },
-      { options: { u, seed: 2, learning_rate: 0.2 } },
+      { options: { u, seed: 1, keep_activations: true } },
+      { options: { u, seed: 2, learning_rate: 0.2, keep_activations: true, gradient_checkpointing: true } },
       { options: { u, seed: 1, projection_seed: 5 } },
       { options: { u, seed: 3, projection_seed: 6, max_completion_length: 14, token_budget: 2048, num_prompts: 2 } },
       { options: { u, seed: 4, beta: 0.1, num_iterations: 2, v_dtype: "bf16", max_steps: 2 } },
       { options: { u, seed: 5, optim: "sgd", projection: "uniform", temperature: 0.7 } },
-      { options: { u, seed: 6, optim: "natural", projection_seed: 5, learning_rate: 0.3 } },
+      { options: { u, seed: 6, optim: "natural", projection_seed: 5, learning_rate: 0.3, keep_activations: true } },
       {
         options: {
           ...{ u, seed: 7, num_iterations: 2, loss_type: "bnpo", scale_rewards: "batch", v_rounding: "stochastic" },

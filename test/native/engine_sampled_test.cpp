@@ -209,20 +209,30 @@ void finds_what_would_be_sampled_alike_only() {
   expect(!of.finds(again), "completions of another basis were found");
 }
 
-/// Between the passes another request takes the pages.
+/// Between the passes another request takes the pages: then the layers are run, and may be aborted.
 void survives_the_loss_of_its_pages() {
   Case of(1, 128);
+  const auto lose = [&] {
+    SampleRequest large = of.ask(100);
+    large.num_generations = 1;
+    sample(*of.sampler, {large});
+  };
   const ScoreBatch batch = sample(*of.sampler, {of.ask(33)});
   const std::vector<float> want = results_of(*of.engine, *of.engine->trainer, batch);
   const int before = of.backend->passes;
   const std::vector<float> results = results_of(*of.engine, *of.trainer, batch, [&] {
     expect(of.backend->passes == before, "a forward pass was made");
-    SampleRequest large = of.ask(100);
-    large.num_generations = 1;
-    sample(*of.sampler, {large});
+    lose();
   });
   expect_same_bits("results", results, want);
   expect(!of.finds(batch), "completions are there whose pages were taken");
+
+  const ScoreResult scores = of.trainer->forward(sample(*of.sampler, {of.ask(33)}), go);
+  expect(scores.sampled, "the completions are not there");
+  lose();
+  const std::atomic<bool> abort = true;
+  expect_error("ERR_ABORTED", "forward: ", [&] { of.trainer->backward(random_weights(scores, 77), {}, abort); });
+  for (const double number : of.engine->adapters->gradient(0)) expect(number == 0, "an aborted pass left a gradient");
 }
 
 /// Pages that are kept make nobody wait, and a request that cannot be kept is sampled all the same.
