@@ -20,7 +20,8 @@ export interface TrainerOptions<T extends Trained = Adapter> {
   readonly adapter: T;
   /**
    * Options of the run; what is left out has the default of the schema, or is what `adapter` is. A run that is resumed has
-   * its own: others are refused, but for `max_steps`, `gradient_checkpointing`, `keep_activations` and what belongs to the machine.
+   * its own: others are refused, but for `max_steps`, `gradient_checkpointing`, `keep_activations` and what belongs to the
+   * machine.
    */
   readonly config?: TrainOptions | undefined;
   /**

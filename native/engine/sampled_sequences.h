@@ -27,6 +27,7 @@ class SampledSequences {
   /// Gives up all that is here, and the memory.
   void lie_nowhere();
   const SampledActivations* activations() const { return activations_.get(); }
+  std::size_t bytes() const { return activations_ ? activations_->bytes() : 0; }
   /// Whether sequences lie in memory of this kind, and of the present basis.
   bool fits(const Adapters& adapters, bool gradient_checkpointing) const {
     return activations_ && activations_->of_basis(adapters) &&

@@ -116,6 +116,7 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   state.prepare();
   state.sampled.give_up_stale(state.adapters);
   state.prepare_keeping();
+  state.activation_bytes = state.pass->activation_bytes() + state.sampled.bytes();
   state.pass->clear_pages(state.spoiled);
   state.spoiled.clear();
   state.admit();
@@ -168,7 +169,6 @@ void Sampler::State::prepare() {
   const int most = max_sequences + model.backend->cheap_rows() - 1;  // completions, and drafts
   pass = std::make_unique<SamplePass>(model, adapters, most + kPrefillRows, most, pages);
   cache_bytes = pass->cache_bytes();
-  activation_bytes = pass->activation_bytes();
 }
 
 /// Memory for what the first request that asks for it wants kept, before anything is computed that would be missing.
@@ -179,7 +179,6 @@ void Sampler::State::prepare_keeping() {
   if (std::ranges::any_of(groups, &SampleGroup::started)) return;
   sampled.lie_nowhere();  // before the new memory is asked for
   sampled.lie_in(pass->make_sampled_activations(first->request.gradient_checkpointing), pass->cache());
-  activation_bytes = pass->activation_bytes() + sampled.activations()->bytes();
 }
 
 /// In strict order: no request may overtake one that does not fit, which could then wait for ever. When nothing is

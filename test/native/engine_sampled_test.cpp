@@ -2,30 +2,15 @@
 #include <cmath>
 #include <map>
 
-#include "cpu/cpu_backend.h"
 #include "engine/sampler.h"
 #include "engine_case.h"
 #include "suites.h"
+#include "watched_backend.h"
 
 namespace tinylora::test {
 namespace {
 
 const std::atomic<bool> go = false;
-
-/// Counts passes through the layers.
-class Counted final : public CpuBackend {
- public:
-  explicit Counted(int cheap_rows) : CpuBackend(DType::f32, 1, usable_paths().front()), cheap_rows_(cheap_rows) {}
-  int cheap_rows() const override { return cheap_rows_; }
-  void embed(const EmbedArgs& args) override {
-    CpuBackend::embed(args);
-    ++passes;
-  }
-  int passes = 0;
-
- private:
-  int cheap_rows_;
-};
 
 /// A prompt of `length` tokens, the first 33 of which all prompts have in common.
 SampleRequest request(const ModelConfig& config, int length, int slot) {
@@ -141,7 +126,7 @@ void changes_no_bit_of_weights(const Candidate& candidate, DType dtype) {
 /// A model whose passes are counted, and what samples from it and trains it.
 struct Case {
   explicit Case(int cheap_rows = 1, int cache_tokens = 1024) {
-    auto owned = std::make_unique<Counted>(cheap_rows);
+    auto owned = std::make_unique<Watched>(cheap_rows);
     backend = owned.get();
     engine = std::make_unique<Engine>(std::move(owned), tiny);
     basis = set_random_adapters(*engine, 4);
@@ -152,7 +137,7 @@ struct Case {
   bool finds(const ScoreBatch& batch) const { return is_found(*engine, *sampler, batch); }
 
   TinyModel tiny;
-  Counted* backend;
+  Watched* backend;
   std::unique_ptr<Engine> engine;
   Basis basis;
   std::unique_ptr<Sampler> sampler;
@@ -207,6 +192,9 @@ void finds_what_would_be_sampled_alike_only() {
          "the prompt of an earlier v was read");
   of.engine->adapters->set_basis(of.basis);
   expect(!of.finds(again), "completions of another basis were found");
+  const std::size_t bytes = of.sampler->activation_bytes();
+  sample(*of.sampler, {unkept});
+  expect(of.sampler->activation_bytes() < bytes, "the memory of another basis is still held");
 }
 
 /// Between the passes another request takes the pages: then the layers are run, and may be aborted.

@@ -1,11 +1,10 @@
 // The sampler without JavaScript: its bookkeeping, and the equality with the training pass.
 #include <map>
-#include <set>
 
-#include "cpu/cpu_backend.h"
 #include "engine/sampler.h"
 #include "engine_case.h"
 #include "suites.h"
+#include "watched_backend.h"
 
 namespace tinylora::test {
 namespace {
@@ -39,28 +38,6 @@ SampleRequest request(const ModelConfig& config, int length, int slot) {
   result.first_sequence = static_cast<std::uint64_t>(length) * 8;
   return result;
 }
-
-/// Remembers which pages were stored to, and in how many passes.
-class Watched final : public CpuBackend {
- public:
-  explicit Watched(int cheap_rows) : CpuBackend(DType::f32, 1, usable_paths().front()), cheap_rows_(cheap_rows) {}
-  int cheap_rows() const override { return cheap_rows_; }
-  void embed(const EmbedArgs& args) override {
-    CpuBackend::embed(args);
-    ++passes;
-  }
-  void rope_store(const RopeStoreArgs& args) override {
-    CpuBackend::rope_store(args);
-    for (int i = 0; i < args.layout->stores; ++i) pages.insert(args.layout->store_slot[i] / kPageSize);
-    rows = args.layout->rows;
-  }
-  std::set<int> pages;
-  int rows = 0;  // of the last pass
-  int passes = 0;
-
- private:
-  int cheap_rows_;
-};
 
 void completions_take_pages_as_they_grow() {
   TinyModel tiny;
