@@ -25,7 +25,10 @@ struct AttentionTask;      // kernels/attention.h
 struct AttentionUpdate;    // kernels/attention.h
 struct AttentionKernels;   // attention.cpp
 struct ExponentialSum;     // kernels/head.h
+struct HeadProduct;        // kernels/head.h
 struct HeadStatsTask;      // kernels/head.h
+struct HeadProductTask;    // kernels/head.h
+struct AlignedRows;        // head_sm90.h
 
 /// Rows and columns of a weight in memory are multiples of these, the padding zeros: tiles need no bounds on W.
 inline constexpr int kPadOut = 64;
@@ -125,6 +128,15 @@ class CudaBackend : public Backend {
   // head.cpp
   /// Statistics of all chunks, and sums of e^l W in dx; returns the sums of e^l, which lie in sums [2, rows].
   const cuda::ExponentialSum* head_with_sums(const cuda::HeadStatsTask& scan, float* dx, cuda::ExponentialSum* sums);
+
+  /// dx = or += e^l W of a group of chunks.
+  void add_exponentials(const cuda::HeadProductTask& task);
+
+  // head_stats.cpp
+  bool has_sm90_head() const;
+  cuda::AlignedRows aligned_rows(const cuda::HeadProduct& product);
+  /// Statistics of `chunks` chunks from the task's first one.
+  void head_stats(const cuda::HeadStatsTask& task, int chunks);
 
   // linear.cpp
   void set_product_input(cuda::ProductKernelArgs& args, const void* x, int rows, int k);

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/head_stats.h"
+#include "cuda/head_sm90.h"
 #include "cuda/launch.h"
 
 namespace tinylora {
@@ -18,7 +18,7 @@ void CudaBackend::head(const HeadArgs& args) {
   const int chunks = vocab_chunks(weight.out);
   const std::size_t row_bytes = std::size_t(weight.in) * size_of(dtype_);
   const int most_rows = std::min(args.rows, kHeadRows);
-  const auto stats = device_->scratch(stats_bytes(most_rows, chunks));
+  const auto stats = device_->scratch(head_stats_bytes(most_rows, chunks));
   const std::size_t sums_bytes = std::size_t(most_rows) * 2 * sizeof(ExponentialSum);
   const auto sums = args.dx ? device_->scratch(sums_bytes) : nullptr;
   for (int row = 0; row < args.rows; row += kHeadRows) {
@@ -40,7 +40,7 @@ void CudaBackend::head(const HeadArgs& args) {
     if (dx) {
       others = head_with_sums(task, dx, static_cast<ExponentialSum*>(sums.get()));
     } else {
-      launch_head_stats(*device_, dtype_, task, chunks);
+      head_stats(task, chunks);
     }
     launch(*device_, "head", pick("head_total_bf16", "head_total_f16", "head_total_f32"),
            {.grid = {static_cast<unsigned>(rows)}, .block = static_cast<unsigned>(kTotalRuns)},
@@ -70,28 +70,38 @@ const cuda::ExponentialSum* CudaBackend::head_with_sums(const cuda::HeadStatsTas
   product.stride = task.stride;
   product.made = task.made;
   ExponentialSum *before = sums, *after = sums + rows;
-  const unsigned columns = ceil_div(product.width, kProductColumns);
-  const bool many =
-      columns * ceil_div(rows, kManyProductRows.rows) >= static_cast<unsigned>(device_->multiprocessors());
-  const TileShape tile = half() ? many ? kManyProductRows : kFewProductRows : kFloatRows;
-  const char* kernel = many ? pick("head_product_many_bf16", "head_product_many_f16", "head_product_f32")
-                            : pick("head_product_few_bf16", "head_product_few_f16", "head_product_f32");
-  const Shape shape{.grid = {columns, ceil_div(rows, tile.rows)},
-                    .block = static_cast<unsigned>(tile.threads),
-                    .shared_bytes = half() ? tile.shared_bytes : 0U};
   for (int chunk = 0; chunk < chunks; chunk += kGroupChunks) {
     task.first_chunk = chunk;
     task.before = chunk > 0 ? before : nullptr;
     const int count = std::min(kGroupChunks, chunks - chunk);
-    launch_head_stats(*device_, dtype_, task, count);
+    head_stats(task, count);
     product.before = before;
     product.after = after;
     product.first_token = chunk * kVocabChunk;
     product.tokens = std::min(count * kVocabChunk, vocab - product.first_token);
-    launch(*device_, "head_product", kernel, shape, product);
+    add_exponentials(product);
     std::swap(before, after);
   }
   return before;
+}
+
+void CudaBackend::add_exponentials(const cuda::HeadProductTask& task) {
+  using namespace cuda;
+  if (has_sm90_head()) {
+    const Sm90Kernel& kernel = least_copied(sm90_head_products(dtype_), task.rows, device_->multiprocessors(),
+                                            [&](const Sm90Kernel& one) { return ceil_div(task.width, one.columns); });
+    return run_sm90_head_product(*device_, kernel, task, dtype_);
+  }
+  const unsigned columns = ceil_div(task.width, kProductColumns);
+  const bool many =
+      columns * ceil_div(task.rows, kManyProductRows.rows) >= static_cast<unsigned>(device_->multiprocessors());
+  const TileShape tile = half() ? many ? kManyProductRows : kFewProductRows : kFloatRows;
+  const char* kernel = many ? pick("head_product_many_bf16", "head_product_many_f16", "head_product_f32")
+                            : pick("head_product_few_bf16", "head_product_few_f16", "head_product_f32");
+  const Shape shape{.grid = {columns, ceil_div(task.rows, tile.rows)},
+                    .block = static_cast<unsigned>(tile.threads),
+                    .shared_bytes = half() ? tile.shared_bytes : 0U};
+  launch(*device_, "head_product", kernel, shape, task);
 }
 
 void CudaBackend::head_backward(const HeadBackwardArgs& args) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/head_stats.h"
+#include "cuda/head_sm90.h"
 #include "cuda/kernels/head.h"
 #include "cuda/launch.h"
 
@@ -24,7 +24,7 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
   const int places = std::min(args.cut, kCutRows);
 
   HeadStatsTask scan{};
-  auto* stats = static_cast<ChunkStats*>(stats_.get(*device_, stats_bytes(pass_rows, vocab_chunks(weight.out))));
+  auto* stats = static_cast<ChunkStats*>(stats_.get(*device_, head_stats_bytes(pass_rows, vocab_chunks(weight.out))));
   auto* inv_temperature = sample_rows_.get<float>(*device_, std::size_t(pass_rows) * 2);
   auto* kept = reinterpret_cast<std::int32_t*>(inv_temperature + pass_rows);
   scan.stats = stats;
@@ -42,10 +42,14 @@ void CudaBackend::head_sample(const HeadSampleArgs& args) {
     scan.product = {x, weight.data(), rows, weight.in, weight.stride, weight.out};
     launch(*device_, "head_sample", "sample_rows", {.grid = {}, .block = 32 * ceil_div(rows, 32)},
            SampleRowsTask{args.how + row, rows, inv_temperature, kept});
-    launch_head_stats(*device_, dtype_, scan, scan.chunks);
+    head_stats(scan, scan.chunks);
     const HeadSampleTask draw{scan.product, inv_temperature,  stats,           args.how + row,    kept,
                               scan.logits,  args.token + row, args.logp + row, args.entropy + row};
-    launch(*device_, "head_sample", pick("head_sample_bf16", "head_sample_f16", "head_sample_f32"), by_row, draw);
+    if (has_sm90_head()) {
+      run_sm90_head_sample(*device_, draw, aligned_rows(draw.product), dtype_);
+    } else {
+      launch(*device_, "head_sample", pick("head_sample_bf16", "head_sample_f16", "head_sample_f32"), by_row, draw);
+    }
     if (places == 0) continue;
     launch(*device_, "truncated_draw", "truncated_draw", {.grid = by_row.grid, .block = truncated_threads(weight.out)},
            draw);

@@ -84,7 +84,7 @@ void CudaBackend::run_products(cuda::ProductKernelArgs& args, bool backward) {
     task.pairs = task.n % 2 == 0 && aligned(task.y, 8) && aligned(task.residual, 8);
     task.fours = task.pairs != 0 && task.n % 4 == 0;
   }
-  if (half() && cuda::has_sm90_products(*device_)) return cuda::run_sm90_products(*device_, args, dtype_, backward);
+  if (half() && cuda::has_sm90_kernels(*device_)) return cuda::run_sm90_products(*device_, args, dtype_, backward);
   const Kernel& kernel = backward ? choose(by_dtype(kBf16Backward, kF16Backward, kF32Backward), args.rows, args,
                                            device_->multiprocessors())
                                   : choose(by_dtype(kBf16, kF16, kF32), args.rows, args, device_->multiprocessors());

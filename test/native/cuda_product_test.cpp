@@ -121,7 +121,7 @@ void sm90_tilings(DType dtype, bool backward) {
   const auto backend = make_cuda_backend(dtype);
   const LinearCase data = make_linear({.rows = 130, .in = 216, .out = 520, .rank = 2, .y_float = true, .add = true});
   std::optional<std::vector<float>> first;
-  for (const cuda::Sm90Product& kernel : cuda::sm90_products(dtype, backward)) {
+  for (const cuda::Sm90Kernel& kernel : cuda::sm90_products(dtype, backward)) {
     const auto run = [&](const cuda::ProductKernelArgs& args, int) {
       cuda::run_sm90_product(backend->device(), kernel, args, dtype, backward);
     };
@@ -149,7 +149,7 @@ void sm90_tasks(DType dtype) {
     products.emplace_back(*backend, cases.back(), false);
   }
   const ActBuffer x(*backend, cases[0].x);
-  for (const cuda::Sm90Product& kernel : cuda::sm90_products(dtype, false)) {
+  for (const cuda::Sm90Kernel& kernel : cuda::sm90_products(dtype, false)) {
     cuda::ProductKernelArgs together = args_of(x, rows, in);
     for (const DeviceProduct& product : products) together.task[together.tasks++] = product.task();
     cuda::run_sm90_product(backend->device(), kernel, together, dtype, false);
@@ -209,7 +209,7 @@ void add_cuda_product_tests(Tests& tests) {
   tests.add("cuda product: every tiling of the gradient has the same bits [fp16]",
             [=] { tilings(DType::f16, true, f16_backward); });
   tests.add("cuda product: every tiling has the same bits [fp32]", [=] { tilings(DType::f32, false, f32); });
-  if (!cuda::has_sm90_products(make_cuda_backend(DType::bf16)->device())) return;
+  if (!cuda::has_sm90_kernels(make_cuda_backend(DType::bf16)->device())) return;
   for (const DType dtype : {DType::bf16, DType::f16}) {
     const std::string on = std::string(" [sm_90a ") + name_of(dtype) + "]";
     tests.add("cuda product: every tiling has the same bits" + on, [=] { sm90_tilings(dtype, false); });

@@ -51,6 +51,10 @@ struct alignas(16) ChunkStats {
   float unused;
 };
 
+constexpr unsigned long long head_stats_bytes(int rows, int chunks) {
+  return static_cast<unsigned long long>(rows) * static_cast<unsigned>(chunks) * sizeof(ChunkStats);
+}
+
 /// What a row's e^l were made with, in one chunk or up to a group of chunks: their unit (head_unit.cuh), their sum in
 /// it, all as rounded to act and without the target, and the unit for what follows, which no l so far exceeds.
 struct ExponentialSum {

@@ -21,85 +21,14 @@
 // where tiles are few.
 #include "act.cuh"
 #include "head.h"
-#include "head_unit.cuh"
+#include "head_ratios.cuh"
 #include "mma.cuh"
-#include "warp.cuh"
 
 namespace tinylora::cuda {
 namespace {
 
 constexpr int kStep = 32;                                                           // tokens, all of one chunk
 constexpr int kExponentialPieces = kStep / 8, kWeightPieces = kProductColumns / 8;  // of 16 bytes
-
-/// What takes the numbers of a tile's rows to the unit that the group leaves dx in.
-template <typename Act, int kRows>
-struct UnitRatios {
-  Act of_chunk[kGroupChunks][kRows];  // e^l
-  float of_sums[kRows];               // dx as it comes
-  unsigned not_one[kRows / 32];       // chunks with another number than 1 for one of 32 rows: a bit each
-
-  /// By all threads of the block; the first kRows take a row each.
-  __device__ void fill(const HeadProductTask& task, int first_row) {
-    const int i = static_cast<int>(threadIdx.x), row = first_row + i;
-    if (i < kRows) {
-      const bool valid = row < task.rows;
-      const int chunks = (task.tokens + kVocabChunk - 1) / kVocabChunk;
-      ExponentialSum sum = {kMinusInfinity, 0, kMinusInfinity};
-      if (valid && task.first_token > 0) sum = task.before[row];
-      float units[kGroupChunks];
-      float unit = kMinusInfinity;  // of a group after others it is at least what those have for the next
-#pragma unroll
-      for (int c = 0; c < kGroupChunks; ++c) {
-        units[c] = valid && c < chunks ? task.made[c * task.rows + row].unit : kMinusInfinity;
-        unit = fmaxf(unit, units[c]);
-      }
-      unsigned changed = 0;
-#pragma unroll
-      for (int c = 0; c < kGroupChunks; ++c) {
-        store(&of_chunk[c][i], unit_ratio(units[c], unit));
-        if (valid && c < chunks && units[c] != unit) changed |= 1U << c;
-      }
-      changed = __reduce_or_sync(kWholeWarp, changed);
-      if (i % 32 == 0) not_one[i / 32] = changed;
-      of_sums[i] = unit_ratio(sum.unit, unit);
-      if (valid && blockIdx.x == 0) task.after[row] = total(task, row, chunks, sum, unit);
-    }
-    __syncthreads();
-  }
-
-  /// Bits of not_one, of a warp's rows from `row` on.
-  __device__ unsigned changed(int row) const {
-    unsigned bits = not_one[row / 32];
-    if constexpr (kRows == 128) bits |= not_one[row / 32 + 1];
-    return bits;
-  }
-
-  /// Of the chunks before and those of the group.
-  static __device__ ExponentialSum total(const HeadProductTask& task, int row, int chunks, ExponentialSum sum,
-                                         float unit) {
-    sum.sum *= unit_ratio(sum.unit, unit);
-    for (int c = 0; c < chunks; ++c) {
-      const ExponentialSum& made = task.made[c * task.rows + row];
-      sum.sum = fmaf(made.sum, unit_ratio(made.unit, unit), sum.sum);
-      sum.next_unit = fmaxf(sum.next_unit, made.next_unit);
-    }
-    sum.unit = unit;
-    return sum;
-  }
-};
-
-/// A pair of numbers in a word times one number, in all bits but where they are too small for Half.
-template <typename Half>
-__device__ std::uint32_t times(std::uint32_t pair, Half factor) {
-  if constexpr (std::is_same_v<Half, __half>) {
-    const __half2 product = __hmul2(*reinterpret_cast<const __half2*>(&pair), __half2half2(factor));
-    return *reinterpret_cast<const std::uint32_t*>(&product);
-  } else {
-    const __nv_bfloat162 product =
-        __hmul2(*reinterpret_cast<const __nv_bfloat162*>(&pair), __bfloat162bfloat162(factor));
-    return *reinterpret_cast<const std::uint32_t*>(&product);
-  }
-}
 
 template <typename Half, int kRows>
 __device__ void request(const HeadProductTask& task, int token, uint4* stage) {
@@ -163,7 +92,8 @@ __device__ void head_product(const HeadProductTask& task) {
     for_each_sum(task, first_row + row, first_column + column, sums, [](float& sum, float& dx) { sum = dx; });
   }
   // Not on the way: ptxas spills to ask for all of dx before the first product.
-  ratios.fill(task, first_row);
+  ratios.fill(task, first_row, blockIdx.x == 0);
+  __syncthreads();
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
@@ -179,7 +109,7 @@ __device__ void head_product(const HeadProductTask& task) {
     const uint4* e = ring + step % kHeadStages * kStage;
     const uint4* w = e + kRows * kExponentialPieces;
     const int chunk = step * kStep / kVocabChunk;
-    const bool changed = (ratios.changed(row) >> chunk & 1) != 0;
+    const bool changed = ratios.template changed<kRows / 2>(row, chunk);
     const Half* ratio = ratios.of_chunk[chunk] + row + lane / 4;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
@@ -244,7 +174,8 @@ extern "C" __global__ __launch_bounds__(256) void head_product_f32(HeadProductTa
       }
     }
   };
-  ratios.fill(task, first_row);
+  ratios.fill(task, first_row, blockIdx.x == 0);
+  __syncthreads();
   if (task.first_token > 0) for_each([&](float& sum, int own, float& dx) { sum = dx * ratios.of_sums[own]; });
   for (int token = 0; token < task.tokens; token += kStep) {
     const int count = min(kStep, task.tokens - token);

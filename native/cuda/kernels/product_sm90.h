@@ -3,10 +3,9 @@
 
 #include "product.h"
 #include "tensor_map.h"
+#include "tiles_sm90.h"
 
 namespace tinylora::cuda {
-
-inline constexpr int kSm90Depth = 64;  // k of a stage: 128 bytes, the widest swizzle
 
 struct ProductSm90Args {
   TensorMap x;             // [M, x_stride], box [rows of a tile, 64]

@@ -21,4 +21,14 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
+/// The same of four neighbouring lanes, which hold one row of a C fragment.
+__device__ inline float quad_sum(float value) {
+  value += __shfl_xor_sync(kWholeWarp, value, 2);
+  return value + __shfl_xor_sync(kWholeWarp, value, 1);
+}
+__device__ inline float quad_max(float value) {
+  value = fmaxf(value, __shfl_xor_sync(kWholeWarp, value, 2));
+  return fmaxf(value, __shfl_xor_sync(kWholeWarp, value, 1));
+}
+
 }  // namespace tinylora::cuda

@@ -1,0 +1,173 @@
+// head_stats (head.cu) for sm_90a: logits by TMA and wgmma (wgmma_tiles.cuh), their statistics from the registers in
+// which they come; they never are in memory, but for those of the few rows that the sampler cuts.
+//
+//   tile               consumers   tokens a wgmma   stages x bytes
+//   64 x 128   mid     1           128              4 x 24 KiB        two blocks an SM
+//   128 x 256  large   2           256              4 x 48 KiB        one, in clusters of two
+//
+// A row of a chunk, 128 tokens, lies in four neighbouring lanes: lane t has tokens 8 j + 2 t and the next. It takes
+// them ascending, then a butterfly of the four: the same in both tiles. On a device with compute capability 9.0 the
+// logits of scoring and sampling (head_sample_sm90.cu) are all made so.
+//
+// Flops 2 rows vocab width, limited as the products of product_sm90.cu are. What follows a tile is not hidden behind
+// products of the same block: about 25 instructions a logit of a thread's 64 or 128, which at width 1,536 is a fifth of
+// a large tile's time by issue slots. Few rows: the 2 vocab width bytes of W.
+#include "head_sm90.h"
+#include "head_unit.cuh"
+#include "warp.cuh"
+#include "wgmma_tiles.cuh"
+
+namespace tinylora::cuda {
+namespace {
+
+constexpr int kLaneTokens = kVocabChunk / 4;
+
+struct Tile {
+  int row, column;  // first of each; columns are tokens
+};
+
+template <typename T>
+struct Logits {
+  const HeadStatsSm90Args& args;
+
+  __device__ int k() const { return args.task.product.width; }
+  __device__ int w_k() const { return 0; }
+  __device__ int tiles() const { return args.tiles; }
+  __device__ const TensorMap& x() const { return args.x; }
+  __device__ const TensorMap& w(const Tile&) const { return args.w; }
+  __device__ Tile tile(int index) const {
+    const int first = args.task.first_chunk * kVocabChunk;
+    return {first_row_of<T>(index, args.row_tiles), first + index / args.row_tiles * T::kColumns};
+  }
+};
+
+/// Token of this lane's number n, in a chunk.
+__device__ int token_of(int n) { return n / 2 * 8 + static_cast<int>(threadIdx.x % 4) * 2 + n % 2; }
+
+/// e^l of a row in a chunk, rounded, and what they were made with. By whole warps.
+template <typename Half>
+__device__ void keep_exponentials(const HeadStatsTask& task, int row, bool valid, int group_chunk, float largest,
+                                  const float (&e)[kLaneTokens]) {
+  const float own = unit_of(largest);
+  const float unit = task.before != nullptr && valid ? unit_after<Half>(task.before[row].next_unit, own) : own;
+  const float scale = in_unit(largest, unit);
+  auto* to =
+      static_cast<Half*>(task.exponentials) + static_cast<long long>(row) * task.stride + group_chunk * kVocabChunk;
+  const bool odd = threadIdx.x % 2 == 1;
+  float made = 0;
+#pragma unroll
+  for (int n = 0; n < kLaneTokens; n += 4) {
+    float scaled[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      scaled[i] = e[n + i] * scale;
+      made += rounded<Half>(scaled[i]);
+    }
+    // Of a pair of lanes, the even one takes the four tokens of the first fragment, the odd one those of the second.
+    const std::uint32_t words[2] = {pack<Half>(scaled[0], scaled[1]), pack<Half>(scaled[2], scaled[3])};
+    const std::uint32_t traded = __shfl_xor_sync(kWholeWarp, odd ? words[0] : words[1], 1);
+    const uint2 four = odd ? make_uint2(traded, words[1]) : make_uint2(words[0], traded);
+    if (valid) *reinterpret_cast<uint2*>(to + token_of(n) / 4 * 4 + (odd ? 8 : 0)) = four;
+  }
+  made = quad_sum(made);
+  if (valid && threadIdx.x % 4 == 0) task.made[group_chunk * task.product.rows + row] = {unit, made, own};
+}
+
+/// A row of a chunk from its products. By whole warps.
+template <typename Half>
+__device__ void finish_row(const HeadStatsTask& task, int row, int chunk, float (&l)[kLaneTokens]) {
+  const bool valid = row < task.product.rows;
+  const int first = chunk * kVocabChunk, count = min(kVocabChunk, task.product.vocab - first);
+  const float temperature = valid ? task.inv_temperature[row] : 0;
+  float largest = kMinusInfinity;
+#pragma unroll
+  for (int n = 0; n < kLaneTokens; ++n) {
+    l[n] *= temperature;
+    if (token_of(n) < count) largest = fmaxf(largest, l[n]);
+  }
+  largest = quad_max(largest);
+  const int kept = valid && task.kept != nullptr ? task.kept[row] : -1;
+  if (kept >= 0) {
+    float* to = task.logits + static_cast<long long>(kept) * task.product.vocab + first;
+#pragma unroll
+    for (int n = 0; n < kLaneTokens; ++n) {
+      if (token_of(n) < count) to[token_of(n)] = l[n];
+    }
+  }
+  const int target = valid && task.target != nullptr ? task.target[row] - first : -1;
+  float sum = 0, weighted = 0;
+#pragma unroll
+  for (int n = 0; n < kLaneTokens; ++n) {
+    const float below = l[n] - largest;
+    if (token_of(n) == target) task.target_l[row] = l[n];
+    l[n] = token_of(n) < count ? expf(below) : 0;
+    sum += l[n];
+    if (token_of(n) < count) weighted = fmaf(l[n], below, weighted);
+    if (token_of(n) == target) l[n] = 0;
+  }
+  sum = quad_sum(sum);
+  weighted = quad_sum(weighted);
+  if (valid && threadIdx.x % 4 == 0) {
+    task.stats[static_cast<long long>(row) * task.chunks + chunk] = {largest, sum, weighted, 0};
+  }
+  if (task.exponentials == nullptr) return;
+  keep_exponentials<Half>(task, row, valid, chunk - task.first_chunk, largest, l);
+}
+
+template <typename T>
+__device__ void consume(const Logits<T>& logits, const Ring<T>& ring) {
+  const HeadStatsTask& task = logits.args.task;
+  Place<T::kStages> place;
+  for_each_tile<T>(logits.tiles(), [&](int index) {
+    const Tile tile = logits.tile(index);
+    float sum[T::kSums] = {};
+    multiply<T>(ring, place, logits.k(), sum);
+    const int row = tile.row + static_cast<int>(threadIdx.x / 32 * 16);  // the warp's first
+    if (row >= task.product.rows) return;
+#pragma unroll
+    for (int c = 0; c < T::kColumns / kVocabChunk; ++c) {
+      const int chunk = tile.column / kVocabChunk + c;
+      if (chunk >= task.chunks) return;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float l[kLaneTokens];
+#pragma unroll
+        for (int n = 0; n < kLaneTokens; ++n) l[n] = sum[64 * c + n / 2 * 4 + 2 * half + n % 2];
+        finish_row<typename T::Half>(task, row + static_cast<int>(threadIdx.x % 32 / 4) + 8 * half, chunk, l);
+      }
+    }
+  });
+}
+
+template <typename T>
+__device__ void head_stats(const HeadStatsSm90Args& args) {
+  const Logits<T> logits{args};
+  make_tiles<T>(logits, [&](const Ring<T>& ring) { consume<T>(logits, ring); });
+}
+
+template <typename Half>
+using Mid = Tiling<Half, 1, 128, 4, false, 1>;
+template <typename Half>
+using Large = Tiling<Half, 2, 256, 4, false, 2>;
+static_assert(kGroupChunks % 2 == 0, "a large tile is of one group");
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(160, 2)
+    head_stats_mid_bf16_sm90(const __grid_constant__ HeadStatsSm90Args args) {
+  head_stats<Mid<__nv_bfloat16>>(args);
+}
+extern "C" __global__ void __launch_bounds__(160, 2)
+    head_stats_mid_f16_sm90(const __grid_constant__ HeadStatsSm90Args args) {
+  head_stats<Mid<__half>>(args);
+}
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)
+    head_stats_large_bf16_sm90(const __grid_constant__ HeadStatsSm90Args args) {
+  head_stats<Large<__nv_bfloat16>>(args);
+}
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(384, 1)
+    head_stats_large_f16_sm90(const __grid_constant__ HeadStatsSm90Args args) {
+  head_stats<Large<__half>>(args);
+}
+
+}  // namespace tinylora::cuda
