@@ -1,7 +1,5 @@
 // Every tiling of the CUDA products gives the same bits, whichever one the number of rows would choose; on sm_90 it
 // does no more tensor work than its tiles hold.
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
@@ -15,6 +13,7 @@
 #include "cuda/product_sm90.h"
 #include "linear_case.h"
 #include "suites.h"
+#include "tensor_work.h"
 
 namespace tinylora::test {
 namespace {
@@ -102,18 +101,6 @@ void tilings(DType dtype, bool backward, const std::vector<Tile>& tiles) {
     if (!first) first = y;
     expect_same_bits(tile.kernel, y, *first);
   }
-}
-
-/// What the stand-in counted since the last call, in mma.m16n8k16; none on a real device.
-std::optional<std::int64_t> tensor_work(const char* kernel) {
-  void* driver = dlopen(std::getenv("TINYLORA_CUDA_DRIVER"), RTLD_LAZY | RTLD_NOLOAD);
-  const auto counters = reinterpret_cast<const char* (*)()>(dlsym(driver, "cudasimCounters"));
-  const auto reset = reinterpret_cast<void (*)()>(dlsym(driver, "cudasimCountersReset"));
-  if (counters == nullptr || reset == nullptr) return std::nullopt;
-  const std::string all = counters(), key = "\"mma\":";
-  const std::size_t at = all.find(key, std::min(all.find(std::string("\"") + kernel + "\""), all.size()));
-  reset();
-  return at == std::string::npos ? 0 : std::stoll(all.substr(at + key.size()));
 }
 
 /// On a device of sm_90 all products run there; with fewer blocks than tiles the ring goes on from tile to tile.

@@ -25,6 +25,7 @@ export const EARLY_START_MUTANTS: readonly KernelMutants[] = [
   fixes("swiglu", "gate"),
   {
     file: "product_sm90",
+    header: "wgmma_tiles.cuh",
     test: ["sampler: not finite", "cuda bf16"],
     mistakes: {
       "x asked for before its launch is done": ["  await_launch_before();\n  Place", "  Place"],

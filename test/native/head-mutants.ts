@@ -33,16 +33,17 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
       "a unit of another row": ["ratio[16 * m + 8 * (i & 1)]", "ratio[16 * m + 8 * (i >> 1)]"],
       "a unit of another chunk": ["= step * kStep / kVocabChunk;", "= 0;"],
       "what was made not handed on": [
-        "if (valid && blockIdx.x == 0) task.after[row] =",
-        "if (row < 0) task.after[row] =",
+        "first_row, blockIdx.x == 0);\n  __syncthreads();\n#pragma",
+        "first_row, false);\n  __syncthreads();\n#pragma",
       ],
-      "barrier behind the units removed": ["    __syncthreads();\n  }\n\n  /// Bits", "  }\n\n  /// Bits"],
+      "barrier behind the units removed": ["  __syncthreads();\n#pragma", "#pragma"],
       "wait off by one": ["wait_for_copies<kHeadStages - 2>();", "wait_for_copies<kHeadStages - 1>();"],
       "barrier removed": ["    __syncthreads();\n    request_step", "    request_step"],
     },
   },
   {
     file: "head_product",
+    header: "head_ratios.cuh",
     test: ["head: jumps", "cuda bf16"],
     mistakes: {
       "sums left in the unit before": ["of_sums[i] = unit_ratio(sum.unit, unit);", "of_sums[i] = 1;"],
@@ -56,9 +57,15 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
     file: "head_product",
     test: ["head: jumps", "cuda bf16"],
     multiprocessors: 3,
+    mistakes: { "rows of the lower warps misplaced": ["warp / 2 * (kRows / 2)", "warp / 2 * 32"] },
+  },
+  {
+    file: "head_product",
+    header: "head_ratios.cuh",
+    test: ["head: jumps", "cuda bf16"],
+    multiprocessors: 3,
     mistakes: {
-      "half of a warp's rows not asked": ["if constexpr (kRows == 128) bits |= not_one[row / 32 + 1];", ""],
-      "rows of the lower warps misplaced": ["warp / 2 * (kRows / 2)", "warp / 2 * 32"],
+      "half of a warp's rows not asked": ["if constexpr (kCount == 64) bits |= not_one[row / 32 + 1];", ""],
     },
   },
   ...["bf16", "fp16"].map((dtype) => ({
@@ -83,6 +90,76 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
         "head_product<__half, kFewProductRows.rows>",
         "head_product<__nv_bfloat16, kFewProductRows.rows>",
       ],
+    },
+  },
+  {
+    file: "head_stats_sm90",
+    test: ["head: numerics", "cuda bf16"],
+    mistakes: {
+      "the target among the others": ["    if (token_of(n) == target) l[n] = 0;\n", ""],
+      "the word kept is the word traded": ["odd ? words[0] : words[1]", "odd ? words[1] : words[0]"],
+      "both lanes of a pair at one fragment": ["token_of(n) / 4 * 4 + (odd ? 8 : 0)", "token_of(n) / 4 * 4"],
+      "rows of the lower half twice": ["% 32 / 4) + 8 * half, chunk", "% 32 / 4), chunk"],
+      "one lane's sum for its row": ["  sum = quad_sum(sum);\n", ""],
+      "tokens past the vocabulary counted": ["token_of(n) < count ? expf(below) : 0", "expf(below)"],
+    },
+  },
+  {
+    file: "head_stats_sm90",
+    test: ["cuda head: both tilings have the same bits [", "sm_90a bf16"],
+    mistakes: { "the first chunk of a tile twice": ["sum[64 * c + n / 2", "sum[n / 2"] },
+  },
+  {
+    file: "head_stats_sm90",
+    test: ["head: extreme logits", "cuda bf16"],
+    mistakes: {
+      "the sum of e^l before they are rounded": ["made += rounded<Half>(scaled[i])", "made += scaled[i]"],
+    },
+  },
+  {
+    file: "head_stats_sm90",
+    test: ["head_sample: supports", "cuda bf16"],
+    mistakes: { "logits of cut rows not kept": ["if (kept >= 0) {", "if (kept > 1000) {"] },
+  },
+  {
+    file: "head_product_sm90",
+    test: ["cuda head: both tilings have the same bits where logits jump", "sm_90a bf16"],
+    mistakes: {
+      "e^l changed behind the products' back": [
+        '  asm volatile("fence.proxy.async.shared::cta;\\n" ::: "memory");\n',
+        "",
+      ],
+      "no barrier behind what changes e^l": ["  meet_warpgroup();\n", ""],
+      "ratios of the first warpgroup for both": ["ratios.of_chunk[chunk] + group", "ratios.of_chunk[chunk]"],
+      "the barrier before the ratios removed": ["    meet_consumers<T>();  // the ratios are there\n", ""],
+    },
+  },
+  {
+    file: "head_product_sm90",
+    test: ["cuda head: both tilings have the same bits [", "sm_90a bf16"],
+    mistakes: {
+      "the barrier behind the ratios removed": ["    meet_consumers<T>();  // and may be overwritten\n", ""],
+      "the last column of an odd width lost": ["if (!last) dx[1] = b;", "if (last) dx[1] = b;"],
+    },
+  },
+  {
+    file: "head_product_sm90",
+    test: ["head: jumps", "cuda bf16"],
+    mistakes: {
+      "units of chunks left out": ["if (ratios.template changed<64>(group, chunk))", "if (false)"],
+      "sums left in the unit before": ["sum[i] *= of_sums[i / 2 % 2]", "sum[i] *= 1"],
+      "a unit of another chunk": ["= token / kVocabChunk;", "= 0;"],
+      "what was made not handed on": ["tile.column == 0)", "false)"],
+      "the first group's tokens for all": ["return args.task.first_token; }", "return 0; }"],
+    },
+  },
+  {
+    file: "head_sample_sm90",
+    test: ["cuda head: draws of wide rows", "sm_90a bf16"],
+    mistakes: {
+      "a stage asked for while it is read": ["      __syncthreads();  // all are done with the stage\n", ""],
+      "the parity of another turn": ["step / T::kStages % 2", "0"],
+      "logits read before they are there": ["    __syncthreads();\n    return logits;", "    return logits;"],
     },
   },
 ];

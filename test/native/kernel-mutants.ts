@@ -145,9 +145,14 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   },
   {
     file: "product_sm90",
+    header: "wgmma_tiles.cuh",
+    test: ["linear: numerics", "cuda fp16"],
+    mistakes: { "multiplied as bf16": ["multiply_add<typename T::Half, ", "multiply_add<__nv_bfloat16, "] },
+  },
+  {
+    file: "product_sm90",
     test: ["linear: numerics", "cuda fp16"],
     mistakes: {
-      "multiplied as bf16": ["multiply_add<typename T::Half, ", "multiply_add<__nv_bfloat16, "],
       "stored as bf16": ["finish_fragments<typename T::Half>", "finish_fragments<__nv_bfloat16>"],
     },
   },
@@ -157,7 +162,7 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
     mistakes: {
       "factors not waited for": ["      wait_for_all_copies();\n", ""],
       "the barrier before the update removed": ["      meet_consumers<T>();  // the factors are there\n", ""],
-      "factors of the first warp's rows for all": ["ring.factors, row, 0)", "ring.factors, 0, 0)"],
+      "factors of the first warp's rows for all": ["fragments, factors, row, 0)", "fragments, factors, 0, 0)"],
     },
   },
   {

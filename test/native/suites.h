@@ -17,6 +17,7 @@ void add_weight_gradient_tests(Tests&);
 void add_gram_tests(Tests&);
 void add_cuda_grid_tests(Tests&);
 void add_cuda_low_rank_tests(Tests&);
+void add_cuda_head_tests(Tests&);
 void add_cuda_product_tests(Tests&);
 void add_cuda_weight_gradient_tests(Tests&);
 void add_attention_tests(Tests&);
@@ -60,6 +61,7 @@ inline void add_all(Tests& tests) {
   add_gram_tests(tests);
   add_cuda_grid_tests(tests);
   add_cuda_low_rank_tests(tests);
+  add_cuda_head_tests(tests);
   add_cuda_product_tests(tests);
   add_cuda_weight_gradient_tests(tests);
   add_attention_tests(tests);
