@@ -8,7 +8,6 @@
  *     row as those of 4,608 rows
  *   - a decode step is a captured graph, in which a launch costs what estimate.ts says; around it 30 us for three
  *     uploads, a download and the host, and 0.25 us a row
- *   - a warp by itself issues every second clock: the latency of a kernel of few warps
  *   - decoding, keys and values come from memory once, a prompt's once a group; what row kernels pass on stays in L2;
  *     of 4,608 rows it comes from memory
  *   - decode attention of a context is that of the counted one in proportion to its pages, as if every sequence walked
@@ -20,6 +19,7 @@
 import { MODELS } from "../../bin/shapes.js";
 import type { Launch, ProductCounts } from "../../lib/index.js";
 import { CHAIN_CLOCKS, estimate, type Gpu, SECTOR } from "./estimate.js";
+import { headTime, WARP_CLOCKS, warpTime } from "./head-time.js";
 import {
   ATTENTION_TOKENS,
   CONTEXT,
@@ -47,11 +47,8 @@ const LAYERS: Readonly<Record<string, number>> = {
   "llama-3.1-8b": 32,
 };
 const PAGE = 32;
-/** Tokens of a block of head_stats. */
-const VOCAB_CHUNK = 128;
 const STEP_SECONDS = 30e-6;
 const ROW_SECONDS = 0.25e-6;
-const WARP_CLOCKS = 2;
 
 export interface Step {
   /** All members' passes over their prompts. */
@@ -117,8 +114,9 @@ class StepModel {
     const share = rows / TRAINING_ROWS;
     const [there, back] = [this.#attention("attention"), this.#attention("attentionBackward")];
     const layer = (list: readonly ProductCounts[]) => share * this.#products(list, TRAINING_ROWS, true);
-    const forward = this.#layers * (layer(training.forward) + there) + scored * this.#head(training.head);
-    const backward = this.#layers * (layer(training.backward) + back) + scored * this.#head(training.headBackward);
+    const forward = this.#layers * (layer(training.forward) + there) + scored * this.#head(training.head, SCORED_ROWS);
+    const backward =
+      this.#layers * (layer(training.backward) + back) + scored * this.#head(training.headBackward, SCORED_ROWS);
     return {
       prefill: members * this.#prefill(),
       decode: this.#newTokens * this.#decodeStep(members),
@@ -139,14 +137,17 @@ class StepModel {
     const longer = pages(context) / pages(CONTEXT + 2);
     const attention = this.#sum(decodeAttention, (one) => this.#launch(scaled(one, longer), bytes));
     const layers = this.#layers * (this.#products(decode, rows, false) + attention);
-    return layers + this.#head(sample) + STEP_SECONDS + rows * ROW_SECONDS;
+    return layers + this.#head(sample, rows) + STEP_SECONDS + rows * ROW_SECONDS;
   }
 
   #prefill(): number {
     const { prefill, decodeAlone } = this.#counts;
     const rows = PROMPTS * PROMPT;
     const attention = this.#sum(prefill.attention, (one) => this.#launch(one, 0));
-    return this.#layers * (this.#products(prefill.forward, rows, false) + attention) + this.#head(decodeAlone.sample);
+    return (
+      this.#layers * (this.#products(prefill.forward, rows, false) + attention) +
+      this.#head(decodeAlone.sample, PROMPTS * SAMPLES)
+    );
   }
 
   /** Products of a layer with what makes their inputs. */
@@ -159,11 +160,8 @@ class StepModel {
     });
   }
 
-  /** The statistics read all weights of their chunks; a product with e^l finds those of its group in L2. */
-  #head(launches: readonly Launch[]): number {
-    const { vocab, hidden } = this.#shape;
-    const weights = (one: Launch) => 2 * hidden * Math.min(vocab, VOCAB_CHUNK * one.grid[1]);
-    return this.#sum(launches, (one) => this.#launch(one, one.kernel.startsWith("head_stats") ? weights(one) : 0));
+  #head(launches: readonly Launch[], rows: number): number {
+    return headTime(this.#gpu, launches, this.#shape, rows, this.#blocks);
   }
 
   /** Of one layer and a whole training batch, made of what one group and head of keys takes. */
@@ -183,9 +181,7 @@ class StepModel {
   }
 
   #launch(launch: Launch, bytes: number): number {
-    const warps = (grid(launch) * threads(launch)) / 32;
-    const links = (launch.executed / warps) * (WARP_CLOCKS / CHAIN_CLOCKS);
-    return estimate(this.#gpu, launch, bytes, links, this.#blocks(launch, this.#gpu.architecture)).seconds;
+    return warpTime(this.#gpu, launch, bytes, this.#blocks(launch, this.#gpu.architecture));
   }
 
   #sum<One>(list: readonly One[], time: (one: One) => number): number {

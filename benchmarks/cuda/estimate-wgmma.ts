@@ -1,13 +1,13 @@
 /**
- * The same for kernels/product_sm90.cu, whose blocks stay and make one tile after another. It assumes what estimate.ts
- * does, and:
+ * The same for kernels made of wgmma_tiles.cuh, whose blocks stay and make one tile after another. It assumes what
+ * estimate.ts does, and:
  *   - wgmma reaches 95 % of the tensor rate
  *   - a wgmma reads its 64 rows of A and all of B from shared memory, and TMA writes there, at 128 bytes a clock together
  *   - a multicast copy is read from L2 once and written to each block; L2 gives a multiprocessor 32 bytes a clock
  *   - the ring is filled once, 1,500 clocks before the first product; the producer fills it for the next tile during the
  *     epilogue
  *   - an epilogue waits for what it asks of L2, and 600 clocks besides; nothing else of its block runs then, but other
- *     blocks of the multiprocessor do
+ *     blocks of the multiprocessor do. That of head_stats takes its instructions' issue slots
  */
 import type { Launch } from "../../lib/index.js";
 import { CHAIN_CLOCKS, type Estimate, type Gpu, L2, launchSeconds, MEMORY_SHARE, MMA, SECTOR } from "./estimate.js";
@@ -22,6 +22,8 @@ export interface Tiling {
   readonly resident: number;
   /** Of the product: 16 k is one wgmma. */
   readonly k: number;
+  /** What follows a tile's products takes the issue slots that are counted, if that is longer than what it asks of L2. */
+  readonly issues?: boolean;
 }
 
 const SHARED = 128;
@@ -50,12 +52,14 @@ export function tileClocks(gpu: Gpu, launch: Launch, tiling: Tiling): TileClocks
     const columns = /^wgmma\.mma_async\S*\.m64n(\d+)k16\./.exec(form)?.[1];
     if (columns) operands += (executed / 4) * 2 * 16 * (64 + Number(columns));
   }
+  const issue = launch.executed / 4 / counted;
   return {
     tensor: (launch.mma * MMA) / (gpu.tensor * gpu.wgmma) / counted,
     shared: (operands + written) / SHARED / counted,
     l2: copied / L2 / counted,
-    issue: launch.executed / 4 / counted,
-    epilogue: (SECTOR * (launch.sectors ?? 0) - copied) / L2 / counted + EPILOGUE_CLOCKS,
+    issue,
+    epilogue:
+      Math.max(tiling.issues ? issue : 0, (SECTOR * (launch.sectors ?? 0) - copied) / L2 / counted) + EPILOGUE_CLOCKS,
   };
 }
 

@@ -22,15 +22,20 @@ export function residents(
   };
 }
 
-/** What product_sm90.cu cuts the outputs into. */
+/** What a kernel of sm_90a cuts `rows` rows of these outputs into. */
+export function tilesOf(kernel: string, rows: number, outs: readonly number[]): Pick<Tiling, "tiles" | "cluster"> {
+  const { rows: high, columns, cluster } = shapes.get(kernel)!;
+  const across = outs.reduce((sum, out) => sum + Math.ceil(out / columns), 0);
+  return { tiles: Math.ceil(rows / (high * cluster)) * cluster * across, cluster };
+}
+
+/** The same of a product. */
 export function tilingOf(
   { product, outs, in: k }: Pick<ProductCounts, "product" | "outs" | "in">,
   rows: number,
   resident: number,
 ): Tiling {
-  const { rows: high, columns, cluster } = shapes.get(product.kernel)!;
-  const across = outs.reduce((sum, out) => sum + Math.ceil(out / columns), 0);
-  return { tiles: Math.ceil(rows / (high * cluster)) * cluster * across, cluster, resident, k };
+  return { ...tilesOf(product.kernel, rows, outs), resident, k };
 }
 
 /** Of a product alone. */

@@ -57,6 +57,7 @@ export function startCounting(sample = 1): void {
   log = new LaunchLog(join(folder, "launches.jsonl"));
   process.env.CUDASIM_LOG = log.file;
   process.env.CUDASIM_SAMPLE = String(sample);
+  process.env.CUDASIM_DRY = "head_total,head_sample"; // whose results are looked at
 }
 
 /** Two layers, an embedding and a head of that shape on the stand-in. */

@@ -20,6 +20,8 @@ interface Kernel {
 }
 
 const MAX_RANK = 16;
+/** What the head's product keeps beside 128 rows of a tile: ratio_bytes of head_sm90.h. */
+const RATIO_BYTES = 128 * 68 + 16;
 /** What a block of sm_86, sm_89, sm_120 and sm_121 may have of shared memory. */
 const LEAST_SHARED = 99 * 1024;
 const tiles: Map<string, { rows: number; columns: number }> = launchShapes();
@@ -112,10 +114,24 @@ describe.skipIf(!hasCudasim)(cudasimTitle("kernels"), () => {
     }
   });
 
-  it("products of sm_90a: what consumers take is what the producer gives of the registers at launch", () => {
+  it("the head on sm_90a: its large tiles have a multiprocessor for themselves, of the others two fit", () => {
+    const kernels = hopper.filter(({ file }) => /^head_\w+_sm90\.cu$/.test(file));
+    expect(kernels).toHaveLength(10);
+    for (const { name, registers, threads, shared } of kernels) {
+      const { blocks } = occupancy(
+        "sm_90a",
+        registers,
+        threads,
+        shared + (/product_(?:mid|large)/.test(name) ? RATIO_BYTES : 0),
+      );
+      expect(blocks, name).toBe(name.includes("large") ? 1 : 2);
+    }
+  });
+
+  it("tiles of sm_90a: what consumers take is what the producer gives of the registers at launch", () => {
     const large = hopper.filter(({ name }) => name.includes("_large_") && name.endsWith("_sm90"));
-    expect(large).toHaveLength(4);
-    // kLaunched of product_sm90.cu: setmaxnreg waits for ever where ptxas has launched a block with less.
+    expect(large).toHaveLength(8);
+    // kLaunched of wgmma_tiles.cuh: setmaxnreg waits for ever where ptxas has launched a block with less.
     for (const { name, registers } of large) expect(registers, name).toBe(168);
   });
 });

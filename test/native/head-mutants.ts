@@ -96,12 +96,12 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
     file: "head_stats_sm90",
     test: ["head: numerics", "cuda bf16"],
     mistakes: {
-      "the target among the others": ["    if (token_of(n) == target) l[n] = 0;\n", ""],
+      "the target among the others": ["[&](int n) { l[n] = 0; }", "[&](int) {}"],
       "the word kept is the word traded": ["odd ? words[0] : words[1]", "odd ? words[1] : words[0]"],
-      "both lanes of a pair at one fragment": ["token_of(n) / 4 * 4 + (odd ? 8 : 0)", "token_of(n) / 4 * 4"],
+      "both lanes of a pair at one fragment": ["token_of(0) / 4 * 4 + (odd ? 8 : 0)", "token_of(0) / 4 * 4"],
       "rows of the lower half twice": ["% 32 / 4) + 8 * half, chunk", "% 32 / 4), chunk"],
       "one lane's sum for its row": ["  sum = quad_sum(sum);\n", ""],
-      "tokens past the vocabulary counted": ["token_of(n) < count ? expf(below) : 0", "expf(below)"],
+      "tokens past the vocabulary counted": ["[&](int n) { l[n] = kMinusInfinity; }", "[&](int) {}"],
     },
   },
   {
@@ -113,13 +113,16 @@ export const HEAD_MUTANTS: readonly KernelMutants[] = [
     file: "head_stats_sm90",
     test: ["head: extreme logits", "cuda bf16"],
     mistakes: {
-      "the sum of e^l before they are rounded": ["made += rounded<Half>(scaled[i])", "made += scaled[i]"],
+      "the sum of e^l before they are rounded": [
+        "const float2 rounded = pair_of<Half>(word);",
+        "const float2 rounded = make_float2(e[n] * scale, 0);",
+      ],
     },
   },
   {
     file: "head_stats_sm90",
     test: ["head_sample: supports", "cuda bf16"],
-    mistakes: { "logits of cut rows not kept": ["if (kept >= 0) {", "if (kept > 1000) {"] },
+    mistakes: { "logits of cut rows not kept": ["kept >= 0 && token < count;", "kept > 1000;"] },
   },
   {
     file: "head_product_sm90",

@@ -44,6 +44,16 @@ struct Logits {
 /// Token of this lane's number n, in a chunk.
 __device__ int token_of(int n) { return n / 2 * 8 + static_cast<int>(threadIdx.x % 4) * 2 + n % 2; }
 
+/// body(n) for this lane's tokens that are `wanted`, if any lane of the warp has one: a branch that is seldom taken.
+template <class Wanted, class Body>
+__device__ void for_few_tokens(bool any, const Wanted& wanted, const Body& body) {
+  if (!__any_sync(kWholeWarp, any)) return;
+#pragma unroll
+  for (int n = 0; n < kLaneTokens; ++n) {
+    if (wanted(token_of(n))) body(n);
+  }
+}
+
 /// e^l of a row in a chunk, rounded, and what they were made with. By whole warps.
 template <typename Half>
 __device__ void keep_exponentials(const HeadStatsTask& task, int row, bool valid, int group_chunk, float largest,
@@ -51,23 +61,23 @@ __device__ void keep_exponentials(const HeadStatsTask& task, int row, bool valid
   const float own = unit_of(largest);
   const float unit = task.before != nullptr && valid ? unit_after<Half>(task.before[row].next_unit, own) : own;
   const float scale = in_unit(largest, unit);
-  auto* to =
-      static_cast<Half*>(task.exponentials) + static_cast<long long>(row) * task.stride + group_chunk * kVocabChunk;
   const bool odd = threadIdx.x % 2 == 1;
+  auto* to = static_cast<Half*>(task.exponentials) + static_cast<long long>(row) * task.stride +
+             group_chunk * kVocabChunk + token_of(0) / 4 * 4 + (odd ? 8 : 0);
   float made = 0;
 #pragma unroll
   for (int n = 0; n < kLaneTokens; n += 4) {
-    float scaled[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      scaled[i] = e[n + i] * scale;
-      made += rounded<Half>(scaled[i]);
+    const std::uint32_t words[2] = {pack<Half>(e[n] * scale, e[n + 1] * scale),
+                                    pack<Half>(e[n + 2] * scale, e[n + 3] * scale)};
+    for (const std::uint32_t word : words) {
+      const float2 rounded = pair_of<Half>(word);
+      made += rounded.x;
+      made += rounded.y;
     }
     // Of a pair of lanes, the even one takes the four tokens of the first fragment, the odd one those of the second.
-    const std::uint32_t words[2] = {pack<Half>(scaled[0], scaled[1]), pack<Half>(scaled[2], scaled[3])};
     const std::uint32_t traded = __shfl_xor_sync(kWholeWarp, odd ? words[0] : words[1], 1);
     const uint2 four = odd ? make_uint2(traded, words[1]) : make_uint2(words[0], traded);
-    if (valid) *reinterpret_cast<uint2*>(to + token_of(n) / 4 * 4 + (odd ? 8 : 0)) = four;
+    if (valid) *reinterpret_cast<uint2*>(to + 4 * n) = four;
   }
   made = quad_sum(made);
   if (valid && threadIdx.x % 4 == 0) task.made[group_chunk * task.product.rows + row] = {unit, made, own};
@@ -76,34 +86,35 @@ __device__ void keep_exponentials(const HeadStatsTask& task, int row, bool valid
 /// A row of a chunk from its products. By whole warps.
 template <typename Half>
 __device__ void finish_row(const HeadStatsTask& task, int row, int chunk, float (&l)[kLaneTokens]) {
+  constexpr float kFarBelow = -1e30F;  // times e^l, which is 0 there, it is no NaN
   const bool valid = row < task.product.rows;
-  const int first = chunk * kVocabChunk, count = min(kVocabChunk, task.product.vocab - first);
+  const int first = chunk * kVocabChunk, count = task.product.vocab - first;
   const float temperature = valid ? task.inv_temperature[row] : 0;
-  float largest = kMinusInfinity;
 #pragma unroll
-  for (int n = 0; n < kLaneTokens; ++n) {
-    l[n] *= temperature;
-    if (token_of(n) < count) largest = fmaxf(largest, l[n]);
-  }
+  for (int n = 0; n < kLaneTokens; ++n) l[n] *= temperature;
+  for_few_tokens(
+      count < kVocabChunk, [&](int token) { return token >= count; }, [&](int n) { l[n] = kMinusInfinity; });
+  float largest = l[0];
+#pragma unroll
+  for (int n = 1; n < kLaneTokens; ++n) largest = fmaxf(largest, l[n]);
   largest = quad_max(largest);
+
   const int kept = valid && task.kept != nullptr ? task.kept[row] : -1;
-  if (kept >= 0) {
-    float* to = task.logits + static_cast<long long>(kept) * task.product.vocab + first;
-#pragma unroll
-    for (int n = 0; n < kLaneTokens; ++n) {
-      if (token_of(n) < count) to[token_of(n)] = l[n];
-    }
-  }
+  float* logits = task.logits + static_cast<long long>(kept) * task.product.vocab + first;
+  for_few_tokens(
+      kept >= 0, [&](int token) { return kept >= 0 && token < count; }, [&](int n) { logits[token_of(n)] = l[n]; });
   const int target = valid && task.target != nullptr ? task.target[row] - first : -1;
+  const bool has_target = target >= 0 && target < kVocabChunk;
+  const auto is_target = [&](int token) { return token == target; };
+  for_few_tokens(has_target, is_target, [&](int n) { task.target_l[row] = l[n]; });
+
   float sum = 0, weighted = 0;
 #pragma unroll
   for (int n = 0; n < kLaneTokens; ++n) {
     const float below = l[n] - largest;
-    if (token_of(n) == target) task.target_l[row] = l[n];
-    l[n] = token_of(n) < count ? expf(below) : 0;
+    l[n] = power_of_two(below * kLog2E);
     sum += l[n];
-    if (token_of(n) < count) weighted = fmaf(l[n], below, weighted);
-    if (token_of(n) == target) l[n] = 0;
+    weighted = fmaf(l[n], fmaxf(below, kFarBelow), weighted);
   }
   sum = quad_sum(sum);
   weighted = quad_sum(weighted);
@@ -111,6 +122,7 @@ __device__ void finish_row(const HeadStatsTask& task, int row, int chunk, float 
     task.stats[static_cast<long long>(row) * task.chunks + chunk] = {largest, sum, weighted, 0};
   }
   if (task.exponentials == nullptr) return;
+  for_few_tokens(has_target, is_target, [&](int n) { l[n] = 0; });
   keep_exponentials<Half>(task, row, valid, chunk - task.first_chunk, largest, l);
 }
 

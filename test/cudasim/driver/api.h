@@ -55,7 +55,7 @@ CUDASIM_API uint64_t cudasimRefuseCall(const char* call, uint64_t place);
 CUDASIM_API void cudasimSetOrder(unsigned long long seed);
 CUDASIM_API void cudasimSetRounding(bool asMeasured);
 CUDASIM_API void cudasimSetFollowing(bool warps);
-CUDASIM_API void cudasimSetSample(uint32_t blocks);
+CUDASIM_API void cudasimSetSample(uint32_t blocks, const char* dry);
 CUDASIM_API const char* cudasimMissingForms(const char* ptx);
 CUDASIM_API CUresult cuTensorMapEncodeTiled(CUtensorMap* out, int type, unsigned rank, void* address,
                                             const uint64_t* sizes, const uint64_t* strides, const uint32_t* boxes,

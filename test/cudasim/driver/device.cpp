@@ -109,6 +109,7 @@ Settings Settings::fromEnvironment() {
   made.roundsAsMeasured = from.number("CUDASIM_ROUNDING", 0, 0, 1) != 0;
   made.followsWarps = from.number("CUDASIM_FOLLOW", 0, 0, 1) != 0;
   made.sample = static_cast<uint32_t>(from.number("CUDASIM_SAMPLE", 0, 0, kMost32));
+  made.dry = textOf("CUDASIM_DRY");
   made.log = textOf("CUDASIM_LOG");
   made.leakStatus = static_cast<int>(from.number("CUDASIM_LEAK_STATUS", 0, 0, 255));
   made.replacement = textOf("CUDASIM_PTX");

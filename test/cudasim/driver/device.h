@@ -52,6 +52,8 @@ struct Settings {
   /** Blocks along each axis of a grid that stand for all; 0: all run. Results are then wrong, and nothing is undefined.
    */
   uint32_t sample = 0;
+  /** What the names of kernels begin with, commas between, that leave nothing behind then. */
+  std::string dry;
   /** A file that gets a line of JSON for each launch. */
   std::string log;
   uint64_t instructionLimit = 1ull << 32;

@@ -92,6 +92,15 @@ void logLaunch(const std::string& file, const Program& program, const Configurat
                                      << countersJson(program, sites) << "}\n";
 }
 
+bool beginsAsOneOf(const std::string& name, const std::string& list) {
+  for (size_t at = 0; at < list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    if (end > at && name.compare(0, end - at, list, at, end - at) == 0) return true;
+    at = end + 1;
+  }
+  return false;
+}
+
 /** The error shows at the next call, as the driver's does. */
 CUresult run(Device& device, Kernel& kernel, const Configuration& with, const std::vector<uint8_t>& parameters) {
   const uint64_t at = device.parameterSpace();
@@ -109,6 +118,7 @@ CUresult run(Device& device, Kernel& kernel, const Configuration& with, const st
                       device.settings.orderSeed,
                       device.settings.followsWarps,
                       device.settings.sample,
+                      device.settings.sample != 0 && beginsAsOneOf(kernel.program.kernel, device.settings.dry),
                       with.startsEarly ? &device.written : nullptr};
   ++kernel.launches;
   if (device.planted == kernel.program.kernel || ++device.runs == device.settings.failAt) {

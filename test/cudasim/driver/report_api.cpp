@@ -115,12 +115,16 @@ CUDASIM_API void cudasimSetFollowing(bool warps) {
   device.settings.followsWarps = warps;
 }
 
-/** From now on this many middle blocks of each axis and the last stand for all (CUDASIM_SAMPLE); 0: all run. */
-CUDASIM_API void cudasimSetSample(uint32_t blocks) {
+/**
+ * From now on this many middle blocks of each axis and the last stand for all (CUDASIM_SAMPLE), and kernels whose names
+ * begin as `dry` has it write nothing (CUDASIM_DRY); 0: all run.
+ */
+CUDASIM_API void cudasimSetSample(uint32_t blocks, const char* dry) {
   Device& device = Device::instance();
   const std::lock_guard guard(device.lock);
   device.finishAll();
   device.settings.sample = blocks;
+  device.settings.dry = dry;
 }
 
 /** Lines that name each form of the PTX text that the stand-in lacks; "" when it has all. */

@@ -107,6 +107,7 @@ void writeGlobal(const Access& access) {
   const bool own = checkBounds(access, lanes);
   checkWaited(access.warp, access.mask, access.address, access.bytes, true);
   countSectors(access.warp, access.instr, access.mask, access.address, access.bytes);
+  if (access.warp.block.worker.launch.dry) return;
   withBytes(access.bytes, [&](auto bytes) {
     forEachLane(access.mask, [&](uint32_t lane) {
       const uint64_t address = access.address[lane];
@@ -264,7 +265,7 @@ uint8_t* accessRow(Space space, Warp& warp, const Instr& instr, uint64_t first, 
     countRow(warp, instr, bytes);
     return shared.at(at);
   }
-  if (space != Space::Global || warp.waited != kAllLanes) return nullptr;
+  if (space != Space::Global || warp.waited != kAllLanes || (Writes && warp.block.worker.launch.dry)) return nullptr;
   const Worker::Hint* hint = holder(warp, instr, first, all);
   if (hint == nullptr) return nullptr;
   GlobalMemory& memory = warp.block.worker.memory;

@@ -29,6 +29,7 @@ struct Launch {
   uint64_t orderSeed = 0;                 // 0: blocks and warps in order
   bool followsWarps = false;              // who wrote global memory, in kernels without atomic operations too
   uint32_t sample = 0;                    // blocks along each axis that stand for all; 0: all of them run
+  bool dry = false;                       // leaves global memory as it is
   const WrittenRanges* before = nullptr;  // what the launch before wrote, where this one may begin before its end
 };
 

@@ -13,8 +13,8 @@ constexpr unsigned kAcross = 9, kDown = 7;
 
 /** For as long as it lives a few blocks stand for all. */
 struct Sampling {
-  explicit Sampling(uint32_t blocks) { cudasimSetSample(blocks); }
-  ~Sampling() { cudasimSetSample(0); }
+  explicit Sampling(uint32_t blocks, const char* dry = "") { cudasimSetSample(blocks, dry); }
+  ~Sampling() { cudasimSetSample(0, ""); }
 };
 
 uint64_t executed(const std::string& kernel, const std::function<void()>& body) {
@@ -40,6 +40,21 @@ TEST("of each axis the middle block and the last run, and counters are those of 
     check(found[block] == (runs ? block + 1 : 0), "block " + std::to_string(block));
   }
   check(few == executed("block_numbers", launched), "other counters than those of all blocks");
+}
+
+TEST("a kernel that is to leave nothing is counted and writes nothing, where few blocks stand for all") {
+  const auto launched = [](const Buffer& number) { run("block_numbers", {kAcross, 64, 0, kDown}, number.address()); };
+  const auto all = executed("block_numbers", [&] { launched(Buffer(std::vector<unsigned>(kAcross * kDown))); });
+  for (const char* others : {"", "block_numbers_", ",lock", "other,"}) {
+    const Buffer number(std::vector<unsigned>(kAcross * kDown));
+    const Sampling sampling(1, others);
+    launched(number);
+    check(number.read<unsigned>().back() == kAcross * kDown, std::string("nothing was written with ") + others);
+  }
+  const Buffer number(std::vector<unsigned>(kAcross * kDown));
+  const Sampling sampling(1, "other,block");
+  check(executed("block_numbers", [&] { launched(number); }) == all, "other counters");
+  for (const unsigned one : number.read<unsigned>()) check(one == 0, "it wrote");
 }
 
 TEST("a kernel with atomics in global memory runs whole where few blocks stand for all") {
