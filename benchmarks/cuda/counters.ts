@@ -8,7 +8,7 @@
  *   --rank N           rank of the update (2)
  *
  * It tells what the kernels do on layers of real shapes, counted by the stand-in for the driver as an A100 and as an H100;
- * what that comes to on a GPU (estimate.ts, estimate-wgmma.ts) and in a GRPO step of one run and of 16
+ * what that comes to on a GPU (estimate.ts, estimate-wgmma.ts), for the head (head-time.ts) and in a GRPO step of one run and of 16
  * (estimate-population.ts); what ptxas makes of every kernel (registers.mjs); and how fast the stand-in is on this machine.
  * It writes benchmarks/cuda/counters.json, and the tables of docs/performance.md between its markers.
  *
@@ -24,6 +24,7 @@ import { byClass, fusionCost, type Launch, type LayerCounts, type ProductCounts,
 import { readFlags, refuse } from "../flags.js";
 import { withAllTiles } from "./all-tiles.js";
 import { GPUS } from "./estimate.js";
+import { headTable } from "./head-table.js";
 import { type Counted, countAs, countCubeAs } from "./layer-counts.js";
 import { countSteps } from "./population-counts.js";
 import { populationTable } from "./population-table.js";
@@ -64,6 +65,7 @@ const file = join(import.meta.dirname, "counters.json");
 const sample = "a middle block and the last along each axis";
 writeFileSync(file, `${JSON.stringify({ sample, results, cube, kernels, standIn }, null, 1)}\n`);
 writeTables("counters", tables(results, cube, kernels, standIn));
+writeTables("head", [headTable(steps, blocks)]);
 writeTables("populations", [populationTable(steps, blocks)]);
 
 export type Summary = ReturnType<typeof summary>;

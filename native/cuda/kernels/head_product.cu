@@ -16,9 +16,9 @@
 //   flops                  6 n V C -> 4 n V C
 //   W from memory          n / 2048 * 2 V C bytes, twice -> once
 //   dx                     n C V / 4096 * 8 bytes, before as after;  e^l as g before it: 4 n V
-// The head at 2,048 rows, ms by benchmarks/cuda/estimate.ts on an A100 and an H100: SmolLM2-135M 1.8 and 1.1,
-// Qwen2.5-0.5B 7.6 and 4.1, 1.5B 9.4 and 5.7, 7B 21 and 11; half of it here. One warp's chain of instructions decides
-// where tiles are few.
+// The head at 2,032 rows, ms by benchmarks/cuda/head-time.ts on an A100: SmolLM2-135M 1.7, Qwen2.5-0.5B 7.6, 1.5B 9.3,
+// 7B 21; half of it here. One warp's chain of instructions decides where tiles are few. On sm_90a:
+// head_product_sm90.cu.
 #include "act.cuh"
 #include "head.h"
 #include "head_ratios.cuh"
