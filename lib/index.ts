@@ -17,6 +17,8 @@ export { type Tying, tyingText } from "./adapter/tying.js";
 export type { VectorDtype } from "./adapter/vector-dtype.js";
 export { AdapterPool } from "./adapter-pool.js";
 export type { AttachOptions } from "./adapter-slots.js";
+export { WholeModel, type WholeModelSpec } from "./bench/whole-model.js";
+export type { ModelShape } from "./bench/zero-model.js";
 export { adapterOptions, optionsOf } from "./config/adapter-options.js";
 export { resolveConfig } from "./config/config.js";
 export { readConfigFile } from "./config/config-file.js";
@@ -34,7 +36,6 @@ export {
   type ProductCounts,
   startCounting,
 } from "./cudasim/layer.js";
-export type { ModelShape } from "./cudasim/zero-model.js";
 export type { Columns } from "./data/columns.js";
 export { datasets } from "./data/datasets.js";
 export type { DatasetSpec, Example } from "./data/example.js";

@@ -33,19 +33,6 @@ import {
 } from "./population-counts.js";
 import { productTime, type Residents } from "./product-time.js";
 
-/** Layers of the models of bin/shapes.ts. */
-const LAYERS: Readonly<Record<string, number>> = {
-  "smollm2-135m": 30,
-  "smollm2-360m": 32,
-  "smollm2-1.7b": 24,
-  "qwen2.5-0.5b": 24,
-  "qwen2.5-1.5b": 28,
-  "qwen2.5-3b": 36,
-  "qwen2.5-7b": 28,
-  "llama-3.2-1b": 16,
-  "llama-3.2-3b": 28,
-  "llama-3.1-8b": 32,
-};
 const PAGE = 32;
 const STEP_SECONDS = 30e-6;
 const ROW_SECONDS = 0.25e-6;
@@ -103,8 +90,8 @@ class StepModel {
     this.#counts = counts;
     this.#newTokens = newTokens;
     this.#blocks = blocks;
-    this.#layers = LAYERS[counts.model]!;
     this.#shape = MODELS[counts.model]!;
+    this.#layers = this.#shape.layers;
   }
 
   step(members: number, learning: number): Step {

@@ -1,4 +1,6 @@
 /** What `npm run gpu` found, as Markdown. */
+import type { WholeRow } from "../../bin/whole-model.js";
+
 export interface Ours {
   readonly limits: { readonly gflops: { readonly bf16: number }; readonly gbytes: number };
   readonly results: readonly {
@@ -14,6 +16,9 @@ export interface Ours {
     readonly seconds: { readonly plain: number; readonly fused: number };
   }[];
 }
+
+/** Of `bench --whole`. */
+export type Whole = readonly WholeRow[];
 
 /** A line of peers.py. */
 export interface PeerTime {
@@ -35,11 +40,14 @@ export interface Found {
   readonly gpu: string;
   readonly driver: string;
   readonly tests: { readonly passed: number; readonly failed: number } | null;
+  /** The model whose layers, and which as a whole. */
+  readonly shapes: string;
   readonly ours: Ours;
+  readonly whole: Whole;
   readonly peers: Peers;
 }
 
-export function report({ gpu, driver, tests, ours, peers }: Found): string {
+export function report({ gpu, driver, tests, shapes, ours, whole, peers }: Found): string {
   const { gflops, gbytes } = ours.limits;
   const lines = ours.results.map((row) => {
     const seconds = (peer: PeerTime["peer"]) =>
@@ -61,6 +69,11 @@ export function report({ gpu, driver, tests, ours, peers }: Found): string {
     ];
     return `| ${cells.join(" | ")} |`;
   });
+  const steps = whole.map(({ what, rows, seconds, gflops, gbytes, share }) => {
+    const cells = [what, rows, (1e3 * seconds).toFixed(2), (rows / seconds).toFixed(0)];
+    cells.push((gflops / 1e3).toFixed(1), gbytes.toFixed(0), `${(100 * share).toFixed(0)} %`);
+    return `| ${cells.join(" | ")} |`;
+  });
   return `# ${gpu}
 
 Driver ${driver}. Suite: ${tests ? `${tests.passed} passed, ${tests.failed} failed` : "not run"}. Limits measured in the same run: ${(gflops.bf16 / 1e3).toFixed(1)} TFLOP/s (mma.sync, bf16, registers only), ${gbytes.toFixed(0)} GB/s.${peers.missing ? ` Peers left out: ${peers.missing}.` : ""}
@@ -68,5 +81,9 @@ Driver ${driver}. Suite: ${tests ? `${tests.passed} passed, ${tests.failed} fail
 | module | direction | out x in | rows | us | TFLOP/s | GB/s | of the limits | fusion | plain, speed against cuBLAS | fused, against PEFT |
 |---|---|---|---|---|---|---|---|---|---|---|
 ${lines.join("\n")}
+
+| ${shapes}, whole | rows | ms | rows/s | TFLOP/s | GB/s of weights | of the limits |
+|---|---|---|---|---|---|---|
+${steps.join("\n")}
 `;
 }

@@ -1,6 +1,7 @@
 /**
  * Everything for a machine with a GPU, in one command: builds, runs the whole suite on the device, then times our products
- * (events) beside cuBLAS's and PEFT's TinyLoRA layer, through torch, where the python of TINYLORA_PYTHON (python3) has them.
+ * (events) beside cuBLAS's and PEFT's TinyLoRA layer, through torch, where the python of TINYLORA_PYTHON (python3) has them,
+ * and decode steps and training passes of the whole model.
  *
  *   npm run gpu
  *   npm run gpu -- --shapes qwen2.5-7b --rows 1,512,4096 --skip-tests
@@ -21,7 +22,7 @@ import { parseCounts, parseNumber } from "../../bin/arguments.js";
 import { linearShapes, MODELS } from "../../bin/shapes.js";
 import { machine } from "../../lib/index.js";
 import { answerHelp } from "../flags.js";
-import { type Ours, type Peers, type PeerTime, report } from "./gpu-report.js";
+import { type Ours, type Peers, type PeerTime, report, type Whole } from "./gpu-report.js";
 
 const root = join(import.meta.dirname, "../..");
 const driver = process.env.TINYLORA_CUDA_DRIVER ?? "libcuda.so.1";
@@ -38,11 +39,12 @@ if (!gpu) fail(`no GPU that can be used: ${gpus[0]?.reason ?? `${options.device}
 const folder = options.results;
 check("results", () => mkdirSync(folder, { recursive: true }));
 const tests = options["skip-tests"] ? null : suite();
-const ours = products();
+const ours = bench<Ours>();
+const { whole } = bench<{ whole: Whole }>("--whole");
 const peers = measurePeers();
-const text = report({ gpu: gpu.gpu!.name, driver, tests, ours, peers });
+const text = report({ gpu: gpu.gpu!.name, driver, tests, shapes: options.shapes, ours, whole, peers });
 const name = new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, "").replace("T", "-");
-writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ gpu, tests, ours, peers }, null, 1)}\n`);
+writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ gpu, tests, ours, whole, peers }, null, 1)}\n`);
 writeFileSync(join(folder, `${name}.md`), text);
 console.log(text);
 process.exitCode = tests && tests.failed > 0 ? 1 : 0;
@@ -97,15 +99,15 @@ function suite(): { passed: number; failed: number } {
   return { passed: found.numPassedTests, failed: found.success ? 0 : Math.max(1, found.numFailedTests) };
 }
 
-function products(): Ours {
-  const bench = join(root, "dist", "bin", "tinylora-native.js");
+function bench<Result>(...more: string[]): Result {
+  const program = join(root, "dist", "bin", "tinylora-native.js");
   const on = ["--device", options.device, "--shapes", options.shapes, "--rows", options.rows];
-  const flags = [...on, "--seconds", options.seconds, "--json"];
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [bench, "bench", ...flags], {
+  const flags = [...on, ...more, "--seconds", options.seconds, "--json"];
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [program, "bench", ...flags], {
     encoding: "utf8",
   });
   if (status !== 0) fail(`bench: ${stderr.trim() || `ended by ${signal}`}`);
-  return JSON.parse(stdout) as Ours;
+  return JSON.parse(stdout) as Result;
 }
 
 function measurePeers(): Peers {

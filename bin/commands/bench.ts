@@ -18,6 +18,7 @@ import { interruptible } from "../exit.js";
 import { counted, table } from "../io.js";
 import { Progress } from "../progress.js";
 import { linearShapes, MODELS } from "../shapes.js";
+import { limitsLine, printWhole, type TimedOn } from "../whole-model.js";
 
 const EXAMPLES = `
 Peaks are measured in the same run: products by a loop that touches only registers, memory by one that reads far more
@@ -26,8 +27,12 @@ than the caches hold. "of peak" is the larger of the two shares. Every row is ti
 On a GPU (--device cuda, cuda:N) times are those of events of its stream. --device cudasim has no times: it prints what the
 kernels do, counted by the stand-in for the CUDA driver on the layers of --shapes.
 
+--whole times what a run does with the model in place of its products, on weights of zeros, so that no model is needed: a
+decode step of as many sequences as --rows says, up to 512, and training passes of 512 rows and more.
+
 Examples:
   $ npx tinylora-native bench
+  $ npx tinylora-native bench --whole --shapes qwen2.5-0.5b
   $ npx tinylora-native bench --device cuda --shapes qwen2.5-1.5b
   $ npx tinylora-native bench --device cudasim --shapes qwen2.5-0.5b --rows 1,512
   $ npx tinylora-native bench --shapes qwen2.5-7b --rows 1,512 --dtype bf16 --json`;
@@ -43,6 +48,7 @@ interface Options {
   threads?: number;
   r: number;
   seconds: number;
+  whole?: true;
   json?: true;
 }
 
@@ -91,6 +97,7 @@ export function benchCommand(program: Command): void {
     )
     .option("--threads <n>", "compute threads; when not given all cores", countTo(1024))
     .option("--r <n>", "rank of the fused update", countTo(LARGEST_RANK), 2)
+    .option("--whole", "time decode steps and training passes of the whole model, its weights zeros")
     .option("--seconds <number>", "least time spent on measuring each number", parseSeconds, 0.2)
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES)
@@ -108,8 +115,12 @@ async function run(options: Options): Promise<void> {
   if (idle && options.device !== "cpu") {
     throw new TinyLoraError("ERR_USAGE", `--${idle}: expected nothing, since device is ${options.device}`);
   }
-  if (options.device === "cudasim") return printCounters(options);
+  if (options.device === "cudasim") {
+    if (options.whole) throw new TinyLoraError("ERR_USAGE", "--whole: expected another device, cudasim has no times");
+    return printCounters(options);
+  }
   const on = benchDevice(options);
+  if (options.whole) return printWhole(options, on);
   const shapes = linearShapes(MODELS[options.shapes]!);
   const cases = shapes.flatMap((shape) =>
     options.rows.flatMap((rows) =>
@@ -139,11 +150,7 @@ async function run(options: Options): Promise<void> {
       );
       return;
     }
-    const { fp32, bf16 } = limits.gflops;
-    console.log(`${on.name}, ${options.dtype}, r ${options.r}`);
-    console.log(
-      `limits: ${fp32.toFixed(0)} GFLOP/s fp32, ${bf16.toFixed(0)} GFLOP/s bf16, ${limits.gbytes.toFixed(1)} GB/s\n`,
-    );
+    console.log(`${on.name}, ${options.dtype}, r ${options.r}\n${limitsLine(limits)}\n`);
     process.stdout.write(
       table(
         ["module", "direction", "out x in", "rows", "GFLOP/s", "GB/s", "of peak", "fusion"],
@@ -163,7 +170,7 @@ async function run(options: Options): Promise<void> {
 }
 
 /** Where products are timed, as native code takes it, as JSON and as a line. */
-function benchDevice(options: Options): { spec: BenchDevice; description: object; name: string } {
+function benchDevice(options: Options): TimedOn {
   if (options.device !== "cpu") {
     if (options.device === "reference") throw new TinyLoraError("ERR_DEVICE", "--device: the reference is not timed");
     const spec = nativeDevice(options.device);

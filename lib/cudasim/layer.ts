@@ -6,12 +6,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { loadZeroModel, type ModelShape, sampleAll, zeroBasis } from "../bench/zero-model.js";
 import { TinyLoraError } from "../error.js";
-import type { AdapterBasis, Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
+import type { Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
 import { cudasimLibrary } from "../native/cudasim.js";
-import { loadAddon } from "../native/load.js";
 import { type Launch, LaunchLog } from "./launches.js";
-import { type ModelShape, zeroConfig, zeroTensors } from "./zero-model.js";
 
 /** Launches of one layer in a training pass, in order; each product's are those up to and with its own. */
 export interface PassCounts {
@@ -74,25 +73,11 @@ export class CountedModel implements Disposable {
 
   static async load(shape: ModelShape, dtype: Dtype = "bf16"): Promise<CountedModel> {
     if (!log) throw new TinyLoraError("ERR_USAGE", "counters: expected startCounting before the first model");
-    const folder = mkdtempSync(join(tmpdir(), "tinylora-zeros-"));
-    try {
-      const engine = await loadAddon().loadEngine(
-        {
-          config: zeroConfig(shape, LAYERS),
-          tensors: zeroTensors(shape, LAYERS, join(folder, "zeros.bin")),
-          dtype,
-          device: "cudasim",
-          driver: cudasimLibrary(),
-          threads: availableParallelism(),
-          maxSequences: 512,
-          cacheTokens: 512 * (PROMPT + 32),
-        },
-        () => {},
-      );
-      return new CountedModel(shape, engine, log);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    const engine = await loadZeroModel(shape, LAYERS, {
+      ...{ dtype, device: "cudasim", driver: cudasimLibrary(), threads: availableParallelism() },
+      ...{ maxSequences: 512, cacheTokens: 512 * (PROMPT + 32) },
+    });
+    return new CountedModel(shape, engine, log);
   }
 
   /**
@@ -126,7 +111,9 @@ export class CountedModel implements Disposable {
   /** `sequences` that share a prompt of so many tokens. */
   async countDecode(sequences: number, prompt: number, rank: number): Promise<DecodeCounts> {
     this.#adapt(rank);
-    await this.#decode(sequences, prompt);
+    await sampleAll(this.#engine, {
+      ...{ sequences, numGenerations: sequences, promptLength: prompt, completionLength: TOKENS },
+    });
     const steps = this.#log.take();
     const decode = steps.slice(steps.findLastIndex(({ kernel }) => kernel.startsWith("embed")));
     const step = layersOf(decode, this.#onward());
@@ -166,50 +153,13 @@ export class CountedModel implements Disposable {
     );
   }
 
+  /** Rank 0: one module of layer 0, so that the backward pass runs through layer 1. */
   #adapt(rank: number): void {
-    this.#engine.setBasis(this.#basis(rank));
+    const { modules } = this.#engine;
+    const adapted = rank > 0 ? modules : modules.filter(({ type, layer }) => type === "q_proj" && layer === 0);
+    this.#engine.setBasis(zeroBasis(adapted, Math.max(1, rank)));
     this.#engine.setVector(0, Float32Array.of(1));
     this.#log.take();
-  }
-
-  /** Rank 0: one module of layer 0, so that the backward pass runs through layer 1. */
-  #basis(rank: number): AdapterBasis {
-    const adapted = this.#engine.modules.filter(({ type, layer }) => rank > 0 || (type === "q_proj" && layer === 0));
-    const r = Math.max(1, rank);
-    const modules = adapted.map(({ index, in: width, out }) => ({
-      module: index,
-      group: 0,
-      a: new Float32Array(r * width),
-      b: new Float32Array(out * r),
-      p: new Float32Array(r * r).fill(1),
-    }));
-    return { rank: r, u: 1, groups: 1, slots: 1, modules };
-  }
-
-  #decode(sequences: number, prompt: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      let left = sequences;
-      const request = {
-        id: 1,
-        prompt: new Int32Array(prompt),
-        slot: 0,
-        numGenerations: sequences,
-        maxCompletionLength: TOKENS,
-        temperature: 1,
-        topP: 1,
-        topK: 0,
-        minP: 0,
-        seed: 1,
-        firstSequence: 0,
-        stopTokens: new Int32Array(0),
-        stopStrings: [],
-        stream: false,
-      };
-      this.#engine.submit(request, (event) => {
-        if (event.type === "failed") reject(event.error);
-        if (event.type === "finished" && --left === 0) resolve();
-      });
-    });
   }
 }
 

@@ -192,6 +192,20 @@ it("bench refuses the reference, which nobody waits for", async () => {
   expect([code, stderr]).toEqual([1, "error: --device: the reference is not timed\n"]);
 });
 
+it("bench --whole times the model that its products are of, and has no times on the stand-in", async () => {
+  const { whole } = JSON.parse(await ok(benchCommand, "--whole", "--rows", "2,600", "--seconds", "0", "--json"));
+  expect(whole.map(({ what, rows }: { what: string; rows: number }) => `${what} ${rows}`)).toEqual([
+    "decode step 2",
+    "training forward 600",
+    "training backward 600",
+  ]);
+  for (const { seconds, gflops, gbytes, share } of whole) {
+    for (const one of [seconds, gflops, gbytes, share]) expect(one).toBeGreaterThan(0);
+  }
+  const { code, stderr } = await run(benchCommand, "--whole", "--device", "cudasim");
+  expect([code, stderr]).toEqual([2, "error: --whole: expected another device, cudasim has no times\n"]);
+});
+
 describe("train", () => {
   it("lets a resumed run keep its options", async () => {
     const resume = ["--resume", "runs/a", "--config", "a.yaml", "--run", "runs/b", "--seed", "1", "--max-steps", "2"];

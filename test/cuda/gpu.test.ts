@@ -40,7 +40,9 @@ it("reports ours beside cuBLAS and PEFT", () => {
   const row = { module: "q, o", direction: "forward", out: 64, in: 32, rows: 8 };
   const measured = { gflops: 2000, gbytes: 500, overhead: 0.015, share: 0.5, seconds: { plain: 2e-6, fused: 2.03e-6 } };
   const ours = { limits: { gflops: { bf16: 4000 }, gbytes: 1000 }, results: [{ ...row, ...measured }] };
-  const found = { gpu: "GPU", driver: "libcuda.so.1", tests: { passed: 3, failed: 0 }, ours };
+  const step = { what: "decode step", rows: 16, seconds: 2e-3, gflops: 5000, gbytes: 900, share: 0.25 } as const;
+  const tests = { passed: 3, failed: 0 };
+  const found = { gpu: "GPU", driver: "libcuda.so.1", tests, shapes: "qwen2.5-1.5b", ours, whole: [step] };
   const line = "| q, o | forward | 64 x 32 | 8 | 2.0 | 2.0 | 500 | 50 % | +1.5 % |";
   const [cublas, peft] = [
     { ...row, peer: "cublas", seconds: 1.5e-6 },
@@ -51,6 +53,9 @@ it("reports ours beside cuBLAS and PEFT", () => {
   expect(report({ ...found, peers: elsewhere })).toContain(`${line} - | 10.0 x |`);
   expect(report({ ...found, peers: elsewhere })).toContain("Peers left out: peft: no module.");
   expect(report({ ...found, peers: { times: [] }, tests: null })).toContain("Suite: not run");
+  expect(report({ ...found, peers: { times: [] } })).toMatch(
+    /\| qwen2\.5-1\.5b, whole \|.*\n.*\n\| decode step \| 16 \| 2\.00 \| 8000 \| 5\.0 \| 900 \| 25 % \|\n$/,
+  );
 });
 
 const python = process.env.TINYLORA_PYTHON ?? "python3";

@@ -1,0 +1,48 @@
+/** A whole model of zeros, timed: on a small one, for what it measures and where it ends, not how fast. */
+import { expect, it } from "vitest";
+import { WholeModel } from "../../lib/index.js";
+import { nativeDevice } from "../../lib/native/device.js";
+import { cudasimTitle, hasCudasim } from "../cudasim/build.js";
+
+const shape = {
+  family: "qwen2",
+  ...{ layers: 2, vocab: 64, hidden: 32, intermediate: 48 },
+  ...{ heads: 4, kvHeads: 2, headDim: 8 },
+} as const;
+const load = (device = "cpu") =>
+  WholeModel.load({ shape, dtype: "bf16", rank: 2, mostSequences: 19, ...nativeDevice(device), threads: 2 });
+
+it("times decode steps and training passes of any size that it was made for", async () => {
+  using model = await load();
+  for (const sequences of [1, 19]) expect(await model.decodeStep(sequences, 0.01)).toBeGreaterThanOrEqual(0);
+  for (const rows of [1, 300]) {
+    const { forward, backward } = await model.trainingPass(rows, 0);
+    expect(forward).toBeGreaterThan(0);
+    expect(backward).toBeGreaterThan(0);
+  }
+});
+
+it.skipIf(!hasCudasim)(cudasimTitle("does so with the kernels of a GPU"), async () => {
+  using model = await load("cudasim");
+  expect(await model.decodeStep(3, 0)).toBeGreaterThan(0);
+  expect((await model.trainingPass(5, 0)).backward).toBeGreaterThan(0);
+});
+
+it("spends as long as it is told to", async () => {
+  using model = await load();
+  const start = performance.now();
+  await model.trainingPass(4, 0.3);
+  expect(performance.now() - start).toBeGreaterThan(290);
+});
+
+it("stops between two calls", async () => {
+  using model = await load();
+  const stop = new AbortController();
+  const timing = model.decodeStep(3, 60, stop.signal);
+  setTimeout(() => stop.abort(new Error("enough")), 50);
+  await expect(timing).rejects.toThrow("enough");
+});
+
+it("refuses a device that is not there", async () => {
+  await expect(load("cuda:9")).rejects.toMatchObject({ name: "TinyLoraError", code: "ERR_DEVICE" });
+});
