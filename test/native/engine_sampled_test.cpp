@@ -81,7 +81,7 @@ void expect_same_results(const std::string& what, Engine& engine) {
   Sampler sampler(*engine.model, *engine.adapters, 5, 1024, {});
   Trainer trainer(*engine.model, *engine.adapters, *engine.parameters, &sampler.sampled());
   std::vector<SampleRequest> requests;
-  for (const int length : {1, 32, 40, 43}) {
+  for (const int length : {1, 32, 40, 43, 150}) {
     const bool adapted = engine.adapters->slots() > 0;
     requests.push_back(request(engine.model->config, length, adapted ? length % 3 - 1 : -1));
     requests.back().num_generations = 2;
@@ -223,6 +223,18 @@ void survives_the_loss_of_its_pages() {
   for (const double number : of.engine->adapters->gradient(0)) expect(number == 0, "an aborted pass left a gradient");
 }
 
+/// Data may have a problem twice, or two epochs meet in a step.
+void finds_each_of_equal_prompts() {
+  Case of;
+  SampleRequest again = of.ask(40);
+  again.id = 1;
+  again.seed = 12;
+  const ScoreBatch batch = sample(*of.sampler, {of.ask(40), again});
+  expect(of.finds(batch), "the completions are not there");
+  expect_same_bits("results", results_of(*of.engine, *of.trainer, batch),
+                   results_of(*of.engine, *of.engine->trainer, batch));
+}
+
 /// Pages that are kept make nobody wait, and a request that cannot be kept is sampled all the same.
 void keeps_nobody_waiting() {
   Case roomy, narrow(1, 96);
@@ -331,6 +343,7 @@ void add_engine_sampled_tests(Tests& tests) {
   tests.add("keep activations: no forward pass, with drafts", [] { needs_no_pass(8); });
   tests.add("keep activations: what would be sampled alike only", finds_what_would_be_sampled_alike_only);
   tests.add("keep activations: pages that are lost between the passes", survives_the_loss_of_its_pages);
+  tests.add("keep activations: equal prompts", finds_each_of_equal_prompts);
   tests.add("keep activations: nobody waits", keeps_nobody_waiting);
   tests.add("keep activations: only where all is kept", begins_where_all_is_kept);
   tests.add("keep activations: any order of events", [] {
