@@ -69,7 +69,6 @@ void SamplePages::release(SampleGroup& group, Completion& completion) {
 
 void SamplePages::discard(SampleGroup& group) {
   sampled_.give_up(group);
-  group.keeps = false;
   spoil_prompt(group);
   for (Completion& completion : group.completions) {
     spoil(completion.pages);

@@ -34,6 +34,7 @@ void add_engine_score_tests(Tests&);
 void add_engine_gradient_tests(Tests&);
 void add_engine_parts_tests(Tests&);
 void add_engine_checkpointing_tests(Tests&);
+void add_engine_sampled_keeping_tests(Tests&);
 void add_engine_sampled_tests(Tests&);
 void add_engine_state_tests(Tests&);
 void add_engine_parameters_tests(Tests&);
@@ -77,6 +78,7 @@ inline void add_all(Tests& tests) {
   add_engine_gradient_tests(tests);
   add_engine_parts_tests(tests);
   add_engine_checkpointing_tests(tests);
+  add_engine_sampled_keeping_tests(tests);
   add_engine_sampled_tests(tests);
   add_engine_state_tests(tests);
   add_engine_parameters_tests(tests);
