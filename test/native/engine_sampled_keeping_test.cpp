@@ -74,6 +74,17 @@ void forgets_another_basis() {
   expect(of.sampler->activation_bytes() < bytes, "the memory of another basis is still held");
 }
 
+/// Also those of slots, which have the weights beneath their v.
+void forgets_other_weights() {
+  SampledCase of;
+  const auto file = of.tiny.write();
+  of.engine->parameters->train_weights({"model.norm.weight"}, of.tiny.tensors);
+  const ScoreBatch base = sample(*of.sampler, {of.ask(40, -1)}), adapted = sample(*of.sampler, {of.ask(33)});
+  expect(of.finds(base) && of.finds(adapted), "the completions are not there");
+  of.engine->parameters->write(0, Parameters::master, of.engine->parameters->read(0, Parameters::master));
+  expect(!of.finds(base) && !of.finds(adapted), "completions of other weights were found");
+}
+
 /// Data may have a problem twice, or two epochs meet in a step.
 void finds_each_of_equal_prompts() {
   SampledCase of;
@@ -197,6 +208,7 @@ void keeps_nothing_that_failed() {
 void add_engine_sampled_keeping_tests(Tests& tests) {
   tests.add("keep activations: what would be sampled alike only", finds_what_would_be_sampled_alike_only);
   tests.add("keep activations: another basis", forgets_another_basis);
+  tests.add("keep activations: other weights", forgets_other_weights);
   tests.add("keep activations: equal prompts", finds_each_of_equal_prompts);
   tests.add("keep activations: nobody waits", keeps_nobody_waiting);
   tests.add("keep activations: the oldest go first", gives_up_the_oldest_first);
