@@ -14,7 +14,7 @@ void SamplePages::admit(std::list<SampleGroup>& groups) {
       const int own = group.own_pages(group.request.max_completion_length);
       if (active_ == max_sequences_ || !make_room(group, own, groups)) return;
       if (!group.started()) {
-        group.keeps = can_keep(group.request, groups);
+        group.keeps = can_keep(group.request);
         group.prompt_pages = prefixes_.take(group.request.slot, group.request.prompt);
       }
       completion.pages.reserve(static_cast<std::size_t>(own));
@@ -37,10 +37,10 @@ bool SamplePages::make_room(const SampleGroup& group, int own, std::list<SampleG
   return true;
 }
 
-/// Whether all that a request may share with those before it is kept as well.
-bool SamplePages::can_keep(const SampleRequest& request, const std::list<SampleGroup>& groups) const {
+/// Whether all that a request shares with those before it is kept, too, or will be: by the passes from now on.
+bool SamplePages::can_keep(const SampleRequest& request) const {
   return request.keep_activations && sampled_.fits(adapters_, request.gradient_checkpointing) &&
-         std::ranges::none_of(groups, [](const SampleGroup& group) { return group.started() && !group.keeps; });
+         prefixes_.kept(request.slot, request.prompt);
 }
 
 void SamplePages::take(std::list<SampleGroup>& groups, int drafts) {

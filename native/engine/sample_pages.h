@@ -39,7 +39,7 @@ class SamplePages {
 
  private:
   bool make_room(const SampleGroup& group, int own, std::list<SampleGroup>& groups);
-  bool can_keep(const SampleRequest& request, const std::list<SampleGroup>& groups) const;
+  bool can_keep(const SampleRequest& request) const;
   void spoil(const std::vector<std::int32_t>& pages);
 
   const Adapters& adapters_;

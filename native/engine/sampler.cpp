@@ -46,7 +46,7 @@ struct Sampler::State {
   void prepare();
   void prepare_keeping();
   int drafts() const;
-  void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
+  void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, bool kept, std::vector<SampleEvent>& events);
   void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
   void fail_group(SampleGroup& group, const std::string& code, const std::string& message,
                   std::vector<SampleEvent>& events);
@@ -114,7 +114,7 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   const bool keeps = std::ranges::any_of(state.groups, &SampleGroup::keeps);
   const SampledActivations* keep = keeps ? pages.sampled().activations() : nullptr;
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, keep, abort);
-  state.commit(plan, drawn, events);
+  state.commit(plan, drawn, keeps, events);
   return events;
 }
 
@@ -165,7 +165,7 @@ void Sampler::State::prepare_keeping() {
   const auto first =
       std::ranges::find_if(groups, [](const SampleGroup& group) { return group.request.keep_activations; });
   if (first == groups.end() || sampled.fits(adapters, first->request.gradient_checkpointing)) return;
-  if (std::ranges::any_of(groups, &SampleGroup::started)) return;
+  if (sampled.activations() && std::ranges::any_of(groups, &SampleGroup::started)) return;
   sampled.lie_nowhere();  // before the new memory is asked for
   sampled.lie_in(pass->make_sampled_activations(first->request.gradient_checkpointing), pass->cache());
 }
@@ -179,8 +179,9 @@ int Sampler::State::drafts() const {
   return running == 0 ? 0 : std::clamp(model.backend->cheap_rows() / running - 1, 0, kMostDrafts);
 }
 
-void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
-  for (const std::int32_t page : plan.prompt_pages) pages.prefixes().set_computed(page);
+void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, bool kept,
+                            std::vector<SampleEvent>& events) {
+  for (const std::int32_t page : plan.prompt_pages) pages.prefixes().set_computed(page, kept);
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     const SamplePlan::Target& target = plan.targets[i];
     const Completion& completion = target.group->completions[static_cast<std::size_t>(target.completion)];

@@ -140,14 +140,19 @@ void finds_nothing_that_a_group_has_given_up(int lost) {
   }
 }
 
-/// What runs already was computed without being kept, and a later request may share it.
+/// What runs already was computed without being kept. A later request may share it, or not.
 void begins_where_all_is_kept() {
   for (const bool kept_before : {false, true}) {
     SampledCase of;
     if (kept_before) sample(*of.sampler, {of.ask(33, 1)});
-    of.sampler->submit(unkept(of.ask(40)));
+    SampleRequest runs = unkept(of.ask(40));
+    runs.max_completion_length = 60;
+    runs.stop_tokens = {};
+    of.sampler->submit(runs);
     of.sampler->step(go);
     expect(!of.finds(Asked(*of.sampler, of.ask(41)).await_all()), "rows were found that were not kept");
+    expect(of.finds(Asked(*of.sampler, of.ask(20)).await_all()), "what shares nothing was not kept");
+    expect(of.sampler->uses(0), "it runs no longer");
     while (!of.sampler->idle()) of.sampler->step(go);
     const ScoreBatch next = sample(*of.sampler, {of.ask(41)});
     expect(of.finds(next), "the completions are not there");
