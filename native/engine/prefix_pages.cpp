@@ -19,7 +19,7 @@ std::vector<std::int32_t> PrefixPages::take(int slot, std::span<const std::int32
   for (const std::int32_t page : pages) ++at(page).prompts;
   for (const std::int32_t page : pool_.take(static_cast<int>(full_pages(prompt) - pages.size()))) {
     const auto [entry, entered] = index_.emplace(content(slot, pages, prompt), page);
-    at(page) = {.prompts = 1, .computed = false, .entry = entry, .entered = entered};
+    at(page) = {.prompts = 1, .computed = false, .kept = false, .entry = entry, .entered = entered};
     pages.push_back(page);
   }
   return pages;
@@ -35,6 +35,10 @@ void PrefixPages::give_back(std::vector<std::int32_t>& pages) {
   }
   pool_.give_back(free);
   pages.clear();
+}
+
+bool PrefixPages::kept(int slot, std::span<const std::int32_t> prompt) const {
+  return std::ranges::all_of(find(slot, prompt), [&](std::int32_t p) { return at(p).kept || !at(p).computed; });
 }
 
 std::vector<std::int32_t> PrefixPages::unshared(const std::vector<std::int32_t>& pages) const {

@@ -27,7 +27,13 @@ class PrefixPages {
   void give_back(std::vector<std::int32_t>& pages);
 
   bool computed(std::int32_t page) const { return at(page).computed; }
-  void set_computed(std::int32_t page) { at(page).computed = true; }
+  /// `kept`: so were the activations of its rows.
+  void set_computed(std::int32_t page, bool kept) {
+    at(page).computed = true;
+    at(page).kept = kept;
+  }
+  /// Whether the activations of all computed pages that `take` would share are kept.
+  bool kept(int slot, std::span<const std::int32_t> prompt) const;
   /// Those of `pages` that only one prompt has.
   std::vector<std::int32_t> unshared(const std::vector<std::int32_t>& pages) const;
 
@@ -41,7 +47,7 @@ class PrefixPages {
   using Index = std::map<Content, std::int32_t>;
   struct Page {
     int prompts = 0;  // number of prompts that have it
-    bool computed = false;
+    bool computed = false, kept = false;
     Index::iterator entry{};
     bool entered = false;  // whether `entry` is its entry; false where another page has the same content
   };

@@ -27,10 +27,9 @@ struct Completion {
 };
 
 struct SampleGroup {
-  SampleRequest request;    // max_completion_length cut to the context
-  int version = 0;          // of the slot
-  int weights_version = 0;  // of the model's weights
-  bool keeps = false;       // the rows of its prompt and completions, for as long as their pages
+  SampleRequest request;  // max_completion_length cut to the context
+  int version = 0;        // of the slot, which changes with its v and with the model's weights
+  bool keeps = false;     // the rows of its prompt and completions, for as long as their pages
   std::vector<Completion> completions;
   std::vector<std::int32_t> prompt_pages;  // those that the prompt fills, shared by all completions
   int ended = 0;                           // number of completions that have ended
@@ -46,9 +45,7 @@ struct SampleGroup {
   /// How many of `drafts` drafts a completion of `tokens` tokens may have behind its last token: draws up to its limit.
   int most_drafts(int tokens, int drafts) const { return std::min(drafts, request.max_completion_length - tokens - 1); }
   /// Whether its tokens would be sampled alike now.
-  bool current(const Adapters& adapters) const {
-    return version == adapters.version(request.slot) && weights_version == adapters.version(-1);
-  }
+  bool current(const Adapters& adapters) const { return version == adapters.version(request.slot); }
   bool started() const {
     return std::ranges::any_of(completions, [](const Completion& c) { return c.state != Completion::waiting; });
   }

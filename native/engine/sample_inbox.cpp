@@ -21,10 +21,7 @@ void SampleInbox::cancel(std::int64_t id) {
 
 std::set<std::int64_t> SampleInbox::take(std::list<SampleGroup>& groups, const Adapters& adapters) {
   const std::lock_guard lock(mutex_);
-  for (SampleGroup& group : put_) {
-    group.version = adapters.version(group.request.slot);
-    group.weights_version = adapters.version(-1);
-  }
+  for (SampleGroup& group : put_) group.version = adapters.version(group.request.slot);
   groups.splice(groups.end(), put_);
   return cancelled_;
 }

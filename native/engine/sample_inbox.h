@@ -20,7 +20,7 @@ class SampleInbox {
   void put(std::list<SampleGroup>& entry);
   /// The request is to end; nothing where it has.
   void cancel(std::int64_t id);
-  /// Moves what was put to the end of `groups`, each with the versions of its slot and of the weights. Returns the
+  /// Moves what was put to the end of `groups`, each with the version of its slot. Returns the
   /// requests that are to end.
   std::set<std::int64_t> take(std::list<SampleGroup>& groups, const Adapters& adapters);
   /// The request has ended.

@@ -40,7 +40,8 @@ class SamplePass {
   /// Takes memory for the activations of every position of the cache. To be called when what was made before is gone.
   std::shared_ptr<const SampledActivations> make_sampled_activations(bool gradient_checkpointing);
   const KvCache& cache() const { return cache_; }
-  /// Zeros pages that may hold NaN or infinity: attention multiplies masked positions by 0, which leaves NaN of these.
+  /// Zeros pages that may hold NaN or infinity. A backward pass over what was sampled multiplies what lies in the place
+  /// of a completion's last token, which is not stored, by 0.
   void clear_pages(const std::vector<std::int32_t>& pages);
 
   std::size_t cache_bytes() const { return cache_.bytes(); }

@@ -1,7 +1,6 @@
 #include "engine/sampled_sequences.h"
 
 #include <algorithm>
-#include <span>
 
 namespace tinylora {
 namespace {
@@ -95,33 +94,34 @@ void SampledSequences::give_up_stale(const Adapters& adapters) {
   });
 }
 
-const SampleGroup* SampledSequences::find_group(const Adapters& adapters, int slot,
-                                                std::span<const std::int32_t> prompt) const {
-  const auto found = std::ranges::find_if(groups_, [&](const SampleGroup& group) {
-    return group.request.slot == slot && group.current(adapters) && same(group.request.prompt, prompt);
-  });
-  return found == groups_.end() ? nullptr : &*found;
+/// Of the first group with this prompt that has the rows: those of `completion`, or else those of the prompt.
+std::optional<std::vector<std::int32_t>> SampledSequences::find_pages(const Adapters& adapters, int slot, Tokens prompt,
+                                                                      std::optional<Tokens> completion) const {
+  for (const SampleGroup& group : groups_) {
+    if (group.request.slot != slot || !group.current(adapters) || !same(group.request.prompt, prompt)) continue;
+    const Completion* found = completion ? find_completion(group, *completion) : find_prompt_end(group);
+    if (found) return pages_of(group, *found);
+  }
+  return std::nullopt;
 }
 
 std::optional<SampledRows> SampledSequences::find(const Model& model, const Adapters& adapters, const ScoreBatch& batch,
                                                   const PackedScore& packed) const {
   if (groups_.empty() || !fits(adapters, batch.gradient_checkpointing)) return std::nullopt;
   SampledPlaces places;
-  std::vector<const SampleGroup*> group_of;  // each sequence
   for (std::size_t sequence = 0; sequence < batch.parents.size(); ++sequence) {
     const std::int32_t parent = batch.parents[sequence];
-    const bool prompt = parent < 0;
     const Tokens tokens = tokens_of(batch, sequence);
-    const SampleGroup* group =
-        prompt ? find_group(adapters, batch.slots[sequence], tokens) : group_of[static_cast<std::size_t>(parent)];
-    if (group == nullptr) return std::nullopt;
-    group_of.push_back(group);
-    const Completion* completion = prompt ? find_prompt_end(*group) : find_completion(*group, tokens);
-    if (completion == nullptr) return std::nullopt;
-    const int first = prompt ? 0 : group->prompt_length();
+    const bool prompt = parent < 0;
+    const Tokens before = prompt ? Tokens() : tokens_of(batch, static_cast<std::size_t>(parent));
+    const int slot = batch.slots[sequence];
+    const auto pages =
+        prompt ? find_pages(adapters, slot, tokens, std::nullopt) : find_pages(adapters, slot, before, tokens);
+    if (!pages) return std::nullopt;
+    const auto first = static_cast<int>(before.size());
     const int end = first + static_cast<int>(tokens.size());
     // The last token of a completion did not go through the model. Nothing reads its row, and its gradient is 0.
-    add_places(places, pages_of(*group, *completion), first, prompt ? end : end - 1, end, activations_->empty_slot(),
+    add_places(places, *pages, first, prompt ? end : end - 1, end, activations_->empty_slot(),
                packed.batch.span_pages[sequence]);
   }
   return SampledRows(*model.backend, activations_, *cache_, places);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "engine/page_pool.h"
 #include "engine/prefix_pages.h"
@@ -51,7 +52,9 @@ class SampledSequences {
   std::int64_t losses() const { return losses_; }
 
  private:
-  const SampleGroup* find_group(const Adapters& adapters, int slot, std::span<const std::int32_t> prompt) const;
+  std::optional<std::vector<std::int32_t>> find_pages(const Adapters& adapters, int slot,
+                                                      std::span<const std::int32_t> prompt,
+                                                      std::optional<std::span<const std::int32_t>> completion) const;
 
   PagePool& pool_;
   PrefixPages& prefixes_;

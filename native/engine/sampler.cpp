@@ -15,13 +15,11 @@
 #include <list>
 
 #include "core/error.h"
-#include "engine/page_pool.h"
-#include "engine/prefix_pages.h"
 #include "engine/sample_group.h"
 #include "engine/sample_inbox.h"
+#include "engine/sample_pages.h"
 #include "engine/sample_pass.h"
 #include "engine/sample_plan.h"
-#include "engine/sampled_sequences.h"
 
 namespace tinylora {
 namespace {
@@ -34,16 +32,11 @@ struct Sampler::State {
   Model& model;
   Adapters& adapters;
   int max_sequences;
-  int pages;
   TokenBytes token_bytes;
+  SamplePages pages;
 
-  PagePool pool{pages};
-  PrefixPages prefixes{pool, pages};
   std::unique_ptr<SamplePass> pass{};
   std::list<SampleGroup> groups{};  // unfinished, in the order they came
-  int active = 0;                   // number of starting and running completions
-  SampledSequences sampled{pool, prefixes};
-  std::vector<std::int32_t> spoiled{};  // pages that may hold NaN: zeroed before the next pass
 
   // Shared with the thread that submits.
   SampleInbox inbox{};
@@ -52,18 +45,13 @@ struct Sampler::State {
   void receive(std::vector<SampleEvent>& events);
   void prepare();
   void prepare_keeping();
-  void admit();
-  bool can_keep(const SampleRequest& request) const;
   int drafts() const;
-  void take_pages(int drafts);
-  void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events);
+  void commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, bool kept, std::vector<SampleEvent>& events);
   void accept(SampleGroup& group, int index, Drawn drawn, std::vector<SampleEvent>& events);
   void fail_group(SampleGroup& group, const std::string& code, const std::string& message,
                   std::vector<SampleEvent>& events);
   void end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events);
   void end_group(SampleGroup& group, std::vector<SampleEvent>& events);
-  void release(SampleGroup& group, Completion& completion);
-  void spoil(const std::vector<std::int32_t>& some);
   void remove_done();
 };
 
@@ -76,15 +64,15 @@ Sampler::Sampler(Model& model, Adapters& adapters, int max_sequences, int cache_
   const bool sorted = std::is_sorted(offsets.begin(), offsets.end());
   check(sorted && (offsets.empty() || offsets.back() <= token_bytes.bytes.size()), "ERR_ARGUMENT",
         "sampler: token bytes: expected ascending offsets up to ", token_bytes.bytes.size());
-  state_.reset(
-      new State{model, adapters, max_sequences, (cache_tokens + kPageSize - 1) / kPageSize, std::move(token_bytes)});
+  const int pages = (cache_tokens + kPageSize - 1) / kPageSize;
+  state_.reset(new State{model, adapters, max_sequences, std::move(token_bytes), {adapters, max_sequences, pages}});
 }
 
 Sampler::~Sampler() = default;
 
 void Sampler::submit(SampleRequest request) {
   State& state = *state_;
-  check_sample_request(request, state.model.config, state.adapters.slots(), state.pages,
+  check_sample_request(request, state.model.config, state.adapters.slots(), state.pages.count(),
                        !state.token_bytes.offsets.empty());
   // To be moved from list to list, for which no memory is needed that might be missing.
   std::list<SampleGroup> entry(1);
@@ -102,7 +90,7 @@ bool Sampler::busy() const { return state_->inbox.busy(); }
 
 bool Sampler::uses(int slot) const { return state_->inbox.uses(slot); }
 
-const SampledSequences& Sampler::sampled() const { return state_->sampled; }
+const SampledSequences& Sampler::sampled() const { return state_->pages.sampled(); }
 
 std::size_t Sampler::cache_bytes() const { return state_->cache_bytes; }
 
@@ -113,20 +101,20 @@ std::vector<SampleEvent> Sampler::step(const std::atomic<bool>& abort) {
   std::vector<SampleEvent> events;
   state.receive(events);
   if (!events.empty() || state.groups.empty()) return events;  // so that an exception below loses no event
+  SamplePages& pages = state.pages;
   state.prepare();
-  state.sampled.give_up_stale(state.adapters);
+  pages.sampled().give_up_stale(state.adapters);
   state.prepare_keeping();
-  state.activation_bytes = state.pass->activation_bytes() + state.sampled.bytes();
-  state.pass->clear_pages(state.spoiled);
-  state.spoiled.clear();
-  state.admit();
+  state.activation_bytes = state.pass->activation_bytes() + pages.sampled().bytes();
+  pages.clear_spoiled(*state.pass);
+  pages.admit(state.groups);
   const int drafts = state.drafts();
-  state.take_pages(drafts);
-  const SamplePlan plan = plan_pass(state.groups, state.prefixes, drafts);
+  pages.take(state.groups, drafts);
+  const SamplePlan plan = plan_pass(state.groups, pages.prefixes(), drafts);
   const bool keeps = std::ranges::any_of(state.groups, &SampleGroup::keeps);
-  const SampledActivations* keep = keeps ? state.sampled.activations() : nullptr;
+  const SampledActivations* keep = keeps ? pages.sampled().activations() : nullptr;
   const std::vector<Drawn> drawn = state.pass->run(plan.batch, plan.draws, keep, abort);
-  state.commit(plan, drawn, events);
+  state.commit(plan, drawn, keeps, events);
   return events;
 }
 
@@ -167,52 +155,19 @@ void Sampler::State::receive(std::vector<SampleEvent>& events) {
 void Sampler::State::prepare() {
   if (pass != nullptr) return;
   const int most = max_sequences + model.backend->cheap_rows() - 1;  // completions, and drafts
-  pass = std::make_unique<SamplePass>(model, adapters, most + kPrefillRows, most, pages);
+  pass = std::make_unique<SamplePass>(model, adapters, most + kPrefillRows, most, pages.count());
   cache_bytes = pass->cache_bytes();
 }
 
 /// Memory for what the first request that asks for it wants kept, before anything is computed that would be missing.
 void Sampler::State::prepare_keeping() {
+  SampledSequences& sampled = pages.sampled();
   const auto first =
       std::ranges::find_if(groups, [](const SampleGroup& group) { return group.request.keep_activations; });
   if (first == groups.end() || sampled.fits(adapters, first->request.gradient_checkpointing)) return;
-  if (std::ranges::any_of(groups, &SampleGroup::started)) return;
+  if (sampled.activations() && std::ranges::any_of(groups, &SampleGroup::started)) return;
   sampled.lie_nowhere();  // before the new memory is asked for
   sampled.lie_in(pass->make_sampled_activations(first->request.gradient_checkpointing), pass->cache());
-}
-
-/// In strict order: no request may overtake one that does not fit, which could then wait for ever. When nothing is
-/// active, only pages of the first group's prompt are in use, but for those that are kept, so its next completion fits.
-void Sampler::State::admit() {
-  for (SampleGroup& group : groups) {
-    for (Completion& completion : group.completions) {
-      if (completion.state != Completion::waiting) continue;
-      const bool first = !group.started();
-      const SampleRequest& request = group.request;
-      const int own = group.own_pages(request.max_completion_length);
-      const auto fits = [&] {
-        return own + (first ? prefixes.missing(request.slot, request.prompt) : 0) <= pool.available();
-      };
-      if (active == max_sequences) return;
-      while (!fits()) {
-        if (!sampled.give_up_oldest(groups)) return;
-      }
-      if (first) {
-        group.keeps = can_keep(request);
-        group.prompt_pages = prefixes.take(request.slot, request.prompt);
-      }
-      completion.pages.reserve(static_cast<std::size_t>(own));
-      pool.promise(completion.promised = own);
-      completion.state = Completion::starting;
-      ++active;
-    }
-  }
-}
-
-/// Whether all that a request may share with those before it is kept as well.
-bool Sampler::State::can_keep(const SampleRequest& request) const {
-  return request.keep_activations && sampled.fits(adapters, request.gradient_checkpointing) &&
-         std::ranges::none_of(groups, [](const SampleGroup& group) { return group.started() && !group.keeps; });
 }
 
 /// Drafts for each running completion: as many rows as cost the backend hardly more than the completions alone.
@@ -224,21 +179,9 @@ int Sampler::State::drafts() const {
   return running == 0 ? 0 : std::clamp(model.backend->cheap_rows() / running - 1, 0, kMostDrafts);
 }
 
-/// For what the next pass stores.
-void Sampler::State::take_pages(int drafts) {
-  for (SampleGroup& group : groups) {
-    for (Completion& completion : group.completions) {
-      if (completion.state == Completion::waiting || completion.state == Completion::ended) continue;
-      const auto drawn = static_cast<int>(completion.tokens.size());
-      const int stored = drawn == 0 ? 1 : drawn + 1 + group.most_drafts(drawn, drafts);
-      const auto needed = static_cast<std::size_t>(group.own_pages(stored));
-      for (; completion.pages.size() < needed; --completion.promised) completion.pages.push_back(pool.take_promised());
-    }
-  }
-}
-
-void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, std::vector<SampleEvent>& events) {
-  for (const std::int32_t page : plan.prompt_pages) prefixes.set_computed(page);
+void Sampler::State::commit(const SamplePlan& plan, const std::vector<Drawn>& drawn, bool kept,
+                            std::vector<SampleEvent>& events) {
+  for (const std::int32_t page : plan.prompt_pages) pages.prefixes().set_computed(page, kept);
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     const SamplePlan::Target& target = plan.targets[i];
     const Completion& completion = target.group->completions[static_cast<std::size_t>(target.completion)];
@@ -280,16 +223,10 @@ void Sampler::State::accept(SampleGroup& group, int index, Drawn drawn, std::vec
   }
 }
 
-/// The whole request ends. Nobody knows what the pages of its completions hold.
+/// The whole request ends.
 void Sampler::State::fail_group(SampleGroup& group, const std::string& code, const std::string& message,
                                 std::vector<SampleEvent>& events) {
-  sampled.give_up(group);
-  group.keeps = false;
-  spoil(prefixes.unshared(group.prompt_pages));
-  for (Completion& completion : group.completions) {
-    spoil(completion.pages);
-    release(group, completion);
-  }
+  pages.discard(group);
   events.push_back({.type = SampleEvent::failed,
                     .id = group.request.id,
                     .token_ids = {},
@@ -302,7 +239,7 @@ void Sampler::State::fail_group(SampleGroup& group, const std::string& code, con
 void Sampler::State::end(SampleGroup& group, int index, const char* reason, std::vector<SampleEvent>& events) {
   Completion& completion = group.completions[static_cast<std::size_t>(index)];
   completion.kept = group.keeps && std::string_view(reason) != "aborted";
-  release(group, completion);
+  pages.release(group, completion);
   events.push_back({.type = SampleEvent::finished,
                     .id = group.request.id,
                     .completion = index,
@@ -317,25 +254,11 @@ void Sampler::State::end(SampleGroup& group, int index, const char* reason, std:
 void Sampler::State::end_group(SampleGroup& group, std::vector<SampleEvent>& events) {
   // Before the first draw nothing has shown that the keys and values of these pages are finite.
   const auto drawn = [](const Completion& completion) { return !completion.tokens.empty(); };
-  if (std::ranges::none_of(group.completions, drawn)) spoil(prefixes.unshared(group.prompt_pages));
+  if (std::ranges::none_of(group.completions, drawn)) pages.spoil_prompt(group);
   for (int index = 0; index < static_cast<int>(group.completions.size()); ++index) {
     if (group.completions[static_cast<std::size_t>(index)].state == Completion::ended) continue;
     end(group, index, "aborted", events);
   }
-}
-
-void Sampler::State::release(SampleGroup& group, Completion& completion) {
-  if (completion.state == Completion::ended) return;
-  if (completion.state != Completion::waiting) --active;
-  if (!completion.kept) pool.give_back(completion.pages);
-  pool.forgo(completion.promised);
-  completion.state = Completion::ended;
-  ++group.ended;
-  if (group.done() && !group.holds()) prefixes.give_back(group.prompt_pages);
-}
-
-void Sampler::State::spoil(const std::vector<std::int32_t>& some) {
-  spoiled.insert(spoiled.end(), some.begin(), some.end());
 }
 
 void Sampler::State::remove_done() {
@@ -344,7 +267,7 @@ void Sampler::State::remove_done() {
     if (group->done()) {
       inbox.forget(group->request.id);
       if (group->holds()) {
-        sampled.add(groups, group);
+        pages.sampled().add(groups, group);
       } else {
         groups.erase(group);
       }

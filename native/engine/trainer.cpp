@@ -155,7 +155,7 @@ struct Trainer::State {
   std::optional<KeptPass> pass;
 
   std::optional<SampledRows> find(const ScoreBatch& batch, const PackedScore& packed) const {
-    if (!batch.keep || !sampled_sequences) return std::nullopt;
+    if (!sampled_sequences) return std::nullopt;
     return sampled_sequences->find(model, adapters, batch, packed);
   }
   Workspace& workspace(const ScoreBatch& batch, const std::optional<SampledRows>& rows) {

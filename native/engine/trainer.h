@@ -20,7 +20,7 @@ struct ScoreResult {
 
 class Trainer {
  public:
-  /// A kept pass over what is in `sampled`, where given, runs no layers: its forward pass was the sampler's.
+  /// A pass over what is in `sampled`, where given, runs no layers: its forward pass was the sampler's.
   Trainer(Model& model, Adapters& adapters, Parameters& parameters, const SampledSequences* sampled = nullptr);
   ~Trainer();
 

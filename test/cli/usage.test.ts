@@ -121,9 +121,9 @@ describe("wrong use: exit code 2 and a message that names what is wrong", () => 
 
   it("a config file with what sft does not use", async () => {
     const file = join(folder, "grpo.yaml");
-    await writeFile(file, "num_prompts: 4\nnum_generations: 4\nscale_rewards: batch\n");
+    await writeFile(file, "num_prompts: 4\nnum_generations: 4\nscale_rewards: batch\nkeep_activations: true\n");
     const { code, stderr } = await runCli(["sft", "--config", file]);
-    expect(stderr).toBe(`error: ${file}: num_generations, scale_rewards have no effect with sft\n`);
+    expect(stderr).toBe(`error: ${file}: num_generations, scale_rewards, keep_activations have no effect with sft\n`);
     expect(code).toBe(2);
   });
 

@@ -111,6 +111,15 @@ void a_decode_step_is_one_graph(const SimulatedDriver& driver, DType dtype) {
   expect(run(request(tiny.config, 4, -1, 3, 30)) == 27, "other steps over pages");
   set_random_adapters(engine, 1);  // another basis: the graphs hold addresses that are gone
   expect(run(request(tiny.config, 5, 1, 9, 8)) == 6, "stale graphs");
+  SampleRequest kept = request(tiny.config, 6, 1, 9, 8);
+  kept.keep_activations = true;
+  expect(run(kept) == 6, "graphs that keep nothing");
+  expect(run(request(tiny.config, 7, 1, 9, 8)) == 6, "graphs that keep what nobody wants");
+  kept.id = 8;
+  kept.max_completion_length = 1;
+  kept.gradient_checkpointing = true;  // other memory, in a pass that is no graph
+  expect(run(kept) == 0, "a prompt by graph");
+  expect(run(request(tiny.config, 9, 1, 9, 8)) == 6, "graphs of memory that is gone");
 }
 
 /// Where the driver refuses to capture, or launches in a capture, steps run as they are: the same tokens, the same

@@ -117,7 +117,7 @@ void gather(const Candidate& candidate, DType dtype) {
 /// Rows and strides that are and are not multiples of 16 and 4 bytes; each index list present or not.
 void copy_rows(const Candidate& candidate, DType dtype) {
   const auto backend = candidate.make(dtype, 2);
-  const std::vector<std::size_t> widths = {48, 4, 6, 576, 20};
+  const std::vector<std::size_t> widths = {48, 4, 6, 4128, 20};
   const std::vector<std::int32_t> picks = {3, 0, 3, 18, 7}, places = {1, 9, 0, 4, 2};
   const Buffer<std::int32_t> from_rows(*backend, picks), to_rows(*backend, places);
   for (const bool picked : {false, true}) {

@@ -1,87 +1,16 @@
 // Training on what the sampler has kept: no forward pass, the same bits.
-#include <cmath>
-#include <map>
-
-#include "engine/sampler.h"
-#include "engine_case.h"
+#include "sampled_case.h"
 #include "suites.h"
-#include "watched_backend.h"
 
 namespace tinylora::test {
 namespace {
-
-const std::atomic<bool> go = false;
-
-/// A prompt of `length` tokens, the first 33 of which all prompts have in common.
-SampleRequest request(const ModelConfig& config, int length, int slot) {
-  SampleRequest result;
-  result.id = length;
-  result.prompt = random_tokens(length, config.vocab, 7);
-  if (length > 33) result.prompt.back() = length % config.vocab;
-  result.slot = slot;
-  result.num_generations = 3;
-  result.max_completion_length = 12;
-  result.temperature = 0.8F;
-  result.seed = 11;
-  result.first_sequence = static_cast<std::uint64_t>(length) * 8;
-  result.stop_tokens = {3, 5};  // so that some end early
-  result.keep_activations = true;
-  return result;
-}
-
-/// Samples the requests; what was sampled as a batch to train on, the slots' groups one after another.
-ScoreBatch sample(Sampler& sampler, const std::vector<SampleRequest>& requests) {
-  std::map<std::pair<std::int64_t, int>, std::vector<std::int32_t>> completions;
-  for (const SampleRequest& one : requests) sampler.submit(one);
-  for (int steps = 0; !sampler.idle(); ++steps) {
-    expect(steps < 10000, "the sampler does not come to an end");
-    for (SampleEvent& event : sampler.step(go)) {
-      expect(event.type == SampleEvent::finished, "request ", event.id, ": ", event.reason);
-      completions[{event.id, event.completion}] = event.token_ids;
-    }
-  }
-  ScoreBatch batch;
-  for (const SampleRequest& one : requests) {
-    const int prompt = add_sequence(batch, one.prompt, -1, one.slot, false, one.temperature);
-    for (int i = 0; i < one.num_generations; ++i) {
-      add_sequence(batch, completions.at({one.id, i}), prompt, one.slot, true, one.temperature);
-    }
-  }
-  batch.keep = true;
-  batch.gradient_checkpointing = requests.front().gradient_checkpointing;
-  return batch;
-}
-
-/// Log-probabilities and gradients; `between` runs between the two passes.
-std::vector<float> results_of(Engine& engine, Trainer& trainer, const ScoreBatch& batch,
-                              const std::function<void()>& between = {}) {
-  engine.adapters->zero_gradients();
-  engine.parameters->zero_gradients();
-  const ScoreResult scores = trainer.forward(batch, go);
-  if (between) between();
-  const auto parts = trainer.backward(random_weights(scores, 77), {}, go);
-  std::vector<float> results;
-  for (const float logprob : scores.logprobs) results.push_back(std::isnan(logprob) ? 0 : logprob);
-  for (int slot = 0; slot < engine.adapters->slots(); ++slot) {
-    for (const double number : engine.adapters->gradient(slot)) results.push_back(static_cast<float>(number));
-  }
-  for (int i = 0; i < static_cast<int>(engine.parameters->tensors().size()); ++i) {
-    const std::vector<float> gradient = engine.parameters->read(i, Parameters::gradient);
-    results.insert(results.end(), gradient.begin(), gradient.end());
-  }
-  return results;
-}
-
-bool is_found(const Engine& engine, const Sampler& sampler, const ScoreBatch& batch) {
-  return sampler.sampled().find(*engine.model, *engine.adapters, batch, pack_score_batch(batch)).has_value();
-}
 
 /// One sampler, which first keeps nothing, then all, then as much as gradient checkpointing needs.
 void expect_same_results(const std::string& what, Engine& engine) {
   Sampler sampler(*engine.model, *engine.adapters, 5, 1024, {});
   Trainer trainer(*engine.model, *engine.adapters, *engine.parameters, &sampler.sampled());
   std::vector<SampleRequest> requests;
-  for (const int length : {1, 32, 40, 43}) {
+  for (const int length : {1, 32, 40, 43, 150}) {
     const bool adapted = engine.adapters->slots() > 0;
     requests.push_back(request(engine.model->config, length, adapted ? length % 3 - 1 : -1));
     requests.back().num_generations = 2;
@@ -123,29 +52,47 @@ void changes_no_bit_of_weights(const Candidate& candidate, DType dtype) {
   expect_same_results("A and B", engine);
 }
 
-/// A model whose passes are counted, and what samples from it and trains it.
-struct Case {
-  explicit Case(int cheap_rows = 1, int cache_tokens = 1024) {
-    auto owned = std::make_unique<Watched>(cheap_rows);
-    backend = owned.get();
-    engine = std::make_unique<Engine>(std::move(owned), tiny);
-    basis = set_random_adapters(*engine, 4);
-    sampler = std::make_unique<Sampler>(*engine->model, *engine->adapters, 4, cache_tokens, TokenBytes{});
-    trainer = std::make_unique<Trainer>(*engine->model, *engine->adapters, *engine->parameters, &sampler->sampled());
-  }
-  SampleRequest ask(int length, int slot = 0) const { return request(tiny.config, length, slot); }
-  bool finds(const ScoreBatch& batch) const { return is_found(*engine, *sampler, batch); }
-
+/// A completion's last token is not stored, so its backward pass meets what its place in the cache held before.
+void reads_nothing_that_was_not_finite(const Candidate& candidate, DType dtype) {
   TinyModel tiny;
-  Watched* backend;
-  std::unique_ptr<Engine> engine;
-  Basis basis;
-  std::unique_ptr<Sampler> sampler;
-  std::unique_ptr<Trainer> trainer;
-};
+  Engine engine(candidate.make(dtype, 2), tiny);
+  const Basis basis = set_random_adapters(engine, 1);
+  std::vector<float> vector = random_vector(basis, 0);
+  for (float& value : vector) value *= 1e30F;
+  engine.adapters->set_vector(0, vector);
+  Sampler sampler(*engine.model, *engine.adapters, 8, 1024, {});
+  Trainer trainer(*engine.model, *engine.adapters, *engine.parameters, &sampler.sampled());
+  const auto expect_trained = [&](std::initializer_list<int> lengths) {
+    for (const int length : lengths) {
+      const ScoreBatch batch = sample(sampler, {request(tiny.config, length, 1)});
+      expect(is_found(engine, sampler, batch), "the completions are not there");
+      expect_same_bits("results", results_of(engine, trainer, batch), results_of(engine, *engine.trainer, batch));
+    }
+  };
+  const auto failed = [&] {
+    int count = 0;
+    for (const SampleEvent& event : sampler.step(go)) count += event.type == SampleEvent::failed ? 1 : 0;
+    return count;
+  };
+  sampler.submit(request(tiny.config, 62, 0));
+  expect(failed() == 1, "its numbers are finite");
+  expect_trained({10, 33});
+
+  // One of four long prompts goes through the model in part, and is cancelled before it fails.
+  for (int length = 150; length < 154; ++length) {
+    SampleRequest bad = request(tiny.config, length, 0);
+    bad.num_generations = 1;
+    bad.prompt.front() = length % tiny.config.vocab;  // so that they share nothing
+    sampler.submit(bad);
+  }
+  expect(failed() == 3, "not three prompts in a pass");
+  sampler.cancel(153);
+  expect(failed() == 0 && sampler.idle(), "it has failed");
+  expect_trained({11, 34});
+}
 
 void needs_no_pass(int cheap_rows) {
-  Case of(cheap_rows);
+  SampledCase of(cheap_rows);
   SampleRequest greedy = of.ask(40);
   greedy.temperature = 0;
   greedy.num_generations = 1;
@@ -154,52 +101,37 @@ void needs_no_pass(int cheap_rows) {
   for (float& temperature : batch.temperatures) temperature = 1;
   const int before = of.backend->passes;
   const std::vector<float> results = results_of(*of.engine, *of.trainer, batch);
+  batch.keep = false;
+  const std::vector<float> scores = of.trainer->forward(batch, go).logprobs;
   expect(of.backend->passes == before, "a forward pass was made");
+  expect_same_bits("scores", scores, of.engine->trainer->forward(batch, go).logprobs);
+  batch.keep = true;
   expect_same_bits("results", results, results_of(*of.engine, *of.engine->trainer, batch));
-  expect(of.backend->passes == before + 1, "passes are not counted");
+  expect(of.backend->passes == before + 2, "passes are not counted");
 }
 
-void finds_what_would_be_sampled_alike_only() {
-  Case of;
-  const ScoreBatch batch = sample(*of.sampler, {of.ask(40), of.ask(33, 1)});
-  expect(of.finds(batch), "the completions are not there");
-  ScoreBatch other = batch;
-  other.tokens.back() = (other.tokens.back() + 1) % of.tiny.config.vocab;
-  expect(!of.finds(other), "another completion was found");
-  other = batch;
-  other.tokens.front() = (other.tokens.front() + 1) % of.tiny.config.vocab;
-  expect(!of.finds(other), "another prompt was found");
-  other = batch;
-  for (std::int32_t& slot : other.slots) slot = 1 - slot;
-  expect(!of.finds(other), "completions of another slot were found");
-  other = batch;
-  other.gradient_checkpointing = true;
-  expect(!of.finds(other), "rows were found that were not kept for gradient checkpointing");
-
-  of.engine->adapters->set_vector(1, random_vector(of.basis, 1));
-  expect(!of.finds(batch), "completions of another v were found");
-  SampleRequest unkept = of.ask(40);
-  unkept.keep_activations = false;
-  sample(*of.sampler, {unkept});
-  const ScoreBatch again = sample(*of.sampler, {of.ask(33, 1)});
-  expect(of.finds(again), "the completions of the new v are not there");
-
-  std::vector<float> other_v = random_vector(of.basis, 1);
-  for (float& number : other_v) number = -number;
-  of.engine->adapters->set_vector(1, other_v);
-  Sampler fresh(*of.engine->model, *of.engine->adapters, 4, 1024, {});
-  expect(sample(*of.sampler, {of.ask(33, 1)}).tokens == sample(fresh, {of.ask(33, 1)}).tokens,
-         "the prompt of an earlier v was read");
-  of.engine->adapters->set_basis(of.basis);
-  expect(!of.finds(again), "completions of another basis were found");
-  const std::size_t bytes = of.sampler->activation_bytes();
-  sample(*of.sampler, {unkept});
-  expect(of.sampler->activation_bytes() < bytes, "the memory of another basis is still held");
+/// Of the layers there is room for one, however many there are.
+void takes_memory_for_one_layer() {
+  const auto bytes_of = [](int layers) {
+    ModelConfig config = TinyModel().config;
+    config.layers = layers;
+    TinyModel tiny(config);
+    Engine engine(make_cpu_backend(DType::f32, 1, usable_paths().front()), tiny);
+    set_random_adapters(engine, 2);
+    Sampler sampler(*engine.model, *engine.adapters, 4, 1024, {});
+    Trainer trainer(*engine.model, *engine.adapters, *engine.parameters, &sampler.sampled());
+    SampleRequest one = request(config, 40, 0);
+    one.stop_tokens = {};
+    results_of(engine, trainer, sample(sampler, {one}));
+    return trainer.activation_bytes();
+  };
+  const std::size_t two = bytes_of(2), six = bytes_of(6);
+  expect(two == six, "2 layers take ", two, " bytes, 6 layers ", six);
 }
 
 /// Between the passes another request takes the pages: then the layers are run, and may be aborted.
 void survives_the_loss_of_its_pages() {
-  Case of(1, 128);
+  SampledCase of(1, 128);
   const auto lose = [&] {
     SampleRequest large = of.ask(100);
     large.num_generations = 1;
@@ -221,40 +153,11 @@ void survives_the_loss_of_its_pages() {
   const std::atomic<bool> abort = true;
   expect_error("ERR_ABORTED", "forward: ", [&] { of.trainer->backward(random_weights(scores, 77), {}, abort); });
   for (const double number : of.engine->adapters->gradient(0)) expect(number == 0, "an aborted pass left a gradient");
-}
 
-/// Pages that are kept make nobody wait, and a request that cannot be kept is sampled all the same.
-void keeps_nobody_waiting() {
-  Case roomy, narrow(1, 96);
-  std::vector<SampleRequest> requests = {roomy.ask(33), roomy.ask(40), roomy.ask(41), roomy.ask(50, 1)};
-  const ScoreBatch want = sample(*roomy.sampler, requests), found = sample(*narrow.sampler, requests);
-  expect(found.tokens == want.tokens, "other tokens");
-  expect(roomy.finds(want) && !narrow.finds(found), "what is kept is not what fits");
-  expect_same_bits("results", results_of(*narrow.engine, *narrow.trainer, found),
-                   results_of(*roomy.engine, *roomy.trainer, want));
-}
-
-/// What runs already was computed without being kept, and a later request may share it.
-void begins_where_all_is_kept() {
-  Case of;
-  SampleRequest unkept = of.ask(40);
-  unkept.keep_activations = false;
-  of.sampler->submit(unkept);
-  of.sampler->step(go);
-  SampleRequest kept = of.ask(41);
-  of.sampler->submit(kept);
-  ScoreBatch batch;
-  while (!of.sampler->idle()) {
-    for (const SampleEvent& event : of.sampler->step(go)) {
-      if (event.id != kept.id) continue;
-      if (batch.parents.empty()) add_sequence(batch, kept.prompt, -1, 0, false);
-      add_sequence(batch, event.token_ids, 0, 0, true);
-    }
-  }
-  batch.keep = true;
-  expect(!of.finds(batch), "rows were found that were not kept");
-  const ScoreBatch next = sample(*of.sampler, {kept});
-  expect(of.finds(next), "the completions are not there");
+  const ScoreBatch next = sample(*of.sampler, {of.ask(33)});
+  const int passes = of.backend->passes;
+  results_of(*of.engine, *of.trainer, next);
+  expect(of.backend->passes == passes, "an earlier loss costs a forward pass");
 }
 
 /// Requests that keep and that do not, cancelled ones, new vectors, and too little room, in any order: a pass over what
@@ -262,7 +165,7 @@ void begins_where_all_is_kept() {
 /// Returns how many passes found what they were over, and how many did not.
 std::pair<int, int> any_order_of_events(std::uint64_t seed) {
   Random random(seed);
-  Case of(random.below(2) == 0 ? 1 : 8, 32 * (6 + random.below(12)));
+  SampledCase of(random.below(2) == 0 ? 1 : 8, 32 * (6 + random.below(24)));
   std::map<std::int64_t, SampleRequest> asked;
   std::map<std::int64_t, std::map<int, std::vector<std::int32_t>>> finished;
   const auto step = [&] {
@@ -273,8 +176,9 @@ std::pair<int, int> any_order_of_events(std::uint64_t seed) {
   const auto ask = [&](int id) {
     SampleRequest one = of.ask(1 + random.below(70), random.below(3) - 1);
     one.id = id;
-    one.num_generations = 1 + random.below(3);
-    one.keep_activations = random.below(6) != 0;
+    one.num_generations = 1 + random.below(4);
+    one.max_completion_length = 1 + random.below(60);
+    one.keep_activations = random.below(10) != 0;
     one.gradient_checkpointing = seed % 4 == 0;
     asked[id] = one;
     of.sampler->submit(one);
@@ -287,7 +191,8 @@ std::pair<int, int> any_order_of_events(std::uint64_t seed) {
   };
   std::pair<int, int> passes{0, 0};
   const auto train = [&] {
-    const auto& [id, completions] = *std::next(finished.begin(), random.below(static_cast<int>(finished.size())));
+    const auto last = std::min<int>(4, static_cast<int>(finished.size()));
+    const auto& [id, completions] = *std::prev(finished.end(), 1 + random.below(last));
     const SampleRequest& one = asked.at(id);
     ScoreBatch batch;
     const int prompt = add_sequence(batch, one.prompt, -1, one.slot, false);
@@ -301,18 +206,19 @@ std::pair<int, int> any_order_of_events(std::uint64_t seed) {
   };
   for (int event = 0; event < 200; ++event) {
     const int kind = random.below(20);
-    if (kind == 0) {
+    if (kind < 2) {
       ask(event);
-    } else if (kind == 1 && !asked.empty() && random.below(4) == 0) {
+    } else if (kind == 2 && !asked.empty() && random.below(4) == 0) {
       of.sampler->cancel(asked.rbegin()->first);
-    } else if (kind == 2) {
+    } else if (kind == 3) {
       change();
-    } else if (kind < 6 && !finished.empty()) {
+    } else if (kind < 7 && !finished.empty()) {
       train();
     } else {
       step();
     }
   }
+  sample(*of.sampler, {of.ask(33)});  // which comes to its end, since no page has been lost
   return passes;
 }
 
@@ -327,12 +233,11 @@ void add_engine_sampled_tests(Tests& tests) {
                 [=] { changes_no_bit_of_weights(candidate, dtype); });
     }
   }
+  add_for_each_backend(tests, "keep activations: pages that held NaN", reads_nothing_that_was_not_finite);
   tests.add("keep activations: no forward pass", [] { needs_no_pass(1); });
   tests.add("keep activations: no forward pass, with drafts", [] { needs_no_pass(8); });
-  tests.add("keep activations: what would be sampled alike only", finds_what_would_be_sampled_alike_only);
+  tests.add("keep activations: memory for one layer", takes_memory_for_one_layer);
   tests.add("keep activations: pages that are lost between the passes", survives_the_loss_of_its_pages);
-  tests.add("keep activations: nobody waits", keeps_nobody_waiting);
-  tests.add("keep activations: only where all is kept", begins_where_all_is_kept);
   tests.add("keep activations: any order of events", [] {
     int found = 0, computed = 0;
     for (std::uint64_t seed = 0; seed < 24; ++seed) {

@@ -52,7 +52,10 @@ void prefixes_are_shared_by_content() {
          "wrong pages are shared");
   expect(prefixes.unshared(first).empty() && prefixes.unshared(third) == std::vector<std::int32_t>{2}, "wrong owners");
 
-  prefixes.set_computed(0);
+  expect(prefixes.kept(0, prompt), "a page that is still to be computed");
+  prefixes.set_computed(0, true);
+  prefixes.set_computed(1, false);
+  expect(prefixes.kept(0, short_one) && !prefixes.kept(0, other), "wrong pages are kept");
   prefixes.give_back(first);
   prefixes.give_back(third);
   expect(pool.available() == 4 && prefixes.computed(0), "pages in use were given back");

@@ -217,7 +217,7 @@ void not_finite_fails_one_request(const Candidate& candidate, DType dtype) {
   TinyModel tiny;
   Engine engine(candidate.make(dtype, 2), tiny);
   const Basis basis = set_random_adapters(engine, 1);
-  const SampleRequest good = request(engine.model->config, 20, 1), bad = request(engine.model->config, 5, 0);
+  const SampleRequest good = request(engine.model->config, 20, 1), bad = request(engine.model->config, 62, 0);
   Sampler alone(*engine.model, *engine.adapters, 8, 256, {});
   alone.submit(good);
   const Completions undisturbed = run(alone);
@@ -226,10 +226,10 @@ void not_finite_fails_one_request(const Candidate& candidate, DType dtype) {
   for (float& value : vector) value *= 1e30F;
   engine.adapters->set_vector(0, vector);
   Sampler sampler(*engine.model, *engine.adapters, 8, 256, {});
-  for (int round = 0; round < 2; ++round) {  // the pages that held NaN are used again
+  for (const bool bad_first : {true, false}) {  // then the good one gets the pages that held NaN
     const std::atomic<bool> abort = false;
-    sampler.submit(bad);
-    sampler.submit(good);
+    sampler.submit(bad_first ? bad : good);
+    sampler.submit(bad_first ? good : bad);
     int failed = 0, finished = 0;
     while (!sampler.idle()) {
       for (const SampleEvent& event : sampler.step(abort)) {

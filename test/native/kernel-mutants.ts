@@ -25,6 +25,14 @@ export const KERNEL_MUTANTS: readonly KernelMutants[] = [
   ...HEAD_MUTANTS,
   ...EARLY_START_MUTANTS,
   {
+    file: "rows",
+    test: ["copy_rows: exact", "cuda bf16"],
+    mistakes: {
+      "16 bytes at a time from any row": ["bytes | array.from_stride | array.to_stride;", "bytes;"],
+      "one step of a block": ["i < words; i += blockDim.x", "i < words; i += words"],
+    },
+  },
+  {
     file: "weight_gradient",
     test: ["weight gradient: every tiling has the same bits", "bf16"],
     mistakes: {

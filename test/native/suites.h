@@ -35,6 +35,7 @@ void add_engine_score_tests(Tests&);
 void add_engine_gradient_tests(Tests&);
 void add_engine_parts_tests(Tests&);
 void add_engine_checkpointing_tests(Tests&);
+void add_engine_sampled_keeping_tests(Tests&);
 void add_engine_sampled_tests(Tests&);
 void add_engine_state_tests(Tests&);
 void add_engine_parameters_tests(Tests&);
@@ -79,6 +80,7 @@ inline void add_all(Tests& tests) {
   add_engine_gradient_tests(tests);
   add_engine_parts_tests(tests);
   add_engine_checkpointing_tests(tests);
+  add_engine_sampled_keeping_tests(tests);
   add_engine_sampled_tests(tests);
   add_engine_state_tests(tests);
   add_engine_parameters_tests(tests);

@@ -7,7 +7,7 @@
 
 namespace tinylora::test {
 
-/// Remembers which pages were stored to, and in how many passes.
+/// Remembers which pages were stored to, in how many passes, and how often rows were copied.
 class Watched final : public CpuBackend {
  public:
   explicit Watched(int cheap_rows) : CpuBackend(DType::f32, 1, usable_paths().front()), cheap_rows_(cheap_rows) {}
@@ -21,9 +21,14 @@ class Watched final : public CpuBackend {
     for (int i = 0; i < args.layout->stores; ++i) pages.insert(args.layout->store_slot[i] / kPageSize);
     rows = args.layout->rows;
   }
+  void copy_rows(const CopyRowsArgs& args) override {
+    CpuBackend::copy_rows(args);
+    ++copies;
+  }
   std::set<int> pages;
   int rows = 0;  // of the last pass
   int passes = 0;
+  int copies = 0;
 
  private:
   int cheap_rows_;

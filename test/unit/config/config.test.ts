@@ -103,6 +103,7 @@ describe("resolveConfig", () => {
       [{ v_rounding: "stochastic" }, "v_rounding: expected nearest, since v_dtype is fp32: it"],
       [{ ...evolution, loss_type: "grpo" }, "loss_type: expected dapo, since estimator is evolution_strategies: it"],
       [{ ...evolution, epsilon: 0.1 }, "epsilon: expected 0.2, since estimator is evolution_strategies: it"],
+      [{ ...evolution, keep_activations: true }, "keep_activations: expected false, since estimator is evolution_str"],
       [{ ...evolution, token_budget: 9 }, "token_budget: expected 2048, since estimator is evolution_strategies: it"],
       [{ loss_type: "sapo", epsilon_high: 0.3 }, "epsilon_high: expected nothing, since loss_type is sapo: it"],
       [{ loss_type: "cispo", epsilon_high: 5, delta: 9 }, "delta: expected nothing, since loss_type is cispo: it"],

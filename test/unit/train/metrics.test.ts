@@ -179,6 +179,13 @@ it("all names that runs report are told by the types, and no others", async () =
   expect([...found.measured].sort()).toEqual(told(measured!).sort());
 });
 
+it("a step that makes no pass tells of nothing that was kept", async () => {
+  const config = { max_steps: 1, keep_activations: true };
+  const onStep = vi.fn(({ measured }: StepReport) => expect(measured).not.toHaveProperty("activations/kept"));
+  await makeTrainer({ rewards: { same: () => 1 }, config }).train({ onStep });
+  expect(onStep).toHaveBeenCalledTimes(2); // before the first step, too
+});
+
 describe("Watch", () => {
   const clipped = (share: number): Metrics => ({ "completions/clipped_ratio": share, "sampling/max_abs_dlogp": 0 });
   function watched(steps: { metrics?: Metrics; given?: Sequence[]; kept?: number }[], names = ["a"]): string[] {
