@@ -178,8 +178,7 @@ HeadPass::Result Trainer::State::forward(const ScoreBatch& batch, const PackedSc
     check_finite(result, packed.scored);
     return result;
   } catch (...) {
-    // What was allocated may be all that there was, and pages may hold NaN, which attention of a later pass would
-    // multiply by 0.
+    // What was allocated may be all that there was, and the next pass be of another kind.
     work.clear();
     throw;
   }
