@@ -82,7 +82,7 @@ async function measure(
     results.push({ what, rows, seconds: took, gflops, gbytes, share });
   };
   try {
-    using model = await WholeModel.load({ ...on, shape, dtype, rank: r, mostSequences });
+    using model = await WholeModel.load({ ...on, shape, dtype, rank: r, mostSequences }, signal);
     let done = 0;
     for (const rows of sampled) {
       add("decode step", rows, await model.decodeStep(rows, seconds, signal), layers + head, layers + head);

@@ -1,6 +1,7 @@
 /** A whole model timed, its weights zeros: decode steps and training passes, with one number trained. */
 import type { Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
 import { type BenchDevice, LESS_TO_MEASURE } from "../native/bench.js";
+import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
 import { loadZeroModel, type ModelShape, sampleAll, zeroBasis } from "./zero-model.js";
 
@@ -21,7 +22,7 @@ const STEPS = 16;
 /** Tokens of a training pass's sequences, at most. */
 const SEQUENCE = 256;
 
-/** Whole calls are timed, as JavaScript sees them. */
+/** Whole calls are timed, as JavaScript sees them; a signal ends them at the next layer or token. */
 export class WholeModel implements Disposable {
   #engine: NativeEngine;
 
@@ -30,20 +31,22 @@ export class WholeModel implements Disposable {
   }
 
   /** ERR_DEVICE where the device cannot be used, ERR_MEMORY where it has no room. */
-  static async load({ shape, rank, mostSequences, threads = 1, ...spec }: WholeModelSpec): Promise<WholeModel> {
+  static async load(
+    { shape, rank, mostSequences, threads = 1, ...spec }: WholeModelSpec,
+    signal?: AbortSignal,
+  ): Promise<WholeModel> {
     const { dtype, device, driver, path } = spec;
     const prompts = Math.ceil(mostSequences / GENERATIONS);
     const cacheTokens = (prompts + mostSequences) * PROMPT;
     try {
-      const engine = await loadZeroModel(shape, shape.layers, {
-        ...{ dtype, device, threads, cacheTokens, maxSequences: mostSequences },
-        ...(driver && { driver }),
-        ...(path && { path }),
-      });
+      const more = { ...(driver && { driver }), ...(path && { path }) };
+      const sampler = { cacheTokens, maxSequences: mostSequences };
+      const engine = await loadZeroModel(shape, shape.layers, { dtype, device, threads, ...sampler, ...more }, signal);
       engine.setBasis(zeroBasis(engine.modules, rank));
       engine.setVector(0, Float32Array.of(1));
       return new WholeModel(engine);
     } catch (error) {
+      signal?.throwIfAborted();
       throw own(error, LESS_TO_MEASURE);
     }
   }
@@ -55,8 +58,8 @@ export class WholeModel implements Disposable {
   async decodeStep(sequences: number, seconds: number, signal?: AbortSignal): Promise<number> {
     const all = { sequences, numGenerations: GENERATIONS, promptLength: PROMPT };
     const [first, more] = await this.#medians(seconds, signal, [
-      () => sampleAll(this.#engine, { ...all, completionLength: 1 }),
-      () => sampleAll(this.#engine, { ...all, completionLength: 1 + STEPS }),
+      () => sampleAll(this.#engine, { ...all, completionLength: 1 }, signal),
+      () => sampleAll(this.#engine, { ...all, completionLength: 1 + STEPS }, signal),
     ]);
     return Math.max(0, more! - first!) / STEPS;
   }
@@ -87,15 +90,24 @@ export class WholeModel implements Disposable {
   async #medians(least: number, signal: AbortSignal | undefined, calls: (() => Promise<unknown>)[]): Promise<number[]> {
     const times: number[][] = calls.map(() => []);
     const start = performance.now();
-    for (let round = 0; round < 2 || performance.now() - start < 1e3 * least; round++) {
-      for (const [i, call] of calls.entries()) {
-        signal?.throwIfAborted();
-        const before = performance.now();
-        await call().catch((error: unknown) => {
-          throw own(error, LESS_TO_MEASURE);
-        });
-        if (round > 0) times[i]!.push((performance.now() - before) / 1e3);
+    const ended = onAbort(signal, () => this.#engine.abort());
+    try {
+      for (let round = 0; round < 2 || performance.now() - start < 1e3 * least; round++) {
+        for (const [i, call] of calls.entries()) {
+          const before = performance.now();
+          try {
+            signal?.throwIfAborted();
+            await call();
+            signal?.throwIfAborted();
+          } catch (error) {
+            signal?.throwIfAborted();
+            throw own(error, LESS_TO_MEASURE);
+          }
+          if (round > 0) times[i]!.push((performance.now() - before) / 1e3);
+        }
       }
+    } finally {
+      ended();
     }
     return times.map((list) => list.sort((a, b) => a - b)[list.length >> 1]!);
   }

@@ -6,6 +6,7 @@ import { tensorShapes } from "../model/tensor-shapes.js";
 import type { AdapterBasis, EngineSpec, LinearModule, NativeEngine } from "../native/addon.js";
 import { loadAddon } from "../native/load.js";
 import type { ModelConfig, TensorSource } from "../native/model-source.js";
+import { onAbort } from "../native/on-abort.js";
 
 export type ModelShape = Pick<
   ModelConfig,
@@ -16,12 +17,13 @@ export async function loadZeroModel(
   shape: ModelShape,
   layers: number,
   spec: Omit<EngineSpec, "config" | "tensors">,
+  signal?: AbortSignal,
 ): Promise<NativeEngine> {
   const folder = mkdtempSync(join(tmpdir(), "tinylora-zeros-"));
   const config = zeroConfig(shape, layers);
   try {
     const tensors = zeroTensors(config, join(folder, "zeros.bin"));
-    return await loadAddon().loadEngine({ ...spec, config, tensors }, () => {});
+    return await loadAddon().loadEngine({ ...spec, config, tensors }, () => !signal?.aborted);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -51,10 +53,11 @@ export interface Sampling {
   readonly completionLength: number;
 }
 
-/** Samples with the adapter of slot 0 until all completions are there. */
+/** Samples with the adapter of slot 0 until all completions are there, or as far as they have come when the signal comes. */
 export async function sampleAll(
   engine: NativeEngine,
   { sequences, numGenerations, promptLength, completionLength }: Sampling,
+  signal?: AbortSignal,
 ): Promise<void> {
   const sample = (id: number) =>
     new Promise<void>((resolve, reject) => {
@@ -71,7 +74,11 @@ export async function sampleAll(
         if (event.type === "finished" && --left === 0) resolve();
       });
     });
-  await Promise.all(Array.from({ length: Math.ceil(sequences / numGenerations) }, (_, id) => sample(id)));
+  const ids = Array.from({ length: Math.ceil(sequences / numGenerations) }, (_, id) => id);
+  const ended = onAbort(signal, () => {
+    for (const id of ids) engine.cancel(id);
+  });
+  await Promise.all(ids.map(sample)).finally(ended);
 }
 
 function zeroConfig(shape: ModelShape, layers: number): ModelConfig {

@@ -35,12 +35,25 @@ it("spends as long as it is told to", async () => {
   expect(performance.now() - start).toBeGreaterThan(290);
 });
 
-it("stops between two calls", async () => {
+it.each([
+  ["decode steps", (model: WholeModel, signal: AbortSignal) => model.decodeStep(19, 60, signal)],
+  ["training passes", (model: WholeModel, signal: AbortSignal) => model.trainingPass(1 << 15, 60, signal)],
+])("stops in the middle of %s", async (_, measure) => {
   using model = await load();
   const stop = new AbortController();
-  const timing = model.decodeStep(3, 60, stop.signal);
-  setTimeout(() => stop.abort(new Error("enough")), 50);
-  await expect(timing).rejects.toThrow("enough");
+  const timing = measure(model, stop.signal);
+  const ended = expect(timing).rejects.toThrow("enough");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const start = performance.now();
+  stop.abort(new Error("enough"));
+  await ended;
+  expect(performance.now() - start).toBeLessThan(5_000);
+});
+
+it("stops while it is loaded", async () => {
+  const signal = AbortSignal.abort(new Error("enough"));
+  const spec = { shape, dtype: "bf16", rank: 2, mostSequences: 19, device: "cpu", threads: 2 } as const;
+  await expect(WholeModel.load(spec, signal)).rejects.toThrow("enough");
 });
 
 it("refuses a device that is not there", async () => {
