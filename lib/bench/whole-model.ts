@@ -42,6 +42,8 @@ export class WholeModel implements Disposable {
       const more = { ...(driver && { driver }), ...(path && { path }) };
       const sampler = { cacheTokens, maxSequences: mostSequences };
       const engine = await loadZeroModel(shape, shape.layers, { dtype, device, threads, ...sampler, ...more }, signal);
+      if (signal?.aborted) engine.dispose(); // a small one may be there before it is asked whether to go on
+      signal?.throwIfAborted();
       engine.setBasis(zeroBasis(engine.modules, rank));
       engine.setVector(0, Float32Array.of(1));
       return new WholeModel(engine);
