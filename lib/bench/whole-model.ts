@@ -63,7 +63,7 @@ export class WholeModel implements Disposable {
       () => sampleAll(this.#engine, { ...all, completionLength: 1 }, signal),
       () => sampleAll(this.#engine, { ...all, completionLength: 1 + STEPS }, signal),
     ]);
-    return Math.max(0, more! - first!) / STEPS;
+    return Math.max(1e-9, more! - first!) / STEPS; // a busy machine may have held the shorter one up for longer
   }
 
   /**
