@@ -1,10 +1,11 @@
 /** A whole model timed, its weights zeros: decode steps and training passes, with one number trained. */
-import type { Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
-import { type BenchDevice, LESS_TO_MEASURE } from "../native/bench.js";
+import type { Dtype, NativeEngine } from "../native/addon.js";
+import { type BenchDevice, checkRoom, LESS_TO_MEASURE } from "../native/bench.js";
 import { onAbort } from "../native/on-abort.js";
 import { own } from "../native/session.js";
-import { loadZeroModel, type ModelShape, sampleAll, zeroBasis } from "./zero-model.js";
+import { batchOf, countWeights, loadZeroModel, type ModelShape, sampleAll, zeroBasis } from "./zero-model.js";
 
+/** `threads` is 1 and `path` the best the machine has when not given. */
 export interface WholeModelSpec extends BenchDevice {
   readonly shape: ModelShape & { readonly layers: number };
   readonly dtype: Dtype;
@@ -25,19 +26,18 @@ const SEQUENCE = 256;
 /** Whole calls are timed, as JavaScript sees them; a signal ends them at the next layer or token. */
 export class WholeModel implements Disposable {
   #engine: NativeEngine;
+  #spec: WholeModelSpec;
 
-  private constructor(engine: NativeEngine) {
+  private constructor(engine: NativeEngine, spec: WholeModelSpec) {
     this.#engine = engine;
+    this.#spec = spec;
   }
 
   /** ERR_DEVICE where the device cannot be used, ERR_MEMORY where it has no room. */
-  static async load(
-    { shape, rank, mostSequences, threads = 1, ...spec }: WholeModelSpec,
-    signal?: AbortSignal,
-  ): Promise<WholeModel> {
-    const { dtype, device, driver, path } = spec;
-    const prompts = Math.ceil(mostSequences / GENERATIONS);
-    const cacheTokens = (prompts + mostSequences) * PROMPT;
+  static async load(spec: WholeModelSpec, signal?: AbortSignal): Promise<WholeModel> {
+    const { shape, rank, mostSequences, threads = 1, dtype, device, driver, path } = spec;
+    const cacheTokens = cacheTokensOf(mostSequences);
+    if (device === "cpu") checkRoom(bytesOf(spec));
     try {
       const more = { ...(driver && { driver }), ...(path && { path }) };
       const sampler = { cacheTokens, maxSequences: mostSequences };
@@ -46,7 +46,7 @@ export class WholeModel implements Disposable {
       signal?.throwIfAborted();
       engine.setBasis(zeroBasis(engine.modules, rank));
       engine.setVector(0, Float32Array.of(1));
-      return new WholeModel(engine);
+      return new WholeModel(engine, spec);
     } catch (error) {
       signal?.throwIfAborted();
       throw own(error, LESS_TO_MEASURE);
@@ -68,14 +68,15 @@ export class WholeModel implements Disposable {
 
   /**
    * Median seconds of a training pass of so many rows, all scored, in sequences of at most 256: forward with the head and
-   * what backward needs of it, and backward. At least `seconds` are spent.
+   * what backward needs of it, and backward. At least `seconds` are spent. ERR_MEMORY where there is no room for it.
    */
   async trainingPass(
     rows: number,
     seconds: number,
     signal?: AbortSignal,
   ): Promise<{ forward: number; backward: number }> {
-    const batch = batchOf(rows);
+    if (this.#spec.device === "cpu") checkRoom(bytesOf(this.#spec) + rows * bytesOfRow(this.#spec));
+    const batch = batchOf(rows, SEQUENCE);
     const gradient = new Float32Array(rows).fill(1 / rows);
     const [forward, backward] = await this.#medians(seconds, signal, [
       () => this.#engine.forward(batch),
@@ -115,15 +116,17 @@ export class WholeModel implements Disposable {
   }
 }
 
-function batchOf(rows: number): ForwardBatch {
-  const count = Math.ceil(rows / SEQUENCE);
-  return {
-    tokens: new Int32Array(rows),
-    starts: Int32Array.from({ length: count + 1 }, (_, i) => Math.min(i * SEQUENCE, rows)),
-    parents: new Int32Array(count).fill(-1),
-    slots: new Int32Array(count),
-    scored: new Uint8Array(count).fill(1),
-    temperatures: new Float32Array(count).fill(1),
-    keep: true,
-  };
+const cacheTokensOf = (sequences: number) => (Math.ceil(sequences / GENERATIONS) + sequences) * PROMPT;
+const bytesOfNumber = (dtype: Dtype) => (dtype === "fp32" ? 4 : 2);
+
+/** Of the weights, and of keys and values that are sampled with. */
+function bytesOf({ shape, dtype, mostSequences }: WholeModelSpec): number {
+  const cache = 2 * shape.layers * shape.kvHeads * shape.headDim * cacheTokensOf(mostSequences);
+  return bytesOfNumber(dtype) * (countWeights(shape, shape.layers) + cache);
+}
+
+/** What the layers keep of a row for the backward pass: docs/performance.md, "Memory". */
+function bytesOfRow({ shape, dtype }: WholeModelSpec): number {
+  const { layers, hidden, intermediate, heads, kvHeads, headDim } = shape;
+  return layers * (8 * hidden + 2 * bytesOfNumber(dtype) * (intermediate + (heads + kvHeads) * headDim));
 }

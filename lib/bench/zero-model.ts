@@ -3,7 +3,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { tensorShapes } from "../model/tensor-shapes.js";
-import type { AdapterBasis, EngineSpec, LinearModule, NativeEngine } from "../native/addon.js";
+import type { AdapterBasis, EngineSpec, ForwardBatch, LinearModule, NativeEngine } from "../native/addon.js";
 import { loadAddon } from "../native/load.js";
 import type { ModelConfig, TensorSource } from "../native/model-source.js";
 import { onAbort } from "../native/on-abort.js";
@@ -40,6 +40,26 @@ export function zeroBasis(modules: readonly LinearModule[], rank: number): Adapt
       b: new Float32Array(out * rank),
       p: new Float32Array(rank * rank).fill(1),
     })),
+  };
+}
+
+/** Numbers that its weights have. */
+export function countWeights(shape: ModelShape, layers: number): number {
+  const sizes = tensorShapes(zeroConfig(shape, layers)).map((tensor) => tensor.shape);
+  return sizes.reduce((sum, size) => sum + size.reduce((product, side) => product * side, 1), 0);
+}
+
+/** `rows` rows to train on, all scored, in sequences of at most `length`. */
+export function batchOf(rows: number, length: number): ForwardBatch {
+  const count = Math.ceil(rows / length);
+  return {
+    tokens: new Int32Array(rows),
+    starts: Int32Array.from({ length: count + 1 }, (_, i) => Math.min(i * length, rows)),
+    parents: new Int32Array(count).fill(-1),
+    slots: new Int32Array(count),
+    scored: new Uint8Array(count).fill(1),
+    temperatures: new Float32Array(count).fill(1),
+    keep: true,
   };
 }
 

@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadZeroModel, type ModelShape, sampleAll, zeroBasis } from "../bench/zero-model.js";
+import { batchOf, loadZeroModel, type ModelShape, sampleAll, zeroBasis } from "../bench/zero-model.js";
 import { TinyLoraError } from "../error.js";
 import type { Dtype, ForwardBatch, NativeEngine } from "../native/addon.js";
 import { cudasimLibrary } from "../native/cudasim.js";
@@ -85,7 +85,7 @@ export class CountedModel implements Disposable {
    * module (0: none). Then a decode step of at most 512 sequences.
    */
   async count(rows: number, rank: number): Promise<LayerCounts> {
-    const pass = await this.countPass(batchOf(rows), rank);
+    const pass = await this.countPass(batchOf(rows, SEQUENCE), rank);
     return { ...pass, ...(await this.countDecode(Math.min(rows, 512), PROMPT, rank)) };
   }
 
@@ -198,18 +198,4 @@ function layersOf(launches: readonly Launch[], each: readonly Product[]) {
     throw new TinyLoraError("ERR_DEVICE", `counters: expected ${LAYERS * each.length} products, found ${place}`);
   }
   return { layers, attention, after: before };
-}
-
-/** Sequences of at most 128 rows. */
-function batchOf(rows: number): ForwardBatch {
-  const count = Math.ceil(rows / SEQUENCE);
-  return {
-    tokens: new Int32Array(rows),
-    starts: Int32Array.from({ length: count + 1 }, (_, i) => Math.min(i * SEQUENCE, rows)),
-    parents: new Int32Array(count).fill(-1),
-    slots: new Int32Array(count),
-    scored: new Uint8Array(count).fill(1),
-    temperatures: new Float32Array(count).fill(1),
-    keep: true,
-  };
 }

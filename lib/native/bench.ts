@@ -70,8 +70,8 @@ export async function benchLimits(
   return measured((goOn) => loadAddon().benchLimits(spec, goOn), signal);
 }
 
-/** Before it is taken: Linux gives memory that it does not have, and ends processes when they use it. */
-function checkRoom(bytes: number): void {
+/** ERR_MEMORY where the machine has less, before it is taken: Linux gives memory that it does not have, and ends processes when they use it. */
+export function checkRoom(bytes: number): void {
   const room = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
   if (!(bytes > room)) return;
   const mib = (value: number) => `${Math.ceil(value / 2 ** 20)} MiB`;

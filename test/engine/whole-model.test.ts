@@ -1,4 +1,5 @@
 /** A whole model of zeros, timed: on a small one, for what it measures and where it ends, not how fast. */
+import { totalmem } from "node:os";
 import { expect, it } from "vitest";
 import { WholeModel } from "../../lib/index.js";
 import { nativeDevice } from "../../lib/native/device.js";
@@ -54,6 +55,15 @@ it("stops while it is loaded", async () => {
   const signal = AbortSignal.abort(new Error("enough"));
   const spec = { shape, dtype: "bf16", rank: 2, mostSequences: 19, device: "cpu", threads: 2 } as const;
   await expect(WholeModel.load(spec, signal)).rejects.toThrow("enough");
+});
+
+it("refuses weights and passes that the machine has no room for, before it takes any", async () => {
+  const refused = { code: "ERR_MEMORY", message: expect.stringMatching(/this machine's memory.*: measure fewer rows/) };
+  const vocab = Math.ceil(totalmem() / shape.hidden / 2);
+  const spec = { dtype: "bf16", rank: 2, mostSequences: 1, device: "cpu" } as const;
+  await expect(WholeModel.load({ ...spec, shape: { ...shape, vocab } })).rejects.toMatchObject(refused);
+  using model = await load();
+  await expect(model.trainingPass(2 ** 40, 0)).rejects.toMatchObject(refused);
 });
 
 it("refuses a device that is not there", async () => {
