@@ -17,7 +17,7 @@ struct AlignedRows {
 std::span<const Sm90Kernel> sm90_head_stats(DType dtype);
 std::span<const Sm90Kernel> sm90_head_products(DType dtype);
 
-/// `x` in place of the product's. `chunks` of the vocabulary, as launch_head_stats takes them.
+/// `x` in place of the product's. `chunks` chunks from the task's first one on.
 void run_sm90_head_stats(Device& device, const Sm90Kernel& kernel, const HeadStatsTask& task, AlignedRows x, int chunks,
                          DType dtype);
 void run_sm90_head_product(Device& device, const Sm90Kernel& kernel, const HeadProductTask& task, DType dtype);
